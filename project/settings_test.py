@@ -1,0 +1,1 @@
+from project.settings import *  # noqa: F403

@@ -1,0 +1,15 @@
+"""The app's entry in INSTALLED_APPS."""
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class WebhooksConfig(AppConfig):
+    name = "webhooks_app"
+    label = "webhooks_app"
+    verbose_name = "Webhooks"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Event types are declared in each app's `webhooks.py`, found as the admin finds `admin.py`. No database access here.
+        autodiscover_modules("webhooks")

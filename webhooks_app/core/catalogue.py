@@ -1,0 +1,71 @@
+"""The catalogue of event types that are declared in code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from webhooks_app.exceptions import ConfigurationError
+
+#: Dotted names of letters, digits and underscores, as Standard Webhooks has them.
+NAME = re.compile(r"^[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*$")
+MAX_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A kind of event.
+
+    `example` is what an event's data looks like; `schema` a JSON Schema (2020-12) that every event's data must fit.
+    """
+
+    name: str
+    description: str = ""
+    example: Any = None
+    schema: dict[str, Any] | None = None
+    group: str = ""
+    retired: bool = False
+
+    def __post_init__(self) -> None:
+        if not NAME.match(self.name) or len(self.name) > MAX_NAME:
+            raise ConfigurationError(
+                f"{self.name!r} is no event type name: use letters, digits and underscores with dots between, "
+                f"at most {MAX_NAME} characters, e.g. 'message.delivered'."
+            )
+
+
+class Registry:
+    """Event types by name. One instance, `registry`, is filled from every app's `webhooks.py` when Django starts."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, EventType] = {}
+
+    def register(self, *types: EventType) -> None:
+        """Add types. The same declaration twice is fine; two different ones under one name are a ConfigurationError."""
+        for type_ in types:
+            known = self._types.get(type_.name)
+            if known is not None and known != type_:
+                raise ConfigurationError(f"The event type {type_.name!r} is declared twice, in different ways.")
+            self._types[type_.name] = type_
+
+    def get(self, name: str) -> EventType | None:
+        return self._types.get(name)
+
+    def unregister(self, names: Iterable[str]) -> None:
+        """Forget types; for tests."""
+        for name in names:
+            self._types.pop(name, None)
+
+    def __iter__(self) -> Iterator[EventType]:
+        return iter(sorted(self._types.values(), key=lambda type_: type_.name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+
+registry = Registry()

@@ -1,0 +1,73 @@
+"""How an endpoint is doing, and what that means for its whole queue. Pure: no clock, no database, no settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from webhooks_app.core.retry import SLOWING_KINDS, SLOWING_STATUSES, Outcome, RetryPolicy, asked_delay
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The failing streak of one endpoint. Requests that overlapped in time count once in `streak`."""
+
+    streak: int = 0
+    failing_since: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_success_at: datetime | None = None
+
+
+def after(health: Health, outcome: Outcome, started_at: datetime, finished_at: datetime) -> Health:
+    """The health after one more finished request.
+
+    A failure that began before the last counted failure ended belongs to the same trouble and does not count again, so
+    that a two-second outage under load does not switch an endpoint off.
+    """
+    if outcome.succeeded:
+        return Health(last_success_at=finished_at, last_failure_at=health.last_failure_at)
+    overlaps = health.streak > 0 and health.last_failure_at is not None and started_at < health.last_failure_at
+    if overlaps:
+        return health
+    return replace(
+        health,
+        streak=health.streak + 1,
+        failing_since=health.failing_since or started_at,
+        last_failure_at=finished_at,
+    )
+
+
+def hold_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
+    """Until when the whole queue waits after this outcome, None where it may go on at once.
+
+    Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row (the
+    breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
+    """
+    if outcome.succeeded:
+        return None
+    waits = [asked_delay(outcome, policy)]
+    if policy.throttles and (outcome.status in SLOWING_STATUSES or outcome.kind in SLOWING_KINDS):
+        waits.append(_backoff(max(health.streak, 1), policy))
+    if is_open(health, policy):
+        waits.append(_backoff(health.streak - policy.breaker_threshold + 1, policy))
+    longest = max(waits)
+    return now + longest if longest > timedelta(0) else None
+
+
+def is_open(health: Health, policy: RetryPolicy) -> bool:
+    """Is the breaker open: may only one probe a back-off step be sent?"""
+    return policy.breaker and health.streak >= policy.breaker_threshold
+
+
+def disable_reason(health: Health, now: datetime, policy: RetryPolicy) -> str:
+    """Why this endpoint should now be switched off: "failures", "days", or an empty string where it should not."""
+    if policy.disable_after_failures is not None and health.streak >= policy.disable_after_failures:
+        return "failures"
+    if policy.disable_after is not None and health.failing_since and now - health.failing_since >= policy.disable_after:
+        return "days"
+    return ""
+
+
+def _backoff(step: int, policy: RetryPolicy) -> timedelta:
+    doubled: timedelta = policy.backoff_first * 2 ** min(step - 1, 30)
+    return min(doubled, policy.backoff_last)

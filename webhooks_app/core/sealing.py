@@ -1,0 +1,77 @@
+"""Secrets at rest: AES-256-GCM under a ring of keys, each ciphertext bound to the place it belongs to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from webhooks_app.exceptions import SealingError
+
+_VERSION = "s1"
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class KeyRing:
+    """Keys newest first: the first one seals, all of them open. A sealed text names its key: `s1.<key id>.<base64>`."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._ciphers = {key_id: AESGCM(raw) for key_id, raw in (_parse(key) for key in keys)}
+        self._newest = next(iter(self._ciphers), "")
+
+    @staticmethod
+    @lru_cache(maxsize=16)
+    def of(keys: tuple[str, ...]) -> KeyRing:
+        """The ring for these keys, made once."""
+        return KeyRing(keys)
+
+    def seal(self, plaintext: str, context: str) -> str:
+        """Encrypt. `context` names the place (table, row, field); the same one is needed to open. Raises SealingError
+        where the ring is empty."""
+        if not self._newest:
+            raise SealingError(
+                "There is no encryption key. Run `manage.py webhooks_key` and put its output into WEBHOOKS['ENCRYPTION_KEYS']."
+            )
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self._newest].encrypt(nonce, plaintext.encode(), context.encode())
+        return f"{_VERSION}.{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, context: str) -> str:
+        """Decrypt. Raises SealingError for an unknown key, a moved or changed ciphertext; never returns the ciphertext."""
+        version, _, rest = sealed.partition(".")
+        key_id, _, payload = rest.partition(".")
+        if version != _VERSION or not payload:
+            raise SealingError("This value is not a sealed secret.")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SealingError(f"The encryption key {key_id!r} that sealed this secret is not in ENCRYPTION_KEYS.")
+        try:
+            raw = base64.b64decode(payload, validate=True)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
+        except (InvalidTag, binascii.Error, ValueError) as error:
+            raise SealingError("The sealed secret was changed, or moved here from another row.") from error
+
+    def is_newest(self, sealed: str) -> bool:
+        """Was this sealed with the newest key, or does it wait for re-encryption?"""
+        return sealed.startswith(f"{_VERSION}.{self._newest}.")
+
+
+def new_key() -> str:
+    """A fresh key for ENCRYPTION_KEYS: base64 of 32 random bytes."""
+    return base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+
+
+def _parse(key: str) -> tuple[str, bytes]:
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SealingError("A key in ENCRYPTION_KEYS is not base64.") from error
+    if len(raw) != _KEY_BYTES:
+        raise SealingError(f"A key in ENCRYPTION_KEYS has {len(raw)} bytes; it must have {_KEY_BYTES}.")
+    return hashlib.sha256(b"webhooks key id" + raw).hexdigest()[:8], raw

@@ -1,0 +1,102 @@
+"""Everything this app raises on purpose. The docstring of each class says what the caller should do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WebhooksError(Exception):
+    """Root of all errors of this app. Catch this one to keep the app's troubles away from your own code."""
+
+    #: Stable name for programs, as the REST API reports it.
+    code: ClassVar[str] = "WEBHOOKS_ERROR"
+    #: False where the same call may succeed later without a change.
+    permanent: ClassVar[bool] = True
+
+    def __init__(self, message: str = "", *, field: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
+        #: The input field that is at fault, where one is.
+        self.field = field
+
+
+class InvalidEvent(WebhooksError):
+    """The event cannot be accepted as it is. Mend the call to `emit`: the message names the field and the reason."""
+
+    code = "INVALID_EVENT"
+
+
+class UnknownEventType(InvalidEvent):
+    """No such event type. Declare it in `<your app>/webhooks.py` or add it in the admin, then emit it."""
+
+    code = "UNKNOWN_EVENT_TYPE"
+
+
+class PayloadTooLarge(InvalidEvent):
+    """The event's data is over the size limit. Send an id and let the receiver fetch the rest, or raise MAX_PAYLOAD_BYTES."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class IdempotencyConflict(InvalidEvent):
+    """This idempotency key was used for another event. Use a new key, or send exactly what was sent first."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class URLNotAllowed(WebhooksError):
+    """This URL cannot be a webhook endpoint. Show the message to the person who typed it; `reason` is for staff only."""
+
+    code = "URL_NOT_ALLOWED"
+
+    def __init__(self, message: str = "", *, reason: str = "", field: str = "url") -> None:
+        super().__init__(message, field=field)
+        #: Why, for staff and logs. Never show it to a customer: it would tell what is behind the firewall.
+        self.reason = reason or message
+
+
+class InvalidEndpoint(WebhooksError):
+    """The endpoint's settings are not acceptable. Mend the field that is named."""
+
+    code = "INVALID_ENDPOINT"
+
+
+class InvalidSecret(WebhooksError):
+    """The signing secret is not acceptable. Use a longer or well-formed one, or let the app make one."""
+
+    code = "INVALID_SECRET"
+
+
+class NotAvailableOnPlan(WebhooksError):
+    """Webhooks are not available for this tenant. Change the tenant's plan."""
+
+    code = "WEBHOOKS_NOT_AVAILABLE_ON_PLAN"
+
+
+class TooManyEndpoints(WebhooksError):
+    """The tenant has as many endpoints as it may have. Delete one, or raise the tenant's limit."""
+
+    code = "MAX_WEBHOOK_ENDPOINTS_REACHED"
+
+
+class ConflictingState(WebhooksError):
+    """The object is not in a state that allows this. Look at it again, then decide."""
+
+    code = "CONFLICT"
+
+
+class SealingError(WebhooksError):
+    """A secret could not be sealed or opened. Put the key that sealed it back into ENCRYPTION_KEYS; nothing is sent until then."""
+
+    code = "SEALING_ERROR"
+
+
+class VerificationFailed(WebhooksError):
+    """The signature does not fit the body. Refuse the request (answer 401) and do not act on it."""
+
+    code = "VERIFICATION_FAILED"
+
+
+class ConfigurationError(WebhooksError):
+    """The WEBHOOKS setting is wrong. Mend the setting that is named."""
+
+    code = "CONFIGURATION_ERROR"

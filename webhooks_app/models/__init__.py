@@ -1,0 +1,32 @@
+"""The app's tables. Nouns only: what is done with them lives in `pipeline/` and `actions/`."""
+
+from webhooks_app.models.audit import AuditEntry, Notice, NoticeKind
+from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
+from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
+from webhooks_app.models.event import Event, EventChannel, EventType
+from webhooks_app.models.queue import LATENCY_EDGES_MS, EndpointQueue, Engine, HourlyStat
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import IDLE, database_now
+
+__all__ = [
+    "IDLE",
+    "LATENCY_EDGES_MS",
+    "Attempt",
+    "AuditEntry",
+    "Delivery",
+    "DeliveryStatus",
+    "Endpoint",
+    "EndpointQueue",
+    "EndpointStatus",
+    "Engine",
+    "Event",
+    "EventChannel",
+    "EventType",
+    "HourlyStat",
+    "Notice",
+    "NoticeKind",
+    "Secret",
+    "Subscription",
+    "Tenant",
+    "database_now",
+]

@@ -1,0 +1,68 @@
+"""AuditEntry: who did what. Notice: what people are still to be told."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from webhooks_app.models.ids import new_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class AuditEntry(models.Model):
+    """One act of a person, a key or the app itself. Append-only. Holds no secret and no payload."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="audit")
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    #: Who: "user:anna", "key:wk_…", "system".
+    actor = models.CharField(max_length=255)
+    #: What: "endpoint.created", "secret.rotated", "delivery.replayed" …
+    verb = models.CharField(max_length=64)
+    #: On what: a public id.
+    target = models.CharField(max_length=64, blank=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["tenant", "id"], name="webhooks_audit_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.verb} {self.target}"
+
+
+class NoticeKind(models.TextChoices):
+    EXHAUSTED = "exhausted", "deliveries given up"
+    DISABLED = "disabled", "endpoint disabled"
+    RECOVERED = "recovered", "endpoint recovered"
+
+
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    def untold(self) -> NoticeQuerySet:
+        return self.filter(told_at__isnull=True)
+
+
+class Notice(models.Model):
+    """Something that the tenant and staff must hear of. Written with the fact itself, told (and marked so) afterwards: a
+    crash between the two tells it late, not never."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notices")
+    endpoint_id = models.UUIDField()
+    kind = models.CharField(max_length=16, choices=NoticeKind.choices)
+    #: How many deliveries it is about, and one of them as an example.
+    count = models.PositiveIntegerField(default=1)
+    delivery_id = models.UUIDField(null=True)
+    reason = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    told_at = models.DateTimeField(null=True)
+
+    objects = NoticeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["tenant", "told_at"], name="webhooks_notice_untold")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.endpoint_id}"

@@ -1,0 +1,114 @@
+"""Delivery and Attempt: one event for one endpoint, and every request that was made for it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.models.endpoint import Endpoint
+from webhooks_app.models.event import Event
+from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class DeliveryStatus(models.TextChoices):
+    PENDING = "pending", "pending"
+    SUCCEEDED = "succeeded", "succeeded"
+    EXHAUSTED = "exhausted", "exhausted"  # given up
+    CANCELLED = "cancelled", "cancelled"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def pending(self) -> DeliveryQuerySet:
+        return self.filter(status=DeliveryStatus.PENDING)
+
+
+class Delivery(models.Model):
+    """One Event for one Endpoint."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
+    event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
+    endpoint = models.ForeignKey(
+        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+    )
+    status = models.CharField(max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
+    #: Requests made so far; the next one's number is one more. Goes on over replays.
+    attempts = models.PositiveIntegerField(default=0)
+    #: Position in the retry policy; a replay sets it back to 0.
+    step = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    #: A delivery that has waited until then behind an open breaker is given up without a request.
+    expires_at = models.DateTimeField()
+    #: The place in a FIFO endpoint's order; 0 for others.
+    sequence = models.PositiveBigIntegerField(default=0)
+    #: Set just before a request that is suspected of crashing engines; see `pipeline.poison`.
+    marked_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    completed_at = models.DateTimeField(null=True)
+    #: What the last attempt came to (an OutcomeKind), and its HTTP status.
+    last_outcome = models.CharField(max_length=32, blank=True)
+    last_status = models.PositiveIntegerField(null=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            # Fanning an event out twice changes nothing.
+            models.UniqueConstraint(fields=["event", "endpoint"], name="webhooks_delivery_once"),
+        ]
+        indexes = [
+            # Read by lease.refill: the due work of one queue, by keyset. No condition, for databases without partial ones.
+            models.Index(
+                fields=["endpoint", "next_attempt_at", "id"], condition=Q(status="pending"), name="webhooks_delivery_due"
+            ),
+            # Read by lease.refill for FIFO endpoints: the head.
+            models.Index(
+                fields=["endpoint", "sequence"], condition=Q(status="pending", sequence__gt=0), name="webhooks_delivery_fifo"
+            ),
+            # Read by the delivery log of one endpoint, and of one tenant.
+            models.Index(fields=["endpoint", "id"], name="webhooks_delivery_endpoint"),
+            models.Index(fields=["tenant", "id"], name="webhooks_delivery_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.status}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("dlv", self.id)
+
+
+class Attempt(models.Model):
+    """One HTTP request of a delivery and what came back. Append-only. `(delivery, number)` is not unique: two engines may
+    both have made attempt n, and a rotation may send one attempt twice; every request is kept."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    delivery = models.ForeignKey(Delivery, on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempt_rows")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    duration_ms = models.FloatField()
+    outcome = models.CharField(max_length=32, choices=[(kind.value, kind.value) for kind in OutcomeKind])
+    status = models.PositiveIntegerField(null=True)
+    #: For staff only: it may name addresses inside the network.
+    detail = models.TextField(blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    http_version = models.CharField(max_length=8, blank=True)
+    #: The secret that signed it, where the profile sends one signature.
+    secret_id = models.UUIDField(null=True)
+    #: The URL as it was then.
+    url = models.TextField()
+    response_headers = models.TextField(blank=True)
+    response_body = models.BinaryField(default=b"")
+    response_truncated = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.outcome}"

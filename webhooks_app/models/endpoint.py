@@ -1,0 +1,156 @@
+"""Endpoint, Subscription and Secret: where events go, which ones, and what they are signed with."""
+
+from __future__ import annotations
+
+import json
+
+from django.db import models
+from django.db.models import Q
+
+from webhooks_app.models.fields import SealedTextField
+from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class EndpointStatus(models.TextChoices):
+    ACTIVE = "active", "active"
+    PAUSED = "paused", "paused"  # deliveries are made and wait
+    DISABLED = "disabled", "disabled"  # pending deliveries are kept, new events make none
+    DELETED = "deleted", "deleted"  # history stays readable until it is pruned
+
+
+class EndpointQuerySet(models.QuerySet["Endpoint"]):
+    def visible(self) -> EndpointQuerySet:
+        """What a customer sees: not deleted, and not the hidden ones behind callback URLs."""
+        return self.exclude(status=EndpointStatus.DELETED).filter(hidden=False)
+
+    def receiving(self) -> EndpointQuerySet:
+        """Those that new events make deliveries for."""
+        return self.filter(status__in=(EndpointStatus.ACTIVE, EndpointStatus.PAUSED))
+
+
+class Endpoint(models.Model):
+    """A URL of a tenant's that wants events. Rows are soft-deleted; only `prune` removes them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints")
+    url = models.TextField()
+    description = models.CharField(max_length=255, blank=True)
+    profile = models.CharField(max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made.")
+    status = models.CharField(max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
+    status_reason = models.CharField(max_length=255, blank=True)
+    status_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: Empty: events of every channel, and those without one.
+    channels = models.JSONField(default=list, blank=True)
+    #: Strict order: one request at a time, the next event only after this one succeeded or was given up.
+    fifo = models.BooleanField(default=False)
+    rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a second; empty: no limit.")
+    max_in_flight = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the setting's.")
+    metadata = models.JSONField(default=dict, blank=True)
+    #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
+    headers = SealedTextField(blank=True, default="")
+    #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
+    hidden = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = EndpointQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["tenant", "id"], name="webhooks_endpoint_tenant"),
+            # Read by fan_out to find the tenants that need their events one at a time.
+            models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.url}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("wh", self.id)
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.status == EndpointStatus.DELETED
+
+    def custom_headers(self) -> dict[str, str]:
+        """The tenant's own headers, in the clear. Raises SealingError where the key is missing."""
+        return parse_headers(headers_field().reveal(self))
+
+    def set_custom_headers(self, headers: dict[str, str]) -> None:
+        """Seal the headers; the caller saves."""
+        headers_field().seal(self, json.dumps(headers) if headers else "")
+
+
+def headers_field() -> SealedTextField:
+    """The field object, to seal and open with."""
+    field = Endpoint._meta.get_field("headers")
+    assert isinstance(field, SealedTextField)
+    return field
+
+
+def parse_headers(text: str) -> dict[str, str]:
+    return dict(json.loads(text)) if text else {}
+
+
+class Subscription(models.Model):
+    """One endpoint's wish for one event type (`message.sent`), a family (`message.*`) or everything (`*`)."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="subscriptions")
+    pattern = models.CharField(max_length=130)
+    #: Conditions on the payload's fields; see `core.filters`. Empty: every event of the pattern.
+    filters = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["endpoint", "pattern"], name="webhooks_subscription_once")]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+class SecretQuerySet(models.QuerySet["Secret"]):
+    def live(self) -> SecretQuerySet:
+        """Those that requests are signed with: not expired (by the database's clock)."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
+
+
+class Secret(models.Model):
+    """A signing key. With an endpoint it is that endpoint's; without one it is the tenant's account secret, which signs
+    what goes to callback URLs. The text is shown to a person once, when it is made."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="secrets")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, null=True, blank=True, related_name="secrets")
+    value = SealedTextField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    #: NULL: the current one. Set when it was replaced: until then it still signs.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    #: When a receiver last accepted a request signed with this one alone (profiles that send one signature).
+    accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = SecretQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"secret {self.id}"
+
+    def seal(self, text: str) -> None:
+        """Put the secret's text in; the caller saves."""
+        value_field().seal(self, text)
+
+    def reveal(self) -> str:
+        """The secret as it was shown. Raises SealingError where the key is missing."""
+        return value_field().reveal(self)
+
+
+def value_field() -> SealedTextField:
+    """The field object, to seal and open with."""
+    field = Secret._meta.get_field("value")
+    assert isinstance(field, SealedTextField)
+    return field

@@ -1,0 +1,111 @@
+"""EventType, Event and EventChannel: what happened, and what kinds of things can happen."""
+
+from __future__ import annotations
+
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+
+from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class EventType(models.Model):
+    """A type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) live in the registry instead."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=128, unique=True, help_text="Dotted, e.g. message.delivered")
+    group = models.CharField(max_length=128, blank=True)
+    description = models.TextField(blank=True)
+    example = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    schema = models.JSONField(null=True, blank=True, help_text="JSON Schema that the data of every event must fit.")
+    retired = models.BooleanField(default=False, help_text="No longer offered for new subscriptions; still delivered.")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def pending(self) -> EventQuerySet:
+        """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
+        return self.filter(fanned_out_at__isnull=True)
+
+    def quarantined(self) -> EventQuerySet:
+        return self.exclude(quarantine_reason="")
+
+
+class Event(models.Model):
+    """One thing that happened. Immutable, but for the two fields that the fan-out keeps its position in."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # No constraint: a foreign-key check an event would be paid on every insert, and one missing row would destroy a batch.
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="events")
+    #: The tenant's uid, so that the fan-out can make the tenant's row and `emit` need not.
+    tenant_uid = models.CharField(max_length=255)
+    type = models.CharField(max_length=128)
+    #: The data as JSON text, serialised once. Not jsonb: that reorders keys and refuses \u0000.
+    data = models.TextField()
+    #: Bytes of `data` in UTF-8, so that engines can bound what they read ahead.
+    size = models.PositiveIntegerField()
+    channels = models.JSONField(default=list)
+    subject = models.CharField(max_length=255, blank=True, help_text="The host's own id, to find the event again.")
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
+    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key.
+    fingerprint = models.CharField(max_length=64, blank=True)
+    #: Not empty: this one event goes to this URL and not to the tenant's endpoints.
+    callback_url = models.TextField(blank=True)
+    occurred_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    #: Set when every delivery of the event exists (or when it was quarantined and gets none).
+    fanned_out_at = models.DateTimeField(null=True, editable=False)
+    #: The last endpoint that a large event was fanned out to, while more are to come.
+    fan_out_position = models.UUIDField(null=True, editable=False)
+    #: Why the event was not accepted; such an event is kept for staff and never delivered.
+    quarantine_reason = models.TextField(blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="webhooks_event_idempotency"),
+        ]
+        indexes = [
+            # Read by fan_out.claim on every poll.
+            models.Index(fields=["id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending"),
+            # Read by the event log of one tenant.
+            models.Index(fields=["tenant", "id"], name="webhooks_event_tenant"),
+            # Read by "did you send it?": the host's own id.
+            models.Index(fields=["tenant", "subject"], condition=~Q(subject=""), name="webhooks_event_subject"),
+            # Read by the operations page.
+            models.Index(fields=["id"], condition=~Q(quarantine_reason=""), name="webhooks_event_quarantine"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.public_id}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("evt", self.id)
+
+
+class EventChannel(models.Model):
+    """One channel of one event, written by the fan-out so that events can be found by channel."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, related_name="channel_rows")
+    channel = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["event", "channel"], name="webhooks_channel_once")]
+        indexes = [models.Index(fields=["tenant", "channel", "event"], name="webhooks_channel_find")]
+
+    def __str__(self) -> str:
+        return self.channel
+
+

@@ -1,0 +1,48 @@
+"""A text field whose value is encrypted at rest and bound to its table, row and column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from webhooks_app.conf import settings
+from webhooks_app.core.sealing import KeyRing
+
+
+def key_ring() -> KeyRing:
+    """The key ring of the settings as they are now. Raises SealingError where there is no key at all."""
+    return KeyRing.of(tuple(settings().ENCRYPTION_KEYS))
+
+
+class SealedTextField(models.TextField):
+    """Holds ciphertext. Write with `seal(instance, plaintext)`, read with `reveal(instance)`.
+
+    The plaintext is never an attribute of the model, so it cannot leak through `__str__`, forms, serialisers, logs,
+    fixtures or the admin's history. The ciphertext opens only in its own row: copying it to another row gives an error.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["editable"] = False
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("editable", None)
+        return name, path, args, kwargs
+
+    def context(self, pk: object) -> str:
+        """What the ciphertext is bound to."""
+        return f"{self.model._meta.label_lower}:{pk}:{self.name}"
+
+    def seal(self, instance: models.Model, plaintext: str) -> None:
+        """Encrypt into the instance's attribute; the caller saves. The primary key must be set already."""
+        setattr(instance, self.attname, key_ring().seal(plaintext, self.context(instance.pk)) if plaintext else "")
+
+    def reveal(self, instance: models.Model) -> str:
+        """Decrypt. Raises SealingError where the key is missing or the ciphertext was tampered with or moved."""
+        return self.open(instance.pk, getattr(instance, self.attname))
+
+    def open(self, pk: object, sealed: str) -> str:
+        """Decrypt a value read without its instance."""
+        return key_ring().open(sealed, self.context(pk)) if sealed else ""

@@ -1,0 +1,19 @@
+"""Public Django signals. All are sent after the commit, from the engine's database thread, with `send_robust`: a receiver
+that fails is logged and stops nobody. Keep receivers short; hand longer work to a task.
+
+| signal | keyword arguments |
+| --- | --- |
+| `delivery_succeeded` | `delivery_id`, `event_id`, `endpoint_id`, `tenant_id` (UUIDs), `status` (int), `attempts` (int) |
+| `delivery_exhausted` | the same, and `outcome` (an `OutcomeKind`'s value); `status` may be None |
+| `endpoint_disabled` | `endpoint_id`, `tenant_id`, `reason` ("gone", "failures", "days" or a person's) |
+| `endpoint_recovered` | `endpoint_id`, `tenant_id`, `failing_since` (aware datetime) |
+| `event_quarantined` | `event_id`, `tenant_id`, `reason` |
+"""
+
+from django.dispatch import Signal
+
+delivery_succeeded = Signal()
+delivery_exhausted = Signal()
+endpoint_disabled = Signal()
+endpoint_recovered = Signal()
+event_quarantined = Signal()
