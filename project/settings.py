@@ -1,39 +1,144 @@
-"""Settings of the runnable project. Everything that differs between machines comes from the environment."""
+"""Settings of the runnable project. Everything that differs between machines comes from the environment.
+
+With nothing set it is a demo on one machine: SQLite, a broker made of folders, webhooks to loopback allowed. Outside
+DEBUG it refuses to start with the demo's keys.
+"""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from project.local import encryption_keys, folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = folder(Path(os.environ.get("VAR_DIR", BASE_DIR / "var")))
+
 DEBUG = os.environ.get("DEBUG", "1") == "1"
-SECRET_KEY = os.environ.get("SECRET_KEY", "development-only")
-ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+SECRET_KEY = os.environ.get("SECRET_KEY", "development-only" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("DEBUG is off: set SECRET_KEY in the environment.")
+ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "whitenoise.runserver_nostatic",  # so that `runserver` serves static files as the real server does
     "django.contrib.staticfiles",
     "rest_framework",
     "django_celery_beat",
     "webhooks_app",
+    "project.messaging",
 ]
-DATABASES = {"default": dj_database_url.config(default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- database --------------------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": dj_database_url.config(
+        default=f"sqlite:///{VAR / 'db.sqlite3'}",
+        conn_max_age=60,
+        conn_health_checks=True,
+    )
+}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
+        # A transaction takes the write lock when it begins: one that took it half-way would fail at once, not wait.
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
+        "timeout": 20,  # seconds to wait for another writer
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+
+# --- people ----------------------------------------------------------------------------------------------------------
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "webhooks@localhost")
+
 USE_TZ = True
 TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+
+# --- static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "static/"
-ROOT_URLCONF = "project.urls"
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-WEBHOOKS = {
-    "ENCRYPTION_KEYS": ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="],
-    "ALLOW_HTTP": True,
-    "ALLOWED_NETWORKS": ["127.0.0.0/8"],
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "project" / "static"]
+WHITENOISE_USE_FINDERS = DEBUG  # no `collectstatic` before a first look; production collects
+
+# --- Celery ----------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://localhost")
+if CELERY_BROKER_URL.startswith("filesystem:"):
+    # A broker of three folders: messages are files, every process of this machine sees them, no server is needed.
+    _broker = folder(VAR / "broker")
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # One folder for in and out: what one process sends is what another one reads.
+        "data_folder_in": str(folder(_broker / "messages")),
+        "data_folder_out": str(folder(_broker / "messages")),
+        "control_folder": str(folder(_broker / "control")),
+        "processed_folder": str(folder(_broker / "processed")),
+        "store_processed": False,
+        "polling_interval": 0.05,  # seconds; kombu's default of one second would be felt
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# --- webhooks --------------------------------------------------------------------------------------------------------
+DEMO_RECEIVER_PORT = int(os.environ.get("DEMO_RECEIVER_PORT", "8010"))
+WEBHOOKS: dict[str, Any] = {
+    "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
+    "PROFILES": {"demo": "project.demo.profiles.DEMO", "demo_doomed": "project.demo.profiles.DOOMED"},
+    # Webhooks to this machine, for the demo. In production these lines would open the inside of your network.
+    "ALLOW_HTTP": DEBUG,
+    "ALLOWED_NETWORKS": ["127.0.0.0/8", "::1/128"] if DEBUG else [],
+    "ALLOWED_PORTS": list(range(1, 65536)) if DEBUG else [443, 80],
+}
+
+# --- logging ---------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
 }

@@ -63,6 +63,8 @@ class Settings:
     ENGINES: int = 2
     #: How long one `deliver` task runs before it hands over to a fresh one.
     DELIVER_SECONDS: float = 60.0
+    #: Use PostgreSQL's own statements (COPY, set-based SQL) where the database is PostgreSQL.
+    FAST_PATHS: bool = True
     RESPONSE_BODY_BYTES: int = 16 * 1024
     RESPONSE_HEADER_BYTES: int = 8 * 1024
 

@@ -1,8 +1,52 @@
-"""Which URL and which IP address may be reached. Pure: no name is resolved here."""
+"""Which URL and which IP address may be reached. Pure: no name is resolved here.
+
+`check_url` is for the person who types a URL: it gives a helpful error. `address_allowed` is for safety: the transports
+ask it for the address of every connection they open, whatever name led there.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+import idna
+
+from webhooks_app.exceptions import URLNotAllowed
+
+#: What a customer reads for every refused address: one text, so that it tells nothing of what is behind the firewall.
+ADDRESS_REFUSED = "This address is not allowed."
+MAX_URL_LENGTH = 2000
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# Our own lists, because `ipaddress.is_global` differs between Python versions and lets multicast and more through.
+REFUSED_V4 = tuple(
+    IPv4Network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
+        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24",
+        "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+    )
+)  # fmt: skip
+GLOBAL_V6 = IPv6Network("2000::/3")  # everything else in IPv6 is refused …
+REFUSED_V6 = tuple(  # … and these inside it: tunnels, documentation, AS112
+    IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>[^#]*)(?P<fragment>#.*)?", re.S
+)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_REST_AS_IT_IS = frozenset(b"!$%&'()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~")
+#: Names that only ever mean something inside a network; saved only where the operator allows inside addresses.
+_INSIDE_SUFFIXES = (".local", ".internal", ".home.arpa")
 
 
 @dataclass(frozen=True)
@@ -13,3 +57,170 @@ class AddressPolicy:
     ports: frozenset[int] = frozenset({443, 80})
     allowed_networks: tuple[str, ...] = ()
     denied_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedURL:
+    """A URL that may be saved. `host` is lower-case ASCII, or a literal without brackets; `url` is what is sent to."""
+
+    scheme: str
+    host: str
+    port: int
+    url: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host, port: where these change, it is another receiver and a new decision to trust it."""
+        return self.scheme, self.host, self.port
+
+
+@lru_cache(maxsize=256)
+def parse_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    """CIDR texts to networks; host bits may be set. Raises ValueError, naming the text, for one that is none."""
+    return tuple(_unmapped_network(ip_network(text, strict=False)) for text in texts)
+
+
+def _unmapped_network(network: Network) -> Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
+
+
+@lru_cache(maxsize=8192)
+def address_allowed(address: str | bytes, policy: AddressPolicy) -> bool:
+    """May we connect to this address? Text, or packed in 4 or 16 bytes; what is not an address is refused."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return _allowed(parsed, policy)
+
+
+def _allowed(address: Address, policy: AddressPolicy) -> bool:
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
+        address = _unmapped(address)
+    if _within(address, parse_networks(policy.allowed_networks)):
+        return True
+    if _within(address, parse_networks(policy.denied_networks)):
+        return False
+    if isinstance(address, IPv4Address):
+        return not _within(address, REFUSED_V4)
+    return address in GLOBAL_V6 and not _within(address, REFUSED_V6)
+
+
+def _unmapped(address: Address) -> Address:
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)  # of another version: simply not in it
+
+
+def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
+    """Those of a name's addresses that may be dialled; none at all where the name mixes in one that may not.
+
+    A public name with an inside record beside the public one is an attempt, not a mistake. A mix is expected only where
+    the operator's allowlist has one of them (`localhost` is often ::1 and 127.0.0.1): then those in it are used.
+    """
+    usable = tuple(address for address in addresses if address_allowed(address, policy))
+    if len(usable) == len(addresses):
+        return usable
+    allowlist = parse_networks(policy.allowed_networks)
+    return tuple(address for address in usable if _within(_unmapped(ip_address(address)), allowlist))
+
+
+def is_literal(host: str) -> bool:
+    """Is this host an address (brackets removed), and not a name?"""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> CheckedURL:
+    """Check a URL that somebody typed and return it normalised. No name is resolved.
+
+    Raises URLNotAllowed: its message is for the customer, its `reason` for staff.
+    """
+    scheme, authority, rest = _split(url)
+    if scheme not in DEFAULT_PORTS:
+        raise URLNotAllowed("The URL must start with https://.", reason=f"scheme {scheme!r}")
+    if scheme == "http" and (https_only or not policy.allow_http):
+        raise URLNotAllowed("The URL must start with https://; plain http:// is not accepted.")
+    if "@" in authority:
+        raise URLNotAllowed("The URL must not contain a user name or password; use a header instead.")
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise URLNotAllowed("The host or port of the URL is not valid.", reason=f"authority {authority!r}")
+    literal = _literal(match["host"])
+    host = str(literal) if literal is not None else _name(match["host"])
+    trusted = _check_host(host, literal, policy)
+    port = int(match["port"] or DEFAULT_PORTS[scheme])
+    if not 0 < port < 65536 or not (trusted or port in policy.ports):
+        ports = ", ".join(str(one) for one in sorted(policy.ports))
+        raise URLNotAllowed(f"This port is not allowed. Allowed ports: {ports}.", reason=f"port {port}")
+    written = f"[{host}]" if isinstance(literal, IPv6Address) else host
+    suffix = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
+    return CheckedURL(scheme, host, port, f"{scheme}://{written}{suffix}{_rest(rest)}")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme (lower case), authority, and all that follows. Stricter than `urllib.parse`, which drops characters."""
+    if len(url) > MAX_URL_LENGTH:
+        raise URLNotAllowed(f"The URL must not be longer than {MAX_URL_LENGTH} characters.")
+    if any(character in "\\\x7f" or character.isspace() or not character.isprintable() for character in url):
+        raise URLNotAllowed("The URL must not contain spaces, backslashes or control characters.")
+    match = _URL.fullmatch(url)
+    if match is None or not match["authority"]:
+        raise URLNotAllowed("Enter a full URL, such as https://example.com/webhooks.")
+    if match["fragment"] is not None:
+        raise URLNotAllowed("The URL must not contain a fragment (#…); it would not be sent.")
+    return match["scheme"].lower(), match["authority"], match["rest"]
+
+
+def _literal(host: str) -> Address | None:
+    """The address that the host spells, None for a name. Numbers that are no plain address are refused."""
+    try:
+        if host.startswith("["):
+            return IPv6Address(host[1:-1])
+        if _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2]):  # what a resolver would take for a number
+            return IPv4Address(host)
+    except ValueError:
+        raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is an unusual spelling of an address") from None
+    return None
+
+
+def _name(host: str) -> str:
+    """A host name in lower-case ASCII (IDNA 2008 without mappings: what looks like other characters is refused)."""
+    invalid = URLNotAllowed("The host name of the URL is not valid.", reason=f"host {host!r}")
+    try:
+        labels = [label if label.isascii() else idna.alabel(label).decode() for label in host.lower().split(".")]
+    except UnicodeError:  # idna's own errors are of this class
+        raise invalid from None
+    name = ".".join(labels)
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise invalid
+    return name
+
+
+def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bool:
+    """Refuse what can be refused without resolving. True where the operator's allowlist has the host: any port then."""
+    loopback = host == "localhost" or host.endswith(".localhost")
+    address = IPv4Address("127.0.0.1") if loopback else literal
+    if address is not None:
+        if not _allowed(address, policy):
+            raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to")
+        return _within(address, parse_networks(policy.allowed_networks))
+    if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed_networks:
+        raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is a name of an inside network")
+    return False
+
+
+def _rest(rest: str) -> str:
+    """Path and query, with what does not belong there percent-encoded as browsers do."""
+    path = rest if rest.startswith("/") else "/" + rest
+    return "".join(chr(byte) if byte in _REST_AS_IT_IS else f"%{byte:02X}" for byte in path.encode())

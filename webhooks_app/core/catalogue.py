@@ -10,7 +10,7 @@ from typing import Any
 from webhooks_app.exceptions import ConfigurationError
 
 #: Dotted names of letters, digits and underscores, as Standard Webhooks has them.
-NAME = re.compile(r"^[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*$")
+NAME = re.compile(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*\Z")
 MAX_NAME = 128
 
 

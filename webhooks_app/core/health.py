@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from webhooks_app.core.retry import SLOWING_KINDS, SLOWING_STATUSES, Outcome, RetryPolicy, asked_delay
+from webhooks_app.core.retry import SLOWING_KINDS, SLOWING_STATUSES, UNSENT_KINDS, Outcome, RetryPolicy, asked_delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,11 @@ def after(health: Health, outcome: Outcome, started_at: datetime, finished_at: d
     """The health after one more finished request.
 
     A failure that began before the last counted failure ended belongs to the same trouble and does not count again, so
-    that a two-second outage under load does not switch an endpoint off.
+    that a two-second outage under load does not switch an endpoint off. Nor does an outcome without a request count:
+    a signing key that we lost must not switch every endpoint off.
     """
+    if outcome.kind in UNSENT_KINDS:
+        return health
     if outcome.succeeded:
         return Health(last_success_at=finished_at, last_failure_at=health.last_failure_at)
     overlaps = health.streak > 0 and health.last_failure_at is not None and started_at < health.last_failure_at
@@ -40,8 +43,8 @@ def after(health: Health, outcome: Outcome, started_at: datetime, finished_at: d
 def hold_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
     """Until when the whole queue waits after this outcome, None where it may go on at once.
 
-    Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row (the
-    breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
+    Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row
+    (the breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
     """
     if outcome.succeeded:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.core.signing import SecretFormat, SignatureScheme
 
@@ -52,7 +53,11 @@ class Profile:
     https_only: bool = False
     #: Warn in the log where a body is larger than this many bytes (None: never), since known receivers stop there.
     warn_body_bytes: int | None = None
+    #: Lower-case names of the headers that `extra_headers` may set; customers cannot set these, nor the scheme's.
+    extra_header_names: tuple[str, ...] = ()
+    #: The event types that the product documents, for its pages and its catalogue; empty: the host's own alone.
+    event_types: tuple[EventType, ...] = ()
     #: Data keys the host may not override in a flat envelope; for documentation and checks.
     reserved_keys: frozenset[str] = frozenset()
-    #: The data's key by which deliveries are scoped into channels, and the channel's prefix (`number:`), if any.
+    #: What the product's own scope (a number, a line) is called as a channel, e.g. `number:`; empty: it has none.
     channel_prefix: str = ""

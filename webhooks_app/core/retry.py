@@ -58,6 +58,8 @@ def _seconds(*values: float) -> tuple[timedelta, ...]:
 
 
 STANDARD_DELAYS = _seconds(5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+#: No request reached the endpoint, and through no fault of its own: these say nothing of its health.
+UNSENT_KINDS = frozenset({OutcomeKind.NOT_SENT, OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED})
 SLOWING_STATUSES = frozenset({429, 502, 503, 504})
 SLOWING_KINDS = frozenset({OutcomeKind.TIMEOUT, OutcomeKind.REFUSED})
 
@@ -104,7 +106,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with the delivery. `at` is set for RETRY only; `disable` names why the endpoint goes off, or is empty."""
+    """What to do with the delivery. `at` is set for RETRY only; `disable` says why the endpoint goes off, if so."""
 
     verdict: Verdict
     at: datetime | None = None
@@ -135,4 +137,4 @@ def asked_delay(outcome: Outcome, policy: RetryPolicy) -> timedelta:
     """How long the receiver asked us to wait: its Retry-After on 429 and 503, capped; zero where it asked nothing."""
     if not policy.honours_retry_after or outcome.retry_after is None or outcome.status not in (429, 503):
         return timedelta(0)
-    return min(timedelta(seconds=min(max(outcome.retry_after, 0.0), 1e9)), policy.retry_after_cap)
+    return min(timedelta(seconds=min(max(0.0, outcome.retry_after), 1e9)), policy.retry_after_cap)

@@ -13,7 +13,9 @@ class AuditEntry(models.Model):
     """One act of a person, a key or the app itself. Append-only. Holds no secret and no payload."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="audit")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="audit"
+    )
     at = models.DateTimeField(db_default=Now(), editable=False)
     #: Who: "user:anna", "key:wk_…", "system".
     actor = models.CharField(max_length=255)
@@ -48,7 +50,9 @@ class Notice(models.Model):
     crash between the two tells it late, not never."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notices")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notices"
+    )
     endpoint_id = models.UUIDField()
     kind = models.CharField(max_length=16, choices=NoticeKind.choices)
     #: How many deliveries it is about, and one of them as an example.
@@ -57,6 +61,8 @@ class Notice(models.Model):
     reason = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     told_at = models.DateTimeField(null=True)
+    #: Somebody is telling it right now, until then at the latest; a crash leaves it to the next one.
+    claimed_until = models.DateTimeField(null=True, editable=False)
 
     objects = NoticeQuerySet.as_manager()
 

@@ -29,8 +29,12 @@ class Delivery(models.Model):
     """One Event for one Endpoint."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
-    event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+    )
+    event = models.ForeignKey(
+        Event, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+    )
     endpoint = models.ForeignKey(
         Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
     )
@@ -63,11 +67,15 @@ class Delivery(models.Model):
         indexes = [
             # Read by lease.refill: the due work of one queue, by keyset. No condition, for databases without partial ones.
             models.Index(
-                fields=["endpoint", "next_attempt_at", "id"], condition=Q(status="pending"), name="webhooks_delivery_due"
+                fields=["endpoint", "next_attempt_at", "id"],
+                condition=Q(status="pending"),
+                name="webhooks_delivery_due",
             ),
             # Read by lease.refill for FIFO endpoints: the head.
             models.Index(
-                fields=["endpoint", "sequence"], condition=Q(status="pending", sequence__gt=0), name="webhooks_delivery_fifo"
+                fields=["endpoint", "sequence"],
+                condition=Q(status="pending", sequence__gt=0),
+                name="webhooks_delivery_fifo",
             ),
             # Read by the delivery log of one endpoint, and of one tenant.
             models.Index(fields=["endpoint", "id"], name="webhooks_delivery_endpoint"),
@@ -87,9 +95,15 @@ class Attempt(models.Model):
     both have made attempt n, and a rotation may send one attempt twice; every request is kept."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    delivery = models.ForeignKey(Delivery, on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempt_rows")
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempt_rows"
+    )
+    endpoint = models.ForeignKey(
+        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     duration_ms = models.FloatField()

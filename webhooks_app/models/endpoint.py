@@ -37,7 +37,9 @@ class Endpoint(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints")
     url = models.TextField()
     description = models.CharField(max_length=255, blank=True)
-    profile = models.CharField(max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made.")
+    profile = models.CharField(
+        max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made."
+    )
     status = models.CharField(max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     status_reason = models.CharField(max_length=255, blank=True)
     status_changed_at = models.DateTimeField(null=True, blank=True, editable=False)

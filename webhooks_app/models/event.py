@@ -44,7 +44,9 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No constraint: a foreign-key check an event would be paid on every insert, and one missing row would destroy a batch.
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="events")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="events"
+    )
     #: The tenant's uid, so that the fan-out can make the tenant's row and `emit` need not.
     tenant_uid = models.CharField(max_length=255)
     type = models.CharField(max_length=128)
@@ -97,7 +99,9 @@ class EventChannel(models.Model):
     """One channel of one event, written by the fan-out so that events can be found by channel."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
     event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, related_name="channel_rows")
     channel = models.CharField(max_length=128)
 
@@ -107,5 +111,3 @@ class EventChannel(models.Model):
 
     def __str__(self) -> str:
         return self.channel
-
-

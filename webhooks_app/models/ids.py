@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 import uuid_utils.compat
 
@@ -13,6 +14,12 @@ NAMESPACE = uuid.UUID("6d0f9a3e-2b57-5f5e-9c0e-7a1f4b1d9e42")
 def new_id() -> uuid.UUID:
     """A UUIDv7. Ids of one process are strictly increasing, also within a millisecond."""
     return uuid_utils.compat.uuid7()
+
+
+def first_id(moment: datetime) -> uuid.UUID:
+    """The lowest id that can be made in this millisecond: turns "before this time" into a range of the primary key."""
+    milliseconds = max(int(moment.timestamp() * 1000), 0)
+    return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
 
 
 def derived_id(*parts: str) -> uuid.UUID:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-
-from django.db import models
+from django.db import connections, models
 
 from webhooks_app.core.health import Health
 from webhooks_app.models.endpoint import Endpoint
@@ -29,7 +27,9 @@ class Engine(models.Model):
 class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
     def locked(self) -> EndpointQueueQuerySet:
         """In the one order that every writer uses; without it, two writers of the same rows deadlock."""
-        return self.select_for_update(no_key=True).order_by("endpoint_id")
+        return self.select_for_update(no_key=connections[self.db].features.has_select_for_no_key_update).order_by(
+            "endpoint_id"
+        )
 
 
 class EndpointQueue(models.Model):
@@ -44,6 +44,8 @@ class EndpointQueue(models.Model):
     due_at = models.DateTimeField(default=IDLE, db_index=True)
     #: The engine that sends for this endpoint; NULL: nobody. Not indexed, so that taking and freeing stay cheap.
     holder_id = models.UUIDField(null=True)
+    #: The endpoint's own flag, kept here too so that queue statements need no join.
+    fifo = models.BooleanField(default=False)
     #: How often it was taken over from a dead engine since its last success.
     takeovers = models.PositiveIntegerField(default=0)
     #: The last number given in a FIFO endpoint's order.
@@ -62,10 +64,6 @@ class EndpointQueue(models.Model):
     def health(self) -> Health:
         return Health(self.streak, self.failing_since, self.last_failure_at, self.last_success_at)
 
-    @property
-    def endpoint_key(self) -> uuid.UUID:
-        return self.endpoint_id
-
 
 #: Upper edges, in milliseconds, of the latency histogram; the last bucket is everything slower.
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
@@ -75,7 +73,9 @@ class HourlyStat(models.Model):
     """Requests of one endpoint in one hour, written with the attempts themselves, so that charts never scan attempts."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stats")
+    endpoint = models.ForeignKey(
+        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stats"
+    )
     hour = models.DateTimeField()
     succeeded = models.PositiveIntegerField(default=0)
     redirect = models.PositiveIntegerField(default=0)

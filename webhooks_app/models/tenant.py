@@ -29,9 +29,13 @@ class Tenant(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     uid = models.CharField(max_length=255, unique=True, help_text="The host product's own key of this customer.")
     name = models.CharField(max_length=255, blank=True)
-    email = models.EmailField(blank=True, help_text="Who is told when deliveries fail for good or an endpoint is disabled.")
+    email = models.EmailField(
+        blank=True, help_text="Who is told when deliveries fail for good or an endpoint is disabled."
+    )
     profile = models.CharField(max_length=64, blank=True, help_text="Wire format; empty: the default profile.")
-    webhooks_enabled = models.BooleanField(default=True, help_text="Off: webhooks are not part of this customer's plan.")
+    webhooks_enabled = models.BooleanField(
+        default=True, help_text="Off: webhooks are not part of this customer's plan."
+    )
     max_endpoints = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

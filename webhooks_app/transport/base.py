@@ -72,6 +72,8 @@ class Transport(Protocol):
 
     #: "curl" or "requests"; for logs and benchmarks.
     name: str
+    #: How many requests it can have on the network at once; those started beyond it wait inside, and their time runs.
+    capacity: int
 
     @property
     def in_flight(self) -> int:
@@ -79,12 +81,13 @@ class Transport(Protocol):
         ...
 
     def start(self, request: Request) -> None:
-        """Begin one request. Never blocks on the network and never raises for what the network or the URL does: a request
-        that cannot be made comes back from `wait` with its `failure` set."""
+        """Begin one request. Never blocks on the network and never raises for what the network or the URL does: a
+        request that cannot be made comes back from `wait` with its `failure` set."""
         ...
 
     def wait(self, timeout: float) -> Iterable[Response]:
-        """Block until a request finishes, `wake` is called or `timeout` seconds pass; return what has finished (may be none)."""
+        """Block until a request finishes, `wake` is called or `timeout` seconds pass; return what has finished (maybe
+        none)."""
         ...
 
     def wake(self) -> None:

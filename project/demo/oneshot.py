@@ -1,0 +1,208 @@
+"""The one-shot demo: set up, emit, deliver with the real engine, count what arrived, tidy up."""
+
+import base64
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, connections, transaction
+from django.db.models import Count, Q, Sum
+
+from project.demo.behaviour import Played
+from project.demo.plan import PlannedEndpoint, plan, tenants
+from project.demo.receiving import ReceiverProcess
+from project.demo.result import Result, compare
+from project.demo.rows import remove_tenants
+from webhooks_app import EventInput, emit, emit_many
+from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
+from webhooks_app.pipeline import engine
+from webhooks_app.transport import open_transport
+
+#: Events of one transaction.
+CHUNK = 200
+TYPES = ("message.sent", "message.delivered", "message.failed")
+#: (deliveries done, deliveries in all)
+Progress = Callable[[int, int], None]
+
+
+class _RollBack(Exception):
+    """Ends a transaction that must leave nothing behind."""
+
+
+@dataclass
+class OneShot:
+    """One run. Its customers are its own, so that it can be run beside anything else on the same database."""
+
+    events: int
+    endpoints: int
+    timeout: float
+    progress: Progress
+    uids: list[str] = field(default_factory=list)
+    #: Customer → webhook-ids of its committed events.
+    expected: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    rolled_back: int = 0
+
+    def run(self) -> Result:
+        """All of it. The rows are removed afterwards, also after a failure."""
+        name = secrets.token_hex(4)
+        self.uids = [f"webhooks-demo-{name}-{number}" for number in range(tenants(self.endpoints))]
+        planned = plan(self.endpoints)
+        try:
+            with ReceiverProcess() as receiver, _demo_settings():
+                self._create(receiver, planned)
+                begin = time.monotonic()
+                self._emit()
+                self._deliver()
+                seconds = time.monotonic() - begin
+                return self._result(receiver, planned, seconds)
+        finally:
+            remove_tenants(self.uids)
+
+    def _create(self, receiver: ReceiverProcess, planned: list[PlannedEndpoint]) -> None:
+        played = [Played(endpoint.key, _new_secret(), endpoint.behaviour) for endpoint in planned]
+        base = receiver.play(played)
+        for endpoint, player in zip(planned, played, strict=True):
+            create_endpoint(
+                self.uids[endpoint.tenant],
+                url=f"{base}/{endpoint.key}",
+                events=["message.*"],
+                profile=endpoint.profile,
+                secret=player.secret,
+            )
+
+    def _emit(self) -> None:
+        """The events, in transactions of a few hundred. The first of each is emitted alone, the rest together; one more
+        transaction is rolled back, and none of its events may arrive."""
+        for first in range(0, self.events, CHUNK):
+            numbers = range(first, min(first + CHUNK, self.events))
+            with transaction.atomic():
+                inputs = [self._input(number) for number in numbers]
+                stored = [emit(**_arguments(inputs[0])), *emit_many(inputs[1:])]
+            for number, event in zip(numbers, stored, strict=True):
+                self.expected[number % len(self.uids)].add(event.public_id)
+        self.rolled_back = min(self.events, CHUNK)
+        try:
+            with transaction.atomic():
+                emit_many([self._input(number) for number in range(self.rolled_back)])
+                raise _RollBack
+        except _RollBack:
+            pass
+
+    def _input(self, number: int) -> EventInput:
+        kind = TYPES[number % len(TYPES)]
+        data = {
+            "message_id": number,
+            "to": "+4915112345678",
+            "text": f"Message № {number} – “quoted”, \\, 漢字, 🎉",
+            "status": kind.partition(".")[2],
+            "created_at": "2026-01-31T09:30:00Z",
+        }
+        if kind == "message.failed":
+            data["error"] = "number_not_in_service"
+        return EventInput(type=kind, data=data, tenant=self.uids[number % len(self.uids)], subject=f"message-{number}")
+
+    def _deliver(self) -> None:
+        """The engine in this thread, and beside it one that looks whether all is done."""
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        watcher.start()
+        try:
+            engine.run(stop=done)
+        finally:
+            done.set()
+            watcher.join()
+
+    def _watch(self, done: threading.Event) -> None:
+        deadline = time.monotonic() + self.timeout
+        try:
+            while not done.wait(0.2) and time.monotonic() < deadline:
+                counts = self._deliveries().aggregate(
+                    total=Count("id"), pending=Count("id", filter=Q(status=DeliveryStatus.PENDING))
+                )
+                waiting = self._events().pending().exists()
+                self.progress(counts["total"] - counts["pending"], counts["total"])
+                if not waiting and not counts["pending"]:
+                    break
+        finally:
+            done.set()
+            connections.close_all()
+
+    def _events(self) -> Any:
+        return Event.objects.filter(tenant__in=self._tenant_ids())
+
+    def _deliveries(self) -> Any:
+        return Delivery.objects.filter(tenant__in=self._tenant_ids())
+
+    def _tenant_ids(self) -> list[Any]:
+        return [Tenant.id_for(uid) for uid in self.uids]
+
+    def _result(self, receiver: ReceiverProcess, planned: list[PlannedEndpoint], seconds: float) -> Result:
+        counts = self._deliveries().aggregate(
+            deliveries=Count("id"),
+            succeeded=Count("id", filter=Q(status=DeliveryStatus.SUCCEEDED)),
+            exhausted=Count("id", filter=Q(status=DeliveryStatus.EXHAUSTED)),
+            pending=Count("id", filter=Q(status=DeliveryStatus.PENDING)),
+            retried=Count("id", filter=Q(attempts__gt=1)),
+            requests=Sum("attempts", default=0),
+        )
+        counts["pending"] += self._events().pending().count()
+        arrived = compare(self.expected, planned, receiver.report())
+        return Result(
+            **counts,
+            **vars(arrived),
+            events=sum(len(ids) for ids in self.expected.values()),
+            rolled_back=self.rolled_back,
+            endpoints=self.endpoints,
+            seconds=round(seconds, 3),
+            deliveries_per_second=round((counts["succeeded"] + counts["exhausted"]) / seconds, 1),
+            database=connection.vendor,
+            transport=_transport_name(),
+        )
+
+
+def _arguments(item: EventInput) -> dict[str, Any]:
+    """The same event as `emit` takes it."""
+    return {"type": item.type, "data": item.data, "tenant": item.tenant, "subject": item.subject}
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+def _transport_name() -> str:
+    transport = open_transport()
+    try:
+        return type(transport).__name__.removesuffix("Transport").lower()
+    finally:
+        transport.close()
+
+
+@contextmanager
+def _demo_settings() -> Iterator[None]:
+    """Loopback may be reached, on any port, with the demo's profiles. Nobody is woken: the engine runs here."""
+    before, debug = settings.WEBHOOKS, settings.DEBUG
+    settings.WEBHOOKS = {
+        **before,
+        "PROFILES": {
+            **before.get("PROFILES", {}),
+            "demo": "project.demo.profiles.DEMO",
+            "demo_doomed": "project.demo.profiles.DOOMED",
+        },
+        "ALLOW_HTTP": True,
+        "ALLOWED_NETWORKS": ["127.0.0.0/8"],
+        "ALLOWED_PORTS": list(range(1, 65536)),
+        "STRICT": True,
+        "WAKE": "",
+    }
+    settings.DEBUG = False  # with it on, Django would keep the text of every query
+    try:
+        yield
+    finally:
+        settings.WEBHOOKS, settings.DEBUG = before, debug

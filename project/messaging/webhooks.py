@@ -1,0 +1,50 @@
+"""The event types of the sample app. Found when Django starts, as `admin.py` is."""
+
+from typing import Any
+
+from webhooks_app import EventType, registry
+
+_EXAMPLE: dict[str, Any] = {
+    "message_id": 4711,
+    "to": "+4915112345678",
+    "text": "Your parcel is on its way.",
+    "created_at": "2026-01-31T09:30:00Z",
+}
+
+
+def _schema(status: str, **more: Any) -> dict[str, Any]:
+    """A JSON Schema for the data of one type: what every type has, and what is its own."""
+    properties = {
+        "message_id": {"type": "integer"},
+        "to": {"type": "string", "description": "The recipient's number, E.164."},
+        "text": {"type": "string", "maxLength": 480},
+        "status": {"const": status},
+        "created_at": {"type": "string", "format": "date-time"},
+        **more,
+    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+registry.register(
+    EventType(
+        "message.sent",
+        description="A message was handed to the carrier.",
+        example={**_EXAMPLE, "status": "sent"},
+        schema=_schema("sent"),
+        group="Messages",
+    ),
+    EventType(
+        "message.delivered",
+        description="The carrier confirmed that a message reached the recipient's phone.",
+        example={**_EXAMPLE, "status": "delivered"},
+        schema=_schema("delivered"),
+        group="Messages",
+    ),
+    EventType(
+        "message.failed",
+        description="A message could not be delivered; `error` says why.",
+        example={**_EXAMPLE, "status": "failed", "error": "number_not_in_service"},
+        schema=_schema("failed", error={"type": "string"}),
+        group="Messages",
+    ),
+)

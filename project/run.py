@@ -1,0 +1,196 @@
+"""`python -m project.run` (or `make run`): the whole demo as one tree of processes. Ctrl-C stops all of it.
+
+It migrates, sets the demo up, starts the web server, the Celery worker, beat and the demo receiver, and waits. If one
+of them ends, all end: half a demo would only puzzle.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Seconds that a process gets to finish what it is doing, before it is killed.
+GRACE = 10.0
+#: Seconds until the web server must answer.
+START = 60.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Child:
+    """One process of the tree, in a group of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    def signal(self, number: int) -> None:
+        """To its whole group: a worker's own children are to hear of it too when it is killed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+class Supervisor:
+    """Starts children, shows what they say, and ends them all together."""
+
+    def __init__(self) -> None:
+        self.children: list[Child] = []
+        self.stopping = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._asked_to_stop)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping.set()
+
+    def start(self, name: str, *command: str) -> None:
+        """Start `python -m command`; its output is shown line by line behind its name."""
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        self.children.append(Child(name, process))
+        threading.Thread(target=_show_output, args=(name, process), daemon=True).start()
+
+    def wait(self) -> int:
+        """Until somebody asks to stop (0) or a child ends by itself (1)."""
+        while not self.stopping.wait(0.2):
+            for child in self.children:
+                if child.process.poll() is not None:
+                    code = child.process.returncode
+                    print(f"\n{child.name} ended by itself with code {code}; stopping the rest.", flush=True)
+                    return 1
+        print("\nStopping …", flush=True)
+        return 0
+
+    def stop(self) -> None:
+        """Ask all, last started first; wait; kill what is left, grandchildren included."""
+        for child in reversed(self.children):
+            child.process.terminate()
+        deadline = time.monotonic() + GRACE
+        for child in self.children:
+            try:
+                child.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                print(f"{child.name} did not stop within {GRACE:.0f} s; killing it.", flush=True)
+        for child in self.children:
+            child.signal(signal.SIGKILL)
+            child.process.wait()
+
+
+def _die_with_parent() -> None:
+    """Linux: even a supervisor that was killed leaves no orphans."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _show_output(name: str, process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(f"{name:<8} │ {line}", end="", flush=True)
+
+
+def manage(*arguments: str) -> str:
+    """Run a management command to its end and return what it printed. Ends the program where it fails."""
+    done = subprocess.run(  # noqa: S603 - our own commands
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"`manage.py {' '.join(arguments)}` failed; what it said is above.")
+    return done.stdout
+
+
+def check_port(port: int, variable: str) -> None:
+    """End the program with a helpful message where the port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            sys.exit(f"Port {port} on 127.0.0.1 is taken. Choose another: {variable}={port + 1} make run")
+
+
+def answers(port: int) -> bool:
+    """Does somebody listen there?"""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def banner(port: int, receiver: int, login: dict[str, str]) -> str:
+    return f"""
+    Send messages     http://127.0.0.1:{port}/
+    Admin             http://127.0.0.1:{port}/admin/
+    Demo receiver     http://127.0.0.1:{receiver}/   (what arrived, and whether its signature was good)
+
+    Log in as         {login["user"]}
+    with password     {login["password"]}
+
+    Ctrl-C stops everything. Data is kept in {os.environ.get("VAR_DIR", ROOT / "var")}; `make clean` forgets it.
+"""
+
+
+def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
+    """Name and command of each process of the demo."""
+    config = os.path.join(os.environ.get("VAR_DIR", ROOT / "var"), "receiver.json")
+    worker = "celery --app=project --quiet worker --queues=celery,webhooks --concurrency=2 --loglevel=INFO"
+    beat = "celery --app=project --quiet beat --pidfile= --loglevel=INFO"
+    return [
+        ("receiver", "project.demo.receiver", f"--config={config}", f"--port={receiver}"),
+        ("web", "waitress", f"--listen=127.0.0.1:{port}", "--threads=8", "project.wsgi:application"),
+        ("worker", *worker.split()),
+        ("beat", *beat.split()),
+    ]
+
+
+def main() -> int:
+    port = int(os.environ.get("PORT") or 8000)
+    receiver = int(os.environ.setdefault("DEMO_RECEIVER_PORT", "8010"))
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    os.environ["DEBUG"] = "1"  # a development set-up: webhooks to loopback are allowed
+    # Celery need not warn that DEBUG keeps queries, nor of root, who is the only user on many a test machine.
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:celery.fixups.django,ignore::UserWarning:celery.platforms"
+    check_port(port, "PORT")
+    check_port(receiver, "DEMO_RECEIVER_PORT")
+
+    print("Preparing the database …", flush=True)
+    manage("migrate", "--verbosity", "0")
+    manage("webhooks_schedule")
+    login = json.loads(manage("demo_setup"))
+
+    supervisor = Supervisor()
+    code = 1
+    try:
+        for name, *command in processes(port, receiver):
+            supervisor.start(name, *command)
+        deadline = time.monotonic() + START
+        while not answers(port) and time.monotonic() < deadline and not supervisor.stopping.wait(0.1):
+            if any(child.process.poll() is not None for child in supervisor.children):
+                break
+        else:
+            print(banner(port, receiver, login), flush=True)
+        code = supervisor.wait()
+    finally:
+        supervisor.stop()
+        print("Stopped.", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

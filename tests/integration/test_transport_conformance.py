@@ -1,0 +1,339 @@
+"""What every transport promises, tried on both against a real receiver. See also the files `test_transport_*`."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.receiver import Answer, Close, Delay, Drip, Endless, Hang, Raw, Receiver, Reset
+from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
+
+LOOPBACK = AddressPolicy(allow_http=True, allowed_networks=("127.0.0.0/8",))
+PUBLIC = AddressPolicy(allow_http=True)
+Open = Callable[..., Transport]
+
+
+@pytest.fixture(params=["curl", "requests"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    if request.param == "curl":
+        pytest.importorskip("pycurl")
+    return str(request.param)
+
+
+@pytest.fixture
+def open_one(transport_name: str) -> Iterator[Open]:
+    """Opens transports of the kind under test, and closes them at the end."""
+    opened: list[Transport] = []
+
+    def open_one(policy: AddressPolicy = LOOPBACK, **options: object) -> Transport:
+        opened.append(open_transport(TransportOptions(policy, **options), transport_name))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def transport(open_one: Open) -> Transport:
+    return open_one()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def request(url: str, token: object = None, total: float = 5.0, body: bytes = b"{}", **headers: str) -> Request:
+    named = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return Request(token, url, tuple(named.items()), body, connect_timeout=min(total, 5.0), total_timeout=total)
+
+
+def gather(transport: Transport, number: int = 1, seconds: float = 20.0) -> list[Response]:
+    """Wait for this many responses."""
+    until = time.monotonic() + seconds
+    found: list[Response] = []
+    while len(found) < number:
+        assert time.monotonic() < until, f"{len(found)} of {number} responses came in {seconds} s"
+        found += transport.wait(0.5)
+    return found
+
+
+def send(transport: Transport, url: str, total: float = 5.0, **more: object) -> Response:
+    transport.start(request(url, total=total, **more))  # type: ignore[arg-type]
+    [response] = gather(transport)
+    assert (response.status is None) == (response.failure is not None)
+    return response
+
+
+class TestAnAnswer:
+    def test_is_given_back_with_its_token(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/hook", status=202, headers={"X-Shade": "blue"}, body=b"taken")
+        token = object()
+        transport.start(request(receiver.url("/hook?a=1"), token, body=b'{"a": 1}', webhook_id="evt_1"))
+        assert transport.in_flight == 1
+        [response] = gather(transport)
+        assert transport.in_flight == 0
+        assert response.token is token
+        assert (response.status, response.body, response.truncated) == (202, b"taken", False)
+        assert response.header("x-shade") == "blue"
+        assert (response.address, response.http_version) == ("127.0.0.1", "1.1")
+        assert 0 < response.duration < 5
+
+    def test_comes_to_a_request_that_arrived_unchanged(self, transport: Transport, receiver: Receiver) -> None:
+        send(transport, receiver.url("/hook?a=1"), body=b'{"a":\xff}', webhook_id="evt_1", x_empty="")
+        [received] = receiver.wait_for(1)
+        assert (received.method, received.path, received.body) == ("POST", "/hook?a=1", b'{"a":\xff}')
+        assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
+        assert received.headers["webhook-id"] == "evt_1"
+        assert received.headers["content-type"] == "application/json"
+        assert received.headers["content-length"] == "7"
+        assert received.headers["accept-encoding"] == "identity"
+        assert received.headers["x-empty"] == ""
+        for unwanted in ("expect", "cookie", "referer", "authorization", "transfer-encoding"):
+            assert unwanted not in received.headers
+
+    def test_may_come_to_an_empty_body(self, transport: Transport, receiver: Receiver) -> None:
+        assert send(transport, receiver.url(), body=b"").status == 200
+        [received] = receiver.wait_for(1)
+        assert (received.body, received.headers["content-length"]) == (b"", "0")
+
+    @pytest.mark.parametrize("status", [200, 204, 400, 404, 410, 429, 500, 503, 599, 999])
+    def test_may_have_any_status(self, transport: Transport, receiver: Receiver, status: int) -> None:
+        receiver.on("/", Raw(b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status, close=False))
+        assert send(transport, receiver.url()).status == status
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_that_redirects_is_not_followed(self, transport: Transport, receiver: Receiver, status: int) -> None:
+        receiver.on("/", status=status, headers={"Location": receiver.url("/elsewhere")})
+        assert send(transport, receiver.url()).status == status
+        assert [one.path for one in receiver.requests] == ["/"]
+
+    def test_that_sets_a_cookie_gets_none_back(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", headers={"Set-Cookie": "a=b; Path=/"})
+        for _ in range(2):
+            assert send(transport, receiver.url()).status == 200
+        assert all("cookie" not in one.headers for one in receiver.requests)
+
+    def test_of_the_next_request_uses_the_same_connection(self, transport: Transport, receiver: Receiver) -> None:
+        for _ in range(5):
+            assert send(transport, receiver.url()).status == 200
+        assert {one.connection for one in receiver.requests} == {1}
+
+    def test_comes_although_the_kept_connection_was_closed(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", [Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 200])
+        assert send(transport, receiver.url()).status == 200
+        assert send(transport, receiver.url()).status == 200
+
+
+class TestTheDeadline:
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            Hang(),
+            Drip("headers"),
+            Drip("body"),
+            Endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.005),
+            Endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", 0.05),
+        ],
+        ids=["hang", "header drip", "body drip", "flood of 100s", "chunk drip"],
+    )
+    def test_holds(self, transport: Transport, receiver: Receiver, behaviour: Endless) -> None:
+        receiver.on("/", behaviour)
+        began = time.monotonic()
+        response = send(transport, receiver.url(), total=0.6)
+        assert response.failure is OutcomeKind.TIMEOUT
+        assert 0.5 < time.monotonic() - began < 5
+        assert 0.5 < response.duration < 5
+
+    def test_holds_where_nobody_accepts(self, transport: Transport) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            assert send(transport, url, total=0.6).failure is OutcomeKind.TIMEOUT
+
+    def test_of_one_does_not_hold_up_the_others(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/hang", Hang())
+        transport.start(request(receiver.url("/hang"), "hanging", total=2.0))
+        for number in range(200):
+            transport.start(request(receiver.url("/quick"), number))
+        responses = gather(transport, 200)
+        assert {one.token for one in responses} == set(range(200))
+        assert all(one.status == 200 for one in responses)
+        assert transport.in_flight == 1
+        [last] = gather(transport)
+        assert (last.token, last.failure) == ("hanging", OutcomeKind.TIMEOUT)
+
+    def test_runs_for_requests_that_wait_for_a_free_place(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(concurrency=2)
+        assert transport.capacity == 2
+        receiver.on("/hang", Hang())
+        for number, seconds in enumerate((0.6, 0.6, 0.5)):
+            transport.start(request(receiver.url("/hang"), number, total=seconds))
+        responses = {one.token: one for one in gather(transport, 3)}
+        assert [responses[0].failure, responses[1].failure] == [OutcomeKind.TIMEOUT, OutcomeKind.TIMEOUT]
+        assert responses[2].failure is OutcomeKind.NOT_SENT
+        assert len(receiver.requests) == 2
+
+    def test_leaves_the_transport_usable(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", [Hang(), 200])
+        assert send(transport, receiver.url(), total=0.5).failure is OutcomeKind.TIMEOUT
+        assert send(transport, receiver.url()).status == 200
+
+
+class TestReadingIsBounded:
+    def test_for_an_endless_body(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(body_limit=1000)
+        receiver.on("/", Endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 60_000))
+        response = send(transport, receiver.url())
+        assert (response.status, response.body, response.truncated) == (200, b"x" * 1000, True)
+
+    def test_for_endless_chunks(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(body_limit=1000)
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        receiver.on("/", Endless(head, b"64\r\n" + b"y" * 100 + b"\r\n"))
+        response = send(transport, receiver.url())
+        assert (response.status, response.body, response.truncated) == (200, b"y" * 1000, True)
+
+    @pytest.mark.parametrize(("size", "truncated"), [(999, False), (1000, False), (1001, True)])
+    def test_at_exactly_the_limit(self, open_one: Open, receiver: Receiver, size: int, truncated: bool) -> None:
+        transport = open_one(body_limit=1000)
+        receiver.on("/", body=b"z" * size)
+        response = send(transport, receiver.url())
+        assert (len(response.body), response.truncated) == (min(size, 1000), truncated)
+
+    def test_for_a_gzip_bomb_which_stays_packed(self, transport: Transport, receiver: Receiver) -> None:
+        bomb = gzip.compress(bytes(8_000_000))
+        receiver.on("/", headers={"Content-Encoding": "gzip"}, body=bomb)
+        response = send(transport, receiver.url())
+        assert response.body == bomb[: 16 * 1024]
+
+    def test_for_long_headers_which_are_cut_at_a_line(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(header_limit=200)
+        receiver.on("/", headers={f"X-{number}": "v" * 20 for number in range(50)}, body=b"body")
+        response = send(transport, receiver.url())
+        assert (response.status, response.body) == (200, b"body")
+        assert 150 < len(response.headers) <= 200
+        assert response.headers.endswith(b"v\r\n")
+
+    @pytest.mark.parametrize("line", [b"X-A: b\r\n", b"X-A: " + b"b" * 60_000 + b"\r\n"])
+    def test_for_headers_without_end(self, transport: Transport, receiver: Receiver, line: bytes) -> None:
+        receiver.on("/", Endless(b"HTTP/1.1 200 OK\r\n", line))
+        response = send(transport, receiver.url(), total=10.0)
+        assert response.failure is OutcomeKind.PROTOCOL_ERROR
+        assert len(response.headers) <= 8 * 1024
+
+    def test_for_a_hundred_thousand_headers(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", Raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 100_000 + b"Content-Length: 0\r\n\r\n"))
+        assert send(transport, receiver.url(), total=10.0).failure is OutcomeKind.PROTOCOL_ERROR
+
+
+class TestAnAnswerThatIsNone:
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            Close(),
+            Reset(),
+            Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+            Raw(b"\x00\x01\x02 garbage \xff\r\n\r\n"),
+            Raw(b"<html>as HTTP/0.9 did</html>"),
+            Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
+            Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nshort"),
+            Raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nabc", close=False),
+            Raw(b"HTTP/1.1 OK\r\n\r\n"),
+        ],
+        ids=["closed", "reset", "reset in body", "garbage", "0.9", "short", "short chunk", "101", "no status"],
+    )
+    def test_is_a_protocol_error(self, transport: Transport, receiver: Receiver, behaviour: Raw) -> None:
+        receiver.on("/", behaviour)
+        response = send(transport, receiver.url())
+        assert response.failure is OutcomeKind.PROTOCOL_ERROR
+        assert response.detail
+
+    def test_because_nobody_listens_is_refused(self, transport: Transport) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        assert send(transport, f"http://127.0.0.1:{port}/").failure is OutcomeKind.REFUSED
+
+
+class TestWhatCannotBeSent:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("X-A", "b\r\nX-C: d"),
+            ("X-A", "b\nc"),
+            ("X-A", "b\0"),
+            ("X-A\r\nX-B", "hush"),
+            ("X A", "hush"),
+            ("", "hush"),
+            ("X-A", "ł"),
+        ],
+    )
+    def test_for_its_headers(self, transport: Transport, receiver: Receiver, name: str, value: str) -> None:
+        transport.start(Request(1, receiver.url(), ((name, value),), b""))
+        [response] = gather(transport)
+        assert (response.token, response.failure) == (1, OutcomeKind.NOT_SENT)
+        assert value not in response.detail
+        assert not receiver.requests
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "nonsense", "file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://127.0.0.1:99999/",
+         "http://127.0.0.1\\@example.com/", "http://user:pass@127.0.0.1/", "http://127.0.0.1/\r\nX: y", "http://[::1/",
+         "http://127.0.0.1/ b", "http://bücher.example/"],
+    )  # fmt: skip
+    def test_for_its_url(self, transport: Transport, url: str) -> None:
+        assert send(transport, url).failure is OutcomeKind.NOT_SENT
+
+
+class TestTheCallingThread:
+    def test_is_woken_by_another(self, transport: Transport) -> None:
+        threading.Timer(0.2, transport.wake).start()
+        began = time.monotonic()
+        assert list(transport.wait(20.0)) == []
+        assert time.monotonic() - began < 10
+
+    def test_is_woken_once_for_a_wake_up_before_it_waits(self, transport: Transport) -> None:
+        transport.wake()
+        transport.wake()
+        began = time.monotonic()
+        transport.wait(20.0)
+        assert time.monotonic() - began < 10
+        transport.wait(0.3)
+        assert time.monotonic() - began > 0.25
+
+    def test_sleeps_while_it_waits(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", Delay(1.0))
+        transport.start(request(receiver.url()))
+        before = time.thread_time()
+        gather(transport)
+        assert time.thread_time() - before < 0.5
+
+    def test_does_not_wait_when_asked_not_to(self, transport: Transport) -> None:
+        assert list(transport.wait(0.0)) == []
+
+    def test_can_close_with_requests_in_flight(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/hang", Hang())
+        for number in range(20):
+            transport.start(request(receiver.url("/hang"), number))
+        transport.wait(0.2)
+        began = time.monotonic()
+        transport.close()
+        assert time.monotonic() - began < 3
+        assert transport.in_flight == 0
+        transport.wake()
+
+    def test_gets_all_of_many_answers(self, transport: Transport, receiver: Receiver) -> None:
+        receiver.on("/", lambda received: Answer(200, body=received.body))
+        for number in range(300):
+            transport.start(request(receiver.url(), number, body=b"%d" % number))
+        responses = gather(transport, 300)
+        assert all(one.body == b"%d" % one.token for one in responses)  # type: ignore[str-bytes-safe]
+        assert receiver.connections <= transport.capacity

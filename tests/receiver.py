@@ -1,0 +1,298 @@
+"""A real HTTP receiver on loopback, for every test that sends something.
+
+    with Receiver() as receiver:
+        receiver.on("/hook", [500, Delay(0.1), 200])
+        ...send to receiver.url("/hook")...
+        [first, second, third] = receiver.wait_for(3)
+
+A path without a behaviour answers 200. Given a list, each request takes the next one and the last one stays. It runs an
+asyncio loop in a thread of its own; everything here may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import trustme
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it came. `connection` counts connections, so equal numbers mean one kept open."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]  # names in lower case; of equal names the last
+    body: bytes
+    time: float  # time.monotonic()
+    connection: int
+    http_version: str = "1.1"
+    header_lines: tuple[tuple[str, str], ...] = ()
+
+
+class Behaviour:
+    """What to do with a request. `play` returns False where the connection is to be closed afterwards."""
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Answer(Behaviour):
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        lines = [f"HTTP/1.1 {self.status} Whatever", f"Content-Length: {len(self.body)}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + self.body)
+        await writer.drain()
+        return True
+
+
+@dataclass(frozen=True)
+class Hang(Behaviour):
+    """Never answers, and keeps the connection open."""
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(3600)
+        return False
+
+
+@dataclass(frozen=True)
+class Delay(Behaviour):
+    """Answers after some seconds."""
+
+    seconds: float
+    then: Behaviour = Answer()
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(self.seconds)
+        return await self.then.play(writer)
+
+
+@dataclass(frozen=True)
+class Raw(Behaviour):
+    """Sends exactly these bytes, then closes (or, with `close=False`, waits for the next request)."""
+
+    data: bytes
+    close: bool = True
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        writer.write(self.data)
+        await writer.drain()
+        return not self.close
+
+
+@dataclass(frozen=True)
+class Endless(Behaviour):
+    """Sends `start`, then `again` for ever, every `pause` seconds (0: as fast as it is taken)."""
+
+    start: bytes
+    again: bytes
+    pause: float = 0.0
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        writer.write(self.start)
+        while True:
+            writer.write(self.again)
+            await writer.drain()
+            await asyncio.sleep(self.pause)
+
+
+def Drip(where: str = "body", pause: float = 0.05) -> Endless:
+    """One byte at a time for ever, in the "headers" or in the "body"."""
+    head = b"HTTP/1.1 200 OK\r\n"
+    if where == "body":
+        head += b"Content-Length: 1000000\r\n\r\n"
+    return Endless(head if where == "body" else head + b"X-Drip: ", b"a", pause)
+
+
+@dataclass(frozen=True)
+class Close(Behaviour):
+    """Closes without a word, after the request was read."""
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Reset(Behaviour):
+    """Ends the connection with a TCP reset, after `start` was sent."""
+
+    start: bytes = b""
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        writer.write(self.start)
+        await writer.drain()
+        linger = struct.pack("ii", 1, 0)  # on, no time: closing sends RST
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        return False
+
+
+Reaction = Behaviour | int | Callable[[Received], "Behaviour | int"]
+
+
+class Authority:
+    """A certificate authority for TLS tests. `bundle` is the path of its PEM file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._authority = trustme.CA()
+        self.bundle = str(folder / "authority.pem")
+        self._authority.cert_pem.write_to_path(self.bundle)
+
+    def context(self, *names: str, http2: bool = False, **certificate: Any) -> ssl.SSLContext:
+        """A server's TLS context with a certificate for these names and addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(*names, **certificate).configure_cert(context)
+        context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+        return context
+
+
+class Receiver:
+    """See above. With `tls`, a server's `ssl.SSLContext`, it speaks https (and HTTP/2 where that context offers it)."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self.requests: list[Received] = []
+        self.connections = 0
+        self.host = host
+        self.port = 0
+        self._tls = tls
+        self._reactions: dict[str, list[Reaction]] = {}
+        self._changed = threading.Condition()
+        self._started = threading.Event()
+        self._numbers = count(1)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda _loop, _context: None)  # broken handshakes are part of the tests
+        self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(10), "the receiver did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def url(self, path: str = "/", host: str = "") -> str:
+        return f"{'https' if self._tls else 'http'}://{host or self.host}:{self.port}{path}"
+
+    def on(
+        self,
+        path: str,
+        reactions: Reaction | Iterable[Reaction] | None = None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Self:
+        """Program a path: a status, a behaviour, a function of the request, a list of these; or an answer's parts."""
+        if reactions is None:
+            reactions = Answer(status, headers or {}, body)
+        several = isinstance(reactions, Iterable)
+        with self._changed:
+            self._reactions[path] = list(reactions) if several else [reactions]  # type: ignore[arg-type, list-item]
+        return self
+
+    def clear(self) -> None:
+        """Forget the requests that came. Behaviours stay."""
+        with self._changed:
+            self.requests.clear()
+
+    def wait_for(self, number: int = 1, timeout: float = 10.0, path: str = "") -> list[Received]:
+        """Wait until this many requests came (to `path`, where given) and return all. AssertionError if too few do."""
+
+        def chosen() -> list[Received]:
+            return [one for one in self.requests if not path or one.path == path]
+
+        with self._changed:
+            enough = self._changed.wait_for(lambda: len(chosen()) >= number, timeout)
+            assert enough, f"{len(chosen())} requests came in {timeout} s, not {number}"
+            return chosen()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(
+            self._on_connection, self.host, 0, ssl=self._tls, backlog=1024, limit=1024 * 1024
+        )
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # so that closed sockets are let go of
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        number = next(self._numbers)
+        self.connections = number
+        try:
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError
+            ):
+                await self._converse(reader, writer, number)
+        finally:
+            self._tasks.discard(task)
+            if self._stop.is_set():
+                writer.transport.abort()
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        tls = writer.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            from tests.receiver_http2 import converse
+
+            await converse(self, reader, writer, number)
+            return
+        going = True
+        while going:
+            received = await _read_request(reader, number)
+            going = await self.take(received).play(writer)
+
+    def take(self, received: Received) -> Behaviour:
+        """Note a request down and choose what happens to it."""
+        with self._changed:
+            self.requests.append(received)
+            self._changed.notify_all()
+            several = self._reactions.get(received.path) or self._reactions.get(received.path.partition("?")[0], [])
+            chosen: Reaction = several[0] if several else Answer()
+            if len(several) > 1:
+                several.pop(0)
+        if not isinstance(chosen, (Behaviour, int)):
+            chosen = chosen(received)
+        return Answer(chosen) if isinstance(chosen, int) else chosen
+
+
+async def _read_request(reader: asyncio.StreamReader, number: int) -> Received:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head[:-4].split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    pairs = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    headers = {name.lower(): value for name, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Received(method, path, headers, body, time.monotonic(), number, header_lines=pairs)

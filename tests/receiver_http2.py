@@ -1,0 +1,56 @@
+"""The receiver's HTTP/2: answers, delays and hanging; the broken kinds of behaviour are HTTP/1.1's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import h2.config
+import h2.connection
+import h2.events
+
+from tests.receiver import Answer, Behaviour, Delay, Received
+
+if TYPE_CHECKING:
+    from tests.receiver import Receiver
+
+
+async def converse(receiver: Receiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="latin-1"))
+    http.initiate_connection()
+    writer.write(http.data_to_send())
+    streams: dict[int, tuple[dict[str, str], bytearray]] = {}
+    async with asyncio.TaskGroup() as answers:
+        while data := await reader.read(65536):
+            for event in http.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    streams[event.stream_id] = dict(event.headers), bytearray()
+                elif isinstance(event, h2.events.DataReceived):
+                    streams[event.stream_id][1].extend(event.data)
+                    http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                elif isinstance(event, h2.events.StreamEnded):
+                    behaviour = receiver.take(_received(*streams.pop(event.stream_id), number))
+                    answers.create_task(_answer(http, writer, event.stream_id, behaviour))
+            writer.write(http.data_to_send())
+            await writer.drain()
+
+
+def _received(headers: dict[str, str], body: bytearray, number: int) -> Received:
+    plain = {name: value for name, value in headers.items() if not name.startswith(":")}
+    return Received(headers[":method"], headers[":path"], plain, bytes(body), time.monotonic(), number, "2")
+
+
+async def _answer(
+    http: h2.connection.H2Connection, writer: asyncio.StreamWriter, stream: int, behaviour: Behaviour
+) -> None:
+    if isinstance(behaviour, Delay):
+        await asyncio.sleep(behaviour.seconds)
+        behaviour = behaviour.then
+    if not isinstance(behaviour, Answer):
+        await asyncio.sleep(3600)
+        return
+    pairs = [(":status", str(behaviour.status)), *((name.lower(), value) for name, value in behaviour.headers.items())]
+    http.send_headers(stream, pairs)
+    http.send_data(stream, behaviour.body, end_stream=True)
+    writer.write(http.data_to_send())

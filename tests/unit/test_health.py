@@ -1,0 +1,121 @@
+"""The failing streak of an endpoint, the breaker, and when an endpoint is switched off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open
+from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy, outcome_of_status
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = RetryPolicy()
+SUCCESS, FAILURE = outcome_of_status(200), outcome_of_status(500)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def waits(streak: int, outcome: Outcome, policy: RetryPolicy = POLICY) -> float:
+    """For how many seconds the queue is held back."""
+    until = hold_until(Health(streak=streak), outcome, NOW, policy)
+    return 0 if until is None else (until - NOW).total_seconds()
+
+
+# --- the streak ------------------------------------------------------------------------------------------------------
+
+
+def test_failures_one_after_the_other_count_each() -> None:
+    health = Health()
+    for start in (0, 10, 20):
+        health = after(health, FAILURE, at(start), at(start + 2))
+    assert health == Health(streak=3, failing_since=at(0), last_failure_at=at(22))
+
+
+def test_failures_that_overlapped_count_once() -> None:
+    health = after(Health(), FAILURE, at(0), at(5))
+    assert after(health, FAILURE, at(1), at(6)) == health
+    assert after(health, FAILURE, at(4.999), at(60)) == health
+    assert after(health, FAILURE, at(5), at(6)).streak == 2
+
+
+def test_a_chain_of_overlapping_failures_still_counts_on() -> None:
+    """Eight at a time with 15 s time-outs each: about one counted failure every 15 s, not one for ever."""
+    health = Health()
+    for start in range(0, 61, 2):
+        health = after(health, FAILURE, at(start), at(start + 15))
+    assert health.streak == 4
+
+
+def test_a_success_ends_the_streak_and_remembers_the_last_failure() -> None:
+    failing = after(after(Health(), SUCCESS, at(0), at(1)), FAILURE, at(2), at(3))
+    assert failing == Health(1, failing_since=at(2), last_failure_at=at(3), last_success_at=at(1))
+    healthy = after(failing, SUCCESS, at(4), at(5))
+    assert healthy == Health(0, None, last_failure_at=at(3), last_success_at=at(5))
+    assert after(healthy, FAILURE, at(2.5), at(6)).streak == 1  # with no streak there is nothing to overlap with
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.NOT_SENT, OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED])
+def test_what_was_never_sent_says_nothing_of_the_endpoint(kind: OutcomeKind) -> None:
+    health = Health(streak=2, failing_since=at(-9), last_failure_at=at(-8))
+    assert after(health, Outcome(kind), at(0), at(1)) == health
+
+
+# --- holding the queue back ------------------------------------------------------------------------------------------
+
+
+def test_a_success_holds_nothing_back() -> None:
+    assert waits(9, SUCCESS) == 0
+
+
+@pytest.mark.parametrize(
+    "outcome", [FAILURE, outcome_of_status(404), outcome_of_status(302), Outcome(OutcomeKind.TLS_ERROR)]
+)
+def test_one_ordinary_failure_holds_nothing_back(outcome: Outcome) -> None:
+    assert waits(1, outcome) == 0
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [*map(outcome_of_status, (429, 502, 503, 504)), Outcome(OutcomeKind.TIMEOUT), Outcome(OutcomeKind.REFUSED)],
+)
+def test_an_overloaded_or_absent_receiver_is_left_alone_longer_and_longer(outcome: Outcome) -> None:
+    assert [waits(streak, outcome) for streak in (0, 1, 2, 3, 7, 99)] == [5, 5, 10, 20, 300, 300]
+    assert waits(1, outcome, RetryPolicy(throttles=False)) == 0
+
+
+def test_five_failures_in_a_row_open_the_breaker() -> None:
+    assert [waits(streak, FAILURE) for streak in (4, 5, 6, 7, 11, 10_000)] == [0, 5, 10, 20, 300, 300]
+    assert waits(10, FAILURE, RetryPolicy(breaker=False)) == 0
+    assert waits(2, FAILURE, RetryPolicy(breaker_threshold=2)) == 5
+    assert [is_open(Health(streak=streak), POLICY) for streak in (0, 4, 5, 6)] == [False, False, True, True]
+    assert not is_open(Health(streak=9), RetryPolicy(breaker=False))
+
+
+def test_the_longest_of_all_reasons_counts() -> None:
+    assert waits(5, outcome_of_status(503)) == 80  # throttled five times, the breaker has just opened
+    assert waits(1, outcome_of_status(503, 7200)) == 7200
+    assert waits(1, outcome_of_status(429, 1)) == 5
+    assert waits(1, outcome_of_status(429, 60), RetryPolicy(throttles=False)) == 60
+    assert waits(1, outcome_of_status(429, 60), RetryPolicy(throttles=False, honours_retry_after=False)) == 0
+    assert waits(1, outcome_of_status(500, 60)) == 0
+
+
+# --- switching off ---------------------------------------------------------------------------------------------------
+
+
+def test_so_many_failures_in_a_row_switch_an_endpoint_off() -> None:
+    policy = RetryPolicy(disable_after_failures=10, disable_after=None)
+    assert disable_reason(Health(streak=9, failing_since=at(-1e7)), NOW, policy) == ""
+    assert disable_reason(Health(streak=10, failing_since=at(-1)), NOW, policy) == "failures"
+
+
+def test_so_many_days_without_a_success_switch_an_endpoint_off() -> None:
+    day = 86_400
+    assert disable_reason(Health(streak=99, failing_since=at(-5 * day + 1)), NOW, POLICY) == ""
+    assert disable_reason(Health(streak=1, failing_since=at(-5 * day)), NOW, POLICY) == "days"
+    assert disable_reason(Health(), NOW, POLICY) == ""
+    never = RetryPolicy(disable_after=None)
+    assert disable_reason(Health(streak=99, failing_since=at(-500 * day)), NOW, never) == ""

@@ -1,0 +1,18 @@
+"""Who did what: one entry an act, written in the act's own transaction."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from webhooks_app.models import AuditEntry
+
+#: The actor where nobody is named: the app itself.
+SYSTEM = "system"
+
+
+def note(tenant_id: uuid.UUID, actor: str, verb: str, target: str, *, using: str, **detail: Any) -> None:
+    """Write an entry. `detail` is JSON and must hold no secret, no header value and no payload."""
+    AuditEntry.objects.using(using).create(
+        tenant_id=tenant_id, actor=actor[:255] or SYSTEM, verb=verb, target=target, detail=detail
+    )

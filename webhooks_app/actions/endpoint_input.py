@@ -1,0 +1,127 @@
+"""What people may say about an endpoint: each function gives the value to store, or an error that names the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from webhooks_app.conf import settings
+from webhooks_app.core.addresses import CheckedURL, check_url
+from webhooks_app.core.catalogue import registry
+from webhooks_app.core.filters import check_pattern
+from webhooks_app.core.profile import Profile
+from webhooks_app.exceptions import ConfigurationError, InvalidEndpoint, URLNotAllowed
+from webhooks_app.models import EventType, Tenant
+from webhooks_app.pipeline.payload import MAX_CHANNEL
+from webhooks_app.profiles import get_profile
+from webhooks_app.transport import address_policy
+
+MAX_EVENTS = 50
+MAX_CHANNELS = 50
+MAX_DESCRIPTION = 255
+MAX_METADATA_BYTES = 8192
+MAX_RATE = 100_000
+
+
+def checked_profile(name: str | None, tenant: Tenant) -> Profile:
+    """The profile that was asked for, or the tenant's, or the default. Raises InvalidEndpoint for an unknown one."""
+    try:
+        return get_profile(name or tenant.profile or settings().DEFAULT_PROFILE)
+    except ConfigurationError as error:
+        if name is None:
+            raise
+        raise InvalidEndpoint(str(error), field="profile") from error
+
+
+def checked_url(url: str, profile: Profile) -> CheckedURL:
+    """Raises URLNotAllowed; its `reason` is for staff only."""
+    if not isinstance(url, str):
+        raise URLNotAllowed("Enter a full URL, such as https://example.com/webhooks.")
+    return check_url(url, address_policy(), https_only=profile.https_only)
+
+
+def checked_events(events: Sequence[str], *, using: str, kept: Collection[str] = ()) -> list[str]:
+    """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, unless it is `kept`."""
+    if isinstance(events, str) or not isinstance(events, (list, tuple, set, frozenset)):
+        raise InvalidEndpoint("`events` is a list of event types, such as ['message.sent'].", field="events")
+    unique = list(dict.fromkeys(check_pattern(pattern) for pattern in events))
+    if not 1 <= len(unique) <= MAX_EVENTS:
+        raise InvalidEndpoint(f"Choose 1 to {MAX_EVENTS} events; there are {len(unique)}.", field="events")
+    names = {pattern for pattern in unique if not pattern.endswith("*")}.difference(kept)
+    unknown = sorted(names.difference(_offered(names, using)))
+    if unknown:
+        raise InvalidEndpoint(
+            f"There is no event type {unknown[0]!r}. Look at the list of event types.", field="events"
+        )
+    return unique
+
+
+def _offered(names: Collection[str], using: str) -> set[str]:
+    declared = {name for name in names if name in registry}
+    offered = {name for name in declared if not getattr(registry.get(name), "retired", True)}
+    rows = EventType.objects.using(using).filter(name__in=set(names) - declared, retired=False)
+    return offered.union(rows.values_list("name", flat=True))
+
+
+def checked_channels(channels: Sequence[str]) -> list[str]:
+    if isinstance(channels, str) or not isinstance(channels, (list, tuple, set, frozenset)):
+        raise InvalidEndpoint("`channels` is a list of names.", field="channels")
+    unique = list(dict.fromkeys(channels))
+    if len(unique) > MAX_CHANNELS:
+        raise InvalidEndpoint(
+            f"At most {MAX_CHANNELS} channels are allowed; there are {len(unique)}.", field="channels"
+        )
+    for channel in unique:
+        if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
+            raise InvalidEndpoint(
+                f"{channel!r:.200} is no channel: 1 to {MAX_CHANNEL} printable characters.", field="channels"
+            )
+    return unique
+
+
+def checked_description(text: str) -> str:
+    if not isinstance(text, str) or len(text) > MAX_DESCRIPTION or "\x00" in text:
+        raise InvalidEndpoint(
+            f"The description is a text of at most {MAX_DESCRIPTION} characters.", field="description"
+        )
+    return text
+
+
+def checked_rate(value: int | None) -> int | None:
+    """Requests a second; None: no limit."""
+    return _whole_number("rate_limit", value, MAX_RATE)
+
+
+def checked_in_flight(value: int | None) -> int | None:
+    """Requests at once; None: the setting's."""
+    return _whole_number("max_in_flight", value, settings().MAX_IN_FLIGHT)
+
+
+def checked_fifo(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidEndpoint("`fifo` is true or false.", field="fifo")
+    return value
+
+
+def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The customer's own notes: a JSON object that we only keep."""
+    try:
+        text = json.dumps(metadata or {}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidEndpoint(f"The metadata cannot be written as JSON: {error}", field="metadata") from error
+    value = json.loads(text)
+    if not isinstance(value, dict) or len(text) > MAX_METADATA_BYTES or "\\u0000" in text:
+        raise InvalidEndpoint(
+            f"The metadata is a JSON object of at most {MAX_METADATA_BYTES} bytes, without NUL characters.",
+            field="metadata",
+        )
+    return value
+
+
+def _whole_number(field: str, value: int | None, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidEndpoint(f"`{field}` is a whole number from 1 to {most}, or empty.", field=field)
+    return value

@@ -1,0 +1,200 @@
+"""Create and change endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict, Unpack
+
+from webhooks_app.actions import pending
+from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.endpoint_input import (
+    checked_channels,
+    checked_description,
+    checked_events,
+    checked_fifo,
+    checked_in_flight,
+    checked_metadata,
+    checked_profile,
+    checked_rate,
+    checked_url,
+)
+from webhooks_app.actions.headers import check_headers
+from webhooks_app.actions.rows import EndpointRef, for_change, locked_endpoint
+from webhooks_app.actions.secrets import add_secret, chosen_secret, replace_secret
+from webhooks_app.core.filters import check_filters
+from webhooks_app.core.profile import Profile
+from webhooks_app.exceptions import ConflictingState, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints, URLNotAllowed
+from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
+from webhooks_app.pipeline.emit import TenantLike
+from webhooks_app.pipeline.tenants import tenant_for
+from webhooks_app.pipeline.transactions import pipeline_alias, write
+from webhooks_app.pipeline.wake import wake
+from webhooks_app.profiles import get_profile
+
+
+class EndpointChanges(TypedDict, total=False):
+    """What `change_endpoint` takes; what is left out stays as it is."""
+
+    url: str
+    events: Sequence[str]
+    filters: Mapping[str, Any] | None
+    channels: Sequence[str]
+    description: str
+    headers: Mapping[str, str] | None
+    rate_limit: int | None
+    max_in_flight: int | None
+    fifo: bool
+    metadata: Mapping[str, Any] | None
+
+
+_CHECKS = {
+    "channels": checked_channels,
+    "description": checked_description,
+    "rate_limit": checked_rate,
+    "max_in_flight": checked_in_flight,
+    "fifo": checked_fifo,
+    "metadata": checked_metadata,
+}
+
+
+def create_endpoint(
+    tenant: TenantLike,
+    *,
+    url: str,
+    events: Sequence[str],
+    description: str = "",
+    profile: str | None = None,
+    secret: str | None = None,
+    channels: Sequence[str] = (),
+    filters: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    rate_limit: int | None = None,
+    max_in_flight: int | None = None,
+    fifo: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    actor: str = SYSTEM,
+) -> tuple[Endpoint, str]:
+    """Create an endpoint; returns it and its secret's text, which is shown this once.
+
+    `events`: 1 to 50 types or patterns. `filters`: conditions on the data, for every one of them (see `core.filters`).
+    `secret`: one that the customer brings. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
+    InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
+    """
+    using = pipeline_alias()
+    owner = tenant_for(tenant, using=using)
+    wire = checked_profile(profile, owner)
+    patterns = checked_events(events, using=using)
+    conditions = check_filters(dict(filters or {}))
+    text = chosen_secret(secret, wire.secret_format)
+    endpoint = Endpoint(tenant=owner, profile=wire.name, url=checked_url(url, wire).url)
+    values = (channels, description, rate_limit, max_in_flight, fifo, metadata)
+    for name, value in zip(_CHECKS, values, strict=True):
+        setattr(endpoint, name, _CHECKS[name](value))
+    endpoint.set_custom_headers(check_headers(headers, wire))
+    with write(using):
+        _take_place(owner, using)
+        endpoint.save(using=using, force_insert=True)
+        EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
+        _subscribe(endpoint, patterns, conditions, using)
+        add_secret(endpoint, text, using=using)
+        note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, events=patterns)
+        endpoint.refresh_from_db(using=using)  # for what the database filled in
+    return endpoint, text
+
+
+def change_endpoint(
+    endpoint: EndpointRef, *, secret: str | None = None, actor: str = SYSTEM, **changes: Unpack[EndpointChanges]
+) -> tuple[Endpoint, str | None]:
+    """Change what is named; returns the endpoint, and the text of its new secret where it had to get one.
+
+    Another scheme, host or port is another receiver and a new decision to trust it: the secret is replaced at once
+    (by `secret`, or a new one), and the custom headers are cleared unless this call gives new ones. Raises as
+    `create_endpoint` does, and ConflictingState for a deleted endpoint.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using)
+        if row.hidden:
+            raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
+        wire = get_profile(row.profile)
+        was_fifo = row.fifo
+        text = _move(row, wire, changes, secret, using)
+        for name, check in _CHECKS.items():
+            if name in changes:
+                setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
+        if text is not None or "headers" in changes:
+            row.set_custom_headers(check_headers(changes.get("headers"), wire))
+        row.save(using=using)
+        _resubscribe(row, changes, using)
+        if row.fifo is not was_fifo:
+            _reorder(row, queue, using)
+        note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, fields=sorted(changes))
+    return row, text
+
+
+def _take_place(tenant: Tenant, using: str) -> None:
+    """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last."""
+    row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
+    if not row.webhooks_enabled:
+        raise NotAvailableOnPlan()
+    if row.max_endpoints is None:
+        return
+    if Endpoint.objects.using(using).visible().filter(tenant_id=row.pk).count() >= row.max_endpoints:
+        raise TooManyEndpoints(
+            f"There are {row.max_endpoints} endpoints already, as many as are allowed. Delete one first."
+        )
+
+
+def _move(row: Endpoint, wire: Profile, changes: EndpointChanges, secret: str | None, using: str) -> str | None:
+    """Put the new URL in. Returns the new secret's text where the receiver is another one, else None."""
+    target = checked_url(changes["url"], wire) if "url" in changes else None
+    if target is None or target.origin == _origin(row, wire):
+        if secret is not None:
+            raise InvalidSecret(
+                "A new secret comes with a new host only; to replace it otherwise, rotate it.", field="secret"
+            )
+        row.url = target.url if target else row.url
+        return None
+    row.url = target.url
+    text = chosen_secret(secret, wire.secret_format)
+    replace_secret(row, text, timedelta(0), using=using)
+    return text
+
+
+def _origin(row: Endpoint, wire: Profile) -> tuple[str, str, int] | None:
+    """Where the endpoint has pointed so far; None where today's rules refuse that, so that any URL is another one."""
+    try:
+        return checked_url(row.url, wire).origin
+    except URLNotAllowed:
+        return None
+
+
+def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any], using: str) -> None:
+    Subscription.objects.using(using).bulk_create(
+        Subscription(endpoint=row, pattern=pattern, filters=filters) for pattern in patterns
+    )
+
+
+def _resubscribe(row: Endpoint, changes: EndpointChanges, using: str) -> None:
+    if "events" not in changes and "filters" not in changes:
+        return
+    subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
+    old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
+    filters = check_filters(dict(changes["filters"] or {})) if "filters" in changes else next(iter(old.values()), {})
+    wanted = checked_events(changes["events"], using=using, kept=old.keys()) if "events" in changes else list(old)
+    subscriptions.exclude(pattern__in=wanted).delete()
+    _subscribe(row, [pattern for pattern in wanted if pattern not in old], filters, using)
+    if "filters" in changes:
+        subscriptions.update(filters=filters)
+
+
+def _reorder(row: Endpoint, queue: EndpointQueue, using: str) -> None:
+    """The kind of order changed: number what waits, or forget the numbers, and let an engine look again."""
+    queue.fifo = row.fifo
+    queue.save(using=using, update_fields=["fifo"])
+    if row.fifo:
+        pending.put_in_order(queue, using=using)
+    else:
+        pending.drop_order(queue, using=using)
+    wake([row.pk], using=using)

@@ -1,0 +1,69 @@
+"""Which request headers a customer may add, and with what in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from webhooks_app.core.profile import Message, Profile
+from webhooks_app.exceptions import InvalidEndpoint
+
+MAX_HEADERS = 20
+MAX_NAME = 64
+MAX_VALUE = 4096
+_NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+# Visible ASCII, with spaces between; both HTTP libraries would let CR, LF and NUL through.
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
+
+#: What decides how the request is framed, where it goes, or what it claims to be: ours alone.
+_REFUSED = frozenset(
+    [
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie", "date",
+        "expect", "forwarded", "host", "keep-alive", "referer", "set-cookie", "te", "trailer", "transfer-encoding",
+        "upgrade", "user-agent", "via",
+    ]
+)  # fmt: skip
+_REFUSED_PREFIXES = ("proxy-", "x-forwarded-", "webhook-")
+
+_SAMPLE = Message(id="evt_sample", type="sample.event", occurred_at=datetime(2024, 1, 1, tzinfo=UTC), data="{}")
+
+
+def check_headers(headers: Mapping[str, str] | None, profile: Profile) -> dict[str, str]:
+    """The headers as they will be sent. Raises InvalidEndpoint that names the header, never its value."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise _fault("`headers` is an object from names to values.")
+    if len(headers) > MAX_HEADERS:
+        raise _fault(f"There are {len(headers)} headers; at most {MAX_HEADERS} are allowed.")
+    taken = profile_header_names(profile)
+    seen: set[str] = set()
+    for name, value in headers.items():
+        _check_name(name, taken | seen)
+        if not isinstance(value, str) or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
+            raise _fault(
+                f"The value of {name} must be 1 to {MAX_VALUE} visible ASCII characters, with no space at its ends."
+            )
+        seen.add(name.lower())
+    return dict(headers)
+
+
+def profile_header_names(profile: Profile) -> frozenset[str]:
+    """Lower-case names of the headers that the profile itself sends."""
+    extra = (name.lower() for name, _ in profile.extra_headers(_SAMPLE))
+    return frozenset(profile.scheme.header_names).union(extra)
+
+
+def _check_name(name: object, taken: frozenset[str]) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise _fault(f"{name!r:.100} is no header name: use letters, digits and hyphens, at most {MAX_NAME}.")
+    lower = name.lower()
+    if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
+        raise _fault(f"The header {name} is set by us and cannot be changed.")
+    if lower in taken:
+        raise _fault(f"The header {name} is given twice, or carries our signature.")
+
+
+def _fault(text: str) -> InvalidEndpoint:
+    return InvalidEndpoint(text, field="headers")

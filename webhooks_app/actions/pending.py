@@ -1,0 +1,136 @@
+"""What acts do to many deliveries at once, in one short transaction each or in chunks of such.
+
+The queue rows are locked first, always, so that an engine's recording and these never wait in a circle."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db.models import QuerySet
+from django.db.models.functions import Greatest
+
+from webhooks_app.actions.rows import chunks, for_change
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus, database_now
+from webhooks_app.pipeline.transactions import in_fresh_transaction
+from webhooks_app.pipeline.wake import wake
+from webhooks_app.profiles import get_profile
+
+#: A queue with more pending deliveries than this does not become FIFO: numbering them would hold its lock for too long.
+MAX_RENUMBERED = 20_000
+_NUMBERED_AT_ONCE = 500
+
+
+def max_age(profile: str) -> timedelta:
+    """How long a delivery of this profile may wait."""
+    return get_profile(profile).retry.max_age
+
+
+def extend(endpoint: Endpoint, *, using: str) -> int:
+    """Give every pending delivery its full waiting time again: the receiver did not keep them. Own transactions."""
+    until = database_now(using) + max_age(endpoint.profile)
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
+    return sum(in_fresh_transaction(partial(_extend, ids, until, using), using) for ids in chunks(waiting))
+
+
+def _extend(ids: Collection[uuid.UUID], until: datetime, using: str) -> int:
+    return _lock_pending(ids, using).update(expires_at=Greatest("expires_at", until))
+
+
+def cancel_all(deliveries: QuerySet[Delivery], *, using: str) -> int:
+    """Cancel those of the deliveries that are pending; returns how many. Own transactions."""
+    pending = deliveries.filter(status=DeliveryStatus.PENDING)
+    return sum(in_fresh_transaction(partial(_cancel, ids, using), using) for ids in chunks(pending))
+
+
+def _cancel(ids: Collection[uuid.UUID], using: str) -> int:
+    pending, now = _lock_pending(ids, using), database_now(using)
+    return pending.update(status=DeliveryStatus.CANCELLED, completed_at=now)
+
+
+def renew(ids: Collection[uuid.UUID], *, using: str) -> int:
+    """Make finished deliveries pending again, due now, and wake their queues; returns how many. Needs a transaction.
+
+    Each starts its policy anew while its attempt numbers go on; for FIFO endpoints they go to the end of the order.
+    Those that are pending already, and those of deleted endpoints, stay as they are.
+    """
+    queues = _lock_queues(ids, using)
+    endpoints = Endpoint.objects.using(using).exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
+    finished = for_change(Delivery.objects.using(using).filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
+    rows = [
+        row for row in finished.only("id", "endpoint_id", "event_id").order_by("id") if row.endpoint_id in endpoints
+    ]
+    by_profile: dict[str, list[Delivery]] = defaultdict(list)
+    by_order: dict[uuid.UUID, list[Delivery]] = defaultdict(list)
+    for row in rows:
+        endpoint = endpoints[row.endpoint_id]
+        by_profile[endpoint.profile].append(row)
+        if endpoint.fifo:
+            by_order[endpoint.pk].append(row)
+    now = database_now(using)
+    for profile, group in by_profile.items():
+        _renew(group, now, now + max_age(profile), using)
+    for key, group in by_order.items():
+        number(sorted(group, key=lambda row: row.event_id), queues[key], using=using)
+    wake({row.endpoint_id for row in rows}, now, using=using)
+    return len(rows)
+
+
+def _renew(rows: Sequence[Delivery], now: datetime, expires_at: datetime, using: str) -> None:
+    Delivery.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(
+        status=DeliveryStatus.PENDING,
+        step=0,
+        next_attempt_at=now,
+        expires_at=expires_at,
+        sequence=0,
+        marked_at=None,
+        completed_at=None,
+    )
+
+
+def number(rows: Sequence[Delivery], queue: EndpointQueue, *, using: str) -> None:
+    """Give these deliveries the next places in the queue's order. The queue row must be locked."""
+    for place, row in enumerate(rows, start=queue.sequence + 1):
+        row.sequence = place
+    queue.sequence += len(rows)
+    Delivery.objects.using(using).bulk_update(rows, ["sequence"], batch_size=_NUMBERED_AT_ONCE)
+    queue.save(using=using, update_fields=["sequence"])
+
+
+def put_in_order(queue: EndpointQueue, *, using: str) -> None:
+    """Number every pending delivery of the queue by event: the endpoint becomes FIFO. The queue row must be locked.
+
+    Raises ConflictingState where so many wait that the lock would hold up the engines.
+    """
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk)
+    rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
+    if len(rows) > MAX_RENUMBERED:
+        raise ConflictingState(
+            f"More than {MAX_RENUMBERED} deliveries wait for this endpoint. Change its order when they are through.",
+            field="fifo",
+        )
+    number(rows, queue, using=using)
+
+
+def drop_order(queue: EndpointQueue, *, using: str) -> None:
+    """Forget the places of every pending delivery: the endpoint is no longer FIFO. The queue row must be locked."""
+    Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk, sequence__gt=0).update(sequence=0)
+
+
+def _lock_pending(ids: Collection[uuid.UUID], using: str) -> QuerySet[Delivery]:
+    """Those that are pending still, their queues and then themselves locked, in the order of all writers."""
+    _lock_queues(ids, using)
+    pending = Delivery.objects.using(using).pending().filter(pk__in=ids)
+    return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))
+
+
+def _lock_queues(ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointQueue]:
+    concerned = (
+        Delivery.objects.using(using).filter(pk__in=ids).order_by().values_list("endpoint_id", flat=True).distinct()
+    )
+    queues = EndpointQueue.objects.using(using).filter(endpoint_id__in=list(concerned)).locked()
+    return {queue.pk: queue for queue in queues}

@@ -1,0 +1,134 @@
+"""Recover: give an endpoint what it has missed since a time, both what failed and what was never made for it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from webhooks_app.actions import pending
+from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, key_of, locked_endpoint
+from webhooks_app.conf import settings
+from webhooks_app.core.filters import channel_wanted, matches, passes
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
+from webhooks_app.models.ids import first_id, new_id
+from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.pipeline.wake import wake
+
+#: Ids are made by the clocks of the emitting machines, `created_at` by the database's: by so much they may differ.
+_CLOCK_MARGIN = timedelta(hours=1)
+#: Events read at once: bodies of 256 KiB are allowed, and filters need them.
+_READ_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverReport:
+    """`resent`: deliveries that had failed. `created`: deliveries made for events that had none here."""
+
+    resent: int
+    created: int
+
+
+def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> RecoverReport:
+    """Send again what failed since then, and send the events of that time that were never made for this endpoint (those
+    emitted while it was disabled) as far as its subscriptions, channels and filters want them.
+
+    `since` is aware; nothing older than the endpoint or the retention is recovered. Works in chunks of their own
+    transactions, so calling again after an error goes on. While the endpoint is paused or disabled, all of it waits.
+    Raises ConflictingState for a deleted endpoint or a hidden one.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, _ = locked_endpoint(endpoint, using=using)
+        if row.hidden:
+            raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
+        note(row.tenant_id, actor, "endpoint.recovered", row.public_id, using=using, since=since.isoformat())
+        oldest = database_now(using) - timedelta(days=settings().RETENTION_DAYS)
+    start = max(since, oldest)
+    return RecoverReport(_resend_failed(row, start, using), _make_missing(row, max(start, row.created_at), using))
+
+
+def _resend_failed(row: Endpoint, since: datetime, using: str) -> int:
+    failed = Delivery.objects.using(using).filter(
+        endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since
+    )
+    return sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(failed))
+
+
+def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
+    subscriptions = list(Subscription.objects.using(using).filter(endpoint_id=row.pk))
+    made = 0
+    wanted: list[uuid.UUID] = []
+    for page in _pages(_unmade(row, since, using)):
+        wanted += [event.pk for event in page if _wants(row, subscriptions, event)]
+        if len(wanted) >= CHUNK - _READ_AT_ONCE:
+            made += in_fresh_transaction(partial(_make, row, wanted, using), using)
+            wanted = []
+    if wanted:
+        made += in_fresh_transaction(partial(_make, row, wanted, using), using)
+    return made
+
+
+def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
+    """The tenant's events of that time, fanned out but not to this endpoint. The others are still on their way."""
+    there = Delivery.objects.using(using).filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
+    events = Event.objects.using(using).filter(
+        tenant_id=row.tenant_id,
+        id__gte=first_id(since - _CLOCK_MARGIN),
+        created_at__gte=since,
+        fanned_out_at__isnull=False,
+        quarantine_reason="",
+        callback_url="",
+    )
+    return events.exclude(Exists(there))
+
+
+def _pages(events: QuerySet[Event]) -> Iterator[list[Event]]:
+    """The events by id, a few at a time; of their long columns only `data`, which filters need."""
+    ordered = events.only("id", "type", "channels", "data").order_by("pk")
+    page = list(ordered[:_READ_AT_ONCE])
+    while page:
+        yield page
+        page = list(ordered.filter(pk__gt=page[-1].pk)[:_READ_AT_ONCE])
+
+
+def _wants(row: Endpoint, subscriptions: Sequence[Subscription], event: Event) -> bool:
+    if not channel_wanted(row.channels, event.channels):
+        return False
+    covering = [one for one in subscriptions if matches(one.pattern, event.type)]
+    if any(not one.filters for one in covering):
+        return True
+    return bool(covering) and any(passes(one.filters, json.loads(event.data)) for one in covering)
+
+
+def _make(row: Endpoint, event_ids: Sequence[uuid.UUID], using: str) -> int:
+    """Deliveries for these events, in their order, due now. (event, endpoint) is unique: a repetition is harmless."""
+    endpoint, queue = locked_endpoint(key_of(row), using=using)
+    now = database_now(using)
+    expires_at = now + pending.max_age(endpoint.profile)
+    first = queue.sequence + 1 if endpoint.fifo else 0
+    deliveries = [
+        Delivery(
+            id=new_id(),
+            tenant_id=endpoint.tenant_id,
+            event_id=event_id,
+            endpoint_id=endpoint.pk,
+            next_attempt_at=now,
+            expires_at=expires_at,
+            sequence=first + place if endpoint.fifo else 0,
+        )
+        for place, event_id in enumerate(event_ids)
+    ]
+    if endpoint.fifo:
+        queue.sequence += len(deliveries)
+        queue.save(using=using, update_fields=["sequence"])
+    Delivery.objects.using(using).bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+    wake([endpoint.pk], now, using=using)
+    return Delivery.objects.using(using).filter(pk__in=[one.pk for one in deliveries]).count()

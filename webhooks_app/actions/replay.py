@@ -1,0 +1,110 @@
+"""Send again, send now, or do not send: acts on single deliveries and on all deliveries of one event.
+
+A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
+paused or disabled endpoint waits until that is active again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+
+from django.db.models.functions import Greatest
+
+from webhooks_app.actions import pending
+from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.rows import chunks, for_change, key_of, locked_endpoint
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
+from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.pipeline.wake import wake
+
+#: A delivery, or its primary key.
+DeliveryRef = Delivery | uuid.UUID
+
+
+def replay(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Send this delivery again, whatever became of it; one that is pending is only sent sooner.
+
+    In a FIFO endpoint's order it goes to the end. Raises ConflictingState for a deleted endpoint.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, endpoint = _taken(delivery, using)
+        if row.status == DeliveryStatus.PENDING:
+            _hurry(row, endpoint, using)
+        else:
+            pending.renew([row.pk], using=using)
+        note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
+        row.refresh_from_db(using=using)
+    return row
+
+
+def retry_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Do not wait for the next retry. The policy goes on from where it is.
+
+    Raises ConflictingState where the delivery is not pending (replay it), or the endpoint is deleted.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, endpoint = _taken(delivery, using)
+        if row.status != DeliveryStatus.PENDING:
+            raise ConflictingState(
+                f"This delivery is {row.status}, there is no retry to hurry. Replay it to send it again."
+            )
+        _hurry(row, endpoint, using)
+        note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
+        row.refresh_from_db(using=using)
+    return row
+
+
+def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Do not send this delivery any more. A request that has started still finishes; its answer is recorded.
+
+    Raises ConflictingState where it is not pending any more.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, endpoint = _taken(delivery, using, deleted_too=True)
+        now = database_now(using)
+        waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
+        if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
+            raise ConflictingState(f"This delivery is {row.status}; only a pending one can be cancelled.")
+        if endpoint.fifo:
+            # It may have been the head that all others were waiting behind.
+            wake([endpoint.pk], now, using=using)
+        note(row.tenant_id, actor, "delivery.cancelled", row.public_id, using=using)
+        row.refresh_from_db(using=using)
+    return row
+
+
+def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
+    """Send an event again to every endpoint that it went to, deleted ones excepted; returns how many deliveries.
+
+    Those that are pending are on their way already and not counted. Not retried as a whole: what was renewed before an
+    error stays so, and calling again is safe.
+    """
+    using = pipeline_alias()
+    row = Event.objects.using(using).get(pk=key_of(event))
+    with write(using):
+        note(row.tenant_id, actor, "event.replayed", row.public_id, using=using)
+    deliveries = Delivery.objects.using(using).filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
+    alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
+    return sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(alive))
+
+
+def _taken(delivery: DeliveryRef, using: str, *, deleted_too: bool = False) -> tuple[Delivery, Endpoint]:
+    """The delivery as it is now, locked after its queue and endpoint: no engine records it before the act is done."""
+    deliveries = Delivery.objects.using(using)
+    key = key_of(delivery)
+    endpoint_id = deliveries.values_list("endpoint_id", flat=True).get(pk=key)
+    endpoint, _ = locked_endpoint(endpoint_id, using=using, deleted_too=deleted_too)
+    return for_change(deliveries).get(pk=key), endpoint
+
+
+def _hurry(row: Delivery, endpoint: Endpoint, using: str) -> None:
+    now = database_now(using)
+    Delivery.objects.using(using).pending().filter(pk=row.pk).update(
+        next_attempt_at=now, expires_at=Greatest("expires_at", now + pending.max_age(endpoint.profile))
+    )
+    wake([row.endpoint_id], now, using=using)

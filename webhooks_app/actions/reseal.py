@@ -1,0 +1,75 @@
+"""Reseal: encrypt every secret at rest anew with the newest key, so that an old key can be taken out of the ring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+
+from webhooks_app.exceptions import SealingError
+from webhooks_app.models.fields import SealedTextField, key_ring
+from webhooks_app.pipeline.transactions import pipeline_alias, write
+
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class ResealReport:
+    """`resealed`: encrypted anew. `current`: had the newest key already. `unreadable`: their key is not in the ring."""
+
+    resealed: int = 0
+    current: int = 0
+    unreadable: int = 0
+
+
+def reseal(*, using: str | None = None) -> ResealReport:
+    """Go through every sealed field of every app's models; safe to repeat, to interrupt and to run beside the engines.
+
+    What cannot be opened is counted and left as it is. Raises SealingError where there is no key at all.
+    """
+    alias = using or pipeline_alias()
+    key_ring().seal("", "a key must be there before anything is read")
+    report = ResealReport()
+    for model, field in sealed_fields():
+        last: Any = None
+        while rows := _page(model, field, last, alias):
+            with write(alias):
+                for pk, sealed in rows:
+                    _reseal_one(model, field, pk, sealed, report, alias)
+            last = rows[-1][0]
+    return report
+
+
+def sealed_fields() -> Iterator[tuple[type[Model], SealedTextField]]:
+    """Every sealed column of the installed apps."""
+    for model in apps.get_models():
+        for field in model._meta.local_fields:
+            if isinstance(field, SealedTextField):
+                yield model, field
+
+
+def _page(model: type[Model], field: SealedTextField, last: Any, using: str) -> list[tuple[Any, str]]:
+    rows = model._default_manager.using(using).exclude(**{field.attname: ""}).order_by("pk")
+    if last is not None:
+        rows = rows.filter(pk__gt=last)
+    return list(rows.values_list("pk", field.attname)[:_BATCH])
+
+
+def _reseal_one(
+    model: type[Model], field: SealedTextField, pk: Any, sealed: str, report: ResealReport, using: str
+) -> None:
+    ring = key_ring()
+    if ring.is_newest(sealed):
+        report.current += 1
+        return
+    try:
+        text = field.open(pk, sealed)
+    except SealingError:
+        report.unreadable += 1
+        return
+    # Only if it is still what was read: somebody may be changing it at this moment, with the newest key.
+    rows = model._default_manager.using(using).filter(pk=pk, **{field.attname: sealed})
+    report.resealed += rows.update(**{field.attname: ring.seal(text, field.context(pk))})

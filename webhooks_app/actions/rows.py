@@ -1,0 +1,57 @@
+"""Rows taken for change, in the one order that keeps people's acts and the engines from deadlocking each other:
+tenant, then queue, then endpoint, then secrets and deliveries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import TypeVar
+
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import Endpoint, EndpointQueue
+
+Row = TypeVar("Row", bound=Model)
+
+#: An endpoint, or its primary key.
+EndpointRef = Endpoint | uuid.UUID
+#: Rows that one transaction writes at most: more would hold locks that engines wait for.
+CHUNK = 2000
+
+
+def key_of(row: Model | uuid.UUID) -> uuid.UUID:
+    """The primary key of a row, or the key itself."""
+    return row.pk if isinstance(row, Model) else row
+
+
+def for_change(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Lock the rows until the transaction ends, leaving foreign keys to them usable where the database can do that."""
+    return rows.select_for_update(no_key=connections[rows.db].features.has_select_for_no_key_update)
+
+
+def locked_endpoint(endpoint: EndpointRef, *, using: str, deleted_too: bool = False) -> tuple[Endpoint, EndpointQueue]:
+    """The endpoint and its queue as they are now, locked; needs a transaction.
+
+    Raises ConflictingState for a deleted one, Endpoint.DoesNotExist where there is none.
+    """
+    key = key_of(endpoint)
+    queue = EndpointQueue.objects.using(using).filter(endpoint_id=key).locked().first()
+    row = for_change(Endpoint.objects.using(using)).get(pk=key)
+    if row.is_deleted and not deleted_too:
+        raise ConflictingState("This endpoint was deleted. Create a new one.")
+    assert queue is not None, "an endpoint without a queue row"
+    return row, queue
+
+
+def chunks(rows: QuerySet[Row], size: int = CHUNK) -> Iterator[list[uuid.UUID]]:
+    """The primary keys of the rows, ascending, in lists of at most `size`; each list is one query."""
+    page = rows.order_by("pk")
+    while True:
+        keys = list(page.values_list("pk", flat=True)[:size])
+        if keys:
+            yield keys
+        if len(keys) < size:
+            return
+        page = rows.order_by("pk").filter(pk__gt=keys[-1])

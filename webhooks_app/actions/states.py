@@ -1,0 +1,159 @@
+"""Pause, resume, disable, enable and delete an endpoint.
+
+Paused: deliveries are made and wait. Disabled: the pending ones are kept, new events make none. Deleted: gone for the
+customer, its history readable until it is pruned. Each act repeated changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+
+from webhooks_app import signals
+from webhooks_app.actions import pending
+from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.rows import EndpointRef, key_of, locked_endpoint
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import (
+    IDLE,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Notice,
+    NoticeKind,
+    database_now,
+)
+from webhooks_app.pipeline.transactions import pipeline_alias, write
+from webhooks_app.pipeline.wake import wake
+
+
+def pause(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> Endpoint:
+    """Stop sending; deliveries go on being made and wait. Requests that have started still finish.
+
+    Raises ConflictingState for a disabled or deleted endpoint.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using)
+        if row.status == EndpointStatus.PAUSED:
+            return row
+        _expect(row, EndpointStatus.ACTIVE, "Only an active endpoint can be paused; enable it first.")
+        _hold(queue, using)
+        _turn(row, EndpointStatus.PAUSED, reason, database_now(using), using)
+        note(row.tenant_id, actor, "endpoint.paused", row.public_id, using=using, reason=reason)
+    return row
+
+
+def resume(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
+    """Send again what waits, oldest first. The time that was paused does not count as waiting.
+
+    Raises ConflictingState for a disabled or deleted endpoint.
+    """
+    using = pipeline_alias()
+    _extend_waiting(endpoint, EndpointStatus.PAUSED, using)
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using)
+        if row.status == EndpointStatus.ACTIVE:
+            return row
+        _expect(row, EndpointStatus.PAUSED, "This endpoint is not paused but disabled; enable it.")
+        _free(row, queue, using)
+        note(row.tenant_id, actor, "endpoint.resumed", row.public_id, using=using)
+    return row
+
+
+def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor: str = SYSTEM) -> Endpoint:
+    """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
+
+    `tell`: write the notice from which tenant and staff get an e-mail; pass False where the customer did it in person.
+    Sends the signal `endpoint_disabled` after the commit. Raises ConflictingState for a deleted endpoint.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using)
+        if row.status == EndpointStatus.DISABLED:
+            return row
+        _hold(queue, using)
+        _turn(row, EndpointStatus.DISABLED, reason, database_now(using), using)
+        note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
+        if tell and not row.hidden:
+            Notice.objects.using(using).create(
+                tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NoticeKind.DISABLED, reason=reason[:255]
+            )
+        transaction.on_commit(partial(_announce, row), using=using, robust=True)
+    return row
+
+
+def enable(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
+    """Switch a disabled endpoint on again, with a clean record, and send what was kept.
+
+    Raises ConflictingState for a paused or deleted endpoint.
+    """
+    using = pipeline_alias()
+    _extend_waiting(endpoint, EndpointStatus.DISABLED, using)
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using)
+        if row.status == EndpointStatus.ACTIVE:
+            return row
+        _expect(row, EndpointStatus.DISABLED, "This endpoint is not disabled but paused; resume it.")
+        queue.streak, queue.takeovers, queue.failing_since = 0, 0, None
+        queue.save(using=using, update_fields=["streak", "takeovers", "failing_since"])
+        _free(row, queue, using)
+        note(row.tenant_id, actor, "endpoint.enabled", row.public_id, using=using)
+    return row
+
+
+def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
+    """Delete for the customer: nothing more is sent, what is pending is cancelled, the history stays until `prune`."""
+    using = pipeline_alias()
+    with write(using):
+        row, queue = locked_endpoint(endpoint, using=using, deleted_too=True)
+        if not row.is_deleted:
+            now = database_now(using)
+            _hold(queue, using)
+            row.deleted_at = now
+            row.save(using=using, update_fields=["deleted_at"])
+            _turn(row, EndpointStatus.DELETED, "", now, using)
+            note(row.tenant_id, actor, "endpoint.deleted", row.public_id, using=using)
+    # After the state: from here on no new delivery is made, and one that a fan-out was just making is found by `prune`.
+    pending.cancel_all(Delivery.objects.using(using).filter(endpoint_id=row.pk), using=using)
+    return row
+
+
+def _expect(row: Endpoint, status: EndpointStatus, message: str) -> None:
+    if row.status != status:
+        raise ConflictingState(message, field="status")
+
+
+def _extend_waiting(endpoint: EndpointRef, status: EndpointStatus, using: str) -> None:
+    """Before the state changes and outside its transaction: many rows, and nobody else wants them while all is held."""
+    row = Endpoint.objects.using(using).get(pk=key_of(endpoint))
+    if row.status == status:
+        pending.extend(row, using=using)
+
+
+def _turn(row: Endpoint, status: EndpointStatus, reason: str, now: datetime, using: str) -> None:
+    row.status, row.status_reason, row.status_changed_at = status, reason[:255], now
+    row.save(using=using, update_fields=["status", "status_reason", "status_changed_at"])
+
+
+def _hold(queue: EndpointQueue, using: str) -> None:
+    """Make the queue due never; an engine that holds it sees so within a second."""
+    queue.not_before = queue.due_at = IDLE
+    queue.save(using=using, update_fields=["not_before", "due_at"])
+
+
+def _free(row: Endpoint, queue: EndpointQueue, using: str) -> None:
+    now = database_now(using)
+    _turn(row, EndpointStatus.ACTIVE, "", now, using)
+    queue.not_before = now
+    queue.save(using=using, update_fields=["not_before"])
+    wake([row.pk], now, using=using)
+
+
+def _announce(row: Endpoint) -> None:
+    signals.endpoint_disabled.send_robust(
+        sender=Endpoint, endpoint_id=row.pk, tenant_id=row.tenant_id, reason=row.status_reason
+    )

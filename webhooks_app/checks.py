@@ -1,0 +1,248 @@
+"""Numbered system checks: unsafe or impossible configuration is told before it does harm. Each hint says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own word
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from webhooks_app.actions.schedule import BEAT, PERIODIC, missing_from_schedule
+from webhooks_app.conf import Settings, settings
+from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6
+from webhooks_app.exceptions import ConfigurationError, SealingError
+from webhooks_app.models.fields import key_ring
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.profiles import get_profile, profile_names
+
+TAG = "webhooks_app"
+#: An engine starts a request only if its heartbeat outlasts it, and a heartbeat is renewed at a sixth of its life.
+_HEARTBEAT_SHARE = 5 / 6
+#: What a task needs beside its delivering time to finish its requests and write them down.
+_TASK_MARGIN_SECONDS = 30
+_MARIADB_LEAST = (10, 6)
+_MYSQL_LEAST = (8, 0, 13)
+
+Messages = Iterator[CheckMessage]
+Check = Callable[[Settings], Messages]
+
+
+def _check(function: Check) -> Callable[..., list[CheckMessage]]:
+    """Register a check that wants the settings; it is silent where they are invalid, since E001 says that once."""
+
+    def run(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+        try:
+            chosen = settings()
+        except ConfigurationError:
+            return []
+        return list(function(chosen))
+
+    # Not functools.wraps: Django would look at the wrapped signature.
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    return register(run, TAG)
+
+
+@register(TAG)
+def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E001, E002"""
+    found: list[CheckMessage] = []
+    try:
+        settings()
+    except ConfigurationError as error:
+        found.append(Error(str(error), hint="Mend the WEBHOOKS dict in your settings.", id="webhooks_app.E001"))
+    if not django_settings.USE_TZ:
+        found.append(
+            Error("USE_TZ is off.", hint="Set USE_TZ = True: all times here are aware.", id="webhooks_app.E002")
+        )
+    return found
+
+
+@_check
+def check_keys(chosen: Settings) -> Messages:
+    """E003, E004, W001"""
+    if not chosen.ENCRYPTION_KEYS:
+        message = "WEBHOOKS['ENCRYPTION_KEYS'] is empty: no endpoint can be created and nothing is sent."
+        hint = "Run `manage.py webhooks_key`, keep its output as a secret, and put it into WEBHOOKS['ENCRYPTION_KEYS']."
+        if django_settings.DEBUG:
+            yield Warning(message, hint=hint, id="webhooks_app.W001")
+        else:
+            yield Error(message, hint=hint, id="webhooks_app.E003")
+        return
+    try:
+        key_ring()
+    except SealingError as error:
+        yield Error(
+            str(error), hint="Each key is one line as `manage.py webhooks_key` prints it.", id="webhooks_app.E004"
+        )
+
+
+@_check
+def check_networks(chosen: Settings) -> Messages:
+    """E005, W002, W003"""
+    for name in ("ALLOWED_NETWORKS", "DENIED_NETWORKS"):
+        for text in getattr(chosen, name):
+            try:
+                network = ip_network(text, strict=False)
+            except ValueError as error:
+                hint = "Write networks as '10.1.0.0/16' or 'fd00::/8'."
+                yield Error(f"WEBHOOKS[{name!r}]: {error}", hint=hint, id="webhooks_app.E005")
+                continue
+            if name == "ALLOWED_NETWORKS" and not django_settings.DEBUG and _is_inside(network):
+                yield Warning(
+                    f"WEBHOOKS['ALLOWED_NETWORKS'] opens {text}, which is inside your network, to URLs of strangers.",
+                    hint="Take it out, or narrow it to the one address that you mean.",
+                    id="webhooks_app.W002",
+                )
+    if chosen.ALLOW_HTTP and not django_settings.DEBUG:
+        hint = "Set WEBHOOKS['ALLOW_HTTP'] to False: over http:// anyone on the way reads and changes the events."
+        yield Warning("WEBHOOKS['ALLOW_HTTP'] is on outside DEBUG.", hint=hint, id="webhooks_app.W003")
+
+
+def _is_inside(network: Any) -> bool:
+    if network.version == 6:
+        return not network.subnet_of(ip_network("2000::/3")) or any(network.overlaps(each) for each in REFUSED_V6)
+    return any(network.overlaps(each) for each in REFUSED_V4)
+
+
+@_check
+def check_profiles(chosen: Settings) -> Messages:
+    """E006, E007"""
+    for name in sorted({chosen.DEFAULT_PROFILE, *profile_names()}):
+        try:
+            profile = get_profile(name)
+        except ConfigurationError as error:
+            hint = "Mend WEBHOOKS['DEFAULT_PROFILE'] or WEBHOOKS['PROFILES']."
+            yield Error(str(error), hint=hint, id="webhooks_app.E006")
+            continue
+        if profile.total_timeout >= chosen.HEARTBEAT_SECONDS * _HEARTBEAT_SHARE:
+            least = profile.total_timeout / _HEARTBEAT_SHARE
+            yield Error(
+                f"A request of the profile {name!r} may take {profile.total_timeout:g} s, longer than an engine's "
+                f"heartbeat covers ({chosen.HEARTBEAT_SECONDS:g} s): it would never be started.",
+                hint=f"Set WEBHOOKS['HEARTBEAT_SECONDS'] above {least:g}.",
+                id="webhooks_app.E007",
+            )
+
+
+@_check
+def check_paths(chosen: Settings) -> Messages:
+    """E008, E009"""
+    if chosen.TRANSPORT not in ("auto", "curl", "requests"):
+        hint = 'Use "auto", "curl" or "requests".'
+        yield Error(f"WEBHOOKS['TRANSPORT'] is {chosen.TRANSPORT!r}.", hint=hint, id="webhooks_app.E008")
+    elif chosen.TRANSPORT == "curl" and importlib.util.find_spec("pycurl") is None:
+        hint = 'Install the `curl` extra (pycurl), or use "auto".'
+        yield Error("WEBHOOKS['TRANSPORT'] is 'curl', but pycurl is not installed.", hint=hint, id="webhooks_app.E008")
+    for name in ("WAKE", "TENANT_UID"):
+        path = getattr(chosen, name)
+        try:
+            good = not path or callable(import_string(path))
+        except ImportError:
+            good = False
+        if not good:
+            hint = "Give the dotted path of a function, or an empty text."
+            yield Error(f"WEBHOOKS[{name!r}]: {path!r} cannot be imported.", hint=hint, id="webhooks_app.E009")
+
+
+@_check
+def check_timing(chosen: Settings) -> Messages:
+    """W004, W005, W006"""
+    if chosen.LINGER_SECONDS <= chosen.HINT_COALESCE_SECONDS:
+        yield Warning(
+            "WEBHOOKS['LINGER_SECONDS'] is not longer than 'HINT_COALESCE_SECONDS': events wait for the next sweep.",
+            hint="Make LINGER_SECONDS several times as long.",
+            id="webhooks_app.W004",
+        )
+    for name in ("CELERY_TASK_TIME_LIMIT", "CELERY_TASK_SOFT_TIME_LIMIT"):
+        limit = getattr(django_settings, name, None)
+        if limit is not None and limit < chosen.DELIVER_SECONDS + _TASK_MARGIN_SECONDS:
+            yield Warning(
+                f"{name} is {limit} s: it would kill delivery engines, which run for {chosen.DELIVER_SECONDS:g} s.",
+                hint=f"Raise it above {chosen.DELIVER_SECONDS + _TASK_MARGIN_SECONDS:g}, or lower DELIVER_SECONDS.",
+                id="webhooks_app.W005",
+            )
+    if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False) and chosen.WAKE:
+        yield Warning(
+            "CELERY_TASK_ALWAYS_EAGER is on: requests would deliver webhooks themselves, and wait for it.",
+            hint="Set WEBHOOKS['WAKE'] to '' and run `manage.py webhooks_deliver`, or run a worker.",
+            id="webhooks_app.W006",
+        )
+
+
+@_check
+def check_sqlite(chosen: Settings) -> Messages:
+    """W007"""
+    database = connections[pipeline_alias()].settings_dict
+    immediate = str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper() == "IMMEDIATE"
+    if database["ENGINE"].endswith("sqlite3") and immediate and database.get("ATOMIC_REQUESTS"):
+        yield Warning(
+            "SQLite with transaction_mode IMMEDIATE and ATOMIC_REQUESTS: every request, reading ones too, takes the "
+            "write lock and keeps deliveries waiting.",
+            hint="Turn ATOMIC_REQUESTS off, or use PostgreSQL.",
+            id="webhooks_app.W007",
+        )
+
+
+@_check
+def check_beat(chosen: Settings) -> Messages:
+    """W008"""
+    if not apps.is_installed(BEAT) and not _scheduled_in_settings():
+        yield Warning(
+            "Nothing runs webhooks_app.sweep: what a lost hint leaves behind is never sent.",
+            hint=f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py webhooks_schedule`, or name the tasks in "
+            "CELERY_BEAT_SCHEDULE.",
+            id="webhooks_app.W008",
+        )
+
+
+def _scheduled_in_settings() -> bool:
+    entries = getattr(django_settings, "CELERY_BEAT_SCHEDULE", None) or {}
+    tasks = {entry.get("task") for entry in entries.values()}
+    return all(periodic.name in tasks for periodic in PERIODIC)
+
+
+@register(Tags.database)
+def check_database(
+    app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W009, W010. Asks the database, so it runs with `check --database` and before migrations only."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        found.extend(_check_version(alias))
+        found.extend(_check_schedule(alias))
+    return found
+
+
+def _check_version(alias: str) -> Messages:
+    connection = connections[alias]
+    if connection.vendor != "mysql" or alias != pipeline_alias():
+        return
+    mariadb = bool(getattr(connection, "mysql_is_mariadb", False))
+    version, least = connection.mysql_version, _MARIADB_LEAST if mariadb else _MYSQL_LEAST  # type: ignore[attr-defined]
+    if tuple(version) < least:
+        yield Warning(
+            f"This {'MariaDB' if mariadb else 'MySQL'} is too old: it cannot skip locked rows.",
+            hint=f"Use {'MariaDB' if mariadb else 'MySQL'} {'.'.join(map(str, least))} or newer, or PostgreSQL.",
+            id="webhooks_app.W009",
+        )
+
+
+def _check_schedule(alias: str) -> Messages:
+    table = f"{BEAT}_periodictask"
+    if not apps.is_installed(BEAT) or _scheduled_in_settings():
+        return
+    if table not in connections[alias].introspection.table_names():
+        return
+    missing = missing_from_schedule(alias)
+    if missing:
+        yield Warning(
+            f"Not in the beat schedule: {', '.join(missing)}.",
+            hint="Run `manage.py webhooks_schedule`.",
+            id="webhooks_app.W010",
+        )

@@ -1,0 +1,234 @@
+"""Does this subscription want this event: by its type, its channels, its data. Pure.
+
+Patterns: an exact type (`message.sent`), a family at any depth below a prefix (`message.*`), or everything (`*`).
+
+Filters are a JSON object from paths into the event's data to conditions, all of which must hold:
+
+    {"data.amount": {"gte": 10, "lt": 100}, "data.status": "paid", "$not": {"data.tags": {"contains": "test"}}}
+
+- A path begins with `data.`; further names go down into objects, whole numbers into lists (`data.items.0.sku`).
+- A condition is a plain value (equal to it) or an object of operators: eq, ne, gt, gte, lt, lte, in, nin, exists,
+  startswith, contains (a part of a text, or a member of a list).
+- `$and` and `$or` take a list of filters, `$not` takes one.
+- Numbers compare with numbers and texts with texts, by code point; true is not 1. A field that is missing equals
+  nothing: only ne, nin and `exists: false` hold for it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from webhooks_app.core.catalogue import MAX_NAME, NAME
+from webhooks_app.exceptions import InvalidEndpoint
+
+EVERYTHING = "*"
+MAX_CONDITIONS = 50
+MAX_CHOICES = 200
+MAX_DEPTH = 5
+MAX_PATH = 255
+_INDEX = re.compile(r"[0-9]{1,9}")
+
+
+def matches(pattern: str, event_type: str) -> bool:
+    """Does the pattern cover the event type? `message.*` covers `message.sent` and `message.a.b`, but not `message`."""
+    if pattern in (EVERYTHING, event_type):
+        return True
+    return pattern.endswith(".*") and event_type.startswith(pattern[:-1])
+
+
+def patterns_for(event_type: str) -> tuple[str, ...]:
+    """Every pattern that covers the type, for an indexed look-up: of `a.b.c` these are `a.b.c`, `a.*`, `a.b.*`, `*`."""
+    parts = event_type.split(".")
+    families = [".".join(parts[:count]) + ".*" for count in range(1, len(parts))]
+    return (event_type, *families, EVERYTHING)
+
+
+def check_pattern(text: str) -> str:
+    """The pattern as given. Raises InvalidEndpoint where it is none."""
+    name = text[:-2] if isinstance(text, str) and text.endswith(".*") else text
+    if text != EVERYTHING and not (isinstance(name, str) and NAME.fullmatch(name) and len(name) <= MAX_NAME):
+        raise InvalidEndpoint(
+            f"{text!r:.200} is no event type: use a name such as 'message.sent', a family such as 'message.*', or '*'.",
+            field="events",
+        )
+    return text
+
+
+def channel_wanted(endpoint_channels: Collection[str], event_channels: Collection[str]) -> bool:
+    """An endpoint without channels wants every event; one with channels wants those that share one with it."""
+    return not endpoint_channels or not set(endpoint_channels).isdisjoint(event_channels)
+
+
+def check_filters(value: object) -> dict[str, Any]:
+    """The filters as given. Raises InvalidEndpoint that names the faulty part."""
+    counted = _check(value, 1)
+    if counted > MAX_CONDITIONS:
+        raise _fault(f"There are {counted} conditions; at most {MAX_CONDITIONS} are allowed.")
+    assert isinstance(value, dict)
+    return value
+
+
+def passes(filters: Mapping[str, Any], data: object) -> bool:
+    """Do all conditions hold for the event's data (parsed JSON)? Never raises: what cannot be compared does not hold,
+    and neither does a filter that `check_filters` would refuse."""
+    return all(_holds(key, wanted, data) for key, wanted in filters.items())
+
+
+# --- holding ----------------------------------------------------------------------------------------------------
+
+_MISSING = object()
+
+
+def _holds(key: str, wanted: Any, data: object) -> bool:
+    if key in ("$and", "$or"):
+        if not isinstance(wanted, list) or not all(isinstance(part, dict) for part in wanted):
+            return False
+        return (all if key == "$and" else any)(passes(part, data) for part in wanted)
+    if key == "$not":
+        return isinstance(wanted, dict) and not passes(wanted, data)
+    if not key.startswith("data."):
+        return False
+    found = _look_up(key, data)
+    if not isinstance(wanted, dict):
+        return _same(found, wanted)
+    return all(name in _OPERATORS and _OPERATORS[name](found, operand) for name, operand in wanted.items())
+
+
+def _look_up(path: str, data: object) -> object:
+    for name in path.split(".")[1:]:
+        if isinstance(data, dict):
+            data = data.get(name, _MISSING)
+        elif isinstance(data, list) and _INDEX.fullmatch(name) and int(name) < len(data):
+            data = data[int(name)]
+        else:
+            return _MISSING
+    return data
+
+
+def _same(found: object, wanted: object) -> bool:
+    """Equal as JSON is: 1 is 1.0, but true is not 1."""
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return found is wanted
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_same, found, wanted))
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(_same(found[key], wanted[key]) for key in wanted)
+    return found == wanted
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, Any], bool]:
+    def holds(found: object, wanted: Any) -> bool:
+        alike = (_is_number(found) and _is_number(wanted)) or (isinstance(found, str) and isinstance(wanted, str))
+        return alike and compare(found, wanted)
+
+    return holds
+
+
+def _one_of(found: object, choices: Any) -> bool:
+    return isinstance(choices, list) and any(_same(found, choice) for choice in choices)
+
+
+def _contains(found: object, wanted: Any) -> bool:
+    if isinstance(found, str):
+        return isinstance(wanted, str) and wanted in found
+    return _one_of(wanted, found)
+
+
+def _starts_with(found: object, wanted: Any) -> bool:
+    return isinstance(found, str) and isinstance(wanted, str) and found.startswith(wanted)
+
+
+_OPERATORS: dict[str, Callable[[object, Any], bool]] = {
+    "eq": _same,
+    "ne": lambda found, wanted: not _same(found, wanted),
+    "gt": _ordered(operator.gt),
+    "gte": _ordered(operator.ge),
+    "lt": _ordered(operator.lt),
+    "lte": _ordered(operator.le),
+    "in": _one_of,
+    "nin": lambda found, choices: isinstance(choices, list) and not _one_of(found, choices),
+    "exists": lambda found, wanted: (found is not _MISSING) is wanted,
+    "startswith": _starts_with,
+    "contains": _contains,
+}
+
+
+# --- checking ---------------------------------------------------------------------------------------------------
+
+
+def _fault(text: str) -> InvalidEndpoint:
+    return InvalidEndpoint(text, field="filters")
+
+
+def _check(value: object, depth: int) -> int:
+    """Check one level; the number of conditions in it and below."""
+    if depth > MAX_DEPTH:
+        raise _fault(f"Filters are nested more than {MAX_DEPTH} deep.")
+    if not isinstance(value, dict):
+        raise _fault('Filters are an object from paths to conditions, such as {"data.amount": {"gte": 10}}.')
+    return sum(_check_entry(key, wanted, depth) for key, wanted in value.items())
+
+
+def _check_entry(key: object, wanted: object, depth: int) -> int:
+    if key in ("$and", "$or"):
+        if not isinstance(wanted, list) or not 0 < len(wanted) <= MAX_CONDITIONS:
+            raise _fault(f"{key} takes a list of 1 to {MAX_CONDITIONS} filters.")
+        return sum(_check(part, depth + 1) for part in wanted)
+    if key == "$not":
+        return _check(wanted, depth + 1)
+    if not isinstance(key, str) or not key.startswith("data.") or "" in key.split(".") or len(key) > MAX_PATH:
+        raise _fault(f"{key!r:.200} is no path: begin with 'data.', as in 'data.amount', or use $and, $or, $not.")
+    return _check_condition(key, wanted)
+
+
+def _check_condition(path: str, wanted: object) -> int:
+    if isinstance(wanted, list):
+        raise _fault(f'{path}: a list is no condition; for one of several values write {{"in": […]}}.')
+    if not isinstance(wanted, dict):
+        _check_value(path, wanted, 1)
+        return 1
+    if not wanted:
+        raise _fault(f"{path}: the condition is empty.")
+    for name, operand in wanted.items():
+        _check_operand(path, name, operand)
+    return len(wanted)
+
+
+def _check_operand(path: str, name: object, operand: object) -> None:
+    if name not in _OPERATORS:
+        raise _fault(f"{path}: {name!r:.50} is no operator. Known ones: {', '.join(_OPERATORS)}.")
+    if name in ("gt", "gte", "lt", "lte") and not (_is_number(operand) or isinstance(operand, str)):
+        raise _fault(f"{path}: {name} compares with a number or a text.")
+    if name in ("in", "nin") and not (isinstance(operand, list) and len(operand) <= MAX_CHOICES):
+        raise _fault(f"{path}: {name} takes a list of at most {MAX_CHOICES} values.")
+    if name == "exists" and not isinstance(operand, bool):
+        raise _fault(f"{path}: exists takes true or false.")
+    if name == "startswith" and not isinstance(operand, str):
+        raise _fault(f"{path}: startswith takes a text.")
+    _check_value(path, operand, 1)
+
+
+def _check_value(path: str, value: object, depth: int) -> None:
+    """A JSON value of bounded depth, so that comparing with it is bounded too."""
+    if depth > MAX_DEPTH:
+        raise _fault(f"{path}: the value is nested more than {MAX_DEPTH} deep.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _fault(f"{path}: {value} is not a number that JSON knows.")
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        children = list(value.values())
+    elif isinstance(value, list):
+        children = value
+    elif value is None or isinstance(value, (str, int, float)):
+        children = []
+    else:
+        raise _fault(f"{path}: {type(value).__name__} is no JSON value.")
+    for child in children:
+        _check_value(path, child, depth + 1)

@@ -1,0 +1,125 @@
+"""JSON that a JavaScript receiver can parse and write again without changing one byte.
+
+Some receivers verify over `JSON.stringify(JSON.parse(body))` instead of the body. `rewrite` gives the text for which
+both are the same, as ECMA-262 defines them (Number::toString, OrdinaryOwnPropertyKeys, well-formed JSON.stringify).
+What JavaScript cannot hold is changed with open eyes: a whole number beyond ±(2⁵³−1) becomes a string of its digits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from json.encoder import encode_basestring
+from typing import Any
+
+from webhooks_app.exceptions import InvalidEvent
+
+MAX_SAFE_INTEGER = 2**53 - 1
+#: 2³²−1 is no array index any more: JavaScript keeps that key where it was written.
+_LAST_INDEX = 2**32 - 2
+_INDEX = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def rewrite(text: str) -> str:
+    """The same JSON as JavaScript would write it. Raises InvalidEvent for a number that is not finite, or too deep a
+    nesting; `text` must be JSON."""
+    return dumps(loads(text))
+
+
+def loads(text: str) -> Any:
+    """Parse JSON for `dumps`: of equal keys the last wins, whole numbers beyond ±(2⁵³−1) are already strings."""
+    try:
+        return json.loads(escape_surrogates(text), parse_int=_integer, parse_constant=_refuse)
+    except RecursionError as error:
+        raise InvalidEvent("The data is nested too deeply.") from error
+
+
+def dumps(value: object) -> str:
+    """What `loads` gave as compact JSON, byte for byte as JSON.stringify has it. Raises InvalidEvent as `rewrite`."""
+    try:
+        return escape_surrogates(_write(value))
+    except RecursionError as error:
+        raise InvalidEvent("The data is nested too deeply.") from error
+
+
+def escape_surrogates(text: str) -> str:
+    """JSON text that can be encoded as UTF-8: halves of a pair that stand beside each other become the character they
+    mean, single ones `\\udxxx`. Text without surrogates, nearly all there is, comes back as it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        whole = _PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
+        return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", whole)
+    return text
+
+
+def number(value: float) -> str:
+    """A float as JavaScript prints it. Python finds the same shortest digits; only the notation differs."""
+    if value != value or value in (float("inf"), float("-inf")):
+        raise InvalidEvent("The data has a number that is not finite.")
+    if value == 0:
+        return "0"  # −0 too
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    digits = (whole + fraction).lstrip("0")
+    # The value is 0.DIGITS × 10^point.
+    point = len(whole.lstrip("0")) + int(exponent or 0)
+    if not whole.lstrip("0"):
+        point -= len(fraction) - len(fraction.lstrip("0"))
+    return ("-" if value < 0 else "") + _notation(digits.rstrip("0"), point)
+
+
+def _notation(digits: str, point: int) -> str:
+    """The four cases of Number::toString."""
+    count = len(digits)
+    if count <= point <= 21:
+        return digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return f"{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"0.{'0' * -point}{digits}"
+    shown = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
+    return f"{shown}e{point - 1:+d}"
+
+
+def _write(value: object) -> str:
+    if isinstance(value, str):
+        return str(encode_basestring(value))
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{encode_basestring(key)}:{_write(value[key])}" for key in _ordered(value)]) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([_write(item) for item in value]) + "]"
+    raise InvalidEvent(f"JSON has no {type(value).__name__}.")
+
+
+def _ordered(keys: dict[str, Any]) -> list[str]:
+    """JavaScript lists the keys that look like array indexes first, by value; then the others as they came."""
+    indexes = [key for key in keys if _INDEX.fullmatch(key) and int(key) <= _LAST_INDEX]
+    if not indexes:
+        return list(keys)
+    known = set(indexes)
+    return sorted(indexes, key=int) + [key for key in keys if key not in known]
+
+
+def _integer(text: str) -> int | str:
+    # Compared by length first: Python refuses to convert thousands of digits.
+    if len(text) > 17 or abs(int(text)) > MAX_SAFE_INTEGER:
+        return text
+    return int(text)
+
+
+def _refuse(name: str) -> None:
+    raise InvalidEvent(f"The data has {name}, which JSON does not know.")

@@ -1,0 +1,30 @@
+"""Re-encrypt every secret at rest with the newest key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from webhooks_app.actions.reseal import reseal
+from webhooks_app.exceptions import SealingError
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypts every secret at rest anew with the first key of WEBHOOKS['ENCRYPTION_KEYS']. Safe to repeat and to "
+        "run beside the workers. Afterwards the older keys can be taken out of the list."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            report = reseal()
+        except SealingError as error:
+            raise CommandError(str(error)) from error
+        said = f"{report.resealed} resealed, {report.current} had the newest key, {report.unreadable} unreadable."
+        if report.unreadable:
+            raise CommandError(
+                f"{said} Put the keys that sealed those back into WEBHOOKS['ENCRYPTION_KEYS'], after the newest, and "
+                "run this again; if they are lost, rotate those endpoints' secrets. Take no key out of the list until then."
+            )
+        self.stdout.write(said)

@@ -1,0 +1,207 @@
+"""③ lease: take the queues that are due, read ahead what they have to send, give them back.
+
+An engine takes queues, not deliveries. While it holds one, it alone sends for that endpoint.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+import weakref
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from webhooks_app.conf import settings
+from webhooks_app.core.health import is_open
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.models import IDLE, EndpointQueue, EndpointStatus, Event
+from webhooks_app.pipeline.heartbeat import Heartbeat
+from webhooks_app.pipeline.poison import mark_suspect
+from webhooks_app.pipeline.routes import load_routes
+from webhooks_app.pipeline.store import store_for
+from webhooks_app.pipeline.store.rows import DueRow, QueueState, Release, Wanted
+from webhooks_app.pipeline.transactions import in_fresh_transaction
+from webhooks_app.pipeline.window import HeldQueue, Window
+from webhooks_app.pipeline.work import EventBody, Job
+
+#: Deliveries read ahead for one queue.
+READ_AHEAD = 48
+#: Seconds after which a queue is given back even if it has more: so that its configuration is read afresh, and others have a turn.
+LONGEST_HOLD = 5.0
+#: Queues read for in one statement.
+_READ_AT_ONCE = 200
+#: How long a queue waits whose secret cannot be opened.
+FAULT_HOLD = timedelta(seconds=60)
+
+#: A delivery that is given up without a request, and why.
+Refused = tuple[HeldQueue, Job, OutcomeKind]
+
+
+class Lease:
+    """The queues of one engine, on the database's side. Used from the database thread only."""
+
+    def __init__(self, using: str, heartbeat: Heartbeat, window: Window) -> None:
+        self._using = using
+        self._store = store_for(using)
+        self._heartbeat = heartbeat
+        self._window = window
+        #: Events that some job in memory still needs.
+        self._events: weakref.WeakValueDictionary[uuid.UUID, EventBody] = weakref.WeakValueDictionary()
+
+    # --- take --------------------------------------------------------------------------------------------------------
+
+    def take(self) -> int:
+        """Take free queues that are due, as many of each kind as there is room for. Returns their number."""
+        taken = 0
+        for state, room in self._window.room().items():
+            if room > 0:
+                taken += self._take(state, room)
+        return taken
+
+    def _take(self, state: QueueState, room: int) -> int:
+        now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
+        ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using)
+        if not ids:
+            return 0
+        rows = {row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids)}
+        routes = load_routes(ids, self._using)
+        held = []
+        for endpoint_id in ids:
+            queue = HeldQueue(
+                routes[endpoint_id], rows[endpoint_id].health, time.monotonic(), takeovers=rows[endpoint_id].takeovers
+            )
+            queue.probing = is_open(queue.health, queue.route.profile.retry)
+            if queue.route.fault:
+                queue.stop(self._heartbeat.now() + FAULT_HOLD)
+            held.append(queue)
+        self._window.add(held)
+        return len(held)
+
+    # --- read ahead ----------------------------------------------------------------------------------------------------
+
+    def refill(self) -> tuple[int, list[Refused]]:
+        """Read ahead for the queues that run low. Returns how many jobs the window was given, and the deliveries that have
+        waited beyond their maximum age or are to be quarantined: those are not sent, only recorded."""
+        room = settings().PREFETCH_BYTES - self._window.prefetched_bytes()
+        hungry = self._window.hungry(READ_AHEAD)[:_READ_AT_ONCE] if room > 0 else []
+        if not hungry:
+            return 0, []
+        now = self._heartbeat.now()
+        by_queue: dict[uuid.UUID, list[DueRow]] = defaultdict(list)
+        wanted = {queue.endpoint_id: self._wanted(queue) for queue in hungry}
+        for row in self._store.due(list(wanted.values()), now):
+            by_queue[row.endpoint_id].append(row)
+        refused: list[Refused] = []
+        accepted: list[tuple[HeldQueue, list[Job]]] = []
+        for queue in hungry:
+            rows = by_queue[queue.endpoint_id]
+            self._move_cursor(queue, rows, wanted[queue.endpoint_id])
+            jobs, late = _sort_out(queue, rows, now)
+            room, jobs = self._within(room, queue, jobs)
+            refused += [(queue, job, OutcomeKind.EXPIRED) for job in late]
+            if queue.suspect:
+                jobs, culprits = mark_suspect(queue.takeovers, jobs, rows, now, self._using)
+                refused += [(queue, job, OutcomeKind.QUARANTINED) for job in culprits]
+            accepted.append((queue, jobs))
+        for queue, job, _ in refused:
+            queue.in_memory.add(job.delivery_id)
+        self._attach_events([job for _, jobs in accepted for job in jobs])
+        for queue, jobs in accepted:
+            self._window.feed(queue, jobs)
+        return sum(len(jobs) for _, jobs in accepted), refused
+
+    def _wanted(self, queue: HeldQueue) -> Wanted:
+        limit = READ_AHEAD
+        if queue.cursor is None or queue.route.fifo:
+            # From the start, the deliveries in memory come again; read past them.
+            limit += len(queue.in_memory)
+        return Wanted(queue.endpoint_id, queue.route.fifo, queue.cursor, limit)
+
+    @staticmethod
+    def _move_cursor(queue: HeldQueue, rows: Sequence[DueRow], wanted: Wanted) -> None:
+        """Go on after what was read. Short of the limit: once more from the start, and if that was the start, it is dry."""
+        if len(rows) < wanted.limit:
+            queue.dry = queue.cursor is None or queue.route.fifo
+            queue.cursor = None
+        elif not queue.route.fifo:
+            queue.cursor = (rows[-1].next_attempt_at, rows[-1].id)
+
+    @staticmethod
+    def _within(room: int, queue: HeldQueue, jobs: list[Job]) -> tuple[int, list[Job]]:
+        """As many of the jobs as the memory for bodies allows; the rest is read again later."""
+        for position, job in enumerate(jobs):
+            room -= job.size
+            if room < 0 and position > 0:
+                queue.dry, queue.cursor = False, None
+                return 0, jobs[:position]
+        return room, jobs
+
+    def _attach_events(self, jobs: list[Job]) -> None:
+        known = {job.event_id: self._events.get(job.event_id) for job in jobs}
+        missing = [event_id for event_id, event in known.items() if event is None]
+        fields = ("id", "type", "occurred_at", "data")
+        for row in Event.objects.using(self._using).filter(id__in=missing).values_list(*fields):
+            known[row[0]] = self._events[row[0]] = EventBody(*row)
+        for job in jobs:
+            job.event = known[job.event_id]
+
+    # --- look again, give back -------------------------------------------------------------------------------------------
+
+    def recheck(self) -> None:
+        """Re-read what is held: a queue that was paused, disabled, deleted or taken by another drops what was read ahead."""
+        ids = self._window.held()
+        if self._heartbeat.lost_everything:
+            self._heartbeat.lost_everything = False
+            self._window.drop(ids, lost=True)
+            return
+        if not ids:
+            return
+        fields = ("endpoint_id", "holder_id", "not_before", "endpoint__status")
+        rows = EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids).values_list(*fields)
+        held = {row[0]: row[1:] for row in rows}
+        lost = [each for each in ids if each not in held or held[each][0] != self._heartbeat.engine_id]
+        off = [
+            each
+            for each, (_, not_before, status) in held.items()
+            if not_before >= IDLE or status != EndpointStatus.ACTIVE
+        ]
+        self._window.drop(lost, lost=True)
+        self._window.drop(off, lost=False)
+        self._window.revive()
+
+    def release(self) -> int:
+        """Give back the queues that have nothing left to do here. Returns their number."""
+        done = [queue for queue in self._window.take_finished(time.monotonic(), LONGEST_HOLD) if not queue.lost]
+        rows = sorted(Release(queue.endpoint_id, queue.hold_until, queue.succeeded_at) for queue in done)
+        if rows:
+            in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
+        return len(rows)
+
+
+def _sort_out(queue: HeldQueue, rows: Collection[DueRow], now: datetime) -> tuple[list[Job], list[Job]]:
+    """The jobs to send, and those that waited too long behind an open breaker. Ones in memory already are left out."""
+    jobs: list[Job] = []
+    late: list[Job] = []
+    for row in rows:
+        if row.id not in queue.in_memory:
+            (late if queue.probing and row.expires_at <= now else jobs).append(_job(row))
+    if (queue.probing or queue.suspect) and len(jobs) > 1:
+        # One probe is enough to know; the others are read again when it has ended well.
+        queue.dry, queue.cursor = False, None
+        del jobs[1:]
+    return jobs, late
+
+
+def _job(row: DueRow) -> Job:
+    return Job(
+        delivery_id=row.id,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        attempts=row.attempts,
+        step=row.step,
+        next_attempt_at=row.next_attempt_at,
+        expires_at=row.expires_at,
+        sequence=row.sequence,
+        size=row.size,
+    )

@@ -1,0 +1,162 @@
+"""An event's content: checked, and serialised once into the text that every receiver will get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from webhooks_app.conf import settings
+from webhooks_app.core.addresses import check_url
+from webhooks_app.core.catalogue import EventType, registry
+from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType
+from webhooks_app.models import Event, Tenant
+from webhooks_app.models import EventType as EventTypeRow
+from webhooks_app.models.ids import new_id
+from webhooks_app.pipeline.tenants import tenant_uid
+from webhooks_app.transport import address_policy
+
+if TYPE_CHECKING:
+    from webhooks_app.pipeline.emit import EventInput
+
+MAX_CHANNELS = 10
+MAX_CHANNEL = 128
+MAX_TEXT = 255
+#: How much of a payload that was refused is kept, for staff to see what it was.
+_KEPT_OF_REFUSED = 4096
+
+
+#: Whose the events are for which no tenant can be told; quarantined, all of them.
+UNKNOWN_TENANT = "(unknown)"
+
+
+def blank_event(item: EventInput) -> Event:
+    """The row with what cannot be wrong."""
+    event = Event(id=new_id(), type=str(item.type).replace("\x00", "")[:128], size=0, data="null")
+    _set_tenant(event, UNKNOWN_TENANT)
+    return event
+
+
+def _set_tenant(event: Event, uid: str) -> None:
+    event.tenant_uid, event.tenant_id = uid, Tenant.id_for(uid)
+
+
+def fill(event: Event, item: EventInput) -> None:
+    """Check the input and put it into the row. Raises a WebhooksError that says what to do."""
+    _set_tenant(event, tenant_uid(item.tenant))
+    type_ = _event_type(item.type)
+    event.data = serialise(item.data)
+    event.size = len(event.data.encode())
+    limit = settings().MAX_PAYLOAD_BYTES
+    if event.size > limit:
+        raise PayloadTooLarge(
+            f"The data of this {item.type} has {event.size} bytes as JSON; the limit is {limit}. "
+            "Send an id and let the receiver fetch the rest, or raise WEBHOOKS['MAX_PAYLOAD_BYTES'].",
+            field="data",
+        )
+    _check_schema(type_, event.data)
+    event.channels = _channels(item.channels)
+    event.subject = _text("subject", item.subject)
+    event.idempotency_key = None if item.idempotency_key is None else _text("idempotency_key", item.idempotency_key)
+    if item.callback_url:
+        event.callback_url = check_url(item.callback_url, address_policy()).url
+    event.occurred_at = _aware(item.occurred_at)
+
+
+def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> None:
+    """Make the row one that is kept for staff and never delivered. Whatever of the input can be stored is."""
+    try:
+        data = serialise(item.data)
+    except InvalidEvent:
+        data = json.dumps(repr(item.data)[:_KEPT_OF_REFUSED])
+    if len(data) > settings().MAX_PAYLOAD_BYTES:
+        data = json.dumps(data[:_KEPT_OF_REFUSED])
+    event.data, event.size = data, len(data.encode())
+    event.channels = []
+    # Under its key a repetition of the call, faulty as it is, must not fill the table.
+    key = item.idempotency_key
+    event.idempotency_key = key if isinstance(key, str) and 0 < len(key) <= MAX_TEXT and "\x00" not in key else None
+    event.callback_url = ""
+    event.subject = str(item.subject).replace("\x00", "")[:MAX_TEXT]
+    event.occurred_at = now
+    event.quarantine_reason = reason.replace("\x00", "")[:2000]
+    event.fanned_out_at = now
+
+
+def serialise(data: Any) -> str:
+    """Compact JSON, raw UTF-8, with Django's types (datetime, Decimal, UUID, Promise). Raises InvalidEvent."""
+    try:
+        text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent(f"The data cannot be written as JSON: {error}", field="data") from error
+    if text.isascii():
+        return text
+    # A lone surrogate has no UTF-8 form; its JSON escape has.
+    return "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def _event_type(name: Any) -> EventType:
+    declared = registry.get(name) if isinstance(name, str) else None
+    if declared is not None:
+        return declared
+    row = EventTypeRow.objects.filter(name=name).first() if isinstance(name, str) else None
+    if row is None:
+        raise UnknownEventType(
+            f"There is no event type {name!r}. Declare it in your app's webhooks.py: "
+            f"registry.register(EventType({name!r}, 'what it means')), or add it in the admin.",
+            field="type",
+        )
+    return EventType(row.name, row.description, row.example, row.schema, row.group, row.retired)
+
+
+def _check_schema(type_: EventType, data: str) -> None:
+    if type_.schema is None:
+        return
+    fault = best_match(_validator(json.dumps(type_.schema, sort_keys=True)).iter_errors(json.loads(data)))
+    if fault is not None:
+        raise InvalidEvent(
+            f"The data does not fit the schema of {type_.name!r} at {fault.json_path}: {fault.message[:300]}",
+            field="data",
+        )
+
+
+@lru_cache(maxsize=512)
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))
+
+
+def _channels(channels: Sequence[str]) -> list[str]:
+    if isinstance(channels, str):
+        raise InvalidEvent("`channels` is a list of names, not one text.", field="channels")
+    unique = list(dict.fromkeys(channels))
+    if len(unique) > MAX_CHANNELS:
+        raise InvalidEvent(
+            f"An event has at most {MAX_CHANNELS} channels; this one has {len(unique)}.", field="channels"
+        )
+    for channel in unique:
+        if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
+            raise InvalidEvent(f"{channel!r} is no channel: 1 to {MAX_CHANNEL} printable characters.", field="channels")
+    return unique
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
+        raise InvalidEvent(f"`{field}` is a text of at most {MAX_TEXT} characters, not {value!r:.80}.", field=field)
+    if field == "idempotency_key" and not value:
+        raise InvalidEvent("`idempotency_key` must not be empty; leave it out instead.", field=field)
+    return value
+
+
+def _aware(moment: datetime | None) -> datetime:
+    if moment is None:
+        return timezone.now()
+    if not isinstance(moment, datetime) or timezone.is_naive(moment):
+        raise InvalidEvent("`occurred_at` must be an aware datetime (with a time zone).", field="occurred_at")
+    return moment

@@ -1,0 +1,104 @@
+"""Routes: everything needed to send to an endpoint, read at each lease so that a change is in force with the next one."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from django.db.models import Q
+
+from webhooks_app.conf import settings
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.signing import Key, key_of
+from webhooks_app.exceptions import WebhooksError
+from webhooks_app.models import Endpoint, Secret
+from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
+from webhooks_app.models.fields import key_ring
+from webhooks_app.pipeline.work import Route, SigningKey
+from webhooks_app.profiles import get_profile
+
+logger = logging.getLogger(__name__)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def load_routes(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, Route]:
+    """The routes of these endpoints, in two queries. A route that cannot be used now says why in its `fault`."""
+    endpoints = list(Endpoint.objects.using(using).filter(id__in=endpoint_ids))
+    secrets = _live_secrets(endpoints, using)
+    return {endpoint.id: _route(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
+
+
+def _owner(endpoint: Endpoint) -> uuid.UUID:
+    """Whose secrets sign: the endpoint's own, or, behind a callback URL, the tenant's account secret."""
+    return endpoint.tenant_id if endpoint.hidden else endpoint.id
+
+
+def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list[Secret]]:
+    own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
+    accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
+    wanted = (
+        Q(endpoint_id__in=own) | Q(endpoint_id__isnull=True, tenant_id__in=accounts)
+        if accounts
+        else Q(endpoint_id__in=own)
+    )
+    found: dict[uuid.UUID, list[Secret]] = defaultdict(list)
+    for secret in Secret.objects.using(using).live().filter(wanted):
+        found[secret.endpoint_id or secret.tenant_id].append(secret)
+    return found
+
+
+def _route(endpoint: Endpoint, secrets: list[Secret]) -> Route:
+    fault, keys, headers = "", (), ()
+    profile = get_profile(endpoint.profile)
+    try:
+        keys = tuple(
+            SigningKey(secret.id, _key(secret.id, secret.value, profile)) for secret in _in_order(secrets, profile)
+        )
+        headers = tuple(parse_headers(headers_field().reveal(endpoint)).items())
+        if not keys:
+            fault = "it has no live secret"
+    except (WebhooksError, ValueError) as error:
+        fault = str(error)
+    if fault:
+        logger.error("webhooks: nothing is sent to %s until this is mended: %s", endpoint.public_id, fault)
+    return Route(
+        endpoint_id=endpoint.id,
+        tenant_id=endpoint.tenant_id,
+        url=endpoint.url,
+        profile=profile,
+        headers=headers,
+        keys=keys,
+        max_in_flight=max(min(endpoint.max_in_flight or settings().MAX_IN_FLIGHT, settings().MAX_IN_FLIGHT * 16), 1),
+        rate_limit=endpoint.rate_limit,
+        fifo=endpoint.fifo,
+        hidden=endpoint.hidden,
+        fault=fault,
+    )
+
+
+def _in_order(secrets: list[Secret], profile: Profile) -> list[Secret]:
+    """Newest first; or, where only one signature is sent, the one that the receiver accepted last, else the oldest: until
+    the receiver has been given the new secret, only the old one can work."""
+    if profile.single_signature:
+        by_age = sorted(secrets, key=_age)
+        return sorted(by_age, key=lambda secret: secret.accepted_at or _NEVER, reverse=True)
+    return sorted(secrets, key=_age, reverse=True)
+
+
+def _age(secret: Secret) -> tuple[datetime, uuid.UUID]:
+    return secret.created_at, secret.id
+
+
+def _key(secret_id: uuid.UUID, sealed: str, profile: Profile) -> Key:
+    # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
+    return _opened(secret_id, sealed, profile, key_ring())
+
+
+@lru_cache(maxsize=8192)
+def _opened(secret_id: uuid.UUID, sealed: str, profile: Profile, ring: object) -> Key:
+    return key_of(value_field().open(secret_id, sealed), profile.secret_format)

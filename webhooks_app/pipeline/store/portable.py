@@ -1,0 +1,237 @@
+"""The pipeline's statements in the ORM: select ids, then write by id; no RETURNING, no reliance on partial indexes."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import BooleanField, Case, ExpressionWrapper, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest
+
+from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, HourlyStat
+from webhooks_app.models.ids import new_id
+from webhooks_app.pipeline.store.rows import (
+    POISON_SUSPECTED,
+    STAT_COUNTS,
+    DueRow,
+    HealthRow,
+    NewDelivery,
+    QueueState,
+    Release,
+    Settlement,
+    StatRow,
+    Wanted,
+)
+
+#: SQLite takes 250,000 variables a statement now, but once took 999; other databases want short lists too.
+_CHUNK = 500
+
+_STATES = {
+    QueueState.HEALTHY: Q(streak=0, takeovers__lt=POISON_SUSPECTED),
+    QueueState.FAILING: Q(streak__gt=0, takeovers__lt=POISON_SUSPECTED),
+    QueueState.SUSPECT: Q(takeovers__gte=POISON_SUSPECTED),
+}
+
+
+class PortableStore:
+    """Works on every database that Django supports. All methods but `take` and `due` are called inside a transaction."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    # --- ② fan_out ---------------------------------------------------------------------------------------------------
+
+    def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
+        """Insert; a delivery that exists already (same event and endpoint) is left as it is."""
+        Delivery.objects.using(self.using).bulk_create(
+            [Delivery(**row._asdict()) for row in rows], batch_size=_CHUNK, ignore_conflicts=True
+        )
+
+    # --- ③ lease -----------------------------------------------------------------------------------------------------
+
+    def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
+        """Become the holder of up to `limit` free queues that are due, oldest due first. Inside a transaction."""
+        features = connections[self.using].features
+        free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
+        due = free.filter(_STATES[state], due_at__lte=now).order_by("due_at")
+        if features.has_select_for_update:
+            due = due.select_for_update(
+                skip_locked=features.has_select_for_update_skip_locked, no_key=features.has_select_for_no_key_update
+            )
+        ids = list(due.values_list("endpoint_id", flat=True)[:limit])
+        if ids:
+            free.filter(endpoint_id__in=ids).update(holder_id=engine_id)
+        return ids
+
+    def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
+        """The next due deliveries of each queue. FIFO queues give the beginning of their order, as far as it is due."""
+        rows: list[DueRow] = []
+        for queue in wanted:
+            rows.extend(self._due_of_one(queue, now))
+        return rows
+
+    def _due_of_one(self, queue: Wanted, now: datetime) -> list[DueRow]:
+        pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=queue.endpoint_id)
+        if queue.fifo:
+            ordered = pending.order_by("sequence", "id")
+        else:
+            ordered = pending.filter(next_attempt_at__lte=now).order_by("next_attempt_at", "id")
+            if queue.cursor is not None:
+                at, delivery_id = queue.cursor
+                ordered = ordered.filter(Q(next_attempt_at__gt=at) | Q(next_attempt_at=at, id__gt=delivery_id))
+        marked = ExpressionWrapper(Q(marked_at__isnull=False), output_field=BooleanField())
+        fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "expires_at", "sequence")
+        found = ordered.annotate(marked=marked).values_list(*fields, "event__size", "marked")[: queue.limit]
+        rows = [DueRow(*row) for row in found]
+        return _due_prefix(rows, now) if queue.fifo else rows
+
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
+        """Give queues back: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
+
+        One statement would not do: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and a
+        delivery that was committed in between would be slept through.
+        """
+        held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
+        ids = [row.endpoint_id for row in rows]
+        locked = set(held.filter(endpoint_id__in=ids).locked().values_list("endpoint_id", flat=True))
+        for row in rows:
+            if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
+                held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
+        held.filter(endpoint_id__in=locked).update(
+            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
+        )
+
+    def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        """Compute when these queues (locked by the caller, held by nobody) are due."""
+        EndpointQueue.objects.using(self.using).filter(endpoint_id__in=endpoint_ids).update(
+            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE)))
+        )
+
+    def _earliest(self) -> Case:
+        """When a queue's earliest work is due: for a FIFO endpoint its head's time, else the smallest time."""
+        pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
+        head = pending.order_by("sequence", "id").values("next_attempt_at")[:1]
+        first = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
+        return Case(When(fifo=True, then=Subquery(head)), default=Subquery(first))
+
+    # --- ⑤ record ----------------------------------------------------------------------------------------------------
+
+    def insert_attempts(self, attempts: Sequence[Attempt]) -> None:
+        Attempt.objects.using(self.using).bulk_create(attempts, batch_size=_CHUNK)
+
+    def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
+        """Compare-and-set. A 2xx turns pending into succeeded whoever records it; anything else only where the delivery still
+        has the number of attempts that this one started from. Returns the ids that were changed."""
+        changed: set[uuid.UUID] = set()
+        successes: dict[tuple[Any, ...], list[Settlement]] = defaultdict(list)
+        for row in rows:
+            if row.status == DeliveryStatus.SUCCEEDED:
+                successes[row.outcome, row.http_status].append(row)
+            elif self._settle_one(row):
+                changed.add(row.id)
+        for group in successes.values():
+            changed.update(self._settle_successes(group))
+        return changed
+
+    def _settle_one(self, row: Settlement) -> bool:
+        pending = Delivery.objects.using(self.using).pending().filter(id=row.id, attempts=row.attempts)
+        return bool(
+            pending.update(
+                status=row.status,
+                attempts=row.new_attempts,
+                step=row.step,
+                next_attempt_at=row.next_attempt_at,
+                completed_at=row.completed_at,
+                last_outcome=row.outcome,
+                last_status=row.http_status,
+                marked_at=None,
+            )
+        )
+
+    def _settle_successes(self, group: list[Settlement]) -> list[uuid.UUID]:
+        pending = Delivery.objects.using(self.using).pending()
+        chosen = pending.filter(id__in=[row.id for row in group]).order_by("id")
+        if connections[self.using].features.has_select_for_update:
+            chosen = chosen.select_for_update()  # so that the ids told are the ids changed
+        ids = list(chosen.values_list("id", flat=True))
+        pending.filter(id__in=ids).update(
+            status=DeliveryStatus.SUCCEEDED,
+            attempts=F("attempts") + 1,
+            completed_at=group[0].completed_at,
+            last_outcome=group[0].outcome,
+            last_status=group[0].http_status,
+            marked_at=None,
+        )
+        return ids
+
+    def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
+        """Only the holder writes an endpoint's health. The caller has locked the rows."""
+        held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
+        for row in sorted(rows, key=lambda row: row.endpoint_id):
+            takeovers = Value(0) if row.trusted else F("takeovers")
+            held.filter(endpoint_id=row.endpoint_id).update(
+                streak=row.health.streak,
+                failing_since=row.health.failing_since,
+                last_failure_at=row.health.last_failure_at,
+                last_success_at=Coalesce(Value(row.health.last_success_at), F("last_success_at")),
+                takeovers=takeovers,
+            )
+
+    def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add to the hourly rows, in one order, never a row that two endpoints share."""
+        table = connections[self.using].ops.quote_name(HourlyStat._meta.db_table)
+        statement = _stat_statement(table, connections[self.using].vendor)
+        adapt = HourlyStat._meta.get_field("id").get_db_prep_value
+        hour = HourlyStat._meta.get_field("hour").get_db_prep_value
+        connection = connections[self.using]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                statement,
+                [
+                    (
+                        adapt(new_id(), connection),
+                        adapt(row.endpoint_id, connection),
+                        hour(row.hour, connection),
+                        *row.counts,
+                        row.latency_sum_ms,
+                        row.latency_max_ms,
+                    )
+                    for row in sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
+                ],
+            )
+
+
+def _due_prefix(rows: list[DueRow], now: datetime) -> list[DueRow]:
+    """A FIFO queue's beginning, up to the first delivery that has to wait: nothing may overtake it."""
+    for position, row in enumerate(rows):
+        if row.next_attempt_at > now:
+            return rows[:position]
+    return rows
+
+
+def _release_changes(row: Release) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if row.not_before:
+        changes["not_before"] = Greatest(F("not_before"), Value(row.not_before))
+    if row.succeeded_at:
+        changes["last_success_at"] = row.succeeded_at
+    return changes
+
+
+def _stat_statement(table: str, vendor: str) -> str:
+    """The upsert; MySQL and MariaDB spell it in their own way. Names and numbers only, no values."""
+    columns = ("id", "endpoint_id", "hour", *STAT_COUNTS, "latency_sum_ms", "latency_max_ms")
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+    added = (*STAT_COUNTS, "latency_sum_ms")
+    if vendor == "mysql":
+        sums = [f"{name} = {name} + VALUES({name})" for name in added]
+        largest = "latency_max_ms = GREATEST(latency_max_ms, VALUES(latency_max_ms))"
+        return insert + "ON DUPLICATE KEY UPDATE " + ", ".join([*sums, largest])
+    sums = [f"{name} = {table}.{name} + excluded.{name}" for name in added]
+    greatest = "MAX" if vendor == "sqlite" else "GREATEST"
+    largest = f"latency_max_ms = {greatest}({table}.latency_max_ms, excluded.latency_max_ms)"
+    return insert + "ON CONFLICT (endpoint_id, hour) DO UPDATE SET " + ", ".join([*sums, largest])

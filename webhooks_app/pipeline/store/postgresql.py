@@ -1,0 +1,214 @@
+"""The same statements, set-based, for PostgreSQL with psycopg 3. The contracts are those of `portable.py`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+
+from webhooks_app.models import IDLE, Attempt
+from webhooks_app.models.ids import new_id
+from webhooks_app.pipeline.store.portable import PortableStore
+from webhooks_app.pipeline.store.rows import (
+    POISON_SUSPECTED,
+    STAT_COUNTS,
+    DueRow,
+    HealthRow,
+    NewDelivery,
+    QueueState,
+    Release,
+    Settlement,
+    StatRow,
+    Wanted,
+)
+
+_TAKE = """
+WITH due AS (
+    SELECT endpoint_id FROM webhooks_app_endpointqueue
+    WHERE holder_id IS NULL AND due_at <= %s AND {state} ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %s FROM due WHERE queue.endpoint_id = due.endpoint_id
+RETURNING queue.endpoint_id
+"""
+
+_STATES = {
+    QueueState.HEALTHY: f"streak = 0 AND takeovers < {POISON_SUSPECTED}",
+    QueueState.FAILING: f"streak > 0 AND takeovers < {POISON_SUSPECTED}",
+    QueueState.SUSPECT: f"takeovers >= {POISON_SUSPECTED}",
+}
+
+_DUE = """
+SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.expires_at, due.sequence,
+       event.size, due.marked_at IS NOT NULL
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
+CROSS JOIN LATERAL (
+    SELECT * FROM webhooks_app_delivery AS delivery
+    WHERE delivery.endpoint_id = wanted.endpoint_id AND delivery.status = 'pending' AND delivery.next_attempt_at <= %s
+      AND (delivery.next_attempt_at, delivery.id) > (wanted.after_at, wanted.after_id)
+    ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.room
+) AS due
+JOIN webhooks_app_event AS event ON event.id = due.event_id
+"""
+
+_INSERT_DELIVERIES = """
+INSERT INTO webhooks_app_delivery
+    (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
+SELECT *, 'pending', 0, 0, ''
+FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
+ON CONFLICT (event_id, endpoint_id) DO NOTHING
+"""
+
+# Nothing is locked or computed here but what the holder alone writes; the due time is a second statement's (see portable.py).
+_RELEASE_CHANGES = """
+UPDATE webhooks_app_endpointqueue AS queue
+SET not_before = GREATEST(queue.not_before, COALESCE(given.not_before, queue.not_before)),
+    last_success_at = COALESCE(given.succeeded_at, queue.last_success_at)
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS given (endpoint_id, not_before, succeeded_at)
+WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
+  AND (given.not_before IS NOT NULL OR given.succeeded_at IS NOT NULL)
+"""
+
+_LOCK = """
+SELECT endpoint_id FROM webhooks_app_endpointqueue
+WHERE endpoint_id = ANY(%s) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE
+"""
+
+_SET_DUE = """
+UPDATE webhooks_app_endpointqueue AS queue
+SET {extra} due_at = GREATEST(queue.not_before, COALESCE(CASE WHEN queue.fifo THEN (
+        SELECT next_attempt_at FROM webhooks_app_delivery AS head
+        WHERE head.endpoint_id = queue.endpoint_id AND head.status = 'pending' AND head.sequence > 0
+        ORDER BY head.sequence LIMIT 1
+    ) ELSE (
+        SELECT next_attempt_at FROM webhooks_app_delivery AS first
+        WHERE first.endpoint_id = queue.endpoint_id AND first.status = 'pending'
+        ORDER BY first.next_attempt_at, first.id LIMIT 1
+    ) END, %s))
+WHERE queue.endpoint_id = ANY(%s)
+"""
+
+_SETTLE = """
+UPDATE webhooks_app_delivery AS delivery
+SET status = given.status, step = given.step,
+    attempts = CASE given.status WHEN 'succeeded' THEN delivery.attempts + 1 ELSE given.new_attempts END,
+    next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
+    last_status = given.http_status, marked_at = NULL
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::int[])
+    AS given (id, attempts, status, new_attempts, step, next_attempt_at, completed_at, outcome, http_status)
+WHERE delivery.id = given.id AND delivery.status = 'pending'
+  AND (delivery.attempts = given.attempts OR given.status = 'succeeded')
+RETURNING delivery.id
+"""
+
+_WRITE_HEALTH = """
+UPDATE webhooks_app_endpointqueue AS queue
+SET streak = given.streak, failing_since = given.failing_since, last_failure_at = given.last_failure_at,
+    last_success_at = COALESCE(given.last_success_at, queue.last_success_at),
+    takeovers = CASE WHEN given.trusted THEN 0 ELSE queue.takeovers END
+FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::bool[])
+    AS given (endpoint_id, streak, failing_since, last_failure_at, last_success_at, trusted)
+WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
+"""
+
+_COPY_COLUMNS = (
+    "id", "tenant_id", "delivery_id", "endpoint_id", "number", "started_at", "duration_ms", "outcome", "status", "detail",
+    "address", "http_version", "secret_id", "url", "response_headers", "response_body", "response_truncated",
+)  # fmt: skip
+_COPY = f"COPY webhooks_app_attempt ({', '.join(_COPY_COLUMNS)}) FROM STDIN"
+
+_SUMS = ", ".join(f"{name} = stat.{name} + excluded.{name}" for name in (*STAT_COUNTS, "latency_sum_ms"))
+_ADD_STATS = f"""
+INSERT INTO webhooks_app_hourlystat AS stat
+    (id, endpoint_id, hour, {", ".join(STAT_COUNTS)}, latency_sum_ms, latency_max_ms)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], {", ".join(["%s::int[]"] * len(STAT_COUNTS))},
+                     %s::float8[], %s::float8[])
+ON CONFLICT (endpoint_id, hour) DO UPDATE
+SET {_SUMS}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
+"""  # noqa: S608 - column names only
+
+_BEGINNING = (datetime.min.replace(year=1970, tzinfo=IDLE.tzinfo), uuid.UUID(int=0))
+
+
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows to the arrays that unnest takes."""
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    return turned or [[] for _ in range(width)]
+
+
+class PostgreSQLStore(PortableStore):
+    def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
+        self._execute(_INSERT_DELIVERIES, _columns(rows, 7))
+
+    def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
+        statement = _TAKE.format(state=_STATES[state])
+        return [row[0] for row in self._query(statement, [now, limit, engine_id])]
+
+    def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
+        rows: list[DueRow] = []
+        plain = [queue for queue in wanted if not queue.fifo]
+        if plain:
+            cursors = [queue.cursor or _BEGINNING for queue in plain]
+            arrays = [
+                [queue.endpoint_id for queue in plain],
+                [at for at, _ in cursors],
+                [after for _, after in cursors],
+                [queue.limit for queue in plain],
+            ]
+            rows.extend(DueRow(*row) for row in self._query(_DUE, [*arrays, now]))
+        for queue in wanted:
+            if queue.fifo:
+                rows.extend(self._due_of_one(queue, now))
+        return rows
+
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
+        locked = [row[0] for row in self._query(_LOCK, [[row.endpoint_id for row in rows], engine_id])]
+        changes = [row for row in rows if row.not_before or row.succeeded_at]
+        if changes:
+            self._execute(_RELEASE_CHANGES, [*_columns(changes, 3), engine_id])
+        self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [IDLE, locked])
+
+    def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        self._execute(_SET_DUE.format(extra=""), [IDLE, list(endpoint_ids)])
+
+    def insert_attempts(self, attempts: Sequence[Attempt]) -> None:
+        with connections[self.using].cursor() as cursor, cursor.copy(_COPY) as copy:
+            for attempt in attempts:
+                copy.write_row([getattr(attempt, column) for column in _COPY_COLUMNS])
+
+    def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
+        # Two settlements of one delivery in one batch (two engines' worth of attempts) must not meet in one statement.
+        return {row[0] for row in self._query(_SETTLE, _columns(rows, 9))} if rows else set()
+
+    def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
+        values = [
+            (
+                row.endpoint_id,
+                row.health.streak,
+                row.health.failing_since,
+                row.health.last_failure_at,
+                row.health.last_success_at,
+                row.trusted,
+            )
+            for row in rows
+        ]
+        self._execute(_WRITE_HEALTH, [*_columns(values, 6), engine_id])
+
+    def add_stats(self, rows: Sequence[StatRow]) -> None:
+        ordered = sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
+        values = [
+            (new_id(), row.endpoint_id, row.hour, *row.counts, row.latency_sum_ms, row.latency_max_ms)
+            for row in ordered
+        ]
+        self._execute(_ADD_STATS, _columns(values, 5 + len(STAT_COUNTS)))
+
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(statement, parameters)
+
+    def _query(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())

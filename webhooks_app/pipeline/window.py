@@ -1,0 +1,314 @@
+"""The rolling window: which request starts next. Pure bookkeeping in memory, under one lock; no clock, no I/O.
+
+Its rules are what keeps one bad endpoint from slowing the others down:
+
+- a queue starts with one request in flight and doubles with every success, up to its cap; a time-out sets it back to one;
+- queues without a success under this lease may fill at most half of the window, whatever they promise;
+- queues are served round-robin, one request each;
+- a queue that took several engines down runs alone.
+
+All times here are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from webhooks_app.core.health import Health
+from webhooks_app.pipeline.store.rows import POISON_SUSPECTED, QueueState
+from webhooks_app.pipeline.work import Job, Route
+
+#: A held queue that has to wait longer than this for its rate limit is given back meanwhile.
+_WORTH_WAITING = 0.05
+#: How far a rate-limited queue may run ahead of its even pace.
+_BURST = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class HeldQueue:
+    """One queue while this engine holds it."""
+
+    route: Route
+    health: Health
+    taken_at: float
+    takeovers: int = 0
+    #: Only one request (a probe) until it succeeds.
+    probing: bool = False
+    jobs: deque[Job] = field(default_factory=deque)
+    #: Deliveries read and not yet recorded: a re-read must not take them twice.
+    in_memory: set[uuid.UUID] = field(default_factory=set)
+    in_flight: int = 0
+    allowance: int = 1
+    proven: bool = False
+    #: Where the next read goes on: after this (next_attempt_at, id). None: from the start.
+    cursor: tuple[datetime, uuid.UUID] | None = None
+    dry: bool = False
+    #: Starts nothing more; is given back when what is in flight has been recorded.
+    stopping: bool = False
+    #: Lost, paused or deleted: not ours to give back with a due time.
+    lost: bool = False
+    #: Give back with this `not_before`.
+    hold_until: datetime | None = None
+    succeeded_at: datetime | None = None
+    #: Earliest monotonic time of the next start under the rate limit.
+    next_slot: float = 0.0
+
+    @property
+    def endpoint_id(self) -> uuid.UUID:
+        return self.route.endpoint_id
+
+    @property
+    def suspect(self) -> bool:
+        return self.takeovers >= POISON_SUSPECTED
+
+    @property
+    def cap(self) -> int:
+        return 1 if self.route.fifo or self.suspect or self.probing else self.route.max_in_flight
+
+    @property
+    def empty(self) -> bool:
+        return not self.jobs and not self.in_memory
+
+    def stop(self, hold_until: datetime | None = None) -> None:
+        """Drop what was read ahead and start nothing more."""
+        self.stopping = True
+        self.in_memory.difference_update(job.delivery_id for job in self.jobs)
+        self.jobs.clear()
+        if hold_until and (self.hold_until is None or hold_until > self.hold_until):
+            self.hold_until = hold_until
+
+
+class Window:
+    """The queues an engine holds and the requests it has in flight. Thread-safe."""
+
+    def __init__(self, size: int, max_held: int) -> None:
+        self._size = size
+        self._max_held = max_held
+        self._lock = threading.Lock()
+        self._queues: dict[uuid.UUID, HeldQueue] = {}
+        #: The queues that may have something to start, in round-robin order.
+        self._ring: deque[HeldQueue] = deque()
+        self._in_ring: set[uuid.UUID] = set()
+        self._in_flight = 0
+        self._unproven_in_flight = 0
+        self._solo: HeldQueue | None = None
+
+    # --- asked by the sending thread -------------------------------------------------------------------------------
+
+    def start(self, now: float, room: int) -> list[Job]:
+        """Up to `room` jobs to send now; they count as in flight from here on."""
+        with self._lock:
+            started: list[Job] = []
+            passed = 0
+            while self._ring and passed < len(self._ring) and len(started) < room and self._in_flight < self._size:
+                queue = self._ring[0]
+                if not self._has_startable(queue):
+                    self._ring.popleft()
+                    self._in_ring.discard(queue.endpoint_id)
+                elif self._may_start(queue, now):
+                    started.append(self._begin(queue, now))
+                    self._ring.rotate(-1)
+                    passed = 0
+                else:
+                    self._ring.rotate(-1)
+                    passed += 1
+            return started
+
+    def finish(self, job: Job, *, succeeded: bool, slowed: bool, hold_until: datetime | None, stop: bool) -> None:
+        """A request has ended. `slowed`: a time-out or refused connection, which sets the queue back to one in flight."""
+        with self._lock:
+            queue = self._queues.get(job.endpoint_id)
+            if queue is None:
+                return
+            self._end(queue)
+            if succeeded:
+                self._prove(queue)
+            elif slowed:
+                queue.allowance = 1
+            if hold_until or stop:
+                queue.stop(hold_until)
+            self._enter_ring(queue)
+
+    def abandon(self, job: Job) -> None:
+        """The job was not started after all. Its queue is given back; the delivery stays due for whoever takes it next."""
+        with self._lock:
+            queue = self._queues[job.endpoint_id]
+            self._end(queue)
+            queue.in_memory.discard(job.delivery_id)
+            queue.stop()
+
+    def queue_of(self, job: Job) -> HeldQueue | None:
+        """The held queue that a job in flight belongs to. A queue stays until its last request has been recorded."""
+        return self._queues.get(job.endpoint_id)
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    def earliest_slot(self) -> float | None:
+        """When the next rate-limited start becomes possible, or None where nothing waits for that."""
+        with self._lock:
+            slots = [queue.next_slot - _BURST for queue in self._ring if queue.route.rate_limit and queue.jobs]
+            return min(slots, default=None)
+
+    # --- asked by the database thread ------------------------------------------------------------------------------
+
+    def add(self, queues: Iterable[HeldQueue]) -> None:
+        with self._lock:
+            for queue in queues:
+                self._queues[queue.endpoint_id] = queue
+
+    def feed(self, queue: HeldQueue, jobs: Collection[Job]) -> None:
+        """Jobs that were read for a queue. Ignored where the queue was stopped or lost meanwhile."""
+        with self._lock:
+            if queue.stopping or self._queues.get(queue.endpoint_id) is not queue:
+                return
+            queue.jobs.extend(jobs)
+            queue.in_memory.update(job.delivery_id for job in jobs)
+            self._enter_ring(queue)
+
+    def hungry(self, ahead: int) -> list[HeldQueue]:
+        """Queues that should be read for: fewer than half of `ahead` jobs left, and not known to be dry."""
+        with self._lock:
+            return [
+                queue
+                for queue in self._queues.values()
+                if not queue.stopping and not queue.dry and _runs_low(queue, ahead)
+            ]
+
+    def revive(self, endpoint_ids: Collection[uuid.UUID] | None = None) -> None:
+        """There may be new work for these held queues (None: for all): read for them again. Without this, events for an
+        endpoint with one slow request in flight would wait for that request."""
+        with self._lock:
+            for endpoint_id in self._queues if endpoint_ids is None else endpoint_ids:
+                queue = self._queues.get(endpoint_id)
+                if queue is not None and not queue.stopping:
+                    queue.dry = False
+
+    def recorded(self, jobs: Iterable[Job]) -> None:
+        """These deliveries are in the database; reading them again is harmless now."""
+        with self._lock:
+            for job in jobs:
+                queue = self._queues.get(job.endpoint_id)
+                if queue is not None:
+                    queue.in_memory.discard(job.delivery_id)
+
+    def take_finished(self, now: float, longest_hold: float) -> list[HeldQueue]:
+        """Remove and return the queues that are to be given back: nothing left to send, stopped, or held long enough."""
+        with self._lock:
+            for queue in self._queues.values():
+                if now - queue.taken_at > longest_hold and not queue.stopping:
+                    queue.stop()
+            done = [queue for queue in self._queues.values() if (queue.dry or queue.stopping) and queue.empty]
+            for queue in done:
+                del self._queues[queue.endpoint_id]
+                if queue is self._solo:
+                    self._solo = None
+            return done
+
+    def room(self) -> dict[QueueState, int]:
+        """How many more queues of each kind may be taken.
+
+        Queues without a success under this lease do not count against the limit of held ones, but have a limit of their
+        own; those known to be failing get a quarter of the window, so that they cannot keep the healthy ones out; and only
+        one suspected of crashing engines is held at a time.
+        """
+        with self._lock:
+            proven = unproven = failing = 0
+            suspect = False
+            for queue in self._queues.values():
+                proven += queue.proven
+                unproven += not queue.proven
+                failing += not queue.proven and queue.health.streak > 0
+                suspect = suspect or queue.suspect
+            return {
+                QueueState.HEALTHY: max(min(self._max_held - proven, self._size - (unproven - failing)), 0),
+                QueueState.FAILING: max(max(self._size // 4, 1) - failing, 0),
+                QueueState.SUSPECT: 0 if suspect else 1,
+            }
+
+    def drop(self, endpoint_ids: Collection[uuid.UUID], *, lost: bool) -> None:
+        """These were paused, disabled, deleted or taken by another engine: forget what was read ahead."""
+        with self._lock:
+            for endpoint_id in endpoint_ids:
+                queue = self._queues.get(endpoint_id)
+                if queue is not None:
+                    queue.stop()
+                    queue.lost = queue.lost or lost
+
+    def stop_all(self) -> None:
+        """Give everything back as soon as what is in flight has ended."""
+        with self._lock:
+            for queue in self._queues.values():
+                queue.stop()
+
+    def held(self) -> list[uuid.UUID]:
+        with self._lock:
+            return list(self._queues)
+
+    def prefetched_bytes(self) -> int:
+        with self._lock:
+            return sum(job.size for queue in self._queues.values() for job in queue.jobs)
+
+    @property
+    def idle(self) -> bool:
+        with self._lock:
+            return not self._queues and not self._in_flight
+
+    # --- under the lock --------------------------------------------------------------------------------------------
+
+    def _has_startable(self, queue: HeldQueue) -> bool:
+        return bool(queue.jobs) and not queue.stopping and queue.in_flight < min(queue.allowance, queue.cap)
+
+    def _may_start(self, queue: HeldQueue, now: float) -> bool:
+        if self._solo is not None and queue is not self._solo:
+            return False
+        if queue.suspect and self._in_flight > 0:
+            self._solo = queue  # nothing new starts until it is alone
+            return False
+        if not queue.proven and self._unproven_in_flight >= max(self._size // 2, 1):
+            return False
+        return not queue.route.rate_limit or now >= queue.next_slot - _BURST
+
+    def _begin(self, queue: HeldQueue, now: float) -> Job:
+        queue.in_flight += 1
+        self._in_flight += 1
+        self._unproven_in_flight += not queue.proven
+        if queue.suspect:
+            self._solo = queue
+        if queue.route.rate_limit:
+            queue.next_slot = max(queue.next_slot, now) + 1 / queue.route.rate_limit
+        return queue.jobs.popleft()
+
+    def _end(self, queue: HeldQueue) -> None:
+        queue.in_flight -= 1
+        self._in_flight -= 1
+        self._unproven_in_flight -= not queue.proven
+
+    def _prove(self, queue: HeldQueue) -> None:
+        if not queue.proven:
+            # Its other requests in flight are the proven half's from now on.
+            self._unproven_in_flight -= queue.in_flight
+            queue.proven = True
+        queue.probing = False
+        if queue.suspect:
+            queue.takeovers = 0
+            self._solo = None if self._solo is queue else self._solo
+        queue.allowance = min(queue.allowance * 2, max(queue.cap, 1))
+
+    def _enter_ring(self, queue: HeldQueue) -> None:
+        if queue.endpoint_id not in self._in_ring and self._has_startable(queue):
+            self._ring.append(queue)
+            self._in_ring.add(queue.endpoint_id)
+
+
+def _runs_low(queue: HeldQueue, ahead: int) -> bool:
+    if queue.suspect:
+        # The next one is marked when it is read: never two at once.
+        return not queue.in_memory
+    return len(queue.jobs) <= (0 if queue.cap == 1 else ahead // 2)
