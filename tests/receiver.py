@@ -214,6 +214,12 @@ class Receiver:
         with self._changed:
             self.requests.clear()
 
+    def reset(self) -> None:
+        """Forget the requests and the behaviours."""
+        with self._changed:
+            self.requests.clear()
+            self._reactions.clear()
+
     def wait_for(self, number: int = 1, timeout: float = 10.0, path: str = "") -> list[Received]:
         """Wait until this many requests came (to `path`, where given) and return all. AssertionError if too few do."""
 
@@ -271,7 +277,11 @@ class Receiver:
             return
         going = True
         while going:
-            received = await _read_request(reader, number)
+            first = await reader.readexactly(1)
+            if first == b"\x16":  # a TLS handshake where plain text is spoken: what most servers do with it
+                await Raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").play(writer)
+                return
+            received = await _read_request(first, reader, number)
             going = await self.take(received).play(writer)
 
     def take(self, received: Received) -> Behaviour:
@@ -288,8 +298,8 @@ class Receiver:
         return Answer(chosen) if isinstance(chosen, int) else chosen
 
 
-async def _read_request(reader: asyncio.StreamReader, number: int) -> Received:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+async def _read_request(start: bytes, reader: asyncio.StreamReader, number: int) -> Received:
+    head = (start + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head[:-4].split("\r\n")
     method, path, _ = first.split(" ", 2)
     pairs = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))

@@ -52,5 +52,7 @@ async def _answer(
         return
     pairs = [(":status", str(behaviour.status)), *((name.lower(), value) for name, value in behaviour.headers.items())]
     http.send_headers(stream, pairs)
-    http.send_data(stream, behaviour.body, end_stream=True)
+    for start in range(0, len(behaviour.body), 16_000):  # a frame's size; the client's window must have room for all
+        http.send_data(stream, behaviour.body[start : start + 16_000])
+    http.end_stream(stream)
     writer.write(http.data_to_send())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 
@@ -48,7 +48,7 @@ class EndpointChanges(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], Any]] = {
     "channels": checked_channels,
     "description": checked_description,
     "rate_limit": checked_rate,
@@ -129,7 +129,8 @@ def change_endpoint(
         _resubscribe(row, changes, using)
         if row.fifo is not was_fifo:
             _reorder(row, queue, using)
-        note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, fields=sorted(changes))
+        detail = {"fields": sorted(changes), "new_secret": text is not None}
+        note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
     return row, text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from webhooks_app.models import Endpoint, EndpointQueue, Notice, NoticeKind, Ten
 from webhooks_app.models.ids import public_id
 
 _FOLDER = "webhooks_app/email"
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 #: The engine's reasons in the customer's words; a person's reason is shown as it was written.
 _REASONS = {
@@ -125,7 +127,7 @@ def _letter(kind: str, context: dict[str, object], to: Sequence[str]) -> Letter:
     return Letter(
         # One line, or the mail library refuses the whole letter.
         subject=" ".join(subject.split()),
-        text=render_to_string(f"{_FOLDER}/{kind}.txt", context),
+        text=_BLANK_LINES.sub("\n\n", render_to_string(f"{_FOLDER}/{kind}.txt", context)),
         html=render_to_string(f"{_FOLDER}/{kind}.html", context),
         to=to,
     )

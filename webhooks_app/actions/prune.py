@@ -169,5 +169,5 @@ def _prune_stats(before: datetime, using: str) -> int:
 def _prune_engines(now: datetime, using: str) -> int:
     """Engines long dead that hold nothing; the queues of the others are a reaper's business first."""
     queues = EndpointQueue.objects.using(using).filter(holder_id__isnull=False)
-    holders = set(queues.order_by().values_list("holder_id", flat=True).distinct())
+    holders = {key for key in queues.order_by().values_list("holder_id", flat=True).distinct() if key is not None}
     return _delete(Engine.objects.using(using).filter(alive_until__lt=now - _ENGINE_GRACE).exclude(pk__in=holders))

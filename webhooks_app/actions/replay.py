@@ -7,6 +7,7 @@ paused or disabled endpoint waits until that is active again.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 
 from django.db.models.functions import Greatest
@@ -28,16 +29,7 @@ def replay(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     In a FIFO endpoint's order it goes to the end. Raises ConflictingState for a deleted endpoint.
     """
-    using = pipeline_alias()
-    with write(using):
-        row, endpoint = _taken(delivery, using)
-        if row.status == DeliveryStatus.PENDING:
-            _hurry(row, endpoint, using)
-        else:
-            pending.renew([row.pk], using=using)
-        note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
-        row.refresh_from_db(using=using)
-    return row
+    return _act(_replay, delivery, actor)
 
 
 def retry_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
@@ -45,17 +37,7 @@ def retry_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     Raises ConflictingState where the delivery is not pending (replay it), or the endpoint is deleted.
     """
-    using = pipeline_alias()
-    with write(using):
-        row, endpoint = _taken(delivery, using)
-        if row.status != DeliveryStatus.PENDING:
-            raise ConflictingState(
-                f"This delivery is {row.status}, there is no retry to hurry. Replay it to send it again."
-            )
-        _hurry(row, endpoint, using)
-        note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
-        row.refresh_from_db(using=using)
-    return row
+    return _act(_retry_now, delivery, actor)
 
 
 def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
@@ -63,19 +45,7 @@ def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     Raises ConflictingState where it is not pending any more.
     """
-    using = pipeline_alias()
-    with write(using):
-        row, endpoint = _taken(delivery, using, deleted_too=True)
-        now = database_now(using)
-        waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
-        if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
-            raise ConflictingState(f"This delivery is {row.status}; only a pending one can be cancelled.")
-        if endpoint.fifo:
-            # It may have been the head that all others were waiting behind.
-            wake([endpoint.pk], now, using=using)
-        note(row.tenant_id, actor, "delivery.cancelled", row.public_id, using=using)
-        row.refresh_from_db(using=using)
-    return row
+    return _act(_cancel, delivery, actor)
 
 
 def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
@@ -93,12 +63,60 @@ def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     return sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(alive))
 
 
-def _taken(delivery: DeliveryRef, using: str, *, deleted_too: bool = False) -> tuple[Delivery, Endpoint]:
+def _act(step: Callable[[Delivery, Endpoint, str, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
+    """Take the step in a transaction, and in a fresh one after a deadlock: engines lock in another order."""
+    using = pipeline_alias()
+
+    def work() -> Delivery:
+        row, endpoint = _taken(delivery, using)
+        step(row, endpoint, actor, using)
+        row.refresh_from_db(using=using)
+        return row
+
+    return in_fresh_transaction(work, using)
+
+
+def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    _refuse_deleted(endpoint)
+    if row.status == DeliveryStatus.PENDING:
+        _hurry(row, endpoint, using)
+    else:
+        pending.renew([row.pk], using=using)
+    note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
+
+
+def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    _refuse_deleted(endpoint)
+    if row.status != DeliveryStatus.PENDING:
+        raise ConflictingState(
+            f"This delivery is {row.status}, there is no retry to hurry. Replay it to send it again."
+        )
+    _hurry(row, endpoint, using)
+    note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
+
+
+def _cancel(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    now = database_now(using)
+    waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
+    if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
+        raise ConflictingState(f"This delivery is {row.status}; only a pending one can be cancelled.")
+    if endpoint.fifo:
+        # It may have been the head that all others were waiting behind.
+        wake([endpoint.pk], now, using=using)
+    note(row.tenant_id, actor, "delivery.cancelled", row.public_id, using=using)
+
+
+def _refuse_deleted(endpoint: Endpoint) -> None:
+    if endpoint.is_deleted:
+        raise ConflictingState("This delivery's endpoint was deleted; there is nowhere to send it.")
+
+
+def _taken(delivery: DeliveryRef, using: str) -> tuple[Delivery, Endpoint]:
     """The delivery as it is now, locked after its queue and endpoint: no engine records it before the act is done."""
     deliveries = Delivery.objects.using(using)
     key = key_of(delivery)
     endpoint_id = deliveries.values_list("endpoint_id", flat=True).get(pk=key)
-    endpoint, _ = locked_endpoint(endpoint_id, using=using, deleted_too=deleted_too)
+    endpoint, _ = locked_endpoint(endpoint_id, using=using, deleted_too=True)
     return for_change(deliveries).get(pk=key), endpoint
 
 

@@ -6,8 +6,6 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
-
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import for_change
 from webhooks_app.conf import settings
@@ -15,6 +13,7 @@ from webhooks_app.core.secrets import check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
 from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
+from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.callbacks import ensure_account_secret
 from webhooks_app.pipeline.transactions import pipeline_alias, write
@@ -128,7 +127,7 @@ def _refuse_in_use(text: str, owner: Endpoint | Tenant, using: str) -> None:
             )
 
 
-def _of(owner: Endpoint | Tenant, using: str) -> QuerySet[Secret]:
+def _of(owner: Endpoint | Tenant, using: str) -> SecretQuerySet:
     secrets = Secret.objects.using(using)
     if isinstance(owner, Endpoint):
         return secrets.filter(endpoint_id=owner.pk)

@@ -7,6 +7,7 @@ and told together every TELL_EVERY_SECONDS. No database transaction is open whil
 from __future__ import annotations
 
 import logging
+import random
 import smtplib
 import uuid
 from collections.abc import Sequence
@@ -42,14 +43,14 @@ class _Claim:
 
 
 def tell(now: datetime | None = None, *, using: str | None = None) -> int:
-    """Tell what is to be told; returns the number of e-mails handed over.
+    """Tell what is to be told; returns the number of e-mails that are out of our hands.
 
     Safe to run twice at once. A mail server that is down leaves everything to the next run. `now` is aware; None: the
     database's clock.
     """
     alias = using or pipeline_alias()
     moment = now or database_now(alias)
-    tenant_ids = list(Notice.objects.using(alias).untold().order_by().values_list("tenant_id", flat=True).distinct())
+    tenant_ids = _candidates(moment, alias)
     if not tenant_ids:
         return 0
     post = get_connection()
@@ -59,9 +60,26 @@ def tell(now: datetime | None = None, *, using: str | None = None) -> int:
         logger.exception("webhooks: the mail server cannot be reached; %d tenants are told later", len(tenant_ids))
         return 0
     try:
-        return _tell_all(tenant_ids[:_TENANTS_AT_ONCE], post, moment, alias)
+        return _tell_all(tenant_ids, post, moment, alias)
     finally:
         post.close()
+
+
+def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
+    """Tenants that it may be time to tell something, as many as one run takes; at random: none blocks others."""
+    untold = Notice.objects.using(using).untold().order_by()
+    exhausted = (
+        Notice.objects.using(using).filter(kind=NoticeKind.EXHAUSTED, told_at__gt=_gathered_since(now)).order_by()
+    )
+    urgent = set(untold.exclude(kind=NoticeKind.EXHAUSTED).values_list("tenant_id", flat=True).distinct())
+    waiting = set(untold.values_list("tenant_id", flat=True).distinct())
+    lately_told = set(exhausted.values_list("tenant_id", flat=True).distinct())
+    candidates = sorted(urgent | (waiting - lately_told))
+    return random.sample(candidates, min(len(candidates), _TENANTS_AT_ONCE))
+
+
+def _gathered_since(now: datetime) -> datetime:
+    return now - timedelta(seconds=settings().TELL_EVERY_SECONDS)
 
 
 def _tell_all(tenant_ids: Sequence[uuid.UUID], post: BaseEmailBackend, now: datetime, using: str) -> int:
@@ -126,8 +144,7 @@ def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
 def _is_time(notices: Sequence[Notice], tenant_id: uuid.UUID, now: datetime, using: str) -> bool:
     if any(notice.kind != NoticeKind.EXHAUSTED for notice in notices):
         return True
-    since = now - timedelta(seconds=settings().TELL_EVERY_SECONDS)
-    lately = Q(told_at__gt=since) | Q(told_at__isnull=True, claimed_until__gte=now)
+    lately = Q(told_at__gt=_gathered_since(now)) | Q(told_at__isnull=True, claimed_until__gte=now)
     exhausted = Notice.objects.using(using).filter(tenant_id=tenant_id, kind=NoticeKind.EXHAUSTED)
     return bool(notices) and not exhausted.filter(lately).exists()
 

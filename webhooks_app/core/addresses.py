@@ -44,6 +44,7 @@ _URL = re.compile(
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REST_AS_IT_IS = frozenset(b"!$%&'()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~")
 #: Names that only ever mean something inside a network; saved only where the operator allows inside addresses.
 _INSIDE_SUFFIXES = (".local", ".internal", ".home.arpa")
@@ -222,5 +223,5 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
 
 def _rest(rest: str) -> str:
     """Path and query, with what does not belong there percent-encoded as browsers do."""
-    path = rest if rest.startswith("/") else "/" + rest
+    path = _STRAY_PERCENT.sub("%25", rest if rest.startswith("/") else "/" + rest)
     return "".join(chr(byte) if byte in _REST_AS_IT_IS else f"%{byte:02X}" for byte in path.encode())

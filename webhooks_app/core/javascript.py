@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -31,7 +32,7 @@ def rewrite(text: str) -> str:
 def loads(text: str) -> Any:
     """Parse JSON for `dumps`: of equal keys the last wins, whole numbers beyond ±(2⁵³−1) are already strings."""
     try:
-        return json.loads(escape_surrogates(text), parse_int=_integer, parse_constant=_refuse)
+        return _DECODER.decode(escape_surrogates(text))
     except RecursionError as error:
         raise InvalidEvent("The data is nested too deeply.") from error
 
@@ -39,9 +40,11 @@ def loads(text: str) -> Any:
 def dumps(value: object) -> str:
     """What `loads` gave as compact JSON, byte for byte as JSON.stringify has it. Raises InvalidEvent as `rewrite`."""
     try:
-        return escape_surrogates(_write(value))
+        return escape_surrogates(_WRITERS[type(value)](value))
     except RecursionError as error:
         raise InvalidEvent("The data is nested too deeply.") from error
+    except KeyError as error:
+        raise InvalidEvent(f"JSON has no {error.args[0].__name__}.") from error
 
 
 def escape_surrogates(text: str) -> str:
@@ -85,29 +88,31 @@ def _notation(digits: str, point: int) -> str:
     return f"{shown}e{point - 1:+d}"
 
 
-def _write(value: object) -> str:
-    if isinstance(value, str):
-        return str(encode_basestring(value))
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, dict):
-        return "{" + ",".join([f"{encode_basestring(key)}:{_write(value[key])}" for key in _ordered(value)]) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join([_write(item) for item in value]) + "]"
-    raise InvalidEvent(f"JSON has no {type(value).__name__}.")
+def _write_object(value: dict[str, Any]) -> str:
+    members = [f"{encode_basestring(key)}:{_WRITERS[type(value[key])](value[key])}" for key in _ordered(value)]
+    return "{" + ",".join(members) + "}"
+
+
+def _write_array(value: list[Any]) -> str:
+    return "[" + ",".join([_WRITERS[type(item)](item) for item in value]) + "]"
+
+
+#: By exact type, since that is what `loads` gives, and true is no whole number. Looked up where it is called, and not
+#: by a function: every stack frame a level makes the nesting that can be written less deep.
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: int.__repr__,
+    float: number,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): lambda value: "null",
+    dict: _write_object,
+    list: _write_array,
+}
 
 
 def _ordered(keys: dict[str, Any]) -> list[str]:
     """JavaScript lists the keys that look like array indexes first, by value; then the others as they came."""
-    indexes = [key for key in keys if _INDEX.fullmatch(key) and int(key) <= _LAST_INDEX]
+    indexes = [key for key in keys if key[:1] in "0123456789" and _INDEX.fullmatch(key) and int(key) <= _LAST_INDEX]
     if not indexes:
         return list(keys)
     known = set(indexes)
@@ -123,3 +128,7 @@ def _integer(text: str) -> int | str:
 
 def _refuse(name: str) -> None:
     raise InvalidEvent(f"The data has {name}, which JSON does not know.")
+
+
+#: Made once: json.loads with these hooks would make one at every call.
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)

@@ -53,8 +53,6 @@ class Profile:
     https_only: bool = False
     #: Warn in the log where a body is larger than this many bytes (None: never), since known receivers stop there.
     warn_body_bytes: int | None = None
-    #: Lower-case names of the headers that `extra_headers` may set; customers cannot set these, nor the scheme's.
-    extra_header_names: tuple[str, ...] = ()
     #: The event types that the product documents, for its pages and its catalogue; empty: the host's own alone.
     event_types: tuple[EventType, ...] = ()
     #: Data keys the host may not override in a flat envelope; for documentation and checks.

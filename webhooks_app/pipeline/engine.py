@@ -94,7 +94,7 @@ class Engine:
 
     def __init__(self, using: str, transport: Transport, kind: str) -> None:
         self._transport = transport
-        self._window = Window(settings().WINDOW, settings().MAX_HELD_QUEUES)
+        self._window = Window(min(settings().WINDOW, transport.capacity), settings().MAX_HELD_QUEUES)
         self._clerk = Clerk(using, self._window, kind, on_work=transport.wake)
         self._sender = Sender(transport, self._window, self._clerk.heartbeat.now, self._clerk.heartbeat.covers)
         self._clerk.results = self._sender

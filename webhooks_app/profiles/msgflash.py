@@ -38,7 +38,6 @@ PROFILE = Profile(
         unless_given=_status,
     ),
     extra_headers=_event_header,
-    extra_header_names=("x-msgflash-event",),
     # Bare text of which the receiver uses every character. Older secrets may be of any form, so the bounds are wide.
     secret_format=SecretFormat(
         prefix="", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=16, max_key_bytes=256

@@ -156,7 +156,7 @@ class CurlTransport:
             self._begin(request, deadline, f"+{place.host}:{place.port}:{written}")
 
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
-        handle = self._idle.pop() if self._idle else Handle(self.options, self._ca_bundle)
+        handle = self._idle.pop() if self._idle else Handle(self.options, self._ca_bundle, self._keep_error)
         seconds = deadline - monotonic()
         if request.total_timeout - seconds < 0.01:  # begun at once: the option need not change from request to request
             seconds = request.total_timeout
@@ -263,7 +263,10 @@ class CurlTransport:
                 self._selector.register(fd, _EVENTS[what])
                 self._watched.add(fd)
         except BaseException as error:  # noqa: BLE001 - raised by `_turn`
-            self._raised = error
+            self._keep_error(error)
+
+    def _keep_error(self, error: BaseException) -> None:
+        self._raised = self._raised or error
 
     def _set_timer(self, milliseconds: int) -> None:
         self._timer = None if milliseconds < 0 else monotonic() + milliseconds / 1000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pycurl
@@ -31,6 +33,23 @@ _KINDS = {
     pycurl.E_SSL_ISSUER_ERROR: OutcomeKind.TLS_ERROR,
     pycurl.E_SSL_INVALIDCERTSTATUS: OutcomeKind.TLS_ERROR,
 }
+
+
+def _keeping_errors(failure: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """For libcurl's callbacks. pycurl would print an exception, a signal handler's too, and forget it."""
+
+    def decorate(callback: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(callback)
+        def guarded(handle: Handle, *arguments: Any) -> Any:
+            try:
+                return callback(handle, *arguments)
+            except BaseException as error:  # noqa: BLE001 - raised again by the transport's `wait`
+                handle.keep_error(error)
+                return failure
+
+        return guarded
+
+    return decorate
 
 
 class _Dialled(socket.socket):
@@ -61,11 +80,13 @@ class Handle:
         "_truncated",
         "_url",
         "curl",
+        "keep_error",
         "request",
         "waited",
     )
 
-    def __init__(self, options: TransportOptions, ca_bundle: str) -> None:
+    def __init__(self, options: TransportOptions, ca_bundle: str, keep_error: Callable[[BaseException], None]) -> None:
+        self.keep_error = keep_error
         self._addresses = options.addresses
         self._body_limit = options.body_limit
         self._header_limit = options.header_limit
@@ -171,6 +192,7 @@ class Handle:
     def close(self) -> None:
         self.curl.close()
 
+    @_keeping_errors(0)
     def _on_header(self, line: bytes) -> int | None:
         size = len(line)
         self._headers_seen += size
@@ -191,6 +213,7 @@ class Handle:
             self._header_room = 0 if size > 2 else self._header_room
         return None
 
+    @_keeping_errors(0)
     def _on_body(self, chunk: bytes) -> int | None:
         room = self._body_limit - self._body_size
         self._body_size += len(chunk)
@@ -201,6 +224,7 @@ class Handle:
         self._truncated = True
         return 0  # ends the request; what is here is the answer
 
+    @_keeping_errors(pycurl.SOCKET_BAD)
     def _on_open_socket(self, _purpose: int, address: Any) -> Any:
         """Check an address that libcurl is about to dial, and open the socket for it."""
         try:
@@ -208,10 +232,11 @@ class Handle:
                 self._fault = OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to"
                 return pycurl.SOCKET_BAD
             return _Dialled(address.family, address.socktype, address.protocol)
-        except Exception as error:  # noqa: BLE001 - out of descriptors, say: the request fails and says why
+        except OSError as error:  # out of descriptors, say: the request fails and says why
             self._fault = OutcomeKind.NOT_SENT, f"no socket: {error}"
             return pycurl.SOCKET_BAD
 
+    @_keeping_errors(pycurl.SOCKOPT_ERROR)
     def _on_socket(self, fd: int, _purpose: int) -> int:
         os.set_inheritable(fd, False)  # pycurl's duplicate would otherwise live on in child processes
         return int(pycurl.SOCKOPT_OK)

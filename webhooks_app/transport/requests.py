@@ -23,6 +23,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from webhooks_app.core.addresses import address_allowed
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.requests_adapter import CheckedAdapter, Job, Stopped, connection_address, current
@@ -153,6 +154,9 @@ class RequestsTransport:
     def _carry_out(self, job: Job) -> Response:
         request = job.request
         try:
+            place = place_of(request.url)
+            if place.literal and not address_allowed(place.host, self.options.addresses):  # also behind a proxy
+                return failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, f"{place.host} is not sent to")
             prepared = _prepare(request)
         except (ValueError, RequestException) as error:
             return failed(request, OutcomeKind.NOT_SENT, str(error))
@@ -196,7 +200,6 @@ class RequestsTransport:
 
 def _prepare(request: Request) -> requests.PreparedRequest:
     """Raises ValueError where the request cannot be sent as it is."""
-    place_of(request.url)
     check_headers(request.headers)
     headers = {"User-Agent": "webhooks-app", "Accept-Encoding": "identity", "Accept": "*/*"}
     seen = {name.lower(): name for name in headers}

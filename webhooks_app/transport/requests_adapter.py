@@ -22,8 +22,8 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, TransportOptions
 from webhooks_app.transport.resolver import Resolver
 
-#: Hosts whose idle connections are kept.
-_POOLS = 512
+#: Hosts whose idle connections are kept. Each may have several, and descriptors are not endless.
+_POOLS = 64
 
 
 class Stopped(Exception):

@@ -45,10 +45,13 @@ class Resolver:
 
     def lookup(self, host: str) -> Answer | None:
         """The answer if one is there. Else None; it is being looked up, and `on_answer` is called when it is there."""
-        answer = self._answers.get(host)
-        if answer is not None and answer.until > monotonic():
+        answer = self._fresh(host)
+        if answer is not None:
             return answer
         with self._changed:
+            answer = self._fresh(host)  # it may have come just now
+            if answer is not None:
+                return answer
             if host not in self._pending and not self._closed:
                 self._pending.add(host)
                 self._todo.append(host)
@@ -72,6 +75,10 @@ class Resolver:
             self._todo.clear()
             self._pending.clear()
             self._changed.notify_all()
+
+    def _fresh(self, host: str) -> Answer | None:
+        answer = self._answers.get(host)
+        return answer if answer is not None and answer.until > monotonic() else None
 
     def _hire(self) -> None:
         if self._threads >= MAX_THREADS:

@@ -25,6 +25,6 @@ class Command(BaseCommand):
         if report.unreadable:
             raise CommandError(
                 f"{said} Put the keys that sealed those back into WEBHOOKS['ENCRYPTION_KEYS'], after the newest, and "
-                "run this again; if they are lost, rotate those endpoints' secrets. Take no key out of the list until then."
+                "run this again; if they are lost, rotate those endpoints' secrets. Until then take no key out."
             )
         self.stdout.write(said)

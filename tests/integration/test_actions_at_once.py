@@ -1,0 +1,111 @@
+"""Two people, or a person and an engine, at the same moment: real connections, real locks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
+from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.actions.replay import cancel, replay
+from webhooks_app.actions.secrets import rotate_secret
+from webhooks_app.actions.states import pause, resume
+from webhooks_app.exceptions import ConflictingState, TooManyEndpoints
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, Secret
+from webhooks_app.pipeline.transactions import write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def start(act: Callable[[], Any], results: list[Any]) -> threading.Thread:
+    def run() -> None:
+        try:
+            results.append(act())
+        except Exception as error:  # noqa: BLE001 - it is looked at in the test's own thread
+            results.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """Run the acts in threads that begin together; what each returned or raised."""
+    results: list[Any] = []
+    gate = threading.Barrier(len(acts))
+
+    def gated(act: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: (gate.wait(10), act())[1]
+
+    for thread in [start(gated(act), results) for act in acts]:
+        thread.join(30)
+    return results
+
+
+def test_two_who_want_the_last_place_get_it_once():
+    tenant = TenantFactory(max_endpoints=1)
+    results = at_once(*[lambda: create_endpoint(tenant, url="https://example.com/", events=["*"])] * 3)
+    assert Endpoint.objects.count() == 1
+    assert sum(isinstance(result, TooManyEndpoints) for result in results) == 2
+
+
+def test_rotations_at_once_leave_one_current_secret():
+    endpoint = EndpointFactory()
+    results = at_once(*[lambda: rotate_secret(endpoint)] * 3)
+    assert len({result.text for result in results}) == 3
+    assert Secret.objects.filter(expires_at__isnull=True).count() == 1
+    assert Secret.objects.live().count() == 4
+
+
+def test_replays_at_once_get_places_of_their_own_in_a_fifo_order():
+    endpoint = EndpointFactory(fifo=True)
+    rows = DeliveryFactory.create_batch(4, endpoint=endpoint, exhausted=True)
+    at_once(*[lambda row=row: replay(row) for row in rows])
+    assert sorted(Delivery.objects.values_list("sequence", flat=True)) == [1, 2, 3, 4]
+    assert EndpointQueue.objects.get().sequence == 4
+
+
+def test_a_delivery_is_cancelled_by_one_of_two():
+    delivery = DeliveryFactory()
+    results = at_once(*[lambda: cancel(delivery)] * 2)
+    assert sum(isinstance(result, ConflictingState) for result in results) == 1
+
+
+def test_a_delivery_that_is_given_up_while_it_is_replayed_is_sent_again():
+    """The replay saw it pending; the engine gave it up in that moment. It must not end as given up."""
+    delivery = DeliveryFactory(step=9, attempts=9)
+    results: list[Any] = []
+    with write("default"):
+        Delivery.objects.filter(pk=delivery.pk).update(status=DeliveryStatus.EXHAUSTED, attempts=10)
+        thread = start(lambda: replay(delivery), results)
+        time.sleep(0.2)
+    thread.join(30)
+    row = Delivery.objects.get()
+    assert (row.status, row.step, row.attempts) == (DeliveryStatus.PENDING, 0, 10)
+
+
+def test_acts_on_the_same_endpoint_do_not_deadlock():
+    endpoint = EndpointFactory()
+    DeliveryFactory.create_batch(5, endpoint=endpoint)
+
+    def on_and_off() -> None:
+        for _ in range(5):
+            pause(endpoint)
+            resume(endpoint)
+
+    def fifo_and_back() -> None:
+        for turn in range(10):
+            change_endpoint(endpoint, fifo=turn % 2 == 0)
+
+    def rotate() -> None:
+        for _ in range(5):
+            rotate_secret(endpoint)
+
+    assert at_once(on_and_off, fifo_and_back, rotate) == [None, None, None]

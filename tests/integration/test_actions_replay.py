@@ -1,0 +1,139 @@
+"""Send again, send now, do not send."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
+from webhooks_app.actions.replay import cancel, replay, replay_event, retry_now
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import IDLE, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
+
+pytestmark = pytest.mark.django_db
+
+
+def queue_of(delivery: Delivery) -> EndpointQueue:
+    return EndpointQueue.objects.get(pk=delivery.endpoint_id)
+
+
+def near(moment) -> bool:
+    return abs(moment - timezone.now()) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("trait", ["exhausted", "succeeded"])
+def test_a_replay_starts_the_policy_anew_and_goes_on_counting(trait):
+    delivery = DeliveryFactory(
+        **{trait: True},
+        next_attempt_at=timezone.now() - timedelta(days=9),
+        marked_at=timezone.now(),
+        endpoint__queue__due_at=IDLE,
+    )
+    attempts = delivery.attempts
+    again = replay(delivery, actor="user:anna")
+
+    assert (again.status, again.step, again.attempts) == (DeliveryStatus.PENDING, 0, attempts)
+    assert (again.marked_at, again.completed_at) == (None, None)
+    assert near(again.next_attempt_at)
+    assert again.expires_at > timezone.now() + timedelta(days=4)
+    assert near(queue_of(delivery).due_at)
+    entry = AuditEntry.objects.get()
+    assert (entry.verb, entry.target, entry.detail) == ("delivery.replayed", delivery.public_id, {"was": trait})
+
+
+def test_a_replay_goes_to_the_end_of_a_fifo_order():
+    endpoint = EndpointFactory(fifo=True, queue__sequence=8)
+    delivery = DeliveryFactory(endpoint=endpoint, exhausted=True, sequence=2)
+    assert replay(delivery.pk).sequence == 9
+    assert queue_of(delivery).sequence == 9
+
+
+@pytest.mark.parametrize("act", [replay, retry_now])
+def test_a_pending_delivery_is_hurried_and_keeps_step_and_place(act):
+    endpoint = EndpointFactory(fifo=True, queue__sequence=8, queue__due_at=timezone.now() + timedelta(hours=1))
+    later = timezone.now() + timedelta(hours=1)
+    delivery = DeliveryFactory(endpoint=endpoint, next_attempt_at=later, step=3, attempts=3, sequence=2)
+    row = act(delivery)
+    assert near(row.next_attempt_at)
+    assert (row.step, row.sequence) == (3, 2)
+    assert near(queue_of(delivery).due_at)
+
+
+def test_what_is_replayed_for_a_paused_endpoint_waits():
+    delivery = DeliveryFactory(endpoint__status="paused", exhausted=True)
+    assert replay(delivery).status == DeliveryStatus.PENDING
+    assert queue_of(delivery).due_at == IDLE
+
+
+@pytest.mark.parametrize("act", [replay, retry_now])
+def test_nothing_is_sent_again_to_a_deleted_endpoint(act):
+    delivery = DeliveryFactory(endpoint__status="deleted", exhausted=True)
+    with pytest.raises(ConflictingState):
+        act(delivery)
+    assert Delivery.objects.get().status == DeliveryStatus.EXHAUSTED
+
+
+def test_there_is_no_retry_to_hurry_on_a_finished_delivery():
+    with pytest.raises(ConflictingState):
+        retry_now(DeliveryFactory(exhausted=True))
+
+
+def test_a_pending_delivery_is_cancelled_once():
+    delivery = DeliveryFactory()
+    row = cancel(delivery, actor="user:anna")
+    assert row.status == DeliveryStatus.CANCELLED
+    assert near(row.completed_at)
+    with pytest.raises(ConflictingState):
+        cancel(delivery)
+    assert AuditEntry.objects.get().verb == "delivery.cancelled"
+
+
+def test_cancelling_the_head_of_a_fifo_order_wakes_those_behind():
+    tomorrow = timezone.now() + timedelta(days=1)
+    endpoint = EndpointFactory(fifo=True, queue__sequence=2, queue__due_at=tomorrow)
+    head = DeliveryFactory(endpoint=endpoint, sequence=1, next_attempt_at=tomorrow)
+    DeliveryFactory(endpoint=endpoint, sequence=2)
+    cancel(head)
+    assert near(queue_of(head).due_at)
+
+
+def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint_deleted():
+    event = EventFactory()
+    made = [
+        DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True),
+        DeliveryFactory(endpoint__tenant=event.tenant, event=event, succeeded=True, endpoint__profile="muchaw"),
+        DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__fifo=True),
+    ]
+    pending = DeliveryFactory(endpoint__tenant=event.tenant, event=event, step=4)
+    deleted = DeliveryFactory(endpoint__tenant=event.tenant, event=event, endpoint__status="deleted", exhausted=True)
+    other = DeliveryFactory(exhausted=True)
+
+    assert replay_event(event, actor="user:anna") == 3
+    for delivery in made:
+        delivery.refresh_from_db()
+        assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 0)
+        assert near(queue_of(delivery).due_at)
+    assert made[2].sequence == 1
+    pending.refresh_from_db()
+    deleted.refresh_from_db()
+    other.refresh_from_db()
+    assert pending.step == 4
+    assert (deleted.status, other.status) == (DeliveryStatus.EXHAUSTED, DeliveryStatus.EXHAUSTED)
+    assert AuditEntry.objects.get().target == event.public_id
+    assert replay_event(event) == 0
+
+
+def test_the_waiting_time_of_a_replay_is_that_of_its_own_profile():
+    from webhooks_app.profiles import get_profile
+
+    event = EventFactory()
+    rows = {
+        name: DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__profile=name)
+        for name in ("standard", "muchaw")
+    }
+    replay_event(event)
+    for name, row in rows.items():
+        row.refresh_from_db()
+        assert row.expires_at - row.next_attempt_at == get_profile(name).retry.max_age

@@ -1,0 +1,116 @@
+"""The commands webhooks_key, webhooks_schedule and webhooks_reseal."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from tests.factories import SECRET, EndpointFactory, SecretFactory
+from webhooks_app.core.sealing import KeyRing, new_key
+from webhooks_app.models import Endpoint, Secret
+
+NAMES = {"webhooks_app.sweep", "webhooks_app.tell", "webhooks_app.prune"}
+
+
+def run(*args: str) -> str:
+    out = StringIO()
+    call_command(*args, stdout=out)
+    return out.getvalue()
+
+
+def test_a_new_key_is_printed_alone_and_works():
+    first, second = run("webhooks_key"), run("webhooks_key")
+    assert first != second
+    assert first.count("\n") == 1
+    ring = KeyRing((first.strip(),))
+    assert ring.open(ring.seal("text", "here"), "here") == "text"
+
+
+def test_a_key_can_be_made_where_none_is_set(settings):
+    settings.WEBHOOKS = {"ENCRYPTION_KEYS": []}
+    assert run("webhooks_key")
+
+
+@pytest.mark.django_db
+def test_the_schedule_is_put_once_and_repeating_changes_nothing():
+    said = run("webhooks_schedule")
+    assert said.count("\n") == 1
+    assert "created webhooks_app.sweep" in said
+    rows = {row.name: row for row in PeriodicTask.objects.filter(name__startswith="webhooks_app.")}
+    assert rows.keys() == NAMES
+    sweep = rows["webhooks_app.sweep"]
+    assert (sweep.task, sweep.queue, sweep.expire_seconds, sweep.enabled) == (
+        "webhooks_app.sweep",
+        "webhooks",
+        10,
+        True,
+    )
+    assert (sweep.interval.every, sweep.interval.period) == (10, IntervalSchedule.SECONDS)
+    assert "kept" in run("webhooks_schedule")
+    assert PeriodicTask.objects.filter(name__startswith="webhooks_app.").count() == 3
+
+
+@pytest.mark.django_db
+def test_what_an_operator_changed_stays(settings):
+    run("webhooks_schedule")
+    slow = IntervalSchedule.objects.create(every=5, period=IntervalSchedule.MINUTES)
+    PeriodicTask.objects.filter(name="webhooks_app.prune").update(interval=slow, enabled=False)
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "CELERY_QUEUE": "other"}
+    assert "changed" in run("webhooks_schedule")
+    row = PeriodicTask.objects.get(name="webhooks_app.prune")
+    assert (row.interval, row.enabled, row.queue, row.expire_seconds) == (slow, False, "other", 300)
+
+
+@pytest.mark.django_db
+def test_an_interval_that_is_there_twice_is_no_obstacle():
+    IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
+    IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
+    run("webhooks_schedule")
+
+
+@pytest.mark.django_db
+def test_the_schedule_can_be_taken_out():
+    run("webhooks_schedule")
+    assert "removed" in run("webhooks_schedule", "--remove")
+    assert not PeriodicTask.objects.filter(name__in=NAMES).exists()
+    assert run("webhooks_schedule", "--remove") == "Schedule: nothing to do.\n"
+
+
+def test_without_django_celery_beat_the_command_says_what_to_do(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
+    with pytest.raises(CommandError, match="INSTALLED_APPS"):
+        run("webhooks_schedule")
+
+
+@pytest.mark.django_db
+def test_everything_sealed_is_sealed_anew_with_the_newest_key(settings):
+    old = settings.WEBHOOKS["ENCRYPTION_KEYS"]
+    endpoint = EndpointFactory(headers={"X-Token": "t"})
+    EndpointFactory()
+    newest = new_key()
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [newest, *old]}
+    assert run("webhooks_reseal") == "3 resealed, 0 had the newest key, 0 unreadable.\n"
+    assert run("webhooks_reseal") == "0 resealed, 3 had the newest key, 0 unreadable.\n"
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [newest]}
+    assert Endpoint.objects.get(pk=endpoint.pk).custom_headers() == {"X-Token": "t"}
+    assert {secret.reveal() for secret in Secret.objects.all()} == {SECRET}
+
+
+@pytest.mark.django_db
+def test_resealing_goes_on_past_what_cannot_be_read_and_says_so(settings):
+    lost = SecretFactory()
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [new_key()]}
+    SecretFactory(tenant=lost.tenant)
+    before = Secret.objects.get(pk=lost.pk).value
+    with pytest.raises(CommandError, match=r"0 resealed, 1 had the newest key, 1 unreadable\. Put the keys"):
+        run("webhooks_reseal")
+    assert Secret.objects.get(pk=lost.pk).value == before
+
+
+def test_resealing_without_a_key_says_what_to_do(settings):
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": []}
+    with pytest.raises(CommandError, match="webhooks_key"):
+        call_command("webhooks_reseal", skip_checks=True)

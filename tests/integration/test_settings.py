@@ -1,0 +1,74 @@
+"""One dict, typed, read live, strict about its keys."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from django.test import override_settings
+
+from webhooks_app.conf import Settings, parse, settings, strict
+from webhooks_app.exceptions import ConfigurationError
+
+
+def test_every_setting_has_a_default_that_is_valid_itself():
+    defaults = Settings()
+    assert parse({item.name: getattr(defaults, item.name) for item in fields(Settings)}) == defaults
+
+
+def test_no_dict_at_all_means_the_defaults(settings):
+    del settings.WEBHOOKS
+    assert globals()["settings"]() == Settings()
+
+
+def test_the_dict_is_read_live():
+    with override_settings(WEBHOOKS={"RETENTION_DAYS": 7}):
+        assert settings().RETENTION_DAYS == 7
+        with override_settings(WEBHOOKS={"RETENTION_DAYS": 8}):
+            assert settings().RETENTION_DAYS == 8
+        assert settings().RETENTION_DAYS == 7
+    assert settings().RETENTION_DAYS == 30
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(ConfigurationError, match="Did you mean 'RETENTION_DAYS'"):
+        parse({"RETENTON_DAYS": 7})
+    with pytest.raises(ConfigurationError, match=r"Known settings: .*ALLOW_HTTP"):
+        parse({"QQQ": 7})
+
+
+def test_what_is_no_dict_is_refused():
+    with pytest.raises(ConfigurationError, match="must be a dict"):
+        parse([("RETENTION_DAYS", 7)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("STRICT", "yes"),
+        ("ALLOW_HTTP", 1),
+        ("WINDOW", 0),
+        ("WINDOW", True),
+        ("WINDOW", 1.5),
+        ("RETENTION_DAYS", "30"),
+        ("RETENTION_DAYS", -1),
+        ("RETENTION_DAYS", False),
+        ("FROM_EMAIL", None),
+        ("PROFILES", []),
+        ("ENCRYPTION_KEYS", "one key as text"),
+        ("ALLOWED_PORTS", 443),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
+    with pytest.raises(ConfigurationError, match=key) as caught:
+        parse({key: value})
+    assert caught.value.field == key
+
+
+@pytest.mark.parametrize(
+    ("chosen", "debug", "expected"), [(None, True, True), (None, False, False), (False, True, False)]
+)
+def test_strict_follows_debug_unless_it_is_set(settings, chosen, debug, expected):
+    settings.DEBUG = debug
+    settings.WEBHOOKS = {"STRICT": chosen}
+    assert strict() is expected

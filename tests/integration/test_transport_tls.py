@@ -1,0 +1,150 @@
+"""TLS and HTTP/2, against servers with real certificates."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests import transports
+from tests.receiver import Authority, Delay, Hang, Receiver
+from tests.transports import LOOPBACK, Open, gather, request, send
+from webhooks_app.core.retry import OutcomeKind
+
+transport_name = transports.transport_name
+open_one = transports.open_one
+authority = transports.authority
+
+
+def test_a_good_certificate_is_accepted_and_the_name_is_asked_for(open_one: Open, authority: Authority) -> None:
+    context = authority.context("localhost", "127.0.0.1")
+    asked: list[str | None] = []
+    context.sni_callback = lambda _tls, name, _context: asked.append(name)
+    with Receiver(tls=context) as receiver:
+        transport = open_one(ca_bundle=authority.bundle)
+        response = send(transport, receiver.url(host="localhost"))
+        assert (response.status, response.http_version) == (200, "1.1")
+        assert send(transport, receiver.url(host="localhost")).status == 200
+        assert send(transport, receiver.url()).status == 200
+        assert [one.connection for one in receiver.requests] == [1, 1, 2]
+        assert asked == ["localhost", None]
+
+
+def test_a_certificate_for_another_name_is_refused(open_one: Open, authority: Authority) -> None:
+    with Receiver(tls=authority.context("other.example.com")) as receiver:
+        transport = open_one(ca_bundle=authority.bundle)
+        for host in ("localhost", "127.0.0.1"):
+            response = send(transport, receiver.url(host=host))
+            assert response.failure is OutcomeKind.TLS_ERROR
+            assert response.detail
+        assert not receiver.requests
+
+
+def test_an_expired_certificate_is_refused(open_one: Open, authority: Authority) -> None:
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    with Receiver(tls=authority.context("localhost", not_after=past)) as receiver:
+        response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
+        assert response.failure is OutcomeKind.TLS_ERROR
+
+
+def test_an_unknown_authority_is_refused(open_one: Open, authority: Authority) -> None:
+    with Receiver(tls=authority.context("localhost")) as receiver:
+        assert send(open_one(), receiver.url(host="localhost")).failure is OutcomeKind.TLS_ERROR
+        assert not receiver.requests
+
+
+def test_a_self_signed_certificate_is_refused(open_one: Open, authority: Authority, tmp_path: Path) -> None:
+    with Receiver(tls=_self_signed(tmp_path)) as receiver:
+        response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
+        assert response.failure is OutcomeKind.TLS_ERROR
+        assert not receiver.requests
+
+
+def test_plain_text_on_the_tls_port_is_a_failure(open_one: Open, authority: Authority) -> None:
+    with Receiver() as receiver:
+        url = f"https://localhost:{receiver.port}/"
+        assert send(open_one(ca_bundle=authority.bundle), url).failure is OutcomeKind.TLS_ERROR
+
+
+def test_a_handshake_that_hangs_ends_at_the_deadline(open_one: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://localhost:{listener.getsockname()[1]}/"
+        assert send(open_one(), url, total=0.5).failure is OutcomeKind.TIMEOUT
+
+
+def test_closing_in_the_middle_of_a_handshake(open_one: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = open_one()
+        transport.start(request(f"https://localhost:{listener.getsockname()[1]}/"))
+        transport.wait(0.2)
+        transport.close()
+
+
+def test_an_old_version_of_tls_is_refused(open_one: Open, authority: Authority) -> None:
+    context = authority.context("localhost")
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    with Receiver(tls=context) as receiver:
+        response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
+        assert response.failure is OutcomeKind.TLS_ERROR
+
+
+def test_http2_is_spoken_where_it_is_offered(open_one: Open, authority: Authority, transport_name: str) -> None:
+    with Receiver(tls=authority.context("localhost", http2=True)) as receiver:
+        receiver.on("/", Delay(0.1)).on("/body", status=410, headers={"X-Shade": "blue"}, body=b"gone" * 9000)
+        transport = open_one(LOOPBACK, ca_bundle=authority.bundle)
+        response = send(transport, receiver.url("/body", host="localhost"), body=b"x" * 100_000)
+        assert (response.status, response.truncated, len(response.body)) == (410, True, 16 * 1024)
+        assert response.header("X-Shade") == "blue"
+        assert response.http_version == ("2" if transport_name == "curl" else "1.1")
+        assert receiver.requests[0].body == b"x" * 100_000
+        for number in range(20):
+            transport.start(request(receiver.url(host="localhost"), number))
+        assert all(one.status == 200 for one in gather(transport, 20))
+        if transport_name == "curl":
+            assert len({one.connection for one in receiver.requests}) == 1
+
+
+def test_one_hanging_http2_request_leaves_the_others_alone(open_one: Open, authority: Authority) -> None:
+    with Receiver(tls=authority.context("localhost", http2=True)) as receiver:
+        receiver.on("/hang", Hang())
+        transport = open_one(LOOPBACK, ca_bundle=authority.bundle)
+        transport.start(request(receiver.url("/hang", host="localhost"), "hanging", total=0.6))
+        transport.start(request(receiver.url(host="localhost"), "quick"))
+        responses = {one.token: one for one in gather(transport, 2)}
+        assert responses["quick"].status == 200
+        assert responses["hanging"].failure is OutcomeKind.TIMEOUT
+
+
+def _self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "self-signed.pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
