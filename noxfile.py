@@ -1,6 +1,6 @@
 """The tests on other versions of Python and Django: `make matrix`, or `nox -s newest`.
 
-requirements-dev.txt pins everything, Django's LTS among it; a session then puts the Django it is for in that one's place.
+requirements-dev.txt pins everything, Django's LTS among it; a session puts the Django that it is for in its place.
 """
 
 import os
@@ -11,7 +11,7 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False  # a Python that is not installed is skipped, and named
 
-# pyenv keeps every Python in a folder of its own; the `python3.x` that it puts on the path answers for chosen ones only.
+# pyenv keeps every Python in a folder of its own; the `python3.x` that it puts on the path answers only when chosen.
 _pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 for _folder in sorted(_pyenv.glob("versions/3.*/bin")):
     os.environ["PATH"] = os.pathsep.join((str(_folder), os.environ["PATH"]))
@@ -31,7 +31,7 @@ def newest(session: nox.Session) -> None:
 
 def _test(session: nox.Session, django: str) -> None:
     session.install("-qq", "-r", "requirements-dev.txt")
-    # Not asking the other packages for their consent: django-celery-beat 2.9 declares Django<6.1, though it works there. These
-    # tests are what shows it, since they write its tables and load its schedule.
+    # Not asking the other packages for their consent: django-celery-beat 2.9 declares Django<6.1, though it works there.
+    # These tests are what shows it, since they write its tables and read its schedule.
     session.install("-qq", "--no-deps", django)
     session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONDEVMODE": "1"})

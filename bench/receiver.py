@@ -1,7 +1,8 @@
 """A receiver that costs as little as Python allows, in a process of its own: it counts, notes the time, and answers 200.
 
-Paths beginning with `/hang` are accepted and never answered. On a line `report` at standard input it prints one JSON object
-(requests, distinct deliveries, CPU seconds, and with `--times` when each webhook-id first came in) and goes on.
+Paths beginning with `/hang` are accepted and never answered. Lines on standard input: `count` prints the number of distinct
+deliveries that were answered; `report` prints one JSON object (requests, distinct deliveries, CPU seconds);
+`times` prints when each webhook-id first came in (seconds since the epoch); `forget` starts counting anew.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\no
 
 
 class Counter:
-    requests = 0
-    by_path: dict[bytes, int] = {}
+    answered: set[bytes] = set()
+    requests = {"answered": 0, "hanging": 0}
     first_seen: dict[bytes, float] = {}
 
 
@@ -25,6 +26,7 @@ class Receiver(asyncio.Protocol):
         self.buffer = b""
 
     def data_received(self, data):
+        now = time.time()
         self.buffer += data
         while True:
             head_end = self.buffer.find(b"\r\n\r\n")
@@ -37,29 +39,29 @@ class Receiver(asyncio.Protocol):
             if len(self.buffer) < end:
                 return
             self.buffer = self.buffer[end:]
-            self.answer(head)
+            self.answer(head, now)
 
-    def answer(self, head):
+    def answer(self, head, now):
         path = head.split(b" ", 2)[1]
-        Counter.requests += 1
-        Counter.by_path[path] = Counter.by_path.get(path, 0) + 1
-        id_at = head.find(b"webhook-id: ")
-        Counter.first_seen.setdefault(path + b" " + head[id_at + 12 :].split(b"\r\n", 1)[0], time.time())
-        if not path.startswith(b"/hang"):
-            self.transport.write(OK)
+        if path.startswith(b"/hang"):
+            Counter.requests["hanging"] += 1
+            return
+        self.transport.write(OK)
+        message_id = head[head.find(b"webhook-id: ") + 12 :].split(b"\r\n", 1)[0]
+        Counter.requests["answered"] += 1
+        Counter.answered.add(path + message_id)
+        Counter.first_seen.setdefault(message_id, now)
 
 
-def report(with_times):
+def answer_to(question):
+    if question == "count":
+        return len(Counter.answered)
+    if question == "times":
+        return {message_id.decode(): at for message_id, at in Counter.first_seen.items()}
+    if question == "forget":
+        Counter.answered, Counter.requests, Counter.first_seen = set(), {"answered": 0, "hanging": 0}, {}
     used = resource.getrusage(resource.RUSAGE_SELF)
-    answer = {
-        "requests": Counter.requests,
-        "distinct": len(Counter.first_seen),
-        "by_path": {path.decode(): count for path, count in Counter.by_path.items()},
-        "cpu_seconds": used.ru_utime + used.ru_stime,
-    }
-    if with_times:
-        answer["first_seen"] = {key.decode(): at for key, at in Counter.first_seen.items()}
-    print(json.dumps(answer), flush=True)
+    return {**Counter.requests, "distinct": len(Counter.answered), "cpu_seconds": used.ru_utime + used.ru_stime}
 
 
 async def main():
@@ -71,7 +73,7 @@ async def main():
     def on_line():
         line = sys.stdin.readline().strip()
         if line:
-            report(line == "report-times")
+            print(json.dumps(answer_to(line)), flush=True)
         elif not done.done():
             done.set_result(None)
 

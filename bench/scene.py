@@ -1,16 +1,16 @@
-"""What every benchmark needs around it: a database of its own, a receiver, workers, and readings of what they used."""
+"""What every benchmark needs around it: a database of its own, a receiver, workers, events, and readings of what was used."""
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import subprocess
-import sys
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from bench.children import Child, all_ended, cpu_seconds_of
 
 EVENT_TYPE = "bench.message"
 DATA = {
@@ -33,71 +33,79 @@ def set_up_django() -> None:
     registry.register(EventType(EVENT_TYPE, "A message, as large as messages usually are."))
 
 
+# --- database ------------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
 def database() -> Iterator[None]:
-    """A fresh database (`test_…`), migrated, dropped afterwards. Children find it through BENCH_DATABASE."""
+    """A fresh database, migrated, dropped afterwards. Children find it through BENCH_DATABASE."""
     from django.db import connection
 
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    os.environ["BENCH_DATABASE"] = str(connection.settings_dict["NAME"])
+    configured = str(connection.settings_dict["NAME"])
+    _send_others_away(str(connection.settings_dict["TEST"]["NAME"]))
+    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    os.environ["BENCH_DATABASE"] = fresh = str(connection.settings_dict["NAME"])
     try:
         yield
     finally:
-        connection.creation.destroy_test_db(os.environ.pop("BENCH_DATABASE"), verbosity=0)
+        del os.environ["BENCH_DATABASE"]
+        connection.close()
+        _send_others_away(fresh)
+        connection.creation.destroy_test_db(configured, verbosity=0)
 
 
-class Child:
-    """A process that is spoken to in lines."""
+def _send_others_away(name: str) -> None:
+    """End what a killed process left open in this PostgreSQL database, which could not be dropped otherwise."""
+    from django.db import connection
 
-    def __init__(self, *command: str, environment: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-            cwd=Path(__file__).resolve().parent.parent,
-        )
+    if connection.vendor != "postgresql":
+        return
+    with connection.creation._nodb_cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
-    def say(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
 
-    def hear(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a child process ended early (exit code {self.process.wait()}); see its message above")
-        return json.loads(line)
+def empty_tables() -> None:
+    """Remove every row of the app's, so that the next round begins like the first."""
+    from django.apps import apps
+    from django.core.management.color import no_style
+    from django.db import connection
 
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(30)
+    tables = [model._meta.db_table for model in apps.get_app_config("webhooks_app").get_models()]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, allow_cascade=True))
+
+
+def database_cpu() -> float | None:
+    """CPU seconds of all PostgreSQL processes of this machine so far; None for other databases, or where /proc does not
+    tell."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return None
+    return cpu_seconds_of(lambda name, fields: name == "postgres", with_ended=True)
+
+
+# --- processes -----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def receiver() -> Iterator[tuple[Child, str]]:
     """The receiver in a process of its own, and its base URL."""
-    child = Child("-m", "bench.receiver")
-    try:
+    child = Child("-m", "bench.receiver", name="the receiver")
+    with all_ended([child]):
         yield child, f"http://127.0.0.1:{child.hear()['port']}"
-    finally:
-        child.end()
 
 
 @contextmanager
-def workers(count: int, *arguments: str) -> Iterator[list[Child]]:
+def workers(count: int) -> Iterator[list[Child]]:
     """Engines in processes of their own, started up and waiting for the word."""
-    children = [Child("-m", "bench.worker", *arguments) for _ in range(count)]
-    try:
+    children = [Child("-m", "bench.worker", name=f"worker {number + 1}") for number in range(count)]
+    with all_ended(children):
         for child in children:
             child.hear()
         yield children
-    finally:
-        for child in children:
-            child.end()
+
+
+# --- endpoints and events ------------------------------------------------------------------------------------------------
 
 
 def make_endpoints(base: str, count: int, *, hanging: int = 0) -> None:
@@ -110,27 +118,34 @@ def make_endpoints(base: str, count: int, *, hanging: int = 0) -> None:
 
 
 def emit_events(count: int, endpoints: int, *, first: int = 0) -> float:
-    """Emit `count` events, spread evenly over the tenants. Returns seconds."""
+    """Emit `count` events, in turn to each of `endpoints` tenants from number `first` on. Returns seconds."""
     from webhooks_app import EventInput, emit_many
 
     begun = time.perf_counter()
     for start in range(0, count, 500):
         numbers = range(start, min(start + 500, count))
         emit_many(
-            EventInput(type=EVENT_TYPE, data={**DATA, "number": first + number}, tenant=f"bench-{number % endpoints}")
+            EventInput(type=EVENT_TYPE, data={**DATA, "number": number}, tenant=f"bench-{first + number % endpoints}")
             for number in numbers
         )
     return time.perf_counter() - begun
 
 
-def database_cpu() -> float | None:
-    """CPU seconds of all PostgreSQL processes of this machine so far, None where /proc does not tell."""
-    ticks = 0
-    try:
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and (folder / "comm").read_text().strip() == "postgres":
-                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                ticks += sum(int(field) for field in fields[11:15])
-    except OSError:
-        return None
-    return ticks / os.sysconf("SC_CLK_TCK") or None
+# --- figures -------------------------------------------------------------------------------------------------------------
+
+
+def median_of(rounds: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(each[key] for each in rounds)
+
+
+def percentiles(values: Iterable[float]) -> dict[str, float | None]:
+    """p50, p90, p99 and the largest (nearest rank), rounded to hundredths."""
+    ordered = sorted(values)
+    if not ordered:
+        return {"p50": None, "p90": None, "p99": None, "max": None}
+    ranks = {"p50": 0.50, "p90": 0.90, "p99": 0.99, "max": 1.0}
+    return {name: round(ordered[math.ceil(len(ordered) * rank) - 1], 2) for name, rank in ranks.items()}
+
+
+def difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else round(after - before, 2)

@@ -5,7 +5,6 @@ of them ends, all end: half a demo would only puzzle.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -18,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from project.lifeline import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds that a process gets to finish what it is doing, before it is killed.
 GRACE = 10.0
 #: Seconds until the web server must answer.
 START = 60.0
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Supervisor:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent,
         )
         self.children.append(Child(name, process))
         threading.Thread(target=_show_output, args=(name, process), daemon=True).start()
@@ -91,11 +91,6 @@ class Supervisor:
         for child in self.children:
             child.signal(signal.SIGKILL)
             child.process.wait()
-
-
-def _die_with_parent() -> None:
-    """Linux: even a supervisor that was killed leaves no orphans."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _show_output(name: str, process: subprocess.Popen[str]) -> None:

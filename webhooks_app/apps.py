@@ -1,5 +1,7 @@
 """The app's entry in INSTALLED_APPS."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
@@ -13,3 +15,4 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         # Event types are declared in each app's `webhooks.py`, found as the admin finds `admin.py`. No database access here.
         autodiscover_modules("webhooks")
+        import_module("webhooks_app.checks")  # registers the system checks

@@ -1,5 +1,6 @@
-"""Public Django signals. All are sent after the commit, from the engine's database thread, with `send_robust`: a receiver
-that fails is logged and stops nobody. Keep receivers short; hand longer work to a task.
+"""Public Django signals. All are sent after the commit, with `send_robust`: a receiver that fails is logged and stops
+nobody. What the engine finds out is sent from its database thread, what a person does from that person's. Keep receivers
+short; hand longer work to a task.
 
 | signal | keyword arguments |
 | --- | --- |

@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -112,12 +113,15 @@ class OneShot:
         """The engine in this thread, and beside it one that looks whether all is done."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
-        watcher.start()
-        try:
-            engine.run(stop=done)
-        finally:
-            done.set()
-            watcher.join()
+        with _interruptible(done) as interrupted:
+            watcher.start()
+            try:
+                engine.run(stop=done)
+            finally:
+                done.set()
+                watcher.join()
+        if interrupted.is_set():
+            raise KeyboardInterrupt
 
     def _watch(self, done: threading.Event) -> None:
         deadline = time.monotonic() + self.timeout
@@ -182,6 +186,26 @@ def _transport_name() -> str:
         return type(transport).__name__.removesuffix("Transport").lower()
     finally:
         transport.close()
+
+
+@contextmanager
+def _interruptible(done: threading.Event) -> Iterator[threading.Event]:
+    """Ctrl-C (or SIGTERM) lets the engine end in good order, as `manage.py webhooks_deliver` does."""
+    interrupted = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        interrupted.set()
+        done.set()
+
+    if threading.current_thread() is not threading.main_thread():  # a test: signals are not its business
+        yield interrupted
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Self
 from urllib.request import ProxyHandler, build_opener
 
 from project.demo.behaviour import Played, Seen
+from project.lifeline import die_with_parent
 
 # Loopback is never reached through a proxy, whatever the environment says.
 _open = build_opener(ProxyHandler({})).open
@@ -41,7 +42,9 @@ class ReceiverProcess:
         write_config(config, endpoints)
         command = [sys.executable, "-m", "project.demo.receiver", "--config", str(config)]
         root = Path(__file__).resolve().parents[2]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)  # noqa: S603 - our own command
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True, preexec_fn=die_with_parent
+        )
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         if not port:

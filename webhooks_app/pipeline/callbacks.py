@@ -18,14 +18,18 @@ def callback_endpoint_id(tenant_id: uuid.UUID, url: str) -> uuid.UUID:
     return derived_id("callback", str(tenant_id), url)
 
 
-def callback_targets(events: Iterable[Event], tenants: dict[uuid.UUID, Tenant], using: str) -> dict[uuid.UUID, Target]:
+def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Target]:
     """The target of each event that has a callback URL, by event id; endpoints, queues and secrets are made where missing."""
     events = [event for event in events if event.callback_url]
     if not events:
         return {}
     keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
-    _make_missing({keys[event.id]: event for event in events}, tenants, using)
-    profiles = dict(Endpoint.objects.using(using).filter(id__in=set(keys.values())).values_list("id", "profile"))
+    wanted = {keys[event.id]: event for event in events}
+    _make_missing(wanted, using)
+    # Locked until the deliveries are in: `prune` removes such an endpoint when it is idle.
+    list(EndpointQueue.objects.using(using).filter(endpoint_id__in=wanted).locked().values_list("endpoint_id"))
+    _make_missing(wanted, using)
+    profiles = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "profile"))
     return {event.id: Target(keys[event.id], event.tenant_id, profiles[keys[event.id]]) for event in events}
 
 
@@ -44,9 +48,12 @@ def profile_name(tenant: Tenant) -> str:
     return tenant.profile or settings().DEFAULT_PROFILE
 
 
-def _make_missing(wanted: dict[uuid.UUID, Event], tenants: dict[uuid.UUID, Tenant], using: str) -> None:
+def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
     known = set(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", flat=True))
     missing = {key: event for key, event in wanted.items() if key not in known}
+    if not missing:
+        return
+    tenants = Tenant.objects.using(using).in_bulk({event.tenant_id for event in missing.values()})
     for tenant_id in {event.tenant_id for event in missing.values()}:
         ensure_account_secret(tenants[tenant_id], using)
     Endpoint.objects.using(using).bulk_create(

@@ -16,6 +16,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.health import is_open
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import IDLE, EndpointQueue, EndpointStatus, Event
+from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.heartbeat import Heartbeat
 from webhooks_app.pipeline.poison import mark_suspect
 from webhooks_app.pipeline.routes import load_routes
@@ -64,7 +65,7 @@ class Lease:
         ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using)
         if not ids:
             return 0
-        rows = {row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids)}
+        rows = {row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))}
         routes = load_routes(ids, self._using)
         held = []
         for endpoint_id in ids:
@@ -97,7 +98,7 @@ class Lease:
         for queue in hungry:
             rows = by_queue[queue.endpoint_id]
             self._move_cursor(queue, rows, wanted[queue.endpoint_id])
-            jobs, late = _sort_out(queue, rows, now)
+            jobs, late = _sort_out(queue, rows)
             room, jobs = self._within(room, queue, jobs)
             refused += [(queue, job, OutcomeKind.EXPIRED) for job in late]
             if queue.suspect:
@@ -120,11 +121,10 @@ class Lease:
 
     @staticmethod
     def _move_cursor(queue: HeldQueue, rows: Sequence[DueRow], wanted: Wanted) -> None:
-        """Go on after what was read. Short of the limit: once more from the start, and if that was the start, it is dry."""
-        if len(rows) < wanted.limit:
-            queue.dry = queue.cursor is None or queue.route.fifo
-            queue.cursor = None
-        elif not queue.route.fifo:
+        """Go on after what was read. Short of the limit the queue is dry, until something revives it. What was committed
+        late and lies before the cursor is found from the start: by the next recheck, or when the queue is given back."""
+        queue.dry = len(rows) < wanted.limit
+        if rows and not queue.route.fifo:
             queue.cursor = (rows[-1].next_attempt_at, rows[-1].id)
 
     @staticmethod
@@ -141,7 +141,7 @@ class Lease:
         known = {job.event_id: self._events.get(job.event_id) for job in jobs}
         missing = [event_id for event_id, event in known.items() if event is None]
         fields = ("id", "type", "occurred_at", "data")
-        for row in Event.objects.using(self._using).filter(id__in=missing).values_list(*fields):
+        for row in Event.objects.using(self._using).filter(any_of("id", missing)).values_list(*fields):
             known[row[0]] = self._events[row[0]] = EventBody(*row)
         for job in jobs:
             job.event = known[job.event_id]
@@ -158,7 +158,7 @@ class Lease:
         if not ids:
             return
         fields = ("endpoint_id", "holder_id", "not_before", "endpoint__status")
-        rows = EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids).values_list(*fields)
+        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids)).values_list(*fields)
         held = {row[0]: row[1:] for row in rows}
         lost = [each for each in ids if each not in held or held[each][0] != self._heartbeat.engine_id]
         off = [
@@ -168,24 +168,32 @@ class Lease:
         ]
         self._window.drop(lost, lost=True)
         self._window.drop(off, lost=False)
-        self._window.revive()
+        self._window.restart_dry()
 
     def release(self) -> int:
         """Give back the queues that have nothing left to do here. Returns their number."""
         done = [queue for queue in self._window.take_finished(time.monotonic(), LONGEST_HOLD) if not queue.lost]
-        rows = sorted(Release(queue.endpoint_id, queue.hold_until, queue.succeeded_at) for queue in done)
+        rows = sorted(Release(queue.endpoint_id, self._not_before(queue), queue.succeeded_at) for queue in done)
         if rows:
             in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
         return len(rows)
 
+    def _not_before(self, queue: HeldQueue) -> datetime | None:
+        """A rate limit lasts beyond the lease, or each of the events that trickle in would find it new."""
+        ahead = queue.next_slot - time.monotonic()
+        if ahead <= 0:
+            return queue.hold_until
+        slot = self._heartbeat.now() + timedelta(seconds=ahead)
+        return max(slot, queue.hold_until or slot)
 
-def _sort_out(queue: HeldQueue, rows: Collection[DueRow], now: datetime) -> tuple[list[Job], list[Job]]:
+
+def _sort_out(queue: HeldQueue, rows: Collection[DueRow]) -> tuple[list[Job], list[Job]]:
     """The jobs to send, and those that waited too long behind an open breaker. Ones in memory already are left out."""
     jobs: list[Job] = []
     late: list[Job] = []
     for row in rows:
         if row.id not in queue.in_memory:
-            (late if queue.probing and row.expires_at <= now else jobs).append(_job(row))
+            (late if queue.probing and row.late else jobs).append(_job(row))
     if (queue.probing or queue.suspect) and len(jobs) > 1:
         # One probe is enough to know; the others are read again when it has ended well.
         queue.dry, queue.cursor = False, None
@@ -201,7 +209,6 @@ def _job(row: DueRow) -> Job:
         attempts=row.attempts,
         step=row.step,
         next_attempt_at=row.next_attempt_at,
-        expires_at=row.expires_at,
         sequence=row.sequence,
         size=row.size,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from webhooks_app.core.filters import channel_wanted, passes, patterns_for
 from webhooks_app.models import EndpointStatus, Event, Subscription
+from webhooks_app.models.lookups import any_of
 
 #: Subscriptions read in one statement. A batch that would need more is done one event at a time, in keyset pages.
 _ROWS_AT_ONCE = 8000
@@ -62,7 +63,7 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None) -> list[
     receiving = (EndpointStatus.ACTIVE, EndpointStatus.PAUSED)
     patterns = {pattern for event in events for pattern in patterns_for(event.type)}
     wanted = Subscription.objects.using(using).filter(
-        endpoint__tenant_id__in={event.tenant_id for event in events},
+        any_of("endpoint__tenant_id", {event.tenant_id for event in events}),
         endpoint__status__in=receiving,
         endpoint__hidden=False,
         pattern__in=patterns,

@@ -26,10 +26,11 @@ from webhooks_app.models import (
     Secret,
 )
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.heartbeat import Heartbeat
 from webhooks_app.pipeline.statistics import hourly
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import HealthRow, Settlement
+from webhooks_app.pipeline.store.rows import AttemptRow, HealthRow, Settlement
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
 from webhooks_app.pipeline.window import HeldQueue
@@ -87,7 +88,7 @@ class Recorder:
         first = self._unacknowledged[1]
         return Attempt.objects.using(self._using).filter(id=first).exists()
 
-    def _write(self, results: Sequence[Result], attempts: Sequence[Attempt], held: Collection[uuid.UUID]) -> Recorded:
+    def _write(self, results: Sequence[Result], attempts: Sequence[AttemptRow], held: Collection[uuid.UUID]) -> Recorded:
         now = self._heartbeat.now()
         if attempts:
             self._store.insert_attempts(attempts)
@@ -96,7 +97,8 @@ class Recorder:
         orphans = _retries_of_others(results, settled, held)
         self._lock_queues(results, orphans)
         self._write_health(results)
-        self._store.add_stats(hourly(results, recorded.exhausted))
+        if stats := hourly(results, recorded.exhausted):
+            self._store.add_stats(stats)
         self._remember_keys(results, now)
         self._disable(recorded, now)
         Notice.objects.using(self._using).bulk_create(_notices(recorded))
@@ -111,7 +113,7 @@ class Recorder:
         if touched:
             list(
                 EndpointQueue.objects.using(self._using)
-                .filter(endpoint_id__in=touched)
+                .filter(any_of("endpoint_id", touched))
                 .locked()
                 .values_list("endpoint_id")
             )
@@ -175,9 +177,9 @@ def _health_changed(result: Result) -> bool:
     return result.health.streak != result.was.streak or result.outcome.kind is OutcomeKind.QUARANTINED
 
 
-def _attempt(result: Result) -> Attempt:
+def _attempt(result: Result) -> AttemptRow:
     job = result.job
-    return Attempt(
+    return AttemptRow(
         id=new_id(),
         tenant_id=result.route.tenant_id,
         delivery_id=job.delivery_id,

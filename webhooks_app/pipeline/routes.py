@@ -18,6 +18,7 @@ from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
 from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
 from webhooks_app.models.fields import key_ring
+from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.work import Route, SigningKey
 from webhooks_app.profiles import get_profile
 
@@ -28,7 +29,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 def load_routes(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, Route]:
     """The routes of these endpoints, in two queries. A route that cannot be used now says why in its `fault`."""
-    endpoints = list(Endpoint.objects.using(using).filter(id__in=endpoint_ids))
+    endpoints = list(Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)))
     secrets = _live_secrets(endpoints, using)
     return {endpoint.id: _route(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
 
@@ -41,11 +42,9 @@ def _owner(endpoint: Endpoint) -> uuid.UUID:
 def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list[Secret]]:
     own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
     accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
-    wanted = (
-        Q(endpoint_id__in=own) | Q(endpoint_id__isnull=True, tenant_id__in=accounts)
-        if accounts
-        else Q(endpoint_id__in=own)
-    )
+    wanted = Q(any_of("endpoint_id", own))
+    if accounts:
+        wanted |= Q(any_of("tenant_id", accounts), endpoint_id__isnull=True)
     found: dict[uuid.UUID, list[Secret]] = defaultdict(list)
     for secret in Secret.objects.using(using).live().filter(wanted):
         found[secret.endpoint_id or secret.tenant_id].append(secret)

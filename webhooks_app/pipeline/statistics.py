@@ -36,4 +36,4 @@ def hourly(results: Sequence[Result], exhausted: Collection[Result]) -> list[Sta
             row.counts[_FIRST_LATENCY + bisect.bisect_left(LATENCY_EDGES_MS, milliseconds)] += 1
             row.latency_sum_ms += milliseconds
             row.latency_max_ms = max(row.latency_max_ms, milliseconds)
-    return list(rows.values())
+    return [row for row in rows.values() if any(row.counts)]

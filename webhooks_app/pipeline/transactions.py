@@ -37,6 +37,7 @@ def write(using: str) -> Iterator[None]:
         with transaction.atomic(using=using):
             yield
         return
+    connection.ensure_connection()  # the attribute exists from then on
     configured = connection.transaction_mode
     connection.transaction_mode = "IMMEDIATE"
     try:

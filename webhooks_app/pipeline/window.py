@@ -181,14 +181,21 @@ class Window:
                 if not queue.stopping and not queue.dry and _runs_low(queue, ahead)
             ]
 
-    def revive(self, endpoint_ids: Collection[uuid.UUID] | None = None) -> None:
-        """There may be new work for these held queues (None: for all): read for them again. Without this, events for an
-        endpoint with one slow request in flight would wait for that request."""
+    def revive(self, endpoint_ids: Collection[uuid.UUID]) -> None:
+        """There is new work for these queues, if they are held: read on for them. Without this, events for an endpoint with
+        one slow request in flight would wait for that request."""
         with self._lock:
-            for endpoint_id in self._queues if endpoint_ids is None else endpoint_ids:
+            for endpoint_id in endpoint_ids:
                 queue = self._queues.get(endpoint_id)
-                if queue is not None and not queue.stopping:
+                if queue is not None:
                     queue.dry = False
+
+    def restart_dry(self) -> None:
+        """Read once more from the start for the queues that have nothing to send but wait for requests in flight."""
+        with self._lock:
+            for queue in self._queues.values():
+                if queue.dry and queue.in_flight and not queue.jobs and not queue.stopping:
+                    queue.dry, queue.cursor = False, None
 
     def recorded(self, jobs: Iterable[Job]) -> None:
         """These deliveries are in the database; reading them again is harmless now."""

@@ -75,7 +75,6 @@ class Job:
     attempts: int
     step: int
     next_attempt_at: datetime
-    expires_at: datetime
     sequence: int
     #: Bytes of the event's data.
     size: int

@@ -17,6 +17,7 @@ from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.store.rows import (
     POISON_SUSPECTED,
     STAT_COUNTS,
+    AttemptRow,
     DueRow,
     HealthRow,
     NewDelivery,
@@ -84,8 +85,10 @@ class PortableStore:
                 at, delivery_id = queue.cursor
                 ordered = ordered.filter(Q(next_attempt_at__gt=at) | Q(next_attempt_at=at, id__gt=delivery_id))
         marked = ExpressionWrapper(Q(marked_at__isnull=False), output_field=BooleanField())
-        fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "expires_at", "sequence")
-        found = ordered.annotate(marked=marked).values_list(*fields, "event__size", "marked")[: queue.limit]
+        fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "sequence")
+        late = ExpressionWrapper(Q(expires_at__lte=now), output_field=BooleanField())
+        found = ordered.annotate(late=late, marked=marked).values_list(*fields, "event__size", "late", "marked")
+        found = found[: queue.limit]
         rows = [DueRow(*row) for row in found]
         return _due_prefix(rows, now) if queue.fifo else rows
 
@@ -120,8 +123,8 @@ class PortableStore:
 
     # --- ⑤ record ----------------------------------------------------------------------------------------------------
 
-    def insert_attempts(self, attempts: Sequence[Attempt]) -> None:
-        Attempt.objects.using(self.using).bulk_create(attempts, batch_size=_CHUNK)
+    def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
+        Attempt.objects.using(self.using).bulk_create([Attempt(**row._asdict()) for row in rows], batch_size=_CHUNK)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
         """Compare-and-set. A 2xx turns pending into succeeded whoever records it; anything else only where the delivery still

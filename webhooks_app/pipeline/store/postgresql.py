@@ -9,12 +9,13 @@ from typing import Any
 
 from django.db import connections
 
-from webhooks_app.models import IDLE, Attempt
+from webhooks_app.models import IDLE
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.store.portable import PortableStore
 from webhooks_app.pipeline.store.rows import (
     POISON_SUSPECTED,
     STAT_COUNTS,
+    AttemptRow,
     DueRow,
     HealthRow,
     NewDelivery,
@@ -41,8 +42,8 @@ _STATES = {
 }
 
 _DUE = """
-SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.expires_at, due.sequence,
-       event.size, due.marked_at IS NOT NULL
+SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
+       event.size, due.expires_at <= %s, due.marked_at IS NOT NULL
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
 CROSS JOIN LATERAL (
     SELECT * FROM webhooks_app_delivery AS delivery
@@ -113,21 +114,16 @@ FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::tim
 WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
 """
 
-_COPY_COLUMNS = (
-    "id", "tenant_id", "delivery_id", "endpoint_id", "number", "started_at", "duration_ms", "outcome", "status", "detail",
-    "address", "http_version", "secret_id", "url", "response_headers", "response_body", "response_truncated",
-)  # fmt: skip
-_COPY = f"COPY webhooks_app_attempt ({', '.join(_COPY_COLUMNS)}) FROM STDIN"
+_COPY = f"COPY webhooks_app_attempt ({', '.join(AttemptRow._fields)}) FROM STDIN"
 
-_SUMS = ", ".join(f"{name} = stat.{name} + excluded.{name}" for name in (*STAT_COUNTS, "latency_sum_ms"))
-_ADD_STATS = f"""
+# Only the counters that are not 0 in any row travel as arrays; most batches have four or five of them.
+_ADD_STATS = """
 INSERT INTO webhooks_app_hourlystat AS stat
-    (id, endpoint_id, hour, {", ".join(STAT_COUNTS)}, latency_sum_ms, latency_max_ms)
-SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], {", ".join(["%s::int[]"] * len(STAT_COUNTS))},
-                     %s::float8[], %s::float8[])
+    (id, endpoint_id, hour, latency_sum_ms, latency_max_ms, {counted}{zeros})
+SELECT *{zero_values} FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::float8[], %s::float8[]{arrays})
 ON CONFLICT (endpoint_id, hour) DO UPDATE
-SET {_SUMS}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
-"""  # noqa: S608 - column names only
+SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
+"""
 
 _BEGINNING = (datetime.min.replace(year=1970, tzinfo=IDLE.tzinfo), uuid.UUID(int=0))
 
@@ -157,7 +153,7 @@ class PostgreSQLStore(PortableStore):
                 [after for _, after in cursors],
                 [queue.limit for queue in plain],
             ]
-            rows.extend(DueRow(*row) for row in self._query(_DUE, [*arrays, now]))
+            rows.extend(DueRow(*row) for row in self._query(_DUE, [now, *arrays, now]))
         for queue in wanted:
             if queue.fifo:
                 rows.extend(self._due_of_one(queue, now))
@@ -173,10 +169,10 @@ class PostgreSQLStore(PortableStore):
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
         self._execute(_SET_DUE.format(extra=""), [IDLE, list(endpoint_ids)])
 
-    def insert_attempts(self, attempts: Sequence[Attempt]) -> None:
+    def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         with connections[self.using].cursor() as cursor, cursor.copy(_COPY) as copy:
-            for attempt in attempts:
-                copy.write_row([getattr(attempt, column) for column in _COPY_COLUMNS])
+            for row in rows:
+                copy.write_row(row)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
         # Two settlements of one delivery in one batch (two engines' worth of attempts) must not meet in one statement.
@@ -198,11 +194,18 @@ class PostgreSQLStore(PortableStore):
 
     def add_stats(self, rows: Sequence[StatRow]) -> None:
         ordered = sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
-        values = [
-            (new_id(), row.endpoint_id, row.hour, *row.counts, row.latency_sum_ms, row.latency_max_ms)
-            for row in ordered
-        ]
-        self._execute(_ADD_STATS, _columns(values, 5 + len(STAT_COUNTS)))
+        columns = list(zip(*(row.counts for row in ordered), strict=True))
+        counted = [(name, list(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)]
+        zeros = set(STAT_COUNTS) - {name for name, _ in counted}
+        statement = _ADD_STATS.format(
+            counted=", ".join(name for name, _ in counted),
+            zeros="".join(f", {name}" for name in sorted(zeros)),
+            zero_values=", 0" * len(zeros),
+            arrays=", %s::int[]" * len(counted),
+            sums=", ".join(f"{name} = stat.{name} + excluded.{name}" for name in [*dict(counted), "latency_sum_ms"]),
+        )
+        fixed = [(new_id(), row.endpoint_id, row.hour, row.latency_sum_ms, row.latency_max_ms) for row in ordered]
+        self._execute(statement, [*_columns(fixed, 5), *(column for _, column in counted)])
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
         with connections[self.using].cursor() as cursor:

@@ -52,9 +52,11 @@ class DueRow(NamedTuple):
     attempts: int
     step: int
     next_attempt_at: datetime
-    expires_at: datetime
     sequence: int
     size: int
+    #: Has waited beyond its maximum age.
+    late: bool
+    #: Was marked before an earlier request; see `pipeline.poison`.
     marked: bool
 
 
@@ -70,6 +72,28 @@ class Settlement(NamedTuple):
     completed_at: datetime | None
     outcome: str
     http_status: int | None
+
+
+class AttemptRow(NamedTuple):
+    """One row of Attempt, in the order of the columns that COPY writes."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    delivery_id: uuid.UUID
+    endpoint_id: uuid.UUID
+    number: int
+    started_at: datetime
+    duration_ms: float
+    outcome: str
+    status: int | None
+    detail: str
+    address: str
+    http_version: str
+    secret_id: uuid.UUID | None
+    url: str
+    response_headers: str
+    response_body: bytes
+    response_truncated: bool
 
 
 class Release(NamedTuple):

@@ -1,0 +1,66 @@
+"""What every test that sends something starts from: a receiver, event types, quick settings, both sets of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from tests.pipelines import EVENT_TYPES, PROFILES
+from tests.receiver import Receiver
+from webhooks_app import registry
+from webhooks_app.pipeline import engine, hint
+
+Configure = Callable[..., None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On PostgreSQL each test of the pipeline runs twice: with PostgreSQL's own statements and with the portable ones."""
+    if "fast_paths" in metafunc.fixturenames:
+        both = connection.vendor == "postgresql"
+        metafunc.parametrize("fast_paths", [True, False] if both else [False], ids=["fast", "portable"][not both :])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
+            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL: set DATABASE_URL"))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def configure(settings: Any) -> Configure:
+    """Change WEBHOOKS settings for one test: `configure(WINDOW=4)`."""
+
+    def change(**values: Any) -> None:
+        settings.WEBHOOKS = {**django_settings.WEBHOOKS, **values}
+
+    return change
+
+
+@pytest.fixture
+def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> None:
+    """Everything a test of the pipeline stands on. Take it with `usefixtures`."""
+    configure(FAST_PATHS=fast_paths, PROFILES=PROFILES, DEFAULT_PROFILE="quick")
+    hint.reset()
+
+
+@pytest.fixture
+def event_types() -> Iterator[None]:
+    registry.register(*EVENT_TYPES)
+    yield
+    registry.unregister([type_.name for type_ in EVENT_TYPES])
+
+
+@pytest.fixture
+def deliver() -> Callable[[], engine.Progress]:
+    """Run an engine in this thread until nothing is due."""
+    return lambda: engine.run(until=engine.idle_for(0))

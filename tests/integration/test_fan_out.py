@@ -1,0 +1,294 @@
+"""② fan out: committed events become deliveries, once each, whoever does it and however many do it at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from tests.factories import EndpointFactory, TenantFactory
+from tests.pipelines import InThread, eventually, pending_event
+from webhooks_app import emit
+from webhooks_app.models import (
+    IDLE,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    Event,
+    EventChannel,
+    Subscription,
+    Tenant,
+    database_now,
+)
+from webhooks_app.pipeline import fan_out as module
+from webhooks_app.pipeline import matching
+from webhooks_app.pipeline.fan_out import fan_out
+from webhooks_app.pipeline.sweep import repair
+from webhooks_app.pipeline.transactions import write
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+
+def fan_out_now() -> module.FannedOut:
+    return fan_out(database_now("default"), "default")
+
+
+def fan_out_all() -> int:
+    """Until nothing is left; the number of rounds."""
+    for round_number in range(1, 100):
+        if not fan_out_now().events:
+            return round_number - 1
+    raise AssertionError("the fan-out does not come to an end")
+
+
+def test_an_event_goes_to_each_endpoint_that_wants_it_and_wakes_its_queue() -> None:
+    tenant = TenantFactory()
+    wanting = {EndpointFactory(tenant=tenant, events=[pattern]).pk for pattern in ("*", "test.*", "test.happened")}
+    EndpointFactory(tenant=tenant, events=["test.other", "tes.*"])
+    EndpointFactory(events=["*"])  # another customer's
+    event = emit("test.happened", {"n": 1}, tenant=tenant)
+    done = fan_out_now()
+    assert set(Delivery.objects.values_list("endpoint_id", flat=True)) == wanting == done.woken
+    assert (done.events, done.deliveries) == (1, 3)
+    assert set(EndpointQueue.objects.filter(due_at__lt=IDLE).values_list("endpoint_id", flat=True)) == wanting
+    event.refresh_from_db()
+    assert event.fanned_out_at is not None
+
+
+def test_channels_and_filters_narrow_what_an_endpoint_gets() -> None:
+    tenant = TenantFactory()
+    narrow = EndpointFactory(tenant=tenant, channels=["number:1"])
+    filtered = EndpointFactory(tenant=tenant, events__filters={"data.amount": {"gte": 10}})
+    emit("test.happened", {"amount": 3}, tenant=tenant, channels=["number:1", "number:2"])
+    fan_out_now()
+    assert Delivery.objects.get().endpoint == narrow
+    emit("test.happened", {"amount": 30}, tenant=tenant, channels=["number:2"])
+    fan_out_now()
+    assert Delivery.objects.latest("id").endpoint == filtered
+    assert sorted(EventChannel.objects.values_list("channel", flat=True)) == ["number:1", "number:2", "number:2"]
+
+
+def test_fanning_out_twice_changes_nothing() -> None:
+    endpoint = EndpointFactory()
+    event = pending_event(endpoint.tenant)
+    fan_out_now()
+    Delivery.objects.update(status="succeeded", attempts=1)
+    Event.objects.filter(pk=event.pk).update(fanned_out_at=None)
+    fan_out_now()
+    assert Delivery.objects.values_list("status", "attempts").get() == ("succeeded", 1)
+
+
+def test_the_database_refuses_a_second_delivery_of_an_event_to_an_endpoint() -> None:
+    endpoint = EndpointFactory()
+    pending_event(endpoint.tenant)
+    fan_out_now()
+    delivery = Delivery.objects.get()
+    delivery.pk = None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        delivery.save(force_insert=True)
+
+
+def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 7)
+    tenant = TenantFactory()
+    EndpointFactory.create_batch(3, tenant=tenant)
+    events = [pending_event(tenant) for _ in range(60)]
+    gate = threading.Barrier(3)
+    workers = [InThread(lambda: (gate.wait(10), fan_out_all())) for _ in range(3)]
+    for worker in workers:
+        worker.result()
+    eventually(lambda: fan_out_all() == 0)
+    assert Delivery.objects.count() == 180
+    assert Delivery.objects.values("event_id").distinct().count() == len(events)
+    assert repair() == 0
+
+
+@pytest.mark.postgres
+def test_a_worker_passes_over_events_that_another_has_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 2)
+    first, second = EndpointFactory(), EndpointFactory()
+    claimed = {pending_event(first.tenant).pk for _ in range(2)}
+    others = {pending_event(second.tenant).pk for _ in range(2)}
+    with write("default"):
+        fan_out_now()
+        assert InThread(fan_out_now).result().events == 2
+    assert set(Delivery.objects.filter(endpoint=first).values_list("event_id", flat=True)) == claimed
+    assert set(Delivery.objects.filter(endpoint=second).values_list("event_id", flat=True)) == others
+
+
+def test_an_endpoint_made_after_the_event_does_not_get_it() -> None:
+    tenant = TenantFactory()
+    before = EndpointFactory(tenant=tenant)
+    event = emit("test.happened", {}, tenant=tenant)
+    time.sleep(0.005)  # SQLite's clock ticks in milliseconds
+    EndpointFactory(tenant=tenant)
+    fan_out_now()
+    assert Delivery.objects.get().endpoint == before
+    times = Event.objects.values_list("created_at", flat=True).get(pk=event.pk), database_now("default")
+    assert timedelta(0) <= times[1] - times[0] < timedelta(seconds=10), "the time is the database's"
+
+
+def test_a_paused_endpoint_gets_deliveries_that_wait_and_a_disabled_or_deleted_one_none() -> None:
+    tenant = TenantFactory()
+    paused = EndpointFactory(tenant=tenant, status="paused")
+    EndpointFactory(tenant=tenant, status="disabled")
+    EndpointFactory(tenant=tenant, status="deleted")
+    emit("test.happened", {}, tenant=tenant)
+    fan_out_now()
+    assert Delivery.objects.get().endpoint == paused
+    assert EndpointQueue.objects.get(pk=paused.pk).due_at == IDLE
+
+
+def test_a_tenant_row_is_made_where_emit_was_the_first_to_name_it() -> None:
+    emit("test.happened", {}, tenant="newcomer")
+    assert not Tenant.objects.exists()
+    fan_out_now()
+    assert Tenant.objects.get().uid == "newcomer"
+
+
+class TestALargeEvent:
+    def test_keeps_its_position_between_transactions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "DELIVERIES_AT_ONCE", 4)
+        tenant = TenantFactory()
+        endpoints = EndpointFactory.create_batch(10, tenant=tenant)
+        event = pending_event(tenant)
+        assert fan_out_now().deliveries == 4
+        event.refresh_from_db()
+        assert event.fanned_out_at is None
+        assert event.fan_out_position == sorted(endpoint.pk for endpoint in endpoints)[3]
+        assert [fan_out_now().deliveries, fan_out_now().deliveries, fan_out_now().deliveries] == [4, 2, 0]
+        event.refresh_from_db()
+        assert event.fanned_out_at is not None
+        assert Delivery.objects.count() == 10
+
+    def test_does_not_keep_the_others_from_their_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "DELIVERIES_AT_ONCE", 4)
+        small, large = EndpointFactory(), TenantFactory()
+        EndpointFactory.create_batch(9, tenant=large)
+        for tenant in (small.tenant, large, small.tenant):
+            pending_event(tenant)
+        pending_event(small.tenant, callback_url="https://example.com/back")
+        assert fan_out_all() <= 7
+        assert Delivery.objects.filter(endpoint=small).count() == 2
+        assert Delivery.objects.filter(tenant=large).count() == 9
+        assert Delivery.objects.filter(endpoint__hidden=True).count() == 1
+
+    def test_is_read_in_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(matching, "_ROWS_AT_ONCE", 5)
+        tenant = TenantFactory()
+        for endpoint in EndpointFactory.create_batch(8, tenant=tenant):  # two subscriptions each: pages cut between them
+            Subscription.objects.create(endpoint=endpoint, pattern="test.*")
+        pending_event(tenant)
+        pending_event(tenant)
+        fan_out_all()
+        assert Delivery.objects.count() == 16
+        assert not Event.objects.pending().exists()
+
+
+class TestABadEvent:
+    @pytest.fixture
+    def choosy(self) -> Endpoint:
+        """Its filter needs the data parsed; data that is no JSON cannot come from `emit`, but from a row that was edited."""
+        return EndpointFactory(events__filters={"data.amount": {"gte": 10}})
+
+    def test_gets_its_error_stored_and_stops_nobody(self, choosy: Endpoint, quarantined: list[Any]) -> None:
+        good = [pending_event(choosy.tenant, payload={"amount": 10}) for _ in range(2)]
+        bad = pending_event(choosy.tenant, data="{broken")
+        good += [pending_event(choosy.tenant, payload={"amount": 10}) for _ in range(2)]
+        fan_out_all()
+        assert set(Delivery.objects.values_list("event_id", flat=True)) == {event.pk for event in good}
+        bad.refresh_from_db()
+        assert bad.quarantine_reason.startswith("fan-out failed: JSONDecodeError")
+        assert list(Event.objects.quarantined()) == [bad]
+        assert quarantined == [bad.pk]
+
+    def test_stops_nobody_where_a_fifo_tenants_event_comes_before_it(self, choosy: Endpoint) -> None:
+        ordered = EndpointFactory(fifo=True)
+        first = pending_event(ordered.tenant)
+        pending_event(choosy.tenant, data="{broken")
+        last = pending_event(choosy.tenant, payload={"amount": 10})
+        fan_out_all()
+        assert set(Delivery.objects.values_list("event_id", flat=True)) == {first.pk, last.pk}
+
+    def test_stops_nobody_of_its_own_fifo_tenant(self, choosy: Endpoint) -> None:
+        ordered = EndpointFactory(fifo=True, tenant=choosy.tenant)
+        pending_event(choosy.tenant, data="{broken")
+        good = [pending_event(choosy.tenant).pk for _ in range(3)]
+        fan_out_all()
+        places = Delivery.objects.filter(endpoint=ordered).order_by("sequence").values_list("event_id", "sequence")
+        assert list(places) == [(key, place) for place, key in enumerate(good, start=1)]
+
+    @pytest.fixture
+    def quarantined(self) -> Any:
+        from webhooks_app.signals import event_quarantined
+
+        told: list[Any] = []
+
+        def note(event_id: Any, **_: object) -> None:
+            told.append(event_id)
+
+        event_quarantined.connect(note)
+        yield told
+        event_quarantined.disconnect(note)
+
+
+class TestOrder:
+    def test_places_are_given_in_the_order_of_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+        endpoint = EndpointFactory(fifo=True)
+        beside = EndpointFactory(tenant=endpoint.tenant)
+        events = [pending_event(endpoint.tenant).pk for _ in range(8)]
+        fan_out_all()
+        ordered = Delivery.objects.filter(endpoint=endpoint).order_by("sequence").values_list("event_id", "sequence")
+        assert list(ordered) == [(key, place) for place, key in enumerate(events, start=1)]
+        assert EndpointQueue.objects.get(pk=endpoint.pk).sequence == 8
+        assert set(Delivery.objects.filter(endpoint=beside).values_list("sequence", flat=True)) == {0}
+
+    def test_two_workers_keep_the_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+        endpoint = EndpointFactory(fifo=True)
+        events = [pending_event(endpoint.tenant).pk for _ in range(40)]
+        workers = [InThread(lambda: [fan_out_now() for _ in range(20)]) for _ in range(2)]
+        for worker in workers:
+            worker.result()
+        fan_out_all()
+        ordered = Delivery.objects.order_by("sequence").values_list("event_id", flat=True)
+        assert list(ordered) == events
+        assert list(Delivery.objects.order_by("sequence").values_list("sequence", flat=True)) == [*range(1, 41)]
+
+    @pytest.mark.postgres
+    def test_a_fifo_tenant_is_fanned_out_by_one_worker_at_a_time(self) -> None:
+        endpoint = EndpointFactory(fifo=True)
+        pending_event(endpoint.tenant)
+        with write("default"):
+            list(Tenant.objects.select_for_update(no_key=True))
+            assert InThread(fan_out_now).result().deliveries == 0
+        assert fan_out_now().deliveries == 1
+
+    def test_an_event_committed_late_goes_last(self) -> None:
+        endpoint = EndpointFactory(fifo=True)
+        late = pending_event(endpoint.tenant)
+        Event.objects.filter(pk=late.pk).update(fanned_out_at=timezone.now())  # as if its transaction were still open
+        early = pending_event(endpoint.tenant)
+        fan_out_all()
+        Event.objects.filter(pk=late.pk).update(fanned_out_at=None)
+        fan_out_all()
+        assert list(Delivery.objects.order_by("sequence").values_list("event_id", flat=True)) == [early.pk, late.pk]
+
+    def test_ids_made_within_one_process_ascend(self) -> None:
+        events = [emit("test.happened", {}, tenant="one") for _ in range(200)]
+        ids = [event.pk for event in events]
+        assert ids == sorted(ids)
+
+
+def test_one_event_in_a_batch_costs_no_more_statements_than_many(django_assert_max_num_queries: Any) -> None:
+    endpoint = EndpointFactory()
+    for _ in range(50):
+        pending_event(endpoint.tenant)
+    with django_assert_max_num_queries(12 if connection.vendor == "postgresql" else 14):
+        assert fan_out_now().deliveries == 50

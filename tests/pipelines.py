@@ -1,0 +1,130 @@
+"""Words for the tests of the pipeline: quick profiles, endpoints at a receiver, engines in threads, patience."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections
+
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
+from tests.receiver import Receiver
+from webhooks_app import EventType
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.models import Delivery, Endpoint, Event, Tenant
+from webhooks_app.pipeline import engine
+from webhooks_app.profiles.standard import PROFILE as STANDARD
+
+#: No test waits longer than this for something that must happen (seconds).
+PATIENCE = 20.0
+
+EVENT_TYPES = (
+    EventType("test.happened"),
+    EventType("test.other"),
+    EventType("test.checked", schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}),
+)
+
+
+def _profile(name: str, total_timeout: float = 1.0, **retry: Any) -> Profile:
+    policy = {"delays": (timedelta(milliseconds=50),) * 3, "jitter": 0.0, "breaker": False, "throttles": False, **retry}
+    return replace(
+        STANDARD, name=name, connect_timeout=1.0, total_timeout=total_timeout, retry=RetryPolicy(**policy)
+    )
+
+
+_LATER = (timedelta(hours=1),) * 9
+_BACKOFF = {"backoff_first": timedelta(seconds=30), "backoff_last": timedelta(minutes=5)}
+
+#: Four requests, 50 ms apart; a failure holds nothing else back.
+QUICK = _profile("quick")
+#: The same, for receivers that are slow on purpose.
+SLOW = _profile("slow", total_timeout=8.0)
+#: One request, whatever comes of it.
+ONCE = _profile("once", delays=())
+#: A failed delivery waits for an hour; a time-out holds the others back, and after five failures the breaker is open.
+CAREFUL = _profile("careful", delays=_LATER, throttles=True, breaker=True, **_BACKOFF)
+#: As patient with its deliveries, but nothing holds the others back.
+PLAIN = _profile("plain", delays=_LATER)
+
+PROFILES = {profile.name: f"tests.pipelines.{profile.name.upper()}" for profile in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)}
+
+
+def endpoint_at(receiver: Receiver, path: str = "/hook", profile: str = "quick", **values: Any) -> Endpoint:
+    """An active endpoint that wants everything of its tenant (a new one unless given)."""
+    return EndpointFactory(url=receiver.url(path), profile=profile, **values)
+
+
+def pending_event(tenant: Tenant, **values: Any) -> Event:
+    """A committed event that was not fanned out yet, without going through `emit`."""
+    return EventFactory(tenant=tenant, fanned_out_at=None, type="test.happened", **values)
+
+
+def due_delivery(endpoint: Endpoint, **values: Any) -> Delivery:
+    """A delivery that is due, with its queue woken."""
+    delivery = DeliveryFactory(endpoint=endpoint, **values)
+    type(endpoint.queue).objects.filter(pk=endpoint.pk).update(due_at=delivery.next_attempt_at)
+    return delivery
+
+
+def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Wait until the condition holds, and return what it gave."""
+    until = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.02)
+    return value
+
+
+def deliver_until(condition: Callable[[], Any], **values: Any) -> engine.Progress:
+    """Run an engine in this thread until the condition holds."""
+
+    def until(progress: engine.Progress) -> bool:
+        assert progress.seconds < PATIENCE, "it never happened"
+        return bool(condition())
+
+    return engine.run(until=until, **values)
+
+
+class InThread(threading.Thread):
+    """A call on a thread with connections of its own. `result()` waits for it, and raises what it raised."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._error: BaseException | None = None
+        self.value: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.value = self._work()
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
+            self._error = error
+        finally:
+            connections.close_all()
+
+    def result(self) -> Any:
+        self.join(PATIENCE)
+        assert not self.is_alive(), "the thread did not end"
+        if self._error is not None:
+            raise self._error
+        return self.value
+
+
+@contextmanager
+def running_engine(number: int = 1) -> Iterator[None]:
+    """Engines that deliver in threads of their own until the block ends."""
+    stop = threading.Event()
+    threads = [InThread(lambda: engine.run(stop=stop)) for _ in range(number)]
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.result()
