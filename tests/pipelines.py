@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.receiver import Receiver
@@ -33,9 +33,7 @@ EVENT_TYPES = (
 
 def _profile(name: str, total_timeout: float = 1.0, **retry: Any) -> Profile:
     policy = {"delays": (timedelta(milliseconds=50),) * 3, "jitter": 0.0, "breaker": False, "throttles": False, **retry}
-    return replace(
-        STANDARD, name=name, connect_timeout=1.0, total_timeout=total_timeout, retry=RetryPolicy(**policy)
-    )
+    return replace(STANDARD, name=name, connect_timeout=1.0, total_timeout=total_timeout, retry=RetryPolicy(**policy))
 
 
 _LATER = (timedelta(hours=1),) * 9
@@ -70,6 +68,14 @@ def due_delivery(endpoint: Endpoint, **values: Any) -> Delivery:
     delivery = DeliveryFactory(endpoint=endpoint, **values)
     type(endpoint.queue).objects.filter(pk=endpoint.pk).update(due_at=delivery.next_attempt_at)
     return delivery
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """A transaction, or a savepoint of the one around, that ends with a rollback."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:

@@ -18,7 +18,7 @@ from webhooks_app.actions.prune import prune as prune_old_rows
 from webhooks_app.actions.tell import tell as tell_people
 from webhooks_app.conf import settings
 from webhooks_app.models import Engine, database_now
-from webhooks_app.pipeline import engine
+from webhooks_app.pipeline import engine, hint
 from webhooks_app.pipeline.sweep import repair as repair_queues
 from webhooks_app.pipeline.sweep import sweep as sweep_queues
 from webhooks_app.pipeline.transactions import pipeline_alias
@@ -33,9 +33,13 @@ def deliver() -> None:
     if engines_running() >= settings().ENGINES:
         return
     until = engine.budget(settings().DELIVER_SECONDS, linger=settings().LINGER_SECONDS)
-    progress = engine.run(until=until, stop=_shutdown_event(), kind="celery")
+    engine.run(until=until, stop=_Shutdown(), kind="celery", on_retired=_hand_over)
+
+
+def _hand_over(progress: engine.Progress) -> None:
+    """The budget is spent and there is more to do: let a fresh task begin while this one's last requests end."""
     if not progress.idle and not _shutting_down():
-        send_hint()
+        hint.send()
 
 
 @shared_task(name="webhooks_app.sweep", ignore_result=True, acks_late=False)
@@ -77,9 +81,9 @@ send_hint.runs_inline = _runs_inline  # type: ignore[attr-defined]
 
 
 def engines_running() -> int:
-    """Engines with a heartbeat."""
+    """Engines that are alive and take work."""
     alias = pipeline_alias()
-    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias)).count()
+    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), retiring=False).count()
 
 
 # --- a worker's warm shutdown --------------------------------------------------------------------------------------------
@@ -109,7 +113,3 @@ class _Shutdown(threading.Event):
 
     def is_set(self) -> bool:
         return _shutting_down()
-
-
-def _shutdown_event() -> threading.Event:
-    return _Shutdown()

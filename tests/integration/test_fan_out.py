@@ -181,7 +181,9 @@ class TestALargeEvent:
     def test_is_read_in_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(matching, "_ROWS_AT_ONCE", 5)
         tenant = TenantFactory()
-        for endpoint in EndpointFactory.create_batch(8, tenant=tenant):  # two subscriptions each: pages cut between them
+        for endpoint in EndpointFactory.create_batch(
+            8, tenant=tenant
+        ):  # two subscriptions each: pages cut between them
             Subscription.objects.create(endpoint=endpoint, pattern="test.*")
         pending_event(tenant)
         pending_event(tenant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
@@ -15,7 +15,13 @@ def key_ring() -> KeyRing:
     return KeyRing.of(tuple(settings().ENCRYPTION_KEYS))
 
 
-class SealedTextField(models.TextField):
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+class SealedTextField(_TextField):
     """Holds ciphertext. Write with `seal(instance, plaintext)`, read with `reveal(instance)`.
 
     The plaintext is never an attribute of the model, so it cannot leak through `__str__`, forms, serialisers, logs,

@@ -20,16 +20,16 @@ class _AnyOf(Func):
         super().__init__(column)
         self.values = values
 
-    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:  # type: ignore[override]
         column, params = compiler.compile(self.source_expressions[0])
         if not self.values:
-            return "1 = 0", []
+            return "1 = 0", ()
         adapted = [UUIDField().get_db_prep_value(value, connection) for value in self.values]
-        return f"{column} IN ({', '.join(['%s'] * len(adapted))})", [*params, *adapted]
+        return f"{column} IN ({', '.join(['%s'] * len(adapted))})", (*params, *adapted)
 
-    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
-        return f"{column} = ANY(%s)", [*params, self.values]
+        return f"{column} = ANY(%s)", (*params, self.values)
 
 
 def any_of(field: str, ids: Iterable[uuid.UUID]) -> _AnyOf:

@@ -19,6 +19,8 @@ class Engine(models.Model):
     kind = models.CharField(max_length=32, blank=True)  # "celery" or "command"
     started_at = models.DateTimeField(db_default=Now())
     alive_until = models.DateTimeField(db_index=True)
+    #: Finishes what it has in flight and takes nothing more: another may start in its place.
+    retiring = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

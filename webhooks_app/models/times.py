@@ -23,7 +23,7 @@ def database_now(alias: str) -> datetime:
     connection = connections[alias]
     with connection.cursor() as cursor:
         cursor.execute(_NOW_SQL[connection.vendor])
-        value = cursor.fetchone()[0]
+        value: datetime | str = cursor.fetchone()[0]
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if value.tzinfo is None:

@@ -62,6 +62,9 @@ class Clerk:
         self._retiring = False
         self._finished = threading.Event()
         self._next_recheck = 0.0
+        self._unsure = False
+        #: While finishing, a database that is away is waited for no longer than this (monotonic).
+        self._give_up_at = float("inf")
         #: The batch that is being written; kept until the database has acknowledged it.
         self._batch: list[Result] = []
         #: Given up without a request; recorded with the next batch.
@@ -90,9 +93,12 @@ class Clerk:
         self._window.stop_all()
         self._nudge.set()
 
-    def finish(self) -> None:
-        """Wait for everything to be recorded and given back, then end the thread."""
+    def finish(self, *, abort: bool = False) -> None:
+        """Wait for everything to be recorded and given back, then end the thread. `abort`: what is in flight is lost."""
         self.retire()
+        if abort:
+            self._window.abort()
+        self._give_up_at = time.monotonic() + settings().HEARTBEAT_SECONDS
         self._finished.set()
         self._nudge.set()
         self._thread.join()
@@ -113,21 +119,34 @@ class Clerk:
     def _turn_until_finished(self) -> None:
         pause = 0.0
         while not (self._finished.is_set() and self._nothing_left()):
+            self._nudge.clear()
             try:
-                self._nudge.clear()
                 busy = self.turn()
                 pause = 0.0
             except DatabaseError as error:
                 pause = min(max(pause * 2, 0.05), _LONGEST_PAUSE)
-                logger.warning("webhooks: the database failed (%s); next try in %.2f s", error, pause)
-                connections[self._using].close()
+                self._note_failure(error, pause)
                 busy = False
             if not busy:
                 self._nudge.wait(max(pause, settings().POLL_SECONDS))
 
+    def _note_failure(self, error: DatabaseError, pause: float) -> None:
+        """Nothing is lost by a failed turn: results stay in memory, and what the database may have done unseen is looked
+        for in the next turn. At the very end, patience has a limit: what is not recorded then is sent once more later."""
+        if time.monotonic() > self._give_up_at:
+            raise error
+        logger.warning("webhooks: the database failed (%s); next try in %.2f s", error, pause)
+        connections[self._using].close()
+        self._unsure = True
+
     def turn(self) -> bool:
         """One round of the database's part of the way. Returns whether there was anything to do."""
+        if self._retiring:
+            self.heartbeat.retire()
         self.heartbeat.beat_if_due()
+        if self._unsure:
+            self._lease.reconcile()
+            self._unsure = False
         recorded = self._record()
         done = 0
         if not self._retiring:
@@ -153,10 +172,12 @@ class Clerk:
         return count
 
     def _ripe(self) -> bool:
-        oldest = self.results.oldest_result_at
-        if not self.results.unrecorded or oldest is None:
+        if not self.results.unrecorded:
             return False
-        waited = time.monotonic() - oldest
+        oldest = self.results.oldest_result_at
+        # None beside a result: it came in just while the others were taken. Waiting for the next one to set a time could
+        # be waiting for ever.
+        waited = time.monotonic() - oldest if oldest is not None else _BATCH_WAIT
         return (
             self.results.unrecorded >= BATCH or waited >= _BATCH_WAIT or self._window.in_flight == 0 or self._retiring
         )
@@ -182,7 +203,8 @@ class Clerk:
             self._next_recheck = time.monotonic() + _RECHECK_SECONDS
 
     def _nothing_left(self) -> bool:
-        return self._window.idle and not self.results.unrecorded and not self._batch and not self._given_up
+        unrecorded = self.results.unrecorded or self._batch or self._given_up
+        return self._window.idle and not unrecorded and self._lease.all_given_back
 
     def _note_idleness(self, busy: bool) -> None:
         if busy or not self._nothing_left():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
@@ -85,7 +87,10 @@ def emit_many(events: Iterable[EventInput], *, using: str | None = None) -> list
     """`emit` for many events in one INSERT. The list returned is in the order of the input."""
     alias = using or pipeline_alias()
     made = [_event(item) for item in events]
-    stored = _insert(made, alias)
+    keyed = any(event.idempotency_key is not None for event in made)
+    # A conflict under one key must leave none of the others behind. One event alone needs no savepoint for that.
+    with transaction.atomic(using=alias) if keyed and len(made) > 1 else nullcontext():
+        stored = _insert(made, alias)
     for event in stored:
         if event.quarantine_reason:
             transaction.on_commit(partial(_tell_quarantined, event), using=alias, robust=True)
@@ -99,11 +104,12 @@ def _event(item: EventInput) -> Event:
     event = payload.blank_event(item)
     try:
         payload.fill(event, item)
-    except WebhooksError as error:
-        if strict():
+    except Exception as error:  # whatever is wrong with an event, in production the host's business goes on
+        if strict() or isinstance(error, DatabaseError):
             raise
         logger.error("webhooks: event %s of type %r was quarantined: %s", event.public_id, item.type, error)
-        payload.quarantine(event, item, str(error), timezone.now())
+        reason = str(error) if isinstance(error, WebhooksError) else repr(error)
+        payload.quarantine(event, item, reason, timezone.now())
     event.fingerprint = _fingerprint(event)
     return event
 

@@ -74,17 +74,23 @@ def run(
     using: str | None = None,
     transport: Transport | None = None,
     kind: str = "command",
+    on_retired: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Deliver what is due until `until` says so, or `stop` is set. Then nothing new is started, what is in flight ends and
     is recorded, and all queues are given back.
 
     An ordinary function: a Celery task calls it with a budget, `manage.py webhooks_deliver` for ever, tests directly.
+    `on_retired` is called when the engine has stopped taking work and before it waits for what is in flight, so that a
+    successor can start meanwhile.
     Raises what went wrong in the database thread, if that could not go on.
     """
     engine = Engine(using or pipeline_alias(), transport or open_transport(), kind)
     with engine:
         while not (until(engine.progress()) or (stop is not None and stop.is_set()) or engine.failed):
             engine.turn()
+        engine.retire()
+        if on_retired is not None:
+            on_retired(engine.progress())
         engine.drain()
     return engine.progress()
 
@@ -106,7 +112,7 @@ class Engine:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._clerk.finish()
+        self._clerk.finish(abort=exception[0] is not None)
         self._transport.close()
         if exception[0] is None and self._clerk.failure is not None:
             raise self._clerk.failure
@@ -117,9 +123,12 @@ class Engine:
         if self._sender.wait(self._patience()):
             self._clerk.nudge_if_much()
 
-    def drain(self) -> None:
-        """Start nothing more; let what is in flight end, and hand it over."""
+    def retire(self) -> None:
+        """Take and start nothing more; from here on this engine does not count among those that are running."""
         self._clerk.retire()
+
+    def drain(self) -> None:
+        """Let what is in flight end, and hand it over."""
         while self._window.in_flight and not self.failed:
             self._sender.wait(_LOOK_UP)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, InternalError, connections
 from django.db.models import Exists, OuterRef, QuerySet
@@ -124,7 +124,7 @@ def _spread_claimed(now: datetime, using: str, limit: int) -> FannedOut:
     if limit == 1:
         # A bad event is being looked for; one that is only named would be claimed again and again, and hide it.
         pending = pending.filter(in_order=False)
-    claimed = list(_locked(pending, using, skip=True)[:limit])
+    claimed: list[Any] = list(_locked(pending, using, skip=True)[:limit])
     done = _spread([event for event in claimed if not event.in_order], now, using, in_order=False)
     done.in_order = {event.tenant_id for event in claimed if event.in_order}
     return done

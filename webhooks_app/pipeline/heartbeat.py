@@ -34,6 +34,7 @@ class Heartbeat:
         self._base_at = time.monotonic()
         self._next_beat = 0.0
         self._good_until = 0.0
+        self._retired = False
         #: True after the row was found reaped: everything that was held is somebody else's.
         self.lost_everything = False
 
@@ -55,6 +56,12 @@ class Heartbeat:
             return
         self._beat(create=False)
         free_dead_engines(self._using, self.now())
+
+    def retire(self) -> None:
+        """Mark the row once: this engine finishes what it has and takes nothing more."""
+        if not self._retired:
+            self._retired = True
+            Engine.objects.using(self._using).filter(id=self.engine_id).update(retiring=True)
 
     def stop(self) -> None:
         Engine.objects.using(self._using).filter(id=self.engine_id).delete()
@@ -96,8 +103,9 @@ def free_orphans(using: str) -> int:
     """Free the queues whose holder has no row at all (somebody deleted it). Run by `sweep`."""
     queues = EndpointQueue.objects.using(using)
     alive = Engine.objects.using(using).filter(id=OuterRef("holder_id"))
-    orphans = set(queues.filter(holder_id__isnull=False).exclude(Exists(alive)).values_list("holder_id", flat=True))
-    return in_fresh_transaction(lambda: _free(using, list(orphans)), using) if orphans else 0
+    ownerless = queues.filter(holder_id__isnull=False).exclude(Exists(alive))
+    orphans = sorted({holder for holder in ownerless.values_list("holder_id", flat=True) if holder is not None})
+    return in_fresh_transaction(lambda: _free(using, orphans), using) if orphans else 0
 
 
 def _free(using: str, holders: list[uuid.UUID]) -> int:

@@ -47,6 +47,8 @@ class Lease:
         self._store = store_for(using)
         self._heartbeat = heartbeat
         self._window = window
+        #: Out of the window, but not yet given back in the database.
+        self._leaving: list[HeldQueue] = []
         #: Events that some job in memory still needs.
         self._events: weakref.WeakValueDictionary[uuid.UUID, EventBody] = weakref.WeakValueDictionary()
 
@@ -172,19 +174,30 @@ class Lease:
 
     def release(self) -> int:
         """Give back the queues that have nothing left to do here. Returns their number."""
-        done = [queue for queue in self._window.take_finished(time.monotonic(), LONGEST_HOLD) if not queue.lost]
-        rows = sorted(Release(queue.endpoint_id, self._not_before(queue), queue.succeeded_at) for queue in done)
-        if rows:
-            in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
-        return len(rows)
+        self._leaving += [q for q in self._window.take_finished(time.monotonic(), LONGEST_HOLD) if not q.lost]
+        released = len(self._leaving)
+        if released:
+            self._give_back([Release(queue.endpoint_id, queue.hold_until, queue.succeeded_at) for queue in self._leaving])
+            self._leaving = []
+        return released
 
-    def _not_before(self, queue: HeldQueue) -> datetime | None:
-        """A rate limit lasts beyond the lease, or each of the events that trickle in would find it new."""
-        ahead = queue.next_slot - time.monotonic()
-        if ahead <= 0:
-            return queue.hold_until
-        slot = self._heartbeat.now() + timedelta(seconds=ahead)
-        return max(slot, queue.hold_until or slot)
+    def reconcile(self) -> int:
+        """After a database failure: give back what the database says this engine holds but the engine does not know of (the
+        answer to a `take` was lost on its way). Returns the number of such queues."""
+        mine = EndpointQueue.objects.using(self._using).filter(holder_id=self._heartbeat.engine_id)
+        known = {*self._window.held(), *(queue.endpoint_id for queue in self._leaving)}
+        strays = [key for key in mine.values_list("endpoint_id", flat=True) if key not in known]
+        if strays:
+            self._give_back([Release(key, None, None) for key in strays])
+        return len(strays)
+
+    def _give_back(self, rows: list[Release]) -> None:
+        rows.sort(key=lambda row: row.endpoint_id)
+        in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
+
+    @property
+    def all_given_back(self) -> bool:
+        return not self._leaving
 
 
 def _sort_out(queue: HeldQueue, rows: Collection[DueRow]) -> tuple[list[Job], list[Job]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,16 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
 from webhooks_app.conf import settings
 from webhooks_app.core.addresses import check_url
-from webhooks_app.core.catalogue import EventType, registry
+from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
 from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.models.ids import new_id
-from webhooks_app.pipeline.tenants import tenant_uid
+from webhooks_app.pipeline.tenants import storable, tenant_uid
 from webhooks_app.transport import address_policy
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ UNKNOWN_TENANT = "(unknown)"
 
 def blank_event(item: EventInput) -> Event:
     """The row with what cannot be wrong."""
-    event = Event(id=new_id(), type=str(item.type).replace("\x00", "")[:128], size=0, data="null")
+    event = Event(id=new_id(), type=_shown(item.type)[:MAX_NAME], size=0, data="null")
     _set_tenant(event, UNKNOWN_TENANT)
     return event
 
@@ -66,6 +67,8 @@ def fill(event: Event, item: EventInput) -> None:
     event.subject = _text("subject", item.subject)
     event.idempotency_key = None if item.idempotency_key is None else _text("idempotency_key", item.idempotency_key)
     if item.callback_url:
+        if not isinstance(item.callback_url, str):
+            raise InvalidEvent("`callback_url` is a text.", field="callback_url")
         event.callback_url = check_url(item.callback_url, address_policy()).url
     event.occurred_at = _aware(item.occurred_at)
 
@@ -75,19 +78,28 @@ def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> No
     try:
         data = serialise(item.data)
     except InvalidEvent:
-        data = json.dumps(repr(item.data)[:_KEPT_OF_REFUSED])
-    if len(data) > settings().MAX_PAYLOAD_BYTES:
+        data = json.dumps(_shown(item.data)[:_KEPT_OF_REFUSED])
+    if len(data.encode()) > settings().MAX_PAYLOAD_BYTES:
         data = json.dumps(data[:_KEPT_OF_REFUSED])
     event.data, event.size = data, len(data.encode())
     event.channels = []
     # Under its key a repetition of the call, faulty as it is, must not fill the table.
     key = item.idempotency_key
-    event.idempotency_key = key if isinstance(key, str) and 0 < len(key) <= MAX_TEXT and "\x00" not in key else None
+    event.idempotency_key = key if key and storable(key, MAX_TEXT) else None
     event.callback_url = ""
-    event.subject = str(item.subject).replace("\x00", "")[:MAX_TEXT]
+    event.subject = _shown(item.subject)[:MAX_TEXT]
     event.occurred_at = now
-    event.quarantine_reason = reason.replace("\x00", "")[:2000]
+    event.quarantine_reason = _shown(reason)[:2000]
     event.fanned_out_at = now
+
+
+def _shown(value: Any) -> str:
+    """Some text for staff, whatever was given, that every database can store."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception as error:  # noqa: BLE001 - the value's own `__repr__` may do anything
+        text = f"a {type(value).__name__} without a repr ({type(error).__name__})"
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 def serialise(data: Any) -> str:
@@ -106,7 +118,7 @@ def _event_type(name: Any) -> EventType:
     declared = registry.get(name) if isinstance(name, str) else None
     if declared is not None:
         return declared
-    row = EventTypeRow.objects.filter(name=name).first() if isinstance(name, str) else None
+    row = EventTypeRow.objects.filter(name=name).first() if storable(name, MAX_NAME) else None
     if row is None:
         raise UnknownEventType(
             f"There is no event type {name!r}. Declare it in your app's webhooks.py: "
@@ -119,7 +131,10 @@ def _event_type(name: Any) -> EventType:
 def _check_schema(type_: EventType, data: str) -> None:
     if type_.schema is None:
         return
-    fault = best_match(_validator(json.dumps(type_.schema, sort_keys=True)).iter_errors(json.loads(data)))
+    try:
+        fault = best_match(_validator(json.dumps(type_.schema, sort_keys=True)).iter_errors(json.loads(data)))
+    except Exception as error:  # a schema that is none fails in many ways: unknown types, references, expressions
+        raise InvalidEvent(f"The schema of {type_.name!r} cannot be used: {error!r}", field="type") from error
     if fault is not None:
         raise InvalidEvent(
             f"The data does not fit the schema of {type_.name!r} at {fault.json_path}: {fault.message[:300]}",
@@ -129,25 +144,27 @@ def _check_schema(type_: EventType, data: str) -> None:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema))
+    # With this registry no reference is fetched from the network.
+    return Draft202012Validator(json.loads(schema), registry=REGISTRY)
 
 
-def _channels(channels: Sequence[str]) -> list[str]:
-    if isinstance(channels, str):
-        raise InvalidEvent("`channels` is a list of names, not one text.", field="channels")
-    unique = list(dict.fromkeys(channels))
+def _channels(channels: Any) -> list[str]:
+    if isinstance(channels, (str, bytes, Mapping)) or not isinstance(channels, Iterable):
+        raise InvalidEvent(f"`channels` is a list of names, not {channels!r:.80}.", field="channels")
+    given = list(channels)
+    for channel in given:
+        if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
+            raise InvalidEvent(f"{channel!r} is no channel: 1 to {MAX_CHANNEL} printable characters.", field="channels")
+    unique = list(dict.fromkeys(given))
     if len(unique) > MAX_CHANNELS:
         raise InvalidEvent(
             f"An event has at most {MAX_CHANNELS} channels; this one has {len(unique)}.", field="channels"
         )
-    for channel in unique:
-        if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
-            raise InvalidEvent(f"{channel!r} is no channel: 1 to {MAX_CHANNEL} printable characters.", field="channels")
     return unique
 
 
 def _text(field: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
+    if not storable(value, MAX_TEXT):
         raise InvalidEvent(f"`{field}` is a text of at most {MAX_TEXT} characters, not {value!r:.80}.", field=field)
     if field == "idempotency_key" and not value:
         raise InvalidEvent("`idempotency_key` must not be empty; leave it out instead.", field=field)

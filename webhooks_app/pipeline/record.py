@@ -6,10 +6,10 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DataError, IntegrityError
 
 from webhooks_app import signals
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
@@ -70,9 +70,22 @@ class Recorder:
     def record(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
         """Write one batch and tell the signals. `held` are the queues of this engine: others are woken for their retries.
 
-        Raises the database's error where it cannot be written; calling again with the same batch is then right: it is
-        written again only if its first attempt is not there, since a COMMIT may have happened whose answer was lost.
+        Raises the database's error where it is the database that fails; calling again with the same batch is then right: it
+        is written again only if its first attempt is not there, since a COMMIT may have happened whose answer was lost. A
+        result that the database refuses for what is in it is written without its response, and stops no other.
         """
+        try:
+            self._record(results, held)
+        except (DataError, IntegrityError, ValueError) as error:
+            self._unacknowledged = None
+            if len(results) == 1:
+                logger.exception("webhooks: the answer to delivery %s cannot be stored", results[0].job.delivery_id)
+                self._record([_without_response(results[0], error)], held)
+            else:
+                for result in results:
+                    self.record([result], held)
+
+    def _record(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
         attempts = [_attempt(result) for result in results if result.was_sent]
         if self._was_committed_unseen(results):
             return
@@ -90,33 +103,33 @@ class Recorder:
 
     def _write(self, results: Sequence[Result], attempts: Sequence[AttemptRow], held: Collection[uuid.UUID]) -> Recorded:
         now = self._heartbeat.now()
+        self._lock_queues(results, held)
         if attempts:
             self._store.insert_attempts(attempts)
         settled = self._store.settle([_settlement(result, now) for result in results if result.decision])
         recorded = _sort(results, settled)
-        orphans = _retries_of_others(results, settled, held)
-        self._lock_queues(results, orphans)
         self._write_health(results)
         if stats := hourly(results, recorded.exhausted):
             self._store.add_stats(stats)
         self._remember_keys(results, now)
         self._disable(recorded, now)
         Notice.objects.using(self._using).bulk_create(_notices(recorded))
-        for result in orphans:
-            wake([result.job.endpoint_id], result.decision.at if result.decision else None, using=self._using)
+        for result in results:
+            if _is_retry_of_other(result, held) and result.job.delivery_id in settled:
+                wake([result.job.endpoint_id], result.decision.at if result.decision else None, using=self._using)
         return recorded
 
-    def _lock_queues(self, results: Sequence[Result], orphans: Sequence[Result]) -> None:
-        """All the queue rows that this transaction may write, in the one order, before the first is written."""
-        touched = {result.job.endpoint_id for result in results if _health_changed(result) or result.disable}
-        touched |= {result.job.endpoint_id for result in orphans}
+    def _lock_queues(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
+        """All the queue rows that this transaction may write, in the one order, before anything is written: people's acts
+        lock queue, then endpoint, then delivery, too."""
+        touched = {
+            result.job.endpoint_id
+            for result in results
+            if _health_changed(result) or result.disable or _is_retry_of_other(result, held)
+        }
         if touched:
-            list(
-                EndpointQueue.objects.using(self._using)
-                .filter(any_of("endpoint_id", touched))
-                .locked()
-                .values_list("endpoint_id")
-            )
+            rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", touched))
+            list(rows.locked().values_list("endpoint_id"))
 
     def _write_health(self, results: Sequence[Result]) -> None:
         """The last health of each endpoint where it differs from what the database has. Healthy ones cost nothing."""
@@ -147,16 +160,10 @@ class Recorder:
             EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids).update(not_before=IDLE, due_at=IDLE)
 
 
-def _retries_of_others(results: Sequence[Result], settled: set[uuid.UUID], held: Collection[uuid.UUID]) -> list[Result]:
-    """Retries in queues that this engine no longer holds: their holder may have looked for the next due time before now."""
-    return [
-        result
-        for result in results
-        if result.decision is not None
-        and result.decision.verdict is Verdict.RETRY
-        and result.job.delivery_id in settled
-        and result.job.endpoint_id not in held
-    ]
+def _is_retry_of_other(result: Result, held: Collection[uuid.UUID]) -> bool:
+    """A retry in a queue that this engine no longer holds: its holder may have looked for the next due time before now."""
+    is_retry = result.decision is not None and result.decision.verdict is Verdict.RETRY
+    return is_retry and result.job.endpoint_id not in held
 
 
 def give_up(queue: HeldQueue, job: Job, kind: OutcomeKind, now: datetime) -> Result:
@@ -165,9 +172,10 @@ def give_up(queue: HeldQueue, job: Job, kind: OutcomeKind, now: datetime) -> Res
     return Result(job, queue.route, Outcome(kind), now, -1.0, decision, queue.health, queue.health)
 
 
-def connection_is_gone(error: Exception, using: str) -> bool:
-    """Was it the connection, not the statement, that failed?"""
-    return isinstance(error, (InterfaceError, OperationalError)) and not connections[using].is_usable()
+def _without_response(result: Result, error: Exception) -> Result:
+    """The same result, with a note in place of what could not be stored."""
+    outcome = replace(result.outcome, detail=f"the answer could not be stored: {type(error).__name__}")
+    return replace(result, outcome=outcome, response_headers=b"", response_body=b"", truncated=True)
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------------

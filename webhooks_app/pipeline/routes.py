@@ -21,6 +21,7 @@ from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.work import Route, SigningKey
 from webhooks_app.profiles import get_profile
+from webhooks_app.profiles.standard import PROFILE as STANDARD
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,12 @@ def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list
 
 
 def _route(endpoint: Endpoint, secrets: list[Secret]) -> Route:
-    fault, keys, headers = "", (), ()
-    profile = get_profile(endpoint.profile)
+    fault = ""
+    keys: tuple[SigningKey, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    profile = STANDARD
     try:
+        profile = get_profile(endpoint.profile)
         keys = tuple(
             SigningKey(secret.id, _key(secret.id, secret.value, profile)) for secret in _in_order(secrets, profile)
         )

@@ -15,7 +15,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.health import after, disable_reason, hold_until
 from webhooks_app.core.retry import SLOWING_KINDS, Decision, Outcome, OutcomeKind, Verdict, decide, outcome_of_status
 from webhooks_app.pipeline.window import HeldQueue, Window
-from webhooks_app.pipeline.work import Job, Result, Route
+from webhooks_app.pipeline.work import Job, Result, Route, SigningKey
 from webhooks_app.transport import Request, Response, Transport
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Sender:
 
     def _start(self, job: Job, queue: HeldQueue) -> None:
         job.started_at = self._now()
+        if queue.route.profile.single_signature:
+            job.tried = (*job.tried, *untried_keys(job, queue.route)[:1])
         try:
             request = build_request(job, queue.route, self._agent)
         except Exception as error:
@@ -102,18 +104,18 @@ class Sender:
         outcome = outcome_of(response, self._now())
         if self._other_key_is_worth_a_try(job, queue.route, outcome):
             self._put_down(job, queue, outcome, response, decision=None)
-            job.key_index += 1
             self._start(job, queue)
         else:
             self._settle(job, queue, outcome, response)
 
-    @staticmethod
-    def _other_key_is_worth_a_try(job: Job, route: Route, outcome: Outcome) -> bool:
+    def _other_key_is_worth_a_try(self, job: Job, route: Route, outcome: Outcome) -> bool:
         """During a rotation, where only one signature is sent: after a 4xx the next live secret gets one request at once.
         429 is left out: it says "slower", not "who are you"."""
-        if not route.profile.single_signature or job.key_index + 1 >= len(route.keys):
+        if outcome.kind is not OutcomeKind.CLIENT_ERROR or outcome.status == 429:
             return False
-        return outcome.kind is OutcomeKind.CLIENT_ERROR and outcome.status != 429
+        if not route.profile.single_signature or not untried_keys(job, route):
+            return False
+        return self._covers(route.profile.total_timeout + _MARGIN)
 
     def _settle(self, job: Job, queue: HeldQueue, outcome: Outcome, response: Response | None) -> None:
         """Decide what the outcome means, tell the window, and put it down."""
@@ -147,14 +149,11 @@ class Sender:
         disable: str = "",
     ) -> None:
         route = queue.route
-        single = route.profile.single_signature and job.key_index < len(route.keys)
-        key_changed = outcome.succeeded and single and job.key_index > 0
-        secret_id = route.keys[job.key_index].secret_id if single else None
-        if key_changed:
+        signed_with = job.tried[-1] if job.tried else None
+        key_changed = outcome.succeeded and signed_with is not None and signed_with != route.keys[0]
+        if key_changed and signed_with is not None:
             # What was accepted last goes first from now on.
-            keys = list(route.keys)
-            keys.insert(0, keys.pop(job.key_index))
-            route.keys = tuple(keys)
+            route.keys = (signed_with, *(key for key in route.keys if key != signed_with))
         if self.oldest_result_at is None:
             self.oldest_result_at = time.monotonic()
         self._results.append(
@@ -168,7 +167,7 @@ class Sender:
                 health=queue.health,
                 was=queue.health if was is None else was,  # type: ignore[arg-type]
                 disable=disable,
-                secret_id=secret_id,
+                secret_id=signed_with.secret_id if signed_with else None,
                 key_changed=key_changed,
                 address=response.address if response else "",
                 http_version=response.http_version if response else "",
@@ -177,6 +176,11 @@ class Sender:
                 truncated=response.truncated if response else False,
             )
         )
+
+
+def untried_keys(job: Job, route: Route) -> list[SigningKey]:
+    """By key and not by place: while several requests are in flight, another one's answer may change the order."""
+    return [key for key in route.keys if key not in job.tried]
 
 
 def build_request(job: Job, route: Route, agent: str) -> Request:
@@ -195,10 +199,8 @@ def build_request(job: Job, route: Route, agent: str) -> Request:
             profile.warn_body_bytes,
         )
     started = job.started_at or datetime.now(UTC)
-    if profile.single_signature:
-        keys = (route.keys[job.key_index].key,)
-    else:
-        keys = tuple(signing.key for signing in route.keys)
+    signing_keys = job.tried[-1:] if profile.single_signature else route.keys
+    keys = tuple(signing.key for signing in signing_keys)
     signature = profile.scheme.headers(message_id=message.id, timestamp=int(started.timestamp()), body=body, keys=keys)
     headers = (
         ("Content-Type", "application/json"),

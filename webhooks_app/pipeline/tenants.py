@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db.models import Model
 from django.utils.module_loading import import_string
@@ -25,9 +25,16 @@ def tenant_uid(tenant: Any) -> str:
         return tenant.uid
     resolver = settings().TENANT_UID
     uid = _ask_host(resolver, tenant) if resolver and not isinstance(tenant, str) else _default_uid(tenant)
-    if not isinstance(uid, str) or not 0 < len(uid) <= MAX_UID or "\x00" in uid:
+    if not storable(uid, MAX_UID) or not uid:
         raise InvalidEvent(f"{uid!r} is no tenant: a uid is a text of 1 to {MAX_UID} characters.", field="tenant")
     return uid
+
+
+def storable(value: object, longest: int) -> TypeGuard[str]:
+    """Is it a text that every database can store: without NUL and lone surrogates, and not too long?"""
+    if not isinstance(value, str) or len(value) > longest or "\x00" in value:
+        return False
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _ask_host(resolver: str, tenant: Any) -> Any:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, router, transaction
 
@@ -32,7 +32,7 @@ def pipeline_alias() -> str:
 def write(using: str) -> Iterator[None]:
     """A short transaction that writes. On SQLite it takes the write lock at its beginning (BEGIN IMMEDIATE): a transaction
     that reads first and asks for the lock later fails at once when another writer was faster, busy timeout or not."""
-    connection = connections[using]
+    connection: Any = connections[using]  # `transaction_mode` is SQLite's own
     if connection.vendor != "sqlite":
         with transaction.atomic(using=using):
             yield

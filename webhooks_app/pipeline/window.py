@@ -254,6 +254,15 @@ class Window:
             for queue in self._queues.values():
                 queue.stop()
 
+    def abort(self) -> None:
+        """The sending thread has failed: nothing in flight will be told of any more. Give everything back."""
+        with self._lock:
+            self._in_flight = self._unproven_in_flight = 0
+            for queue in self._queues.values():
+                queue.stop()
+                queue.in_flight = 0
+                queue.in_memory.clear()
+
     def held(self) -> list[uuid.UUID]:
         with self._lock:
             return list(self._queues)

@@ -79,8 +79,8 @@ class Job:
     #: Bytes of the event's data.
     size: int
     event: EventBody | None = None
-    #: Index of the key that this request is signed with, for single-signature profiles.
-    key_index: int = 0
+    #: For single-signature profiles: the keys that this attempt has signed with so far, its request's own last.
+    tried: tuple[SigningKey, ...] = ()
     #: When the request began: the database's clock, and this machine's monotonic one.
     started_at: datetime | None = None
 
