@@ -18,7 +18,7 @@ Configure = Callable[..., None]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """On PostgreSQL each test of the pipeline runs twice: with PostgreSQL's own statements and with the portable ones."""
+    """On PostgreSQL each test of the pipeline runs twice: with its own statements and with the portable ones."""
     if "fast_paths" in metafunc.fixturenames:
         both = connection.vendor == "postgresql"
         metafunc.parametrize("fast_paths", [True, False] if both else [False], ids=["fast", "portable"][not both :])

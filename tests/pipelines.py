@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
-from tests.receiver import Receiver
+from tests.receiver import Answer, Behaviour, Receiver
 from webhooks_app import EventType
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import RetryPolicy
@@ -95,6 +96,25 @@ def deliver_until(condition: Callable[[], Any], **values: Any) -> engine.Progres
         return bool(condition())
 
     return engine.run(until=until, **values)
+
+
+class Gate(Behaviour):
+    """Lets requests wait until it is opened, then answers."""
+
+    def __init__(self, then: int = 200) -> None:
+        self._then = then
+        self._open = threading.Event()
+        self.waiting = 0
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        self.waiting += 1
+        while not self._open.is_set():
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
+        return await Answer(self._then).play(writer)
 
 
 class InThread(threading.Thread):

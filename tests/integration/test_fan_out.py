@@ -195,7 +195,7 @@ class TestALargeEvent:
 class TestABadEvent:
     @pytest.fixture
     def choosy(self) -> Endpoint:
-        """Its filter needs the data parsed; data that is no JSON cannot come from `emit`, but from a row that was edited."""
+        """Its filter needs the data parsed. Data that is no JSON does not come from `emit`: the row was edited."""
         return EndpointFactory(events__filters={"data.amount": {"gte": 10}})
 
     def test_gets_its_error_stored_and_stops_nobody(self, choosy: Endpoint, quarantined: list[Any]) -> None:

@@ -78,8 +78,12 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: stdout and stderr are for verdicts and tracebacks."""
 
 
+REPORTING = threading.Lock()
+
+
 def report(line: dict[str, object]) -> None:
-    print(json.dumps(line), flush=True)
+    with REPORTING:  # requests are answered at the same time, and each line is to stay whole
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

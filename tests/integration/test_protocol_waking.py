@@ -1,0 +1,311 @@
+"""The protocol, waking and releasing: no delivery is slept through, and nobody deadlocks over it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
+from tests.pipelines import (
+    Gate,
+    InThread,
+    deliver_until,
+    due_delivery,
+    endpoint_at,
+    eventually,
+    pending_event,
+    running_engine,
+)
+from tests.receiver import Receiver
+from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.pipeline.fan_out import fan_out
+from webhooks_app.pipeline.heartbeat import free_dead_engines
+from webhooks_app.pipeline.store import store_for
+from webhooks_app.pipeline.store.rows import Release
+from webhooks_app.pipeline.sweep import repair, sweep
+from webhooks_app.pipeline.transactions import in_fresh_transaction, write
+from webhooks_app.pipeline.wake import wake
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+ENGINE = uuid.UUID(int=7)
+HOUR = timedelta(hours=1)
+
+
+def now() -> datetime:
+    return database_now("default")
+
+
+def held_endpoint(**values: Any) -> Endpoint:
+    return EndpointFactory(queue__holder_id=ENGINE, queue__due_at=now(), **values)
+
+
+def release(*endpoints: Endpoint) -> None:
+    rows = [Release(key, None, None) for key in sorted(endpoint.pk for endpoint in endpoints)]
+    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows), "default")
+
+
+def due_at(endpoint: Endpoint) -> datetime:
+    return EndpointQueue.objects.get(pk=endpoint.pk).due_at
+
+
+class TestTheLostWakeUp:
+    def test_a_delivery_committed_while_its_queue_waits_to_be_released(self) -> None:
+        endpoint = held_endpoint()
+        pending_event(endpoint.tenant)
+        with write("default"):
+            fan_out(now(), "default")
+            releasing = InThread(lambda: release(endpoint))
+            releasing.join(0.4)
+            assert releasing.is_alive(), "it waits for the row"
+        releasing.result()
+        assert due_at(endpoint) <= now()
+
+    def test_a_delivery_made_while_its_queue_is_being_released(self) -> None:
+        endpoint = held_endpoint()
+        pending_event(endpoint.tenant)
+        with write("default"):
+            release(endpoint)
+            fanning_out = InThread(lambda: fan_out(now(), "default"))
+            fanning_out.join(0.4)
+            assert fanning_out.is_alive(), "it waits for the row"
+        fanning_out.result()
+        assert due_at(endpoint) <= now()
+        assert repair() == 0
+
+
+class TestADueTime:
+    def test_of_a_queue_without_work_is_the_constant(self, receiver: Receiver, deliver: Callable[[], Any]) -> None:
+        endpoint = endpoint_at(receiver)
+        pending_event(endpoint.tenant)
+        deliver()
+        assert due_at(endpoint) == IDLE
+        assert not EndpointQueue._meta.get_field("due_at").null
+
+    def test_is_that_of_the_earliest_delivery(self) -> None:
+        endpoint = held_endpoint()
+        earliest = now() + HOUR
+        for hours in (2, 0, 3):
+            DeliveryFactory(endpoint=endpoint, next_attempt_at=earliest + hours * HOUR)
+        DeliveryFactory(endpoint=endpoint, succeeded=True)
+        release(endpoint)
+        assert due_at(endpoint) == earliest
+
+    def test_of_a_fifo_queue_is_that_of_its_head(self) -> None:
+        endpoint = held_endpoint(fifo=True)
+        for place, hours in enumerate((3, 1, 2), start=1):
+            DeliveryFactory(endpoint=endpoint, sequence=place, next_attempt_at=now() + hours * HOUR)
+        release(endpoint)
+        assert due_at(endpoint) == Delivery.objects.get(sequence=1).next_attempt_at
+
+    def test_is_never_before_the_queue_may_start(self) -> None:
+        endpoint = held_endpoint(queue__not_before=now() + HOUR)
+        DeliveryFactory(endpoint=endpoint)
+        release(endpoint)
+        assert due_at(endpoint) == EndpointQueue.objects.get().not_before
+
+    def test_is_left_alone_by_an_engine_that_no_longer_holds_the_queue(self) -> None:
+        endpoint = held_endpoint()
+        other = EngineFactory()
+        EndpointQueue.objects.update(holder_id=other.pk)
+        before = due_at(endpoint)
+        release(endpoint)
+        assert EndpointQueue.objects.values_list("due_at", "holder_id").get() == (before, other.pk)
+
+
+class TestWake:
+    @pytest.mark.parametrize("held", [None, ENGINE], ids=["free", "held"])
+    @pytest.mark.parametrize("due", [-1, 1, 5, None], ids=["due", "due soon", "due later", "idle"])
+    def test_makes_any_queue_due_earlier_never_later(self, held: uuid.UUID | None, due: int | None) -> None:
+        moment = now()
+        before = IDLE if due is None else moment + due * HOUR
+        endpoint = EndpointFactory(queue__holder_id=held, queue__due_at=before)
+        with write("default"):
+            wake([endpoint.pk], moment + 2 * HOUR, using="default")
+        assert due_at(endpoint) == min(before, moment + 2 * HOUR)
+
+    def test_of_a_paused_queue_leaves_it_asleep(self) -> None:
+        endpoint = EndpointFactory(status="paused")
+        wake([endpoint.pk], using="default")
+        assert due_at(endpoint) == IDLE
+
+    def test_without_a_time_means_now_by_the_databases_clock(self) -> None:
+        endpoint = EndpointFactory()
+        before = now()
+        wake([endpoint.pk], using="default")
+        assert before <= due_at(endpoint) <= now()
+
+
+def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: Receiver) -> None:
+    slow = Gate()
+    receiver.on("/hook", [200, slow, 200])
+    endpoint = endpoint_at(receiver, profile="slow")
+    for _ in range(2):
+        pending_event(endpoint.tenant)
+    with running_engine():
+        receiver.wait_for(2)
+        pending_event(endpoint.tenant)
+        receiver.wait_for(3)
+        assert slow.waiting == 1
+        slow.open()
+    assert Delivery.objects.filter(status="succeeded").count() == 3
+
+
+def test_a_retry_in_a_queue_that_is_no_longer_held_wakes_it(receiver: Receiver) -> None:
+    slow = Gate(500)
+    receiver.on("/hook", slow)
+    endpoint = endpoint_at(receiver, profile="plain")
+    pending_event(endpoint.tenant)
+    with running_engine():
+        receiver.wait_for(1)
+        # Somebody else took it over and gave it back, having seen nothing to do.
+        EndpointQueue.objects.update(holder_id=EngineFactory(alive_until=now() + HOUR).pk)
+        eventually(lambda: not slow_is_ours(endpoint))
+        EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
+        slow.open()
+        eventually(lambda: Delivery.objects.get().attempts == 1)
+    assert due_at(endpoint) == Delivery.objects.get().next_attempt_at
+
+
+def slow_is_ours(endpoint: Endpoint, looks: list[datetime] | None = None) -> bool:
+    """Held queues are re-read every second at least: after that the engine knows."""
+    import time
+
+    time.sleep(1.2)
+    return False
+
+
+class TestRepair:
+    def test_finds_nothing_after_a_normal_run(self, receiver: Receiver, deliver: Callable[[], Any]) -> None:
+        receiver.on("/hook", [200, 500, 200, 410]).on("/slow", [429, 200])
+        endpoints = [endpoint_at(receiver, path, "plain") for path in ("/hook", "/slow")]
+        endpoints.append(endpoint_at(receiver, "/hook", "plain", fifo=True))
+        for endpoint in endpoints:
+            for _ in range(5):
+                pending_event(endpoint.tenant)
+        deliver()
+        assert Delivery.objects.filter(status="pending").exists()
+        assert repair() == 0
+        assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
+
+    @pytest.mark.parametrize("fifo", [False, True])
+    def test_corrects_and_counts_a_lost_wake_up(self, fifo: bool, caplog: Any) -> None:
+        endpoint = EndpointFactory(fifo=fifo)
+        delivery = DeliveryFactory(endpoint=endpoint, sequence=int(fifo))
+        assert repair() == 1
+        assert due_at(endpoint) == max(delivery.next_attempt_at, EndpointQueue.objects.get().not_before)
+        assert repair() == 0
+        assert "a bug" in caplog.text
+
+    def test_leaves_what_is_right(self) -> None:
+        head = EndpointFactory(fifo=True, queue__due_at=now() + HOUR)
+        DeliveryFactory(endpoint=head, sequence=1, next_attempt_at=due_at(head))
+        DeliveryFactory(endpoint=head, sequence=2)
+        DeliveryFactory(endpoint=EndpointFactory(status="paused"))
+        DeliveryFactory(endpoint=held_endpoint(), next_attempt_at=now() - HOUR)
+        waiting = EndpointFactory(queue__not_before=now() + HOUR, queue__due_at=now() + HOUR)
+        DeliveryFactory(endpoint=waiting)
+        EndpointQueue.objects.filter(pk=waiting.pk).update(due_at=EndpointQueue.objects.get(pk=waiting.pk).not_before)
+        assert repair() == 0
+
+
+class TestSweep:
+    def test_says_whether_anything_is_due_that_nobody_holds(self) -> None:
+        assert not sweep().work_waits
+        due_delivery(held_endpoint())
+        EngineFactory(id=ENGINE, alive_until=now() + HOUR)
+        due_delivery(EndpointFactory(), next_attempt_at=now() + HOUR)
+        assert not sweep().work_waits
+        due_delivery(EndpointFactory())
+        assert sweep().work_waits
+
+    def test_finds_events_that_were_never_fanned_out(self) -> None:
+        pending_event(EndpointFactory().tenant)
+        assert sweep().work_waits
+
+    def test_frees_a_queue_whose_holder_has_no_row(self, receiver: Receiver) -> None:
+        endpoint = endpoint_at(receiver, queue__holder_id=ENGINE)
+        DeliveryFactory(endpoint=endpoint)
+        assert sweep().freed == 1
+        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get() == (None, 1)
+        deliver_until(lambda: Delivery.objects.get().status == "succeeded")
+
+
+# --- the order of locks ----------------------------------------------------------------------------------------------
+
+
+def _fan_out_events_of(*endpoints: Endpoint) -> Callable[[], Any]:
+    for endpoint in endpoints:
+        pending_event(endpoint.tenant)
+    return lambda: fan_out(now(), "default")
+
+
+def _fan_out_with_callbacks(*endpoints: Endpoint) -> Callable[[], Any]:
+    Endpoint.objects.filter(pk=endpoints[1].pk).update(hidden=True)
+    pending_event(endpoints[0].tenant)
+    return _fan_out_events_of(*endpoints)
+
+
+def _free_dead(*endpoints: Endpoint) -> Callable[[], Any]:
+    EngineFactory(id=ENGINE, alive_until=now() - HOUR)
+    return lambda: free_dead_engines("default", now())
+
+
+def _repair(*endpoints: Endpoint) -> Callable[[], Any]:
+    for endpoint in endpoints:
+        DeliveryFactory(endpoint=endpoint)
+    EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
+    return repair
+
+
+def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
+    keys = [endpoint.pk for endpoint in reversed(endpoints)]
+    return lambda: in_fresh_transaction(lambda: wake(keys, now(), using="default"), "default")
+
+
+WRITERS: dict[str, tuple[dict[str, Any], Callable[..., Callable[[], Any]]]] = {
+    "wake": ({}, _wake),
+    "release": ({}, lambda *endpoints: lambda: release(*endpoints)),
+    "fan_out": ({}, _fan_out_events_of),
+    "fan_out in order": ({"fifo": True}, _fan_out_events_of),
+    "free dead engines": ({}, _free_dead),
+    "repair": ({}, _repair),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("values", "prepare"), WRITERS.values(), ids=WRITERS)
+def test_queue_rows_are_locked_in_one_order(values: dict[str, Any], prepare: Callable[..., Callable[[], Any]]) -> None:
+    """A writer that has to wait for the first row has not locked the second: so two writers never wait in a circle."""
+    first, second = held_endpoint(**values), held_endpoint(**values)
+    second.tenant = first.tenant
+    second.save()
+    put_in_reverse()
+    act = prepare(first, second)
+    with write("default"):
+        list(EndpointQueue.objects.filter(pk=first.pk).locked())
+        writer = InThread(act)
+        eventually(somebody_waits)
+        free = EndpointQueue.objects.filter(pk=second.pk).select_for_update(no_key=True, nowait=True)
+        assert free.get()
+    writer.result()
+
+
+def put_in_reverse() -> None:
+    """The rows' order in the table is not that of their ids: who does not sort would lock the second first."""
+    rows = list(EndpointQueue.objects.order_by("-pk"))
+    EndpointQueue.objects.all().delete()
+    EndpointQueue.objects.bulk_create(rows)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
