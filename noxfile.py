@@ -31,7 +31,7 @@ def newest(session: nox.Session) -> None:
 
 def _test(session: nox.Session, django: str) -> None:
     session.install("-qq", "-r", "requirements-dev.txt")
-    # Not asking the other packages for their consent: django-celery-beat 2.9 declares Django<6.1, though it works there.
+    # Not asking the other packages for consent: django-celery-beat 2.9 declares Django<6.1, though it works there.
     # These tests are what shows it, since they write its tables and read its schedule.
     session.install("-qq", "--no-deps", django)
     session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONDEVMODE": "1"})

@@ -1,6 +1,6 @@
 """Benchmarks of the webhook pipeline. Each prints one JSON object; bench/README.md tells how to read it.
 
-The database is DATABASE_URL's server (a fresh database on it, dropped afterwards) or, without that, SQLite in a temporary file.
+The database is a fresh one on DATABASE_URL's server, dropped afterwards; without that, SQLite in a temporary file.
 """
 
 from __future__ import annotations

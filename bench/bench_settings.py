@@ -1,4 +1,4 @@
-"""The project's settings, as a production of moderate size would have them; nothing is shared with a running demo or a test run.
+"""The project's settings, as a production of moderate size would have them. Shares nothing with a demo or a test run.
 
 What a benchmark chooses reaches its child processes through the environment: BENCH_DATABASE (the fresh database),
 BENCH_TRANSPORT, BENCH_PORTABLE, BENCH_WAKE (empty: no hints), BENCH_DIR (a folder that is removed afterwards).

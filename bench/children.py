@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -15,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from project.lifeline import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds that a process is given to end by itself.
 GRACE = 5.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -35,7 +35,7 @@ class Child:
             text=True,
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent,
         )
 
     def say(self, line: str) -> None:
@@ -98,14 +98,11 @@ class Child:
         raise SystemExit(f"bench: {self.name} ended early (exit code {self.process.returncode}); its message is above")
 
 
-def _die_with_parent() -> None:
-    """Linux: SIGTERM to this process when the benchmark is gone, however it went."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def cpu_seconds_of(wanted: Callable[[str, Sequence[str]], bool], *, with_ended: bool) -> float | None:
-    """CPU seconds so far of the processes that are wanted, by name and the fields of /proc/…/stat after it; `with_ended`
-    counts their children that have ended, too. None where /proc does not tell."""
+    """CPU seconds so far of the processes that are wanted, by name and the fields of /proc/…/stat after it.
+
+    `with_ended` counts their children that have ended, too. None where /proc does not tell.
+    """
     ticks = 0
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
@@ -131,8 +128,10 @@ def all_ended(children: Sequence[Child]) -> Iterator[None]:
 def wait_until(
     progress: Callable[[], int], goal: int, what: str, children: Sequence[Child] = (), *, patience: float = 30.0
 ) -> None:
-    """Ask for `progress` until it reaches the goal. Raises SystemExit where a child has ended meanwhile, or where nothing
-    has moved for `patience` seconds."""
+    """Ask for `progress` until it reaches the goal.
+
+    Raises SystemExit where a child has ended meanwhile, or where nothing has moved for `patience` seconds.
+    """
     best, moved_at = -1, time.monotonic()
     while (now := progress()) < goal:
         for child in children:
@@ -154,6 +153,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     def terminated(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM)}
     signal.signal(signal.SIGALRM, too_long)
     signal.signal(signal.SIGTERM, terminated)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -161,3 +161,5 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,6 +1,6 @@
 """drain: so many committed events, so many endpoints, so many workers; how long until every delivery is recorded.
 
-Timed is the whole way after the commit: fan-out, leasing, signing, HTTP to a receiver in a process of its own, recording.
+Timed is the whole way after the commit: fan-out, leasing, signing, HTTP to a receiver process, recording.
 Starting the workers is not timed.
 """
 

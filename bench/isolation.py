@@ -1,8 +1,9 @@
 """isolation: what endpoints that accept and never answer cost the healthy ones.
 
-Two drains of the same healthy deliveries to the same healthy endpoints: alone, and with hanging endpoints beside them that have
-the same backlog each. Timed is until the last healthy delivery is recorded. Rounds alternate which of the two comes first, so
-that a machine that gets slower or faster meanwhile favours neither.
+Two drains of the same healthy deliveries to the same healthy endpoints: alone, and with hanging endpoints beside them
+that have the same backlog each, spread evenly among the healthy ones. Timed is until the last healthy delivery is
+recorded.
+Rounds alternate which of the two comes first, so that a machine that gets slower or faster meanwhile favours neither.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from bench.scene import database, emit_events, empty_tables, make_endpoints, med
 
 
 def isolation(*, hanging: float, events: int, endpoints: int, workers: int, rounds: int) -> dict[str, Any]:
-    """`hanging`: per cent of the endpoints. `events`: healthy deliveries, rounded up to the same number for each endpoint.
-    Rates are healthy deliveries a second."""
+    """`hanging`: per cent of the endpoints. `events`: healthy deliveries, rounded up to the same number for each
+    endpoint. Rates are healthy deliveries a second."""
     bad = round(endpoints * hanging / 100)
     if not 0 < bad < endpoints:
         raise SystemExit(f"bench: {hanging:g} % of {endpoints} endpoints is {bad}; some must hang, and some must not")
     good = endpoints - bad
+    hang = {number * endpoints // bad for number in range(bad)}
     each_endpoint = math.ceil(events / good)
     done: list[dict[str, Any]] = []
     with database(), receiver() as (sink, base):
         for number in range(rounds):
             rates = {}
             for name in ("alone", "beside") if number % 2 == 0 else ("beside", "alone"):
-                make_endpoints(base, endpoints, hanging=bad)
+                make_endpoints(base, endpoints, hanging=hang)
                 if name == "alone":
-                    emit_events(each_endpoint * good, good, first=bad)
+                    emit_events(each_endpoint * good, endpoints, without=hang)
                 else:
                     # In turn to all of them, so that a hanging endpoint has as much waiting as a healthy one.
                     emit_events(each_endpoint * endpoints, endpoints)

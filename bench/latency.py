@@ -1,8 +1,8 @@
 """latency: one event at a time at a steady rate; how long from its commit until the receiver has the request.
 
-The clock starts when the emitting transaction is about to commit, after everything else in it: so the commit itself (and its
-write to disk) is part of the latency. It stops when the receiver, another process on the same machine and clock, has read the
-bytes. Events are emitted by plan (an open loop): a late one does not delay the plan of those after it.
+The clock starts when the emitting transaction is about to commit, after everything else in it: so the commit itself
+(and its write to disk) is part of the latency. It stops when the receiver, another process on the same machine and
+clock, has read the bytes. Events are emitted by plan (an open loop): a late one does not delay the plan of those after it.
 """
 
 from __future__ import annotations
@@ -148,14 +148,14 @@ def _wait_for_stragglers(sink: Child, emitter: Emitter, processes: list[Child]) 
     while True:
         first_seen: dict[str, float] = sink.ask("times")
         if emitter.events.keys() <= first_seen.keys() or time.monotonic() > deadline:
-            time.sleep(0.5)  # for what is recorded last
+            time.sleep(0.2)  # for what is recorded last
             return first_seen
         for process in processes:
             process.check()
         time.sleep(0.1)
 
 
-# --- workers -------------------------------------------------------------------------------------------------------------
+# --- workers ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -177,8 +177,8 @@ def _celery_command(count: int) -> tuple[str, ...]:
     from webhooks_app.conf import settings
 
     quiet = ("--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat")
-    queues = f"{settings().CELERY_QUEUE},celery-bench"
-    return ("-m", "celery", "-A", "project", "worker", "-Q", queues, "--pool=prefork", f"--concurrency={count}", *quiet)
+    worker = ("-m", "celery", "-A", "project", "worker", "-Q", settings().CELERY_QUEUE)
+    return (*worker, "--pool=prefork", f"--concurrency={count}", *quiet)
 
 
 def _check_broker() -> None:
@@ -199,7 +199,7 @@ def _remove_queue() -> None:
     from webhooks_app.conf import settings
 
     with app.connection_for_write() as connection:
-        connection.default_channel.queue_purge(settings().CELERY_QUEUE)
+        connection.default_channel.queue_delete(settings().CELERY_QUEUE)
 
 
 def _used(processes: list[Child]) -> float | None:

@@ -1,7 +1,7 @@
-"""A receiver that costs as little as Python allows, in a process of its own: it counts, notes the time, and answers 200.
+"""A receiver that costs as little as Python allows, in a process of its own: it counts, notes the time, answers 200.
 
-Paths beginning with `/hang` are accepted and never answered. Lines on standard input: `count` prints the number of distinct
-deliveries that were answered; `report` prints one JSON object (requests, distinct deliveries, CPU seconds);
+Paths beginning with `/hang` are accepted and never answered. Lines on standard input: `count` prints the number of
+distinct deliveries that were answered; `report` prints one JSON object (requests, distinct deliveries, CPU seconds);
 `times` prints when each webhook-id first came in (seconds since the epoch); `forget` starts counting anew.
 """
 

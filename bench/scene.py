@@ -1,4 +1,4 @@
-"""What every benchmark needs around it: a database of its own, a receiver, workers, events, and readings of what was used."""
+"""What every benchmark needs around it: a database of its own, a receiver, workers, events, readings of use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ def set_up_django() -> None:
     registry.register(EventType(EVENT_TYPE, "A message, as large as messages usually are."))
 
 
-# --- database ------------------------------------------------------------------------------------------------------------
+# --- database --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -75,8 +75,7 @@ def empty_tables() -> None:
 
 
 def database_cpu() -> float | None:
-    """CPU seconds of all PostgreSQL processes of this machine so far; None for other databases, or where /proc does not
-    tell."""
+    """CPU seconds of all PostgreSQL processes of this machine so far; None for others, or where /proc does not tell."""
     from django.db import connection
 
     if connection.vendor != "postgresql":
@@ -84,7 +83,7 @@ def database_cpu() -> float | None:
     return cpu_seconds_of(lambda name, fields: name == "postgres", with_ended=True)
 
 
-# --- processes -----------------------------------------------------------------------------------------------------------
+# --- processes -------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -105,33 +104,33 @@ def workers(count: int) -> Iterator[list[Child]]:
         yield children
 
 
-# --- endpoints and events ------------------------------------------------------------------------------------------------
+# --- endpoints and events --------------------------------------------------------------------------------------------
 
 
-def make_endpoints(base: str, count: int, *, hanging: int = 0) -> None:
-    """`count` tenants with one endpoint each; the first `hanging` of them never answer."""
+def make_endpoints(base: str, count: int, *, hanging: Collection[int] = ()) -> None:
+    """`count` tenants with one endpoint each; those whose numbers are `hanging` never answer."""
     from webhooks_app.actions.endpoints import create_endpoint
 
     for number in range(count):
-        path = f"/hang/{number}" if number < hanging else f"/ok/{number}"
+        path = f"/hang/{number}" if number in hanging else f"/ok/{number}"
         create_endpoint(f"bench-{number}", url=base + path, events=[EVENT_TYPE])
 
 
-def emit_events(count: int, endpoints: int, *, first: int = 0) -> float:
-    """Emit `count` events, in turn to each of `endpoints` tenants from number `first` on. Returns seconds."""
+def emit_events(count: int, endpoints: int, *, without: Collection[int] = ()) -> float:
+    """Emit `count` events, to each of `endpoints` tenants in turn, but for those `without` one. Returns seconds."""
     from webhooks_app import EventInput, emit_many
 
+    tenants = [f"bench-{number}" for number in range(endpoints) if number not in without]
     begun = time.perf_counter()
     for start in range(0, count, 500):
-        numbers = range(start, min(start + 500, count))
         emit_many(
-            EventInput(type=EVENT_TYPE, data={**DATA, "number": number}, tenant=f"bench-{first + number % endpoints}")
-            for number in numbers
+            EventInput(type=EVENT_TYPE, data={**DATA, "number": number}, tenant=tenants[number % len(tenants)])
+            for number in range(start, min(start + 500, count))
         )
     return time.perf_counter() - begun
 
 
-# --- figures -------------------------------------------------------------------------------------------------------------
+# --- figures ---------------------------------------------------------------------------------------------------------
 
 
 def median_of(rounds: list[dict[str, Any]], key: str) -> float:

@@ -1,5 +1,8 @@
-"""One engine in a process of its own. It says that it is ready, and delivers from the line `go` on, until its standard input
-ends or it is terminated. To `report` it answers with what it has used so far."""
+"""One engine in a process of its own.
+
+It says that it is ready, and delivers from the line `go` on, until its standard input ends or it is terminated. To
+`report` it answers with what it has used so far.
+"""
 
 import json
 import os

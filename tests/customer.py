@@ -23,7 +23,6 @@ from webhooks_app.models import (
     IDLE,
     Attempt,
     Delivery,
-    DeliveryStatus,
     Endpoint,
     EndpointQueue,
     Engine,
@@ -80,7 +79,7 @@ class Customer:
 
 
 def deliver() -> engine.Progress:
-    """Run the real engine until nothing is due. What it leaves behind is looked at: nobody holds anything, nothing sleeps."""
+    """Run the real engine until nothing is due. Nothing is held afterwards, and nothing sleeps through its time."""
     progress = engine.run(until=engine.idle_for(0))
     assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
     assert not Engine.objects.exists()
@@ -122,16 +121,3 @@ def attempts(delivery: Delivery | None = None) -> list[Attempt]:
 def statuses() -> set[str]:
     """The states in which all deliveries are."""
     return set(Delivery.objects.values_list("status", flat=True))
-
-
-__all__ = [
-    "TYPE",
-    "Customer",
-    "DeliveryStatus",
-    "age",
-    "attempts",
-    "deliver",
-    "make_due",
-    "statuses",
-    "the_delivery",
-]

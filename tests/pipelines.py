@@ -48,8 +48,8 @@ SLOW = _profile("slow", total_timeout=8.0)
 ONCE = _profile("once", delays=())
 #: A failed delivery waits for an hour; a time-out holds the others back, and after five failures the breaker is open.
 CAREFUL = _profile("careful", delays=_LATER, throttles=True, breaker=True, **_BACKOFF)
-#: As patient with its deliveries, but nothing holds the others back.
-PLAIN = _profile("plain", delays=_LATER)
+#: As patient with its deliveries and with slow receivers, and nothing holds the others back.
+PLAIN = _profile("plain", total_timeout=8.0, delays=_LATER)
 
 PROFILES = {profile.name: f"tests.pipelines.{profile.name.upper()}" for profile in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)}
 
@@ -144,9 +144,9 @@ class InThread(threading.Thread):
 
 
 @contextmanager
-def running_engine(number: int = 1) -> Iterator[None]:
-    """Engines that deliver in threads of their own until the block ends."""
-    stop = threading.Event()
+def running_engine(number: int = 1, stop: threading.Event | None = None) -> Iterator[None]:
+    """Engines that deliver in threads of their own until the block ends, or `stop` is set."""
+    stop = stop or threading.Event()
     threads = [InThread(lambda: engine.run(stop=stop)) for _ in range(number)]
     try:
         yield

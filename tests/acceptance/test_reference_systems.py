@@ -67,7 +67,7 @@ def loopback() -> Iterator[Receiver]:
 
 
 def subscribe(profile: str, url: str, **options: Any) -> tuple[Endpoint, str]:
-    """Some of the systems take https:// only, and the receivers here speak plain HTTP: their URL is put in afterwards."""
+    """Some systems take https:// only, and the receivers here speak plain HTTP: their URL is put in afterwards."""
     secure = url.replace("http://", "https://")
     endpoint, secret = create_endpoint("customer", url=secure, events=["*"], profile=profile, **options)
     Endpoint.objects.filter(pk=endpoint.pk).update(url=url)
@@ -87,7 +87,7 @@ def sent_by(system: str, type_: str, data: Any, loopback: Receiver) -> Received:
     return request
 
 
-# --- verification as documented ------------------------------------------------------------------------------------------
+# --- verification as documented ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("language", "system"), RECEIVERS, ids=[f"{system} in {lang}" for lang, system in RECEIVERS])
@@ -147,7 +147,7 @@ def test_a_callback_url_of_one_message_is_verified_with_the_accounts_secret() ->
     assert json.loads(verdict.body)["event"] == "message.delivered"
 
 
-# --- headers and bodies as documented --------------------------------------------------------------------------------------
+# --- headers and bodies as documented ---------------------------------------------------------------------------------
 
 
 def test_msgflash_is_flat_and_names_its_event_in_a_header(loopback: Receiver) -> None:
@@ -224,7 +224,7 @@ def test_an_endpoint_scoped_to_a_number_or_line_gets_that_ones_events_only(syste
     assert len(loopback.requests) == 3
 
 
-# --- patience as documented ------------------------------------------------------------------------------------------------
+# --- patience as documented -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -104,7 +104,9 @@ def test_a_callback_url_is_never_switched_off_since_each_event_names_it_anew(cus
     assert the_delivery(event).status == "succeeded"
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com/", "http://10.0.0.1/hook", "http://user:pw@example.com/", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.com/", "http://10.0.0.1/hook", "http://user:pw@example.com/", "nonsense"]
+)
 def test_a_callback_url_is_checked_like_any_other(customer, url):
     with pytest.raises(URLNotAllowed):
         customer.emit(callback_url=url)

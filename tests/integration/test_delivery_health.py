@@ -44,7 +44,7 @@ def break_(customer: Customer) -> None:
     assert EndpointQueue.objects.get().streak == THRESHOLD
 
 
-# --- the breaker ---------------------------------------------------------------------------------------------------------
+# --- the breaker ------------------------------------------------------------------------------------------------------
 
 
 def test_after_some_failures_in_a_row_the_rest_waits_without_using_up_attempts(customer):
@@ -105,7 +105,7 @@ def test_what_is_old_is_sent_all_the_same_where_no_breaker_is_open(customer):
     assert the_delivery().status == "succeeded"
 
 
-# --- giving up -----------------------------------------------------------------------------------------------------------
+# --- giving up --------------------------------------------------------------------------------------------------------
 
 
 def test_the_last_attempt_exhausts_the_delivery_and_leaves_a_notice(customer):
@@ -123,7 +123,7 @@ def test_the_last_attempt_exhausts_the_delivery_and_leaves_a_notice(customer):
     assert (notice.kind, notice.count, notice.delivery_id) == ("exhausted", 1, delivery.pk)
 
 
-# --- switching off -------------------------------------------------------------------------------------------------------
+# --- switching off ----------------------------------------------------------------------------------------------------
 
 
 def test_ten_failures_in_a_row_switch_an_endpoint_off_where_the_profile_says_so(customer):
@@ -197,7 +197,7 @@ def test_an_endpoint_that_is_enabled_again_sends_what_was_kept_and_has_a_clean_r
     assert EndpointQueue.objects.get().streak == 0
 
 
-# --- recovering ----------------------------------------------------------------------------------------------------------
+# --- recovering -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("hours", "told"), [(0.9, 0), (1.1, 1)])
@@ -214,4 +214,3 @@ def test_an_endpoint_that_failed_for_an_hour_and_answers_again_has_recovered(cus
     deliver()
     assert Notice.objects.filter(kind="recovered").count() == told, "once"
     assert len(attempts()) == 3
-

@@ -1,4 +1,4 @@
-"""What is bounded: requests in flight, requests a second, time, what is kept of an answer; and the order of FIFO endpoints."""
+"""What is bounded: requests in flight and a second, time, what is kept of an answer. And the order of FIFO queues."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def most_in_a_second(times: list[float]) -> int:
     return max(sum(start <= moment < start + 1 for moment in times) for start in times)
 
 
-# --- how many, how fast --------------------------------------------------------------------------------------------------
+# --- how many, how fast -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("options", "most"), [({}, 8), ({"max_in_flight": 3}, 3), ({"max_in_flight": 1}, 1)])
@@ -103,7 +103,7 @@ def test_a_rate_limit_holds_for_events_that_trickle_in(customer):
     assert most_in_a_second(times) <= 3
 
 
-# --- order ---------------------------------------------------------------------------------------------------------------
+# --- order ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_fifo_endpoint_gets_its_events_in_order_and_one_at_a_time(customer):
@@ -156,7 +156,7 @@ def test_a_fifo_endpoint_behind_an_open_breaker_keeps_its_order(customer):
     assert customer.numbers == [*[0] * 7, 1, 2]
 
 
-# --- time ----------------------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_hanging_endpoint_does_not_slow_another_one_down(customer):
     assert finished.completed_at < hanging.started_at + timedelta(milliseconds=hanging.duration_ms)
 
 
-# --- what is sent and kept -----------------------------------------------------------------------------------------------
+# --- what is sent and kept --------------------------------------------------------------------------------------------
 
 
 def test_the_customers_own_headers_are_sent_with_every_attempt(customer):

@@ -51,7 +51,7 @@ def muchaw(customer: Customer) -> tuple[Endpoint, str]:
     return create_endpoint(customer.tenant, url=url, events=["*"], profile="muchaw")
 
 
-# --- several signatures --------------------------------------------------------------------------------------------------
+# --- several signatures -----------------------------------------------------------------------------------------------
 
 
 def test_the_standard_profile_signs_with_the_old_and_the_new_secret(customer):
@@ -92,7 +92,7 @@ def test_a_rotation_between_two_attempts_is_in_force_with_the_second(customer):
     Webhook(new).verify(customer.received[1].body, dict(customer.received[1].headers))
 
 
-# --- one signature -------------------------------------------------------------------------------------------------------
+# --- one signature ----------------------------------------------------------------------------------------------------
 
 
 def test_a_receiver_that_knows_the_old_secret_gets_one_request(customer):
@@ -197,7 +197,7 @@ def test_without_a_rotation_a_refusal_is_one_request(customer):
     assert len(customer.received) == 1
 
 
-# --- no key --------------------------------------------------------------------------------------------------------------
+# --- no key -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("keys", [[], [OTHER_KEY]], ids=["none", "another"])

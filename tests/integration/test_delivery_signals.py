@@ -56,7 +56,7 @@ def heard(signal: Signal) -> Iterator[list[dict[str, Any]]]:
         signal.disconnect(listen)
 
 
-# --- signals -------------------------------------------------------------------------------------------------------------
+# --- signals ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_success_is_signalled_after_its_commit(customer):
@@ -149,7 +149,7 @@ def test_an_event_that_cannot_be_accepted_is_signalled_in_production(customer, s
     assert "JSON" in call["reason"]
 
 
-# --- e-mail --------------------------------------------------------------------------------------------------------------
+# --- e-mail -----------------------------------------------------------------------------------------------------------
 
 
 def recipients() -> list[str]:

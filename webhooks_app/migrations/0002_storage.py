@@ -7,8 +7,6 @@ FILL = {
     "webhooks_app_endpointqueue": 70,
     "webhooks_app_engine": 70,
     "webhooks_app_hourlystat": 80,
-    "webhooks_app_delivery": 90,
-    "webhooks_app_event": 90,
 }
 #: Small tables whose every row is updated all the time: vacuumed after so many changes, whatever their size.
 VACUUM_AFTER = {"webhooks_app_endpointqueue": 5000, "webhooks_app_engine": 500}
@@ -19,6 +17,8 @@ PLAIN_INDEXES = (
     ("delivery", models.Index(fields=["endpoint", "status", "next_attempt_at", "id"], name="webhooks_delivery_due")),
     ("delivery", models.Index(fields=["endpoint", "status", "sequence"], name="webhooks_delivery_fifo")),
 )
+#: NULLs do not collide, so this says the same as the partial constraint.
+PLAIN_CONSTRAINT = models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="webhooks_event_idempotency")
 
 
 def store(apps, schema_editor):
@@ -32,6 +32,7 @@ def store(apps, schema_editor):
     if not schema_editor.connection.features.supports_partial_indexes:
         for model, index in PLAIN_INDEXES:
             schema_editor.add_index(apps.get_model("webhooks_app", model), index)
+        schema_editor.add_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
 
 def restore(apps, schema_editor):
@@ -45,6 +46,7 @@ def restore(apps, schema_editor):
     if not schema_editor.connection.features.supports_partial_indexes:
         for model, index in PLAIN_INDEXES:
             schema_editor.remove_index(apps.get_model("webhooks_app", model), index)
+        schema_editor.remove_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
 
 class Migration(migrations.Migration):

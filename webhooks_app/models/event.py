@@ -73,7 +73,12 @@ class Event(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="webhooks_event_idempotency"),
+            # Only where there is a key: most events have none, and need not pay for an index entry.
+            models.UniqueConstraint(
+                fields=["tenant", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="webhooks_event_idempotency",
+            ),
         ]
         indexes = [
             # Read by fan_out.claim on every poll.

@@ -141,9 +141,12 @@ class Clerk:
 
     def turn(self) -> bool:
         """One round of the database's part of the way. Returns whether there was anything to do."""
-        if self._retiring:
+        if self._retiring and not self.heartbeat.retired:
             self.heartbeat.retire()
+            self._on_work()  # the sending thread waits for this
         self.heartbeat.beat_if_due()
+        if self.heartbeat.lost_everything:
+            self._lease.recheck()  # before any of it is taken anew
         if self._unsure:
             self._lease.reconcile()
             self._unsure = False
@@ -165,7 +168,7 @@ class Clerk:
                 return 0
             self._batch = self._given_up + self.results.take_results(BATCH)
             self._given_up = []
-        self._recorder.record(self._batch, set(self._window.held()))
+        self._recorder.record(self._batch, set(self._window.ours()))
         self._window.recorded(result.job for result in self._batch if result.decision is not None)
         count, self._batch = len(self._batch), []
         self.recorded += count
@@ -198,7 +201,7 @@ class Clerk:
             self._on_work()
 
     def _recheck(self) -> None:
-        if time.monotonic() >= self._next_recheck or self.heartbeat.lost_everything:
+        if time.monotonic() >= self._next_recheck:
             self._lease.recheck()
             self._next_recheck = time.monotonic() + _RECHECK_SECONDS
 

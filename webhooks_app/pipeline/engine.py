@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: The sending thread looks up from the network at least this often (seconds).
 _LOOK_UP = 0.25
+#: Seconds that an engine at its end waits for the database to say so.
+_LONGEST_RETIRING = 1.0
 
 
 @dataclass(slots=True)
@@ -88,9 +90,10 @@ def run(
     with engine:
         while not (until(engine.progress()) or (stop is not None and stop.is_set()) or engine.failed):
             engine.turn()
+        progress = engine.progress()  # before: an engine that takes nothing more looks idle
         engine.retire()
         if on_retired is not None:
-            on_retired(engine.progress())
+            on_retired(progress)
         engine.drain()
     return engine.progress()
 
@@ -126,6 +129,10 @@ class Engine:
     def retire(self) -> None:
         """Take and start nothing more; from here on this engine does not count among those that are running."""
         self._clerk.retire()
+        # Only when its row says so: a successor that counted this engine as running would go away again.
+        until = time.monotonic() + _LONGEST_RETIRING
+        while not (self._clerk.heartbeat.retired or self.failed or time.monotonic() > until):
+            self._sender.wait(_LOOK_UP)
 
     def drain(self) -> None:
         """Let what is in flight end, and hand it over."""

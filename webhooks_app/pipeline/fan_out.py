@@ -22,11 +22,12 @@ from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.callbacks import callback_targets
 from webhooks_app.pipeline.matching import Target, match
-from webhooks_app.pipeline.store import store_for
+from webhooks_app.pipeline.store import PostgreSQLStore, store_for
 from webhooks_app.pipeline.store.rows import NewDelivery
+from webhooks_app.pipeline.store.spread import Spread, spread_plain
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
-from webhooks_app.profiles import get_profile
+from webhooks_app.profiles import get_profile, profile_names
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +66,36 @@ def fan_out(now: datetime, using: str) -> FannedOut:
     Safe to run anywhere, any number of times and by many at once. An event that cannot be fanned out gets its error stored
     and stops nobody.
     """
-    done = _in_batch_or_singly(_spread_claimed, now, using)
-    for tenant_id in sorted(done.in_order):
-        done.add(_in_batch_or_singly(partial(_spread_in_order, tenant_id), now, using))
+    done, others_wait = _spread_plain(now, using)
+    if others_wait:
+        rest = _in_batch_or_singly(_spread_claimed, now, using)
+        done.add(rest)
+        for tenant_id in sorted(rest.in_order):
+            done.add(_in_batch_or_singly(partial(_spread_in_order, tenant_id), now, using))
     return done
+
+
+def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
+    """The plain events, where the database can do it in one statement. The second value: do events wait that are not plain,
+    or do not fit into one transaction?"""
+    store = store_for(using)
+    if not isinstance(store, PostgreSQLStore):
+        return FannedOut(), True
+
+    def spread_and_wake() -> Spread:
+        limits = {"events": EVENTS_AT_ONCE, "deliveries": DELIVERIES_AT_ONCE}
+        ages = {name: get_profile(name).retry.max_age for name in profile_names()}
+        done = spread_plain(now, using, ages=ages, default_age=RetryPolicy().max_age, **limits)
+        wake(done.endpoint_ids, now, using=using)
+        return done
+
+    try:
+        done = in_fresh_transaction(spread_and_wake, using)
+    except _EVENTS_FAULT as error:
+        logger.warning("webhooks: a fan-out in one statement failed and is done the long way: %r", error)
+        return FannedOut(), True
+    others_wait = done.pending > done.plain or (done.plain > 0 and done.events == 0)
+    return FannedOut(done.events, done.deliveries, set(done.endpoint_ids)), others_wait
 
 
 def _in_batch_or_singly(step: Step, now: datetime, using: str) -> FannedOut:

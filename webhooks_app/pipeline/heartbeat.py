@@ -34,7 +34,8 @@ class Heartbeat:
         self._base_at = time.monotonic()
         self._next_beat = 0.0
         self._good_until = 0.0
-        self._retired = False
+        #: True when the row says that this engine takes nothing more.
+        self.retired = False
         #: True after the row was found reaped: everything that was held is somebody else's.
         self.lost_everything = False
 
@@ -59,9 +60,9 @@ class Heartbeat:
 
     def retire(self) -> None:
         """Mark the row once: this engine finishes what it has and takes nothing more."""
-        if not self._retired:
-            self._retired = True
+        if not self.retired:
             Engine.objects.using(self._using).filter(id=self.engine_id).update(retiring=True)
+            self.retired = True
 
     def stop(self) -> None:
         Engine.objects.using(self._using).filter(id=self.engine_id).delete()

@@ -35,6 +35,9 @@ _READ_AT_ONCE = 200
 #: How long a queue waits whose secret cannot be opened.
 FAULT_HOLD = timedelta(seconds=60)
 
+#: How long a queue waits that was lost and found again before the last of its requests had ended.
+LOST_HOLD = timedelta(seconds=1)
+
 #: A delivery that is given up without a request, and why.
 Refused = tuple[HeldQueue, Job, OutcomeKind]
 
@@ -65,6 +68,7 @@ class Lease:
     def _take(self, state: QueueState, room: int) -> int:
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
         ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using)
+        ids = self._without_unfinished(ids, now)
         if not ids:
             return 0
         rows = {row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))}
@@ -80,6 +84,14 @@ class Lease:
             held.append(queue)
         self._window.add(held)
         return len(held)
+
+    def _without_unfinished(self, ids: list[uuid.UUID], now: datetime) -> list[uuid.UUID]:
+        """All but those that were lost while requests of ours were in flight, which are so still: they go back for a
+        moment, since those requests count against the endpoint's limits and its order."""
+        unfinished = set(self._window.held()).intersection(ids)
+        if unfinished:
+            self._give_back([Release(key, now + LOST_HOLD, None) for key in unfinished])
+        return [key for key in ids if key not in unfinished]
 
     # --- read ahead ----------------------------------------------------------------------------------------------------
 
@@ -177,9 +189,17 @@ class Lease:
         self._leaving += [q for q in self._window.take_finished(time.monotonic(), LONGEST_HOLD) if not q.lost]
         released = len(self._leaving)
         if released:
-            self._give_back([Release(queue.endpoint_id, queue.hold_until, queue.succeeded_at) for queue in self._leaving])
+            self._give_back([Release(q.endpoint_id, self._not_before(q), q.succeeded_at) for q in self._leaving])
             self._leaving = []
         return released
+
+    def _not_before(self, queue: HeldQueue) -> datetime | None:
+        """A rate limit lasts beyond the lease, or each of the events that trickle in would find it new."""
+        ahead = queue.next_slot - time.monotonic()
+        if ahead <= 0:
+            return queue.hold_until
+        slot = self._heartbeat.now() + timedelta(seconds=ahead)
+        return max(slot, queue.hold_until or slot)
 
     def reconcile(self) -> int:
         """After a database failure: give back what the database says this engine holds but the engine does not know of (the

@@ -182,7 +182,9 @@ def _without_response(result: Result, error: Exception) -> Result:
 
 
 def _health_changed(result: Result) -> bool:
-    return result.health.streak != result.was.streak or result.outcome.kind is OutcomeKind.QUARANTINED
+    if result.outcome.kind is OutcomeKind.QUARANTINED or (result.outcome.succeeded and result.takeovers):
+        return True
+    return result.health.streak != result.was.streak
 
 
 def _attempt(result: Result) -> AttemptRow:

@@ -128,6 +128,7 @@ class Sender:
         if outcome.succeeded:
             queue.succeeded_at = now
         self._put_down(job, queue, outcome, response, decision, was=was, disable=disable)
+        job.event = None  # many results may wait for a slow database, and bodies are large
         self._window.finish(
             job,
             succeeded=outcome.succeeded,
@@ -166,6 +167,7 @@ class Sender:
                 decision=decision,
                 health=queue.health,
                 was=queue.health if was is None else was,  # type: ignore[arg-type]
+                takeovers=queue.takeovers,
                 disable=disable,
                 secret_id=signed_with.secret_id if signed_with else None,
                 key_changed=key_changed,

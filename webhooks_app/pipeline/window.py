@@ -267,6 +267,11 @@ class Window:
         with self._lock:
             return list(self._queues)
 
+    def ours(self) -> list[uuid.UUID]:
+        """Those held that were not found lost: their due times are this engine's to write, when it gives them back."""
+        with self._lock:
+            return [endpoint_id for endpoint_id, queue in self._queues.items() if not queue.lost]
+
     def prefetched_bytes(self) -> int:
         with self._lock:
             return sum(job.size for queue in self._queues.values() for job in queue.jobs)
@@ -312,9 +317,8 @@ class Window:
             self._unproven_in_flight -= queue.in_flight
             queue.proven = True
         queue.probing = False
-        if queue.suspect:
-            queue.takeovers = 0
-            self._solo = None if self._solo is queue else self._solo
+        queue.takeovers = 0
+        self._solo = None if self._solo is queue else self._solo
         queue.allowance = min(queue.allowance * 2, max(queue.cap, 1))
 
     def _enter_ring(self, queue: HeldQueue) -> None:

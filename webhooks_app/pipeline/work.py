@@ -104,6 +104,8 @@ class Result:
     #: The endpoint's health after it, and whether that differs from what the database has.
     health: Health
     was: Health
+    #: Takeovers of the queue since its last success.
+    takeovers: int = 0
     #: Why the endpoint is to be switched off; empty: it is not.
     disable: str = ""
     secret_id: uuid.UUID | None = None

@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
-from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, HourlyStat
+from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, Event, HourlyStat
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.store.rows import (
     POISON_SUSPECTED,
@@ -87,7 +87,9 @@ class PortableStore:
         marked = ExpressionWrapper(Q(marked_at__isnull=False), output_field=BooleanField())
         fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "sequence")
         late = ExpressionWrapper(Q(expires_at__lte=now), output_field=BooleanField())
-        found = ordered.annotate(late=late, marked=marked).values_list(*fields, "event__size", "late", "marked")
+        # Not a join: a delivery whose event is gone must be read too, to be given up.
+        size = Coalesce(Subquery(Event.objects.filter(id=OuterRef("event_id")).values("size")), 0)
+        found = ordered.annotate(size=size, late=late, marked=marked).values_list(*fields, "size", "late", "marked")
         found = found[: queue.limit]
         rows = [DueRow(*row) for row in found]
         return _due_prefix(rows, now) if queue.fifo else rows

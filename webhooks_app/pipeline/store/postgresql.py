@@ -43,7 +43,7 @@ _STATES = {
 
 _DUE = """
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
-       event.size, due.expires_at <= %s, due.marked_at IS NOT NULL
+       COALESCE(event.size, 0), due.expires_at <= %s, due.marked_at IS NOT NULL
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
 CROSS JOIN LATERAL (
     SELECT * FROM webhooks_app_delivery AS delivery
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
       AND (delivery.next_attempt_at, delivery.id) > (wanted.after_at, wanted.after_id)
     ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.room
 ) AS due
-JOIN webhooks_app_event AS event ON event.id = due.event_id
+LEFT JOIN webhooks_app_event AS event ON event.id = due.event_id
 """
 
 _INSERT_DELIVERIES = """

@@ -1,0 +1,135 @@
+"""`manage.py webhooks_deliver`: until idle, until stopped, and the housekeeping beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from tests.customer import Customer, attempts, make_due, statuses
+from tests.receiver import Delay
+from webhooks_app.management.commands.webhooks_deliver import Housekeeping
+from webhooks_app.models import EndpointQueue, Engine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def customer() -> Iterator[Customer]:
+    with Customer() as customer:
+        yield customer
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The command takes these over for good, as a process of its own may."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(*arguments: str, verbosity: int = 1) -> str:
+    out = StringIO()
+    call_command("webhooks_deliver", *arguments, stdout=out, verbosity=verbosity)
+    return out.getvalue()
+
+
+def test_until_idle_it_delivers_what_is_due_and_says_what_it_did(customer):
+    customer.endpoint()
+    customer.receiver.on("/hook", [500, 200])
+    customer.emit_several(3)
+    assert run("--until-idle=0") == "3 events, 3 requests, 3 recorded.\n"
+    make_due()
+    assert run("--until-idle=0") == "0 events, 1 requests, 1 recorded.\n"
+    assert statuses() == {"succeeded"}
+
+
+def test_with_nothing_to_do_it_returns(customer):
+    assert run("--until-idle=0", verbosity=0) == ""
+
+
+def test_it_takes_no_other_arguments(customer):
+    with pytest.raises(CommandError):
+        run("--until-idle=soon")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_an_end_it_runs_until_a_signal_and_finishes_what_is_in_flight(customer, number):
+    customer.endpoint()
+    customer.receiver.on("/hook", Delay(0.2))
+
+    def play() -> None:
+        customer.receiver.wait_for(1)
+        time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    player = threading.Thread(target=play)
+    customer.emit_several(30)
+    player.start()
+    said = run("--no-housekeeping")
+    player.join()
+    requests = len(customer.received)
+    assert 1 <= requests < 30
+    assert said == f"30 events, {requests} requests, {requests} recorded.\n"
+    assert {attempt.outcome for attempt in attempts()} == {"succeeded"}
+    assert not Engine.objects.exists()
+    assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
+
+
+def test_it_notices_what_is_emitted_while_it_runs(customer):
+    customer.endpoint()
+
+    def play() -> None:
+        for number in range(3):
+            time.sleep(0.1)
+            customer.emit({"n": number})
+            customer.receiver.wait_for(number + 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    player = threading.Thread(target=_closing(play))
+    player.start()
+    run()
+    player.join()
+    assert customer.numbers == [0, 1, 2]
+    assert statuses() == {"succeeded"}
+
+
+def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog):
+    stop, done, tries = threading.Event(), threading.Event(), []
+
+    def fail() -> None:
+        tries.append(1)
+        raise ConnectionRefusedError("no mail server")
+
+    housekeeping = Housekeeping(stop)
+    housekeeping._chores = [(0.0, fail), (0.0, lambda: done.set() if len(tries) > 1 else None)]
+    housekeeping.start()
+    assert done.wait(10)
+    stop.set()
+    housekeeping.join(10)
+    assert "housekeeping failed" in caplog.text
+
+
+def test_every_chore_runs_where_there_is_nothing_to_do(customer):
+    for _, act in Housekeeping(threading.Event())._chores:
+        act()
+
+
+def _closing(work):
+    """The same call, closing the thread's database connections at its end."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    return run

@@ -1,0 +1,140 @@
+"""The protocol, order: where it was promised (FIFO endpoints) it holds, retries included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.factories import DeliveryFactory
+from tests.pipelines import Gate, deliver_until, endpoint_at, eventually, running_engine
+from tests.receiver import Received, Receiver
+from webhooks_app import emit
+from webhooks_app.actions.replay import cancel, replay
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.pipeline import fan_out as fan_out_module
+from webhooks_app.pipeline import lease
+from webhooks_app.pipeline.sweep import repair
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+HOUR = timedelta(hours=1)
+
+
+def numbers(requests: Sequence[Received]) -> list[int]:
+    return [json.loads(request.body)["data"]["n"] for request in requests]
+
+
+def emit_numbers(endpoint: Endpoint, count: int) -> None:
+    for n in range(count):
+        emit("test.happened", {"n": n}, tenant=endpoint.tenant)
+
+
+def all_done() -> bool:
+    return not Delivery.objects.filter(status="pending").exists()
+
+
+def test_events_arrive_in_the_order_in_which_they_were_emitted(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver, fifo=True, max_in_flight=8)
+    emit_numbers(endpoint, 60)
+    deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 60)
+    assert numbers(receiver.requests) == [*range(60)]
+
+
+def test_only_one_request_is_in_flight(receiver: Receiver) -> None:
+    gates = [Gate() for _ in range(4)]
+    receiver.on("/hook", gates)
+    emit_numbers(endpoint_at(receiver, fifo=True, profile="slow"), 4)
+    with running_engine(2):
+        for count, gate in enumerate(gates, start=1):
+            receiver.wait_for(count)
+            assert len(receiver.requests) == count
+            gate.open()
+        eventually(all_done)
+
+
+def test_a_retry_keeps_its_place(receiver: Receiver) -> None:
+    receiver.on("/hook", [200, 500, 500, 200, 500, 200])
+    emit_numbers(endpoint_at(receiver, fifo=True), 4)
+    with running_engine(2):
+        eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 4)
+    assert numbers(receiver.requests) == [0, 1, 1, 1, 2, 2, 3]
+    assert repair() == 0
+
+
+def test_a_head_that_is_given_up_lets_the_next_one_go(receiver: Receiver) -> None:
+    receiver.on("/hook", [500, 200])
+    emit_numbers(endpoint_at(receiver, fifo=True, profile="once"), 3)
+    deliver_until(lambda: Delivery.objects.exists() and all_done())
+    assert numbers(receiver.requests) == [0, 1, 2]
+    assert list(Delivery.objects.order_by("sequence").values_list("status", flat=True)) == [
+        "exhausted",
+        "succeeded",
+        "succeeded",
+    ]
+
+
+def test_nothing_overtakes_a_head_that_waits_for_its_retry(receiver: Receiver, deliver: Callable[[], Any]) -> None:
+    receiver.on("/hook", [500, 200])
+    emit_numbers(endpoint_at(receiver, fifo=True, profile="plain"), 3)
+    deliver()
+    assert numbers(receiver.requests) == [0]
+    assert EndpointQueue.objects.get().due_at == Delivery.objects.get(sequence=1).next_attempt_at
+    deliver()
+    assert len(receiver.requests) == 1
+    cancel(Delivery.objects.get(sequence=1))
+    deliver()
+    assert numbers(receiver.requests) == [0, 1, 2]
+
+
+def test_two_engines_fanning_out_and_sending_keep_the_order(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan_out_module, "EVENTS_AT_ONCE", 3)
+    monkeypatch.setattr(lease, "LONGEST_HOLD", 0.05)  # the queue changes hands often
+    receiver.on("/hook", [200, 500, 200, 500, 200])
+    endpoint = endpoint_at(receiver, fifo=True)
+    with running_engine(2):
+        emit_numbers(endpoint, 40)
+        eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 40)
+    arrived = numbers(receiver.requests)
+    assert list(dict.fromkeys(arrived)) == [*range(40)]
+    assert arrived == sorted(arrived)
+
+
+def test_more_than_is_read_ahead_stays_in_order(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "READ_AHEAD", 4)
+    emit_numbers(endpoint_at(receiver, fifo=True), 30)
+    deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 30)
+    assert numbers(receiver.requests) == [*range(30)]
+
+
+def test_a_replayed_delivery_goes_to_the_end(receiver: Receiver, deliver: Callable[[], Any]) -> None:
+    endpoint = endpoint_at(receiver, fifo=True)
+    emit_numbers(endpoint, 1)
+    deliver()
+    replayed = Delivery.objects.get()
+    receiver.clear()
+    for n in (1, 2):
+        emit("test.happened", {"n": n}, tenant=endpoint.tenant)
+    from webhooks_app.pipeline.fan_out import fan_out
+
+    fan_out(database_now("default"), "default")
+    replay(replayed)
+    deliver()
+    assert numbers(receiver.requests) == [1, 2, 0]
+
+
+def test_a_delivery_without_a_place_is_not_slept_through(receiver: Receiver, deliver: Callable[[], Any]) -> None:
+    """It was made in the moment in which the endpoint became FIFO."""
+    receiver.on("/hook", 500)
+    endpoint = endpoint_at(receiver, fifo=True, profile="plain")
+    DeliveryFactory(endpoint=endpoint, sequence=0)
+    EndpointQueue.objects.update(due_at=database_now("default"))
+    deliver()
+    delivery = Delivery.objects.get()
+    assert delivery.attempts == 1
+    assert EndpointQueue.objects.get().due_at == delivery.next_attempt_at

@@ -1,0 +1,95 @@
+"""Databases that fail at the worst moment: real ones, whose answer is lost on the engine's database thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from webhooks_app.pipeline.transactions import write
+
+CLERK = "webhooks-clerk"
+Execute = Callable[..., Any]
+
+
+@contextmanager
+def watched_statements(see: Callable[[str], None]) -> Iterator[None]:
+    """Show every statement of the engines' database threads to `see`, which may raise."""
+
+    def wrapper(execute: Execute, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if threading.current_thread().name == CLERK:
+            see(sql)
+        return execute(sql, params, many, context)
+
+    def install(connection: BaseDatabaseWrapper, **_: object) -> None:
+        if wrapper not in connection.execute_wrappers:
+            connection.execute_wrappers.append(wrapper)
+
+    connection_created.connect(install)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(install)
+
+
+class Outage:
+    """Breaks the connection once, in the transaction of the first statement that has all of `words` in it."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self._armed = False
+        self.happened = False
+
+    def at_the_statement(self, sql: str) -> None:
+        if self._is_it(sql):
+            self.happened = True
+            raise OperationalError("the connection was lost")
+
+    def before_the_commit(self, sql: str) -> None:
+        self._armed = self._armed or self._is_it(sql)
+
+    def strike(self) -> None:
+        """At a COMMIT."""
+        if self._armed and not self.happened and threading.current_thread().name == CLERK:
+            self.happened = True
+            raise OperationalError("the connection was lost")
+
+    def _is_it(self, sql: str) -> bool:
+        return not self.happened and all(word in sql for word in self._words)
+
+
+@contextmanager
+def broken(outage: Outage, moment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`moment`: "statement", "commit" (it does not happen) or "answer" (it happens, but nobody hears of it)."""
+    if moment == "statement":
+        with watched_statements(outage.at_the_statement):
+            yield
+        return
+    commit = BaseDatabaseWrapper._commit
+
+    def break_at_commit(self: BaseDatabaseWrapper) -> None:
+        if moment == "commit":
+            outage.strike()
+        commit(self)
+        if moment == "answer":
+            outage.strike()
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", break_at_commit)
+    with watched_statements(outage.before_the_commit):
+        yield
+
+
+@contextmanager
+def stalled_database() -> Iterator[None]:
+    """Nobody can record anything meanwhile."""
+    with write("default"):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE webhooks_app_attempt IN ACCESS EXCLUSIVE MODE")
+        yield
