@@ -147,11 +147,15 @@ def wait_until(
 def time_limit(seconds: float) -> Iterator[None]:
     """End the benchmark in an orderly way after so many seconds, and when it is terminated from outside."""
 
+    reason: list[str | int] = []
+
     def too_long(*_: object) -> None:
-        raise SystemExit(f"bench: not done after {seconds:g} s, the limit (--limit); given up")
+        reason.append(f"bench: not done after {seconds:g} s, the limit (--limit); given up")
+        raise SystemExit(reason[0])
 
     def terminated(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+        reason.append(128 + signal.SIGTERM)
+        raise SystemExit(reason[0])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM)}
     signal.signal(signal.SIGALRM, too_long)
@@ -159,6 +163,11 @@ def time_limit(seconds: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except Exception:
+        # A database driver that is interrupted may raise something of its own instead.
+        if reason:
+            raise SystemExit(reason[0]) from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():

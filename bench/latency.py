@@ -2,7 +2,7 @@
 
 The clock starts when the emitting transaction is about to commit, after everything else in it: so the commit itself
 (and its write to disk) is part of the latency. It stops when the receiver, another process on the same machine and
-clock, has read the bytes. Events are emitted by plan (an open loop): a late one does not delay the plan of those after it.
+clock, has read the bytes. Events are emitted by plan (an open loop): a late one does not delay those after it.
 """
 
 from __future__ import annotations

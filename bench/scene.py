@@ -42,7 +42,7 @@ def database() -> Iterator[None]:
     from django.db import connection
 
     configured = str(connection.settings_dict["NAME"])
-    _send_others_away(str(connection.settings_dict["TEST"]["NAME"]))
+    _remove_leftover(str(connection.settings_dict["TEST"]["NAME"]))
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     os.environ["BENCH_DATABASE"] = fresh = str(connection.settings_dict["NAME"])
     try:
@@ -62,6 +62,16 @@ def _send_others_away(name: str) -> None:
         return
     with connection.creation._nodb_cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+def _remove_leftover(name: str) -> None:
+    """Drop the database of a benchmark that was killed."""
+    from django.db import connection
+
+    _send_others_away(name)
+    if connection.vendor == "postgresql":
+        with connection.creation._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)}")
 
 
 def empty_tables() -> None:

@@ -137,7 +137,10 @@ def _check_type(key: str, value: object, default: object) -> None:
     elif isinstance(default, int):
         good, wanted = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a positive whole number"
     elif isinstance(default, float):
-        good, wanted = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0, "a number, 0 or more"
+        good, wanted = (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0,
+            "a number, 0 or more",
+        )
     elif isinstance(default, str):
         good, wanted = isinstance(value, str), "a text"
     elif isinstance(default, dict):

@@ -85,7 +85,7 @@ class ConflictingState(WebhooksError):
 
 
 class SealingError(WebhooksError):
-    """A secret could not be sealed or opened. Put the key that sealed it back into ENCRYPTION_KEYS; nothing is sent until then."""
+    """A secret could not be sealed or opened. Put its key back into ENCRYPTION_KEYS; nothing is sent until then."""
 
     code = "SEALING_ERROR"
 

@@ -127,8 +127,10 @@ class Scene:
     def close(self) -> None:
         for worker in self.workers:
             worker.clear_away()
-        with contextlib.suppress(Exception):
-            self.purge()
+        with app.connection_for_write() as link, contextlib.suppress(*link.channel_errors):
+            queue = app.amqp.queues[self.queue].bind(link.default_channel)
+            queue.delete()
+            queue.exchange.delete()
         app.close()
 
     def _story(self) -> str:

@@ -157,8 +157,9 @@ def test_a_worker_that_shuts_down_ends_its_deliver_and_leaves_no_hint(customer):
 def hints_in(queue: str) -> list[Any]:
     """The messages that are in the broker's queue."""
     found = []
-    with app.connection_for_read() as link, link.channel() as channel:
-        while (message := channel.basic_get(queue, no_ack=True)) is not None:
+    with app.connection_for_read() as link:
+        bound = app.amqp.queues[queue].bind(link.default_channel)
+        while (message := bound.get(no_ack=True)) is not None:
             found.append(message)
     return found
 
@@ -172,6 +173,7 @@ def queue(customer: Customer, settings: Any) -> Iterator[str]:
         declared.declare()
         yield name
         declared.delete()
+        declared.exchange.delete()
     app.close()
 
 

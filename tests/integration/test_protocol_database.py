@@ -27,7 +27,7 @@ from tests.pipelines import (
 )
 from tests.receiver import Delay, Receiver
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Event, HourlyStat, database_now
-from webhooks_app.pipeline import engine, lease
+from webhooks_app.pipeline import clerk, engine, lease
 from webhooks_app.pipeline.sweep import repair
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.work import EventBody
@@ -56,8 +56,11 @@ class TestAStalledDatabase:
             eventually(all_succeeded(1))
         assert Attempt.objects.get().outcome == "succeeded"
 
-    def test_stops_new_requests_when_too_much_is_unrecorded(self, receiver: Receiver, configure: Configure) -> None:
+    def test_stops_new_requests_when_too_much_is_unrecorded(
+        self, receiver: Receiver, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         configure(WINDOW=2)
+        monkeypatch.setattr(clerk, "BATCH", 5)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
         with_events(endpoint_at(receiver, profile="slow"), 60)
@@ -67,7 +70,8 @@ class TestAStalledDatabase:
                 gate.open()
                 receiver.wait_for(10)
                 time.sleep(0.5)
-                assert len(receiver.requests) <= 2 * 8 + 2, "eight windows of results, and a window in flight"
+                most = 5 + 2 * 8 + 2
+                assert len(receiver.requests) <= most, "a batch, eight windows of results, and a window in flight"
             eventually(all_succeeded(60))
         assert len(receiver.requests) == 60
 

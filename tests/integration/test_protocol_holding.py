@@ -179,7 +179,7 @@ def bury() -> Any:
 
 
 class TestReadAgain:
-    """A held queue is looked at every second at least; what was read ahead for one that is no longer ours is dropped."""
+    """A held queue is looked at every second at least; what was read ahead for one no longer ours is dropped."""
 
     @pytest.fixture
     def gate(self, receiver: Receiver) -> Gate:

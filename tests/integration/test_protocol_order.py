@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.factories import DeliveryFactory
-from tests.pipelines import Gate, deliver_until, endpoint_at, eventually, running_engine
+from tests.pipelines import Gate, InThread, deliver_until, endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Received, Receiver
 from webhooks_app import emit
+from webhooks_app.actions.endpoints import change_endpoint
 from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 from webhooks_app.pipeline import fan_out as fan_out_module
 from webhooks_app.pipeline import lease
+from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.sweep import repair
+from webhooks_app.pipeline.transactions import write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -120,21 +122,20 @@ def test_a_replayed_delivery_goes_to_the_end(receiver: Receiver, deliver: Callab
     receiver.clear()
     for n in (1, 2):
         emit("test.happened", {"n": n}, tenant=endpoint.tenant)
-    from webhooks_app.pipeline.fan_out import fan_out
-
     fan_out(database_now("default"), "default")
     replay(replayed)
     deliver()
     assert numbers(receiver.requests) == [1, 2, 0]
 
 
-def test_a_delivery_without_a_place_is_not_slept_through(receiver: Receiver, deliver: Callable[[], Any]) -> None:
-    """It was made in the moment in which the endpoint became FIFO."""
-    receiver.on("/hook", 500)
-    endpoint = endpoint_at(receiver, fifo=True, profile="plain")
-    DeliveryFactory(endpoint=endpoint, sequence=0)
-    EndpointQueue.objects.update(due_at=database_now("default"))
-    deliver()
-    delivery = Delivery.objects.get()
-    assert delivery.attempts == 1
-    assert EndpointQueue.objects.get().due_at == delivery.next_attempt_at
+@pytest.mark.postgres
+def test_an_endpoint_that_becomes_fifo_while_an_event_is_fanned_out_gives_it_a_place(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver)
+    pending_event(endpoint.tenant)
+    with write("default"):
+        change_endpoint(endpoint, fifo=True)
+        fanning_out = InThread(lambda: fan_out(database_now("default"), "default"))
+        fanning_out.join(0.5)
+        assert fanning_out.is_alive(), "it waits for the queue's row"
+    fanning_out.result()
+    assert Delivery.objects.get().sequence == EndpointQueue.objects.get().sequence == 1

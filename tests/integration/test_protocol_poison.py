@@ -16,6 +16,7 @@ from webhooks_app.models import Attempt, Delivery, EndpointQueue, Notice, databa
 from webhooks_app.pipeline.heartbeat import free_dead_engines
 from webhooks_app.pipeline.store import store_for
 from webhooks_app.pipeline.store.rows import QueueState
+from webhooks_app.pipeline.transactions import write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -149,4 +150,5 @@ def test_queues_are_taken_by_their_state(receiver: Receiver) -> None:
     EndpointQueue.objects.update(due_at=now())
     engine = EngineFactory()
     for state, endpoint in wanted.items():
-        assert store.take(engine.pk, now(), 10, state) == [endpoint.pk]
+        with write("default"):
+            assert store.take(engine.pk, now(), 10, state) == [endpoint.pk]

@@ -25,7 +25,11 @@ class Periodic:
 
 PERIODIC = (
     Periodic("webhooks_app.sweep", 10, "Finds what a lost hint left behind, and frees the queues of dead engines."),
-    Periodic("webhooks_app.repair", 600, "Compares idle queues with their deliveries; wakes and counts those that would sleep on."),
+    Periodic(
+        "webhooks_app.repair",
+        600,
+        "Compares idle queues with their deliveries; wakes and counts those that would sleep on.",
+    ),
     Periodic("webhooks_app.tell", 60, "E-mails about failed deliveries and disabled endpoints."),
     Periodic("webhooks_app.prune", 3600, "Deletes what is older than the retention."),
 )

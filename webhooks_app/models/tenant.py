@@ -47,6 +47,11 @@ class Tenant(models.Model):
     def __str__(self) -> str:
         return self.name or self.uid
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.set_id()
+        super().save(*args, **kwargs)
+
     @staticmethod
     def id_for(uid: str) -> uuid.UUID:
         """The primary key of the tenant with this uid, whether or not the row exists yet."""
@@ -55,8 +60,3 @@ class Tenant(models.Model):
     def set_id(self) -> Self:
         self.id = self.id_for(self.uid)
         return self
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if self._state.adding:
-            self.set_id()
-        super().save(*args, **kwargs)

@@ -18,17 +18,18 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import IDLE, EndpointQueue, EndpointStatus, Event
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.heartbeat import Heartbeat
+from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.poison import mark_suspect
 from webhooks_app.pipeline.routes import load_routes
 from webhooks_app.pipeline.store import store_for
 from webhooks_app.pipeline.store.rows import DueRow, QueueState, Release, Wanted
 from webhooks_app.pipeline.transactions import in_fresh_transaction
-from webhooks_app.pipeline.window import HeldQueue, Window
+from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import EventBody, Job
 
 #: Deliveries read ahead for one queue.
 READ_AHEAD = 48
-#: Seconds after which a queue is given back even if it has more: so that its configuration is read afresh, and others have a turn.
+#: Seconds after which a queue is given back even if it has more: its configuration is read afresh, others have a turn.
 LONGEST_HOLD = 5.0
 #: Queues read for in one statement.
 _READ_AT_ONCE = 200
@@ -71,7 +72,9 @@ class Lease:
         ids = self._without_unfinished(ids, now)
         if not ids:
             return 0
-        rows = {row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))}
+        rows = {
+            row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
+        }
         routes = load_routes(ids, self._using)
         held = []
         for endpoint_id in ids:

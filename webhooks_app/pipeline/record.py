@@ -6,17 +6,15 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import DataError, IntegrityError
 
-from webhooks_app import signals
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.models import (
     IDLE,
     Attempt,
-    Delivery,
     DeliveryStatus,
     Endpoint,
     EndpointQueue,
@@ -27,13 +25,14 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
+from webhooks_app.pipeline.announce import Recorded, announce
 from webhooks_app.pipeline.heartbeat import Heartbeat
+from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.statistics import hourly
 from webhooks_app.pipeline.store import store_for
 from webhooks_app.pipeline.store.rows import AttemptRow, HealthRow, Settlement
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
-from webhooks_app.pipeline.window import HeldQueue
 from webhooks_app.pipeline.work import Job, Result
 
 logger = logging.getLogger(__name__)
@@ -46,16 +45,6 @@ _STATUS = {
     Verdict.RETRY: DeliveryStatus.PENDING,
     Verdict.GIVE_UP: DeliveryStatus.EXHAUSTED,
 }
-
-
-@dataclass(slots=True)
-class Recorded:
-    """What one batch came to, for the signals that are sent after its commit."""
-
-    succeeded: list[Result] = field(default_factory=list)
-    exhausted: list[Result] = field(default_factory=list)
-    disabled: list[Result] = field(default_factory=list)
-    recovered: list[Result] = field(default_factory=list)
 
 
 class Recorder:
@@ -93,7 +82,7 @@ class Recorder:
             self._unacknowledged = (results, attempts[0].id)
         recorded = in_fresh_transaction(lambda: self._write(results, attempts, held), self._using)
         self._unacknowledged = None
-        _tell(recorded)
+        announce(recorded)
 
     def _was_committed_unseen(self, results: Sequence[Result]) -> bool:
         if self._unacknowledged is None or self._unacknowledged[0] is not results:
@@ -101,7 +90,9 @@ class Recorder:
         first = self._unacknowledged[1]
         return Attempt.objects.using(self._using).filter(id=first).exists()
 
-    def _write(self, results: Sequence[Result], attempts: Sequence[AttemptRow], held: Collection[uuid.UUID]) -> Recorded:
+    def _write(
+        self, results: Sequence[Result], attempts: Sequence[AttemptRow], held: Collection[uuid.UUID]
+    ) -> Recorded:
         now = self._heartbeat.now()
         self._lock_queues(results, held)
         if attempts:
@@ -274,44 +265,3 @@ def _notice(result: Result, kind: NoticeKind, reason: str = "", count: int = 1) 
         delivery_id=result.job.delivery_id,
         reason=reason,
     )
-
-
-# --- telling -------------------------------------------------------------------------------------------------------------
-
-
-def _tell(recorded: Recorded) -> None:
-    """Send the public signals; nothing is computed where nobody listens."""
-    for signal, results in (
-        (signals.delivery_succeeded, recorded.succeeded),
-        (signals.delivery_exhausted, recorded.exhausted),
-    ):
-        if signal.has_listeners(Delivery):
-            for result in results:
-                _send(signal, Delivery, _about_delivery(result))
-    for result in recorded.disabled:
-        _send(signals.endpoint_disabled, Endpoint, {**_about_endpoint(result), "reason": result.disable})
-    for result in recorded.recovered:
-        _send(
-            signals.endpoint_recovered, Endpoint, {**_about_endpoint(result), "failing_since": result.was.failing_since}
-        )
-
-
-def _about_endpoint(result: Result) -> dict[str, object]:
-    return {"endpoint_id": result.job.endpoint_id, "tenant_id": result.route.tenant_id}
-
-
-def _about_delivery(result: Result) -> dict[str, object]:
-    about = _about_endpoint(result) | {
-        "delivery_id": result.job.delivery_id,
-        "event_id": result.job.event_id,
-        "status": result.outcome.status,
-        "attempts": result.job.number if result.was_sent else result.job.attempts,
-    }
-    given_up = result.decision is not None and result.decision.verdict is Verdict.GIVE_UP
-    return about | {"outcome": result.outcome.kind.value} if given_up else about
-
-
-def _send(signal: object, sender: type, arguments: dict[str, object]) -> None:
-    for receiver, answer in signal.send_robust(sender=sender, **arguments):  # type: ignore[attr-defined]
-        if isinstance(answer, Exception):
-            logger.error("webhooks: the signal receiver %r failed", receiver, exc_info=answer)

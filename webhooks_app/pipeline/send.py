@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from webhooks_app.conf import settings
 from webhooks_app.core.health import after, disable_reason, hold_until
 from webhooks_app.core.retry import SLOWING_KINDS, Decision, Outcome, OutcomeKind, Verdict, decide, outcome_of_status
-from webhooks_app.pipeline.window import HeldQueue, Window
+from webhooks_app.pipeline.held import HeldQueue
+from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import Job, Result, Route, SigningKey
 from webhooks_app.transport import Request, Response, Transport
 

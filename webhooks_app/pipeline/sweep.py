@@ -73,5 +73,7 @@ def _repair(ids: Sequence[uuid.UUID], using: str) -> int:
     after = dict(free.values_list("endpoint_id", "due_at"))
     late = [endpoint_id for endpoint_id, due_at in after.items() if due_at < before[endpoint_id]]
     if late:
-        logger.error("webhooks: %d queue(s) would have slept through their work and were woken: a bug, please report", len(late))
+        logger.error(
+            "webhooks: %d queue(s) would have slept through their work and were woken: a bug, please report", len(late)
+        )
     return len(late)

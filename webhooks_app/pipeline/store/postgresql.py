@@ -41,9 +41,11 @@ _STATES = {
     QueueState.SUSPECT: f"takeovers >= {POISON_SUSPECTED}",
 }
 
+# The event's size is no join: that could change the rows' order, which the cursor relies on, and it would pass over
+# deliveries whose event is gone, which must be given up.
 _DUE = """
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
-       COALESCE(event.size, 0), due.expires_at <= %s, due.marked_at IS NOT NULL
+       COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0), due.expires_at <= %s, due.marked_at IS NOT NULL
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
 CROSS JOIN LATERAL (
     SELECT * FROM webhooks_app_delivery AS delivery
@@ -51,7 +53,6 @@ CROSS JOIN LATERAL (
       AND (delivery.next_attempt_at, delivery.id) > (wanted.after_at, wanted.after_id)
     ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.room
 ) AS due
-LEFT JOIN webhooks_app_event AS event ON event.id = due.event_id
 """
 
 _INSERT_DELIVERIES = """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -74,7 +74,8 @@ WITH pending AS MATERIALIZED (
     WHERE event.id = ANY(ARRAY(SELECT id FROM fitting))
     RETURNING event.id
 )
-SELECT (SELECT count(*) FROM pending), (SELECT count(*) FROM claimed), (SELECT count(*) FROM finished), (SELECT count(*) FROM delivered),
+SELECT (SELECT count(*) FROM pending), (SELECT count(*) FROM claimed), (SELECT count(*) FROM finished),
+       (SELECT count(*) FROM delivered),
        ARRAY(SELECT DISTINCT endpoint_id FROM delivered)
 """  # noqa: S608 - constants only
 
@@ -100,7 +101,7 @@ def spread_plain(
 ) -> Spread:
     """Turn up to `events` plain events into up to `deliveries` deliveries. Inside the caller's transaction; the caller wakes
     the queues. `ages`: the maximum age of a delivery by profile."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "now": now,
         "events": events,
         "deliveries": deliveries,
