@@ -62,27 +62,15 @@ def prove(window: Window, count: int = 1) -> None:
 
 
 class TestSlowStart:
-    def test_doubles_with_every_success_up_to_the_cap(self) -> None:
-        window = a_window(a_queue(100, cap=5))
-        widths = []
-        for _ in range(5):
-            jobs = start(window)
-            widths.append(len(jobs))
-            finish(window, jobs[0])
-            widths.append(len(start(window)))
-            finish(window, *jobs[1:], succeeded=False)
-        assert widths[0] == 1
-        assert widths[1] == 2
-        assert window.in_flight <= 5
-
-    def test_grows_one_two_four_eight(self) -> None:
-        queue = a_queue(100)
+    @pytest.mark.parametrize(("cap", "widths"), [(8, [1, 2, 4, 8, 8]), (5, [1, 2, 4, 5, 5]), (1, [1, 1, 1, 1, 1])])
+    def test_doubles_with_every_success_up_to_the_cap(self, cap: int, widths: list[int]) -> None:
+        queue = a_queue(100, cap=cap)
         window = a_window(queue)
-        grown = []
-        for _ in range(5):
-            grown.append(queue.allowance)
-            finish(window, start(window)[0])
-        assert grown == [1, 2, 4, 8, 8]
+        in_flight: list[Job] = []
+        for width in widths:
+            in_flight += start(window)
+            assert len(in_flight) == width
+            finish(window, in_flight.pop())
 
     def test_begins_anew_after_a_time_out(self) -> None:
         queue = a_queue(100)

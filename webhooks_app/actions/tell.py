@@ -13,8 +13,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.core.mail import get_connection
+from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db.models import Q
 
@@ -53,8 +54,8 @@ def tell(now: datetime | None = None, *, using: str | None = None) -> int:
     tenant_ids = _candidates(moment, alias)
     if not tenant_ids:
         return 0
-    post = get_connection()
     try:
+        post = _mailer()
         post.open()
     except Exception:  # mail backends are plugins and raise what they like
         logger.exception("webhooks: the mail server cannot be reached; %d tenants are told later", len(tenant_ids))
@@ -114,6 +115,12 @@ def _tell_staff(claims: Sequence[_Claim], post: BaseEmailBackend, now: datetime,
         else:
             _give_back(claim, using)
     return int(sent)
+
+
+def _mailer() -> BaseEmailBackend:
+    """The host's default way of sending e-mail: one of its mailers (Django 6.1 and later), else its only connection."""
+    mailers: Any = getattr(mail, "mailers", None)
+    return mail.get_connection() if mailers is None else mailers.default
 
 
 def _hand_over(letter: letters.Letter, post: BaseEmailBackend) -> bool:

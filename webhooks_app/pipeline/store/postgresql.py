@@ -45,7 +45,8 @@ _STATES = {
 # deliveries whose event is gone, which must be given up.
 _DUE = """
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
-       COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0), due.expires_at <= %s, due.marked_at IS NOT NULL
+       COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0),
+       due.expires_at <= %s, due.marked_at IS NOT NULL
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
 CROSS JOIN LATERAL (
     SELECT * FROM webhooks_app_delivery AS delivery
