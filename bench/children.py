@@ -113,6 +113,18 @@ def cpu_seconds_of(wanted: Callable[[str, Sequence[str]], bool], *, with_ended: 
     return ticks / os.sysconf("SC_CLK_TCK") or None
 
 
+def machine_cpu() -> float | None:
+    """CPU seconds that all programs on this machine have used so far, None where /proc does not tell.
+
+    Where a benchmark's own share is much smaller than the growth of this, others were at work and the result is noise.
+    """
+    try:
+        user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def all_ended(children: Sequence[Child]) -> Iterator[None]:
     """End these processes afterwards: all are asked first, so that they end at the same time."""

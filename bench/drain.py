@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bench.children import Child, wait_until
+from bench.children import Child, machine_cpu, wait_until
 from bench.scene import (
     database,
     database_cpu,
@@ -45,12 +45,12 @@ def _round(sink: Child, base: str, events: int, endpoints: int, worker_count: in
     receiver_before = sink.ask("forget")["cpu_seconds"]
     with workers(worker_count) as engines:
         started_up = [engine.ask("report") for engine in engines]
-        database_before, begun = database_cpu(), time.perf_counter()
+        database_before, machine_before, begun = database_cpu(), machine_cpu(), time.perf_counter()
         for engine in engines:
             engine.say("go")
         wait_until_recorded(sink, events, engines)
         seconds = time.perf_counter() - begun
-        database_after = database_cpu()
+        database_after, machine_after = database_cpu(), machine_cpu()
         reports = [engine.ask("report") for engine in engines]
         received = sink.ask("report")
     used = sum(report["cpu_seconds"] for report in reports) - sum(report["cpu_seconds"] for report in started_up)
@@ -65,6 +65,7 @@ def _round(sink: Child, base: str, events: int, endpoints: int, worker_count: in
             "workers": round(used, 2),
             "receiver": round(received["cpu_seconds"] - receiver_before, 2),
             "database": difference(database_after, database_before),
+            "whole_machine": difference(machine_after, machine_before),
         },
         "peak_memory_mb": round(max(report["peak_memory_mb"] for report in reports), 1),
     }

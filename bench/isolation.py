@@ -12,9 +12,9 @@ import math
 import time
 from typing import Any
 
-from bench.children import Child
+from bench.children import Child, machine_cpu
 from bench.drain import wait_until_recorded
-from bench.scene import database, emit_events, empty_tables, make_endpoints, median_of, receiver, workers
+from bench.scene import database, difference, emit_events, empty_tables, make_endpoints, median_of, receiver, workers
 
 
 def isolation(*, hanging: float, events: int, endpoints: int, workers: int, rounds: int) -> dict[str, Any]:
@@ -58,17 +58,18 @@ def _drain(sink: Child, healthy: int, worker_count: int) -> dict[str, Any]:
     sink.ask("forget")
     with workers(worker_count) as engines:
         started_up = [engine.ask("report")["cpu_seconds"] for engine in engines]
-        begun = time.perf_counter()
+        machine_before, begun = machine_cpu(), time.perf_counter()
         for engine in engines:
             engine.say("go")
         wait_until_recorded(sink, healthy, engines)
-        seconds = time.perf_counter() - begun
+        seconds, machine_after = time.perf_counter() - begun, machine_cpu()
         used = sum(engine.ask("report")["cpu_seconds"] for engine in engines) - sum(started_up)
         received = sink.ask("report")
     return {
         "rate": round(healthy / seconds, 1),
         "seconds": round(seconds, 3),
         "worker_cpu_seconds": round(used, 2),
+        "machine_cpu_seconds": difference(machine_after, machine_before),
         "requests_left_hanging": received["hanging"],
         "duplicates": received["answered"] - received["distinct"],
     }

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.children import Child, all_ended, wait_until
+from bench.children import Child, all_ended, machine_cpu, wait_until
 from bench.scene import (
     DATA,
     EVENT_TYPE,
@@ -83,11 +83,11 @@ def latency(*, rate: float, seconds: float, endpoints: int, workers: int, mode: 
             wait_until(lambda: sink.ask("count"), 1, "first event arrived", processes)
             emitter.run(rate, min(WARM_UP, seconds))
             emitter.events.clear()
-            before = _used(processes), database_cpu()
+            before = _used(processes), database_cpu(), machine_cpu()
             began = time.perf_counter()
             emitter.run(rate, seconds)
             took = time.perf_counter() - began
-            after = _used(processes), database_cpu()
+            after = _used(processes), database_cpu(), machine_cpu()
             first_seen = _wait_for_stragglers(sink, emitter, processes)
         received = sink.ask("report")
         stages = _stages(emitter.events, first_seen)
@@ -98,6 +98,7 @@ def latency(*, rate: float, seconds: float, endpoints: int, workers: int, mode: 
         "cpu_percent_of_a_core": {
             "workers": _share(after[0], before[0], took),
             "database": _share(after[1], before[1], took),
+            "whole_machine": _share(after[2], before[2], took),
         },
     }
 

@@ -113,7 +113,7 @@ def test_sqlite_with_a_write_lock_for_every_request(monkeypatch):
 def test_no_beat_schedule_at_all(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
     assert ids() == {"W008"}
-    names = ("sweep", "tell", "prune")
+    names = ("sweep", "repair", "tell", "prune")
     settings.CELERY_BEAT_SCHEDULE = {name: {"task": f"webhooks_app.{name}", "schedule": 60} for name in names}
     assert ids() == set()
 

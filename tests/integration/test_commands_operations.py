@@ -12,7 +12,7 @@ from tests.factories import SECRET, EndpointFactory, SecretFactory
 from webhooks_app.core.sealing import KeyRing, new_key
 from webhooks_app.models import Endpoint, Secret
 
-NAMES = {"webhooks_app.sweep", "webhooks_app.tell", "webhooks_app.prune"}
+NAMES = {"webhooks_app.sweep", "webhooks_app.repair", "webhooks_app.tell", "webhooks_app.prune"}
 
 
 def run(*args: str) -> str:
@@ -50,7 +50,7 @@ def test_the_schedule_is_put_once_and_repeating_changes_nothing():
     )
     assert (sweep.interval.every, sweep.interval.period) == (10, IntervalSchedule.SECONDS)
     assert "kept" in run("webhooks_schedule")
-    assert PeriodicTask.objects.filter(name__startswith="webhooks_app.").count() == 3
+    assert PeriodicTask.objects.filter(name__startswith="webhooks_app.").count() == len(NAMES)
 
 
 @pytest.mark.django_db

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from tests.conftest import Configure
 from tests.factories import EngineFactory
-from tests.pipelines import eventually, rolled_back
+from tests.pipelines import InThread, eventually, rolled_back
 from webhooks_app import EventInput, emit, emit_many, tasks
 from webhooks_app.models import Event, database_now
 from webhooks_app.pipeline import engine, hint
@@ -154,10 +154,8 @@ class TestTheTask:
 
     def test_lingers_longer_than_hints_are_coalesced(self, configure: Configure) -> None:
         configure(LINGER_SECONDS=0.5)
-        working = threading.Thread(target=tasks.deliver)
         began = time.monotonic()
-        working.start()
-        working.join(20)
+        InThread(tasks.deliver).result()
         assert time.monotonic() - began >= 0.5
 
     def test_takes_what_comes_while_it_lingers(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from django.db.utils import Error as DatabaseFailure
 from webhooks_app import signals
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.models import Endpoint, EndpointQueue, EndpointStatus, Event, EventChannel, Tenant
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, EndpointStatus, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.callbacks import callback_targets
@@ -87,6 +87,7 @@ def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
         ages = {name: get_profile(name).retry.max_age for name in profile_names()}
         done = spread_plain(now, using, ages=ages, default_age=RetryPolicy().max_age, **limits)
         wake(done.endpoint_ids, now, using=using)
+        _give_late_places(done.endpoint_ids, using)
         return done
 
     try:
@@ -214,6 +215,8 @@ def _spread_unguarded(events: Sequence[Event], now: datetime, using: str, *, in_
     )
     _mark_done([event for event, _ in fitting], position, now, using)
     wake(woken, now, using=using)
+    if not in_order:
+        _give_late_places(woken, using)
     return FannedOut(events=len(fitting), deliveries=len(pairs), woken=set(woken))
 
 
@@ -256,6 +259,20 @@ def _places(pairs: Sequence[tuple[Event, Target]], endpoint_ids: Sequence[uuid.U
     for endpoint_id, sequence in sorted(last.items()):
         queues.filter(endpoint_id=endpoint_id).update(sequence=sequence)
     return places
+
+
+def _give_late_places(endpoint_ids: Collection[uuid.UUID], using: str) -> None:
+    """An endpoint may have become FIFO since the events were claimed; without a place its deliveries would be nobody's
+    head. `wake` has locked the queues' rows, so that it is certain now."""
+    if not endpoint_ids:
+        return
+    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
+    for endpoint_id, last in queues.order_by("endpoint_id").values_list("endpoint_id", "sequence"):
+        unplaced = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint_id, sequence=0)
+        keys = list(unplaced.order_by("event_id").values_list("id", flat=True))
+        for place, key in enumerate(keys, start=last + 1):
+            unplaced.filter(id=key).update(sequence=place)
+        queues.filter(endpoint_id=endpoint_id).update(sequence=last + len(keys))
 
 
 def _delivery(event: Event, target: Target, place: int, now: datetime) -> NewDelivery:

@@ -177,8 +177,12 @@ class PostgreSQLStore(PortableStore):
                 copy.write_row(row)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
-        # Two settlements of one delivery in one batch (two engines' worth of attempts) must not meet in one statement.
-        return {row[0] for row in self._query(_SETTLE, _columns(rows, 9))} if rows else set()
+        # Of two settlements of one delivery that meet in one statement the database would choose any.
+        one_each: dict[uuid.UUID, Settlement] = {}
+        for row in rows:
+            if row.id not in one_each or row.status == "succeeded":
+                one_each[row.id] = row
+        return {row[0] for row in self._query(_SETTLE, _columns(one_each.values(), 9))} if rows else set()
 
     def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
         values = [
