@@ -150,8 +150,6 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     scheme, authority, rest = _split(url)
     if scheme not in DEFAULT_PORTS:
         raise URLNotAllowed("The URL must start with https://.", reason=f"scheme {scheme!r}")
-    if scheme == "http" and (https_only or not policy.allow_http):
-        raise URLNotAllowed("The URL must start with https://; plain http:// is not accepted.")
     if "@" in authority:
         raise URLNotAllowed("The URL must not contain a user name or password; use a header instead.")
     match = _AUTHORITY.fullmatch(authority)
@@ -160,6 +158,9 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     literal = _literal(match["host"])
     host = str(literal) if literal is not None else _name(match["host"])
     trusted = _check_host(host, literal, policy)
+    # `https_only` is a product's promise about the public network; a developer's own loopback is not that.
+    if scheme == "http" and not (policy.allow_http and (trusted or not https_only)):
+        raise URLNotAllowed("The URL must start with https://; plain http:// is not accepted.")
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 65536 or not (trusted or port in policy.ports):
         ports = ", ".join(str(one) for one in sorted(policy.ports))

@@ -114,7 +114,7 @@ class Sender:
         429 is left out: it says "slower", not "who are you"."""
         if outcome.kind is not OutcomeKind.CLIENT_ERROR or outcome.status == 429:
             return False
-        if not route.profile.single_signature or not untried_keys(job, route):
+        if not route.profile.single_signature or len(job.tried) > 1 or not untried_keys(job, route):
             return False
         return self._covers(route.profile.total_timeout + _MARGIN)
 
