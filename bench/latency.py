@@ -168,10 +168,12 @@ def _running_workers(mode: str, count: int) -> Iterator[list[Child]]:
         else:
             command = ("manage.py", "webhooks_deliver", "--no-housekeeping")
             processes = [Child(*command, name=f"webhooks_deliver {number + 1}", log=log) for number in range(count)]
-        with all_ended(processes):
-            yield processes
-    if mode == "celery":
-        _remove_queue()
+        try:
+            with all_ended(processes):
+                yield processes
+        finally:
+            if mode == "celery":
+                _remove_queue()
 
 
 def _celery_command(count: int) -> tuple[str, ...]:
@@ -200,7 +202,9 @@ def _remove_queue() -> None:
     from webhooks_app.conf import settings
 
     with app.connection_for_write() as connection:
-        connection.default_channel.queue_delete(settings().CELERY_QUEUE)
+        queue = app.amqp.queues[settings().CELERY_QUEUE].bind(connection.default_channel)
+        queue.declare()  # some transports only delete what this connection knows
+        queue.delete()
 
 
 def _used(processes: list[Child]) -> float | None:
