@@ -153,7 +153,10 @@ class Clerk:
         recorded = self._record()
         done = 0
         if not self._retiring:
-            done = self._fan_out() + self._lease.take()
+            pending, due = self._lease.look()
+            done = self._fan_out() if pending else 0
+            # What was just fanned out is due now, whatever was seen before.
+            done += self._lease.take() if due or done else 0
             self._refill()
             self._recheck()
         released = self._lease.release()
@@ -162,7 +165,8 @@ class Clerk:
         return busy
 
     def _record(self) -> int:
-        """Write what has finished, if it is a batchful, has waited long enough, or nothing else is going on."""
+        """Write what has finished, if it is a batchful or has waited long enough. Never at once: a queue that is kept for
+        a moment gets its next event without being taken anew."""
         if not self._batch:
             if not (self._given_up or self._ripe()):
                 return 0
@@ -181,9 +185,7 @@ class Clerk:
         # None beside a result: it came in just while the others were taken. Waiting for the next one to set a time could
         # be waiting for ever.
         waited = time.monotonic() - oldest if oldest is not None else _BATCH_WAIT
-        return (
-            self.results.unrecorded >= BATCH or waited >= _BATCH_WAIT or self._window.in_flight == 0 or self._retiring
-        )
+        return self.results.unrecorded >= BATCH or waited >= _BATCH_WAIT or self._retiring
 
     def _fan_out(self) -> int:
         done = fan_out(self.heartbeat.now(), self._using)

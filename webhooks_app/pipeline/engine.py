@@ -103,7 +103,10 @@ class Engine:
 
     def __init__(self, using: str, transport: Transport, kind: str) -> None:
         self._transport = transport
-        self._window = Window(min(settings().WINDOW, transport.capacity), settings().MAX_HELD_QUEUES)
+        # What the transport can do beyond the window is for requests that hang.
+        stalled_room = min(settings().WINDOW, transport.capacity // 3)
+        size = min(settings().WINDOW, transport.capacity - stalled_room)
+        self._window = Window(size, settings().MAX_HELD_QUEUES, stalled_room)
         self._clerk = Clerk(using, self._window, kind, on_work=transport.wake)
         self._sender = Sender(transport, self._window, self._clerk.heartbeat.now, self._clerk.heartbeat.covers)
         self._clerk.results = self._sender

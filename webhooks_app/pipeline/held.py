@@ -27,6 +27,9 @@ class HeldQueue:
     in_memory: set[uuid.UUID] = field(default_factory=set)
     in_flight: int = 0
     allowance: int = 1
+    #: When its last request began (monotonic), and whether that one, its only one, was set aside as stalled.
+    started_at: float = 0.0
+    stalled: bool = False
     proven: bool = False
     #: Where the next read goes on: after this (next_attempt_at, id). None: from the start.
     cursor: tuple[datetime, uuid.UUID] | None = None

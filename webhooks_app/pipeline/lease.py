@@ -56,6 +56,10 @@ class Lease:
         #: Events that some job in memory still needs.
         self._events: weakref.WeakValueDictionary[uuid.UUID, EventBody] = weakref.WeakValueDictionary()
 
+    def look(self) -> tuple[bool, bool]:
+        """Is an event pending, and is a queue due that nobody holds? One cheap question, asked at every turn."""
+        return self._store.look(self._heartbeat.now())
+
     # --- take --------------------------------------------------------------------------------------------------------
 
     def take(self) -> int:
@@ -68,7 +72,7 @@ class Lease:
 
     def _take(self, state: QueueState, room: int) -> int:
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
-        ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using)
+        ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using, durable=False)
         ids = self._without_unfinished(ids, now)
         if not ids:
             return 0
@@ -216,7 +220,7 @@ class Lease:
 
     def _give_back(self, rows: list[Release]) -> None:
         rows.sort(key=lambda row: row.endpoint_id)
-        in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
+        in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using, durable=False)
 
     @property
     def all_given_back(self) -> bool:

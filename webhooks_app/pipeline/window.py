@@ -3,7 +3,8 @@
 Its rules are what keeps one bad endpoint from slowing the others down:
 
 - a queue starts with one request in flight and doubles with every success, up to its cap; a time-out sets it back to one;
-- queues without a success under this lease may fill at most half of the window, whatever they promise;
+- queues without a success under this lease may fill at most half of the window, whatever they promise, and one that has
+  not answered within a second is set aside: it has room of its own until it answers or times out;
 - queues are served round-robin, one request each;
 - a queue that took several engines down runs alone.
 
@@ -24,6 +25,8 @@ from webhooks_app.pipeline.work import Job
 
 #: A held queue that has to wait longer than this for its rate limit is given back meanwhile.
 _WORTH_WAITING = 0.05
+#: A first request that has had no answer for so long no longer counts in the window.
+_STALLED_AFTER = 1.0
 #: How far a rate-limited queue may run ahead of its even pace.
 _BURST = 0.1
 
@@ -31,8 +34,9 @@ _BURST = 0.1
 class Window:
     """The queues an engine holds and the requests it has in flight. Thread-safe."""
 
-    def __init__(self, size: int, max_held: int) -> None:
+    def __init__(self, size: int, max_held: int, stalled_room: int = 0) -> None:
         self._size = size
+        self._stalled_room = stalled_room
         self._max_held = max_held
         self._lock = threading.Lock()
         self._queues: dict[uuid.UUID, HeldQueue] = {}
@@ -41,6 +45,9 @@ class Window:
         self._in_ring: set[uuid.UUID] = set()
         self._in_flight = 0
         self._unproven_in_flight = 0
+        #: Unproven queues with a request in flight, by when it began; and how many of them are set aside.
+        self._waiting: deque[tuple[float, HeldQueue]] = deque()
+        self._stalled = 0
         self._solo: HeldQueue | None = None
 
     # --- asked by the sending thread -------------------------------------------------------------------------------
@@ -48,6 +55,7 @@ class Window:
     def start(self, now: float, room: int) -> list[Job]:
         """Up to `room` jobs to send now; they count as in flight from here on."""
         with self._lock:
+            self._set_stalled_aside(now)
             started: list[Job] = []
             passed = 0
             while self._ring and passed < len(self._ring) and len(started) < room and self._in_flight < self._size:
@@ -93,7 +101,7 @@ class Window:
 
     @property
     def in_flight(self) -> int:
-        return self._in_flight
+        return self._in_flight + self._stalled
 
     def earliest_slot(self) -> float | None:
         """When the next rate-limited start becomes possible, or None where nothing waits for that."""
@@ -175,8 +183,8 @@ class Window:
             suspect = False
             for queue in self._queues.values():
                 proven += queue.proven
-                unproven += not queue.proven
-                failing += not queue.proven and queue.health.streak > 0
+                unproven += not queue.proven and not queue.stalled
+                failing += not queue.proven and queue.health.streak > 0 and not queue.stalled
                 suspect = suspect or queue.suspect
             return {
                 QueueState.HEALTHY: max(min(self._max_held - proven, self._size - (unproven - failing)), 0),
@@ -202,7 +210,8 @@ class Window:
     def abort(self) -> None:
         """The sending thread has failed: nothing in flight will be told of any more. Give everything back."""
         with self._lock:
-            self._in_flight = self._unproven_in_flight = 0
+            self._in_flight = self._unproven_in_flight = self._stalled = 0
+            self._waiting.clear()
             for queue in self._queues.values():
                 queue.stop()
                 queue.in_flight = 0
@@ -224,7 +233,7 @@ class Window:
     @property
     def idle(self) -> bool:
         with self._lock:
-            return not self._queues and not self._in_flight
+            return not self._queues and not self.in_flight
 
     # --- under the lock --------------------------------------------------------------------------------------------
 
@@ -234,7 +243,7 @@ class Window:
     def _may_start(self, queue: HeldQueue, now: float) -> bool:
         if self._solo is not None and queue is not self._solo:
             return False
-        if queue.suspect and self._in_flight > 0:
+        if queue.suspect and self.in_flight > 0:
             self._solo = queue  # nothing new starts until it is alone
             return False
         if not queue.proven and self._unproven_in_flight >= max(self._size // 2, 1):
@@ -244,15 +253,37 @@ class Window:
     def _begin(self, queue: HeldQueue, now: float) -> Job:
         queue.in_flight += 1
         self._in_flight += 1
-        self._unproven_in_flight += not queue.proven
+        queue.started_at = now
+        if not queue.proven:
+            self._unproven_in_flight += 1
+            self._waiting.append((now, queue))
         if queue.suspect:
             self._solo = queue
         if queue.route.rate_limit:
             queue.next_slot = max(queue.next_slot, now) + 1 / queue.route.rate_limit
         return queue.jobs.popleft()
 
+    def _set_stalled_aside(self, now: float) -> None:
+        """A queue without a success has one request in flight. Where that hangs, it must not hold a place of the window
+        until its time-out: as many such queues as half the window would stop everybody else."""
+        while self._waiting and self._waiting[0][0] < now - _STALLED_AFTER and self._stalled < self._stalled_room:
+            began, queue = self._waiting.popleft()
+            if (
+                queue.in_flight == 1
+                and queue.started_at == began
+                and not (queue.proven or queue.stalled or queue.suspect)
+            ):
+                queue.stalled = True
+                self._stalled += 1
+                self._in_flight -= 1
+                self._unproven_in_flight -= 1
+
     def _end(self, queue: HeldQueue) -> None:
         queue.in_flight -= 1
+        if queue.stalled:
+            queue.stalled = False
+            self._stalled -= 1
+            return
         self._in_flight -= 1
         self._unproven_in_flight -= not queue.proven
 

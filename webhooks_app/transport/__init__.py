@@ -36,7 +36,7 @@ def transport_options() -> TransportOptions:
     chosen = settings()
     return TransportOptions(
         addresses=address_policy(),
-        concurrency=chosen.WINDOW,
+        concurrency=2 * chosen.WINDOW,  # half of it for requests that hang; see pipeline.window
         body_limit=chosen.RESPONSE_BODY_BYTES,
         header_limit=chosen.RESPONSE_HEADER_BYTES,
         ca_bundle=chosen.CA_BUNDLE,

@@ -52,6 +52,11 @@ class PortableStore:
             [Delivery(**row._asdict()) for row in rows], batch_size=_CHUNK, ignore_conflicts=True
         )
 
+    def look(self, now: datetime) -> tuple[bool, bool]:
+        """Is an event pending, and is a queue due that nobody holds? Outside of a transaction."""
+        due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)
+        return Event.objects.using(self.using).pending().exists(), due.exists()
+
     # --- ③ lease -----------------------------------------------------------------------------------------------------
 
     def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:

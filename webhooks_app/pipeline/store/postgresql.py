@@ -26,6 +26,11 @@ from webhooks_app.pipeline.store.rows import (
     Wanted,
 )
 
+_LOOK = """
+SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
+       EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
+"""
+
 _TAKE = """
 WITH due AS (
     SELECT endpoint_id FROM webhooks_app_endpointqueue
@@ -139,6 +144,10 @@ def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
 class PostgreSQLStore(PortableStore):
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
         self._execute(_INSERT_DELIVERIES, _columns(rows, 7))
+
+    def look(self, now: datetime) -> tuple[bool, bool]:
+        pending, due = self._query(_LOOK, [now])[0]
+        return pending, due
 
     def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
         statement = _TAKE.format(state=_STATES[state])
