@@ -81,6 +81,8 @@ def test_fanning_out_twice_changes_nothing() -> None:
     Event.objects.filter(pk=event.pk).update(fanned_out_at=None)
     fan_out_now()
     assert Delivery.objects.values_list("status", "attempts").get() == ("succeeded", 1)
+    event.refresh_from_db()
+    assert (event.quarantine_reason, event.fanned_out_at is None) == ("", False)
 
 
 def test_the_database_refuses_a_second_delivery_of_an_event_to_an_endpoint() -> None:

@@ -149,6 +149,19 @@ class TestAnEngineTakenForDead:
         assert len(receiver.wait_for(21)) <= 22, "what was in flight may come twice, nothing else"
         assert repair() == 0
 
+    def test_lets_go_of_what_it_took_before_it_knew(self, receiver: Receiver, configure: Configure) -> None:
+        configure(HEARTBEAT_SECONDS=9.5)
+        gate = Gate()
+        receiver.on("/hook", gate)
+        pending_event(endpoint_at(receiver, profile="slow").tenant)
+        with running_engine():
+            receiver.wait_for(1)
+            first = bury()
+            due_delivery(endpoint_at(receiver, "/taken", queue__holder_id=first))
+            receiver.wait_for(1, path="/taken")
+            gate.open()
+            eventually(lambda: holders() == {None})
+
     def test_keeps_to_one_request_at_a_time_where_order_was_promised(
         self, receiver: Receiver, configure: Configure
     ) -> None:

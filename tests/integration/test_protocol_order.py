@@ -81,15 +81,18 @@ def test_a_head_that_is_given_up_lets_the_next_one_go(receiver: Receiver) -> Non
 
 def test_nothing_overtakes_a_head_that_waits_for_its_retry(receiver: Receiver, deliver: Callable[[], Any]) -> None:
     receiver.on("/hook", [500, 200])
-    emit_numbers(endpoint_at(receiver, fifo=True, profile="plain"), 3)
+    endpoint = endpoint_at(receiver, fifo=True, profile="plain")
+    emit_numbers(endpoint, 3)
     deliver()
     assert numbers(receiver.requests) == [0]
     assert EndpointQueue.objects.get().due_at == Delivery.objects.get(sequence=1).next_attempt_at
+    emit("test.happened", {"n": 3}, tenant=endpoint.tenant)  # wakes the queue
     deliver()
     assert len(receiver.requests) == 1
+    assert EndpointQueue.objects.get().due_at == Delivery.objects.get(sequence=1).next_attempt_at
     cancel(Delivery.objects.get(sequence=1))
     deliver()
-    assert numbers(receiver.requests) == [0, 1, 2]
+    assert numbers(receiver.requests) == [0, 1, 2, 3]
 
 
 def test_two_engines_fanning_out_and_sending_keep_the_order(

@@ -24,6 +24,7 @@ from tests.pipelines import (
 )
 from tests.receiver import Receiver
 from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.pipeline import clerk
 from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.heartbeat import free_dead_engines
 from webhooks_app.pipeline.store import store_for
@@ -142,7 +143,12 @@ class TestWake:
         assert before <= due_at(endpoint) <= now()
 
 
-def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: Receiver) -> None:
+@pytest.mark.parametrize("how", ["fanned out by its engine", "made by somebody else"])
+def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(
+    receiver: Receiver, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "fanned out by its engine":
+        monkeypatch.setattr(clerk, "_RECHECK_SECONDS", 60.0)  # it knows without looking again
     slow = Gate()
     receiver.on("/hook", [200, slow, 200])
     endpoint = endpoint_at(receiver, profile="slow")
@@ -150,7 +156,10 @@ def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: R
         pending_event(endpoint.tenant)
     with running_engine():
         receiver.wait_for(2)
-        pending_event(endpoint.tenant)
+        if how == "fanned out by its engine":
+            pending_event(endpoint.tenant)
+        else:
+            due_delivery(endpoint, next_attempt_at=now() - HOUR)
         receiver.wait_for(3)
         assert slow.waiting == 1
         slow.open()

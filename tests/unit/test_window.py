@@ -34,8 +34,8 @@ def a_job(queue: HeldQueue, size: int = 10) -> Job:
     return Job(new_id(), queue.endpoint_id, uuid.UUID(int=1), 0, 0, NOW, sequence=0, size=size)
 
 
-def a_window(*queues: HeldQueue, size: int = 100, max_held: int = 100) -> Window:
-    window = Window(size, max_held)
+def a_window(*queues: HeldQueue, size: int = 100, max_held: int = 100, stalled_room: int = 0) -> Window:
+    window = Window(size, max_held, stalled_room)
     window.add(queues)
     for queue in queues:
         jobs = list(queue.jobs)
@@ -137,6 +137,57 @@ class TestTheHalf:
 
     def test_is_at_least_one_request(self) -> None:
         assert len(start(a_window(a_queue(1), size=1))) == 1
+
+
+class TestAStalledRequest:
+    """The first request of a queue, that hangs."""
+
+    def test_makes_room_for_another_after_a_second(self) -> None:
+        window = a_window(*(a_queue(1) for _ in range(6)), size=4, stalled_room=10)
+        assert len(start(window, now=0.0)) == 2
+        assert not start(window, now=0.9)
+        assert len(start(window, now=1.1)) == 2
+        assert len(start(window, now=2.2)) == 2
+        assert window.in_flight == 6
+
+    def test_is_set_aside_no_oftener_than_there_is_room(self) -> None:
+        window = a_window(*(a_queue(1) for _ in range(6)), size=4, stalled_room=1)
+        start(window, now=0.0)
+        assert len(start(window, now=5.0)) == 1
+        assert not start(window, now=10.0)
+
+    def test_leaves_its_queue_able_to_answer_late_and_to_go_on(self) -> None:
+        queue = a_queue(5)
+        window = a_window(queue, size=4, stalled_room=10)
+        (job,) = start(window, now=0.0)
+        assert not start(window, now=5.0)
+        assert window.in_flight == 1
+        finish(window, job)
+        assert window.in_flight == 0
+        assert len(start(window, now=6.0)) == 2
+
+    def test_is_not_taken_for_the_one_after_it(self) -> None:
+        queue = a_queue(2)
+        window = a_window(queue, a_queue(1), size=2, stalled_room=10)
+        (first,) = start(window, now=0.0)
+        finish(window, first, succeeded=False)
+        assert len(start(window, now=0.9)) == 1
+        assert not start(window, now=1.5)
+
+    def test_of_a_proven_queue_counts_as_any_other(self) -> None:
+        queue = a_queue(10)
+        window = a_window(queue, size=4, stalled_room=10)
+        prove(window)
+        started = start(window, now=0.0)
+        assert len(started) == 2
+        assert not start(window, now=9.0)
+
+    def test_leaves_its_place_among_the_unproven_to_another_queue(self) -> None:
+        window = a_window(a_queue(1), a_queue(1), size=4, stalled_room=10)
+        assert window.room()[QueueState.HEALTHY] == 2
+        start(window, now=0.0)
+        start(window, now=2.0)
+        assert window.room()[QueueState.HEALTHY] == 4
 
 
 class TestTurns:

@@ -67,3 +67,10 @@ class HeldQueue:
         self.jobs.clear()
         if hold_until and (self.hold_until is None or hold_until > self.hold_until):
             self.hold_until = hold_until
+
+    def runs_low(self, ahead: int) -> bool:
+        """Should more be read for it? `ahead`: the jobs that are read at once."""
+        if self.suspect:
+            # The next one is marked when it is read: never two at once.
+            return not self.in_memory
+        return len(self.jobs) <= (0 if self.cap == 1 else ahead // 2)

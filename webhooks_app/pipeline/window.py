@@ -23,8 +23,6 @@ from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.store.rows import QueueState
 from webhooks_app.pipeline.work import Job
 
-#: A held queue that has to wait longer than this for its rate limit is given back meanwhile.
-_WORTH_WAITING = 0.05
 #: A first request that has had no answer for so long no longer counts in the window.
 _STALLED_AFTER = 1.0
 #: How far a rate-limited queue may run ahead of its even pace.
@@ -131,7 +129,7 @@ class Window:
             return [
                 queue
                 for queue in self._queues.values()
-                if not queue.stopping and not queue.dry and _runs_low(queue, ahead)
+                if not queue.stopping and not queue.dry and queue.runs_low(ahead)
             ]
 
     def revive(self, endpoint_ids: Collection[uuid.UUID]) -> None:
@@ -301,10 +299,3 @@ class Window:
         if queue.endpoint_id not in self._in_ring and self._has_startable(queue):
             self._ring.append(queue)
             self._in_ring.add(queue.endpoint_id)
-
-
-def _runs_low(queue: HeldQueue, ahead: int) -> bool:
-    if queue.suspect:
-        # The next one is marked when it is read: never two at once.
-        return not queue.in_memory
-    return len(queue.jobs) <= (0 if queue.cap == 1 else ahead // 2)
