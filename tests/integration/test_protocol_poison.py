@@ -151,4 +151,4 @@ def test_queues_are_taken_by_their_state(receiver: Receiver) -> None:
     engine = EngineFactory()
     for state, endpoint in wanted.items():
         with write("default"):
-            assert store.take(engine.pk, now(), 10, state) == [endpoint.pk]
+            assert [row.endpoint_id for row in store.take(engine.pk, now(), {state: 10})] == [endpoint.pk]

@@ -20,6 +20,7 @@ from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.heartbeat import Heartbeat
 from webhooks_app.pipeline.lease import Lease
 from webhooks_app.pipeline.record import Recorder, give_up
+from webhooks_app.pipeline.transactions import relax
 from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import Result
 
@@ -107,6 +108,7 @@ class Clerk:
 
     def _work(self) -> None:
         try:
+            relax(self._using)
             self.heartbeat.start()
             self._turn_until_finished()
             self.heartbeat.stop()
@@ -148,9 +150,9 @@ class Clerk:
         if self.heartbeat.lost_everything:
             self._lease.recheck()  # before any of it is taken anew
         if self._unsure:
+            relax(self._using)
             self._lease.reconcile()
             self._unsure = False
-        recorded = self._record()
         done = 0
         if not self._retiring:
             pending, due = self._lease.look()
@@ -159,6 +161,8 @@ class Clerk:
             done += self._lease.take() if due or done else 0
             self._refill()
             self._recheck()
+        # Last, since nobody waits for it: what is new goes out first.
+        recorded = self._record()
         released = self._lease.release()
         busy = bool(recorded or done or released)
         self._note_idleness(busy)

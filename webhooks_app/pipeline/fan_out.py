@@ -91,7 +91,7 @@ def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
         return done
 
     try:
-        done = in_fresh_transaction(spread_and_wake, using, durable=False)
+        done = in_fresh_transaction(spread_and_wake, using)
     except _EVENTS_FAULT as error:
         logger.warning("webhooks: a fan-out in one statement failed and is done the long way: %r", error)
         return FannedOut(), True
@@ -102,7 +102,7 @@ def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
 def _in_batch_or_singly(step: Step, now: datetime, using: str) -> FannedOut:
     """One batch in one transaction; where that fails, event by event, so that one bad event does not stop the others."""
     try:
-        return in_fresh_transaction(lambda: step(now, using, EVENTS_AT_ONCE), using, durable=False)
+        return in_fresh_transaction(lambda: step(now, using, EVENTS_AT_ONCE), using)
     except Exception as error:
         if _is_databases_fault(error):
             raise

@@ -29,19 +29,22 @@ class Heartbeat:
         self._using = using
         self._kind = kind
         self.engine_id = new_id()
-        #: Replaced by the database's time before anything is asked for it.
-        self._base = datetime.now(UTC)
-        self._base_at = time.monotonic()
+        #: The database's time, and the monotonic one when that was told: a pair, since two threads read it. This first one
+        #: is replaced before anything is asked for it.
+        self._told = datetime.now(UTC), time.monotonic()
         self._next_beat = 0.0
         self._good_until = 0.0
         #: True when the row says that this engine takes nothing more.
         self.retired = False
         #: True after the row was found reaped: everything that was held is somebody else's.
         self.lost_everything = False
+        #: Its ids before that. Between its end and its learning of it, such a one may have taken queues.
+        self._former: list[uuid.UUID] = []
 
     def now(self) -> datetime:
         """The database's clock, as well as it is known here. Aware, UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._base_at)
+        base, told_at = self._told
+        return base + timedelta(seconds=time.monotonic() - told_at)
 
     def covers(self, seconds: float) -> bool:
         """Can something that takes so long end before the heartbeat does? Told by this machine's monotonic clock alone."""
@@ -56,6 +59,9 @@ class Heartbeat:
         if time.monotonic() < self._next_beat:
             return
         self._beat(create=False)
+        if self._former:
+            in_fresh_transaction(lambda: _free(self._using, self._former), self._using)
+            self._former = []
         free_dead_engines(self._using, self.now())
 
     def retire(self) -> None:
@@ -69,19 +75,25 @@ class Heartbeat:
 
     def _beat(self, *, create: bool) -> None:
         asked_at = time.monotonic()
-        self._base = database_now(self._using)
-        self._base_at = time.monotonic()
+        now = database_now(self._using)
+        self._told = now, time.monotonic()
         life = settings().HEARTBEAT_SECONDS
-        alive_until = self._base + timedelta(seconds=life)
+        alive_until = now + timedelta(seconds=life)
         engines = Engine.objects.using(self._using)
         if not create and not engines.filter(id=self.engine_id).update(alive_until=alive_until):
             logger.warning("webhooks: engine %s was taken for dead; it goes on as a new one", self.engine_id)
             self.lost_everything = True
+            self._former.append(self.engine_id)
             self.engine_id = new_id()
             create = True
         if create:
             engines.create(
-                id=self.engine_id, host=socket.gethostname(), pid=os.getpid(), kind=self._kind, alive_until=alive_until
+                id=self.engine_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                kind=self._kind,
+                alive_until=alive_until,
+                retiring=self.retired,
             )
         # Counted from before the question: the true end of this life cannot be earlier.
         self._good_until = asked_at + life

@@ -22,7 +22,7 @@ from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.poison import mark_suspect
 from webhooks_app.pipeline.routes import load_routes
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import DueRow, QueueState, Release, Wanted
+from webhooks_app.pipeline.store.rows import DueRow, Release, Taken, Wanted
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import EventBody, Job
@@ -64,41 +64,29 @@ class Lease:
 
     def take(self) -> int:
         """Take free queues that are due, as many of each kind as there is room for. Returns their number."""
-        taken = 0
-        for state, room in self._window.room().items():
-            if room > 0:
-                taken += self._take(state, room)
-        return taken
-
-    def _take(self, state: QueueState, room: int) -> int:
-        now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
-        ids = in_fresh_transaction(lambda: self._store.take(engine_id, now, room, state), self._using, durable=False)
-        ids = self._without_unfinished(ids, now)
-        if not ids:
+        room, now, engine_id = self._window.room(), self._heartbeat.now(), self._heartbeat.engine_id
+        if not any(room.values()):
             return 0
-        rows = {
-            row.endpoint_id: row for row in EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
-        }
-        routes = load_routes(ids, self._using)
+        found = in_fresh_transaction(lambda: self._store.take(engine_id, now, room), self._using)
+        taken = self._without_unfinished(found, now)
+        routes = load_routes([row.endpoint_id for row in taken], self._using) if taken else {}
         held = []
-        for endpoint_id in ids:
-            queue = HeldQueue(
-                routes[endpoint_id], rows[endpoint_id].health, time.monotonic(), takeovers=rows[endpoint_id].takeovers
-            )
+        for row in taken:
+            queue = HeldQueue(routes[row.endpoint_id], row.health, time.monotonic(), takeovers=row.takeovers)
             queue.probing = is_open(queue.health, queue.route.profile.retry)
             if queue.route.fault:
-                queue.stop(self._heartbeat.now() + FAULT_HOLD)
+                queue.stop(now + FAULT_HOLD)
             held.append(queue)
         self._window.add(held)
         return len(held)
 
-    def _without_unfinished(self, ids: list[uuid.UUID], now: datetime) -> list[uuid.UUID]:
+    def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
         """All but those that were lost while requests of ours were in flight, which are so still: they go back for a
         moment, since those requests count against the endpoint's limits and its order."""
-        unfinished = set(self._window.held()).intersection(ids)
+        unfinished = set(self._window.held()).intersection(row.endpoint_id for row in taken)
         if unfinished:
             self._give_back([Release(key, now + LOST_HOLD, None) for key in unfinished])
-        return [key for key in ids if key not in unfinished]
+        return [row for row in taken if row.endpoint_id not in unfinished]
 
     # --- read ahead ----------------------------------------------------------------------------------------------------
 
@@ -220,7 +208,7 @@ class Lease:
 
     def _give_back(self, rows: list[Release]) -> None:
         rows.sort(key=lambda row: row.endpoint_id)
-        in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using, durable=False)
+        in_fresh_transaction(lambda: self._store.release(self._heartbeat.engine_id, rows), self._using)
 
     @property
     def all_given_back(self) -> bool:

@@ -80,7 +80,7 @@ class Recorder:
             return
         if attempts:
             self._unacknowledged = (results, attempts[0].id)
-        recorded = in_fresh_transaction(lambda: self._write(results, attempts, held), self._using)
+        recorded = in_fresh_transaction(lambda: self._write(results, attempts, held), self._using, durable=True)
         self._unacknowledged = None
         announce(recorded)
 

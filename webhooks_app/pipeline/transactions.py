@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from django.db import OperationalError, connections, router, transaction
 
@@ -47,18 +48,33 @@ def write(using: str) -> Iterator[None]:
         connection.transaction_mode = configured
 
 
-def in_fresh_transaction(work: Callable[[], Result], using: str, *, durable: bool = True) -> Result:
+#: Connections on which a COMMIT does not wait for the disk.
+_relaxed: WeakSet[Any] = WeakSet()
+
+
+def relax(using: str) -> None:
+    """On PostgreSQL: let the commits of this thread's connection not wait for the disk, unless they ask to.
+
+    Right for an engine, whose leases and fan-outs are simply done again if the database's machine dies within that half
+    second. What is recorded asks to (`durable`), and makes all commits before it durable too.
+    """
+    if is_postgresql(using):
+        with connections[using].cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+        _relaxed.add(connections[using])
+
+
+def in_fresh_transaction(work: Callable[[], Result], using: str, *, durable: bool = False) -> Result:
     """Run `work` in a transaction of its own; after a deadlock or a serialisation failure, again in a fresh one.
 
-    `durable=False`: on PostgreSQL its COMMIT does not wait for the disk. Right for what is done again if the database's
-    machine dies within that half second (fan-out, leases); a later durable commit makes it durable too.
+    `durable` matters on relaxed connections only: this COMMIT waits for the disk all the same.
     """
     for attempt in range(1, _TRIES + 1):
         try:
             with write(using):
-                if not durable and is_postgresql(using):
+                if durable and connections[using] in _relaxed:
                     with connections[using].cursor() as cursor:
-                        cursor.execute("SET LOCAL synchronous_commit = off")
+                        cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
                 return work()
         except OperationalError as error:
             if attempt == _TRIES or not is_transient(error):

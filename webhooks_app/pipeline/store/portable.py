@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
+from webhooks_app.core.health import Health
 from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, Event, HourlyStat
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.store.rows import (
@@ -25,6 +26,7 @@ from webhooks_app.pipeline.store.rows import (
     Release,
     Settlement,
     StatRow,
+    Taken,
     Wanted,
 )
 
@@ -39,7 +41,7 @@ _STATES = {
 
 
 class PortableStore:
-    """Works on every database that Django supports. All methods but `take` and `due` are called inside a transaction."""
+    """Works on every database that Django supports. All methods but `look` and `due` are called inside a transaction."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -59,8 +61,15 @@ class PortableStore:
 
     # --- ③ lease -----------------------------------------------------------------------------------------------------
 
-    def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
-        """Become the holder of up to `limit` free queues that are due, oldest due first. Inside a transaction."""
+    def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueState, int]) -> list[Taken]:
+        """Become the holder of free queues that are due, oldest due first, of each kind as many as there is room for."""
+        queues = EndpointQueue.objects.using(self.using)
+        ids = [key for state, limit in room.items() if limit > 0 for key in self._take(engine_id, now, limit, state)]
+        fields = ("endpoint_id", "takeovers", "streak", "failing_since", "last_failure_at", "last_success_at")
+        rows = queues.filter(endpoint_id__in=ids).values_list(*fields) if ids else []
+        return [Taken(row[0], row[1], Health(*row[2:])) for row in rows]
+
+    def _take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
         features = connections[self.using].features
         free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
         due = free.filter(_STATES[state], due_at__lte=now).order_by("due_at")

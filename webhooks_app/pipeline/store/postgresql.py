@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import connections
 
+from webhooks_app.core.health import Health
 from webhooks_app.models import IDLE
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.store.portable import PortableStore
@@ -23,6 +24,7 @@ from webhooks_app.pipeline.store.rows import (
     Release,
     Settlement,
     StatRow,
+    Taken,
     Wanted,
 )
 
@@ -31,20 +33,23 @@ SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
        EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
 """
 
-_TAKE = """
-WITH due AS (
-    SELECT endpoint_id FROM webhooks_app_endpointqueue
-    WHERE holder_id IS NULL AND due_at <= %s AND {state} ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %s FROM due WHERE queue.endpoint_id = due.endpoint_id
-RETURNING queue.endpoint_id
-"""
-
 _STATES = {
     QueueState.HEALTHY: f"streak = 0 AND takeovers < {POISON_SUSPECTED}",
     QueueState.FAILING: f"streak > 0 AND takeovers < {POISON_SUSPECTED}",
     QueueState.SUSPECT: f"takeovers >= {POISON_SUSPECTED}",
 }
+_ONE_KIND = """{name} AS (
+    SELECT endpoint_id FROM webhooks_app_endpointqueue
+    WHERE holder_id IS NULL AND due_at <= %(now)s AND {condition}
+    ORDER BY due_at LIMIT %({name})s FOR NO KEY UPDATE SKIP LOCKED
+)"""
+_KINDS = ", ".join(_ONE_KIND.format(name=state.value, condition=condition) for state, condition in _STATES.items())
+_TAKE = f"""
+WITH {_KINDS}
+UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %(engine)s
+WHERE endpoint_id IN ({" UNION ALL ".join(f"SELECT endpoint_id FROM {state.value}" for state in _STATES)})
+RETURNING endpoint_id, takeovers, streak, failing_since, last_failure_at, last_success_at
+"""  # noqa: S608 - constants only
 
 # The event's size is no join: that could change the rows' order, which the cursor relies on, and it would pass over
 # deliveries whose event is gone, which must be given up.
@@ -149,9 +154,10 @@ class PostgreSQLStore(PortableStore):
         pending, due = self._query(_LOOK, [now])[0]
         return pending, due
 
-    def take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
-        statement = _TAKE.format(state=_STATES[state])
-        return [row[0] for row in self._query(statement, [now, limit, engine_id])]
+    def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueState, int]) -> list[Taken]:
+        limits = {state.value: room.get(state, 0) for state in QueueState}
+        rows = self._query(_TAKE, {"now": now, "engine": engine_id, **limits})
+        return [Taken(row[0], row[1], Health(*row[2:])) for row in rows]
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
         rows: list[DueRow] = []
@@ -226,7 +232,7 @@ class PostgreSQLStore(PortableStore):
         with connections[self.using].cursor() as cursor:
             cursor.execute(statement, parameters)
 
-    def _query(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with connections[self.using].cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())

@@ -43,6 +43,14 @@ class Wanted(NamedTuple):
     limit: int
 
 
+class Taken(NamedTuple):
+    """A queue that was just taken."""
+
+    endpoint_id: uuid.UUID
+    takeovers: int
+    health: Health
+
+
 class DueRow(NamedTuple):
     """A pending delivery that is due, as read."""
 
