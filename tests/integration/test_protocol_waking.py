@@ -223,7 +223,7 @@ class TestSweep:
         EngineFactory(id=ENGINE, alive_until=now() + HOUR)
         due_delivery(EndpointFactory(), next_attempt_at=now() + HOUR)
         assert not sweep().work_waits
-        due_delivery(EndpointFactory())
+        due_delivery(EndpointFactory(), next_attempt_at=now() - HOUR)
         assert sweep().work_waits
 
     def test_finds_events_that_were_never_fanned_out(self) -> None:
