@@ -94,10 +94,5 @@ def is_transient(error: OperationalError) -> bool:
     return "database is locked" in str(error) or "database table is locked" in str(error)
 
 
-def skips_locked(using: str) -> bool:
-    """Can this database pass over rows that another transaction has locked?"""
-    return connections[using].features.has_select_for_update_skip_locked
-
-
 def is_postgresql(using: str) -> bool:
     return connections[using].vendor == "postgresql"
