@@ -29,6 +29,7 @@ def listen(go: threading.Event) -> None:
 
 def main() -> None:
     set_up_django()
+    from webhooks_app.management.commands.webhooks_deliver import collect_less
     from webhooks_app.pipeline import engine
     from webhooks_app.transport import open_transport
 
@@ -36,6 +37,7 @@ def main() -> None:
     go = threading.Event()
     threading.Thread(target=listen, args=(go,), daemon=True).start()
     print(json.dumps({"ready": transport.name}), flush=True)
+    collect_less()
     go.wait()
     engine.run(transport=transport, kind="bench")
 

@@ -60,7 +60,7 @@ class TestAStalledDatabase:
         self, receiver: Receiver, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         configure(WINDOW=2)
-        monkeypatch.setattr(clerk, "BATCH", 5)
+        monkeypatch.setattr(clerk, "MOST_AT_ONCE", 5)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
         with_events(endpoint_at(receiver, profile="slow"), 60)

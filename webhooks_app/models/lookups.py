@@ -10,8 +10,8 @@ from django.db.models import BooleanField, F, Func, UUIDField
 
 
 class _AnyOf(Func):
-    """`column IN (…)`; on PostgreSQL `column = ANY(array)`: there one parameter, where IN has one each, and with psycopg
-    quoting 500 parameters one by one costs more than the statement itself."""
+    """`column IN (…)`; on PostgreSQL `column = ANY(array)`: there one parameter, an array literal, where IN has one each,
+    and with psycopg quoting 500 values one by one costs more than the statement itself."""
 
     conditional = True
     output_field = BooleanField()
@@ -29,7 +29,7 @@ class _AnyOf(Func):
 
     def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
-        return f"{column} = ANY(%s)", (*params, self.values)
+        return f"{column} = ANY(%s::uuid[])", (*params, f"{{{','.join([value.hex for value in self.values])}}}")
 
 
 def any_of(field: str, ids: Iterable[uuid.UUID]) -> _AnyOf:

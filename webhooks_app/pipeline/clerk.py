@@ -26,8 +26,10 @@ from webhooks_app.pipeline.work import Result
 
 logger = logging.getLogger(__name__)
 
-#: Results in one transaction, and how long the first of them may wait for company (seconds).
+#: From so many results on they are written at once, with all that have come in, up to the limit, in one transaction; and
+#: how long the first of fewer may wait for company (seconds).
 BATCH = 400
+MOST_AT_ONCE = 1600
 _BATCH_WAIT = 0.05
 #: Held queues are looked at this often: a paused endpoint gets no new request later than this.
 _RECHECK_SECONDS = 0.5
@@ -174,7 +176,7 @@ class Clerk:
         if not self._batch:
             if not (self._given_up or self._ripe()):
                 return 0
-            self._batch = self._given_up + self.results.take_results(BATCH)
+            self._batch = self._given_up + self.results.take_results(MOST_AT_ONCE)
             self._given_up = []
         self._recorder.record(self._batch, set(self._window.ours()))
         self._window.recorded(result.job for result in self._batch if result.decision is not None)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from webhooks_app.conf import settings
 from webhooks_app.core.health import is_open
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import IDLE, EndpointQueue, EndpointStatus, Event
+from webhooks_app.models import IDLE, EndpointQueue, EndpointStatus
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.heartbeat import Heartbeat
 from webhooks_app.pipeline.held import HeldQueue
@@ -149,9 +149,8 @@ class Lease:
     def _attach_events(self, jobs: list[Job]) -> None:
         known = {job.event_id: self._events.get(job.event_id) for job in jobs}
         missing = [event_id for event_id, event in known.items() if event is None]
-        fields = ("id", "type", "occurred_at", "data")
-        for row in Event.objects.using(self._using).filter(any_of("id", missing)).values_list(*fields):
-            known[row[0]] = self._events[row[0]] = EventBody(*row)
+        for row in self._store.events(missing):
+            known[row.id] = self._events[row.id] = EventBody(*row)
         for job in jobs:
             job.event = known[job.event_id]
 

@@ -15,7 +15,8 @@ from webhooks_app.transport.base import Request, Response
 HEADER_ABORT_BYTES = 128 * 1024
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [\t -~\x80-\xff]*")
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class Place(NamedTuple):
@@ -38,8 +39,14 @@ def place_of(url: str) -> Place:
 def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
     """Raises ValueError where a name or value would break out of its line."""
     for name, value in headers:
-        if not _HEADER.fullmatch(f"{name}: {value}"):
+        # Nearly every value is plain ASCII, which str tells much faster than a pattern.
+        if not _is_name(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
             raise ValueError(f"header {name!r} cannot be sent")  # the value may be a secret: not named
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 def failed(request: Request, kind: OutcomeKind, detail: str, seconds: float = 0.0) -> Response:

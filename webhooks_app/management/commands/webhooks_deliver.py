@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -50,12 +51,21 @@ class Command(BaseCommand):
         housekeeping = None if no_housekeeping or until_idle is not None else Housekeeping(stop)
         if housekeeping:
             housekeeping.start()
+        collect_less()
         progress = engine.run(until=until, stop=stop)
         stop.set()
         if housekeeping:
             housekeeping.join()
         if options["verbosity"]:
             self.stdout.write(f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded.")
+
+
+def collect_less() -> None:
+    """Let the garbage collector pass over what was loaded before, and look less often: in a process that does nothing but
+    deliver it would take a twentieth of the time, and the engine makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 class Housekeeping(threading.Thread):

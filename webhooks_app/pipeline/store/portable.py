@@ -15,11 +15,13 @@ from django.db.models.functions import Coalesce, Greatest
 from webhooks_app.core.health import Health
 from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, Event, HourlyStat
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.store.rows import (
     POISON_SUSPECTED,
     STAT_COUNTS,
     AttemptRow,
     DueRow,
+    EventRow,
     HealthRow,
     NewDelivery,
     QueueState,
@@ -107,6 +109,11 @@ class PortableStore:
         found = found[: queue.limit]
         rows = [DueRow(*row) for row in found]
         return _due_prefix(rows, now) if queue.fifo else rows
+
+    def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
+        """The content of these events, as far as their rows are still there."""
+        fields = ("id", "type", "occurred_at", "data")
+        return [EventRow(*row) for row in Event.objects.using(self.using).filter(any_of("id", ids)).values_list(*fields)]
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
         """Give queues back: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from webhooks_app.pipeline.store.rows import (
     STAT_COUNTS,
     AttemptRow,
     DueRow,
+    EventRow,
     HealthRow,
     NewDelivery,
     QueueState,
@@ -66,6 +68,8 @@ CROSS JOIN LATERAL (
 ) AS due
 """
 
+_EVENTS = "SELECT id, type, occurred_at, data FROM webhooks_app_event WHERE id = ANY(%s::uuid[])"
+
 _INSERT_DELIVERIES = """
 INSERT INTO webhooks_app_delivery
     (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
@@ -86,7 +90,7 @@ WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
 
 _LOCK = """
 SELECT endpoint_id FROM webhooks_app_endpointqueue
-WHERE endpoint_id = ANY(%s) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE
+WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE
 """
 
 _SET_DUE = """
@@ -100,19 +104,25 @@ SET {extra} due_at = GREATEST(queue.not_before, COALESCE(CASE WHEN queue.fifo TH
         WHERE first.endpoint_id = queue.endpoint_id AND first.status = 'pending'
         ORDER BY first.next_attempt_at, first.id LIMIT 1
     ) END, %s))
-WHERE queue.endpoint_id = ANY(%s)
+WHERE queue.endpoint_id = ANY(%s::uuid[])
+"""
+
+# Nearly all rows: nothing but ids travels. "|| ''" keeps the planner from walking an index of what is pending, all of it.
+_SETTLE_SUCCESSES = """
+UPDATE webhooks_app_delivery
+SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, marked_at = NULL
+WHERE id = ANY(%s::uuid[]) AND status || '' = 'pending'
+RETURNING id
 """
 
 _SETTLE = """
 UPDATE webhooks_app_delivery AS delivery
-SET status = given.status, step = given.step,
-    attempts = CASE given.status WHEN 'succeeded' THEN delivery.attempts + 1 ELSE given.new_attempts END,
+SET status = given.status, step = given.step, attempts = given.new_attempts,
     next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
     last_status = given.http_status, marked_at = NULL
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::int[])
     AS given (id, attempts, status, new_attempts, step, next_attempt_at, completed_at, outcome, http_status)
-WHERE delivery.id = given.id AND delivery.status = 'pending'
-  AND (delivery.attempts = given.attempts OR given.status = 'succeeded')
+WHERE delivery.id = given.id AND delivery.status = 'pending' AND delivery.attempts = given.attempts
 RETURNING delivery.id
 """
 
@@ -140,10 +150,23 @@ SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_
 _BEGINNING = (datetime.min.replace(year=1970, tzinfo=IDLE.tzinfo), uuid.UUID(int=0))
 
 
-def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+def _text(value: Any) -> str:
+    """One value as it stands in an array literal. Not for text from outside: nothing is quoted."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _array(values: Iterable[Any]) -> str:
+    """An array literal. psycopg would look up how to write each single value, which costs more than the statement."""
+    return f"{{{','.join([_text(value) for value in values])}}}"
+
+
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
     """Rows to the arrays that unnest takes."""
-    turned = [list(column) for column in zip(*rows, strict=True)]
-    return turned or [[] for _ in range(width)]
+    return [_array(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
 class PostgreSQLStore(PortableStore):
@@ -165,10 +188,10 @@ class PostgreSQLStore(PortableStore):
         if plain:
             cursors = [queue.cursor or _BEGINNING for queue in plain]
             arrays = [
-                [queue.endpoint_id for queue in plain],
-                [at for at, _ in cursors],
-                [after for _, after in cursors],
-                [queue.limit for queue in plain],
+                _array(queue.endpoint_id for queue in plain),
+                _array(at for at, _ in cursors),
+                _array(after for _, after in cursors),
+                _array(queue.limit for queue in plain),
             ]
             rows.extend(DueRow(*row) for row in self._query(_DUE, [now, *arrays, now]))
         for queue in wanted:
@@ -176,15 +199,18 @@ class PostgreSQLStore(PortableStore):
                 rows.extend(self._due_of_one(queue, now))
         return rows
 
+    def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
+        return [EventRow(*row) for row in self._query(_EVENTS, [_array(ids)])]
+
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
-        locked = [row[0] for row in self._query(_LOCK, [[row.endpoint_id for row in rows], engine_id])]
+        locked = _array(row[0] for row in self._query(_LOCK, [_array(row.endpoint_id for row in rows), engine_id]))
         changes = [row for row in rows if row.not_before or row.succeeded_at]
         if changes:
             self._execute(_RELEASE_CHANGES, [*_columns(changes, 3), engine_id])
         self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [IDLE, locked])
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        self._execute(_SET_DUE.format(extra=""), [IDLE, list(endpoint_ids)])
+        self._execute(_SET_DUE.format(extra=""), [IDLE, _array(endpoint_ids)])
 
     def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         with connections[self.using].cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -192,12 +218,20 @@ class PostgreSQLStore(PortableStore):
                 copy.write_row(row)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
-        # Of two settlements of one delivery that meet in one statement the database would choose any.
-        one_each: dict[uuid.UUID, Settlement] = {}
+        successes: dict[tuple[Any, ...], set[uuid.UUID]] = defaultdict(set)
+        others: dict[uuid.UUID, Settlement] = {}
         for row in rows:
-            if row.id not in one_each or row.status == "succeeded":
-                one_each[row.id] = row
-        return {row[0] for row in self._query(_SETTLE, _columns(one_each.values(), 9))} if rows else set()
+            if row.status == "succeeded":
+                successes[row.completed_at, row.outcome, row.http_status].add(row.id)
+            else:
+                others.setdefault(row.id, row)  # of two in one statement the database would choose any
+        changed: set[uuid.UUID] = set()
+        # Successes first: a delivery that has arrived is not tried again, whatever else is said of it.
+        for common, ids in successes.items():
+            changed.update(row[0] for row in self._query(_SETTLE_SUCCESSES, [*common, _array(ids)]))
+        if others:
+            changed.update(row[0] for row in self._query(_SETTLE, _columns(others.values(), 9)))
+        return changed
 
     def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
         values = [
@@ -216,7 +250,7 @@ class PostgreSQLStore(PortableStore):
     def add_stats(self, rows: Sequence[StatRow]) -> None:
         ordered = sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
         columns = list(zip(*(row.counts for row in ordered), strict=True))
-        counted = [(name, list(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)]
+        counted = [(name, _array(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)]
         zeros = set(STAT_COUNTS) - {name for name, _ in counted}
         statement = _ADD_STATS.format(
             counted=", ".join(name for name, _ in counted),
@@ -233,6 +267,12 @@ class PostgreSQLStore(PortableStore):
             cursor.execute(statement, parameters)
 
     def _query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        with connections[self.using].cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall())
+        import psycopg  # not where another database is used
+
+        connection = connections[self.using]
+        connection.ensure_connection()
+        # Not Django's cursor: this one's binary results are read by psycopg's C code, while Django matches each timestamp
+        # that comes as text with a pattern.
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(statement, parameters, binary=True)
+            return cursor.fetchall()

@@ -68,6 +68,15 @@ class DueRow(NamedTuple):
     marked: bool
 
 
+class EventRow(NamedTuple):
+    """An event's content, as read."""
+
+    id: uuid.UUID
+    type: str
+    occurred_at: datetime
+    data: str
+
+
 class Settlement(NamedTuple):
     """What a delivery becomes, if it is still pending and still has `attempts` attempts (a success: if still pending)."""
 
