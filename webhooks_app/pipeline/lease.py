@@ -165,17 +165,14 @@ class Lease:
             return
         if not ids:
             return
-        fields = ("endpoint_id", "holder_id", "not_before", "endpoint__status")
-        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids)).values_list(*fields)
-        held = {row[0]: row[1:] for row in rows}
-        lost = [each for each in ids if each not in held or held[each][0] != self._heartbeat.engine_id]
-        off = [
-            each
-            for each, (_, not_before, status) in held.items()
-            if not_before >= IDLE or status != EndpointStatus.ACTIVE
-        ]
-        self._window.drop(lost, lost=True)
-        self._window.drop(off, lost=False)
+        mine = EndpointQueue.objects.using(self._using).filter(holder_id=self._heartbeat.engine_id)
+        mine = mine.filter(any_of("endpoint_id", ids))
+        on = mine.filter(not_before__lt=IDLE, endpoint__status=EndpointStatus.ACTIVE)
+        dropped = set(ids).difference(on.values_list("endpoint_id", flat=True))
+        if dropped:
+            off = set(mine.filter(any_of("endpoint_id", dropped)).values_list("endpoint_id", flat=True))
+            self._window.drop(off, lost=False)
+            self._window.drop(dropped - off, lost=True)
         self._window.restart_dry()
 
     def release(self) -> int:

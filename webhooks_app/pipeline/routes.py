@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from webhooks_app.conf import settings
 from webhooks_app.core.profile import Profile
-from webhooks_app.core.signing import Key, key_of
+from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
 from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
@@ -99,9 +99,9 @@ def _age(secret: Secret) -> tuple[datetime, uuid.UUID]:
 
 def _key(secret_id: uuid.UUID, sealed: str, profile: Profile) -> Key:
     # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
-    return _opened(secret_id, sealed, profile, key_ring())
+    return _opened(secret_id, sealed, profile.secret_format, key_ring())
 
 
 @lru_cache(maxsize=8192)
-def _opened(secret_id: uuid.UUID, sealed: str, profile: Profile, ring: object) -> Key:
-    return key_of(value_field().open(secret_id, sealed), profile.secret_format)
+def _opened(secret_id: uuid.UUID, sealed: str, secret_format: SecretFormat, ring: object) -> Key:
+    return key_of(value_field().open(secret_id, sealed), secret_format)

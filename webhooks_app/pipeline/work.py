@@ -50,11 +50,11 @@ class EventBody:
     type: str
     occurred_at: datetime
     data: str
+    message: Message = field(init=False)
     _bodies: dict[str, bytes] = field(default_factory=dict)
 
-    @property
-    def message(self) -> Message:
-        return Message(public_id("evt", self.id), self.type, self.occurred_at, self.data)
+    def __post_init__(self) -> None:
+        self.message = Message(public_id("evt", self.id), self.type, self.occurred_at, self.data)
 
     def body(self, profile: Profile) -> bytes:
         """The request body, byte-identical in every attempt. Raises what the profile's envelope raises."""

@@ -113,7 +113,9 @@ class PortableStore:
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
         """The content of these events, as far as their rows are still there."""
         fields = ("id", "type", "occurred_at", "data")
-        return [EventRow(*row) for row in Event.objects.using(self.using).filter(any_of("id", ids)).values_list(*fields)]
+        return [
+            EventRow(*row) for row in Event.objects.using(self.using).filter(any_of("id", ids)).values_list(*fields)
+        ]
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
         """Give queues back: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
