@@ -31,6 +31,13 @@ def fails(thing: Any) -> str:
     raise KeyError(thing)
 
 
+def nested(levels: int) -> list[Any]:
+    data: list[Any] = []
+    for _ in range(levels - 1):
+        data = [data]
+    return data
+
+
 MISTAKES: dict[str, tuple[type[WebhooksError], dict[str, Any]]] = {
     "unknown type": (UnknownEventType, {"type": "nobody.knows"}),
     "type is no text": (UnknownEventType, {"type": 5}),
@@ -44,6 +51,7 @@ MISTAKES: dict[str, tuple[type[WebhooksError], dict[str, Any]]] = {
     "NaN": (InvalidEvent, {"data": float("nan")}),
     "keys of tuples": (InvalidEvent, {"data": {(1, 2): 3}}),
     "recursion": (InvalidEvent, {"data": (loop := [])}),
+    "nested too deeply": (InvalidEvent, {"data": nested(101)}),
     "channels are one text": (InvalidEvent, {"channels": "number:1"}),
     "too many channels": (InvalidEvent, {"channels": [str(n) for n in range(11)]}),
     "empty channel": (InvalidEvent, {"channels": [""]}),
@@ -146,6 +154,16 @@ class TestQuarantine:
     def test_survives_a_schema_that_is_none(self, schema: Any) -> None:
         EventTypeFactory(name="staff.made", schema=schema)
         assert emit("staff.made", "text", tenant="anna").quarantine_reason
+
+
+class TestNesting:
+    def test_of_a_hundred_levels_is_taken(self) -> None:
+        emit("test.happened", nested(100), tenant="t1")
+        assert Event.objects.get().quarantine_reason == ""
+
+    def test_is_not_seen_in_brackets_of_a_text(self) -> None:
+        emit("test.happened", {"text": '[{"' * 500 + "\\", "more": "]" * 500}, tenant="t1")
+        assert Event.objects.get().quarantine_reason == ""
 
 
 class TestTheSchema:

@@ -8,19 +8,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, InternalError, connections
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db import DataError, IntegrityError, InternalError
 from django.db.utils import Error as DatabaseFailure
 
 from webhooks_app import signals
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, EndpointStatus, Event, EventChannel, Tenant
+from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.callbacks import callback_targets
+from webhooks_app.pipeline.claim import claim_any, claim_in_order
 from webhooks_app.pipeline.matching import Target, match
 from webhooks_app.pipeline.store import PostgreSQLStore, store_for
 from webhooks_app.pipeline.store.rows import NewDelivery
@@ -30,8 +29,6 @@ from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile, profile_names
 
 logger = logging.getLogger(__name__)
-
-Row = TypeVar("Row", Event, Tenant)
 
 #: Events claimed, and deliveries made, in one transaction. More at once blocked heartbeats and releases for seconds.
 EVENTS_AT_ONCE = 500
@@ -141,49 +138,20 @@ def _put_aside(event: Event, error: Exception, now: datetime, using: str) -> Non
     signals.event_quarantined.send_robust(sender=Event, event_id=event.id, tenant_id=event.tenant_id, reason=reason)
 
 
-# --- claiming ------------------------------------------------------------------------------------------------------------
+# --- spreading -----------------------------------------------------------------------------------------------------------
 
 
 def _spread_claimed(now: datetime, using: str, limit: int) -> FannedOut:
-    """Claim any pending events; those of tenants with FIFO endpoints are only named, not spread."""
-    fifo = Endpoint.objects.using(using).filter(tenant_id=OuterRef("tenant_id"), fifo=True)
-    fifo = fifo.exclude(status=EndpointStatus.DELETED)
-    pending = _pending(using).annotate(in_order=Exists(fifo)).order_by("id")
-    if limit == 1:
-        # A bad event is being looked for; one that is only named would be claimed again and again, and hide it.
-        pending = pending.filter(in_order=False)
-    claimed: list[Any] = list(_locked(pending, using, skip=True)[:limit])
+    """Any pending events; those of tenants with FIFO endpoints are only named, not spread."""
+    claimed = claim_any(using, limit)
     done = _spread([event for event in claimed if not event.in_order], now, using, in_order=False)
     done.in_order = {event.tenant_id for event in claimed if event.in_order}
     return done
 
 
 def _spread_in_order(tenant_id: uuid.UUID, now: datetime, using: str, limit: int) -> FannedOut:
-    """Claim one tenant's events in the order of their ids. Whoever has the tenant's row does it; others pass by."""
-    if not list(_locked(Tenant.objects.using(using).filter(id=tenant_id), using, skip=True)):
-        return FannedOut()
-    pending = _pending(using).filter(tenant_id=tenant_id).order_by("id")
-    return _spread(list(_locked(pending, using, skip=False)[:limit]), now, using, in_order=True)
-
-
-def _pending(using: str) -> QuerySet[Event]:
-    # What the fan-out needs. The data only where a subscription has filters: 500 times 256 KiB is much to read for nothing.
-    needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
-    return Event.objects.using(using).pending().only(*needed)
-
-
-def _locked(rows: QuerySet[Row], using: str, *, skip: bool) -> QuerySet[Row]:
-    features = connections[using].features
-    if not features.has_select_for_update:
-        return rows
-    return rows.select_for_update(
-        of=("self",) if features.has_select_for_update_of else (),
-        skip_locked=skip and features.has_select_for_update_skip_locked,
-        no_key=features.has_select_for_no_key_update,
-    )
-
-
-# --- spreading -----------------------------------------------------------------------------------------------------------
+    """One tenant's events in the order of their ids."""
+    return _spread(claim_in_order(tenant_id, using, limit), now, using, in_order=True)
 
 
 def _spread(events: Sequence[Event], now: datetime, using: str, *, in_order: bool) -> FannedOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 MAX_CHANNELS = 10
 MAX_CHANNEL = 128
 MAX_TEXT = 255
+#: Of lists and objects within each other. Parsers of receivers give up somewhere beyond it, our own at some hundreds.
+MAX_DEPTH = 100
 #: How much of a payload that was refused is kept, for staff to see what it was.
 _KEPT_OF_REFUSED = 4096
 
+
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS = re.compile(r"[\[{}\]]")
 
 #: Whose the events are for which no tenant can be told; quarantined, all of them.
 UNKNOWN_TENANT = "(unknown)"
@@ -108,10 +114,23 @@ def serialise(data: Any) -> str:
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent(f"The data cannot be written as JSON: {error}", field="data") from error
+    if _depth(text) > MAX_DEPTH:
+        raise InvalidEvent(f"The data is nested more than {MAX_DEPTH} levels deep; send it flatter.", field="data")
     if text.isascii():
         return text
     # A lone surrogate has no UTF-8 form; its JSON escape has.
     return "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def _depth(text: str) -> int:
+    """How many levels of lists and objects JSON text has; not exact up to MAX_DEPTH, where it does not matter."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _event_type(name: Any) -> EventType:
