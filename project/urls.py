@@ -2,9 +2,20 @@
 
 from django.contrib import admin
 from django.contrib.auth import views as auth
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
+
+
+class Icon(RedirectView):
+    """For pages that name no icon, such as the admin's: browsers ask for this one."""
+
+    def get_redirect_url(self, *args: object, **kwargs: object) -> str:
+        return static("site.svg")
+
 
 urlpatterns = [
+    path("favicon.ico", Icon.as_view()),
     path("admin/", admin.site.urls),
     path("login/", auth.LoginView.as_view(template_name="login.html", redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),

@@ -19,6 +19,12 @@ PAGE = """<!doctype html>
   th, td {{ text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid #8886; }}
   td:last-child {{ overflow-wrap: anywhere; }}
   td:not(:last-child) {{ white-space: nowrap; }}
+  @media (max-width: 48rem) {{
+    thead {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
+    tr {{ display: block; padding: .5rem 0; border-bottom: 1px solid #8886; }}
+    td {{ display: inline-block; border: 0; padding: 0 .75rem 0 0; }}
+    td:nth-last-child(-n + 2) {{ display: block; overflow-wrap: anywhere; white-space: normal; }}
+  }}
 </style>
 </head>
 <body>

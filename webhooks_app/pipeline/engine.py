@@ -95,7 +95,10 @@ def run(
         if on_retired is not None:
             on_retired(progress)
         engine.drain()
-    return engine.progress()
+    done = engine.progress()
+    if done.events or done.requests:
+        logger.info("webhooks: %d events, %d requests in %.1f s", done.events, done.requests, done.seconds)
+    return done
 
 
 class Engine:
