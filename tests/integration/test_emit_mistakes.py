@@ -15,6 +15,7 @@ from tests.factories import EventTypeFactory
 from tests.pipelines import rolled_back
 from tests.receiver import Receiver
 from webhooks_app import EventInput, emit, emit_many
+from webhooks_app.core.profile import Message
 from webhooks_app.exceptions import (
     InvalidEvent,
     PayloadTooLarge,
@@ -23,6 +24,7 @@ from webhooks_app.exceptions import (
     WebhooksError,
 )
 from webhooks_app.models import Event
+from webhooks_app.profiles import get_profile, profile_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
@@ -51,7 +53,7 @@ MISTAKES: dict[str, tuple[type[WebhooksError], dict[str, Any]]] = {
     "NaN": (InvalidEvent, {"data": float("nan")}),
     "keys of tuples": (InvalidEvent, {"data": {(1, 2): 3}}),
     "recursion": (InvalidEvent, {"data": (loop := [])}),
-    "nested too deeply": (InvalidEvent, {"data": nested(101)}),
+    "nested too deeply": (InvalidEvent, {"data": nested(257)}),
     "channels are one text": (InvalidEvent, {"channels": "number:1"}),
     "too many channels": (InvalidEvent, {"channels": [str(n) for n in range(11)]}),
     "empty channel": (InvalidEvent, {"channels": [""]}),
@@ -157,9 +159,13 @@ class TestQuarantine:
 
 
 class TestNesting:
-    def test_of_a_hundred_levels_is_taken(self) -> None:
-        emit("test.happened", nested(100), tenant="t1")
-        assert Event.objects.get().quarantine_reason == ""
+    def test_of_256_levels_is_taken_and_can_be_written_in_every_profile(self) -> None:
+        emit("test.happened", nested(256), tenant="t1")
+        event = Event.objects.get()
+        assert event.quarantine_reason == ""
+        message = Message("evt_1", event.type, event.occurred_at, event.data)
+        for name in profile_names():
+            assert event.data.encode() in get_profile(name).envelope(message)
 
     def test_is_not_seen_in_brackets_of_a_text(self) -> None:
         emit("test.happened", {"text": '[{"' * 500 + "\\", "more": "]" * 500}, tenant="t1")

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 MAX_CHANNELS = 10
 MAX_CHANNEL = 128
 MAX_TEXT = 255
-#: Of lists and objects within each other. Parsers of receivers give up somewhere beyond it, our own at some hundreds.
-MAX_DEPTH = 100
+#: Of lists and objects within each other. What writes JSON as JavaScript does recurses, and has room for some hundreds.
+MAX_DEPTH = 256
 #: How much of a payload that was refused is kept, for staff to see what it was.
 _KEPT_OF_REFUSED = 4096
 
