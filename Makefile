@@ -26,7 +26,7 @@ run: $(VENV)/.run  ## The demo: web server, worker, beat and receiver at http://
 	@PORT=$(PORT) exec $(PY) -m project.run
 
 test: $(VENV)/.dev  ## All tests; on SQLite, or where DATABASE_URL and CELERY_BROKER_URL say
-	PYTHONDEVMODE=1 $(PY) -m pytest $(ARGS)
+	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
 lint: $(VENV)/.dev  ## Style, types, floors, missing migrations
 	$(PY) -m ruff check .

@@ -34,4 +34,12 @@ def _test(session: nox.Session, django: str) -> None:
     # Not asking the other packages for consent: django-celery-beat 2.9 declares Django<6.1, though it works there.
     # These tests are what shows it, since they write its tables and read its schedule.
     session.install("-qq", "--no-deps", django)
-    session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONDEVMODE": "1"})
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "--numprocesses=auto",
+        "--dist=worksteal",
+        *session.posargs,
+        env={"PYTHONDEVMODE": "1"},
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 if "WEBHOOKS_TEST_DIR" not in os.environ:
     os.environ["WEBHOOKS_TEST_DIR"] = tempfile.mkdtemp(prefix="webhooks-test-")
     atexit.register(shutil.rmtree, os.environ["WEBHOOKS_TEST_DIR"], ignore_errors=True)
-_tmp = Path(os.environ["WEBHOOKS_TEST_DIR"])
+_tmp = Path(os.environ["WEBHOOKS_TEST_DIR"]) / os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["VAR_DIR"] = str(_tmp)
 os.environ["DEBUG"] = "0"
 os.environ["EMAIL_BACKEND"] = "django.core.mail.backends.locmem.EmailBackend"
@@ -19,15 +19,19 @@ os.environ.setdefault("SECRET_KEY", "tests-only")
 os.environ["WEBHOOKS_ENCRYPTION_KEYS"] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 from project.settings import *  # noqa: E402, F403
-from project.settings import DATABASES, WEBHOOKS  # noqa: E402
+from project.settings import DATABASES, INSTALLED_APPS, WEBHOOKS  # noqa: E402
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
 
 # Connections stay open only while a test wants them; a kept one would hold the test database when it is to be dropped.
 DATABASES["default"]["CONN_MAX_AGE"] = 0
+# Nothing is kept, so nothing needs to reach the disk.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: threads with connections of their own share it; shared-cache memory says "table is locked".
     DATABASES["default"]["TEST"] = {"NAME": str(_tmp / "test.sqlite3")}
-    # Nothing is kept, so nothing needs to reach the disk.
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {

@@ -231,7 +231,7 @@ def _standard_signature(key: Key, content: bytes) -> str:
 
 def _standard_fits(key: Key, version: str, signature: bytes, content: bytes) -> bool:
     if isinstance(key, bytes):
-        return version == "v1" and hmac.compare_digest(hmac.digest(key, content, "sha256"), signature)
+        return version == "v1" and hmac.compare_digest(_hmac(key, content), signature)
     return version == "v1a" and key.fits(signature, content)
 
 

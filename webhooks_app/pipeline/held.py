@@ -60,6 +60,10 @@ class HeldQueue:
     def empty(self) -> bool:
         return not self.jobs and not self.in_memory
 
+    def waits_since(self, began: float) -> bool:
+        """Is the request that began then its only one in flight, and no success known that speaks for it?"""
+        return self.in_flight == 1 and self.started_at == began and not (self.proven or self.stalled)
+
     def stop(self, hold_until: datetime | None = None) -> None:
         """Drop what was read ahead and start nothing more."""
         self.stopping = True

@@ -266,11 +266,7 @@ class Window:
         until its time-out: as many such queues as half the window would stop everybody else."""
         while self._waiting and self._waiting[0][0] < now - _STALLED_AFTER and self._stalled < self._stalled_room:
             began, queue = self._waiting.popleft()
-            if (
-                queue.in_flight == 1
-                and queue.started_at == began
-                and not (queue.proven or queue.stalled or queue.suspect)
-            ):
+            if queue.waits_since(began) and not queue.suspect:
                 queue.stalled = True
                 self._stalled += 1
                 self._in_flight -= 1

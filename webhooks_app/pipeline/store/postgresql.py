@@ -13,6 +13,7 @@ from django.db import connections
 from webhooks_app.core.health import Health
 from webhooks_app.models import IDLE
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import array_literal
 from webhooks_app.pipeline.store.portable import PortableStore
 from webhooks_app.pipeline.store.rows import (
     POISON_SUSPECTED,
@@ -150,23 +151,9 @@ SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_
 _BEGINNING = (datetime.min.replace(year=1970, tzinfo=IDLE.tzinfo), uuid.UUID(int=0))
 
 
-def _text(value: Any) -> str:
-    """One value as it stands in an array literal. Not for text from outside: nothing is quoted."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, uuid.UUID):
-        return value.hex
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _array(values: Iterable[Any]) -> str:
-    """An array literal. psycopg would look up how to write each single value, which costs more than the statement."""
-    return f"{{{','.join([_text(value) for value in values])}}}"
-
-
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
     """Rows to the arrays that unnest takes."""
-    return [_array(column) for column in zip(*rows, strict=True)] or ["{}"] * width
+    return [array_literal(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
 class PostgreSQLStore(PortableStore):
@@ -188,10 +175,10 @@ class PostgreSQLStore(PortableStore):
         if plain:
             cursors = [queue.cursor or _BEGINNING for queue in plain]
             arrays = [
-                _array(queue.endpoint_id for queue in plain),
-                _array(at for at, _ in cursors),
-                _array(after for _, after in cursors),
-                _array(queue.limit for queue in plain),
+                array_literal(queue.endpoint_id for queue in plain),
+                array_literal(at for at, _ in cursors),
+                array_literal(after for _, after in cursors),
+                array_literal(queue.limit for queue in plain),
             ]
             rows.extend(DueRow(*row) for row in self._query(_DUE, [now, *arrays, now]))
         for queue in wanted:
@@ -200,17 +187,18 @@ class PostgreSQLStore(PortableStore):
         return rows
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
-        return [EventRow(*row) for row in self._query(_EVENTS, [_array(ids)])]
+        return [EventRow(*row) for row in self._query(_EVENTS, [array_literal(ids)])]
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> None:
-        locked = _array(row[0] for row in self._query(_LOCK, [_array(row.endpoint_id for row in rows), engine_id]))
+        asked = array_literal(row.endpoint_id for row in rows)
+        locked = array_literal(row[0] for row in self._query(_LOCK, [asked, engine_id]))
         changes = [row for row in rows if row.not_before or row.succeeded_at]
         if changes:
             self._execute(_RELEASE_CHANGES, [*_columns(changes, 3), engine_id])
         self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [IDLE, locked])
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        self._execute(_SET_DUE.format(extra=""), [IDLE, _array(endpoint_ids)])
+        self._execute(_SET_DUE.format(extra=""), [IDLE, array_literal(endpoint_ids)])
 
     def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         with connections[self.using].cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -228,7 +216,7 @@ class PostgreSQLStore(PortableStore):
         changed: set[uuid.UUID] = set()
         # Successes first: a delivery that has arrived is not tried again, whatever else is said of it.
         for common, ids in successes.items():
-            changed.update(row[0] for row in self._query(_SETTLE_SUCCESSES, [*common, _array(ids)]))
+            changed.update(row[0] for row in self._query(_SETTLE_SUCCESSES, [*common, array_literal(ids)]))
         if others:
             changed.update(row[0] for row in self._query(_SETTLE, _columns(others.values(), 9)))
         return changed
@@ -250,7 +238,9 @@ class PostgreSQLStore(PortableStore):
     def add_stats(self, rows: Sequence[StatRow]) -> None:
         ordered = sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
         columns = list(zip(*(row.counts for row in ordered), strict=True))
-        counted = [(name, _array(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)]
+        counted = [
+            (name, array_literal(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)
+        ]
         zeros = set(STAT_COUNTS) - {name for name, _ in counted}
         statement = _ADD_STATS.format(
             counted=", ".join(name for name, _ in counted),
