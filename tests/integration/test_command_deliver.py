@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from io import StringIO
 
@@ -121,6 +122,18 @@ def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog)
 def test_every_chore_runs_where_there_is_nothing_to_do(customer):
     for _, act in Housekeeping(threading.Event())._chores:
         act()
+
+
+def test_a_queue_whose_holder_was_deleted_is_freed(customer):
+    """Nobody else would look for it where there is no Celery: no engine row that dies points to it."""
+    queue = EndpointQueue.objects.get(endpoint=customer.endpoint("/a"))
+    EndpointQueue.objects.filter(pk=queue.pk).update(holder_id=uuid.uuid4())
+
+    for _, act in Housekeeping(threading.Event())._chores:
+        act()
+
+    queue.refresh_from_db()
+    assert queue.holder_id is None
 
 
 def _closing(work):

@@ -18,7 +18,7 @@ from webhooks_app.actions.prune import prune
 from webhooks_app.actions.tell import tell
 from webhooks_app.models import database_now
 from webhooks_app.pipeline import engine
-from webhooks_app.pipeline.sweep import repair
+from webhooks_app.pipeline.sweep import repair, sweep
 from webhooks_app.pipeline.transactions import pipeline_alias
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Housekeeping(threading.Thread):
         #: Seconds between two runs, and the act.
         self._chores: list[tuple[float, Callable[[], object]]] = [
             (60, lambda: tell(database_now(alias))),
+            (60, lambda: sweep(using=alias)),  # what it finds waiting, the engine finds by itself
             (600, lambda: repair(using=alias)),
             (3600, lambda: prune()),
         ]
