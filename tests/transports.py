@@ -14,8 +14,9 @@ from tests.receiver import Authority, Receiver
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
 
-LOOPBACK = AddressPolicy(allow_http=True, allowed_networks=("127.0.0.0/8",))
-PUBLIC = AddressPolicy(allow_http=True)
+PORTS = frozenset(range(1, 65536))  # test receivers listen wherever there is room
+LOOPBACK = AddressPolicy(allow_http=True, ports=PORTS, allowed_networks=("127.0.0.0/8",))
+PUBLIC = AddressPolicy(allow_http=True, ports=PORTS)
 Open = Callable[..., Transport]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
+from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.exceptions import ConfigurationError
 
 
@@ -93,6 +94,8 @@ class Settings:
     STAFF_EMAILS: Sequence[str] = ()
     #: How long further failures are gathered before they are told in one message.
     TELL_EVERY_SECONDS: float = 3600.0
+    #: The uid of a tenant of your own that gets operational events (`webhooks.endpoint_disabled` …); empty: there are none.
+    OPERATIONS_TENANT: str = ""
     #: Absolute URL of the dashboard, for links in e-mail.
     DASHBOARD_URL: str = ""
 
@@ -155,3 +158,14 @@ def strict() -> bool:
     """Do mistakes in events raise (development, tests), or are they quarantined (production)?"""
     chosen = settings().STRICT
     return bool(django_settings.DEBUG) if chosen is None else chosen
+
+
+def address_policy() -> AddressPolicy:
+    """The operator's rules about addresses, as the settings are now."""
+    chosen = settings()
+    return AddressPolicy(
+        allow_http=chosen.ALLOW_HTTP,
+        ports=frozenset(chosen.ALLOWED_PORTS),
+        allowed_networks=tuple(chosen.ALLOWED_NETWORKS),
+        denied_networks=tuple(chosen.DENIED_NETWORKS),
+    )

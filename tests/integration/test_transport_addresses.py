@@ -12,7 +12,7 @@ import pytest
 
 from tests import transports
 from tests.receiver import Raw, Receiver
-from tests.transports import LOOPBACK, PUBLIC, Open, gather, request, send
+from tests.transports import LOOPBACK, PORTS, PUBLIC, Open, gather, request, send
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, resolver
@@ -86,7 +86,7 @@ class TestAnAddressThatIsNotAllowed:
         monkeypatch.setattr(resolver, "KEEP_SECONDS", 0.2)
         receiver.on("/", Raw(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"))
         names["moving.example.com"] = ["127.0.0.1"]
-        transport = open_one(AddressPolicy(allow_http=True, allowed_networks=("127.0.0.1/32",)))
+        transport = open_one(AddressPolicy(allow_http=True, ports=PORTS, allowed_networks=("127.0.0.1/32",)))
         url = f"http://moving.example.com:{receiver.port}/"
         assert send(transport, url).status == 500
         names["moving.example.com"] = ["127.0.0.2"]
@@ -102,13 +102,32 @@ class TestAnAddressThatIsNotAllowed:
     def test_is_seen_by_libcurl_s_own_callback_too(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
         monkeypatch.setattr(curl, "usable_addresses", lambda addresses, _policy: addresses)
-        monkeypatch.setattr(curl, "address_allowed", lambda _address, _policy: True)
+        monkeypatch.setattr(curl, "refusal", lambda *_: "")
         transport = curl.CurlTransport(transports.TransportOptions(PUBLIC))
         for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
             response = send(transport, f"http://{host}:{receiver.port}/")
             assert response.failure is OutcomeKind.ADDRESS_NOT_ALLOWED
         transport.close()
         assert not receiver.requests
+
+
+class TestARuleMadeStricterSinceTheURLWasSaved:
+    """Endpoints stay as they are when an operator takes http or a port out of the settings."""
+
+    @pytest.mark.parametrize(
+        ("policy", "detail"),
+        [
+            (AddressPolicy(allow_http=True), "port {port} is not sent to"),
+            (AddressPolicy(ports=PORTS), "plain http:// is not sent to"),
+        ],
+        ids=["port", "http"],
+    )
+    def test_holds(self, open_one: Open, receiver: Receiver, names: Names, policy: AddressPolicy, detail: str) -> None:
+        names["hooks.example.com"] = ["203.0.114.1"]
+        response = send(open_one(policy), f"http://hooks.example.com:{receiver.port}/")
+        assert response.failure is OutcomeKind.ADDRESS_NOT_ALLOWED
+        assert response.detail == detail.format(port=receiver.port)
+        assert not names.asked
 
 
 class TestAName:

@@ -9,10 +9,11 @@ import pytest
 import responses
 
 from tests.transports import PUBLIC, gather, request, send
+from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.transport import TransportOptions, address_policy, open_transport, transport_options
+from webhooks_app.transport import TransportOptions, open_transport, transport_options
 
 
 @pytest.mark.parametrize("name", ["curl", "requests"])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests import transports
-from tests.receiver import Hang, Receiver
+from tests.receiver import Hang, Raw, Receiver
 from tests.transports import LOOPBACK, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport
+from webhooks_app.transport.resolver import Answer
 
 pytest.importorskip("pycurl")
 
@@ -76,3 +78,19 @@ def _descriptors() -> set[int]:
         except OSError:  # the one that listed the folder
             continue
     return found
+
+
+def test_no_name_is_resolved_by_libcurl_itself(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets what we resolved for a request; the handle that is used again must bring it again."""
+    monkeypatch.setattr("webhooks_app.transport.curl_handle._DNS_CACHE_SECONDS", 1)
+    monkeypatch.setattr(
+        "webhooks_app.transport.resolver.Resolver.lookup", lambda _self, _host: Answer(("127.0.0.1",), "", float("inf"))
+    )
+    receiver.on("/", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+    transport = open_transport(TransportOptions(LOOPBACK), "curl")
+    url = f"http://only-we-know.example.com:{receiver.port}/"
+    answers = [send(transport, url)]
+    time.sleep(2.1)
+    answers.append(send(transport, url))
+    transport.close()
+    assert [(answer.status, answer.detail) for answer in answers] == [(200, "")] * 2

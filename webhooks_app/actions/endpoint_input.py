@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from webhooks_app.conf import settings
+from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import CheckedURL, check_url
 from webhooks_app.core.catalogue import registry
 from webhooks_app.core.filters import check_pattern
@@ -15,7 +15,6 @@ from webhooks_app.exceptions import ConfigurationError, InvalidEndpoint, URLNotA
 from webhooks_app.models import EventType, Tenant
 from webhooks_app.pipeline.payload import MAX_CHANNEL
 from webhooks_app.profiles import get_profile
-from webhooks_app.transport import address_policy
 
 MAX_EVENTS = 50
 MAX_CHANNELS = 50

@@ -133,6 +133,21 @@ def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple
     return tuple(address for address in usable if _within(_unmapped(ip_address(address)), allowlist))
 
 
+@lru_cache(maxsize=8192)
+def refusal(scheme: str, host: str, port: int, policy: AddressPolicy) -> str:
+    """Why a saved URL is not sent to by today's rules, as far as it can be told without resolving: for staff; empty: it is.
+
+    `host` as in `CheckedURL`. The rules may have become stricter since the URL was saved.
+    """
+    try:
+        trusted = _check_host(host, ip_address(host) if is_literal(host) else None, policy)
+    except URLNotAllowed as error:
+        return error.reason
+    if scheme == "http" and not policy.allow_http:
+        return "plain http:// is not sent to"
+    return "" if trusted or port in policy.ports else f"port {port} is not sent to"
+
+
 def is_literal(host: str) -> bool:
     """Is this host an address (brackets removed), and not a name?"""
     try:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
-from webhooks_app.conf import settings
+from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
 from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType
@@ -23,7 +23,6 @@ from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline.tenants import storable, tenant_uid
-from webhooks_app.transport import address_policy
 
 if TYPE_CHECKING:
     from webhooks_app.pipeline.emit import EventInput

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from webhooks_app.conf import settings
-from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import Request, Response, Transport, TransportOptions
 
@@ -14,21 +13,9 @@ __all__ = [
     "Response",
     "Transport",
     "TransportOptions",
-    "address_policy",
     "open_transport",
     "transport_options",
 ]
-
-
-def address_policy() -> AddressPolicy:
-    """The operator's rules about addresses, as the settings are now."""
-    chosen = settings()
-    return AddressPolicy(
-        allow_http=chosen.ALLOW_HTTP,
-        ports=frozenset(chosen.ALLOWED_PORTS),
-        allowed_networks=tuple(chosen.ALLOWED_NETWORKS),
-        denied_networks=tuple(chosen.DENIED_NETWORKS),
-    )
 
 
 def transport_options() -> TransportOptions:

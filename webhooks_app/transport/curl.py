@@ -22,7 +22,7 @@ from typing import Any
 import certifi
 import pycurl
 
-from webhooks_app.core.addresses import address_allowed, usable_addresses
+from webhooks_app.core.addresses import refusal, usable_addresses
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.curl_handle import Handle
@@ -131,8 +131,7 @@ class CurlTransport:
         if deadline <= now:
             detail = "no connection was free before the deadline"
             self._finished.append(failed(request, OutcomeKind.NOT_SENT, detail, request.total_timeout))
-        elif place.literal and not address_allowed(place.host, self.options.addresses):
-            detail = f"{place.host} is not sent to"
+        elif detail := refusal(place.scheme, place.host, place.port, self.options.addresses):
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
         elif place.literal or self.options.proxy:  # the egress proxy resolves names, and must check them
             self._begin(request, deadline, "")

@@ -15,6 +15,8 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.wire import HEADER_ABORT_BYTES, check_headers
 
+#: How long libcurl may use an address that we resolved: a request begins within it, always.
+_DNS_CACHE_SECONDS = 60
 # Removing libcurl's defaults: no wait for "100 Continue", no form content type, nothing compressed.
 _BASE_HEADERS = [b"Expect:", b"Content-Type:", b"Accept-Encoding: identity"]
 _KINDS = {
@@ -128,7 +130,7 @@ class Handle:
         setopt(pycurl.SSL_VERIFYHOST, 2)
         setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
         setopt(pycurl.CAINFO, ca_bundle)
-        setopt(pycurl.DNS_CACHE_TIMEOUT, 60)  # of what we resolved and hand in with each request
+        setopt(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)  # of what we resolved and hand in with each request
         setopt(pycurl.MAXAGE_CONN, 60)  # an idle connection older than this is not tried again
         setopt(pycurl.MAXLIFETIME_CONN, 300)  # so that a receiver which moves is followed
         setopt(pycurl.POST, 1)
@@ -148,7 +150,8 @@ class Handle:
         if request.url != self._url:
             setopt(pycurl.URL, request.url)
             self._url = request.url
-        if resolve != self._resolve:
+        if resolve or self._resolve:
+            # Every time: libcurl takes it in once, forgets it after DNS_CACHE_TIMEOUT, and would then ask a resolver itself.
             setopt(pycurl.RESOLVE, [resolve] if resolve else [])
             self._resolve = resolve
         if request.connect_timeout != self._connect_timeout:

@@ -23,7 +23,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from webhooks_app.core.addresses import address_allowed
+from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.requests_adapter import CheckedAdapter, Job, Stopped, connection_address, current
@@ -155,8 +155,9 @@ class RequestsTransport:
         request = job.request
         try:
             place = place_of(request.url)
-            if place.literal and not address_allowed(place.host, self.options.addresses):  # also behind a proxy
-                return failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, f"{place.host} is not sent to")
+            detail = refusal(place.scheme, place.host, place.port, self.options.addresses)  # also behind a proxy
+            if detail:
+                return failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail)
             prepared = _prepare(request)
         except (ValueError, RequestException) as error:
             return failed(request, OutcomeKind.NOT_SENT, str(error))

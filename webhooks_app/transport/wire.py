@@ -22,6 +22,7 @@ _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 class Place(NamedTuple):
     """Where a URL leads. `literal` is True where `host` is an address and nothing is to be resolved."""
 
+    scheme: str
     host: str
     port: int
     literal: bool
@@ -33,7 +34,7 @@ def place_of(url: str) -> Place:
     parts = urlsplit(url)
     if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
         raise ValueError("the URL cannot be sent to")
-    return Place(parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme], is_literal(parts.hostname))
+    return Place(parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme], is_literal(parts.hostname))
 
 
 def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
