@@ -13,6 +13,7 @@ from tests.factories import EngineFactory
 from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Receiver
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Notice, database_now
+from webhooks_app.pipeline import solo
 from webhooks_app.pipeline.heartbeat import free_dead_engines
 from webhooks_app.pipeline.store import store_for
 from webhooks_app.pipeline.store.rows import QueueState
@@ -54,7 +55,10 @@ def test_a_failure_does_not(receiver: Receiver, deliver: Callable[[], Any]) -> N
 
 
 class TestASuspectedQueue:
-    def test_runs_alone_one_request_at_a_time_and_marked_before_it(self, receiver: Receiver) -> None:
+    def test_runs_alone_one_request_at_a_time_and_marked_before_it(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(solo, "LONGEST_ALONE", 60.0)
         suspect, other = Gate(), Gate()
         receiver.on("/suspect", [suspect, 200]).on("/other", [other, 200])
         endpoint = endpoint_at(receiver, "/suspect", profile="slow", queue__takeovers=2)
@@ -75,7 +79,8 @@ class TestASuspectedQueue:
         assert receiver.requests[0].headers["webhook-id"] == marked.event.public_id
         assert not Delivery.objects.filter(marked_at__isnull=False).exists(), "a finished delivery is marked no more"
 
-    def test_waits_until_nothing_else_is_in_flight(self, receiver: Receiver) -> None:
+    def test_waits_until_nothing_else_is_in_flight(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(solo, "LONGEST_ALONE", 60.0)
         other = Gate()
         receiver.on("/other", other)
         due_delivery(endpoint_at(receiver, "/other", profile="slow"))
@@ -98,6 +103,30 @@ class TestASuspectedQueue:
             assert EndpointQueue.objects.filter(holder_id__isnull=False).count() == 1
             gate.open()
             eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 3)
+
+    def test_that_hangs_does_not_stop_the_others(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A crash comes at once; an endpoint that hangs is only the likeliest to be held when an engine is killed."""
+        monkeypatch.setattr(solo, "LONGEST_ALONE", 0.2)
+        gate = Gate()
+        receiver.on("/suspect", gate)
+        due_delivery(endpoint_at(receiver, "/suspect", profile="slow", queue__takeovers=2))
+        with running_engine():
+            receiver.wait_for(1, path="/suspect")
+            due_delivery(endpoint_at(receiver, "/other"))
+            receiver.wait_for(1, timeout=4.0, path="/other")
+            gate.open()
+
+    def test_does_not_wait_for_ever_to_be_alone(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(solo, "LONGEST_ALONE", 0.2)
+        gate = Gate()
+        receiver.on("/other", [gate, 200])
+        other = endpoint_at(receiver, "/other", profile="slow")
+        due_delivery(other)
+        with running_engine():
+            receiver.wait_for(1, path="/other")
+            due_delivery(endpoint_at(receiver, "/suspect", queue__takeovers=2))
+            receiver.wait_for(1, timeout=4.0, path="/suspect")
+            gate.open()
 
 
 class TestAfterThreeTakeovers:

@@ -6,7 +6,7 @@ Its rules are what keeps one bad endpoint from slowing the others down:
 - queues without a success under this lease may fill at most half of the window, whatever they promise, and one that has
   not answered within a second is set aside: it has room of its own until it answers or times out;
 - queues are served round-robin, one request each;
-- a queue that took several engines down runs alone.
+- a queue that took several engines down runs alone; see `solo`.
 
 All times here are monotonic seconds.
 """
@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from webhooks_app.pipeline.held import HeldQueue
+from webhooks_app.pipeline.solo import Solo
 from webhooks_app.pipeline.store.rows import QueueState
 from webhooks_app.pipeline.work import Job
 
@@ -46,7 +47,9 @@ class Window:
         #: Unproven queues with a request in flight, by when it began; and how many of them are set aside.
         self._waiting: deque[tuple[float, HeldQueue]] = deque()
         self._stalled = 0
-        self._solo: HeldQueue | None = None
+        self._solo = Solo()
+        #: When the earliest of the starts that only a rate limit held back becomes possible.
+        self._next_slot: float | None = None
 
     # --- asked by the sending thread -------------------------------------------------------------------------------
 
@@ -54,6 +57,7 @@ class Window:
         """Up to `room` jobs to send now; they count as in flight from here on."""
         with self._lock:
             self._set_stalled_aside(now)
+            self._next_slot = None
             started: list[Job] = []
             passed = 0
             while self._ring and passed < len(self._ring) and len(started) < room and self._in_flight < self._size:
@@ -102,10 +106,8 @@ class Window:
         return self._in_flight + self._stalled
 
     def earliest_slot(self) -> float | None:
-        """When the next rate-limited start becomes possible, or None where nothing waits for that."""
-        with self._lock:
-            slots = [queue.next_slot - _BURST for queue in self._ring if queue.route.rate_limit and queue.jobs]
-            return min(slots, default=None)
+        """When the next start becomes possible of those that the last `start` held back for their rate limit alone."""
+        return self._next_slot
 
     # --- asked by the database thread ------------------------------------------------------------------------------
 
@@ -165,8 +167,7 @@ class Window:
             done = [queue for queue in self._queues.values() if (queue.dry or queue.stopping) and queue.empty]
             for queue in done:
                 del self._queues[queue.endpoint_id]
-                if queue is self._solo:
-                    self._solo = None
+                self._solo.end(queue)
             return done
 
     def room(self) -> dict[QueueState, int]:
@@ -239,14 +240,15 @@ class Window:
         return bool(queue.jobs) and not queue.stopping and queue.in_flight < min(queue.allowance, queue.cap)
 
     def _may_start(self, queue: HeldQueue, now: float) -> bool:
-        if self._solo is not None and queue is not self._solo:
-            return False
-        if queue.suspect and self.in_flight > 0:
-            self._solo = queue  # nothing new starts until it is alone
+        if self._solo.holds_back(queue, self.in_flight, now):
             return False
         if not queue.proven and self._unproven_in_flight >= max(self._size // 2, 1):
             return False
-        return not queue.route.rate_limit or now >= queue.next_slot - _BURST
+        slot = queue.next_slot - _BURST
+        if queue.route.rate_limit and now < slot:
+            self._next_slot = slot if self._next_slot is None else min(self._next_slot, slot)
+            return False
+        return True
 
     def _begin(self, queue: HeldQueue, now: float) -> Job:
         queue.in_flight += 1
@@ -256,7 +258,7 @@ class Window:
             self._unproven_in_flight += 1
             self._waiting.append((now, queue))
         if queue.suspect:
-            self._solo = queue
+            self._solo.begin(queue, now)
         if queue.route.rate_limit:
             queue.next_slot = max(queue.next_slot, now) + 1 / queue.route.rate_limit
         return queue.jobs.popleft()
@@ -288,7 +290,7 @@ class Window:
             queue.proven = True
         queue.probing = False
         queue.takeovers = 0
-        self._solo = None if self._solo is queue else self._solo
+        self._solo.end(queue)
         queue.allowance = min(queue.allowance * 2, max(queue.cap, 1))
 
     def _enter_ring(self, queue: HeldQueue) -> None:
