@@ -32,6 +32,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.pipeline import engine
 from webhooks_app.pipeline.sweep import repair
+from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
 
 #: A type without a schema, there while a `Customer` is.
@@ -95,7 +96,7 @@ def make_due() -> None:
     pending = Delivery.objects.pending().filter(endpoint__queue__in=queues)
     ids = set(pending.values_list("endpoint_id", flat=True))
     Delivery.objects.filter(pk__in=list(pending.values_list("pk", flat=True))).update(next_attempt_at=now)
-    wake(ids, now, using="default")
+    in_fresh_transaction(lambda: wake(ids, now, using="default"), "default")
 
 
 def age(endpoint: Endpoint, **by: float) -> None:

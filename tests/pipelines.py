@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db import connections, transaction
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
@@ -20,6 +21,7 @@ from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
 from webhooks_app.pipeline import engine
+from webhooks_app.pipeline.store import portable
 from webhooks_app.profiles.standard import PROFILE as STANDARD
 
 #: No test waits longer than this for something that must happen (seconds).
@@ -52,6 +54,12 @@ CAREFUL = _profile("careful", delays=_LATER, throttles=True, breaker=True, **_BA
 PLAIN = _profile("plain", total_timeout=8.0, delays=_LATER)
 
 PROFILES = {profile.name: f"tests.pipelines.{profile.name.upper()}" for profile in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)}
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
+    """Let one transaction do so much at most, whatever the database."""
+    for name in ("LARGE", "SMALL"):
+        monkeypatch.setattr(portable, name, replace(getattr(portable, name), **limits))
 
 
 def endpoint_at(receiver: Receiver, path: str = "/hook", profile: str = "quick", **values: Any) -> Endpoint:

@@ -3,7 +3,10 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
+
+from webhooks_app.core.catalogue import registry
 
 
 class WebhooksConfig(AppConfig):
@@ -15,4 +18,7 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         # Event types are declared in each app's `webhooks.py`, found as the admin finds `admin.py`. No database access here.
         autodiscover_modules("webhooks")
+        raw = getattr(settings, "WEBHOOKS", None)  # as it is: what is wrong with it is for the checks to say
+        if isinstance(raw, dict) and raw.get("OPERATIONS_TENANT"):
+            registry.register(*import_module("webhooks_app.actions.operations").EVENT_TYPES)
         import_module("webhooks_app.checks")  # registers the system checks

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import current_app, shared_task
 from celery.signals import worker_init, worker_shutting_down
+from django.db import Error as DatabaseError
 
 from webhooks_app.actions.prune import prune as prune_old_rows
 from webhooks_app.actions.tell import tell as tell_people
@@ -21,6 +22,7 @@ from webhooks_app.models import Engine, database_now
 from webhooks_app.pipeline import engine, hint
 from webhooks_app.pipeline.sweep import repair as repair_queues
 from webhooks_app.pipeline.sweep import sweep as sweep_queues
+from webhooks_app.pipeline.sweep import work_waits
 from webhooks_app.pipeline.transactions import pipeline_alias
 
 #: A hint that nobody took in this time (seconds) is worthless: a sweep has found the work meanwhile.
@@ -37,9 +39,20 @@ def deliver() -> None:
 
 
 def _hand_over(progress: engine.Progress) -> None:
-    """The budget is spent and there is more to do: let a fresh task begin while this one's last requests end."""
-    if not progress.idle and not _shutting_down():
+    """Where there is more to do, let a fresh task begin while this one's last requests end.
+
+    Looked at once more also after idling: a hint that came since the last look found this engine's place taken and went
+    away. From now on the place is free."""
+    if not _shutting_down() and (not progress.idle or _work_waits()):
         hint.send()
+
+
+def _work_waits() -> bool:
+    alias = pipeline_alias()
+    try:
+        return work_waits(database_now(alias), alias)
+    except DatabaseError:
+        return True  # a hint too many does no harm
 
 
 @shared_task(name="webhooks_app.sweep", ignore_result=True, acks_late=False)

@@ -19,7 +19,7 @@ from webhooks_app import tasks
 from webhooks_app.actions.schedule import PERIODIC
 from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
-from webhooks_app.pipeline import hint
+from webhooks_app.pipeline import engine, hint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,6 +132,22 @@ def test_a_deliver_that_ran_out_of_work_leaves_no_hint(customer):
     HINTS.clear()
     tasks.deliver()
     assert HINTS == []
+
+
+def test_a_deliver_looks_once_more_when_its_place_is_free(customer, monkeypatch):
+    """A hint that came after its last look found the place taken and went away."""
+    retire = engine.Engine.retire
+
+    def event_in_between(self) -> None:
+        retire(self)
+        customer.emit()
+        HINTS.clear()
+        hint.reset()
+
+    monkeypatch.setattr(engine.Engine, "retire", event_in_between)
+    customer.endpoint()
+    tasks.deliver()
+    assert len(HINTS) == 1
 
 
 def test_a_worker_that_shuts_down_ends_its_deliver_and_leaves_no_hint(customer):

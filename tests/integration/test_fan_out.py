@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.factories import EndpointFactory, TenantFactory
-from tests.pipelines import InThread, eventually, pending_event
+from tests.pipelines import InThread, at_once, eventually, pending_event
 from webhooks_app import emit
 from webhooks_app.models import (
     IDLE,
@@ -26,7 +26,6 @@ from webhooks_app.models import (
     database_now,
 )
 from webhooks_app.pipeline import fan_out as module
-from webhooks_app.pipeline import matching
 from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.sweep import repair
 from webhooks_app.pipeline.transactions import write
@@ -96,7 +95,7 @@ def test_the_database_refuses_a_second_delivery_of_an_event_to_an_endpoint() -> 
 
 
 def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 7)
+    at_once(monkeypatch, events=7)
     tenant = TenantFactory()
     EndpointFactory.create_batch(3, tenant=tenant)
     events = [pending_event(tenant) for _ in range(60)]
@@ -112,7 +111,7 @@ def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest
 
 @pytest.mark.postgres
 def test_a_worker_passes_over_events_that_another_has_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 2)
+    at_once(monkeypatch, events=2)
     first, second = EndpointFactory(), EndpointFactory()
     claimed = {pending_event(first.tenant).pk for _ in range(2)}
     others = {pending_event(second.tenant).pk for _ in range(2)}
@@ -155,7 +154,7 @@ def test_a_tenant_row_is_made_where_emit_was_the_first_to_name_it() -> None:
 
 class TestALargeEvent:
     def test_keeps_its_position_between_transactions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "DELIVERIES_AT_ONCE", 4)
+        at_once(monkeypatch, deliveries=4)
         tenant = TenantFactory()
         endpoints = EndpointFactory.create_batch(10, tenant=tenant)
         event = pending_event(tenant)
@@ -169,7 +168,7 @@ class TestALargeEvent:
         assert Delivery.objects.count() == 10
 
     def test_does_not_keep_the_others_from_their_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "DELIVERIES_AT_ONCE", 4)
+        at_once(monkeypatch, deliveries=4)
         small, large = EndpointFactory(), TenantFactory()
         EndpointFactory.create_batch(9, tenant=large)
         for tenant in (small.tenant, large, small.tenant):
@@ -181,7 +180,7 @@ class TestALargeEvent:
         assert Delivery.objects.filter(endpoint__hidden=True).count() == 1
 
     def test_is_read_in_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(matching, "_ROWS_AT_ONCE", 5)
+        at_once(monkeypatch, subscriptions=5)
         tenant = TenantFactory()
         for endpoint in EndpointFactory.create_batch(
             8, tenant=tenant
@@ -243,7 +242,7 @@ class TestABadEvent:
 
 class TestOrder:
     def test_places_are_given_in_the_order_of_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+        at_once(monkeypatch, events=3)
         endpoint = EndpointFactory(fifo=True)
         beside = EndpointFactory(tenant=endpoint.tenant)
         events = [pending_event(endpoint.tenant).pk for _ in range(8)]
@@ -254,7 +253,7 @@ class TestOrder:
         assert set(Delivery.objects.filter(endpoint=beside).values_list("sequence", flat=True)) == {0}
 
     def test_two_workers_keep_the_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
+        at_once(monkeypatch, events=3)
         endpoint = EndpointFactory(fifo=True)
         events = [pending_event(endpoint.tenant).pk for _ in range(40)]
         workers = [InThread(lambda: [fan_out_now() for _ in range(20)]) for _ in range(2)]

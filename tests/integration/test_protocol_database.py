@@ -18,6 +18,7 @@ from tests.outages import Outage, broken, stalled_database
 from tests.pipelines import (
     Gate,
     InThread,
+    at_once,
     deliver_until,
     due_delivery,
     endpoint_at,
@@ -27,7 +28,7 @@ from tests.pipelines import (
 )
 from tests.receiver import Delay, Receiver
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Event, HourlyStat, database_now
-from webhooks_app.pipeline import clerk, engine, lease
+from webhooks_app.pipeline import engine, lease
 from webhooks_app.pipeline.sweep import repair
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.work import EventBody
@@ -60,7 +61,7 @@ class TestAStalledDatabase:
         self, receiver: Receiver, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         configure(WINDOW=2)
-        monkeypatch.setattr(clerk, "MOST_AT_ONCE", 5)
+        at_once(monkeypatch, results=5)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
         with_events(endpoint_at(receiver, profile="slow"), 60)

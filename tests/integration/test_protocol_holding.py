@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -98,6 +99,21 @@ class TestTheHeartbeat:
         endpoint = EndpointFactory(queue__holder_id=alive.pk)
         assert free_dead_engines("default", now()) == 0
         assert EndpointQueue.objects.get(pk=endpoint.pk).holder_id == alive.pk
+
+    def test_that_comes_at_the_last_moment_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between looking for the dead and freeing what they hold, one of them may turn out to be alive."""
+        engine = EngineFactory(alive_until=now() - timedelta(seconds=1))
+        endpoint = EndpointFactory(queue__holder_id=engine.pk)
+        free = heartbeat._free
+
+        def beat_first(using: str, holders: list[uuid.UUID]) -> int:
+            Engine.objects.filter(pk=engine.pk).update(alive_until=now() + timedelta(minutes=1))
+            return free(using, holders)
+
+        monkeypatch.setattr(heartbeat, "_free", beat_first)
+        assert heartbeat.free_dead_engines("default", now()) == 0
+        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
+        assert Engine.objects.get() == engine
 
     def test_is_compared_with_the_databases_clock(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         class TwoHoursAhead(datetime):

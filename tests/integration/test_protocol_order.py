@@ -9,13 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines import Gate, InThread, deliver_until, endpoint_at, eventually, pending_event, running_engine
+from tests.pipelines import (
+    Gate,
+    InThread,
+    at_once,
+    deliver_until,
+    endpoint_at,
+    eventually,
+    pending_event,
+    running_engine,
+)
 from tests.receiver import Received, Receiver
 from webhooks_app import emit
 from webhooks_app.actions.endpoints import change_endpoint
 from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
-from webhooks_app.pipeline import fan_out as fan_out_module
 from webhooks_app.pipeline import lease
 from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.sweep import repair
@@ -98,7 +106,7 @@ def test_nothing_overtakes_a_head_that_waits_for_its_retry(receiver: Receiver, d
 def test_two_engines_fanning_out_and_sending_keep_the_order(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fan_out_module, "EVENTS_AT_ONCE", 3)
+    at_once(monkeypatch, events=3)
     monkeypatch.setattr(lease, "LONGEST_HOLD", 0.05)  # the queue changes hands often
     receiver.on("/hook", [200, 500, 200, 500, 200])
     endpoint = endpoint_at(receiver, fifo=True)

@@ -133,13 +133,13 @@ class TestWake:
 
     def test_of_a_paused_queue_leaves_it_asleep(self) -> None:
         endpoint = EndpointFactory(status="paused")
-        wake([endpoint.pk], using="default")
+        in_fresh_transaction(lambda: wake([endpoint.pk], using="default"), "default")
         assert due_at(endpoint) == IDLE
 
     def test_without_a_time_means_now_by_the_databases_clock(self) -> None:
         endpoint = EndpointFactory()
         before = now()
-        wake([endpoint.pk], using="default")
+        in_fresh_transaction(lambda: wake([endpoint.pk], using="default"), "default")
         assert before <= due_at(endpoint) <= now()
 
 
@@ -290,6 +290,26 @@ def test_queue_rows_are_locked_in_one_order(values: dict[str, Any], prepare: Cal
         free = EndpointQueue.objects.filter(pk=second.pk).select_for_update(no_key=True, nowait=True)
         assert free.get()
     writer.result()
+
+
+@pytest.mark.postgres
+def test_a_fan_out_to_a_callback_url_keeps_to_that_order(receiver: Receiver) -> None:
+    """Its hidden endpoint is looked at first, but its id is the higher one: it is locked with the others or not at all."""
+    plain = EndpointFactory()
+    for _ in range(2):
+        pending_event(plain.tenant, callback_url="https://example.com/back")
+        pending_event(plain.tenant)
+        if not Delivery.objects.exists():
+            fan_out(now(), "default")
+    hidden = Endpoint.objects.get(hidden=True)
+    assert plain.pk < hidden.pk
+    with write("default"):
+        list(EndpointQueue.objects.filter(pk=plain.pk).locked())
+        writer = InThread(lambda: fan_out(now(), "default"))
+        eventually(somebody_waits)
+        assert EndpointQueue.objects.filter(pk=hidden.pk).select_for_update(no_key=True, nowait=True).get()
+    writer.result()
+    assert Delivery.objects.count() == 4
 
 
 def put_in_reverse() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 import threading
 from datetime import timedelta
@@ -13,9 +14,11 @@ from django.db import connection
 from django.utils import timezone
 
 from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
+from webhooks_app import registry
+from webhooks_app.actions import operations
 from webhooks_app.actions.states import disable
 from webhooks_app.actions.tell import tell
-from webhooks_app.models import Notice, NoticeKind
+from webhooks_app.models import Event, Notice, NoticeKind
 
 pytestmark = pytest.mark.django_db
 
@@ -241,3 +244,41 @@ def test_two_tellers_at_once_tell_once(settings):
     assert sum(sent) == 3
     assert len({letter.to[0] for letter in mail.outbox}) == len(mail.outbox) == 3
     assert untold() == 0
+
+
+class TestOperationalEvents:
+    @pytest.fixture(autouse=True)
+    def operator(self, settings):
+        settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
+        registry.register(*operations.EVENT_TYPES)
+        yield
+        registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+
+    def test_tell_a_program_what_people_are_told(self):
+        endpoint = EndpointFactory(tenant__email="anna@customer.example")
+        disable(endpoint, "gone")
+        tell(NOW)
+        tell(NOW)
+        event = Event.objects.get()
+        assert (event.tenant_uid, event.type) == ("us", "webhooks.endpoint_disabled")
+        data = json.loads(event.data)
+        assert (data["tenant"], data["endpoint"]) == (endpoint.tenant.uid, endpoint.public_id)
+        assert (data["url"], data["reason"]) == (endpoint.url, "gone")
+
+    @pytest.mark.parametrize("kind", NoticeKind.values)
+    def test_exist_for_every_kind_of_notice(self, kind):
+        endpoint = EndpointFactory()
+        NoticeFactory(endpoint_id=endpoint.pk, tenant=endpoint.tenant, kind=kind, count=3)
+        tell(NOW)
+        assert json.loads(Event.objects.get().data)["count"] == 3
+
+    def test_are_not_made_of_the_operators_own_troubles(self):
+        disable(EndpointFactory(tenant__uid="us"), "gone")
+        tell(NOW)
+        assert not Event.objects.exists()
+
+    def test_are_not_made_where_nobody_asked(self, settings):
+        settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": ""}
+        disable(EndpointFactory(), "gone")
+        tell(NOW)
+        assert not Event.objects.exists()

@@ -20,15 +20,16 @@ from webhooks_app.actions.endpoint_input import (
     checked_url,
 )
 from webhooks_app.actions.headers import check_headers
-from webhooks_app.actions.rows import EndpointRef, for_change, locked_endpoint
+from webhooks_app.actions.rows import EndpointRef, locked_endpoint
 from webhooks_app.actions.secrets import add_secret, chosen_secret, replace_secret
 from webhooks_app.core.filters import check_filters
 from webhooks_app.core.profile import Profile
 from webhooks_app.exceptions import ConflictingState, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints, URLNotAllowed
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.emit import TenantLike
 from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import pipeline_alias, write
+from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile
 
@@ -58,6 +59,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@in_one_transaction
 def create_endpoint(
     tenant: TenantLike,
     *,
@@ -92,17 +94,17 @@ def create_endpoint(
     for name, value in zip(_CHECKS, values, strict=True):
         setattr(endpoint, name, _CHECKS[name](value))
     endpoint.set_custom_headers(check_headers(headers, wire))
-    with write(using):
-        _take_place(owner, using)
-        endpoint.save(using=using, force_insert=True)
-        EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
-        _subscribe(endpoint, patterns, conditions, using)
-        add_secret(endpoint, text, using=using)
-        note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, events=patterns)
-        endpoint.refresh_from_db(using=using)  # for what the database filled in
+    _take_place(owner, using)
+    endpoint.save(using=using, force_insert=True)
+    EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
+    _subscribe(endpoint, patterns, conditions, using)
+    add_secret(endpoint, text, using=using)
+    note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, events=patterns)
+    endpoint.refresh_from_db(using=using)  # for what the database filled in
     return endpoint, text
 
 
+@in_one_transaction
 def change_endpoint(
     endpoint: EndpointRef, *, secret: str | None = None, actor: str = SYSTEM, **changes: Unpack[EndpointChanges]
 ) -> tuple[Endpoint, str | None]:
@@ -113,24 +115,23 @@ def change_endpoint(
     `create_endpoint` does, and ConflictingState for a deleted endpoint.
     """
     using = pipeline_alias()
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using)
-        if row.hidden:
-            raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
-        wire = get_profile(row.profile)
-        was_fifo = row.fifo
-        text = _move(row, wire, changes, secret, using)
-        for name, check in _CHECKS.items():
-            if name in changes:
-                setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
-        if text is not None or "headers" in changes:
-            row.set_custom_headers(check_headers(changes.get("headers"), wire))
-        row.save(using=using)
-        _resubscribe(row, changes, using)
-        if row.fifo is not was_fifo:
-            _reorder(row, queue, using)
-        detail = {"fields": sorted(changes), "new_secret": text is not None}
-        note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.hidden:
+        raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
+    wire = get_profile(row.profile)
+    was_fifo = row.fifo
+    text = _move(row, wire, changes, secret, using)
+    for name, check in _CHECKS.items():
+        if name in changes:
+            setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
+    if text is not None or "headers" in changes:
+        row.set_custom_headers(check_headers(changes.get("headers"), wire))
+    row.save(using=using)
+    _resubscribe(row, changes, using)
+    if row.fifo is not was_fifo:
+        _reorder(row, queue, using)
+    detail = {"fields": sorted(changes), "new_secret": text is not None}
+    note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
     return row, text
 
 

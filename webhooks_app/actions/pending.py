@@ -13,9 +13,10 @@ from functools import partial
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
-from webhooks_app.actions.rows import chunks, for_change
+from webhooks_app.actions.rows import chunks
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus, database_now
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from webhooks_app.actions.pending import cancel_all
-from webhooks_app.actions.rows import chunks, for_change
+from webhooks_app.actions.rows import chunks
 from webhooks_app.conf import settings
 from webhooks_app.models import (
     Attempt,
@@ -33,6 +33,7 @@ from webhooks_app.models import (
     database_now,
 )
 from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias
 
 #: Hourly statistics and the audit trail are kept for 13 months: so that a month can be compared with that of last year.

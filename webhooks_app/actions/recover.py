@@ -50,7 +50,8 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
         if row.hidden:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
         note(row.tenant_id, actor, "endpoint.recovered", row.public_id, using=using, since=since.isoformat())
-        oldest = database_now(using) - timedelta(days=settings().RETENTION_DAYS)
+        # Not to the very edge: `prune` would take the event from under the delivery.
+        oldest = database_now(using) - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)
     return RecoverReport(_resend_failed(row, start, using), _make_missing(row, max(start, row.created_at), using))
 

@@ -14,9 +14,10 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
-from webhooks_app.actions.rows import chunks, for_change, key_of, locked_endpoint
+from webhooks_app.actions.rows import chunks, key_of, locked_endpoint
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
 from webhooks_app.pipeline.wake import wake
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any
 
-from django.db import connections
 from django.db.models import Model, QuerySet
 
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Endpoint, EndpointQueue
-
-Row = TypeVar("Row", bound=Model)
+from webhooks_app.models.lookups import for_change
 
 #: An endpoint, or its primary key.
 EndpointRef = Endpoint | uuid.UUID
@@ -24,11 +22,6 @@ CHUNK = 2000
 def key_of(row: Model | uuid.UUID) -> uuid.UUID:
     """The primary key of a row, or the key itself."""
     return row.pk if isinstance(row, Model) else row
-
-
-def for_change(rows: QuerySet[Row]) -> QuerySet[Row]:
-    """Lock the rows until the transaction ends, leaving foreign keys to them usable where the database can do that."""
-    return rows.select_for_update(no_key=connections[rows.db].features.has_select_for_no_key_update)
 
 
 def locked_endpoint(endpoint: EndpointRef, *, using: str, deleted_too: bool = False) -> tuple[Endpoint, EndpointQueue]:
@@ -45,7 +38,7 @@ def locked_endpoint(endpoint: EndpointRef, *, using: str, deleted_too: bool = Fa
     return row, queue
 
 
-def chunks(rows: QuerySet[Row], size: int = CHUNK) -> Iterator[list[uuid.UUID]]:
+def chunks(rows: QuerySet[Any], size: int = CHUNK) -> Iterator[list[uuid.UUID]]:
     """The primary keys of the rows, ascending, in lists of at most `size`; each list is one query."""
     page = rows.order_by("pk")
     while True:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from webhooks_app.actions.audit import SYSTEM, note
-from webhooks_app.actions.rows import for_change
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
@@ -15,8 +14,9 @@ from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingErro
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.callbacks import ensure_account_secret
-from webhooks_app.pipeline.transactions import pipeline_alias, write
+from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias, write
 from webhooks_app.profiles import get_profile
 
 #: Replaced secrets that still sign; a further rotation ends the oldest. Headers must not grow without bound.
@@ -33,6 +33,7 @@ class RotatedSecret:
     previous_expires_at: datetime | None
 
 
+@in_one_transaction
 def rotate_secret(
     owner: Endpoint | Tenant, *, secret: str | None = None, overlap: timedelta | None = None, actor: str = SYSTEM
 ) -> RotatedSecret:
@@ -45,27 +46,26 @@ def rotate_secret(
     hours = timedelta(hours=settings().ROTATION_OVERLAP_HOURS)
     if overlap is not None and overlap < timedelta(0):
         raise InvalidSecret("The overlap must not be negative.", field="overlap")
-    with write(using):
-        row = _locked_owner(owner, using)
-        text = chosen_secret(secret, _format_of(row))
-        _refuse_in_use(text, row, using)
-        ends = replace_secret(row, text, hours if overlap is None else overlap, using=using)
-        detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
-        note(_tenant_id(row), actor, "secret.rotated", _target(row), using=using, **detail)
+    row = _locked_owner(owner, using)
+    text = chosen_secret(secret, _format_of(row))
+    _refuse_in_use(text, row, using)
+    ends = replace_secret(row, text, hours if overlap is None else overlap, using=using)
+    detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
+    note(_tenant_id(row), actor, "secret.rotated", _target(row), using=using, **detail)
     return RotatedSecret(text, ends)
 
 
+@in_one_transaction
 def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = None, actor: str = SYSTEM) -> int:
     """End the overlap early: replaced secrets (all, or one) sign no more; the current one stays. Returns how many."""
     using = pipeline_alias()
-    with write(using):
-        row = _locked_owner(owner, using)
-        old = _of(row, using).live().filter(expires_at__isnull=False)
-        if secret_id is not None:
-            old = old.filter(pk=secret_id)
-        ended = old.update(expires_at=database_now(using) - _INSTANT)
-        if ended:
-            note(_tenant_id(row), actor, "secret.ended", _target(row), using=using, count=ended)
+    row = _locked_owner(owner, using)
+    old = _of(row, using).live().filter(expires_at__isnull=False)
+    if secret_id is not None:
+        old = old.filter(pk=secret_id)
+    ended = old.update(expires_at=database_now(using) - _INSTANT)
+    if ended:
+        note(_tenant_id(row), actor, "secret.ended", _target(row), using=using, count=ended)
     return ended
 
 

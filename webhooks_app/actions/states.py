@@ -26,24 +26,24 @@ from webhooks_app.models import (
     NoticeKind,
     database_now,
 )
-from webhooks_app.pipeline.transactions import pipeline_alias, write
+from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 from webhooks_app.pipeline.wake import wake
 
 
+@in_one_transaction
 def pause(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> Endpoint:
     """Stop sending; deliveries go on being made and wait. Requests that have started still finish.
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
     using = pipeline_alias()
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using)
-        if row.status == EndpointStatus.PAUSED:
-            return row
-        _expect(row, EndpointStatus.ACTIVE, "Only an active endpoint can be paused; enable it first.")
-        _hold(queue, using)
-        _turn(row, EndpointStatus.PAUSED, reason, database_now(using), using)
-        note(row.tenant_id, actor, "endpoint.paused", row.public_id, using=using, reason=reason)
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.status == EndpointStatus.PAUSED:
+        return row
+    _expect(row, EndpointStatus.ACTIVE, "Only an active endpoint can be paused; enable it first.")
+    _hold(queue, using)
+    _turn(row, EndpointStatus.PAUSED, reason, database_now(using), using)
+    note(row.tenant_id, actor, "endpoint.paused", row.public_id, using=using, reason=reason)
     return row
 
 
@@ -52,18 +52,23 @@ def resume(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
+    _extend_waiting(endpoint, EndpointStatus.PAUSED, pipeline_alias())
+    return _resume(endpoint, actor)
+
+
+@in_one_transaction
+def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
     using = pipeline_alias()
-    _extend_waiting(endpoint, EndpointStatus.PAUSED, using)
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using)
-        if row.status == EndpointStatus.ACTIVE:
-            return row
-        _expect(row, EndpointStatus.PAUSED, "This endpoint is not paused but disabled; enable it.")
-        _free(row, queue, using)
-        note(row.tenant_id, actor, "endpoint.resumed", row.public_id, using=using)
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.status == EndpointStatus.ACTIVE:
+        return row
+    _expect(row, EndpointStatus.PAUSED, "This endpoint is not paused but disabled; enable it.")
+    _free(row, queue, using)
+    note(row.tenant_id, actor, "endpoint.resumed", row.public_id, using=using)
     return row
 
 
+@in_one_transaction
 def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor: str = SYSTEM) -> Endpoint:
     """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
 
@@ -71,18 +76,17 @@ def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor
     Sends the signal `endpoint_disabled` after the commit. Raises ConflictingState for a deleted endpoint.
     """
     using = pipeline_alias()
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using)
-        if row.status == EndpointStatus.DISABLED:
-            return row
-        _hold(queue, using)
-        _turn(row, EndpointStatus.DISABLED, reason, database_now(using), using)
-        note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
-        if tell and not row.hidden:
-            Notice.objects.using(using).create(
-                tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NoticeKind.DISABLED, reason=reason[:255]
-            )
-        transaction.on_commit(partial(_announce, row), using=using, robust=True)
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.status == EndpointStatus.DISABLED:
+        return row
+    _hold(queue, using)
+    _turn(row, EndpointStatus.DISABLED, reason, database_now(using), using)
+    note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
+    if tell and not row.hidden:
+        Notice.objects.using(using).create(
+            tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NoticeKind.DISABLED, reason=reason[:255]
+        )
+    transaction.on_commit(partial(_announce, row), using=using, robust=True)
     return row
 
 
@@ -91,34 +95,44 @@ def enable(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
 
     Raises ConflictingState for a paused or deleted endpoint.
     """
+    _extend_waiting(endpoint, EndpointStatus.DISABLED, pipeline_alias())
+    return _enable(endpoint, actor)
+
+
+@in_one_transaction
+def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
     using = pipeline_alias()
-    _extend_waiting(endpoint, EndpointStatus.DISABLED, using)
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using)
-        if row.status == EndpointStatus.ACTIVE:
-            return row
-        _expect(row, EndpointStatus.DISABLED, "This endpoint is not disabled but paused; resume it.")
-        queue.streak, queue.takeovers, queue.failing_since = 0, 0, None
-        queue.save(using=using, update_fields=["streak", "takeovers", "failing_since"])
-        _free(row, queue, using)
-        note(row.tenant_id, actor, "endpoint.enabled", row.public_id, using=using)
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.status == EndpointStatus.ACTIVE:
+        return row
+    _expect(row, EndpointStatus.DISABLED, "This endpoint is not disabled but paused; resume it.")
+    queue.streak, queue.takeovers, queue.failing_since = 0, 0, None
+    queue.save(using=using, update_fields=["streak", "takeovers", "failing_since"])
+    _free(row, queue, using)
+    note(row.tenant_id, actor, "endpoint.enabled", row.public_id, using=using)
     return row
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Delete for the customer: nothing more is sent, what is pending is cancelled, the history stays until `prune`."""
     using = pipeline_alias()
-    with write(using):
-        row, queue = locked_endpoint(endpoint, using=using, deleted_too=True)
-        if not row.is_deleted:
-            now = database_now(using)
-            _hold(queue, using)
-            row.deleted_at = now
-            row.save(using=using, update_fields=["deleted_at"])
-            _turn(row, EndpointStatus.DELETED, "", now, using)
-            note(row.tenant_id, actor, "endpoint.deleted", row.public_id, using=using)
+    row = _delete(endpoint, actor)
     # After the state: from here on no new delivery is made, and one that a fan-out was just making is found by `prune`.
     pending.cancel_all(Delivery.objects.using(using).filter(endpoint_id=row.pk), using=using)
+    return row
+
+
+@in_one_transaction
+def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
+    using = pipeline_alias()
+    row, queue = locked_endpoint(endpoint, using=using, deleted_too=True)
+    if not row.is_deleted:
+        now = database_now(using)
+        _hold(queue, using)
+        row.deleted_at = now
+        row.save(using=using, update_fields=["deleted_at"])
+        _turn(row, EndpointStatus.DELETED, "", now, using)
+        note(row.tenant_id, actor, "endpoint.deleted", row.public_id, using=using)
     return row
 
 

@@ -1,4 +1,5 @@
-"""Tell: turn the notices that the engines and people left into e-mail, to the tenant concerned and to staff.
+"""Tell: turn the notices that the engines and people left into e-mail, to the tenant concerned and to staff, and into
+operational events.
 
 A disabled or recovered endpoint is told at once. So is the first delivery that was given up; further ones are gathered
 and told together every TELL_EVERY_SECONDS. No database transaction is open while mail is handed over.
@@ -19,11 +20,11 @@ from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db.models import Q
 
-from webhooks_app.actions import letters
-from webhooks_app.actions.rows import for_change
+from webhooks_app.actions import letters, operations
 from webhooks_app.conf import settings
 from webhooks_app.models import Notice, NoticeKind, Tenant, database_now
 from webhooks_app.models.audit import NoticeQuerySet
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import pipeline_alias, write
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,9 @@ def _is_time(notices: Sequence[Notice], tenant_id: uuid.UUID, now: datetime, usi
 
 
 def _mark_told(claim: _Claim, now: datetime, using: str) -> None:
-    _rows(claim, using).update(told_at=now, claimed_until=None)
+    with write(using):
+        if _rows(claim, using).update(told_at=now, claimed_until=None):
+            operations.publish(claim.tenant, claim.notices, using=using)
 
 
 def _give_back(claim: _Claim, using: str) -> None:

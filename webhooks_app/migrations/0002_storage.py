@@ -1,5 +1,5 @@
 """How the hot tables are stored. No schema change: on PostgreSQL room for updates within a page and an eager vacuum; on
-databases without partial indexes (MySQL, MariaDB), plain indexes in their place."""
+databases without partial indexes (MySQL, MariaDB), where Django makes them without their condition, better columns."""
 
 from django.db import migrations, models
 
@@ -31,6 +31,7 @@ def store(apps, schema_editor):
             )
     if not schema_editor.connection.features.supports_partial_indexes:
         for model, index in PLAIN_INDEXES:
+            schema_editor.remove_index(apps.get_model("webhooks_app", model), index)  # by its name
             schema_editor.add_index(apps.get_model("webhooks_app", model), index)
         schema_editor.add_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
@@ -45,10 +46,13 @@ def restore(apps, schema_editor):
             )
     if not schema_editor.connection.features.supports_partial_indexes:
         for model, index in PLAIN_INDEXES:
-            schema_editor.remove_index(apps.get_model("webhooks_app", model), index)
+            rows = apps.get_model("webhooks_app", model)
+            schema_editor.remove_index(rows, index)
+            schema_editor.add_index(rows, next(one for one in rows._meta.indexes if one.name == index.name))
         schema_editor.remove_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
 
 class Migration(migrations.Migration):
     dependencies = [("webhooks_app", "0001_initial")]
-    operations = [migrations.RunPython(store, restore)]
+    # Where DDL can be rolled back, the migration is in a transaction all the same; elsewhere it must be in none.
+    operations = [migrations.RunPython(store, restore, atomic=False)]

@@ -1,13 +1,16 @@
-"""`any_of`: an IN for long lists of ids; `array_literal`, which it passes to PostgreSQL."""
+"""How rows are found and taken: `any_of`, an IN for long lists of ids; `for_change`, the one way in which rows are locked."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db.models import BooleanField, F, Func, UUIDField
+from django.db import connections
+from django.db.models import BooleanField, F, Func, QuerySet, UUIDField
+
+Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 
 class _AnyOf(Func):
@@ -50,3 +53,15 @@ def _element(value: Any) -> str:
     if isinstance(value, uuid.UUID):
         return value.hex
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def for_change(rows: Rows, *, skip_locked: bool = False) -> Rows:
+    """Lock the rows until the transaction ends, leaving foreign keys to them usable, where the database can do that.
+
+    `skip_locked`: pass over rows that another transaction has locked, where the database can do that.
+    """
+    features = connections[rows.db].features
+    return rows.select_for_update(
+        no_key=features.has_select_for_no_key_update,
+        skip_locked=skip_locked and features.has_select_for_update_skip_locked,
+    )

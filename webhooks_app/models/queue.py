@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import connections, models
+from django.db import models
 
 from webhooks_app.core.health import Health
 from webhooks_app.models.endpoint import Endpoint
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import for_change
 from webhooks_app.models.times import IDLE, Now
 
 
@@ -29,9 +30,7 @@ class Engine(models.Model):
 class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
     def locked(self) -> EndpointQueueQuerySet:
         """In the one order that every writer uses; without it, two writers of the same rows deadlock."""
-        return self.select_for_update(no_key=connections[self.db].features.has_select_for_no_key_update).order_by(
-            "endpoint_id"
-        )
+        return for_change(self.order_by("endpoint_id"))
 
 
 class EndpointQueue(models.Model):

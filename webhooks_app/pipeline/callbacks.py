@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from webhooks_app.conf import settings
+from webhooks_app.conf import address_policy, settings
+from webhooks_app.core.addresses import check_url
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.models import Endpoint, EndpointQueue, Event, Secret, Tenant
 from webhooks_app.models.ids import derived_id
+from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.pipeline.matching import Target
 from webhooks_app.profiles import get_profile
 
@@ -26,16 +28,27 @@ def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Tar
     keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
     wanted = {keys[event.id]: event for event in events}
     _make_missing(wanted, using)
-    # Locked until the deliveries are in: `prune` removes such an endpoint when it is idle.
-    list(EndpointQueue.objects.using(using).filter(endpoint_id__in=wanted).locked().values_list("endpoint_id"))
-    _make_missing(wanted, using)
     profiles = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "profile"))
     return {event.id: Target(keys[event.id], event.tenant_id, profiles[keys[event.id]]) for event in events}
+
+
+def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
+    """Until the deliveries of these events are in, `prune` must not remove a hidden endpoint that is idle. One that it just
+    has removed is made again. `endpoint_ids`: all the queues that the transaction will write, since all are locked in one
+    order or not at all."""
+    events = [event for event in events if event.callback_url]
+    if events:
+        queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids))
+        list(queues.locked().values_list("endpoint_id"))
+        _make_missing({callback_endpoint_id(event.tenant_id, event.callback_url): event for event in events}, using)
 
 
 def ensure_account_secret(tenant: Tenant, using: str) -> None:
     """Give the tenant its first account secret, if it has none. Nobody has seen it: showing one means rotating."""
     secrets = Secret.objects.using(using)
+    if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
+        return
+    list(for_change(Tenant.objects.using(using).filter(pk=tenant.pk)))  # a rotation may be making the first one
     if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
         return
     secret = Secret(id=derived_id("account-secret", str(tenant.id)), tenant_id=tenant.id)
@@ -54,7 +67,11 @@ def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
     if not missing:
         return
     tenants = Tenant.objects.using(using).in_bulk({event.tenant_id for event in missing.values()})
-    for tenant_id in {event.tenant_id for event in missing.values()}:
+    for event in missing.values():
+        profile = get_profile(profile_name(tenants[event.tenant_id]))
+        if profile.https_only:  # `emit` could not know: it does not read the tenant
+            check_url(event.callback_url, address_policy(), https_only=True)
+    for tenant_id in sorted(tenants):
         ensure_account_secret(tenants[tenant_id], using)
     Endpoint.objects.using(using).bulk_create(
         [

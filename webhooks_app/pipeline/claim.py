@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import connections
 from django.db.models import Exists, OuterRef, QuerySet
 
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
-
-Row = TypeVar("Row", Event, Tenant)
+from webhooks_app.models.lookups import for_change
 
 
 def claim_any(using: str, limit: int) -> list[Any]:
@@ -22,29 +20,18 @@ def claim_any(using: str, limit: int) -> list[Any]:
     if limit == 1:
         # A bad event is being looked for; one that is only named would be claimed again and again, and hide it.
         pending = pending.filter(in_order=False)
-    return list(_locked(pending, using, skip=True)[:limit])
+    return list(for_change(pending, skip_locked=True)[:limit])
 
 
 def claim_in_order(tenant_id: uuid.UUID, using: str, limit: int) -> list[Event]:
     """One tenant's pending events in the order of their ids. Whoever has the tenant's row has them all; others get none."""
-    if not list(_locked(Tenant.objects.using(using).filter(id=tenant_id), using, skip=True)):
+    if not list(for_change(Tenant.objects.using(using).filter(id=tenant_id), skip_locked=True)):
         return []
     pending = _pending(using).filter(tenant_id=tenant_id).order_by("id")
-    return list(_locked(pending, using, skip=False)[:limit])
+    return list(for_change(pending)[:limit])
 
 
 def _pending(using: str) -> QuerySet[Event]:
     # What the fan-out needs. The data only where a subscription has filters: 500 times 256 KiB is much to read for nothing.
     needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
     return Event.objects.using(using).pending().only(*needed)
-
-
-def _locked(rows: QuerySet[Row], using: str, *, skip: bool) -> QuerySet[Row]:
-    features = connections[using].features
-    if not features.has_select_for_update:
-        return rows
-    return rows.select_for_update(
-        of=("self",) if features.has_select_for_update_of else (),
-        skip_locked=skip and features.has_select_for_update_skip_locked,
-        no_key=features.has_select_for_no_key_update,
-    )

@@ -20,16 +20,16 @@ from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.heartbeat import Heartbeat
 from webhooks_app.pipeline.lease import Lease
 from webhooks_app.pipeline.record import Recorder, give_up
+from webhooks_app.pipeline.store import store_for
 from webhooks_app.pipeline.transactions import relax
 from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import Result
 
 logger = logging.getLogger(__name__)
 
-#: From so many results on they are written at once, with all that have come in, up to the limit, in one transaction; and
-#: how long the first of fewer may wait for company (seconds).
+#: From so many results on they are written at once, with all that have come in, up to the database's limit; and how long
+#: the first of fewer may wait for company (seconds).
 BATCH = 400
-MOST_AT_ONCE = 1600
 _BATCH_WAIT = 0.05
 #: Held queues are looked at this often: a paused endpoint gets no new request later than this.
 _RECHECK_SECONDS = 0.5
@@ -60,6 +60,8 @@ class Clerk:
         self.heartbeat = Heartbeat(using, kind)
         self._lease = Lease(using, self.heartbeat, window)
         self._recorder = Recorder(using, self.heartbeat)
+        self._limits = store_for(using).limits
+        self._batchful = min(BATCH, self._limits.results)
         self._thread = threading.Thread(target=self._work, name="webhooks-clerk", daemon=True)
         self._nudge = threading.Event()
         self._retiring = False
@@ -87,7 +89,7 @@ class Clerk:
 
     def nudge_if_much(self) -> None:
         """Wake the clerk early where a full batch is waiting, or a queue has run out of jobs to send."""
-        if self.results.unrecorded >= BATCH or self._window.in_flight == 0:
+        if self.results.unrecorded >= self._batchful or self._window.in_flight == 0:
             self._nudge.set()
 
     def retire(self) -> None:
@@ -176,7 +178,7 @@ class Clerk:
         if not self._batch:
             if not (self._given_up or self._ripe()):
                 return 0
-            self._batch = self._given_up + self.results.take_results(MOST_AT_ONCE)
+            self._batch = self._given_up + self.results.take_results(self._limits.results)
             self._given_up = []
         self._recorder.record(self._batch, set(self._window.ours()))
         self._window.recorded(result.job for result in self._batch if result.decision is not None)
@@ -191,7 +193,7 @@ class Clerk:
         # None beside a result: it came in just while the others were taken. Waiting for the next one to set a time could
         # be waiting for ever.
         waited = time.monotonic() - oldest if oldest is not None else _BATCH_WAIT
-        return self.results.unrecorded >= BATCH or waited >= _BATCH_WAIT or self._retiring
+        return self.results.unrecorded >= self._batchful or waited >= _BATCH_WAIT or self._retiring
 
     def _fan_out(self) -> int:
         done = fan_out(self.heartbeat.now(), self._using)

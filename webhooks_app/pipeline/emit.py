@@ -139,12 +139,17 @@ def _first_of_its_key(event: Event, alias: str) -> Event:
     same_key = Event.objects.using(alias).filter(tenant_id=event.tenant_id, idempotency_key=event.idempotency_key)
     # A transaction at REPEATABLE READ may not see the row that it collided with, but it can see that it did collide.
     first = same_key.first()
+    if first is not None and first.quarantine_reason and not event.quarantine_reason:
+        # The mistake was mended: the key belongs to the event that can be delivered.
+        same_key.exclude(quarantine_reason="").update(idempotency_key=None)
+        Event.objects.using(alias).bulk_create([event], ignore_conflicts=True)
+        first = same_key.first()
     if first is None or first.fingerprint != event.fingerprint:
         message = f"The idempotency key {event.idempotency_key!r} was used before, for an event with other content."
-        if strict() or first is None:
+        if strict():
             raise IdempotencyConflict(message, field="idempotency_key")
         logger.error("webhooks: %s The first event stands.", message)
-    return first
+    return first or event
 
 
 def _tell_quarantined(event: Event) -> None:

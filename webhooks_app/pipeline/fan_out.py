@@ -18,7 +18,7 @@ from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
-from webhooks_app.pipeline.callbacks import callback_targets
+from webhooks_app.pipeline.callbacks import callback_targets, keep_callbacks
 from webhooks_app.pipeline.claim import claim_any, claim_in_order
 from webhooks_app.pipeline.matching import Target, match
 from webhooks_app.pipeline.store import PostgreSQLStore, store_for
@@ -30,9 +30,6 @@ from webhooks_app.profiles import get_profile, profile_names
 
 logger = logging.getLogger(__name__)
 
-#: Events claimed, and deliveries made, in one transaction. More at once blocked heartbeats and releases for seconds.
-EVENTS_AT_ONCE = 500
-DELIVERIES_AT_ONCE = 2000
 #: Errors that are an event's own fault; any other database error is the database's, and no event is blamed for it.
 _EVENTS_FAULT = (DataError, IntegrityError, InternalError)
 
@@ -80,7 +77,7 @@ def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
         return FannedOut(), True
 
     def spread_and_wake() -> Spread:
-        limits = {"events": EVENTS_AT_ONCE, "deliveries": DELIVERIES_AT_ONCE}
+        limits = {"events": store.limits.events, "deliveries": store.limits.deliveries}
         ages = {name: get_profile(name).retry.max_age for name in profile_names()}
         done = spread_plain(now, using, ages=ages, default_age=RetryPolicy().max_age, **limits)
         wake(done.endpoint_ids, now, using=using)
@@ -98,14 +95,15 @@ def _spread_plain(now: datetime, using: str) -> tuple[FannedOut, bool]:
 
 def _in_batch_or_singly(step: Step, now: datetime, using: str) -> FannedOut:
     """One batch in one transaction; where that fails, event by event, so that one bad event does not stop the others."""
+    most = store_for(using).limits.events
     try:
-        return in_fresh_transaction(lambda: step(now, using, EVENTS_AT_ONCE), using)
+        return in_fresh_transaction(lambda: step(now, using, most), using)
     except Exception as error:
         if _is_databases_fault(error):
             raise
         logger.warning("webhooks: a fan-out batch failed and is repeated event by event: %r", error)
     done = FannedOut()
-    for _ in range(EVENTS_AT_ONCE):
+    for _ in range(most):
         single = _single(step, now, using)
         done.add(single)
         if not single.events:
@@ -167,18 +165,20 @@ def _spread(events: Sequence[Event], now: datetime, using: str, *, in_order: boo
 
 
 def _spread_unguarded(events: Sequence[Event], now: datetime, using: str, *, in_order: bool) -> FannedOut:
+    store = store_for(using)
     _make_missing_tenants(events, using)
     callbacks = callback_targets(events, using)
     plain = [event for event in events if event.id not in callbacks]
-    matches = match(plain, using) if plain else None
+    matches = match(plain, using, store.limits.subscriptions) if plain else None
     wanted = [(event, [callbacks[event.id]]) for event in events if event.id in callbacks]
     wanted += matches.events if matches else []
     wanted.sort(key=lambda pair: pair[0].id)
-    fitting, position = _fit(wanted, matches.position if matches else None)
+    fitting, position = _fit(wanted, matches.position if matches else None, store.limits.deliveries)
     pairs = [(event, target) for event, targets in fitting for target in targets]
     woken = sorted({target.endpoint_id for _, target in pairs})
+    keep_callbacks([event for event, _ in fitting], woken, using)
     places = _places(pairs, woken, using) if in_order else [0] * len(pairs)
-    store_for(using).insert_deliveries(
+    store.insert_deliveries(
         [_delivery(event, target, place, now) for (event, target), place in zip(pairs, places, strict=True)]
     )
     _mark_done([event for event, _ in fitting], position, now, using)
@@ -191,10 +191,10 @@ def _spread_unguarded(events: Sequence[Event], now: datetime, using: str, *, in_
 Wanted = list[tuple[Event, list[Target]]]
 
 
-def _fit(wanted: Wanted, position: uuid.UUID | None) -> tuple[Wanted, uuid.UUID | None]:
-    """The leading events whose deliveries fit into one transaction. An event too large for one alone is cut: the second
-    value is then the endpoint to go on after."""
-    room = DELIVERIES_AT_ONCE
+def _fit(wanted: Wanted, position: uuid.UUID | None, deliveries: int) -> tuple[Wanted, uuid.UUID | None]:
+    """The leading events whose deliveries, so many at most, fit into one transaction. An event too large for one alone is
+    cut: the second value is then the endpoint to go on after."""
+    room = deliveries
     for number, (event, targets) in enumerate(wanted):
         if len(targets) > room:
             if number > 0:

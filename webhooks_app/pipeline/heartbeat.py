@@ -14,6 +14,7 @@ from django.db.models import Exists, F, OuterRef
 from webhooks_app.conf import settings
 from webhooks_app.models import EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 
 logger = logging.getLogger(__name__)
@@ -122,10 +123,15 @@ def free_orphans(using: str) -> int:
 
 
 def _free(using: str, holders: list[uuid.UUID]) -> int:
+    """Free what these hold, but for those whose heartbeat came after all: seen under the lock that it needs, too."""
+    rows = for_change(Engine.objects.using(using).filter(id__in=holders).order_by("id"))
+    now = database_now(using)
+    living = {row.id for row in rows if row.alive_until >= now}
+    holders = [holder for holder in holders if holder not in living]
     queues = EndpointQueue.objects.using(using)
     locked = list(queues.filter(holder_id__in=holders).locked().values_list("endpoint_id", flat=True))
     freed = queues.filter(endpoint_id__in=locked, holder_id__in=holders).update(
         holder_id=None, takeovers=F("takeovers") + 1, due_at=F("not_before")
     )
-    Engine.objects.using(using).filter(id__in=holders, alive_until__lt=database_now(using)).delete()
+    Engine.objects.using(using).filter(id__in=holders).delete()
     return freed

@@ -72,6 +72,8 @@ class Lease:
         routes = load_routes([row.endpoint_id for row in taken], self._using) if taken else {}
         held = []
         for row in taken:
+            if row.endpoint_id not in routes:
+                continue  # pruned since it was taken, and its queue with it
             queue = HeldQueue(routes[row.endpoint_id], row.health, time.monotonic(), takeovers=row.takeovers)
             queue.probing = is_open(queue.health, queue.route.profile.retry)
             if queue.route.fault:

@@ -15,9 +15,6 @@ from webhooks_app.core.filters import channel_wanted, passes, patterns_for
 from webhooks_app.models import EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
 
-#: Subscriptions read in one statement. A batch that would need more is done one event at a time, in keyset pages.
-_ROWS_AT_ONCE = 8000
-
 
 @dataclass(slots=True)
 class Target:
@@ -41,17 +38,17 @@ class Matches:
     position: uuid.UUID | None = None
 
 
-def match(events: Sequence[Event], using: str) -> Matches:
-    """Find the endpoints that want these events. `events` is not empty and in order. Where that is too much for one batch,
-    only the first event is matched, from its stored position on, and `position` tells where it stopped."""
+def match(events: Sequence[Event], using: str, most: int) -> Matches:
+    """Find the endpoints that want these events. `events` is not empty and in order. Where that takes more than `most`
+    subscriptions, only the first event is matched, from its stored position on, and `position` tells where it stopped."""
     if events[0].fan_out_position is None:
-        rows = _read(events, using, None)
-        if len(rows) <= _ROWS_AT_ONCE:
+        rows = _read(events, using, None, most)
+        if len(rows) <= most:
             return Matches([(event, _wanting(event, targets)) for event, targets in _by_event(events, rows)])
     first = events[0]
-    rows = _read([first], using, first.fan_out_position)
+    rows = _read([first], using, first.fan_out_position, most)
     position = None
-    if len(rows) > _ROWS_AT_ONCE:
+    if len(rows) > most:
         # The last endpoint may have subscriptions beyond the page: leave it to the next one.
         last = rows[-1][0]
         rows = [row for row in rows if row[0] != last]
@@ -59,7 +56,7 @@ def match(events: Sequence[Event], using: str) -> Matches:
     return Matches([(event, _wanting(event, targets)) for event, targets in _by_event([first], rows)], position)
 
 
-def _read(events: Sequence[Event], using: str, after: uuid.UUID | None) -> list[tuple[Any, ...]]:
+def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: int) -> list[tuple[Any, ...]]:
     receiving = (EndpointStatus.ACTIVE, EndpointStatus.PAUSED)
     patterns = {pattern for event in events for pattern in patterns_for(event.type)}
     wanted = Subscription.objects.using(using).filter(
@@ -72,7 +69,7 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None) -> list[
         wanted = wanted.filter(endpoint_id__gt=after)
     fields = ("endpoint_id", "endpoint__tenant_id", "endpoint__profile", "endpoint__channels", "endpoint__created_at")
     ordered = wanted.order_by("endpoint_id") if len(events) == 1 else wanted
-    return list(ordered.values_list(*fields, "pattern", "filters")[: _ROWS_AT_ONCE + 1])
+    return list(ordered.values_list(*fields, "pattern", "filters")[: most + 1])
 
 
 def _by_event(events: Sequence[Event], rows: Sequence[tuple[Any, ...]]) -> list[tuple[Event, list[Target]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,6 +55,9 @@ class Recorder:
         self._store = store_for(using)
         self._heartbeat = heartbeat
         self._unacknowledged: tuple[Sequence[Result], uuid.UUID] | None = None
+        #: The batch that is being written result by result, and what is left of it.
+        self._refused: Sequence[Result] | None = None
+        self._left: deque[list[Result]] = deque()
 
     def record(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
         """Write one batch and tell the signals. `held` are the queues of this engine: others are woken for their retries.
@@ -63,6 +66,9 @@ class Recorder:
         is written again only if its first attempt is not there, since a COMMIT may have happened whose answer was lost. A
         result that the database refuses for what is in it is written without its response, and stops no other.
         """
+        if results is self._refused:
+            self._record_left(held)
+            return
         try:
             self._record(results, held)
         except (DataError, IntegrityError, ValueError) as error:
@@ -71,8 +77,15 @@ class Recorder:
                 logger.exception("webhooks: the answer to delivery %s cannot be stored", results[0].job.delivery_id)
                 self._record([_without_response(results[0], error)], held)
             else:
-                for result in results:
-                    self.record([result], held)
+                self._refused, self._left = results, deque([result] for result in results)
+                self._record_left(held)
+
+    def _record_left(self, held: Collection[uuid.UUID]) -> None:
+        """One by one; where the database goes away in between, the next call goes on from there."""
+        while self._left:
+            self.record(self._left[0], held)
+            self._left.popleft()
+        self._refused = None
 
     def _record(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
         attempts = [_attempt(result) for result in results if result.was_sent]

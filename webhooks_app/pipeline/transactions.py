@@ -7,7 +7,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from django.db import OperationalError, connections, router, transaction
@@ -16,6 +17,7 @@ from webhooks_app.models import Event
 
 logger = logging.getLogger(__name__)
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 #: SQLSTATEs of PostgreSQL and error numbers of MySQL that say: nothing is wrong with the statement, do it again.
@@ -65,11 +67,13 @@ def relax(using: str) -> None:
 
 
 def in_fresh_transaction(work: Callable[[], Result], using: str, *, durable: bool = False) -> Result:
-    """Run `work` in a transaction of its own; after a deadlock or a serialisation failure, again in a fresh one.
+    """Run `work` in a transaction of its own; after a deadlock or a serialisation failure, again in a fresh one. Inside a
+    transaction of the caller's there is no fresh one: then the error is the caller's, too.
 
     `durable` matters on relaxed connections only: this COMMIT waits for the disk all the same.
     """
-    for attempt in range(1, _TRIES + 1):
+    tries = 1 if connections[using].in_atomic_block else _TRIES
+    for attempt in range(1, tries + 1):
         try:
             with write(using):
                 if durable and connections[using] in _relaxed:
@@ -77,11 +81,21 @@ def in_fresh_transaction(work: Callable[[], Result], using: str, *, durable: boo
                         cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
                 return work()
         except OperationalError as error:
-            if attempt == _TRIES or not is_transient(error):
+            if attempt == tries or not is_transient(error):
                 raise
             logger.info("webhooks: the database asked to try again (%s)", type(error.__cause__).__name__)
             time.sleep(random.uniform(0.002, 0.02) * attempt)
     raise AssertionError("unreachable")
+
+
+def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator: each call is one transaction on the pipeline's database, as `in_fresh_transaction` makes them."""
+
+    @wraps(act)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return in_fresh_transaction(partial(act, *args, **kwargs), pipeline_alias())
+
+    return run
 
 
 def is_transient(error: OperationalError) -> bool:

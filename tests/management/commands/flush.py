@@ -19,8 +19,9 @@ PART_OF_THE_SCHEMA = {"django_migrations", "django_content_type", "auth_permissi
 class Command(flush.Command):
     def handle(self, **options: Any) -> None:
         alias = options["database"]
-        # Foreign keys are checked at the commit, so the order does not matter.
-        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        connection = connections[alias]
+        # In any order: foreign keys are checked at the commit or, by databases that cannot wait, not at all.
+        with connection.constraint_checks_disabled(), transaction.atomic(using=alias), connection.cursor() as cursor:
             for statement in _deletes(alias):
                 cursor.execute(statement)
 

@@ -15,9 +15,11 @@ from django.db.models.functions import Coalesce, Greatest
 from webhooks_app.core.health import Health
 from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointQueue, Event, HourlyStat
 from webhooks_app.models.ids import new_id
-from webhooks_app.models.lookups import any_of
+from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.pipeline.store.rows import (
+    LARGE,
     POISON_SUSPECTED,
+    SMALL,
     STAT_COUNTS,
     AttemptRow,
     DueRow,
@@ -47,6 +49,7 @@ class PortableStore:
 
     def __init__(self, using: str) -> None:
         self.using = using
+        self.limits = SMALL if connections[using].vendor == "sqlite" else LARGE
 
     # --- ② fan_out ---------------------------------------------------------------------------------------------------
 
@@ -72,14 +75,9 @@ class PortableStore:
         return [Taken(row[0], row[1], Health(*row[2:])) for row in rows]
 
     def _take(self, engine_id: uuid.UUID, now: datetime, limit: int, state: QueueState) -> list[uuid.UUID]:
-        features = connections[self.using].features
         free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
         due = free.filter(_STATES[state], due_at__lte=now).order_by("due_at")
-        if features.has_select_for_update:
-            due = due.select_for_update(
-                skip_locked=features.has_select_for_update_skip_locked, no_key=features.has_select_for_no_key_update
-            )
-        ids = list(due.values_list("endpoint_id", flat=True)[:limit])
+        ids = list(for_change(due, skip_locked=True).values_list("endpoint_id", flat=True)[:limit])
         if ids:
             free.filter(endpoint_id__in=ids).update(holder_id=engine_id)
         return ids
@@ -183,9 +181,7 @@ class PortableStore:
     def _settle_successes(self, group: list[Settlement]) -> list[uuid.UUID]:
         pending = Delivery.objects.using(self.using).pending()
         chosen = pending.filter(id__in=[row.id for row in group]).order_by("id")
-        if connections[self.using].features.has_select_for_update:
-            chosen = chosen.select_for_update()  # so that the ids told are the ids changed
-        ids = list(chosen.values_list("id", flat=True))
+        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: the ids told are the ids changed
         pending.filter(id__in=ids).update(
             status=DeliveryStatus.SUCCEEDED,
             attempts=F("attempts") + 1,

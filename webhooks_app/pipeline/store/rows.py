@@ -14,6 +14,25 @@ from webhooks_app.core.health import Health
 POISON_SUSPECTED = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one transaction does at most."""
+
+    #: Events claimed, and deliveries made, by one fan-out.
+    events: int
+    deliveries: int
+    #: Subscriptions read for it. A batch that would need more is done one event at a time, in keyset pages.
+    subscriptions: int
+    #: Finished requests recorded.
+    results: int
+
+
+#: More at once blocked heartbeats and releases for seconds.
+LARGE = Limits(events=500, deliveries=2000, subscriptions=8000, results=1600)
+#: For a database with one writer at a time, where the host's requests wait meanwhile: some 50 ms.
+SMALL = Limits(events=100, deliveries=200, subscriptions=1000, results=100)
+
+
 class QueueState(Enum):
     """By which queues are taken: each kind has room of its own in an engine."""
 

@@ -1,0 +1,76 @@
+"""Operational events: what people read by e-mail, as webhooks for a program of the operator's.
+
+They go to the tenant that OPERATIONS_TENANT names, through the same pipeline as any event: its endpoints subscribe to
+`webhooks.*`. Its own endpoints' troubles make none, or one that is down would go on producing its own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.models import Endpoint, Notice, NoticeKind, Tenant
+from webhooks_app.models.ids import public_id
+from webhooks_app.pipeline.emit import EventInput, emit_many
+
+_EXAMPLE = {
+    "tenant": "customer-17",
+    "endpoint": "wh_0197f3a49c7e7d0f9a5b3c1d2e4f6a8b",
+    "url": "https://example.com/webhooks",
+    "count": 1,
+    "reason": "days",
+    "delivery": "dlv_0197f3a49c7e7d0f9a5b3c1d2e4f6a8c",
+    "happened_at": "2026-04-01T10:00:05.000Z",
+}
+_TYPES = {
+    NoticeKind.EXHAUSTED: EventType(
+        "webhooks.delivery_exhausted", "Deliveries to an endpoint were given up.", _EXAMPLE, group="Operations"
+    ),
+    NoticeKind.DISABLED: EventType(
+        "webhooks.endpoint_disabled", "An endpoint was switched off.", _EXAMPLE, group="Operations"
+    ),
+    NoticeKind.RECOVERED: EventType(
+        "webhooks.endpoint_recovered", "An endpoint that had failed answers again.", _EXAMPLE, group="Operations"
+    ),
+}
+#: In the catalogue where OPERATIONS_TENANT is set.
+EVENT_TYPES = tuple(_TYPES.values())
+
+
+def publish(tenant: Tenant, notices: Sequence[Notice], *, using: str) -> int:
+    """Emit one event for each notice of this tenant, inside the caller's transaction. Returns how many."""
+    operator = settings().OPERATIONS_TENANT
+    if not operator or tenant.uid == operator:
+        return 0
+    urls = dict(
+        Endpoint.objects.using(using).filter(pk__in={notice.endpoint_id for notice in notices}).values_list("pk", "url")
+    )
+    return len(
+        emit_many(
+            [
+                EventInput(
+                    type=_TYPES[NoticeKind(notice.kind)].name,
+                    data=_data(tenant, notice, urls),
+                    tenant=operator,
+                    subject=public_id("wh", notice.endpoint_id),
+                    idempotency_key=f"notice:{notice.pk.hex}",
+                )
+                for notice in notices
+            ],
+            using=using,
+        )
+    )
+
+
+def _data(tenant: Tenant, notice: Notice, urls: dict[Any, str]) -> dict[str, Any]:
+    return {
+        "tenant": tenant.uid,
+        "endpoint": public_id("wh", notice.endpoint_id),
+        "url": urls.get(notice.endpoint_id, ""),
+        "count": notice.count,
+        "reason": notice.reason,
+        "delivery": public_id("dlv", notice.delivery_id) if notice.delivery_id else None,
+        "happened_at": notice.created_at,
+    }
