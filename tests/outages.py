@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
 
 from webhooks_app.models import Delivery
 from webhooks_app.pipeline.transactions import write
@@ -20,23 +20,30 @@ Execute = Callable[..., Any]
 
 
 @contextmanager
-def watched_statements(see: Callable[[str], None]) -> Iterator[None]:
-    """Show every statement of the engines' database threads to `see`, which may raise."""
-
-    def wrapper(execute: Execute, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if threading.current_thread().name == CLERK:
-            see(sql)
-        return execute(sql, params, many, context)
-
-    def install(connection: BaseDatabaseWrapper, **_: object) -> None:
-        if wrapper not in connection.execute_wrappers:
-            connection.execute_wrappers.append(wrapper)
-
-    connection_created.connect(install)
-    try:
+def watched_statements(see: Callable[[str], None], thread: str | None = CLERK) -> Iterator[None]:
+    """Show every statement to `see`, which may raise: those of the engines' database threads, or (None) of all threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        for cursor, name in _routes():
+            patch.setattr(cursor, name, _watched(getattr(cursor, name), see, thread))
         yield
-    finally:
-        connection_created.disconnect(install)
+
+
+def _routes() -> list[tuple[type, str]]:
+    """What every statement passes. The fast path's own cursors know nothing of Django's `execute_wrappers`."""
+    if connection.vendor == "postgresql":
+        import psycopg
+
+        return [(psycopg.Cursor, name) for name in ("execute", "executemany", "copy")]
+    return [(CursorWrapper, name) for name in ("execute", "executemany")]
+
+
+def _watched(original: Execute, see: Callable[[str], None], thread: str | None) -> Execute:
+    def execute(cursor: Any, statement: Any, *args: Any, **options: Any) -> Any:
+        if thread in (None, threading.current_thread().name):
+            see(str(statement))
+        return original(cursor, statement, *args, **options)
+
+    return execute
 
 
 class Outage:
