@@ -13,6 +13,7 @@ from tests.pipelines import EVENT_TYPES, PROFILES
 from tests.receiver import Receiver
 from webhooks_app import registry
 from webhooks_app.pipeline import engine, hint
+from webhooks_app.pipeline.sweep import repair
 
 Configure = Callable[..., None]
 
@@ -47,10 +48,15 @@ def configure(settings: Any) -> Configure:
 
 
 @pytest.fixture
-def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> None:
-    """Everything a test of the pipeline stands on. Take it with `usefixtures`."""
+def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> Iterator[None]:
+    """Everything a test of the pipeline stands on. Take it with `usefixtures`.
+
+    Whatever a test has done, no queue may sleep through its work afterwards; one that breaks a queue mends it too.
+    """
     configure(FAST_PATHS=fast_paths, PROFILES=PROFILES, DEFAULT_PROFILE="quick")
     hint.reset()
+    yield
+    assert repair() == 0, "a wake-up was lost; a test that makes deliveries by itself uses `due_delivery`"
 
 
 @pytest.fixture
