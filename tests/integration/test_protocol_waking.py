@@ -23,15 +23,22 @@ from tests.pipelines import (
     running_engine,
 )
 from tests.receiver import Receiver
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.actions.pending import cancel_all, renew
+from webhooks_app.core.health import Health
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, HourlyStat, database_now
 from webhooks_app.pipeline import clerk
 from webhooks_app.pipeline.fan_out import fan_out
-from webhooks_app.pipeline.heartbeat import free_dead_engines
+from webhooks_app.pipeline.heartbeat import Heartbeat, free_dead_engines
+from webhooks_app.pipeline.held import HeldQueue
+from webhooks_app.pipeline.record import Recorder, give_up
+from webhooks_app.pipeline.routes import load_routes
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import Release
+from webhooks_app.pipeline.store.rows import STAT_COUNTS, Release, StatRow
 from webhooks_app.pipeline.sweep import repair, sweep
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.wake import wake
+from webhooks_app.pipeline.work import Job, Result
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -264,6 +271,30 @@ def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
     return lambda: in_fresh_transaction(lambda: wake(keys, now(), using="default"), "default")
 
 
+def _record(*endpoints: Endpoint) -> Callable[[], Any]:
+    """Results that change the queues' health, in the other order."""
+    routes = load_routes([endpoint.pk for endpoint in endpoints], "default")
+    results = [_given_up(HeldQueue(routes[endpoint.pk], Health(), 0.0)) for endpoint in reversed(endpoints)]
+    recorder = Recorder("default", Heartbeat("default", "test"))
+    return lambda: recorder.record(results, held={endpoint.pk for endpoint in endpoints})
+
+
+def _given_up(queue: HeldQueue) -> Result:
+    job = Job(uuid.uuid4(), queue.endpoint_id, uuid.uuid4(), 0, 0, now(), 0, 0)
+    return give_up(queue, job, OutcomeKind.QUARANTINED, now())
+
+
+def _renew(*endpoints: Endpoint) -> Callable[[], Any]:
+    ids = [DeliveryFactory(endpoint=endpoint, exhausted=True).pk for endpoint in reversed(endpoints)]
+    return lambda: in_fresh_transaction(lambda: renew(ids, using="default"), "default")
+
+
+def _cancel(*endpoints: Endpoint) -> Callable[[], Any]:
+    for endpoint in endpoints:
+        DeliveryFactory(endpoint=endpoint)
+    return lambda: cancel_all(Delivery.objects.all(), using="default")
+
+
 WRITERS: dict[str, tuple[dict[str, Any], Callable[..., Callable[[], Any]]]] = {
     "wake": ({}, _wake),
     "release": ({}, lambda *endpoints: lambda: release(*endpoints)),
@@ -271,6 +302,9 @@ WRITERS: dict[str, tuple[dict[str, Any], Callable[..., Callable[[], Any]]]] = {
     "fan_out in order": ({"fifo": True}, _fan_out_events_of),
     "free dead engines": ({}, _free_dead),
     "repair": ({}, _repair),
+    "record": ({}, _record),
+    "renew": ({}, _renew),
+    "cancel": ({}, _cancel),
 }
 
 
@@ -310,6 +344,27 @@ def test_a_fan_out_to_a_callback_url_keeps_to_that_order(receiver: Receiver) -> 
         assert EndpointQueue.objects.filter(pk=hidden.pk).select_for_update(no_key=True, nowait=True).get()
     writer.result()
     assert Delivery.objects.count() == 4
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("places", [("first", "second"), ("second", "first")], ids=["given in order", "in reverse"])
+def test_hourly_statistics_are_written_in_one_order(places: tuple[str, str]) -> None:
+    """That of the endpoints, whatever came first and whichever hour is the earlier."""
+    hour = now().replace(minute=0, second=0, microsecond=0)
+    keys = {"first": (EndpointFactory().pk, hour), "second": (EndpointFactory().pk, hour - HOUR)}
+    rows = [StatRow(*keys[place], [1] * len(STAT_COUNTS)) for place in places]
+
+    def add() -> None:
+        in_fresh_transaction(lambda: store_for("default").add_stats(rows), "default")
+
+    add()
+    with write("default"):
+        assert HourlyStat.objects.select_for_update(no_key=True).get(hour=hour)
+        writer = InThread(add)
+        eventually(somebody_waits)
+        assert HourlyStat.objects.select_for_update(no_key=True, nowait=True).get(hour=hour - HOUR)
+    writer.result()
+    assert set(HourlyStat.objects.values_list("succeeded", flat=True)) == {2}
 
 
 def put_in_reverse() -> None:
