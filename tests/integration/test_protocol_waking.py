@@ -34,7 +34,7 @@ from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.record import Recorder, give_up
 from webhooks_app.pipeline.routes import load_routes
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import STAT_COUNTS, Release, StatRow
+from webhooks_app.pipeline.store.rows import STAT_COUNTS, QueueState, Release, StatRow
 from webhooks_app.pipeline.sweep import repair, sweep
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.wake import wake
@@ -125,6 +125,25 @@ class TestADueTime:
         before = due_at(endpoint)
         release(endpoint)
         assert EndpointQueue.objects.values_list("due_at", "holder_id").get() == (before, other.pk)
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [
+        (QueueState.HEALTHY, {}),
+        (QueueState.FAILING, {"queue__streak": 1}),
+        (QueueState.SUSPECT, {"queue__takeovers": 2}),
+    ],
+    ids=["healthy", "failing", "suspect"],
+)
+def test_the_queue_that_is_due_for_the_longest_is_taken_first(state: QueueState, values: dict[str, Any]) -> None:
+    """Else the newest work would let the oldest wait for ever where there is always more than there is room for."""
+    hours = {EndpointFactory(queue__due_at=now() - ago * HOUR, **values).pk: ago for ago in (2, 3, 1)}
+    taken = []
+    for _ in hours:
+        with write("default"):
+            taken += store_for("default").take(ENGINE, now(), {state: 1})
+    assert [hours[queue.endpoint_id] for queue in taken] == [3, 2, 1]
 
 
 class TestWake:
