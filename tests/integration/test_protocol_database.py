@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.conftest import Configure
-from tests.factories import AttemptFactory
+from tests.factories import AttemptFactory, EndpointFactory
 from tests.outages import Outage, broken, stalled_database
 from tests.pipelines import (
     Gate,
@@ -178,6 +178,26 @@ def test_a_deadlock_is_retried_in_a_fresh_transaction() -> None:
 
     assert in_fresh_transaction(work, "default") == "done"
     assert tries == [True] * 3
+
+
+@pytest.mark.postgres
+def test_a_serialisation_failure_is_retried_with_a_fresh_look() -> None:
+    """As where the host's default is REPEATABLE READ. The second look sees what the first collided with."""
+    endpoint, tries = EndpointFactory(), []
+
+    def work() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        queue = EndpointQueue.objects.get(pk=endpoint.pk)
+        tries.append(queue.streak)
+        if len(tries) == 1:
+            InThread(lambda: EndpointQueue.objects.update(streak=5)).result()
+        queue.streak += 1
+        queue.save()
+
+    in_fresh_transaction(work, "default")
+    assert tries == [0, 5]
+    assert EndpointQueue.objects.get().streak == 6
 
 
 def test_any_other_error_is_not_retried() -> None:
