@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +129,18 @@ class TestTheHeartbeat:
         engine.run(until=engine.idle_for(0.2))
         assert receiver.requests == []
         assert Delivery.objects.get(pk=early.pk).attempts == 0
+
+    def test_reads_the_databases_clock_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between two beats the machine's own clock carries it on, and may go wrong (a paused machine, a bad one)."""
+        ahead = [0.0]
+        monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0]))
+        beating = heartbeat.Heartbeat("default", "test")
+        beating.start()
+        ahead[0] = HOUR.total_seconds()
+        assert beating.now() > now() + HOUR / 2
+        beating.beat_if_due()
+        assert beating.now() < now() + HOUR / 2
+        assert Engine.objects.get(pk=beating.engine_id).alive_until < now() + HOUR / 2
 
     def test_that_would_not_cover_a_request_keeps_it_from_starting(
         self, receiver: Receiver, configure: Configure
