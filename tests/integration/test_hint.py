@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from tests.conftest import Configure
 from tests.factories import EngineFactory
@@ -67,6 +68,23 @@ def test_is_not_left_on_a_rollback() -> None:
     assert HINTS == []
 
 
+def test_waits_for_the_commit_of_the_database_that_was_written_to(other_alias: str) -> None:
+    with transaction.atomic(using=other_alias):
+        emit("test.happened", {}, tenant="anna", using=other_alias)
+        assert HINTS == []
+    assert len(HINTS) == 1
+
+
+@pytest.fixture
+def other_alias() -> Iterator[str]:
+    """A second connection to the same database, for which any commit is as good as a second database's."""
+    connections.databases["other"] = connections["default"].settings_dict
+    connections["other"].connect()
+    yield "other"
+    connections["other"].close()
+    del connections["other"], connections.databases["other"]
+
+
 def test_is_not_left_for_quarantined_events_alone(configure: Configure) -> None:
     configure(STRICT=False)
     emit("nobody.knows", {}, tenant="anna")
@@ -98,6 +116,18 @@ def test_one_that_fails_breaks_nothing(configure: Configure, wake: str, caplog: 
     assert Event.objects.count() == 1
     assert after == ["the host's own"]
     assert "the hint to the workers failed" in caplog.text
+
+
+def test_nothing_that_the_hint_does_breaks_what_the_host_does_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even what the hint does not catch itself."""
+    monkeypatch.setattr(hint, "send", fail)
+    after: list[str] = []
+    with transaction.atomic():
+        happened()
+        transaction.on_commit(lambda: after.append("the host's own"))
+    assert HINTS == ["tried"]
+    assert Event.objects.count() == 1
+    assert after == ["the host's own"]
 
 
 def test_after_a_failure_the_broker_is_left_alone_for_a_while(configure: Configure) -> None:
