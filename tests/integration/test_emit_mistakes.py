@@ -132,6 +132,16 @@ class TestQuarantine:
         finally:
             event_quarantined.disconnect(note)
 
+    def test_that_cannot_be_told_stops_nothing_of_the_hosts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from webhooks_app.signals import event_quarantined
+
+        monkeypatch.setattr(event_quarantined, "send_robust", lambda **_: 1 / 0)
+        done: list[bool] = []
+        with transaction.atomic():
+            emit("nobody.knows", {}, tenant="anna")
+            transaction.on_commit(lambda: done.append(True))
+        assert done
+
     def test_keeps_the_other_events_of_the_call(self) -> None:
         inputs = [EventInput(type=name, data={}, tenant="anna") for name in ("test.happened", "nobody.knows")]
         good, bad = emit_many(inputs)

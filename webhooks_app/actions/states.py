@@ -7,7 +7,6 @@ customer, its history readable until it is pruned. Each act repeated changes not
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 
 from django.db import transaction
 
@@ -86,7 +85,7 @@ def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor
         Notice.objects.using(using).create(
             tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NoticeKind.DISABLED, reason=reason[:255]
         )
-    transaction.on_commit(partial(_announce, row), using=using, robust=True)
+    _announce(row, using)
     return row
 
 
@@ -167,7 +166,12 @@ def _free(row: Endpoint, queue: EndpointQueue, using: str) -> None:
     wake([row.pk], now, using=using)
 
 
-def _announce(row: Endpoint) -> None:
-    signals.endpoint_disabled.send_robust(
-        sender=Endpoint, endpoint_id=row.pk, tenant_id=row.tenant_id, reason=row.status_reason
-    )
+def _announce(row: Endpoint, using: str) -> None:
+    """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
+
+    def announce() -> None:
+        signals.endpoint_disabled.send_robust(
+            sender=Endpoint, endpoint_id=row.pk, tenant_id=row.tenant_id, reason=row.status_reason
+        )
+
+    transaction.on_commit(announce, using=using, robust=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -93,7 +92,7 @@ def emit_many(events: Iterable[EventInput], *, using: str | None = None) -> list
         stored = _insert(made, alias)
     for event in stored:
         if event.quarantine_reason:
-            transaction.on_commit(partial(_tell_quarantined, event), using=alias, robust=True)
+            _tell_quarantined(event, alias)
     if any(not event.quarantine_reason for event in made):
         transaction.on_commit(hint.send, using=alias, robust=True)
     return stored
@@ -152,7 +151,12 @@ def _first_of_its_key(event: Event, alias: str) -> Event:
     return first or event
 
 
-def _tell_quarantined(event: Event) -> None:
-    signals.event_quarantined.send_robust(
-        sender=Event, event_id=event.id, tenant_id=event.tenant_id, reason=event.quarantine_reason
-    )
+def _tell_quarantined(event: Event, alias: str) -> None:
+    """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
+
+    def tell() -> None:
+        signals.event_quarantined.send_robust(
+            sender=Event, event_id=event.id, tenant_id=event.tenant_id, reason=event.quarantine_reason
+        )
+
+    transaction.on_commit(tell, using=alias, robust=True)
