@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, DataError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.conftest import Configure
@@ -29,6 +29,8 @@ from tests.pipelines import (
 from tests.receiver import Delay, Receiver
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Event, HourlyStat, database_now
 from webhooks_app.pipeline import engine, lease
+from webhooks_app.pipeline.store import PortableStore, store_for
+from webhooks_app.pipeline.store.rows import AttemptRow
 from webhooks_app.pipeline.sweep import repair
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.work import EventBody
@@ -126,6 +128,27 @@ class TestALostConnection:
         assert Attempt.objects.count() == len(receiver.requests) == 11
         assert sum(stat.succeeded + stat.server_error for stat in HourlyStat.objects.all()) == 11
         assert repair() == 0
+
+    def test_while_recording_one_by_one_doubles_none(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A batch that the database refuses is written result by result; what is written then is not written again."""
+        store = type(store_for("default"))
+        insert, singles = store.insert_attempts, []
+
+        def refuse(self: PortableStore, rows: list[AttemptRow]) -> None:
+            if len(rows) > 1:
+                raise DataError("one of these cannot be stored")
+            singles.append(rows)
+            if len(singles) == 3:
+                raise OperationalError("the connection was lost")
+            insert(self, rows)
+
+        monkeypatch.setattr(store, "insert_attempts", refuse)
+        with running_engine():
+            with_events(endpoint_at(receiver), 10)
+            eventually(all_succeeded(10))
+        assert len(singles) > 3
+        assert Attempt.objects.count() == len(receiver.requests) == 10
+        assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 10
 
     @pytest.mark.parametrize("moment", MOMENTS)
     @pytest.mark.parametrize("word", ["", "COALESCE"], ids=["taking", "giving back"])
