@@ -152,6 +152,15 @@ def test_a_tenant_row_is_made_where_emit_was_the_first_to_name_it() -> None:
     assert Tenant.objects.get().uid == "newcomer"
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="has one writer at a time: SQLite alone")
+def test_on_sqlite_a_transaction_is_short_and_several_follow_one_another() -> None:
+    tenant = TenantFactory()
+    EndpointFactory.create_batch(110, tenant=tenant)
+    for _ in range(2):
+        pending_event(tenant)
+    assert [fan_out_now().deliveries for _ in range(2)] == [110, 110]
+
+
 class TestALargeEvent:
     def test_keeps_its_position_between_transactions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         at_once(monkeypatch, deliveries=4)

@@ -160,17 +160,27 @@ class Clerk:
         done = 0
         if not self._retiring:
             pending, due = self._lease.look()
-            done = self._fan_out() if pending else 0
+            done = self._in_a_row(self._fan_out) if pending else 0
             # What was just fanned out is due now, whatever was seen before.
             done += self._lease.take() if due or done else 0
             self._refill()
             self._recheck()
         # Last, since nobody waits for it: what is new goes out first.
-        recorded = self._record()
+        recorded = self._in_a_row(self._record)
         released = self._lease.release()
         busy = bool(recorded or done or released)
         self._note_idleness(busy)
         return busy
+
+    def _in_a_row(self, step: Callable[[], int]) -> int:
+        """Where transactions must be short, several of one kind: all that follows costs as much for a few as for many."""
+        total = 0
+        for _ in range(self._limits.in_a_row):
+            done = step()
+            total += done
+            if not done:
+                break
+        return total
 
     def _record(self) -> int:
         """Write what has finished, if it is a batchful or has waited long enough. Never at once: a queue that is kept for

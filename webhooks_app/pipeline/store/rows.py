@@ -16,7 +16,7 @@ POISON_SUSPECTED = 2
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one transaction does at most."""
+    """How much one transaction does at most, and how many of them an engine makes before it looks at the rest."""
 
     #: Events claimed, and deliveries made, by one fan-out.
     events: int
@@ -25,12 +25,13 @@ class Limits:
     subscriptions: int
     #: Finished requests recorded.
     results: int
+    in_a_row: int
 
 
 #: More at once blocked heartbeats and releases for seconds.
-LARGE = Limits(events=500, deliveries=2000, subscriptions=8000, results=1600)
+LARGE = Limits(events=500, deliveries=2000, subscriptions=8000, results=1600, in_a_row=1)
 #: For a database with one writer at a time, where the host's requests wait meanwhile: some 50 ms.
-SMALL = Limits(events=100, deliveries=200, subscriptions=1000, results=100)
+SMALL = Limits(events=100, deliveries=200, subscriptions=1000, results=100, in_a_row=8)
 
 
 class QueueState(Enum):
