@@ -26,7 +26,7 @@ from webhooks_app.exceptions import (
     InvalidEvent,
     PayloadTooLarge,
 )
-from webhooks_app.models import Delivery, Event, Tenant
+from webhooks_app.models import Delivery, Event, EventType, Tenant
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
@@ -47,6 +47,15 @@ class TestOneInsert:
             events = emit_many(inputs)
         assert [json.loads(event.data)["n"] for event in events] == [*range(50)]
         assert Event.objects.count() == 50
+
+    def test_comes_with_one_select_for_all_types_that_staff_added(self, django_assert_num_queries: Any) -> None:
+        for name in ("staff.made", "staff.too"):
+            EventType.objects.create(name=name)
+        inputs = [
+            EventInput(type=name, data={}, tenant="anna") for name in ("staff.made", "staff.too", "test.happened")
+        ]
+        with transaction.atomic(), django_assert_num_queries(2):
+            emit_many(inputs * 3)
 
     def test_belongs_to_the_callers_transaction(self) -> None:
         with rolled_back():

@@ -54,10 +54,10 @@ def _set_tenant(event: Event, uid: str) -> None:
     event.tenant_uid, event.tenant_id = uid, Tenant.id_for(uid)
 
 
-def fill(event: Event, item: EventInput) -> None:
-    """Check the input and put it into the row. Raises a WebhooksError that says what to do."""
+def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None:
+    """Check the input and put it into the row. `added`: see `added_types`. Raises a WebhooksError that says what to do."""
     _set_tenant(event, tenant_uid(item.tenant))
-    type_ = _event_type(item.type)
+    type_ = _event_type(item.type, added)
     event.data = serialise(item.data)
     event.size = len(event.data.encode())
     limit = settings().MAX_PAYLOAD_BYTES
@@ -132,18 +132,24 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _event_type(name: Any) -> EventType:
-    declared = registry.get(name) if isinstance(name, str) else None
-    if declared is not None:
-        return declared
-    row = EventTypeRow.objects.filter(name=name).first() if storable(name, MAX_NAME) else None
-    if row is None:
+def added_types(names: Iterable[Any], using: str) -> dict[str, EventType]:
+    """Those of the types that are not declared in code but were added by staff. One query where there are any, else none."""
+    asked = {name for name in names if storable(name, MAX_NAME) and name not in registry}
+    rows = EventTypeRow.objects.using(using).filter(name__in=asked) if asked else ()
+    return {
+        row.name: EventType(row.name, row.description, row.example, row.schema, row.group, row.retired) for row in rows
+    }
+
+
+def _event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
+    known = (registry.get(name) or added.get(name)) if isinstance(name, str) else None
+    if known is None:
         raise UnknownEventType(
             f"There is no event type {name!r}. Declare it in your app's webhooks.py: "
             f"registry.register(EventType({name!r}, 'what it means')), or add it in the admin.",
             field="type",
         )
-    return EventType(row.name, row.description, row.example, row.schema, row.group, row.retired)
+    return known
 
 
 def _check_schema(type_: EventType, data: str) -> None:
