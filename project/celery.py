@@ -4,6 +4,8 @@ import os
 
 from celery import Celery
 
+from project import broker  # noqa: F401 - registers `folders://`
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 app = Celery("project")

@@ -108,9 +108,9 @@ STATICFILES_DIRS = [BASE_DIR / "project" / "static"]
 WHITENOISE_USE_FINDERS = DEBUG  # no `collectstatic` before a first look; production collects
 
 # --- Celery ----------------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://localhost")
-if CELERY_BROKER_URL.startswith("filesystem:"):
-    # A broker of three folders: messages are files, every process of this machine sees them, no server is needed.
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "folders://localhost")  # see project/broker.py
+if CELERY_BROKER_URL.startswith(("folders:", "filesystem:")):
+    # Messages are files, every process of this machine sees them, no server is needed.
     _broker = folder(VAR / "broker")
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         # One folder for in and out: what one process sends is what another one reads.
