@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -141,7 +142,7 @@ def _check_type(key: str, value: object, default: object) -> None:
         good, wanted = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a positive whole number"
     elif isinstance(default, float):
         good, wanted = (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0,
+            isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf,
             "a number, 0 or more",
         )
     elif isinstance(default, str):
@@ -151,7 +152,15 @@ def _check_type(key: str, value: object, default: object) -> None:
     else:
         good, wanted = isinstance(value, (list, tuple)), "a list"
     if not good:
-        raise ConfigurationError(f"WEBHOOKS[{key!r}] must be {wanted}, not {value!r}.", field=key)
+        raise ConfigurationError(f"WEBHOOKS[{key!r}] must be {wanted}, not {_told(value, default)}.", field=key)
+
+
+def _told(value: object, default: object) -> str:
+    """A number where a number is wanted. Of all else only the type: it may be a key, or a proxy's URL with its password,
+    and messages go to logs."""
+    if isinstance(value, (int, float)) and isinstance(default, (int, float)):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def strict() -> bool:

@@ -66,6 +66,35 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ENCRYPTION_KEYS", "c2VjcmV0LWtleQ=="),
+        ("ENCRYPTION_KEYS", b"c2VjcmV0LWtleQ=="),
+        ("EGRESS_PROXY", ["http://user:c2VjcmV0LWtleQ@proxy:3128"]),
+        ("PROFILES", "c2VjcmV0LWtleQ"),
+    ],
+)
+def test_a_refused_value_is_not_printed_since_it_may_be_a_secret(key, value):
+    with pytest.raises(ConfigurationError) as caught:
+        parse({key: value})
+    assert "c2VjcmV0" not in str(caught.value)
+    assert type(value).__name__ in str(caught.value)
+
+
+def test_a_number_that_is_out_of_range_is_printed():
+    with pytest.raises(ConfigurationError, match="must be a positive whole number, not 0"):
+        parse({"WINDOW": 0})
+    with pytest.raises(ConfigurationError, match="must be a number, 0 or more, not -1"):
+        parse({"RETENTION_DAYS": -1})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_of_seconds_is_finite(value):
+    with pytest.raises(ConfigurationError, match="POLL_SECONDS"):
+        parse({"POLL_SECONDS": value})
+
+
+@pytest.mark.parametrize(
     ("chosen", "debug", "expected"), [(None, True, True), (None, False, False), (False, True, False)]
 )
 def test_strict_follows_debug_unless_it_is_set(settings, chosen, debug, expected):
