@@ -192,11 +192,12 @@ def check_sqlite(chosen: Settings) -> Messages:
 @_check
 def check_beat(chosen: Settings) -> Messages:
     """W008"""
-    if not apps.is_installed(BEAT) and not _scheduled_in_settings():
+    # Without hints (WAKE empty) the engine is `webhooks_deliver`, which does that work itself.
+    if chosen.WAKE and not apps.is_installed(BEAT) and not _scheduled_in_settings():
         yield Warning(
             "Nothing runs webhooks_app.sweep: what a lost hint leaves behind is never sent.",
             hint=f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py webhooks_schedule`, or name the tasks in "
-            "CELERY_BEAT_SCHEDULE.",
+            "CELERY_BEAT_SCHEDULE. Without Celery: set WEBHOOKS['WAKE'] to '' and run `manage.py webhooks_deliver`.",
             id="webhooks_app.W008",
         )
 
@@ -219,6 +220,13 @@ def check_database(
     return found
 
 
+def _wants_beat() -> bool:
+    try:
+        return bool(settings().WAKE)
+    except ConfigurationError:
+        return False
+
+
 def _check_version(alias: str) -> Messages:
     connection = connections[alias]
     if connection.vendor != "mysql" or alias != pipeline_alias():
@@ -235,7 +243,7 @@ def _check_version(alias: str) -> Messages:
 
 def _check_schedule(alias: str) -> Messages:
     table = f"{BEAT}_periodictask"
-    if not apps.is_installed(BEAT) or _scheduled_in_settings():
+    if not apps.is_installed(BEAT) or _scheduled_in_settings() or not _wants_beat():
         return
     if table not in connections[alias].introspection.table_names():
         return

@@ -111,19 +111,33 @@ def test_sqlite_with_a_write_lock_for_every_request(monkeypatch):
 
 
 def test_no_beat_schedule_at_all(settings):
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
     assert ids() == {"W008"}
+    (message,) = run_checks(tags=[checks.TAG])
+    assert "webhooks_deliver" in str(message.hint)
     names = ("sweep", "repair", "tell", "prune")
     settings.CELERY_BEAT_SCHEDULE = {name: {"task": f"webhooks_app.{name}", "schedule": 60} for name in names}
     assert ids() == set()
 
 
+def test_an_engine_without_celery_needs_no_beat(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": ""}
+    assert ids() == set()
+
+
 @pytest.mark.django_db
-def test_rows_missing_from_the_beat_tables():
+def test_rows_missing_from_the_beat_tables(settings):
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+
     def found() -> list[Any]:
         return [message.id for message in checks.check_database(databases=["default"])]
 
     assert found() == ["webhooks_app.W010"]
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": ""}
+    assert found() == []
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
     call_command("webhooks_schedule", verbosity=0, stdout=StringIO())
     assert found() == []
     assert checks.check_database(databases=None) == []
