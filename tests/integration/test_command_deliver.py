@@ -57,9 +57,16 @@ def test_with_nothing_to_do_it_returns(customer):
     assert run("--until-idle=0", verbosity=0) == ""
 
 
-def test_it_takes_no_other_arguments(customer):
-    with pytest.raises(CommandError):
-        run("--until-idle=soon")
+@pytest.mark.parametrize("seconds", ["soon", "nan", "inf", "-1", ""])
+def test_until_idle_is_a_number_of_seconds(seconds):
+    with pytest.raises(CommandError, match="a number of seconds, 0 or more"):
+        run(f"--until-idle={seconds}")
+
+
+def test_before_migrate_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(Engine._meta, "db_table", "not_there_yet")
+    with pytest.raises(CommandError, match=r"manage\.py migrate"):
+        run("--until-idle=0")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

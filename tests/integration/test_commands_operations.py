@@ -86,6 +86,21 @@ def test_without_django_celery_beat_the_command_says_what_to_do(settings):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("command", "model"),
+    [
+        (("webhooks_schedule",), PeriodicTask),
+        (("webhooks_schedule", "--remove"), PeriodicTask),
+        (("webhooks_reseal",), Secret),
+    ],
+)
+def test_before_migrate_a_command_says_what_to_do(command, model, monkeypatch):
+    monkeypatch.setattr(model._meta, "db_table", "not_there_yet")
+    with pytest.raises(CommandError, match=r"manage\.py migrate"):
+        run(*command)
+
+
+@pytest.mark.django_db
 def test_everything_sealed_is_sealed_anew_with_the_newest_key(settings):
     old = settings.WEBHOOKS["ENCRYPTION_KEYS"]
     endpoint = EndpointFactory(headers={"X-Token": "t"})
@@ -110,6 +125,7 @@ def test_resealing_goes_on_past_what_cannot_be_read_and_says_so(settings):
     assert Secret.objects.get(pk=lost.pk).value == before
 
 
+@pytest.mark.django_db
 def test_resealing_without_a_key_says_what_to_do(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": []}
     with pytest.raises(CommandError, match="webhooks_key"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 import threading
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.db import connections
 
 from webhooks_app.actions.prune import prune
 from webhooks_app.actions.tell import tell
+from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import database_now
 from webhooks_app.pipeline import engine
 from webhooks_app.pipeline.sweep import repair, sweep
@@ -33,7 +35,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--until-idle",
-            type=float,
+            type=_seconds,
             metavar="SECONDS",
             help="Return when nothing has been due for so long (0: as soon as nothing is due).",
         )
@@ -44,6 +46,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, until_idle: float | None, no_housekeeping: bool, **options: Any) -> None:
+        require_tables("webhooks_app")
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -58,6 +61,16 @@ class Command(BaseCommand):
             housekeeping.join()
         if options["verbosity"]:
             self.stdout.write(f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded.")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more.")
+    return seconds
 
 
 def collect_less() -> None:

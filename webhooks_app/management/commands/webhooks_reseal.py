@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from webhooks_app.actions.reseal import reseal
 from webhooks_app.exceptions import SealingError
+from webhooks_app.management.migrated import require_tables
 
 
 class Command(BaseCommand):
@@ -17,6 +18,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_tables("webhooks_app")
         try:
             report = reseal()
         except SealingError as error:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from webhooks_app.actions.schedule import put_schedule, remove_schedule
+from webhooks_app.actions.schedule import BEAT, put_schedule, remove_schedule
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.management.migrated import require_tables
 
 
 class Command(BaseCommand):
     help = (
-        "Puts sweep, tell and prune into django-celery-beat's tables. Safe to repeat: what you changed there "
+        "Puts sweep, repair, tell and prune into django-celery-beat's tables. Safe to repeat: what you changed there "
         "(interval, enabled) stays."
     )
 
@@ -20,6 +22,8 @@ class Command(BaseCommand):
         parser.add_argument("--remove", action="store_true", help="take them out instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if apps.is_installed(BEAT):  # where it is not, the action says what to do
+            require_tables(BEAT)
         try:
             report = remove_schedule() if options["remove"] else put_schedule()
         except ConfigurationError as error:
