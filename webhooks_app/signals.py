@@ -1,6 +1,9 @@
 """Public Django signals. All are sent after the commit, with `send_robust`: a receiver that fails is logged and stops
-nobody. What the engine finds out is sent from its database thread, what a person does from that person's. Keep receivers
-short; hand longer work to a task.
+nobody. What the engine finds out is sent from its database thread, what a person does from that person's.
+
+Hand the work of a receiver to a task. The thread that runs it also writes results and renews the engine's heartbeat: while it
+waits nothing is recorded, and a receiver slower than HEARTBEAT_SECONDS makes the engine be taken for dead; others then take
+over its endpoints, and what was in flight is sent twice.
 
 | signal | keyword arguments |
 | --- | --- |
