@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from django.core.exceptions import ImproperlyConfigured
+
+from project import environment
 from project.lifeline import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,7 +119,7 @@ def check_port(port: int, variable: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            sys.exit(f"Port {port} on 127.0.0.1 is taken. Choose another: {variable}={port + 1} make run")
+            sys.exit(f"Port {port} on 127.0.0.1 is taken. Choose another: {variable}={port % 65535 + 1} make run")
 
 
 def answers(port: int) -> bool:
@@ -137,8 +140,12 @@ def banner(port: int, receiver: int, login: dict[str, str]) -> str:
     Log in as         {login["user"]}
     with password     {login["password"]}
 
-    Ctrl-C stops everything. Data is kept in {os.environ.get("VAR_DIR", ROOT / "var")}; `make clean` forgets it.
+    Ctrl-C stops everything. Data is kept in {os.environ.get("VAR_DIR", ROOT / "var")}; {_how_to_forget()}.
 """
+
+
+def _how_to_forget() -> str:
+    return "remove that folder to forget it" if "VAR_DIR" in os.environ else "`make clean` forgets it"
 
 
 def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
@@ -154,15 +161,36 @@ def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
     ]
 
 
+def chosen_ports() -> tuple[int, int]:
+    """Where the web server and the receiver listen. Ends the program where that cannot be."""
+    try:
+        if not environment.switch("DEBUG", "1"):
+            print("This is a development set-up: DEBUG=0 is not heeded here.", flush=True)
+        port, receiver = environment.port("PORT", 8000), environment.port("DEMO_RECEIVER_PORT", 8010)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+    if port == receiver:
+        sys.exit(f"PORT and DEMO_RECEIVER_PORT are both {port}; choose two.")
+    check_port(port, "PORT")
+    check_port(receiver, "DEMO_RECEIVER_PORT")
+    return port, receiver
+
+
+def check_surroundings() -> None:
+    """End the program where the settings, the database or the broker cannot be used; a process of its own says why."""
+    command = [sys.executable, "-m", "project.preflight"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own command
+        sys.exit(1)
+
+
 def main() -> int:
-    port = int(os.environ.get("PORT") or 8000)
-    receiver = int(os.environ.setdefault("DEMO_RECEIVER_PORT", "8010"))
+    port, receiver = chosen_ports()
+    os.environ["DEMO_RECEIVER_PORT"] = str(receiver)
     os.environ["PYTHONUNBUFFERED"] = "1"
     os.environ["DEBUG"] = "1"  # a development set-up: webhooks to loopback are allowed
     # Celery need not warn that DEBUG keeps queries, nor of root, who is the only user on many a test machine.
     os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:celery.fixups.django,ignore::UserWarning:celery.platforms"
-    check_port(port, "PORT")
-    check_port(receiver, "DEMO_RECEIVER_PORT")
+    check_surroundings()
 
     print("Preparing the database …", flush=True)
     manage("migrate", "--verbosity", "0")

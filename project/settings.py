@@ -8,16 +8,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 import django
 from django.core.exceptions import ImproperlyConfigured
 
+from project import environment
 from project.local import encryption_keys, folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = folder(Path(os.environ.get("VAR_DIR", BASE_DIR / "var")))
 
-DEBUG = os.environ.get("DEBUG", "1") == "1"
+DEBUG = environment.switch("DEBUG", "1")
 SECRET_KEY = os.environ.get("SECRET_KEY", "development-only" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("DEBUG is off: set SECRET_KEY in the environment.")
@@ -66,13 +66,7 @@ WSGI_APPLICATION = "project.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- database --------------------------------------------------------------------------------------------------------
-DATABASES = {
-    "default": dj_database_url.config(
-        default=f"sqlite:///{VAR / 'db.sqlite3'}",
-        conn_max_age=60,
-        conn_health_checks=True,
-    )
-}
+DATABASES = {"default": environment.database(f"sqlite:///{VAR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         # A transaction takes the write lock when it begins: one that took it half-way would fail at once, not wait.
@@ -129,7 +123,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 # --- webhooks --------------------------------------------------------------------------------------------------------
-DEMO_RECEIVER_PORT = int(os.environ.get("DEMO_RECEIVER_PORT", "8010"))
+DEMO_RECEIVER_PORT = environment.port("DEMO_RECEIVER_PORT", 8010)
 WEBHOOKS: dict[str, Any] = {
     "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
     "PROFILES": {"demo": "project.demo.profiles.DEMO", "demo_doomed": "project.demo.profiles.DOOMED"},
@@ -145,7 +139,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": environment.log_level("LOG_LEVEL", "INFO")},
     "loggers": {
         # Its own handler beside the root's would say everything twice under DEBUG.
         "django": {"handlers": []},

@@ -49,6 +49,8 @@ class OneShot:
     #: Customer → webhook-ids of its committed events.
     expected: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     rolled_back: int = 0
+    #: Primary key of an endpoint → its key on the receiver.
+    keys: dict[Any, str] = field(default_factory=dict)
 
     def run(self) -> Result:
         """All of it. The rows are removed afterwards, also after a failure."""
@@ -70,13 +72,14 @@ class OneShot:
         played = [Played(endpoint.key, _new_secret(), endpoint.behaviour) for endpoint in planned]
         base = receiver.play(played)
         for endpoint, player in zip(planned, played, strict=True):
-            create_endpoint(
+            row, _ = create_endpoint(
                 self.uids[endpoint.tenant],
                 url=f"{base}/{endpoint.key}",
                 events=["message.*"],
                 profile=endpoint.profile,
                 secret=player.secret,
             )
+            self.keys[row.pk] = endpoint.key
 
     def _emit(self) -> None:
         """The events, in transactions of a few hundred. The first of each is emitted alone, the rest together; one more
@@ -147,6 +150,17 @@ class OneShot:
     def _tenant_ids(self) -> list[Any]:
         return [Tenant.id_for(uid) for uid in self.uids]
 
+    def _pending(self, planned: list[PlannedEndpoint]) -> dict[str, set[str]]:
+        """Endpoint key → webhook-ids that wait for it, in a delivery or in an event that was not fanned out yet."""
+        waiting: dict[str, set[str]] = defaultdict(set)
+        for delivery in self._deliveries().filter(status=DeliveryStatus.PENDING).select_related("event"):
+            waiting[self.keys[delivery.endpoint_id]].add(delivery.event.public_id)
+        for event in self._events().pending():
+            for endpoint in planned:
+                if Tenant.id_for(self.uids[endpoint.tenant]) == event.tenant_id:
+                    waiting[endpoint.key].add(event.public_id)
+        return waiting
+
     def _result(self, receiver: ReceiverProcess, planned: list[PlannedEndpoint], seconds: float) -> Result:
         counts = self._deliveries().aggregate(
             deliveries=Count("id"),
@@ -157,7 +171,7 @@ class OneShot:
             requests=Sum("attempts", default=0),
         )
         counts["pending"] += self._events().pending().count()
-        arrived = compare(self.expected, planned, receiver.report())
+        arrived = compare(self.expected, planned, receiver.report(), self._pending(planned))
         return Result(
             **counts,
             **vars(arrived),

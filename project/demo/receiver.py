@@ -2,7 +2,7 @@
 
     python -m project.demo.receiver --config FILE [--port 8010]
 
-FILE is a JSON list of endpoints (`key`, `secret`, `behaviour`). It prints its port on one line when it listens. A
+FILE is a JSON list of endpoints (`key`, `secret`, `behaviour`). Without --port it takes a free one and prints it. A
 browser sees the latest deliveries at `/`; `/report` is what each endpoint has seen, as JSON.
 """
 
@@ -120,10 +120,11 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(receiver: Receiver, port: int) -> None:
-    """Listen on loopback until stopped. Prints the port when it listens."""
+    """Listen on loopback until stopped. A port that was not given is printed on one line."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(receiver), "127.0.0.1", port, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    if not port:
+        print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 

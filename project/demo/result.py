@@ -14,19 +14,25 @@ class Arrived:
 
     verified: int  # deliveries accepted with a good signature
     unverified: int  # requests refused because the signature was not good
-    lost: int  # deliveries to endpoints that can answer which never arrived
+    lost: int  # deliveries to endpoints that can answer which neither arrived nor are pending
     duplicates: int  # deliveries accepted more than once, each repetition counted
     unexpected: int  # accepted, but never committed or meant for another endpoint
 
 
-def compare(expected: Mapping[int, set[str]], endpoints: list[PlannedEndpoint], seen: Mapping[str, Seen]) -> Arrived:
-    """`expected`: customer → webhook-ids of its committed events. `seen`: endpoint key → what the receiver saw."""
+def compare(
+    expected: Mapping[int, set[str]],
+    endpoints: list[PlannedEndpoint],
+    seen: Mapping[str, Seen],
+    pending: Mapping[str, set[str]],
+) -> Arrived:
+    """`expected`: customer → webhook-ids of its committed events. `seen`: endpoint key → what the receiver saw. `pending`:
+    endpoint key → webhook-ids that the database still holds for it; they are late, not lost."""
     lost = duplicates = unexpected = verified = 0
     for endpoint in endpoints:
         accepted = seen[endpoint.key].accepted
         wanted = expected.get(endpoint.tenant, set()) if endpoint.behaviour.can_answer else set()
         verified += len(accepted)
-        lost += len(wanted - accepted.keys())
+        lost += len(wanted - accepted.keys() - pending.get(endpoint.key, set()))
         unexpected += len(accepted.keys() - wanted)
         duplicates += sum(times - 1 for times in accepted.values())
     return Arrived(verified, sum(one.unverified for one in seen.values()), lost, duplicates, unexpected)
@@ -85,5 +91,13 @@ class Result:
         ]
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value:>18}" for name, value in rows]
-        verdict = "Nothing was lost." if self.good else "NOT GOOD: something was lost, faked or left over."
-        return "\n".join([*lines, "", verdict])
+        return "\n".join([*lines, "", self._verdict()])
+
+    def _verdict(self) -> str:
+        if self.good:
+            return "Nothing was lost."
+        if self.lost or self.unverified or self.unexpected:
+            return "NOT GOOD: something was lost or faked."
+        return (
+            "NOT FINISHED: the time was over before all was delivered. Nothing was lost; give it more with --timeout."
+        )

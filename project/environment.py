@@ -1,0 +1,46 @@
+"""What the environment may say to the runnable project. A value that cannot be meant is refused with one clear line."""
+
+import logging
+import os
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def switch(name: str, default: str) -> bool:
+    """A variable that is 0 or 1."""
+    text = os.environ.get(name, default)
+    if text not in ("0", "1"):
+        raise ImproperlyConfigured(f"{name} is 0 or 1, not {text!r}.")
+    return text == "1"
+
+
+def port(name: str, default: int) -> int:
+    """A variable that is the number of a port."""
+    text = os.environ.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:
+        raise ImproperlyConfigured(f"{name} is the number of a port, 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+def log_level(name: str, default: str) -> str:
+    text = os.environ.get(name) or default
+    if text.upper() not in _LEVELS or not isinstance(logging.getLevelName(text.upper()), int):
+        raise ImproperlyConfigured(f"{name} is one of {', '.join(_LEVELS)}, not {text!r}.")
+    return text.upper()
+
+
+def database(default: str) -> Any:
+    """DATABASE_URL as Django's settings of one database. The URL is not shown when it is refused: a password may be in it."""
+    options: dict[str, Any] = {"conn_max_age": 60, "conn_health_checks": True}
+    try:
+        found: Any = dj_database_url.config(default=default, **options)
+    except ValueError:
+        found = {}
+    if not found.get("ENGINE"):
+        wanted = "postgres://user@host:5432/name or sqlite:////path/to/file"
+        raise ImproperlyConfigured(f"DATABASE_URL is no URL of a database. Write it as {wanted}.")
+    return found
