@@ -1,0 +1,51 @@
+"""The documents agree with the code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from webhooks_app.actions.schedule import PERIODIC
+from webhooks_app.conf import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ROW = re.compile(r"^\| `([A-Z_]+)` \| `(.*?)` \| (.+) \|$", re.MULTILINE)
+
+
+def test_every_setting_is_documented_with_its_default_and_no_other():
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    documented = {name: default for name, default, _ in ROW.findall(page)}
+    defaults = Settings()
+    assert documented == {item.name: _written(getattr(defaults, item.name)) for item in fields(Settings)}
+
+
+def _written(value: object) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value).replace("'", '"')
+
+
+def test_every_periodic_task_is_documented():
+    page = (ROOT / "docs/how-to/deliver-with-celery.md").read_text()
+    assert re.findall(r'^        "(webhooks_app\.\w+)": (\d+),$', page, re.MULTILINE) == [
+        (periodic.name, str(periodic.every_seconds)) for periodic in sorted(PERIODIC, key=lambda one: one.every_seconds)
+    ]
+    assert all(f"| `{periodic.name}` |" in page for periodic in PERIODIC)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_what_contributing_lists_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    floors = re.findall(r"^\| \d \|(.*)$", text, re.MULTILINE)
+    names = [name for floor in floors for name in re.findall(r"`([\w/]+(?:/|\.py))`", floor.split("|")[0])]
+    assert len(names) > 10
+    assert [name for name in names if not (ROOT / "webhooks_app" / name).exists()] == []
+    for name in re.findall(r"`(\w+/)` \(", text):
+        assert (ROOT / "tests" / name).is_dir(), name
