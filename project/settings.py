@@ -18,7 +18,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = folder(Path(os.environ.get("VAR_DIR", BASE_DIR / "var")))
 
 DEBUG = environment.switch("DEBUG", "1")
-SECRET_KEY = os.environ.get("SECRET_KEY", "development-only" if DEBUG else "")
+SECRET_KEY = os.environ.get("SECRET_KEY") or ("development-only" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("DEBUG is off: set SECRET_KEY in the environment.")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")

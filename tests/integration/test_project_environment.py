@@ -85,6 +85,13 @@ def test_the_demo_that_cannot_start_says_why_in_one_line(variables, said, tmp_pa
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("debug", "code"), [("1", 0), ("0", 1)])
+def test_an_empty_secret_key_is_one_that_is_not_set(debug, code, tmp_path):
+    variables = {**os.environ, "DEBUG": debug, "SECRET_KEY": "", "VAR_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", "import project.settings"]
+    assert subprocess.run(command, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL).returncode == code
+
+
 def test_the_banner_names_what_forgets_the_data(monkeypatch):
     login = {"user": "u", "password": "p"}
     monkeypatch.setenv("VAR_DIR", "/elsewhere")
