@@ -117,8 +117,8 @@ class TestARuleMadeStricterSinceTheURLWasSaved:
     @pytest.mark.parametrize(
         ("policy", "detail"),
         [
-            (AddressPolicy(allow_http=True), "port {port} is not sent to"),
-            (AddressPolicy(ports=PORTS), "plain http:// is not sent to"),
+            (AddressPolicy(allow_http=True), "port {port} is not sent to: it is not in ALLOWED_PORTS"),
+            (AddressPolicy(ports=PORTS), "plain http:// is not sent to: ALLOW_HTTP is off"),
         ],
         ids=["port", "http"],
     )

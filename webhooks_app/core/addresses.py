@@ -144,8 +144,8 @@ def refusal(scheme: str, host: str, port: int, policy: AddressPolicy) -> str:
     except URLNotAllowed as error:
         return error.reason
     if scheme == "http" and not policy.allow_http:
-        return "plain http:// is not sent to"
-    return "" if trusted or port in policy.ports else f"port {port} is not sent to"
+        return "plain http:// is not sent to: ALLOW_HTTP is off"
+    return "" if trusted or port in policy.ports else f"port {port} is not sent to: it is not in ALLOWED_PORTS"
 
 
 def is_literal(host: str) -> bool:
@@ -175,11 +175,16 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     trusted = _check_host(host, literal, policy)
     # `https_only` is a product's promise about the public network; a developer's own loopback is not that.
     if scheme == "http" and not (policy.allow_http and (trusted or not https_only)):
-        raise URLNotAllowed("The URL must start with https://; plain http:// is not accepted.")
+        raise URLNotAllowed(
+            "The URL must start with https://; plain http:// is not accepted.",
+            reason="http, which this profile never allows" if policy.allow_http else "http, and ALLOW_HTTP is off",
+        )
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 65536 or not (trusted or port in policy.ports):
         ports = ", ".join(str(one) for one in sorted(policy.ports))
-        raise URLNotAllowed(f"This port is not allowed. Allowed ports: {ports}.", reason=f"port {port}")
+        raise URLNotAllowed(
+            f"This port is not allowed. Allowed ports: {ports}.", reason=f"port {port} is not in ALLOWED_PORTS"
+        )
     written = f"[{host}]" if isinstance(literal, IPv6Address) else host
     suffix = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
     return CheckedURL(scheme, host, port, f"{scheme}://{written}{suffix}{_rest(rest)}")
@@ -230,10 +235,14 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
     address = IPv4Address("127.0.0.1") if loopback else literal
     if address is not None:
         if not _allowed(address, policy):
-            raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to")
+            raise URLNotAllowed(
+                ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to; ALLOWED_NETWORKS can allow it"
+            )
         return _within(address, parse_networks(policy.allowed_networks))
     if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed_networks:
-        raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is a name of an inside network")
+        raise URLNotAllowed(
+            ADDRESS_REFUSED, reason=f"{host} is a name of an inside network; ALLOWED_NETWORKS can allow that"
+        )
     return False
 
 
