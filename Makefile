@@ -17,7 +17,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 # A virtual environment whose interpreter has gone (a new Python, a moved folder) is of no use: it is made again.
 BROKEN := $(shell [ ! -e $(VENV) ] || $(PY) -c 'import pip' >/dev/null 2>&1 || { rm -rf $(VENV); echo yes; })
 
-.PHONY: help run test lint format bench demo matrix requirements clean
+.PHONY: help run test lint format bench demo matrix requirements openapi clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
@@ -55,6 +55,9 @@ requirements: $(VENV)/.dev  ## Pin the newest versions of everything
 	$(PIP) install uv
 	$(UV_COMPILE) $(EXTRAS) --output-file requirements.txt
 	$(UV_COMPILE) $(EXTRAS) --group test --group lint --group matrix --output-file requirements-dev.txt
+
+openapi: $(VENV)/.dev  ## Write the API's description, docs/reference/openapi.yaml
+	$(PY) manage.py spectacular --urlconf project.api_urls --validate --fail-on-warn --file docs/reference/openapi.yaml
 
 clean:  ## Remove the virtual environment, caches, and the demo's data
 	rm -rf $(VENV) .nox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis var staticfiles

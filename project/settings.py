@@ -32,6 +32,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",  # so that `runserver` serves static files as the real server does
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "webhooks_app",
     "project.messaging",
@@ -127,6 +129,7 @@ DEMO_RECEIVER_PORT = environment.port("DEMO_RECEIVER_PORT", 8010)
 WEBHOOKS: dict[str, Any] = {
     "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
     "PROFILES": {"demo": "project.demo.profiles.DEMO", "demo_doomed": "project.demo.profiles.DOOMED"},
+    "TENANT_OF_REQUEST": "project.messaging.people.organisation_of",
     # Webhooks to this machine, for the demo. In production these lines would open the inside of your network.
     "ALLOW_HTTP": DEBUG,
     "ALLOWED_NETWORKS": ["127.0.0.0/8", "::1/128"] if DEBUG else [],
@@ -149,3 +152,22 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
     },
 }
+
+# --- the REST API's description --------------------------------------------------------------------------------------
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Webhooks",
+    "VERSION": "1",
+    "DESCRIPTION": "Manage webhooks, publish events, and see what was delivered.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",  # from our own static files
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "WebhookStatus": "webhooks_app.models.EndpointStatus",
+        "DeliveryStatus": "webhooks_app.models.DeliveryStatus",
+        "Outcome": "webhooks_app.api.serializers.OUTCOMES",
+    },
+}
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}

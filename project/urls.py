@@ -19,5 +19,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("login/", auth.LoginView.as_view(template_name="login.html", redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("webhooks/", include("webhooks_app.urls")),
+    path("api/v1/", include("webhooks_app.api.urls")),
+    path("api/", include("project.api_docs")),
     path("", include("project.messaging.urls")),
 ]

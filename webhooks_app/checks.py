@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -26,6 +27,7 @@ TAG = "webhooks_app"
 _HEARTBEAT_SHARE = 5 / 6
 #: What a task needs beside its delivering time to finish its requests and write them down.
 _TASK_MARGIN_SECONDS = 30
+_RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 _MARIADB_LEAST = (10, 6)
 _MYSQL_LEAST = (8, 0, 13)
 
@@ -132,14 +134,14 @@ def check_profiles(chosen: Settings) -> Messages:
 
 @_check
 def check_paths(chosen: Settings) -> Messages:
-    """E008, E009"""
+    """E008, E009, E010"""
     if chosen.TRANSPORT not in ("auto", "curl", "requests"):
         hint = 'Use "auto", "curl" or "requests".'
         yield Error(f"WEBHOOKS['TRANSPORT'] is {chosen.TRANSPORT!r}.", hint=hint, id="webhooks_app.E008")
     elif chosen.TRANSPORT == "curl" and importlib.util.find_spec("pycurl") is None:
         hint = 'Install the `curl` extra (pycurl), or use "auto".'
         yield Error("WEBHOOKS['TRANSPORT'] is 'curl', but pycurl is not installed.", hint=hint, id="webhooks_app.E008")
-    for name in ("WAKE", "TENANT_UID"):
+    for name in ("WAKE", "TENANT_UID", "PLAN", "TENANT_OF_REQUEST"):
         path = getattr(chosen, name)
         try:
             good = not path or callable(import_string(path))
@@ -148,6 +150,9 @@ def check_paths(chosen: Settings) -> Messages:
         if not good:
             hint = "Give the dotted path of a function, or an empty text."
             yield Error(f"WEBHOOKS[{name!r}]: {path!r} cannot be imported.", hint=hint, id="webhooks_app.E009")
+    if chosen.API_RATE and not _RATE.fullmatch(chosen.API_RATE):
+        hint = 'Write it as "1200/minute"; the periods are second, minute, hour and day.'
+        yield Error(f"WEBHOOKS['API_RATE'] is {chosen.API_RATE!r}.", hint=hint, id="webhooks_app.E010")
 
 
 @_check

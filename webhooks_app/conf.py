@@ -100,6 +100,18 @@ class Settings:
     #: Absolute URL of the dashboard, for links in e-mail.
     DASHBOARD_URL: str = ""
 
+    # --- the REST API and the dashboard ----------------------------------------------------------------------------
+    #: What API keys begin with, so that people and secret scanners know them.
+    API_KEY_PREFIX: str = "wk"
+    #: Requests that one key may make, as "number/second", "/minute", "/hour" or "/day"; empty: no limit.
+    API_RATE: str = "1200/minute"
+    #: Dotted path of a function (tenant → `webhooks_app.actions.plan.Plan`); empty: the tenant's row says.
+    PLAN: str = ""
+    #: Dotted path of a function (request → your tenant object, or None) for people who are logged in.
+    TENANT_OF_REQUEST: str = ""
+    #: How long a portal link is good for.
+    PORTAL_LINK_MINUTES: float = 10.0
+
     # --- keeping and cleaning ------------------------------------------------------------------------------------
     RETENTION_DAYS: float = 30.0
     PRUNE_BATCH: int = 1000

@@ -19,6 +19,12 @@ class WebhooksError(Exception):
         self.field = field
 
 
+class NotFound(WebhooksError):
+    """There is no such object, or it is not yours. Look at the id again."""
+
+    code = "NOT_FOUND"
+
+
 class InvalidEvent(WebhooksError):
     """The event cannot be accepted as it is. Mend the call to `emit`: the message names the field and the reason."""
 
@@ -35,6 +41,25 @@ class PayloadTooLarge(InvalidEvent):
     """The event's data is over the size limit. Send an id and let the receiver fetch the rest, or raise MAX_PAYLOAD_BYTES."""
 
     code = "PAYLOAD_TOO_LARGE"
+
+
+class InvalidApiKey(WebhooksError):
+    """The API key cannot be made so. Mend the field that is named."""
+
+    code = "INVALID_API_KEY"
+
+
+class InvalidPortalLink(WebhooksError):
+    """This link was used already, or is too old. Ask for a new one."""
+
+    code = "INVALID_PORTAL_LINK"
+
+
+class IdempotencyInProgress(WebhooksError):
+    """A request with this Idempotency-Key is still at work. Ask again in a moment, with the same key."""
+
+    code = "IDEMPOTENCY_IN_PROGRESS"
+    permanent = False
 
 
 class IdempotencyConflict(InvalidEvent):

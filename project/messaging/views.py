@@ -8,7 +8,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from project.messaging.forms import MessageForm
-from project.messaging.models import Message, Organisation
+from project.messaging.models import Message
+from project.messaging.people import organisation_of
 from project.messaging.sending import CarrierDown, finish_message, send_message
 
 
@@ -21,7 +22,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_POST
 def send(request: HttpRequest) -> HttpResponse:
     """Send what the form asks for. Each message and its events are one transaction."""
-    organisation = _organisation(request)
+    organisation = organisation_of(request)
     form = MessageForm(request.POST)
     if organisation is None or not form.is_valid():
         return _page(request, form)
@@ -40,15 +41,8 @@ def send(request: HttpRequest) -> HttpResponse:
     return redirect("home")
 
 
-def _organisation(request: HttpRequest) -> Organisation | None:
-    """The organisation that this user works for."""
-    if not request.user.is_authenticated:
-        return None
-    return Organisation.objects.filter(members=request.user).first()
-
-
 def _page(request: HttpRequest, form: MessageForm) -> HttpResponse:
-    organisation = _organisation(request)
+    organisation = organisation_of(request)
     context = {
         "form": form,
         "organisation": organisation,

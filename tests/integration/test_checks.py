@@ -56,6 +56,9 @@ def test_a_safe_configuration_gives_no_message():
         ({"TRANSPORT": "carrier-pigeon"}, {"E008"}),
         ({"WAKE": "no.such.function"}, {"E009"}),
         ({"TENANT_UID": "webhooks_app.checks.TAG"}, {"E009"}),
+        ({"PLAN": "no.such.function"}, {"E009"}),
+        ({"API_RATE": "many"}, {"E010"}),
+        ({"API_RATE": ""}, set()),
         ({"LINGER_SECONDS": 0.1, "HINT_COALESCE_SECONDS": 0.2}, {"W004"}),
     ],
 )

@@ -20,6 +20,7 @@ from webhooks_app.actions.endpoint_input import (
     checked_url,
 )
 from webhooks_app.actions.headers import check_headers
+from webhooks_app.actions.plan import plan_of
 from webhooks_app.actions.rows import EndpointRef, locked_endpoint
 from webhooks_app.actions.secrets import add_secret, chosen_secret, replace_secret
 from webhooks_app.core.filters import check_filters
@@ -87,7 +88,7 @@ def create_endpoint(
     owner = tenant_for(tenant, using=using)
     wire = checked_profile(profile, owner)
     patterns = checked_events(events, using=using)
-    conditions = check_filters(dict(filters or {}))
+    conditions = _conditions(filters)
     text = chosen_secret(secret, wire.secret_format)
     endpoint = Endpoint(tenant=owner, profile=wire.name, url=checked_url(url, wire).url)
     values = (channels, description, rate_limit, max_in_flight, fifo, metadata)
@@ -138,13 +139,14 @@ def change_endpoint(
 def _take_place(tenant: Tenant, using: str) -> None:
     """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last."""
     row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
-    if not row.webhooks_enabled:
+    plan = plan_of(row)
+    if not plan.available:
         raise NotAvailableOnPlan()
-    if row.max_endpoints is None:
+    if plan.max_endpoints is None:
         return
-    if Endpoint.objects.using(using).visible().filter(tenant_id=row.pk).count() >= row.max_endpoints:
+    if Endpoint.objects.using(using).visible().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
         raise TooManyEndpoints(
-            f"There are {row.max_endpoints} endpoints already, as many as are allowed. Delete one first."
+            f"There are {plan.max_endpoints} endpoints already, as many as are allowed. Delete one first."
         )
 
 
@@ -172,6 +174,11 @@ def _origin(row: Endpoint, wire: Profile) -> tuple[str, str, int] | None:
         return None
 
 
+def _conditions(filters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The filters to store; also what is no mapping at all is for `check_filters` to refuse."""
+    return check_filters(dict(filters) if isinstance(filters, Mapping) else {} if filters is None else filters)
+
+
 def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any], using: str) -> None:
     Subscription.objects.using(using).bulk_create(
         Subscription(endpoint=row, pattern=pattern, filters=filters) for pattern in patterns
@@ -183,7 +190,7 @@ def _resubscribe(row: Endpoint, changes: EndpointChanges, using: str) -> None:
         return
     subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
     old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
-    filters = check_filters(dict(changes["filters"] or {})) if "filters" in changes else next(iter(old.values()), {})
+    filters = _conditions(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
     wanted = checked_events(changes["events"], using=using, kept=old.keys()) if "events" in changes else list(old)
     subscriptions.exclude(pattern__in=wanted).delete()
     _subscribe(row, [pattern for pattern in wanted if pattern not in old], filters, using)

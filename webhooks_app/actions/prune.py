@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from webhooks_app.actions import replies
 from webhooks_app.actions.pending import cancel_all
 from webhooks_app.actions.rows import chunks
 from webhooks_app.conf import settings
@@ -29,7 +30,9 @@ from webhooks_app.models import (
     EventChannel,
     HourlyStat,
     Notice,
+    PortalLink,
     Secret,
+    StoredReply,
     database_now,
 )
 from webhooks_app.models.ids import first_id
@@ -56,6 +59,8 @@ class PruneReport:
     notices: int = 0
     audit_entries: int = 0
     engines: int = 0
+    replies: int = 0
+    portal_links: int = 0
     cancelled: int = 0
 
 
@@ -76,6 +81,8 @@ def prune(*, now: datetime | None = None, using: str | None = None) -> PruneRepo
     _prune_endpoints(cutoff, report, alias)
     report.secrets = _delete(Secret.objects.using(alias).filter(expires_at__lt=cutoff))
     report.stats += _prune_stats(long_ago, alias)
+    report.replies = _delete(StoredReply.objects.using(alias).filter(created_at__lt=moment - replies.KEPT))
+    report.portal_links = _delete(PortalLink.objects.using(alias).filter(expires_at__lt=cutoff))
     report.notices = _delete(Notice.objects.using(alias).filter(pk__lt=first_id(cutoff), told_at__isnull=False))
     report.audit_entries = _delete(AuditEntry.objects.using(alias).filter(pk__lt=first_id(long_ago)))
     report.engines = _prune_engines(moment, alias)

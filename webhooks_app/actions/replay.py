@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
+from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
 from webhooks_app.actions import pending
@@ -62,6 +63,21 @@ def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     deliveries = Delivery.objects.using(using).filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
     alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
     return sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(alive))
+
+
+def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
+    """Send those of the deliveries again that were given up, `most` of them at most; returns how many.
+
+    In chunks of their own transactions; what was renewed before an error stays so, and calling again is safe.
+    """
+    using = pipeline_alias()
+    failed = deliveries.using(using).filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
+    alive = failed.exclude(endpoint__status=EndpointStatus.DELETED)
+    chosen = alive.filter(pk__in=list(alive.order_by("pk").values_list("pk", flat=True)[:most]))
+    renewed = sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(chosen))
+    with write(using):
+        note(tenant_id, actor, "deliveries.retried", "", using=using, count=renewed)
+    return renewed
 
 
 def _act(step: Callable[[Delivery, Endpoint, str, str], None], delivery: DeliveryRef, actor: str) -> Delivery:

@@ -1,5 +1,6 @@
 """The app's tables. Nouns only: what is done with them lives in `pipeline/` and `actions/`."""
 
+from webhooks_app.models.api_key import ApiKey, PortalLink, Scope, StoredReply
 from webhooks_app.models.audit import AuditEntry, Notice, NoticeKind
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
@@ -11,6 +12,7 @@ from webhooks_app.models.times import IDLE, database_now
 __all__ = [
     "IDLE",
     "LATENCY_EDGES_MS",
+    "ApiKey",
     "Attempt",
     "AuditEntry",
     "Delivery",
@@ -25,7 +27,10 @@ __all__ = [
     "HourlyStat",
     "Notice",
     "NoticeKind",
+    "PortalLink",
+    "Scope",
     "Secret",
+    "StoredReply",
     "Subscription",
     "Tenant",
     "database_now",

@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from webhooks_app import signals
-from webhooks_app.conf import strict
+from webhooks_app.conf import strict as is_strict
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
 from webhooks_app.models import Event
@@ -83,19 +83,20 @@ def emit(
 aemit = sync_to_async(emit)
 
 
-def emit_many(events: Iterable[EventInput], *, using: str | None = None) -> list[Event]:
-    """`emit` for many events in one INSERT. The list returned is in the order of the input.
+def emit_many(events: Iterable[EventInput], *, using: str | None = None, strict: bool | None = None) -> list[Event]:
+    """`emit` for many events in one INSERT. The list returned is in the order of the input. `strict`: instead of STRICT.
 
     Types that staff added in the admin, and no code declares, cost one SELECT for all of them.
     """
     alias = using or pipeline_alias()
     inputs = list(events)
     added = payload.added_types([item.type for item in inputs], alias)
-    made = [_event(item, added) for item in inputs]
+    raises = is_strict() if strict is None else strict
+    made = [_event(item, added, strict=raises) for item in inputs]
     keyed = any(event.idempotency_key is not None for event in made)
     # A conflict under one key must leave none of the others behind. One event alone needs no savepoint for that.
     with transaction.atomic(using=alias) if keyed and len(made) > 1 else nullcontext():
-        stored = _insert(made, alias)
+        stored = _insert(made, alias, strict=raises)
     for event in stored:
         if event.quarantine_reason:
             _tell_quarantined(event, alias)
@@ -104,13 +105,13 @@ def emit_many(events: Iterable[EventInput], *, using: str | None = None) -> list
     return stored
 
 
-def _event(item: EventInput, added: Mapping[str, EventType]) -> Event:
+def _event(item: EventInput, added: Mapping[str, EventType], *, strict: bool) -> Event:
     """The row for one input. Raises where strict; otherwise a faulty input becomes a quarantined row."""
     event = payload.blank_event(item)
     try:
         payload.fill(event, item, added)
     except Exception as error:  # whatever is wrong with an event, in production the host's business goes on
-        if strict() or isinstance(error, DatabaseError):
+        if strict or isinstance(error, DatabaseError):
             raise
         logger.error("webhooks: event %s of type %r was quarantined: %s", event.public_id, item.type, error)
         reason = str(error) if isinstance(error, WebhooksError) else repr(error)
@@ -127,7 +128,7 @@ def _fingerprint(event: Event) -> str:
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _insert(events: list[Event], alias: str) -> list[Event]:
+def _insert(events: list[Event], alias: str, *, strict: bool) -> list[Event]:
     """One INSERT for the plain events, one more for those with idempotency keys (which must not abort the transaction)."""
     keyed = [event for event in events if event.idempotency_key is not None]
     plain = [event for event in events if event.idempotency_key is None]
@@ -136,10 +137,12 @@ def _insert(events: list[Event], alias: str) -> list[Event]:
     if not keyed:
         return events
     Event.objects.using(alias).bulk_create(keyed, batch_size=500, ignore_conflicts=True)
-    return [event if event.idempotency_key is None else _first_of_its_key(event, alias) for event in events]
+    return [
+        event if event.idempotency_key is None else _first_of_its_key(event, alias, strict=strict) for event in events
+    ]
 
 
-def _first_of_its_key(event: Event, alias: str) -> Event:
+def _first_of_its_key(event: Event, alias: str, *, strict: bool) -> Event:
     """The event that owns the key: this one, or an earlier one with the same content."""
     same_key = Event.objects.using(alias).filter(tenant_id=event.tenant_id, idempotency_key=event.idempotency_key)
     # A transaction at REPEATABLE READ may not see the row that it collided with, but it can see that it did collide.
@@ -151,7 +154,7 @@ def _first_of_its_key(event: Event, alias: str) -> Event:
         first = same_key.first()
     if first is None or first.fingerprint != event.fingerprint:
         message = f"The idempotency key {event.idempotency_key!r} was used before, for an event with other content."
-        if strict():
+        if strict:
             raise IdempotencyConflict(message, field="idempotency_key")
         logger.error("webhooks: %s The first event stands.", message)
     return first or event

@@ -88,7 +88,7 @@ class Recorder:
         self._refused = None
 
     def _record(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
-        attempts = [_attempt(result) for result in results if result.was_sent]
+        attempts = [attempt_row(result) for result in results if result.was_sent]
         if self._was_committed_unseen(results):
             return
         if attempts:
@@ -191,7 +191,8 @@ def _health_changed(result: Result) -> bool:
     return result.health.streak != result.was.streak
 
 
-def _attempt(result: Result) -> AttemptRow:
+def attempt_row(result: Result) -> AttemptRow:
+    """The row of one request, as it is stored."""
     job = result.job
     return AttemptRow(
         id=new_id(),

@@ -1,0 +1,5 @@
+"""What the API's description is about: the standard API alone."""
+
+from django.urls import include, path
+
+urlpatterns = [path("api/v1/", include("webhooks_app.api.urls"))]

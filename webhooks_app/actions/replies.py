@@ -1,0 +1,60 @@
+"""Replies: what was answered to a request with an Idempotency-Key, so that asking again does nothing again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from webhooks_app.exceptions import IdempotencyConflict, IdempotencyInProgress
+from webhooks_app.models import StoredReply, Tenant, database_now
+from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
+
+#: A reply is kept for so long …
+KEPT = timedelta(hours=24)
+#: … and a request that was not heard of again for so long is taken for dead, and may be made again.
+_ABANDONED = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer that was given first."""
+
+    status: int
+    body: Any
+
+
+@in_one_transaction
+def begin(tenant: Tenant, key: str, fingerprint: str) -> StoredReply | Answered:
+    """A new request, or the answer to an earlier one under this key.
+
+    Raises IdempotencyConflict where the key was used for another request, IdempotencyInProgress where that one is still
+    at work.
+    """
+    using = pipeline_alias()
+    now = database_now(using)
+    replies = StoredReply.objects.using(using).filter(tenant_id=tenant.pk, key=key)
+    replies.filter(created_at__lt=now - KEPT).delete()
+    replies.filter(status__isnull=True, created_at__lt=now - _ABANDONED).delete()
+    mine = StoredReply(tenant_id=tenant.pk, key=key, fingerprint=fingerprint)
+    StoredReply.objects.using(using).bulk_create([mine], ignore_conflicts=True)
+    first = replies.get()
+    if first.pk == mine.pk:
+        return mine
+    if first.fingerprint != fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key was used before, for another request.", field="Idempotency-Key")
+    if first.status is None:
+        raise IdempotencyInProgress()
+    return Answered(first.status, json.loads(first.body))
+
+
+def finish(reply: StoredReply, status: int, body: Any) -> None:
+    """Keep the answer. `body` is JSON without anything that is shown only once."""
+    rows = StoredReply.objects.using(pipeline_alias()).filter(pk=reply.pk)
+    rows.update(status=status, body=json.dumps(body))
+
+
+def forget(reply: StoredReply) -> None:
+    """The request came to nothing; it may be made again under its key."""
+    StoredReply.objects.using(pipeline_alias()).filter(pk=reply.pk).delete()

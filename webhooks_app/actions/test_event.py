@@ -1,0 +1,144 @@
+"""A test event: one request to one endpoint, now, and its outcome at once.
+
+It does not go through the queue: whoever sets a webhook up waits for the answer, and no worker need be running. It counts
+neither for the endpoint's health nor in its statistics, is not retried, and is kept like any other delivery.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.rows import EndpointRef, key_of
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType, registry
+from webhooks_app.core.health import Health
+from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
+from webhooks_app.exceptions import ConflictingState, InvalidEvent
+from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint, Event, database_now
+from webhooks_app.models.ids import new_id
+from webhooks_app.pipeline import payload
+from webhooks_app.pipeline.emit import EventInput
+from webhooks_app.pipeline.record import attempt_row
+from webhooks_app.pipeline.routes import load_routes
+from webhooks_app.pipeline.send import build_request, outcome_of
+from webhooks_app.pipeline.store import store_for
+from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias
+from webhooks_app.pipeline.work import EventBody, Job, Result, Route
+from webhooks_app.transport import Request, Response, open_transport, transport_options
+
+#: The subject of test events, by which they are told from real ones.
+SUBJECT = "test"
+#: Seconds beyond the request's deadline in which the transport must have answered.
+_MARGIN = 2.0
+
+
+class _Example:
+    """Stands for "the type's own example", since null is data too."""
+
+
+EXAMPLE = _Example()
+
+
+def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
+    """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
+
+    `data`: instead of the type's example. Blocks until the answer or the profile's deadline; no transaction is open
+    meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened.
+    """
+    using = pipeline_alias()
+    row = Endpoint.objects.using(using).select_related("tenant").get(pk=key_of(endpoint))
+    if row.is_deleted:
+        raise ConflictingState("This endpoint was deleted. Create a new one.")
+    event = _event(row, type, data, using)
+    route = load_routes([row.pk], using)[row.pk]
+    if route.fault:
+        raise ConflictingState("Nothing can be sent to this endpoint now; we have been told.")
+    result = _send(_job(row, event, using), route, using)
+    return in_fresh_transaction(lambda: _keep(row, event, result, actor, using), using)
+
+
+def _event(row: Endpoint, name: str, data: object, using: str) -> Event:
+    added = payload.added_types([name], using)
+    type_ = registry.get(name) or added.get(name) if isinstance(name, str) else None
+    chosen = data if not isinstance(data, _Example) else _example_of(type_, row)
+    event = Event(id=new_id())
+    payload.fill(event, EventInput(type=name, data=chosen, tenant=row.tenant, subject=SUBJECT), added)
+    event.type = name
+    event.fanned_out_at = database_now(using)
+    return event
+
+
+def _example_of(type_: EventType | None, row: Endpoint) -> object:
+    if type_ is None:
+        return {}  # which `fill` refuses, and says why
+    if type_.example is None and type_.schema is not None:
+        raise InvalidEvent(f"{type_.name} has a schema and no example: give the data to send.", field="data")
+    return {} if type_.example is None else type_.example
+
+
+def _job(row: Endpoint, event: Event, using: str) -> Job:
+    now = database_now(using)
+    body = EventBody(event.id, event.type, event.occurred_at, event.data)
+    return Job(new_id(), row.pk, event.id, 0, 0, now, 0, event.size, event=body, started_at=now)
+
+
+def _send(job: Job, route: Route, using: str) -> Result:
+    if route.profile.single_signature:
+        job.tried = route.keys[:1]
+    response = _exchange(build_request(job, route, settings().USER_AGENT), route.profile.total_timeout)
+    outcome = outcome_of(response, database_now(using))
+    assert job.started_at is not None  # set when it was made
+    return Result(
+        job=job,
+        route=route,
+        outcome=outcome,
+        started_at=job.started_at,
+        duration=response.duration,
+        decision=Decision(Verdict.SUCCEEDED if outcome.succeeded else Verdict.GIVE_UP),
+        health=Health(),
+        was=Health(),
+        secret_id=job.tried[0].secret_id if job.tried else None,
+        address=response.address,
+        http_version=response.http_version,
+        response_headers=response.headers,
+        response_body=response.body,
+        truncated=response.truncated,
+    )
+
+
+def _exchange(request: Request, total_timeout: float) -> Response:
+    """One request on a transport of its own; the transport keeps the deadline, so an answer comes."""
+    transport = open_transport(replace(transport_options(), concurrency=1))
+    try:
+        transport.start(request)
+        until = time.monotonic() + total_timeout + _MARGIN
+        while time.monotonic() < until:
+            for response in transport.wait(until - time.monotonic()):
+                return response
+    finally:
+        transport.close()
+    return Response(request.token, None, b"", b"", total_timeout, OutcomeKind.TIMEOUT)
+
+
+def _keep(row: Endpoint, event: Event, result: Result, actor: str, using: str) -> Attempt:
+    outcome, now = result.outcome, database_now(using)
+    event.save(using=using, force_insert=True)
+    Delivery.objects.using(using).create(
+        id=result.job.delivery_id,
+        tenant_id=row.tenant_id,
+        event_id=event.pk,
+        endpoint_id=row.pk,
+        status=DeliveryStatus.SUCCEEDED if outcome.succeeded else DeliveryStatus.EXHAUSTED,
+        attempts=1,
+        next_attempt_at=now,
+        expires_at=now,
+        completed_at=now,
+        last_outcome=outcome.kind.value,
+        last_status=outcome.status,
+    )
+    attempt = attempt_row(result)
+    store_for(using).insert_attempts([attempt])
+    note(row.tenant_id, actor, "endpoint.tested", row.public_id, using=using, type=event.type)
+    return Attempt.objects.using(using).get(pk=attempt.id)

@@ -1,0 +1,1 @@
+"""The REST API. No logic of its own: it reads requests, calls `actions/` and writes answers."""

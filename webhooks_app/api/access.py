@@ -1,0 +1,112 @@
+"""Who asks: an API key, or a person who is logged in; for which tenant, and what may be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils.module_loading import import_string
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
+
+from webhooks_app.actions.api_keys import find_api_key
+from webhooks_app.conf import settings
+from webhooks_app.models import Scope, Tenant
+from webhooks_app.pipeline.tenants import tenant_for
+from webhooks_app.pipeline.transactions import pipeline_alias
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """On whose behalf a request is made. It is the request's `auth`."""
+
+    tenant: Tenant
+    scopes: frozenset[str]
+    #: For the audit trail: "key:key_…" or "user:anna".
+    actor: str
+
+
+class KeyUser(AnonymousUser):
+    """The user of a request that came with an API key: nobody, but known."""
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]  # Django says Literal[False]
+        return True
+
+
+def key_of_request(request: Request, headers: tuple[str, ...] = ("X-API-Key",)) -> str | None:
+    """The key in one of these headers or behind `Authorization: Bearer`; None where there is none."""
+    for header in headers:
+        if text := request.headers.get(header):
+            return str(text).strip()
+    scheme, _, text = str(request.headers.get("Authorization", "")).partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`X-API-Key: wk_…` or `Authorization: Bearer wk_…`."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Access] | None:
+        text = key_of_request(request)
+        if text is None:
+            return None
+        key = find_api_key(text)
+        if key is None:
+            raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+        return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}")
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="webhooks"'
+
+
+class PersonAuthentication(SessionAuthentication):
+    """A person who is logged in, with CSRF. TENANT_OF_REQUEST tells whose webhooks they may manage."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        found = super().authenticate(request)
+        path = settings().TENANT_OF_REQUEST
+        if found is None or not path:
+            return None
+        user = found[0]
+        owner = import_string(path)(request._request)
+        if owner is None:
+            return user, None
+        tenant = tenant_for(owner, using=pipeline_alias())
+        return user, Access(tenant, frozenset(Scope.values), f"user:{user.get_username()}")
+
+
+class HasScope(BasePermission):
+    """The view's `scopes` tell, by method in lower case or by action, which scope is needed."""
+
+    message = "This key lacks the scope for that."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not isinstance(request.auth, Access):
+            return False
+        return needed_scope(view, str(request.method)) in request.auth.scopes
+
+
+def needed_scope(view: APIView, method: str) -> str:
+    """What a request needs: reading needs to read, everything else to write, unless the view says otherwise."""
+    scopes: dict[str, str] = getattr(view, "scopes", {})
+    default = Scope.WEBHOOKS_READ if method in ("GET", "HEAD", "OPTIONS") else Scope.WEBHOOKS_WRITE
+    return str(scopes.get(getattr(view, "action", None) or "", default))
+
+
+class KeyThrottle(SimpleRateThrottle):
+    """So many requests a key (or person) as API_RATE says; strangers are counted by address."""
+
+    scope = "webhooks_api"
+    cache_format = "webhooks_throttle_%(scope)s_%(ident)s"
+
+    def get_rate(self) -> str | None:
+        return settings().API_RATE or None
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:
+        ident = request.auth.actor if isinstance(request.auth, Access) else self.get_ident(request)
+        return self.cache_format % {"scope": self.scope, "ident": ident}

@@ -1,0 +1,63 @@
+"""Idempotency-Key on POST: the same request again does nothing and gets the first answer, without what is shown once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.actions import replies
+from webhooks_app.exceptions import InvalidEvent
+
+if TYPE_CHECKING:
+    from webhooks_app.api.views.base import ApiView
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+MAX_KEY = 255
+#: Never kept, so never given again.
+_SHOWN_ONCE = ("secret", "portal_url")
+
+View = Callable[..., Response]
+
+
+def idempotent(method: View) -> View:
+    """Decorates a view's method. Errors are not kept: what failed may be tried again under its key."""
+
+    @wraps(method)
+    def answer(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return method(view, request, *args, **kwargs)
+        if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+            raise InvalidEvent(f"{HEADER} has 1 to {MAX_KEY} printable characters.", field=HEADER)
+        begun = replies.begin(view.access.tenant, key, _fingerprint(request))
+        if isinstance(begun, replies.Answered):
+            return Response(begun.body, status=begun.status, headers={REPLAYED: "true"})
+        try:
+            response = method(view, request, *args, **kwargs)
+        except BaseException:
+            replies.forget(begun)
+            raise
+        replies.finish(begun, response.status_code, _storable(response.data))
+        return response
+
+    return answer
+
+
+def _fingerprint(request: Request) -> str:
+    body = json.dumps(request.data, sort_keys=True, default=str)
+    return hashlib.sha256(
+        "\n".join((str(request.method), request.path, body)).encode("utf-8", "surrogatepass")
+    ).hexdigest()
+
+
+def _storable(data: Any) -> Any:
+    kept = {key: value for key, value in data.items() if key not in _SHOWN_ONCE} if isinstance(data, dict) else data
+    return json.loads(json.dumps(kept, cls=DjangoJSONEncoder))

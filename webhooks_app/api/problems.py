@@ -1,0 +1,115 @@
+"""Errors as RFC 9457 problem details, each with a stable `code` and, where one is at fault, the field."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from webhooks_app import exceptions as errors
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+#: The status of each error of ours; the first class that fits.
+_STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.PayloadTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (errors.IdempotencyConflict, HTTPStatus.CONFLICT),
+    (errors.IdempotencyInProgress, HTTPStatus.CONFLICT),
+    (errors.ConflictingState, HTTPStatus.CONFLICT),
+    (errors.NotAvailableOnPlan, HTTPStatus.FORBIDDEN),
+    (errors.TooManyEndpoints, HTTPStatus.FORBIDDEN),
+    (errors.SealingError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.WebhooksError, HTTPStatus.BAD_REQUEST),
+)
+#: The operator's faults: what is wrong is for the log, not for a customer.
+_OURS = "Webhooks cannot be managed at the moment. We have been told; try again later."
+_CODES = {
+    drf.ParseError: "MALFORMED_REQUEST",
+    drf.ValidationError: "INVALID_FIELD",
+    drf.AuthenticationFailed: "INVALID_API_KEY",
+    drf.NotAuthenticated: "NOT_AUTHENTICATED",
+    drf.PermissionDenied: "FORBIDDEN",
+    drf.NotFound: "NOT_FOUND",
+    drf.MethodNotAllowed: "METHOD_NOT_ALLOWED",
+    drf.NotAcceptable: "NOT_ACCEPTABLE",
+    drf.UnsupportedMediaType: "UNSUPPORTED_MEDIA_TYPE",
+    drf.Throttled: "TOO_MANY_REQUESTS",
+}
+
+
+def problem(status: int, code: str, detail: str, field: str = "", **more: Any) -> dict[str, Any]:
+    """The body of an error."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    if field:
+        body["field"] = field
+    return {**body, **more}
+
+
+def status_of(error: errors.WebhooksError) -> int:
+    return next(int(status) for kind, status in _STATUS if isinstance(error, kind))
+
+
+def told(error: errors.WebhooksError) -> str:
+    """What a customer reads of it."""
+    if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+        logger.error("webhooks: the API cannot serve a request: %s", error)
+        return _OURS
+    return str(error)
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler for our views. None, for what is a bug, leaves it to Django."""
+    if isinstance(error, errors.WebhooksError):
+        set_rollback()
+        status = status_of(error)
+        return _response(problem(status, error.code, told(error), error.field))
+    if isinstance(error, Http404):
+        error = drf.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = drf.PermissionDenied()
+    if not isinstance(error, drf.APIException):
+        return None
+    set_rollback()
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "ERROR")
+    if isinstance(error, drf.ValidationError):
+        return _response(_invalid(error))
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait) + 1)
+    return _response(problem(error.status_code, code, str(error.detail)), headers)
+
+
+def _invalid(error: drf.ValidationError) -> dict[str, Any]:
+    found = [{"field": field, "detail": detail} for field, detail in _faults(error.detail)]
+    return problem(400, "INVALID_FIELD", found[0]["detail"], found[0]["field"], errors=found)
+
+
+def _faults(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """DRF's nested details, flat: `events.2` and what is wrong with it."""
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            name = "" if key == "non_field_errors" else str(key)
+            yield from _faults(value, ".".join(part for part in (path, name) if part))
+    elif isinstance(detail, list):
+        for number, value in enumerate(detail):
+            deeper = isinstance(value, (dict, list))
+            yield from _faults(value, f"{path}.{number}" if deeper and path else path)
+    else:
+        yield path, str(detail)
+
+
+def _response(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)

@@ -1,0 +1,65 @@
+"""Fields that DRF does not have."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from webhooks_app.models.ids import public_id
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class PublicIdField(serializers.Field):  # type: ignore[type-arg]
+    """A UUID as people see it: `wh_…`."""
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+        self.prefix = prefix
+
+    def to_representation(self, value: uuid.UUID) -> str:
+        return public_id(self.prefix, value)
+
+
+@extend_schema_field(OpenApiTypes.ANY)
+class AnyField(serializers.JSONField):
+    """JSON of any kind, null too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+
+@extend_schema_field(OpenApiTypes.ANY)
+class JSONTextField(serializers.Field):  # type: ignore[type-arg]
+    """JSON that is stored as text, shown as what it is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def to_representation(self, value: str) -> Any:
+        return json.loads(value)
+
+
+class StrictBoolean(serializers.BooleanField):
+    """true or false, and nothing that only looks like it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class StrictText(serializers.CharField):
+    """A text, kept as it is; numbers are none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, **options})
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)

@@ -1,0 +1,158 @@
+"""Webhooks: what customers call an endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from webhooks_app.api.serializers import OUTCOMES
+from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText
+from webhooks_app.models import Endpoint, EndpointStatus
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """How it has been going."""
+
+    failures_in_a_row = serializers.IntegerField(source="streak")
+    failing_since = serializers.DateTimeField(allow_null=True)
+    last_success_at = serializers.DateTimeField(allow_null=True)
+    last_failure_at = serializers.DateTimeField(allow_null=True)
+
+
+class WebhookSerializer(serializers.Serializer[Endpoint]):
+    """A webhook as it is read."""
+
+    id = PublicIdField("wh")
+    url = serializers.CharField()
+    description = serializers.CharField()
+    events = serializers.SerializerMethodField()
+    channels = serializers.ListField(child=serializers.CharField())
+    filters = serializers.SerializerMethodField(
+        help_text="Conditions on the event's data, for every one of the events."
+    )
+    header_names = serializers.SerializerMethodField(
+        help_text="Names of the custom headers; their values are never shown."
+    )
+    rate_limit = serializers.IntegerField(allow_null=True, help_text="Requests a second; null: no limit.")
+    max_in_flight = serializers.IntegerField(allow_null=True, help_text="Requests at once; null: the default.")
+    fifo = serializers.BooleanField(help_text="Strict order, one request at a time.")
+    metadata = serializers.DictField()
+    profile = serializers.CharField(help_text="The wire format. Fixed when the webhook is made.")
+    active = serializers.SerializerMethodField()
+    status = serializers.ChoiceField(choices=EndpointStatus.choices)
+    status_reason = serializers.CharField(help_text="Why it is not active, where it is not.")
+    health = HealthSerializer(source="queue")
+    created_at = serializers.DateTimeField()
+
+    def get_events(self, row: Endpoint) -> list[str]:
+        return [one.pattern for one in sorted(row.subscriptions.all(), key=lambda one: one.pk)]
+
+    @extend_schema_field({"type": "object", "additionalProperties": {}})
+    def get_filters(self, row: Endpoint) -> dict[str, Any]:
+        return next((dict(one.filters) for one in row.subscriptions.all()), {})
+
+    def get_header_names(self, row: Endpoint) -> list[str]:
+        return sorted(row.custom_headers())
+
+    def get_active(self, row: Endpoint) -> bool:
+        return row.status == EndpointStatus.ACTIVE
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """The answer that made a secret. It is never shown again."""
+
+    secret = serializers.CharField(required=False, help_text="Shown this once.")
+
+
+class WebhookInputSerializer(serializers.Serializer[Any]):
+    """What may be said about a webhook; each value is checked by the act."""
+
+    url = StrictText()
+    events = serializers.ListField(child=StrictText(), help_text="1 to 50 event types, families (`message.*`) or `*`.")
+    description = StrictText(required=False, allow_blank=True)
+    channels = serializers.ListField(child=StrictText(), required=False)
+    filters = serializers.JSONField(required=False, help_text="An object of conditions, see the guide.")
+    headers = serializers.JSONField(required=False, write_only=True, help_text="Custom headers: an object of texts.")
+    rate_limit = serializers.IntegerField(required=False, allow_null=True)
+    max_in_flight = serializers.IntegerField(required=False, allow_null=True)
+    fifo = StrictBoolean(required=False)
+    metadata = serializers.JSONField(required=False)
+    active = StrictBoolean(required=False)
+    secret = StrictText(required=False, write_only=True, help_text="One of your own; without it one is made.")
+
+
+class NewWebhookSerializer(WebhookInputSerializer):
+    profile = StrictText(required=False)
+
+
+class RotationInputSerializer(serializers.Serializer[Any]):
+    secret = StrictText(required=False, write_only=True)
+    overlap_hours = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=24 * 365,
+        help_text="How long the old secret signs too; 0 ends it at once.",
+    )
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    secret = serializers.CharField(required=False, help_text="Shown this once.")
+    previous_expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class TestInputSerializer(serializers.Serializer[Any]):
+    type = StrictText(help_text="An event type of the catalogue.")
+    data = serializers.JSONField(  # type: ignore[assignment]  # a field's name, and a serializer's own
+        required=False, help_text="Instead of the type's example."
+    )
+
+
+class RecoverInputSerializer(serializers.Serializer[Any]):
+    since = serializers.DateTimeField()
+
+
+class RecoverSerializer(serializers.Serializer[Any]):
+    resent = serializers.IntegerField(help_text="Deliveries that had failed.")
+    created = serializers.IntegerField(help_text="Deliveries made for events that had none here.")
+
+
+class HourSerializer(serializers.Serializer[Any]):
+    """One hour. Requests by what came of them, and how long answers took."""
+
+    hour = serializers.DateTimeField()
+    succeeded = serializers.IntegerField()
+    redirect = serializers.IntegerField()
+    client_error = serializers.IntegerField()
+    server_error = serializers.IntegerField()
+    timeout = serializers.IntegerField()
+    unreachable = serializers.IntegerField()
+    exhausted = serializers.IntegerField(help_text="Deliveries given up.")
+    latency_mean_ms = serializers.FloatField(allow_null=True)
+    latency_max_ms = serializers.FloatField()
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField()
+    hours = HourSerializer(many=True)
+
+
+class AttemptSerializer(serializers.Serializer[Any]):
+    """One request and what came back."""
+
+    id = PublicIdField("att")
+    number = serializers.IntegerField()
+    url = serializers.CharField()
+    started_at = serializers.DateTimeField()
+    duration_ms = serializers.FloatField()
+    outcome = serializers.ChoiceField(choices=OUTCOMES)
+    status = serializers.IntegerField(allow_null=True, help_text="The HTTP status; null where no answer came.")
+    http_version = serializers.CharField()
+    response_headers = serializers.CharField()
+    response_body = serializers.SerializerMethodField(help_text="The beginning of the body, as text.")
+    response_truncated = serializers.BooleanField()
+
+    def get_response_body(self, row: Any) -> str:
+        return bytes(row.response_body).decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""The views of the standard API, one file a noun."""

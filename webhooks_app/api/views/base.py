@@ -1,0 +1,109 @@
+"""What all views share: who may ask, how errors look, and that nobody sees another tenant's rows."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework.parsers import JSONParser
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from webhooks_app.api import problems
+from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
+from webhooks_app.api.pages import NewestFirst
+from webhooks_app.api.schema import Schema
+from webhooks_app.exceptions import NotFound, WebhooksError
+from webhooks_app.models.ids import parse_public_id
+from webhooks_app.pipeline.transactions import pipeline_alias
+
+Row = TypeVar("Row", bound=Model)
+
+
+class ApiView(APIView):
+    """Settings of the host's for DRF do not reach in here: an API that comes with an app is the same everywhere."""
+
+    authentication_classes = (ApiKeyAuthentication, PersonAuthentication)
+    permission_classes = (HasScope,)
+    throttle_classes = (KeyThrottle,)
+    parser_classes = (JSONParser,)
+    renderer_classes = (JSONRenderer, BrowsableAPIRenderer)
+    schema = Schema()
+    #: Action → scope, where it is not the usual one.
+    scopes: ClassVar[dict[str, str]] = {}
+
+    def get_exception_handler(self) -> Any:
+        return problems.handle
+
+    @property
+    def access(self) -> Access:
+        assert isinstance(self.request.auth, Access)  # HasScope has seen to it
+        return self.request.auth
+
+
+class ApiViewSet(ApiView, GenericViewSet[Any]):
+    """Lists by cursor, objects by public id, both of the asker's tenant alone."""
+
+    pagination_class = NewestFirst
+    lookup_value_regex = "[^/]+"
+
+    def read(self, shape: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+        """The request's body in this shape. Raises DRF's ValidationError."""
+        serializer = shape(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def one(self, rows: QuerySet[Row], prefix: str, text: str) -> Row:
+        """The row with this public id among the asker's. Raises NotFound, whoever's it is."""
+        key = parse_public_id(text, prefix)
+        row = rows.filter(pk=key, tenant_id=self.access.tenant.pk).first() if key else None
+        if row is None:
+            raise NotFound(f"There is no {prefix}_… {text[:80]!r}.")
+        return row
+
+    def page(self, rows: QuerySet[Any], shape: type[Serializer[Any]]) -> Response:
+        """One page of the asker's rows."""
+        mine = rows.filter(tenant_id=self.access.tenant.pk)
+        response: Response = self.get_paginated_response(shape(self.paginate_queryset(mine), many=True).data)
+        return response
+
+
+def alias() -> str:
+    return pipeline_alias()
+
+
+class InvalidFilter(WebhooksError):
+    """A filter of the list is not understood. Mend the parameter that is named."""
+
+    code = "INVALID_FILTER"
+
+
+def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
+    """A public id among the query's parameters."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    key = parse_public_id(text, prefix)
+    if key is None:
+        raise InvalidFilter(f"{text[:80]!r} is no id such as {prefix}_0197….", field=name)
+    return key
+
+
+def time_filter(request: Request, name: str) -> datetime | None:
+    """A time with its zone among the query's parameters."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidFilter(f"{text[:80]!r} is no time such as 2026-04-01T10:00:05Z.", field=name)
+    return moment

@@ -1,0 +1,105 @@
+"""`/deliveries`: what was sent where, and what came of it."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.actions.replay import cancel, replay, retry_failed
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
+from webhooks_app.api.serializers.webhooks import AttemptSerializer
+from webhooks_app.api.views.base import ApiViewSet, InvalidFilter, alias, id_filter, time_filter
+from webhooks_app.models import Attempt, Delivery, DeliveryStatus
+from webhooks_app.models.ids import first_id
+
+#: Deliveries that one bulk retry renews at most.
+MOST_RETRIED = 10_000
+_FILTERS = [
+    OpenApiParameter("webhook", type=str, description="wh_…"),
+    OpenApiParameter("event", type=str, description="evt_…"),
+    OpenApiParameter("type", type=str, description="An event type."),
+    OpenApiParameter("status", type=str, enum=list(DeliveryStatus.values)),
+    OpenApiParameter("channel", type=str),
+    OpenApiParameter("since", type=str, description="A time."),
+    OpenApiParameter("until", type=str, description="A time."),
+]
+
+
+@extend_schema(tags=["Deliveries"])
+class DeliveryViewSet(ApiViewSet):
+    """One event for one webhook."""
+
+    def rows(self) -> QuerySet[Delivery]:
+        return Delivery.objects.using(alias()).select_related("event")
+
+    def filtered(self, request: Request) -> QuerySet[Delivery]:
+        rows, asked = self.rows(), request.query_params
+        if webhook := id_filter(request, "webhook", "wh"):
+            rows = rows.filter(endpoint_id=webhook)
+        if event := id_filter(request, "event", "evt"):
+            rows = rows.filter(event_id=event)
+        if "type" in asked:
+            rows = rows.filter(event__type=asked["type"])
+        if "status" in asked:
+            if asked["status"] not in DeliveryStatus.values:
+                raise InvalidFilter(f"Choose one of {', '.join(DeliveryStatus.values)}.", field="status")
+            rows = rows.filter(status=asked["status"])
+        if "channel" in asked:
+            channel = {"channel": asked["channel"], "tenant_id": self.access.tenant.pk}
+            rows = rows.filter(**{f"event__channel_rows__{name}": value for name, value in channel.items()})
+        if since := time_filter(request, "since"):
+            rows = rows.filter(id__gte=first_id(since))
+        if until := time_filter(request, "until"):
+            rows = rows.filter(id__lt=first_id(until))
+        return rows
+
+    @extend_schema(parameters=_FILTERS, responses=DeliverySerializer(many=True))
+    def list(self, request: Request) -> Response:
+        return self.page(self.filtered(request), DeliverySerializer)
+
+    @extend_schema(responses=DeliverySerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(DeliverySerializer(self.found(pk)).data)
+
+    @extend_schema(responses=AttemptSerializer(many=True))
+    @action(detail=True, methods=["get"])
+    def attempts(self, request: Request, pk: str) -> Response:
+        """Its requests, newest first."""
+        delivery = self.found(pk)
+        attempts = Attempt.objects.using(alias()).filter(delivery_id=delivery.pk)
+        return self.page(attempts, AttemptSerializer)
+
+    @extend_schema(request=None, responses=DeliverySerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def retry(self, request: Request, pk: str) -> Response:
+        """Send it again, whatever became of it; a pending one is sent at once."""
+        row = replay(self.found(pk).pk, actor=self.access.actor)
+        return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
+
+    @extend_schema(request=None, responses=DeliverySerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Do not send it any more."""
+        row = cancel(self.found(pk).pk, actor=self.access.actor)
+        return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
+
+    @extend_schema(
+        operation_id="deliveries_retry_many", request=None, parameters=_FILTERS, responses=BulkRetrySerializer
+    )
+    @action(detail=False, methods=["post"], url_path="retry")
+    @idempotent
+    def retry_many(self, request: Request) -> Response:
+        """Send again all that was given up and fits the filter, oldest first."""
+        tenant_id = self.access.tenant.pk
+        rows = self.filtered(request)
+        count = retry_failed(rows, tenant_id=tenant_id, most=MOST_RETRIED, actor=self.access.actor)
+        return Response({"retried": count, "more": count >= MOST_RETRIED})
+
+    def found(self, text: str) -> Delivery:
+        return self.one(self.rows(), "dlv", text)

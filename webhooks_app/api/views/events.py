@@ -1,0 +1,88 @@
+"""`/events`: publish, look up, replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.actions.replay import replay_event
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.serializers import events as shapes
+from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
+from webhooks_app.models import Event, Scope
+from webhooks_app.models.ids import first_id
+from webhooks_app.pipeline.emit import EventInput, emit_many
+
+_FILTERS = [
+    OpenApiParameter("type", type=str),
+    OpenApiParameter("subject", type=str, description="The id that you gave it."),
+    OpenApiParameter("channel", type=str),
+    OpenApiParameter("since", type=str, description="A time."),
+    OpenApiParameter("until", type=str, description="A time."),
+]
+
+
+@extend_schema(tags=["Events"])
+class EventViewSet(ApiViewSet):
+    """What happened."""
+
+    scopes = {"create": Scope.EVENTS_WRITE, "batch": Scope.EVENTS_WRITE}
+
+    def rows(self) -> QuerySet[Event]:
+        return Event.objects.using(alias()).filter(quarantine_reason="")
+
+    @extend_schema(parameters=_FILTERS, responses=shapes.EventSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        rows, asked = self.rows(), request.query_params
+        for name in ("type", "subject"):
+            if name in asked:
+                rows = rows.filter(**{name: asked[name]})
+        if "channel" in asked:
+            rows = rows.filter(channel_rows__channel=asked["channel"], channel_rows__tenant_id=self.access.tenant.pk)
+        if since := time_filter(request, "since"):
+            rows = rows.filter(id__gte=first_id(since))
+        if until := time_filter(request, "until"):
+            rows = rows.filter(id__lt=first_id(until))
+        return self.page(rows, shapes.EventSerializer)
+
+    @extend_schema(request=shapes.NewEventSerializer, responses={201: shapes.EventSerializer})
+    @idempotent
+    def create(self, request: Request) -> Response:
+        """Publish one event."""
+        [event] = self._publish([self.read(shapes.NewEventSerializer, request)])
+        return Response(shapes.EventSerializer(event).data, status=201)
+
+    @extend_schema(request=shapes.NewEventsSerializer, responses={201: shapes.EventsSerializer})
+    @action(detail=False, methods=["post"])
+    @idempotent
+    def batch(self, request: Request) -> Response:
+        """Publish up to 100 events: all of them, or none where one is faulty."""
+        events = self._publish(self.read(shapes.NewEventsSerializer, request)["events"])
+        return Response(shapes.EventsSerializer({"events": events}).data, status=201)
+
+    @extend_schema(responses=shapes.EventSerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(shapes.EventSerializer(self.one(self.rows(), "evt", pk)).data)
+
+    @extend_schema(request=None, responses=shapes.ReplayedSerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def replay(self, request: Request, pk: str) -> Response:
+        """Send it again to every webhook that it went to."""
+        event = self.one(self.rows(), "evt", pk)
+        return Response({"deliveries": replay_event(event, actor=self.access.actor)})
+
+    def _publish(self, inputs: Sequence[dict[str, Any]]) -> Sequence[Event]:
+        tenant = self.access.tenant
+        with transaction.atomic(using=alias()):
+            made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], using=alias(), strict=True)
+            # As the database has them, for what it filled in; in the order of the input.
+            rows = Event.objects.using(alias()).in_bulk([event.pk for event in made])
+        return [rows[event.pk] for event in made]

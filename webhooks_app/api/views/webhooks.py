@@ -1,0 +1,153 @@
+"""`/webhooks`: endpoints, their secrets, tests, statistics and recovery."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.actions.recover import recover
+from webhooks_app.actions.secrets import rotate_secret
+from webhooks_app.actions.states import delete_endpoint, disable, enable, resume
+from webhooks_app.actions.test_event import EXAMPLE, send_test
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.serializers import webhooks as shapes
+from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
+from webhooks_app.models import Endpoint, EndpointStatus, HourlyStat, database_now
+
+_LONGEST_STATS = timedelta(days=31)
+_TAG = ["Webhooks"]
+
+
+@extend_schema(tags=_TAG)
+class WebhookViewSet(ApiViewSet):
+    """A URL of yours that gets events."""
+
+    def rows(self) -> QuerySet[Endpoint]:
+        visible = Endpoint.objects.using(alias()).visible()
+        return visible.select_related("queue").prefetch_related("subscriptions")
+
+    @extend_schema(responses=shapes.WebhookSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        return self.page(self.rows(), shapes.WebhookSerializer)
+
+    @extend_schema(request=shapes.NewWebhookSerializer, responses={201: shapes.WebhookWithSecretSerializer})
+    @idempotent
+    def create(self, request: Request) -> Response:
+        values = self.read(shapes.NewWebhookSerializer, request)
+        active = values.pop("active", True)
+        row, secret = create_endpoint(self.access.tenant, **values, actor=self.access.actor)
+        if not active:
+            disable(row, tell=False, actor=self.access.actor)
+        return Response(self.shown(row, secret), status=201)
+
+    @extend_schema(responses=shapes.WebhookSerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return Response(self.shown(self.found(pk)))
+
+    @extend_schema(request=shapes.WebhookInputSerializer(partial=True), responses=shapes.WebhookWithSecretSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what is named. Another host is another receiver: the secret is replaced then, and is in the answer."""
+        row = self.found(pk)
+        serializer = shapes.WebhookInputSerializer(data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        active = values.pop("active", None)
+        _, secret = change_endpoint(row, **values, actor=self.access.actor) if values else (row, None)
+        if active is not None:
+            self._switch(row, on=active)
+        return Response(self.shown(row, secret))
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        delete_endpoint(self.found(pk), actor=self.access.actor)
+        return Response(status=204)
+
+    @extend_schema(request=None, responses=shapes.WebhookSerializer)
+    @action(detail=True, methods=["post"])
+    def enable(self, request: Request, pk: str) -> Response:
+        """Send to it again, with a clean record."""
+        row = self.found(pk)
+        self._switch(row, on=True)
+        return Response(self.shown(row))
+
+    @extend_schema(request=None, responses=shapes.WebhookSerializer)
+    @action(detail=True, methods=["post"])
+    def disable(self, request: Request, pk: str) -> Response:
+        """Make no more deliveries for it. Those that wait are kept; `recover` makes up for the rest."""
+        row = self.found(pk)
+        self._switch(row, on=False)
+        return Response(self.shown(row))
+
+    @extend_schema(request=shapes.RotationInputSerializer, responses=shapes.RotationSerializer)
+    @action(detail=True, methods=["post"], url_path="rotate-secret")
+    @idempotent
+    def rotate_secret(self, request: Request, pk: str) -> Response:
+        """Replace the secret. For a while both are good."""
+        row = self.found(pk)
+        values = self.read(shapes.RotationInputSerializer, request)
+        hours = values.get("overlap_hours")
+        overlap = None if hours is None else timedelta(hours=hours)
+        rotated = rotate_secret(row, secret=values.get("secret"), overlap=overlap, actor=self.access.actor)
+        shown = {"secret": rotated.text, "previous_expires_at": rotated.previous_expires_at}
+        return Response(shapes.RotationSerializer(shown).data)
+
+    @extend_schema(request=shapes.TestInputSerializer, responses=shapes.AttemptSerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def test(self, request: Request, pk: str) -> Response:
+        """Send a test event now, and answer with what came of it."""
+        row = self.found(pk)
+        values = self.read(shapes.TestInputSerializer, request)
+        attempt = send_test(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
+        return Response(shapes.AttemptSerializer(attempt).data)
+
+    @extend_schema(request=shapes.RecoverInputSerializer, responses=shapes.RecoverSerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def recover(self, request: Request, pk: str) -> Response:
+        """Send again everything that failed since a time, and what was never sent because it was disabled."""
+        row = self.found(pk)
+        since = self.read(shapes.RecoverInputSerializer, request)["since"]
+        return Response(shapes.RecoverSerializer(recover(row, since, actor=self.access.actor)).data)
+
+    @extend_schema(
+        parameters=[OpenApiParameter(name, type=str, description="A time.") for name in ("since", "until")],
+        responses=shapes.StatsSerializer,
+    )
+    @action(detail=True, methods=["get"])
+    def stats(self, request: Request, pk: str) -> Response:
+        """Requests by the hour: the last day, or up to 31 days between two times."""
+        row = self.found(pk)
+        until = time_filter(request, "until") or database_now(alias())
+        since = max(time_filter(request, "since") or until - timedelta(days=1), until - _LONGEST_STATS)
+        hours = HourlyStat.objects.using(alias()).filter(endpoint_id=row.pk, hour__gte=since, hour__lt=until)
+        shown = {"since": since, "until": until, "hours": [_hour(one) for one in hours.order_by("hour")]}
+        return Response(shapes.StatsSerializer(shown).data)
+
+    def found(self, text: str) -> Endpoint:
+        return self.one(self.rows(), "wh", text)
+
+    def shown(self, row: Endpoint, secret: str | None = None) -> dict[str, Any]:
+        """The webhook as it is now, with its new secret where it has one."""
+        shown = shapes.WebhookSerializer(self.rows().get(pk=row.pk)).data
+        return shown if secret is None else {**shown, "secret": secret}
+
+    def _switch(self, row: Endpoint, *, on: bool) -> None:
+        if not on:
+            disable(row, tell=False, actor=self.access.actor)
+        elif row.status == EndpointStatus.PAUSED:
+            resume(row, actor=self.access.actor)
+        else:
+            enable(row, actor=self.access.actor)
+
+
+def _hour(row: HourlyStat) -> dict[str, Any]:
+    answered = sum(getattr(row, f"latency_{number}") for number in range(10))
+    return {**vars(row), "latency_mean_ms": row.latency_sum_ms / answered if answered else None}

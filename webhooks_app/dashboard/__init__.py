@@ -1,0 +1,1 @@
+"""The customers' pages. No logic of their own: they read, call `actions/`, and show."""

@@ -1,0 +1,91 @@
+"""ApiKey, PortalLink and StoredReply: how programs and people come in, and what they have asked already."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class Scope(models.TextChoices):
+    """What a key may do."""
+
+    WEBHOOKS_READ = "webhooks:read", "read webhooks, events and deliveries"
+    WEBHOOKS_WRITE = "webhooks:write", "change webhooks, resend and cancel deliveries"
+    EVENTS_WRITE = "events:write", "publish events"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self) -> ApiKeyQuerySet:
+        """Neither revoked nor expired, by the database's clock."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
+
+
+class ApiKey(models.Model):
+    """A tenant's key for the REST API. Its text is shown once; here is only a digest, to find it by."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=255, blank=True)
+    #: SHA-256 of the text, in hex. The text has 256 random bits: no salt or slow hash could make it harder to guess.
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    #: The first characters of the text, by which people tell their keys apart.
+    hint = models.CharField(max_length=16, editable=False)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: To the minute: not every request is worth a write.
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name or self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return public_id("key", self.id)
+
+
+class PortalLink(models.Model):
+    """A link into the dashboard for one tenant: good for one use, and for minutes."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    actor = models.CharField(max_length=255)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"portal link {self.id}"
+
+
+class StoredReply(models.Model):
+    """What was answered to a request with an Idempotency-Key, without what is shown only once."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    #: SHA-256 over method, path and body: the same key for another request is a mistake.
+    fingerprint = models.CharField(max_length=64)
+    #: NULL while the first request is still at work.
+    status = models.PositiveIntegerField(null=True)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="webhooks_reply_once")]
+        indexes = [models.Index(fields=["created_at"], name="webhooks_reply_age")]  # read by prune
+
+    def __str__(self) -> str:
+        return f"reply to {self.key}"
