@@ -40,15 +40,17 @@ def checked_url(url: str, profile: Profile) -> CheckedURL:
     return check_url(url, address_policy(), https_only=profile.https_only)
 
 
-def checked_events(events: Sequence[str], *, using: str, kept: Collection[str] = ()) -> list[str]:
-    """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, unless it is `kept`."""
+def checked_events(events: Sequence[str], profile: Profile, *, using: str, kept: Collection[str] = ()) -> list[str]:
+    """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, or one that the profile's product
+    documents, unless it is `kept`."""
     if isinstance(events, str) or not isinstance(events, (list, tuple, set, frozenset)):
         raise InvalidEndpoint("`events` is a list of event types, such as ['message.sent'].", field="events")
     unique = list(dict.fromkeys(check_pattern(pattern) for pattern in events))
     if not 1 <= len(unique) <= MAX_EVENTS:
         raise InvalidEndpoint(f"Choose 1 to {MAX_EVENTS} events; there are {len(unique)}.", field="events")
     names = {pattern for pattern in unique if not pattern.endswith("*")}.difference(kept)
-    unknown = sorted(names.difference(_offered(names, using)))
+    documented = {type_.name for type_ in profile.event_types}
+    unknown = sorted(names.difference(documented, _offered(names, using)))
     if unknown:
         raise InvalidEndpoint(
             f"There is no event type {unknown[0]!r}. Look at the list of event types.", field="events"

@@ -87,7 +87,7 @@ def create_endpoint(
     using = pipeline_alias()
     owner = tenant_for(tenant, using=using)
     wire = checked_profile(profile, owner)
-    patterns = checked_events(events, using=using)
+    patterns = checked_events(events, wire, using=using)
     conditions = _conditions(filters)
     text = chosen_secret(secret, wire.secret_format)
     endpoint = Endpoint(tenant=owner, profile=wire.name, url=checked_url(url, wire).url)
@@ -191,7 +191,11 @@ def _resubscribe(row: Endpoint, changes: EndpointChanges, using: str) -> None:
     subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
     old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
     filters = _conditions(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
-    wanted = checked_events(changes["events"], using=using, kept=old.keys()) if "events" in changes else list(old)
+    wanted = (
+        checked_events(changes["events"], get_profile(row.profile), using=using, kept=old.keys())
+        if "events" in changes
+        else list(old)
+    )
     subscriptions.exclude(pattern__in=wanted).delete()
     _subscribe(row, [pattern for pattern in wanted if pattern not in old], filters, using)
     if "filters" in changes:

@@ -29,12 +29,12 @@ Row = TypeVar("Row", bound=Model)
 class ApiView(APIView):
     """Settings of the host's for DRF do not reach in here: an API that comes with an app is the same everywhere."""
 
-    authentication_classes = (ApiKeyAuthentication, PersonAuthentication)
+    authentication_classes: Any = (ApiKeyAuthentication, PersonAuthentication)
     permission_classes = (HasScope,)
     throttle_classes = (KeyThrottle,)
     parser_classes = (JSONParser,)
-    renderer_classes = (JSONRenderer, BrowsableAPIRenderer)
-    schema = Schema()
+    renderer_classes: Any = (JSONRenderer, BrowsableAPIRenderer)
+    schema: Any = Schema()
     #: Action → scope, where it is not the usual one.
     scopes: ClassVar[dict[str, str]] = {}
 

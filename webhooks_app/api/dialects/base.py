@@ -1,0 +1,78 @@
+"""What dialects share: their endpoints are those of one profile, and every error has the dialect's own shape."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.api import problems
+from webhooks_app.api.access import ApiKeyAuthentication
+from webhooks_app.api.views.base import ApiView, alias
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Endpoint
+
+logger = logging.getLogger(__name__)
+
+
+class DialectView(ApiView):
+    """A view of one dialect. Subclasses name their profile and say what their errors look like."""
+
+    authentication_classes = (ApiKeyAuthentication,)
+    renderer_classes = (JSONRenderer,)
+    #: Not part of the standard API's description.
+    schema = None
+    #: The profile of the endpoints that this dialect makes and shows.
+    profile: ClassVar[str]
+
+    @abstractmethod
+    def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
+        """The body of an error. `code` and `field` are as in the standard API; `detail` is for people."""
+
+    def get_exception_handler(self) -> Any:
+        return self._handle
+
+    def _handle(self, error: Exception, context: dict[str, Any]) -> Response:
+        response = problems.handle(error, context)
+        if response is None:
+            logger.exception("webhooks: a bug in the dialect of %s", self.profile, exc_info=error)
+            return Response(self.error(500, "ERROR", "Internal server error", ""), status=500)
+        problem: dict[str, Any] = response.data
+        body = self.error(problem["status"], problem["code"], problem["detail"], problem.get("field", ""))
+        headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
+        return Response(body, status=problem["status"], headers=headers)
+
+    def read(self, shape: type[Serializer[Any]]) -> dict[str, Any]:
+        """The request's body in this shape. Raises DRF's ValidationError."""
+        serializer = shape(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def endpoints(self) -> QuerySet[Endpoint]:
+        """The asker's, of this dialect, newest first."""
+        rows = Endpoint.objects.using(alias()).visible().filter(tenant_id=self.access.tenant.pk, profile=self.profile)
+        return rows.prefetch_related("subscriptions").order_by("-id")
+
+    def found(self, key: uuid.UUID | None, message: str = "Webhook not found") -> Endpoint:
+        """The endpoint with this key; None stands for an id that is none. Raises NotFound."""
+        row = self.endpoints().filter(pk=key).first() if key else None
+        if row is None:
+            raise NotFound(message)
+        return row
+
+    def make(self, **values: Any) -> tuple[Endpoint, str]:
+        """Create an endpoint of this dialect's profile; returns it and its secret's text."""
+        row, secret = create_endpoint(self.access.tenant, profile=self.profile, actor=self.access.actor, **values)
+        return self.endpoints().get(pk=row.pk), secret
+
+
+def events_of(row: Endpoint) -> list[str]:
+    """The patterns that it subscribes to, in the order in which they were given."""
+    return [one.pattern for one in sorted(row.subscriptions.all(), key=lambda one: one.pk)]
