@@ -6,6 +6,8 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from project.messaging.sms_api import SmsView
+
 
 class Icon(RedirectView):
     """For pages that name no icon, such as the admin's: browsers ask for this one."""
@@ -22,5 +24,7 @@ urlpatterns = [
     path("webhooks/", include("webhooks_app.urls")),
     path("api/v1/", include("webhooks_app.api.urls")),
     path("api/", include("project.api_docs")),
+    # APIs as other products document theirs, each under a prefix of its own.
+    path("msgine/api/v1/messages/sms", SmsView.as_view()),
     path("", include("project.messaging.urls")),
 ]

@@ -59,7 +59,7 @@ class TestPublish:
             ({"channels": ["\n"]}, 400, "INVALID_EVENT", "channels"),
             ({"channels": "a"}, 400, "INVALID_FIELD", "channels"),
             ({"subject": "s" * 256}, 400, "INVALID_EVENT", "subject"),
-            ({"callback_url": "https://10.0.0.1/"}, 400, "URL_NOT_ALLOWED", "url"),
+            ({"callback_url": "https://10.0.0.1/"}, 400, "URL_NOT_ALLOWED", "callback_url"),
             ({"occurred_at": "soon"}, 400, "INVALID_FIELD", "occurred_at"),
         ],
         ids=str,

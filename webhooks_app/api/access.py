@@ -95,7 +95,7 @@ def needed_scope(view: APIView, method: str) -> str:
     """What a request needs: reading needs to read, everything else to write, unless the view says otherwise."""
     scopes: dict[str, str] = getattr(view, "scopes", {})
     default = Scope.WEBHOOKS_READ if method in ("GET", "HEAD", "OPTIONS") else Scope.WEBHOOKS_WRITE
-    return str(scopes.get(getattr(view, "action", None) or "", default))
+    return str(scopes.get(getattr(view, "action", None) or method.lower(), default))
 
 
 class KeyThrottle(SimpleRateThrottle):

@@ -5,7 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from webhooks_app.api.views.deliveries import DeliveryViewSet
 from webhooks_app.api.views.events import EventViewSet
-from webhooks_app.api.views.others import EgressView, EventTypesView, PortalLinksView
+from webhooks_app.api.views.others import AccountSecretView, EgressView, EventTypesView, PortalLinksView
 from webhooks_app.api.views.webhooks import WebhookViewSet
 
 app_name = "webhooks_api"
@@ -18,6 +18,7 @@ router.register("deliveries", DeliveryViewSet, basename="delivery")
 urlpatterns = [
     path("event-types", EventTypesView.as_view(), name="event-types"),
     path("portal-links", PortalLinksView.as_view(), name="portal-links"),
+    path("account-secret", AccountSecretView.as_view(), name="account-secret"),
     path("egress", EgressView.as_view(), name="egress"),
     path("", include(router.urls)),
 ]

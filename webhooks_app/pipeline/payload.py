@@ -18,7 +18,7 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
-from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType
+from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType, URLNotAllowed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.models.ids import new_id
@@ -74,7 +74,10 @@ def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None
     if item.callback_url:
         if not isinstance(item.callback_url, str):
             raise InvalidEvent("`callback_url` is a text.", field="callback_url")
-        event.callback_url = check_url(item.callback_url, address_policy()).url
+        try:
+            event.callback_url = check_url(item.callback_url, address_policy()).url
+        except URLNotAllowed as error:
+            raise URLNotAllowed(str(error), reason=error.reason, field="callback_url") from error
     event.occurred_at = _aware(item.occurred_at)
 
 

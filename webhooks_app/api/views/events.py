@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from webhooks_app.actions.publish import publish
 from webhooks_app.actions.replay import replay_event
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
 from webhooks_app.models import Event, Scope
 from webhooks_app.models.ids import first_id
-from webhooks_app.pipeline.emit import EventInput, emit_many
 
 _FILTERS = [
     OpenApiParameter("type", type=str),
@@ -56,7 +52,7 @@ class EventViewSet(ApiViewSet):
     @idempotent
     def create(self, request: Request) -> Response:
         """Publish one event."""
-        [event] = self._publish([self.read(shapes.NewEventSerializer, request)])
+        [event] = publish(self.access.tenant, [self.read(shapes.NewEventSerializer, request)])
         return Response(shapes.EventSerializer(event).data, status=201)
 
     @extend_schema(request=shapes.NewEventsSerializer, responses={201: shapes.EventsSerializer})
@@ -64,7 +60,7 @@ class EventViewSet(ApiViewSet):
     @idempotent
     def batch(self, request: Request) -> Response:
         """Publish up to 100 events: all of them, or none where one is faulty."""
-        events = self._publish(self.read(shapes.NewEventsSerializer, request)["events"])
+        events = publish(self.access.tenant, self.read(shapes.NewEventsSerializer, request)["events"])
         return Response(shapes.EventsSerializer({"events": events}).data, status=201)
 
     @extend_schema(responses=shapes.EventSerializer)
@@ -78,11 +74,3 @@ class EventViewSet(ApiViewSet):
         """Send it again to every webhook that it went to."""
         event = self.one(self.rows(), "evt", pk)
         return Response({"deliveries": replay_event(event, actor=self.access.actor)})
-
-    def _publish(self, inputs: Sequence[dict[str, Any]]) -> Sequence[Event]:
-        tenant = self.access.tenant
-        with transaction.atomic(using=alias()):
-            made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], using=alias(), strict=True)
-            # As the database has them, for what it filled in; in the order of the input.
-            rows = Event.objects.using(alias()).in_bulk([event.pk for event in made])
-        return [rows[event.pk] for event in made]

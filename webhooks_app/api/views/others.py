@@ -10,7 +10,9 @@ from rest_framework.response import Response
 from webhooks_app.actions.catalogue import event_types
 from webhooks_app.actions.portal import create_portal_link
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.rotation import rotate
 from webhooks_app.api.serializers import events as shapes
+from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
 from webhooks_app.api.views.base import ApiView, alias
 from webhooks_app.conf import settings
 
@@ -34,6 +36,16 @@ class PortalLinksView(ApiView):
         return Response(
             shapes.PortalLinkSerializer({"portal_url": url, "expires_at": link.expires_at}).data, status=201
         )
+
+
+@extend_schema(tags=["Account"])
+class AccountSecretView(ApiView):
+    @extend_schema(request=RotationInputSerializer, responses=RotationSerializer)
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Replace the account's secret, with which requests to callback URLs are signed; it is shown this once. For a while
+        both are good."""
+        return Response(rotate(self.access.tenant, request.data, self.access.actor))
 
 
 @extend_schema(tags=["Egress"])

@@ -13,10 +13,10 @@ from rest_framework.response import Response
 
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
 from webhooks_app.actions.recover import recover
-from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import delete_endpoint, disable, enable, resume
 from webhooks_app.actions.test_event import EXAMPLE, send_test
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.rotation import rotate
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
 from webhooks_app.models import Endpoint, EndpointStatus, HourlyStat, database_now
@@ -90,13 +90,7 @@ class WebhookViewSet(ApiViewSet):
     @idempotent
     def rotate_secret(self, request: Request, pk: str) -> Response:
         """Replace the secret. For a while both are good."""
-        row = self.found(pk)
-        values = self.read(shapes.RotationInputSerializer, request)
-        hours = values.get("overlap_hours")
-        overlap = None if hours is None else timedelta(hours=hours)
-        rotated = rotate_secret(row, secret=values.get("secret"), overlap=overlap, actor=self.access.actor)
-        shown = {"secret": rotated.text, "previous_expires_at": rotated.previous_expires_at}
-        return Response(shapes.RotationSerializer(shown).data)
+        return Response(rotate(self.found(pk), request.data, self.access.actor))
 
     @extend_schema(request=shapes.TestInputSerializer, responses=shapes.AttemptSerializer)
     @action(detail=True, methods=["post"])

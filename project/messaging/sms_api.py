@@ -1,0 +1,77 @@
+"""A message API as MsGine documents it, simulated: what it "sends" arrives at once, or fails for numbers that end in 0000.
+
+Its webhooks are those of the `msgine` profile. `callbackUrl` sends the events of one message there, and not to the account's
+webhooks. A product of this kind alone would set DEFAULT_PROFILE; here several live side by side, so the account gets it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.actions.publish import publish
+from webhooks_app.api.problems import handle
+from webhooks_app.api.views.base import ApiView
+from webhooks_app.models import Scope, Tenant
+
+PROFILE = "msgine"
+_SENDER = "MyApp"
+_FAILURE = {"failureReason": "Invalid phone number", "errorCode": "invalid_phone_number"}
+
+
+class SmsSerializer(serializers.Serializer[Any]):
+    """The documented request; `from` is the sender's name."""
+
+    to = serializers.RegexField(r"^\+[1-9][0-9]{6,14}$", error_messages={"invalid": "A number such as +256701521269."})
+    message = serializers.CharField(max_length=480)
+    callbackUrl = serializers.CharField(required=False)  # noqa: N815 - as documented
+
+
+class SmsView(ApiView):
+    """`POST /api/v1/messages/sms`"""
+
+    renderer_classes = (JSONRenderer,)
+    schema = None
+    scopes = {"post": Scope.EVENTS_WRITE}
+
+    def get_exception_handler(self) -> Any:
+        return _as_documented
+
+    def post(self, request: Request) -> Response:
+        serializer = SmsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        message_id, sid = f"msg_{uuid.uuid4().hex[:16]}", f"SM{uuid.uuid4().hex[:16]}"
+        data = {"messageId": message_id, "to": asked["to"], "from": _SENDER, "sid": sid}
+        failed = asked["to"].endswith("0000")
+        told = [("message.sent", data), ("message.failed", data | _FAILURE) if failed else ("message.delivered", data)]
+        publish(
+            self._account(),
+            [
+                {"type": type_, "data": data, "subject": message_id, "callback_url": asked.get("callbackUrl", "")}
+                for type_, data in told
+            ],
+        )
+        answer = {"id": message_id, "status": "sent", "to": asked["to"], "from": _SENDER, "sid": sid}
+        return Response(answer, status=201)
+
+    def _account(self) -> Tenant:
+        tenant = self.access.tenant
+        if not tenant.profile:
+            tenant.profile = PROFILE
+            tenant.save(update_fields=["profile"])
+        return tenant
+
+
+def _as_documented(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Errors are `{"error": …}`, as the document's own samples answer."""
+    response = handle(error, context)
+    if response is not None:
+        response.data = {"error": response.data["detail"], "code": response.data["code"]}
+        response.content_type = "application/json"
+    return response
