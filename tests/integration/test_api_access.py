@@ -181,6 +181,15 @@ class TestAPerson:
         other.force_login(get_user_model().objects.create_user("bert"))
         assert other.get(f"{ROOT}/webhooks").status_code == 403
 
+    @pytest.mark.parametrize("path", ["webhooks", "events", "deliveries", "event-types", "egress", "portal-links"])
+    def test_may_look_at_it_in_a_browser(self, configure: Any, path: str) -> None:
+        configure(TENANT_OF_REQUEST="tests.integration.test_api_access.everyones_tenant")
+        client = Client()
+        client.force_login(get_user_model().objects.create_user("anna"))
+        page = client.get(f"{ROOT}/{path}", headers={"Accept": "text/html"})
+        assert page["Content-Type"].startswith("text/html")
+        assert page.status_code == (405 if path == "portal-links" else 200)
+
     def test_needs_a_csrf_token_to_change_anything(self, configure: Any) -> None:
         configure(TENANT_OF_REQUEST="tests.integration.test_api_access.everyones_tenant")
         endpoint = EndpointFactory(tenant__uid="acme")

@@ -73,7 +73,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, errors.WebhooksError):
         set_rollback()
         status = status_of(error)
-        return _response(problem(status, error.code, told(error), error.field))
+        return _response(problem(status, error.code, told(error), error.field), context)
     if isinstance(error, Http404):
         error = drf.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -83,13 +83,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     set_rollback()
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "ERROR")
     if isinstance(error, drf.ValidationError):
-        return _response(_invalid(error))
+        return _response(_invalid(error), context)
     headers = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait) + 1)
-    return _response(problem(error.status_code, code, str(error.detail)), headers)
+    return _response(problem(error.status_code, code, str(error.detail)), context, headers)
 
 
 def _invalid(error: drf.ValidationError) -> dict[str, Any]:
@@ -111,5 +111,7 @@ def _faults(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(detail)
 
 
-def _response(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
+def _response(body: dict[str, Any], context: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    renderer = getattr(context.get("request"), "accepted_renderer", None)
+    content_type = None if getattr(renderer, "format", "") == "api" else CONTENT_TYPE  # a browser gets a page
+    return Response(body, status=body["status"], headers=headers, content_type=content_type)

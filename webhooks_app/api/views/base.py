@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
-from rest_framework.viewsets import GenericViewSet
+from rest_framework.viewsets import ViewSetMixin
 
 from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
@@ -47,7 +47,7 @@ class ApiView(APIView):
         return self.request.auth
 
 
-class ApiViewSet(ApiView, GenericViewSet[Any]):
+class ApiViewSet(ViewSetMixin, ApiView):
     """Lists by cursor, objects by public id, both of the asker's tenant alone."""
 
     pagination_class = NewestFirst
@@ -70,8 +70,9 @@ class ApiViewSet(ApiView, GenericViewSet[Any]):
     def page(self, rows: QuerySet[Any], shape: type[Serializer[Any]]) -> Response:
         """One page of the asker's rows."""
         mine = rows.filter(tenant_id=self.access.tenant.pk)
-        response: Response = self.get_paginated_response(shape(self.paginate_queryset(mine), many=True).data)
-        return response
+        paginator = self.pagination_class()
+        found = paginator.paginate_queryset(mine, self.request, view=self)
+        return paginator.get_paginated_response(shape(found, many=True).data)
 
 
 def alias() -> str:
