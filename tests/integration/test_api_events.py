@@ -133,7 +133,16 @@ class TestLookingUp:
                 program.get(path)
 
     @pytest.mark.parametrize(
-        "query", ["webhook=evt_1", "event=x", "status=lost", "since=yesterday", "until=2026-01-01", "cursor=cD14"]
+        "query",
+        [
+            "webhook=evt_1",
+            "event=x",
+            "status=lost",
+            "since=yesterday",
+            "until=2026-01-01",
+            "since=0001-01-01T00:00:00%2B23:59",
+            "cursor=cD14",
+        ],
     )
     def test_refuses_a_filter_that_is_none(self, program: Program, query: str) -> None:
         assert program.refused("get", f"/deliveries?{query}")[0] in (400, 404)

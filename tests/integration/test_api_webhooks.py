@@ -226,6 +226,7 @@ def test_recover_sends_again_what_failed(program: Program) -> None:
     DeliveryFactory(endpoint=endpoint, status="exhausted", completed_at=timezone.now())
     since = (timezone.now() - timedelta(hours=1)).isoformat()
     assert program.post(f"/webhooks/{made['id']}/recover", {"since": since}, status=200) == {"resent": 1, "created": 0}
+    assert program.post(f"/webhooks/{made['id']}/recover", {"since": "0001-01-01T00:00:00Z"}, status=200)["resent"] == 0
     assert program.refused("post", f"/webhooks/{made['id']}/recover", {"since": "yesterday"})[1:] == (
         "INVALID_FIELD",
         "since",
@@ -246,7 +247,9 @@ def test_stats_are_by_the_hour(program: Program) -> None:
     )
     [shown] = program.get(f"/webhooks/{made['id']}/stats")["hours"]
     assert (shown["succeeded"], shown["timeout"], shown["latency_mean_ms"]) == (3, 1, 30.0)
-    assert program.refused("get", f"/webhooks/{made['id']}/stats?since=now")[1:] == ("INVALID_FILTER", "since")
+    for since in ("now", "0001-01-01T00:00:00Z"):
+        assert program.refused("get", f"/webhooks/{made['id']}/stats?since={since}")[1:] == ("INVALID_FILTER", "since")
+    assert program.get(f"/webhooks/{made['id']}/stats?until=1970-01-01T00:00:00Z")["hours"] == []
 
 
 class TestLists:

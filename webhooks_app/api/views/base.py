@@ -75,6 +75,10 @@ class ApiViewSet(ViewSetMixin, ApiView):
         return paginator.get_paginated_response(shape(found, many=True).data)
 
 
+#: Times beyond these mean nothing here, and cannot be reckoned with.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+
 def alias() -> str:
     return pipeline_alias()
 
@@ -105,6 +109,6 @@ def time_filter(request: Request, name: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise InvalidFilter(f"{text[:80]!r} is no time such as 2026-04-01T10:00:05Z.", field=name)
     return moment
