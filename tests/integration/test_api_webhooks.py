@@ -61,6 +61,12 @@ class TestCreate:
         assert "s3cret" not in program("get", f"/webhooks/{made['id']}").content.decode()
         assert Endpoint.objects.get().custom_headers() == {"X-Token": "s3cret"}
 
+    def test_can_be_looked_at_when_the_encryption_key_is_lost(self, program: Program, configure: Any) -> None:
+        made = program.post("/webhooks", {**NEW, "headers": {"X-Token": "s3cret"}})
+        configure(ENCRYPTION_KEYS=[])
+        assert program.get(f"/webhooks/{made['id']}")["header_names"] == []
+        assert program.refused("post", "/webhooks", NEW)[:2] == (503, "SEALING_ERROR")
+
     def test_is_noted_with_the_key_that_did_it(self, program: Program) -> None:
         program.post("/webhooks", NEW)
         assert AuditEntry.objects.get(verb="endpoint.created").actor == f"key:{program.key.public_id}"
