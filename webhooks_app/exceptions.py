@@ -121,6 +121,10 @@ class VerificationFailed(WebhooksError):
     code = "VERIFICATION_FAILED"
 
 
+class SignatureVerificationError(VerificationFailed):
+    """The signature does not fit the body, as messages.dev's own library says it. Answer 401 and do not act on it."""
+
+
 class ConfigurationError(WebhooksError):
     """The WEBHOOKS setting is wrong. Mend the setting that is named."""
 

@@ -1,0 +1,70 @@
+"""For those who receive webhooks: is this request really from whom it says it is from? Needs no Django.
+
+    verify(request.body, request.headers, secret)                       # Standard Webhooks
+    verify(request.body, request.headers, secret, profile="msgflash")   # another wire format
+
+Verify the bytes as they came, before anything parses them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.signing import TOLERANCE, Key, key_of
+from webhooks_app.exceptions import InvalidSecret, SignatureVerificationError, VerificationFailed
+from webhooks_app.profiles import BUILT_IN
+
+__all__ = ["SignatureVerificationError", "VerificationFailed", "verify", "verify_webhook"]
+
+
+def verify(
+    payload: bytes,
+    headers: Mapping[str, str],
+    secret: str,
+    *,
+    profile: str | Profile = "standard",
+    now: float | None = None,
+    tolerance: int = TOLERANCE,
+) -> None:
+    """Return if the request is genuine, else raise VerificationFailed, whose message is safe to show.
+
+    `payload`: the body as it came. `headers`: names in any case. `secret`: the text that was shown when it was made.
+    `profile`: a built-in profile's name, or a profile of your own. `now`: epoch seconds; None: this machine's clock.
+    `tolerance`: how many seconds old (or early) a dated signature may be; some profiles' signatures bear no date.
+    Raises ValueError for a name that is no built-in profile's.
+    """
+    wire = profile if isinstance(profile, Profile) else _built_in(profile)
+    moment = time.time() if now is None else now
+    wire.scheme.verify(headers, payload, [_key(secret, wire)], now=int(moment), tolerance=tolerance)
+
+
+def verify_webhook(body: bytes | str, signature: str | None, secret: str) -> Any:
+    """messages.dev's `verifyWebhook`: the event as a dict (`event`, `data`, `timestamp`).
+
+    `body`: as it came, not parsed. `signature`: the header X-Webhook-Signature. Raises SignatureVerificationError.
+    """
+    raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
+    headers = {"X-Webhook-Signature": signature} if isinstance(signature, str) else {}
+    try:
+        verify(raw, headers, secret, profile="messages_dev")
+    except VerificationFailed as error:
+        raise SignatureVerificationError(str(error)) from error
+    return json.loads(raw)
+
+
+def _built_in(name: str) -> Profile:
+    if name not in BUILT_IN:
+        raise ValueError(f"There is no built-in profile {name!r}. There are: {', '.join(sorted(BUILT_IN))}.")
+    return BUILT_IN[name]
+
+
+def _key(secret: str, wire: Profile) -> Key:
+    """A secret that is none verifies nothing; that must never pass for a genuine request."""
+    try:
+        return key_of(secret, wire.secret_format)
+    except InvalidSecret as error:
+        raise VerificationFailed(f"There is no usable secret to verify with. {error}") from error
