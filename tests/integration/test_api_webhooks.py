@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -100,6 +101,18 @@ class TestCreate:
     ) -> None:
         assert program.refused("post", "/webhooks", {**NEW, **change}) == (400, code, field)
         assert not Endpoint.objects.exists()
+
+    def test_of_json_that_is_nested_too_deeply_is_refused(self, program: Program) -> None:
+        headers = {"X-API-Key": program.text}
+        body = {"data": "[" * 100_000, "content_type": "application/json"}
+        response = program.client.post("/api/v1/webhooks", **body, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (400, "MALFORMED_REQUEST")
+
+    @pytest.mark.parametrize("charset", ["zlib", "hex", "utf-16"])
+    def test_reads_json_as_utf_8_whatever_charset_is_named(self, program: Program, charset: str) -> None:
+        body = {"data": json.dumps(NEW).encode(), "content_type": f"application/json; charset={charset}"}
+        response = program.client.generic("POST", "/api/v1/webhooks", **body, headers={"X-API-Key": program.text})
+        assert response.status_code == 201
 
     def test_keeps_to_the_plan_in_the_tenants_row(self, program: Program) -> None:
         Tenant.objects.update(max_endpoints=1)

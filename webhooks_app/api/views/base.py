@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -26,17 +28,31 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 Row = TypeVar("Row", bound=Model)
 
 
+class BodyParser(JSONParser):
+    """JSON; what is nested too deeply to be read is the sender's fault."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError:
+            raise ParseError("The JSON is nested too deeply.") from None
+
+
 class ApiView(APIView):
     """Settings of the host's for DRF do not reach in here: an API that comes with an app is the same everywhere."""
 
     authentication_classes: Any = (ApiKeyAuthentication, PersonAuthentication)
     permission_classes = (HasScope,)
     throttle_classes = (KeyThrottle,)
-    parser_classes = (JSONParser,)
+    parser_classes = (BodyParser,)
     renderer_classes: Any = (JSONRenderer, BrowsableAPIRenderer)
     schema: Any = Schema()
     #: Action → scope, where it is not the usual one.
     scopes: ClassVar[dict[str, str]] = {}
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        request.encoding = "utf-8"  # JSON's own; as its charset a sender may name any codec of Python's, such as "zlib"
+        return super().initialize_request(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
         return problems.handle
