@@ -26,5 +26,6 @@ urlpatterns = [
     path("api/", include("project.api_docs")),
     # APIs as other products document theirs, each under a prefix of its own.
     path("msgine/api/v1/messages/sms", SmsView.as_view()),
+    path("gateway/", include("webhooks_app.api.dialects.gateway")),
     path("", include("project.messaging.urls")),
 ]

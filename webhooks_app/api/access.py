@@ -52,13 +52,17 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`X-API-Key: wk_…` or `Authorization: Bearer wk_…`."""
 
     def authenticate(self, request: Request) -> tuple[Any, Access] | None:
-        text = key_of_request(request)
+        text = self.text_of(request)
         if text is None:
             return None
         key = find_api_key(text)
         if key is None:
             raise AuthenticationFailed("This API key is unknown, expired or revoked.")
         return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}")
+
+    def text_of(self, request: Request) -> str | None:
+        """The key as it was sent; None where none was. Dialects may look for it elsewhere."""
+        return key_of_request(request)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="webhooks"'

@@ -59,5 +59,12 @@ def _fingerprint(request: Request) -> str:
 
 
 def _storable(data: Any) -> Any:
-    kept = {key: value for key, value in data.items() if key not in _SHOWN_ONCE} if isinstance(data, dict) else data
-    return json.loads(json.dumps(kept, cls=DjangoJSONEncoder))
+    return json.loads(json.dumps(_without_shown_once(data), cls=DjangoJSONEncoder))
+
+
+def _without_shown_once(data: Any) -> Any:
+    """Also inside `data`, where some dialects put what they answer."""
+    if not isinstance(data, dict):
+        return data
+    kept = {key: value for key, value in data.items() if key not in _SHOWN_ONCE}
+    return {key: _without_shown_once(value) if key == "data" else value for key, value in kept.items()}

@@ -4,6 +4,7 @@ from webhooks_app.models.api_key import ApiKey, PortalLink, Scope, StoredReply
 from webhooks_app.models.audit import AuditEntry, Notice, NoticeKind
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
+from webhooks_app.models.endpoint_number import EndpointNumber
 from webhooks_app.models.event import Event, EventChannel, EventType
 from webhooks_app.models.queue import LATENCY_EDGES_MS, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.tenant import Tenant
@@ -18,6 +19,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Endpoint",
+    "EndpointNumber",
     "EndpointQueue",
     "EndpointStatus",
     "Engine",

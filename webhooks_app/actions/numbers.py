@@ -1,0 +1,30 @@
+"""Numbers of endpoints, for APIs whose ids are whole numbers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+
+from webhooks_app.models import Endpoint, EndpointNumber
+from webhooks_app.models.lookups import any_of
+from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
+
+
+def number_endpoints(endpoints: Collection[Endpoint]) -> dict[uuid.UUID, int]:
+    """The number of each, by primary key. Those that have none yet get theirs, the oldest endpoint the lowest."""
+    keys = {row.pk for row in endpoints}
+    numbers = _numbers(keys)
+    missing = keys.difference(numbers)
+    return numbers | _give_numbers(missing) if missing else numbers
+
+
+@in_one_transaction
+def _give_numbers(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+    rows = [EndpointNumber(endpoint_id=key) for key in sorted(keys)]
+    EndpointNumber.objects.using(pipeline_alias()).bulk_create(rows, ignore_conflicts=True)  # another may be faster
+    return _numbers(keys)
+
+
+def _numbers(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+    rows = EndpointNumber.objects.using(pipeline_alias()).filter(any_of("endpoint_id", keys))
+    return dict(rows.values_list("endpoint_id", "id"))

@@ -1,0 +1,20 @@
+"""EndpointNumber: a whole number for an endpoint, where a product's customers know their webhooks by numbers."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from webhooks_app.models.endpoint import Endpoint
+
+#: What the database takes for a number; nothing beyond it can be anybody's.
+MAX_NUMBER = 2**63 - 1
+
+
+class EndpointNumber(models.Model):
+    """Given once, never changed and never used again. Numbers count all tenants' endpoints: they tell nothing of whose."""
+
+    id = models.BigAutoField(primary_key=True)
+    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, related_name="number")
+
+    def __str__(self) -> str:
+        return f"number {self.id} of {self.endpoint_id}"
