@@ -27,5 +27,6 @@ urlpatterns = [
     # APIs as other products document theirs, each under a prefix of its own.
     path("msgine/api/v1/messages/sms", SmsView.as_view()),
     path("gateway/", include("webhooks_app.api.dialects.gateway")),
+    path("messages-dev/", include("webhooks_app.api.dialects.messages_dev")),
     path("", include("project.messaging.urls")),
 ]
