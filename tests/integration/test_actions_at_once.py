@@ -12,6 +12,7 @@ from django.db import connections
 
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.actions.numbers import number_endpoints
 from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import pause, resume
@@ -54,6 +55,14 @@ def test_two_who_want_the_last_place_get_it_once():
     results = at_once(*[lambda: create_endpoint(tenant, url="https://example.com/", events=["*"])] * 3)
     assert Endpoint.objects.count() == 1
     assert sum(isinstance(result, TooManyEndpoints) for result in results) == 2
+
+
+def test_numbers_given_at_once_are_the_same_for_all():
+    rows = EndpointFactory.create_batch(5)
+    results = at_once(*[lambda: number_endpoints(rows)] * 3)
+    assert results[0] == results[1] == results[2] == number_endpoints(rows)
+    numbers = [results[0][row.pk] for row in rows]
+    assert numbers == sorted(set(numbers)), "the oldest endpoint has the lowest"
 
 
 def test_rotations_at_once_leave_one_current_secret():
