@@ -112,6 +112,18 @@ def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
     return row
 
 
+def switch(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint:
+    """What a customer means by on and off: off disables, and nobody needs a notice of it; on resumes or enables.
+
+    Raises ConflictingState for a deleted endpoint.
+    """
+    if not on:
+        return disable(endpoint, tell=False, actor=actor)
+    if endpoint.status == EndpointStatus.PAUSED:
+        return resume(endpoint, actor=actor)
+    return enable(endpoint, actor=actor)
+
+
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Delete for the customer: nothing more is sent, what is pending is cancelled, the history stays until `prune`."""
     using = pipeline_alias()

@@ -13,13 +13,13 @@ from rest_framework.response import Response
 
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
 from webhooks_app.actions.recover import recover
-from webhooks_app.actions.states import delete_endpoint, disable, enable, resume
+from webhooks_app.actions.states import delete_endpoint, switch
 from webhooks_app.actions.test_event import EXAMPLE, send_test
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.rotation import rotate
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
-from webhooks_app.models import Endpoint, EndpointStatus, HourlyStat, database_now
+from webhooks_app.models import Endpoint, HourlyStat, database_now
 
 _LONGEST_STATS = timedelta(days=31)
 _TAG = ["Webhooks"]
@@ -44,7 +44,7 @@ class WebhookViewSet(ApiViewSet):
         active = values.pop("active", True)
         row, secret = create_endpoint(self.access.tenant, **values, actor=self.access.actor)
         if not active:
-            disable(row, tell=False, actor=self.access.actor)
+            switch(row, on=False, actor=self.access.actor)
         return Response(self.shown(row, secret), status=201)
 
     @extend_schema(responses=shapes.WebhookSerializer)
@@ -61,7 +61,7 @@ class WebhookViewSet(ApiViewSet):
         active = values.pop("active", None)
         _, secret = change_endpoint(row, **values, actor=self.access.actor) if values else (row, None)
         if active is not None:
-            self._switch(row, on=active)
+            switch(row, on=active, actor=self.access.actor)
         return Response(self.shown(row, secret))
 
     @extend_schema(responses={204: None})
@@ -74,7 +74,7 @@ class WebhookViewSet(ApiViewSet):
     def enable(self, request: Request, pk: str) -> Response:
         """Send to it again, with a clean record."""
         row = self.found(pk)
-        self._switch(row, on=True)
+        switch(row, on=True, actor=self.access.actor)
         return Response(self.shown(row))
 
     @extend_schema(request=None, responses=shapes.WebhookSerializer)
@@ -82,7 +82,7 @@ class WebhookViewSet(ApiViewSet):
     def disable(self, request: Request, pk: str) -> Response:
         """Make no more deliveries for it. Those that wait are kept; `recover` makes up for the rest."""
         row = self.found(pk)
-        self._switch(row, on=False)
+        switch(row, on=False, actor=self.access.actor)
         return Response(self.shown(row))
 
     @extend_schema(request=shapes.RotationInputSerializer, responses=shapes.RotationSerializer)
@@ -132,14 +132,6 @@ class WebhookViewSet(ApiViewSet):
         """The webhook as it is now, with its new secret where it has one."""
         shown = shapes.WebhookSerializer(self.rows().get(pk=row.pk)).data
         return shown if secret is None else {**shown, "secret": secret}
-
-    def _switch(self, row: Endpoint, *, on: bool) -> None:
-        if not on:
-            disable(row, tell=False, actor=self.access.actor)
-        elif row.status == EndpointStatus.PAUSED:
-            resume(row, actor=self.access.actor)
-        else:
-            enable(row, actor=self.access.actor)
 
 
 def _hour(row: HourlyStat) -> dict[str, Any]:
