@@ -28,5 +28,6 @@ urlpatterns = [
     path("msgine/api/v1/messages/sms", SmsView.as_view()),
     path("gateway/", include("webhooks_app.api.dialects.gateway")),
     path("messages-dev/", include("webhooks_app.api.dialects.messages_dev")),
+    path("msgflash/", include("webhooks_app.api.dialects.msgflash")),
     path("", include("project.messaging.urls")),
 ]
