@@ -29,5 +29,6 @@ urlpatterns = [
     path("gateway/", include("webhooks_app.api.dialects.gateway")),
     path("messages-dev/", include("webhooks_app.api.dialects.messages_dev")),
     path("msgflash/", include("webhooks_app.api.dialects.msgflash")),
+    path("muchaw/", include("webhooks_app.api.dialects.muchaw")),
     path("", include("project.messaging.urls")),
 ]
