@@ -3,6 +3,9 @@
     verify(request.body, request.headers, secret)                       # Standard Webhooks
     verify(request.body, request.headers, secret, profile="msgflash")   # another wire format
 
+    @verified(settings.WEBHOOK_SECRET)                                  # a Django view
+    def orders(request): ...
+
 Verify the bytes as they came, before anything parses them.
 """
 
@@ -10,7 +13,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from webhooks_app.core.profile import Profile
@@ -18,7 +22,9 @@ from webhooks_app.core.signing import TOLERANCE, Key, key_of
 from webhooks_app.exceptions import InvalidSecret, SignatureVerificationError, VerificationFailed
 from webhooks_app.profiles import BUILT_IN
 
-__all__ = ["SignatureVerificationError", "VerificationFailed", "verify", "verify_webhook"]
+__all__ = ["SignatureVerificationError", "VerificationFailed", "verified", "verify", "verify_webhook"]
+
+View = Callable[..., Any]
 
 
 def verify(
@@ -40,6 +46,35 @@ def verify(
     wire = profile if isinstance(profile, Profile) else _built_in(profile)
     moment = time.time() if now is None else now
     wire.scheme.verify(headers, payload, [_key(secret, wire)], now=int(moment), tolerance=tolerance)
+
+
+def verified(
+    secret: str | Callable[[Any], str | None], *, profile: str | Profile = "standard", tolerance: int = TOLERANCE
+) -> Callable[[View], View]:
+    """Decorator for a Django view that receives webhooks: what is not a genuine POST never gets to it.
+
+    `secret`: the text, or a function that gives it for the request (None: there is none, and nothing is genuine). Another
+    method gets 405, a bad signature 401. No CSRF token is asked for, since a program sends these and the signature is
+    what vouches for it. The view reads `request.body`.
+    """
+
+    def decorate(view: View) -> View:
+        from django.http import HttpResponse
+        from django.views.decorators.csrf import csrf_exempt
+        from django.views.decorators.http import require_POST
+
+        @wraps(view)
+        def guarded(request: Any, *args: Any, **kwargs: Any) -> Any:
+            text = secret if isinstance(secret, str) else secret(request)
+            try:
+                verify(request.body, request.headers, text or "", profile=profile, tolerance=tolerance)
+            except VerificationFailed as error:
+                return HttpResponse(f"{error}\n", status=401, content_type="text/plain")
+            return view(request, *args, **kwargs)
+
+        return csrf_exempt(require_POST(guarded))
+
+    return decorate
 
 
 def verify_webhook(body: bytes | str, signature: str | None, secret: str) -> Any:
