@@ -43,6 +43,12 @@ class PayloadTooLarge(InvalidEvent):
     code = "PAYLOAD_TOO_LARGE"
 
 
+class InvalidFilter(WebhooksError):
+    """A filter of the list is not understood. Mend the parameter that is named."""
+
+    code = "INVALID_FILTER"
+
+
 class InvalidApiKey(WebhooksError):
     """The API key cannot be made so. Mend the field that is named."""
 

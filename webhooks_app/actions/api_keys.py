@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from django.utils import timezone
 
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
+from webhooks_app.core.secrets import token_digest
 from webhooks_app.exceptions import InvalidApiKey
 from webhooks_app.models import ApiKey, Scope, database_now
 from webhooks_app.pipeline.emit import TenantLike
@@ -45,7 +45,7 @@ def create_api_key(
     key = ApiKey(
         tenant=owner,
         name=_checked_name(name),
-        digest=_digest(text),
+        digest=token_digest(text),
         hint=text[:_HINT],
         scopes=_checked_scopes(scopes),
         expires_at=_checked_expiry(expires_at, using),
@@ -72,7 +72,7 @@ def find_api_key(text: str) -> ApiKey | None:
     if not text or len(text) > _MAX_TEXT or not text.isascii():
         return None
     using = pipeline_alias()
-    key = ApiKey.objects.using(using).usable().select_related("tenant").filter(digest=_digest(text)).first()
+    key = ApiKey.objects.using(using).usable().select_related("tenant").filter(digest=token_digest(text)).first()
     if key is not None:
         _note_use(key, using)
     return key
@@ -82,10 +82,6 @@ def _note_use(key: ApiKey, using: str) -> None:
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
         ApiKey.objects.using(using).filter(pk=key.pk).update(last_used_at=now)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked_name(name: str) -> str:

@@ -128,7 +128,7 @@ def change_endpoint(
     if text is not None or "headers" in changes:
         row.set_custom_headers(check_headers(changes.get("headers"), wire))
     row.save(using=using)
-    _resubscribe(row, changes, using)
+    _resubscribe(row, wire, changes, using)
     if row.fifo is not was_fifo:
         _reorder(row, queue, using)
     detail = {"fields": sorted(changes), "new_secret": text is not None}
@@ -176,7 +176,9 @@ def _origin(row: Endpoint, wire: Profile) -> tuple[str, str, int] | None:
 
 def _conditions(filters: Mapping[str, Any] | None) -> dict[str, Any]:
     """The filters to store; also what is no mapping at all is for `check_filters` to refuse."""
-    return check_filters(dict(filters) if isinstance(filters, Mapping) else {} if filters is None else filters)
+    if isinstance(filters, Mapping):
+        filters = dict(filters)
+    return check_filters({} if filters is None else filters)
 
 
 def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any], using: str) -> None:
@@ -185,17 +187,15 @@ def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any
     )
 
 
-def _resubscribe(row: Endpoint, changes: EndpointChanges, using: str) -> None:
+def _resubscribe(row: Endpoint, wire: Profile, changes: EndpointChanges, using: str) -> None:
     if "events" not in changes and "filters" not in changes:
         return
     subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
     old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
     filters = _conditions(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
-    wanted = (
-        checked_events(changes["events"], get_profile(row.profile), using=using, kept=old.keys())
-        if "events" in changes
-        else list(old)
-    )
+    wanted = list(old)
+    if "events" in changes:
+        wanted = checked_events(changes["events"], wire, using=using, kept=old.keys())
     subscriptions.exclude(pattern__in=wanted).delete()
     _subscribe(row, [pattern for pattern in wanted if pattern not in old], filters, using)
     if "filters" in changes:

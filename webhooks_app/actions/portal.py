@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import timedelta
 
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
+from webhooks_app.core.secrets import token_digest
 from webhooks_app.exceptions import InvalidPortalLink
 from webhooks_app.models import PortalLink, Tenant, database_now
 from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
@@ -22,7 +22,7 @@ def create_portal_link(tenant: Tenant, *, actor: str = SYSTEM) -> tuple[PortalLi
     token = secrets.token_urlsafe(_RANDOM_BYTES)
     link = PortalLink(
         tenant=tenant,
-        digest=_digest(token),
+        digest=token_digest(token),
         actor=actor,
         expires_at=database_now(using) + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
     )
@@ -36,13 +36,9 @@ def use_portal_link(token: str) -> PortalLink:
     """Take the link; nobody can take it again. Raises InvalidPortalLink where it is unknown, used or too old."""
     using = pipeline_alias()
     now = database_now(using)
-    links = PortalLink.objects.using(using).filter(digest=_digest(token))
+    links = PortalLink.objects.using(using).filter(digest=token_digest(token))
     if not links.filter(used_at__isnull=True, expires_at__gt=now).update(used_at=now):
         raise InvalidPortalLink()
     link = links.select_related("tenant").get()
     note(link.tenant_id, link.actor, "portal_link.used", link.pk.hex, using=using)
     return link
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -15,7 +15,7 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
-from webhooks_app.actions.rows import chunks, key_of, locked_endpoint
+from webhooks_app.actions.rows import CHUNK, chunks, key_of, locked_endpoint
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
 from webhooks_app.models.lookups import for_change
@@ -73,8 +73,9 @@ def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: 
     using = pipeline_alias()
     failed = deliveries.using(using).filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
     alive = failed.exclude(endpoint__status=EndpointStatus.DELETED)
-    chosen = alive.filter(pk__in=list(alive.order_by("pk").values_list("pk", flat=True)[:most]))
-    renewed = sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(chosen))
+    keys = list(alive.order_by("pk").values_list("pk", flat=True)[:most])
+    parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+    renewed = sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in parts)
     with write(using):
         note(tenant_id, actor, "deliveries.retried", "", using=using, count=renewed)
     return renewed

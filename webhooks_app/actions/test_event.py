@@ -12,7 +12,7 @@ from dataclasses import replace
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import EndpointRef, key_of
 from webhooks_app.conf import settings
-from webhooks_app.core.catalogue import EventType, registry
+from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.health import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
 from webhooks_app.exceptions import ConflictingState, InvalidEvent
@@ -61,18 +61,15 @@ def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor
 
 def _event(row: Endpoint, name: str, data: object, using: str) -> Event:
     added = payload.added_types([name], using)
-    type_ = registry.get(name) or added.get(name) if isinstance(name, str) else None
-    chosen = data if not isinstance(data, _Example) else _example_of(type_, row)
-    event = Event(id=new_id())
-    payload.fill(event, EventInput(type=name, data=chosen, tenant=row.tenant, subject=SUBJECT), added)
-    event.type = name
+    chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
+    given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=SUBJECT)
+    event = payload.blank_event(given)
+    payload.fill(event, given, added)
     event.fanned_out_at = database_now(using)
     return event
 
 
-def _example_of(type_: EventType | None, row: Endpoint) -> object:
-    if type_ is None:
-        return {}  # which `fill` refuses, and says why
+def _example_of(type_: EventType) -> object:
     if type_.example is None and type_.schema is not None:
         raise InvalidEvent(f"{type_.name} has a schema and no example: give the data to send.", field="data")
     return {} if type_.example is None else type_.example

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -15,10 +14,9 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from webhooks_app.actions.api_keys import find_api_key
+from webhooks_app.actions.people import actor_of, tenant_of_request
 from webhooks_app.conf import settings
 from webhooks_app.models import Scope, Tenant
-from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +37,6 @@ class KeyUser(AnonymousUser):
         return True
 
 
-def key_of_request(request: Request, headers: tuple[str, ...] = ("X-API-Key",)) -> str | None:
-    """The key in one of these headers or behind `Authorization: Bearer`; None where there is none."""
-    for header in headers:
-        if text := request.headers.get(header):
-            return str(text).strip()
-    scheme, _, text = str(request.headers.get("Authorization", "")).partition(" ")
-    return text.strip() if scheme.lower() == "bearer" else None
-
-
 class ApiKeyAuthentication(BaseAuthentication):
     """`X-API-Key: wk_…` or `Authorization: Bearer wk_…`."""
 
@@ -62,7 +51,10 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def text_of(self, request: Request) -> str | None:
         """The key as it was sent; None where none was. Dialects may look for it elsewhere."""
-        return key_of_request(request)
+        if text := request.headers.get("X-API-Key"):
+            return str(text).strip()
+        scheme, _, text = str(request.headers.get("Authorization", "")).partition(" ")
+        return text.strip() if scheme.lower() == "bearer" else None
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="webhooks"'
@@ -73,15 +65,12 @@ class PersonAuthentication(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)
-        path = settings().TENANT_OF_REQUEST
-        if found is None or not path:
+        if found is None or not settings().TENANT_OF_REQUEST:
             return None
-        user = found[0]
-        owner = import_string(path)(request._request)
-        if owner is None:
+        user, tenant = found[0], tenant_of_request(request._request)
+        if tenant is None:
             return user, None
-        tenant = tenant_for(owner, using=pipeline_alias())
-        return user, Access(tenant, frozenset(Scope.values), f"user:{user.get_username()}")
+        return user, Access(tenant, frozenset(Scope.values), actor_of(user))
 
 
 class HasScope(BasePermission):

@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from webhooks_app.api.access import HasScope, needed_scope
@@ -63,8 +64,6 @@ class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         parameters = list(super().get_override_parameters())
         if self.method == "POST":
-            from drf_spectacular.utils import OpenApiParameter
-
             text = "The same request again under this key does nothing, and gets the same answer without secrets."
             parameters.append(OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description=text))
         return parameters

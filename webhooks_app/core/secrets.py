@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 
 from webhooks_app.core.signing import ED25519_PRIVATE, Ed25519Key, SecretFormat, key_of
@@ -20,6 +21,11 @@ def new_ed25519_secret() -> str:
     """A fresh private key, `whsk_…` (seed and public key, 64 bytes). It stays with us: customers get `public_text`."""
     seed = os.urandom(32)
     return ED25519_PRIVATE + base64.b64encode(seed + Ed25519Key.from_private_bytes(seed).public).decode()
+
+
+def token_digest(token: str) -> str:
+    """What is kept of a random token to know it by: SHA-256, in hex. It has 256 random bits of its own and needs no salt."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def check_secret(text: str, secret_format: SecretFormat) -> str:

@@ -7,11 +7,9 @@ from datetime import timedelta
 
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
-from webhooks_app.conf import settings
+from webhooks_app.actions.people import actor_of, tenant_of_request
 from webhooks_app.models import PortalLink, Tenant
-from webhooks_app.pipeline.tenants import tenant_for
 from webhooks_app.pipeline.transactions import pipeline_alias
 
 _SESSION_KEY = "webhooks_portal"
@@ -29,9 +27,8 @@ class Visitor:
 
 def visitor_of(request: HttpRequest) -> Visitor | None:
     """Who asks; None for strangers."""
-    path = settings().TENANT_OF_REQUEST
-    if path and request.user.is_authenticated and (owner := import_string(path)(request)) is not None:
-        return Visitor(tenant_for(owner, using=pipeline_alias()), f"user:{request.user.get_username()}")
+    if request.user.is_authenticated and (tenant := tenant_of_request(request)) is not None:
+        return Visitor(tenant, actor_of(request.user))
     return _by_portal(request)
 
 

@@ -75,6 +75,11 @@ class Endpoint(models.Model):
         return public_id("wh", self.id)
 
     @property
+    def patterns(self) -> list[str]:
+        """What it subscribes to, in the order in which that was given. Prefetch `subscriptions` for lists."""
+        return [one.pattern for one in sorted(self.subscriptions.all(), key=lambda one: one.pk)]
+
+    @property
     def is_deleted(self) -> bool:
         return self.status == EndpointStatus.DELETED
 

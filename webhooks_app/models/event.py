@@ -6,6 +6,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
+from webhooks_app.core import catalogue
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -27,6 +28,10 @@ class EventType(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def as_declared(self) -> catalogue.EventType:
+        """The same type as if it had been declared in code."""
+        return catalogue.EventType(self.name, self.description, self.example, self.schema, self.group, self.retired)
 
 
 class EventQuerySet(models.QuerySet["Event"]):

@@ -57,7 +57,7 @@ def _set_tenant(event: Event, uid: str) -> None:
 def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None:
     """Check the input and put it into the row. `added`: see `added_types`. Raises a WebhooksError that says what to do."""
     _set_tenant(event, tenant_uid(item.tenant))
-    type_ = _event_type(item.type, added)
+    type_ = event_type(item.type, added)
     event.data = serialise(item.data)
     event.size = len(event.data.encode())
     limit = settings().MAX_PAYLOAD_BYTES
@@ -139,12 +139,11 @@ def added_types(names: Iterable[Any], using: str) -> dict[str, EventType]:
     """Those of the types that are not declared in code but were added by staff. One query where there are any, else none."""
     asked = {name for name in names if storable(name, MAX_NAME) and name not in registry}
     rows = EventTypeRow.objects.using(using).filter(name__in=asked) if asked else ()
-    return {
-        row.name: EventType(row.name, row.description, row.example, row.schema, row.group, row.retired) for row in rows
-    }
+    return {row.name: row.as_declared() for row in rows}
 
 
-def _event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
+def event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
+    """The type of this name; `added`: see `added_types`. Raises UnknownEventType."""
     known = (registry.get(name) or added.get(name)) if isinstance(name, str) else None
     if known is None:
         raise UnknownEventType(

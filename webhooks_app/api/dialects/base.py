@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.api import problems
+from webhooks_app.api import endpoints, problems
 from webhooks_app.api.access import ApiKeyAuthentication
-from webhooks_app.api.views.base import ApiView, alias
+from webhooks_app.api.views.base import ApiView
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
+from webhooks_app.pipeline.transactions import pipeline_alias
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +48,13 @@ class DialectView(ApiView):
         headers = {name: response[name] for name in ("WWW-Authenticate", "Retry-After") if name in response}
         return Response(body, status=problem["status"], headers=headers)
 
-    def read(self, shape: type[Serializer[Any]]) -> dict[str, Any]:
-        """The request's body in this shape. Raises DRF's ValidationError."""
-        serializer = shape(data=self.request.data)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
-
     def endpoints(self) -> QuerySet[Endpoint]:
         """The asker's, of this dialect, newest first."""
-        rows = Endpoint.objects.using(alias()).visible().filter(tenant_id=self.access.tenant.pk, profile=self.profile)
+        rows = (
+            Endpoint.objects.using(pipeline_alias())
+            .visible()
+            .filter(tenant_id=self.access.tenant.pk, profile=self.profile)
+        )
         return rows.prefetch_related("subscriptions").order_by("-id")
 
     def found(self, key: uuid.UUID | None, message: str = "Webhook not found") -> Endpoint:
@@ -69,10 +66,5 @@ class DialectView(ApiView):
 
     def make(self, **values: Any) -> tuple[Endpoint, str]:
         """Create an endpoint of this dialect's profile; returns it and its secret's text."""
-        row, secret = create_endpoint(self.access.tenant, profile=self.profile, actor=self.access.actor, **values)
+        row, secret = endpoints.create(self.access, profile=self.profile, **values)
         return self.endpoints().get(pk=row.pk), secret
-
-
-def events_of(row: Endpoint) -> list[str]:
-    """The patterns that it subscribes to, in the order in which they were given."""
-    return [one.pattern for one in sorted(row.subscriptions.all(), key=lambda one: one.pk)]

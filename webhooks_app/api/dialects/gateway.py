@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from webhooks_app.actions.numbers import number_endpoints
 from webhooks_app.actions.states import delete_endpoint
 from webhooks_app.api.access import ApiKeyAuthentication
-from webhooks_app.api.dialects.base import DialectView, events_of
+from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
 from webhooks_app.core.filters import EVERYTHING
@@ -116,7 +116,7 @@ def _shown(rows: list[Endpoint]) -> list[dict[str, Any]]:
         {
             "id": numbers[row.pk],
             "url": row.url,
-            "events": events_of(row),
+            "events": row.patterns,
             "active": row.status == EndpointStatus.ACTIVE,
             "created_at": row.created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }

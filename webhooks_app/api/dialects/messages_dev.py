@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.actions.states import delete_endpoint
-from webhooks_app.api.dialects.base import DialectView, events_of
+from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
 from webhooks_app.core.envelope import epoch_ms
@@ -70,7 +70,7 @@ def _shown(row: Endpoint) -> dict[str, Any]:
         "id": row.public_id,
         "from": _line(row),
         "url": row.url,
-        "events": events_of(row),
+        "events": row.patterns,
         "active": row.status == EndpointStatus.ACTIVE,
         "created_at": epoch_ms(row.created_at),
     }

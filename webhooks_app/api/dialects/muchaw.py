@@ -15,10 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.actions.endpoint_input import MAX_CHANNELS
-from webhooks_app.actions.endpoints import change_endpoint
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import delete_endpoint, switch
-from webhooks_app.api.dialects.base import DialectView, events_of
+from webhooks_app.actions.states import delete_endpoint
+from webhooks_app.api import endpoints
+from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
 from webhooks_app.core.envelope import iso_ms
@@ -78,12 +77,8 @@ class WebhooksView(MuchawView):
 
     @idempotent
     def post(self, request: Request) -> Response:
-        values = self.read(NewWebhook)
-        active = values.pop("active", True)
-        row, secret = self.make(**values)
-        if not active:
-            switch(row, on=False, actor=self.access.actor)
-        return Response(_shown(self.found(row.pk), secret), status=201)
+        row, secret = self.make(**self.read(NewWebhook))
+        return Response(_shown(row, secret), status=201)
 
 
 class WebhookView(MuchawView):
@@ -93,11 +88,7 @@ class WebhookView(MuchawView):
     def patch(self, request: Request, text: str) -> Response:
         """As in the standard API, another host is another receiver: the secret is replaced then, and is in the answer."""
         row = self.named(text)
-        values = self.read(WebhookChanges)
-        active = values.pop("active", None)
-        _, secret = change_endpoint(row, **values, actor=self.access.actor) if values else (row, None)
-        if active is not None:
-            switch(row, on=active, actor=self.access.actor)
+        secret = endpoints.change(self.access, row, **self.read(WebhookChanges))
         return Response(_shown(self.found(row.pk), secret))
 
     def delete(self, request: Request, text: str) -> Response:
@@ -109,7 +100,7 @@ class RotateSecretView(MuchawView):
     @idempotent
     def post(self, request: Request, text: str) -> Response:
         """Replace the secret; until `previousSecretExpiresAt` the old one is good too. What the body says is ignored."""
-        rotated = rotate_secret(self.named(text), actor=self.access.actor)
+        rotated = endpoints.rotate(self.access, self.named(text))
         ends = rotated.previous_expires_at
         return Response({"secret": rotated.text, "previousSecretExpiresAt": iso_ms(ends) if ends else None})
 
@@ -121,7 +112,7 @@ def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
         "id": row.public_id,
         "url": row.url,
         **({} if secret is None else {"secret": secret}),
-        "events": events_of(row),
+        "events": row.patterns,
         "numberIds": numbers,
         "active": row.status == EndpointStatus.ACTIVE,
         "createdAt": iso_ms(row.created_at),

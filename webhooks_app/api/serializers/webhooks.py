@@ -28,7 +28,7 @@ class WebhookSerializer(serializers.Serializer[Endpoint]):
     id = PublicIdField("wh")
     url = serializers.CharField()
     description = serializers.CharField()
-    events = serializers.SerializerMethodField()
+    events = serializers.ListField(child=serializers.CharField(), source="patterns", read_only=True)
     channels = serializers.ListField(child=serializers.CharField())
     filters = serializers.SerializerMethodField(
         help_text="Conditions on the event's data, for every one of the events."
@@ -46,9 +46,6 @@ class WebhookSerializer(serializers.Serializer[Endpoint]):
     status_reason = serializers.CharField(help_text="Why it is not active, where it is not.")
     health = HealthSerializer(source="queue")
     created_at = serializers.DateTimeField()
-
-    def get_events(self, row: Endpoint) -> list[str]:
-        return [one.pattern for one in sorted(row.subscriptions.all(), key=lambda one: one.pk)]
 
     @extend_schema_field({"type": "object", "additionalProperties": {}})
     def get_filters(self, row: Endpoint) -> dict[str, Any]:
@@ -102,7 +99,7 @@ class RotationInputSerializer(serializers.Serializer[Any]):
 
 
 class RotationSerializer(serializers.Serializer[Any]):
-    secret = serializers.CharField(required=False, help_text="Shown this once.")
+    secret = serializers.CharField(source="text", required=False, help_text="Shown this once.")
     previous_expires_at = serializers.DateTimeField(allow_null=True)
 
 

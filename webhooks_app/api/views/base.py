@@ -21,9 +21,8 @@ from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
 from webhooks_app.api.pages import NewestFirst
 from webhooks_app.api.schema import Schema
-from webhooks_app.exceptions import NotFound, WebhooksError
-from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.exceptions import InvalidFilter, NotFound
+from webhooks_app.models.ids import first_id, parse_public_id
 
 Row = TypeVar("Row", bound=Model)
 
@@ -62,18 +61,18 @@ class ApiView(APIView):
         assert isinstance(self.request.auth, Access)  # HasScope has seen to it
         return self.request.auth
 
+    def read(self, shape: type[Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+        """The request's body in this shape; `partial`: fields may be left out. Raises DRF's ValidationError."""
+        serializer = shape(data=self.request.data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
 
 class ApiViewSet(ViewSetMixin, ApiView):
     """Lists by cursor, objects by public id, both of the asker's tenant alone."""
 
     pagination_class = NewestFirst
     lookup_value_regex = "[^/]+"
-
-    def read(self, shape: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-        """The request's body in this shape. Raises DRF's ValidationError."""
-        serializer = shape(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
 
     def one(self, rows: QuerySet[Row], prefix: str, text: str) -> Row:
         """The row with this public id among the asker's. Raises NotFound, whoever's it is."""
@@ -93,16 +92,6 @@ class ApiViewSet(ViewSetMixin, ApiView):
 
 #: Times beyond these mean nothing here, and cannot be reckoned with.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
-
-
-def alias() -> str:
-    return pipeline_alias()
-
-
-class InvalidFilter(WebhooksError):
-    """A filter of the list is not understood. Mend the parameter that is named."""
-
-    code = "INVALID_FILTER"
 
 
 def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
@@ -128,3 +117,12 @@ def time_filter(request: Request, name: str) -> datetime | None:
     if moment is None or moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise InvalidFilter(f"{text[:80]!r} is no time such as 2026-04-01T10:00:05Z.", field=name)
     return moment
+
+
+def by_time(rows: QuerySet[Row], request: Request) -> QuerySet[Row]:
+    """The rows made between the query's `since` and `until`, as their ids tell."""
+    if since := time_filter(request, "since"):
+        rows = rows.filter(id__gte=first_id(since))
+    if until := time_filter(request, "until"):
+        rows = rows.filter(id__lt=first_id(until))
+    return rows

@@ -12,9 +12,10 @@ from webhooks_app.actions.replay import cancel, replay, retry_failed
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
-from webhooks_app.api.views.base import ApiViewSet, InvalidFilter, alias, id_filter, time_filter
+from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
+from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus
-from webhooks_app.models.ids import first_id
+from webhooks_app.pipeline.transactions import pipeline_alias
 
 #: Deliveries that one bulk retry renews at most.
 MOST_RETRIED = 10_000
@@ -34,7 +35,7 @@ class DeliveryViewSet(ApiViewSet):
     """One event for one webhook."""
 
     def rows(self) -> QuerySet[Delivery]:
-        return Delivery.objects.using(alias()).select_related("event")
+        return Delivery.objects.using(pipeline_alias()).select_related("event")
 
     def filtered(self, request: Request) -> QuerySet[Delivery]:
         rows, asked = self.rows(), request.query_params
@@ -49,13 +50,10 @@ class DeliveryViewSet(ApiViewSet):
                 raise InvalidFilter(f"Choose one of {', '.join(DeliveryStatus.values)}.", field="status")
             rows = rows.filter(status=asked["status"])
         if "channel" in asked:
-            channel = {"channel": asked["channel"], "tenant_id": self.access.tenant.pk}
-            rows = rows.filter(**{f"event__channel_rows__{name}": value for name, value in channel.items()})
-        if since := time_filter(request, "since"):
-            rows = rows.filter(id__gte=first_id(since))
-        if until := time_filter(request, "until"):
-            rows = rows.filter(id__lt=first_id(until))
-        return rows
+            rows = rows.filter(
+                event__channel_rows__channel=asked["channel"], event__channel_rows__tenant_id=self.access.tenant.pk
+            )
+        return by_time(rows, request)
 
     @extend_schema(parameters=_FILTERS, responses=DeliverySerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -70,7 +68,7 @@ class DeliveryViewSet(ApiViewSet):
     def attempts(self, request: Request, pk: str) -> Response:
         """Its requests, newest first."""
         delivery = self.found(pk)
-        attempts = Attempt.objects.using(alias()).filter(delivery_id=delivery.pk)
+        attempts = Attempt.objects.using(pipeline_alias()).filter(delivery_id=delivery.pk)
         return self.page(attempts, AttemptSerializer)
 
     @extend_schema(request=None, responses=DeliverySerializer)

@@ -12,9 +12,9 @@ from webhooks_app.actions.publish import publish
 from webhooks_app.actions.replay import replay_event
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import events as shapes
-from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
+from webhooks_app.api.views.base import ApiViewSet, by_time
 from webhooks_app.models import Event, Scope
-from webhooks_app.models.ids import first_id
+from webhooks_app.pipeline.transactions import pipeline_alias
 
 _FILTERS = [
     OpenApiParameter("type", type=str),
@@ -32,7 +32,7 @@ class EventViewSet(ApiViewSet):
     scopes = {"create": Scope.EVENTS_WRITE, "batch": Scope.EVENTS_WRITE}
 
     def rows(self) -> QuerySet[Event]:
-        return Event.objects.using(alias()).filter(quarantine_reason="")
+        return Event.objects.using(pipeline_alias()).filter(quarantine_reason="")
 
     @extend_schema(parameters=_FILTERS, responses=shapes.EventSerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -42,17 +42,13 @@ class EventViewSet(ApiViewSet):
                 rows = rows.filter(**{name: asked[name]})
         if "channel" in asked:
             rows = rows.filter(channel_rows__channel=asked["channel"], channel_rows__tenant_id=self.access.tenant.pk)
-        if since := time_filter(request, "since"):
-            rows = rows.filter(id__gte=first_id(since))
-        if until := time_filter(request, "until"):
-            rows = rows.filter(id__lt=first_id(until))
-        return self.page(rows, shapes.EventSerializer)
+        return self.page(by_time(rows, request), shapes.EventSerializer)
 
     @extend_schema(request=shapes.NewEventSerializer, responses={201: shapes.EventSerializer})
     @idempotent
     def create(self, request: Request) -> Response:
         """Publish one event."""
-        [event] = publish(self.access.tenant, [self.read(shapes.NewEventSerializer, request)])
+        [event] = publish(self.access.tenant, [self.read(shapes.NewEventSerializer)])
         return Response(shapes.EventSerializer(event).data, status=201)
 
     @extend_schema(request=shapes.NewEventsSerializer, responses={201: shapes.EventsSerializer})
@@ -60,7 +56,7 @@ class EventViewSet(ApiViewSet):
     @idempotent
     def batch(self, request: Request) -> Response:
         """Publish up to 100 events: all of them, or none where one is faulty."""
-        events = publish(self.access.tenant, self.read(shapes.NewEventsSerializer, request)["events"])
+        events = publish(self.access.tenant, self.read(shapes.NewEventsSerializer)["events"])
         return Response(shapes.EventsSerializer({"events": events}).data, status=201)
 
     @extend_schema(responses=shapes.EventSerializer)

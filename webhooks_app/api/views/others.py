@@ -9,12 +9,13 @@ from rest_framework.response import Response
 
 from webhooks_app.actions.catalogue import event_types
 from webhooks_app.actions.portal import create_portal_link
+from webhooks_app.api import endpoints
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.rotation import rotate
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
-from webhooks_app.api.views.base import ApiView, alias
+from webhooks_app.api.views.base import ApiView
 from webhooks_app.conf import settings
+from webhooks_app.pipeline.transactions import pipeline_alias
 
 
 @extend_schema(tags=["Event types"])
@@ -22,7 +23,7 @@ class EventTypesView(ApiView):
     @extend_schema(operation_id="event_types_list", responses=shapes.EventTypeSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Every type there is, with schema and example."""
-        return Response(shapes.EventTypeSerializer(event_types(using=alias()), many=True).data)
+        return Response(shapes.EventTypeSerializer(event_types(using=pipeline_alias()), many=True).data)
 
 
 @extend_schema(tags=["Portal"])
@@ -45,7 +46,8 @@ class AccountSecretView(ApiView):
     def post(self, request: Request) -> Response:
         """Replace the account's secret, with which requests to callback URLs are signed; it is shown this once. For a while
         both are good."""
-        return Response(rotate(self.access.tenant, request.data, self.access.actor))
+        rotated = endpoints.rotate(self.access, self.access.tenant, **self.read(RotationInputSerializer))
+        return Response(RotationSerializer(rotated).data)
 
 
 @extend_schema(tags=["Egress"])

@@ -11,15 +11,15 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
 from webhooks_app.actions.recover import recover
 from webhooks_app.actions.states import delete_endpoint, switch
 from webhooks_app.actions.test_event import EXAMPLE, send_test
+from webhooks_app.api import endpoints
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.rotation import rotate
 from webhooks_app.api.serializers import webhooks as shapes
-from webhooks_app.api.views.base import ApiViewSet, alias, time_filter
+from webhooks_app.api.views.base import ApiViewSet, time_filter
 from webhooks_app.models import Endpoint, HourlyStat, database_now
+from webhooks_app.pipeline.transactions import pipeline_alias
 
 _LONGEST_STATS = timedelta(days=31)
 _TAG = ["Webhooks"]
@@ -30,7 +30,7 @@ class WebhookViewSet(ApiViewSet):
     """A URL of yours that gets events."""
 
     def rows(self) -> QuerySet[Endpoint]:
-        visible = Endpoint.objects.using(alias()).visible()
+        visible = Endpoint.objects.using(pipeline_alias()).visible()
         return visible.select_related("queue").prefetch_related("subscriptions")
 
     @extend_schema(responses=shapes.WebhookSerializer(many=True))
@@ -40,11 +40,7 @@ class WebhookViewSet(ApiViewSet):
     @extend_schema(request=shapes.NewWebhookSerializer, responses={201: shapes.WebhookWithSecretSerializer})
     @idempotent
     def create(self, request: Request) -> Response:
-        values = self.read(shapes.NewWebhookSerializer, request)
-        active = values.pop("active", True)
-        row, secret = create_endpoint(self.access.tenant, **values, actor=self.access.actor)
-        if not active:
-            switch(row, on=False, actor=self.access.actor)
+        row, secret = endpoints.create(self.access, **self.read(shapes.NewWebhookSerializer))
         return Response(self.shown(row, secret), status=201)
 
     @extend_schema(responses=shapes.WebhookSerializer)
@@ -55,13 +51,7 @@ class WebhookViewSet(ApiViewSet):
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change what is named. Another host is another receiver: the secret is replaced then, and is in the answer."""
         row = self.found(pk)
-        serializer = shapes.WebhookInputSerializer(data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
-        values = dict(serializer.validated_data)
-        active = values.pop("active", None)
-        _, secret = change_endpoint(row, **values, actor=self.access.actor) if values else (row, None)
-        if active is not None:
-            switch(row, on=active, actor=self.access.actor)
+        secret = endpoints.change(self.access, row, **self.read(shapes.WebhookInputSerializer, partial=True))
         return Response(self.shown(row, secret))
 
     @extend_schema(responses={204: None})
@@ -90,7 +80,8 @@ class WebhookViewSet(ApiViewSet):
     @idempotent
     def rotate_secret(self, request: Request, pk: str) -> Response:
         """Replace the secret. For a while both are good."""
-        return Response(rotate(self.found(pk), request.data, self.access.actor))
+        rotated = endpoints.rotate(self.access, self.found(pk), **self.read(shapes.RotationInputSerializer))
+        return Response(shapes.RotationSerializer(rotated).data)
 
     @extend_schema(request=shapes.TestInputSerializer, responses=shapes.AttemptSerializer)
     @action(detail=True, methods=["post"])
@@ -98,7 +89,7 @@ class WebhookViewSet(ApiViewSet):
     def test(self, request: Request, pk: str) -> Response:
         """Send a test event now, and answer with what came of it."""
         row = self.found(pk)
-        values = self.read(shapes.TestInputSerializer, request)
+        values = self.read(shapes.TestInputSerializer)
         attempt = send_test(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
         return Response(shapes.AttemptSerializer(attempt).data)
 
@@ -108,7 +99,7 @@ class WebhookViewSet(ApiViewSet):
     def recover(self, request: Request, pk: str) -> Response:
         """Send again everything that failed since a time, and what was never sent because it was disabled."""
         row = self.found(pk)
-        since = self.read(shapes.RecoverInputSerializer, request)["since"]
+        since = self.read(shapes.RecoverInputSerializer)["since"]
         return Response(shapes.RecoverSerializer(recover(row, since, actor=self.access.actor)).data)
 
     @extend_schema(
@@ -119,9 +110,9 @@ class WebhookViewSet(ApiViewSet):
     def stats(self, request: Request, pk: str) -> Response:
         """Requests by the hour: the last day, or up to 31 days between two times."""
         row = self.found(pk)
-        until = time_filter(request, "until") or database_now(alias())
+        until = time_filter(request, "until") or database_now(pipeline_alias())
         since = max(time_filter(request, "since") or until - timedelta(days=1), until - _LONGEST_STATS)
-        hours = HourlyStat.objects.using(alias()).filter(endpoint_id=row.pk, hour__gte=since, hour__lt=until)
+        hours = HourlyStat.objects.using(pipeline_alias()).filter(endpoint_id=row.pk, hour__gte=since, hour__lt=until)
         shown = {"since": since, "until": until, "hours": [_hour(one) for one in hours.order_by("hour")]}
         return Response(shapes.StatsSerializer(shown).data)
 
