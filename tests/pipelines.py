@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,9 +20,11 @@ from tests.receiver import Answer, Behaviour, Receiver
 from webhooks_app import EventType
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.models import Delivery, Endpoint, Event, Tenant
+from webhooks_app.models import Delivery, Endpoint, Event, Tenant, database_now
 from webhooks_app.pipeline import engine
-from webhooks_app.pipeline.store import portable
+from webhooks_app.pipeline.store import portable, store_for
+from webhooks_app.pipeline.store.rows import Release
+from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.profiles.standard import PROFILE as STANDARD
 
 #: No test waits longer than this for something that must happen (seconds).
@@ -54,6 +57,19 @@ CAREFUL = _profile("careful", delays=_LATER, throttles=True, breaker=True, **_BA
 PLAIN = _profile("plain", total_timeout=8.0, delays=_LATER)
 
 PROFILES = {profile.name: f"tests.pipelines.{profile.name.upper()}" for profile in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)}
+
+
+#: Whose queue is held that no engine of the test holds.
+ENGINE = uuid.UUID(int=7)
+
+
+def held_endpoint(**values: Any) -> Endpoint:
+    return EndpointFactory(queue__holder_id=ENGINE, queue__due_at=database_now("default"), **values)
+
+
+def release(*endpoints: Endpoint) -> None:
+    rows = [Release(key, None, None) for key in sorted(endpoint.pk for endpoint in endpoints)]
+    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows), "default")
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:

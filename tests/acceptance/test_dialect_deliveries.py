@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
-from tests.acceptance.dialects import Curl, catalogue_of, everything_finished, key
+from tests.acceptance.dialects import Curl, catalogue_of, key, served
 from tests.acceptance.receivers import harness
 from tests.customer import deliver
 from tests.receiver import Receiver
@@ -23,16 +22,15 @@ LINE = "+15551234567"
 
 
 @pytest.fixture(autouse=True)
-def _clean(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[None]:
-    cache.clear()
-    with catalogue_of(request.cls.profile), everything_finished():
+def _catalogue(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[None]:
+    with catalogue_of(request.cls.profile):
         yield
-    cache.clear()
 
 
 @pytest.fixture
-def curl(request: pytest.FixtureRequest, live_server: Any) -> Curl:
-    return Curl(f"{live_server.url}/{request.cls.root}", {"Authorization": f"Bearer {key()}"})
+def curl(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Curl]:
+    for root in served(live_server, request.cls.root):
+        yield Curl(root, {"Authorization": f"Bearer {key()}"})
 
 
 class TestTheGateways:

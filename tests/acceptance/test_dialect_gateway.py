@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
-from tests.acceptance.dialects import Curl, catalogue_of, everything_finished, key
+from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
 from webhooks_app.actions.endpoints import create_endpoint
 from webhooks_app.actions.numbers import number_endpoints
 from webhooks_app.actions.states import disable
@@ -24,16 +23,12 @@ DOCUMENTED = {"url": URL, "secret": "string", "events": EVENTS}
 
 
 @pytest.fixture(autouse=True)
-def _clean(transactional_db: None) -> Iterator[None]:
-    cache.clear()
-    with catalogue_of("gateway"), everything_finished():
+def _catalogue(transactional_db: None) -> Iterator[None]:
+    with catalogue_of("gateway"):
         yield
-    cache.clear()
 
 
-@pytest.fixture
-def root(live_server: Any) -> str:
-    return f"{live_server.url}/gateway"
+root = root_of("gateway")
 
 
 @pytest.fixture

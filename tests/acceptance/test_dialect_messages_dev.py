@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
-from tests.acceptance.dialects import Curl, catalogue_of, everything_finished, key
+from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
 from webhooks_app.actions.endpoints import create_endpoint
 from webhooks_app.actions.states import disable
 from webhooks_app.models import AuditEntry, Endpoint, Scope, StoredReply, Tenant
@@ -23,16 +22,12 @@ NO_SUCH = (404, {"error": {"code": "NOT_FOUND", "message": "Webhook not found"}}
 
 
 @pytest.fixture(autouse=True)
-def _clean(transactional_db: None) -> Iterator[None]:
-    cache.clear()
-    with catalogue_of("messages_dev"), everything_finished():
+def _catalogue(transactional_db: None) -> Iterator[None]:
+    with catalogue_of("messages_dev"):
         yield
-    cache.clear()
 
 
-@pytest.fixture
-def root(live_server: Any) -> str:
-    return f"{live_server.url}/messages-dev"
+root = root_of("messages-dev")
 
 
 @pytest.fixture

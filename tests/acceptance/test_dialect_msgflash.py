@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 import requests
 from django.test import Client
 
+from tests.acceptance.dialects import NO_IDS, NO_OBJECTS, Caller, root_of, verdicts
 from tests.customer import deliver, statuses
-from tests.dialects import NO_IDS, NO_OBJECTS, Caller, served, verdicts
 from tests.factories import EndpointFactory
 from tests.receiver import Receiver
 from webhooks_app import emit
@@ -30,9 +29,7 @@ NEW: dict[str, Any] = {
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-@pytest.fixture
-def root(live_server: Any) -> Iterator[str]:
-    yield from served(live_server, "msgflash")
+root = root_of("msgflash")
 
 
 @pytest.fixture

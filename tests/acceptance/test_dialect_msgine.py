@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.acceptance.dialects import Curl, key, root_of
 from tests.acceptance.receivers.harness import RECEIVERS, receiver
 from tests.customer import deliver, statuses
 from tests.receiver import Receiver
-from webhooks_app.actions.api_keys import create_api_key
 from webhooks_app.actions.endpoints import create_endpoint
 from webhooks_app.models import Event, Tenant
 
@@ -22,17 +22,18 @@ MESSAGE = {"to": "+256701521269", "message": "Your verification code is 123456"}
 Send = Callable[..., requests.Response]
 
 
+root = root_of("msgine")
+
+
 @pytest.fixture
 def token() -> str:
-    return create_api_key("ezra")[1]
+    return key("ezra")
 
 
 @pytest.fixture
-def send(live_server: Any, token: str) -> Send:
+def send(root: str, token: str) -> Send:
     def send(body: Any, bearer: str = token) -> requests.Response:
-        headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
-        url = f"{live_server.url}/msgine/api/v1/messages/sms"
-        return requests.post(url, data=json.dumps(body), headers=headers, allow_redirects=False, timeout=10)
+        return Curl(root, {"Authorization": f"Bearer {bearer}"})("POST", "/api/v1/messages/sms", body)
 
     return send
 
@@ -44,9 +45,7 @@ def loopback() -> Iterator[Receiver]:
 
 
 def account_secret(live_server: Any, token: str) -> str:
-    answer = requests.post(
-        f"{live_server.url}/api/v1/account-secret", json={}, headers={"Authorization": f"Bearer {token}"}, timeout=10
-    )
+    answer = Curl(f"{live_server.url}/api/v1", {"Authorization": f"Bearer {token}"})("POST", "/account-secret", {})
     assert answer.status_code == 200
     return str(answer.json()["secret"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import requests
 from django.test import Client
 from django.utils import timezone
 
-from tests.dialects import NO_IDS, NO_OBJECTS, Muchaw, served
+from tests.acceptance.dialects import NO_IDS, NO_OBJECTS, Muchaw, root_of
 from tests.factories import EndpointFactory
 from webhooks_app.models import Endpoint, Scope, Secret, StoredReply, Tenant
 
@@ -22,9 +21,7 @@ WEBHOOKS, NEW = Muchaw.PATH, Muchaw.NEW
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-@pytest.fixture
-def root(live_server: Any) -> Iterator[str]:
-    yield from served(live_server, "muchaw")
+root = root_of("muchaw")
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.acceptance.dialects import Muchaw, root_of, verdicts
 from tests.customer import deliver, make_due, statuses
-from tests.dialects import Muchaw, served, verdicts
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.actions.states import pause
@@ -21,9 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MOMENT = datetime(2024, 1, 15, 10, 5, tzinfo=UTC)
 
 
-@pytest.fixture
-def root(live_server: Any) -> Iterator[str]:
-    yield from served(live_server, "muchaw")
+root = root_of("muchaw")
 
 
 @pytest.fixture

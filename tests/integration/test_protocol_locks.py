@@ -12,9 +12,12 @@ from django.db import connection
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
 from tests.pipelines import (
+    ENGINE,
     InThread,
     eventually,
+    held_endpoint,
     pending_event,
+    release,
 )
 from tests.receiver import Receiver
 from webhooks_app.actions.pending import cancel_all, renew
@@ -27,7 +30,7 @@ from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.record import Recorder, give_up
 from webhooks_app.pipeline.routes import load_routes
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import STAT_COUNTS, Release, StatRow
+from webhooks_app.pipeline.store.rows import STAT_COUNTS, StatRow
 from webhooks_app.pipeline.sweep import repair
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.wake import wake
@@ -35,21 +38,11 @@ from webhooks_app.pipeline.work import Job, Result
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
-ENGINE = uuid.UUID(int=7)
 HOUR = timedelta(hours=1)
 
 
 def now() -> datetime:
     return database_now("default")
-
-
-def held_endpoint(**values: Any) -> Endpoint:
-    return EndpointFactory(queue__holder_id=ENGINE, queue__due_at=now(), **values)
-
-
-def release(*endpoints: Endpoint) -> None:
-    rows = [Release(key, None, None) for key in sorted(endpoint.pk for endpoint in endpoints)]
-    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows), "default")
 
 
 def _fan_out_events_of(*endpoints: Endpoint) -> Callable[[], Any]:

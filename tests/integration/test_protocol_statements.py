@@ -100,7 +100,7 @@ def test_the_portable_statements_are_portable(
 ) -> None:
     """Django says RETURNING by itself where a database can; here it must not, so that what is left is ours."""
     if fast_paths:
-        pytest.skip("these are not")
+        pytest.skip("PostgreSQL's own statements need not be portable: this is about the other set")
     for feature in ("can_return_columns_from_insert", "can_return_rows_from_bulk_insert"):
         monkeypatch.setattr(type(connection.features), feature, property(lambda _: False))
     statements = [statement for statement in journey() if statement != _POSTGRESQL_WAKE]
@@ -110,7 +110,5 @@ def test_the_portable_statements_are_portable(
 @pytest.mark.postgres
 def test_only_attempts_are_copied(journey: Callable[[], list[str]], fast_paths: bool) -> None:
     """COPY passes over no row that is there already: right only where nobody else can have written it."""
-    if not fast_paths:
-        pytest.skip("nothing is")
     copies = [statement for statement in journey() if statement.startswith("COPY")]
-    assert {statement.split()[1] for statement in copies} == {"webhooks_app_attempt"}
+    assert {statement.split()[1] for statement in copies} == ({"webhooks_app_attempt"} if fast_paths else set())

@@ -12,13 +12,16 @@ import pytest
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
 from tests.pipelines import (
+    ENGINE,
     Gate,
     InThread,
     deliver_until,
     due_delivery,
     endpoint_at,
     eventually,
+    held_endpoint,
     pending_event,
+    release,
     running_engine,
 )
 from tests.receiver import Receiver
@@ -26,28 +29,18 @@ from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, databas
 from webhooks_app.pipeline import clerk
 from webhooks_app.pipeline.fan_out import fan_out
 from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import QueueState, Release
+from webhooks_app.pipeline.store.rows import QueueState
 from webhooks_app.pipeline.sweep import repair, sweep
 from webhooks_app.pipeline.transactions import in_fresh_transaction, write
 from webhooks_app.pipeline.wake import wake
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
-ENGINE = uuid.UUID(int=7)
 HOUR = timedelta(hours=1)
 
 
 def now() -> datetime:
     return database_now("default")
-
-
-def held_endpoint(**values: Any) -> Endpoint:
-    return EndpointFactory(queue__holder_id=ENGINE, queue__due_at=now(), **values)
-
-
-def release(*endpoints: Endpoint) -> None:
-    rows = [Release(key, None, None) for key in sorted(endpoint.pk for endpoint in endpoints)]
-    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows), "default")
 
 
 def due_at(endpoint: Endpoint) -> datetime:
