@@ -16,7 +16,7 @@ from django.db import connection
 
 from project.celery import app
 from tests.customer import Customer
-from tests.faults.workers import Worker, eventually, quick_settings
+from tests.faults.workers import HEARTBEAT, Worker, eventually, quick_settings
 from webhooks_app import tasks
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine, Event
 from webhooks_app.pipeline import hint
@@ -51,7 +51,9 @@ class Scene:
 
     def celery(self, concurrency: int = 2, **environment: str) -> Worker:
         """A Celery worker of the prefork kind, ready to take hints."""
-        options = [f"--queues={self.queue}", f"--concurrency={concurrency}", "--loglevel=INFO"]
+        # Brokers lock a node's mailbox to one connection: tests that run side by side must not share a name.
+        node = f"--hostname={self.queue}-{len(self.workers)}@%h"
+        options = [node, f"--queues={self.queue}", f"--concurrency={concurrency}", "--loglevel=INFO"]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         command = ["-m", "celery", "--app=project", "worker", *options, *quiet]
         worker = self.start("celery", command, environment)
@@ -141,6 +143,12 @@ class Scene:
 
 def request_path(url: str) -> str:
     return "/" + url.rpartition("/")[2]
+
+
+@pytest.fixture
+def short_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For workers that are killed; elsewhere a machine that is busy for a while must not make them look dead."""
+    monkeypatch.setenv("WEBHOOKS_TEST_HEARTBEAT", str(HEARTBEAT))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.receiver import Delay
 from webhooks_app.models import Engine
 from webhooks_app.pipeline.sweep import repair
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("short_heartbeat")]
 
 ENDPOINTS, EVENTS = 4, 50
 #: Requests that may be under way at the default cap, and as many again for those just answered and not yet recorded.
@@ -22,7 +22,7 @@ MOST_UNRECORDED = 2 * 8 * ENDPOINTS
 
 
 @pytest.fixture
-def play(scene: Scene) -> Scene:
+def play(short_heartbeat: None, scene: Scene) -> Scene:
     scene.subscribe(ENDPOINTS, Delay(0.1))
     scene.emit(EVENTS)
     return scene
