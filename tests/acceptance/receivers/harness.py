@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.acceptance.languages import program
 
 HERE = Path(__file__).parent
 #: Every receiver there is: the language, and the system with the way it reads the body.
@@ -87,22 +86,12 @@ class Receiver:
                 self._arrived.notify_all()
 
 
-def node() -> str:
-    """Node's path. Without Node the test is skipped, except in CI, where it must be there."""
-    path = shutil.which("node")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs Node.js to run the customers' receivers.")
-        pytest.skip("Node.js is not installed; the customers' receivers in JavaScript cannot run.")
-    return path
-
-
 @contextmanager
 def receiver(language: str, system: str, secret: str) -> Iterator[Receiver]:
     """Run the receiver of that language ("node" or "python") and system with the secret's shown text."""
-    program, file = (node(), "receiver.mjs") if language == "node" else (sys.executable, "receiver.py")
+    runs, file = (program("node"), "receiver.mjs") if language == "node" else (sys.executable, "receiver.py")
     with subprocess.Popen(
-        [program, HERE / file, system],
+        [runs, HERE / file, system],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",

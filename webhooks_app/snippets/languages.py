@@ -1,0 +1,59 @@
+"""The languages that there are snippets in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def _as_in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _without_code(text: str) -> str:
+    """Ruby runs what stands between `#{` and `}`."""
+    return _as_in_json(text).replace("#", "\\#")
+
+
+def _single_quoted(text: str) -> str:
+    """PHP puts variables into what is double-quoted."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _in_lower_case(header: str) -> str:
+    return header.lower()
+
+
+def _as_it_is(header: str) -> str:
+    return header
+
+
+def _in_rack(header: str) -> str:
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language, by the names that programs, people and files have for it."""
+
+    #: Stable, for programs: URLs, anchors.
+    name: str
+    #: For people.
+    title: str
+    #: What the name of a file with the snippet ends with, without the dot.
+    ending: str
+    #: A text as a literal of the language, its quotes included.
+    literal: Callable[[str], str] = field(repr=False, compare=False)
+    #: What a header is looked up by.
+    lookup: Callable[[str], str] = field(repr=False, compare=False, default=_in_lower_case)
+
+
+#: In the order in which people are shown them.
+LANGUAGES: tuple[Language, ...] = (
+    Language("python", "Python", "py", _as_in_json),
+    Language("node", "Node.js", "mjs", _as_in_json),
+    Language("php", "PHP", "php", _single_quoted),
+    Language("go", "Go", "go", _as_in_json, _as_it_is),
+    Language("ruby", "Ruby", "rb", _without_code, _in_rack),
+)
