@@ -5,16 +5,27 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def gettext_noop(text: str) -> str:
+    """Marks a message as one to translate: `makemessages` looks for this name. Nothing of Django's is needed for it."""
+    return text
+
+
 class WebhooksError(Exception):
-    """Root of all errors of this app. Catch this one to keep the app's troubles away from your own code."""
+    """Root of all errors of this app. Catch this one to keep the app's troubles away from your own code.
+
+    As a text it is English, the same for programs and logs everywhere. `text` and `values` are what it is made of
+    (`text % values`), so that pages can say it in the reader's language.
+    """
 
     #: Stable name for programs, as the REST API reports it.
     code: ClassVar[str] = "WEBHOOKS_ERROR"
     #: False where the same call may succeed later without a change.
     permanent: ClassVar[bool] = True
 
-    def __init__(self, message: str = "", *, field: str = "") -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
+    def __init__(self, message: str = "", *, field: str = "", **values: object) -> None:
+        self.text = message or (type(self).__doc__ or "").strip().split("\n")[0]
+        self.values = values
+        super().__init__(self.text % values if values else self.text)
         #: The input field that is at fault, where one is.
         self.field = field
 
@@ -49,6 +60,18 @@ class InvalidFilter(WebhooksError):
     code = "INVALID_FILTER"
 
 
+class InvalidTenant(WebhooksError):
+    """The tenant's data are not acceptable. Mend the field that is named."""
+
+    code = "INVALID_TENANT"
+
+
+class InvalidEventType(WebhooksError):
+    """The event type cannot be added so. Mend the field that is named."""
+
+    code = "INVALID_EVENT_TYPE"
+
+
 class InvalidApiKey(WebhooksError):
     """The API key cannot be made so. Mend the field that is named."""
 
@@ -79,10 +102,10 @@ class URLNotAllowed(WebhooksError):
 
     code = "URL_NOT_ALLOWED"
 
-    def __init__(self, message: str = "", *, reason: str = "", field: str = "url") -> None:
-        super().__init__(message, field=field)
+    def __init__(self, message: str = "", *, reason: str = "", field: str = "url", **values: object) -> None:
+        super().__init__(message, field=field, **values)
         #: Why, for staff and logs. Never show it to a customer: it would tell what is behind the firewall.
-        self.reason = reason or message
+        self.reason = reason or str(self)
 
 
 class InvalidEndpoint(WebhooksError):
@@ -107,6 +130,12 @@ class TooManyEndpoints(WebhooksError):
     """The tenant has as many endpoints as it may have. Delete one, or raise the tenant's limit."""
 
     code = "MAX_WEBHOOK_ENDPOINTS_REACHED"
+
+
+class NotAllowed(WebhooksError):
+    """You may look at this, but not change it. Ask somebody who manages the webhooks."""
+
+    code = "NOT_ALLOWED"
 
 
 class ConflictingState(WebhooksError):

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from webhooks_app.core.secrets import check_secret, new_ed25519_secret, new_secret
+from webhooks_app.core.secrets import check_existing_secret, check_secret, new_ed25519_secret, new_secret
 from webhooks_app.core.signing import Ed25519Key, SecretFormat, key_of
 from webhooks_app.exceptions import InvalidSecret
 from webhooks_app.profiles import get_profile, profile_names
@@ -92,3 +92,35 @@ def test_the_gateway_takes_any_secret_that_is_not_empty(text: str) -> None:
     assert key_of(text, secret_format) == text.encode()
     with pytest.raises(InvalidSecret):
         check_secret("", secret_format)
+
+
+@pytest.mark.parametrize("text", ["x", " ", "é" * 500, "whsec_", "whsk_AAAA", "whpk_mine"])
+def test_a_text_that_a_receiver_has_already_is_kept_whatever_its_length(text: str) -> None:
+    assert check_existing_secret(text, TEXT) == text
+
+
+#: Made once with `new_ed25519_secret`; a fresh one would give the test another name in each process.
+ED25519 = "whsk_HSTlDpU8DnGiteTnxIYS9ruKntuvCD1VLzrex0NW5o/0NRbACxBL4J/LOWq0cOkPw1wIeqrc8mto+xfEeYUUlQ=="
+
+
+@pytest.mark.parametrize("text", [whsec(1), whsec(100), "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ED25519])
+def test_a_key_that_a_receiver_has_already_is_kept_whatever_its_length(text: str) -> None:
+    assert check_existing_secret(f"{text}\n", STANDARD) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "secret_format"),
+    [
+        ("", TEXT),
+        ("\ud800", TEXT),
+        ("", STANDARD),
+        ("whsec_", STANDARD),
+        ("not base64", STANDARD),
+        ("whsk_AAAA", STANDARD),
+        ("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", STANDARD),
+    ],
+    ids=str,
+)
+def test_what_nothing_can_be_signed_with_is_no_secret_of_a_receiver(text: str, secret_format: SecretFormat) -> None:
+    with pytest.raises(InvalidSecret):
+        check_existing_secret(text, secret_format)

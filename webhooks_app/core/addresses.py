@@ -14,9 +14,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import idna
 
 from webhooks_app.exceptions import URLNotAllowed
+from webhooks_app.exceptions import gettext_noop as _
 
 #: What a customer reads for every refused address: one text, so that it tells nothing of what is behind the firewall.
-ADDRESS_REFUSED = "This address is not allowed."
+ADDRESS_REFUSED = _("This address is not allowed.")
 MAX_URL_LENGTH = 2000
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -164,26 +165,28 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     """
     scheme, authority, rest = _split(url)
     if scheme not in DEFAULT_PORTS:
-        raise URLNotAllowed("The URL must start with https://.", reason=f"scheme {scheme!r}")
+        raise URLNotAllowed(_("The URL must start with https://."), reason=f"scheme {scheme!r}")
     if "@" in authority:
-        raise URLNotAllowed("The URL must not contain a user name or password; use a header instead.")
+        raise URLNotAllowed(_("The URL must not contain a user name or password; use a header instead."))
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise URLNotAllowed("The host or port of the URL is not valid.", reason=f"authority {authority!r}")
+        raise URLNotAllowed(_("The host or port of the URL is not valid."), reason=f"authority {authority!r}")
     literal = _literal(match["host"])
     host = str(literal) if literal is not None else _name(match["host"])
     trusted = _check_host(host, literal, policy)
     # `https_only` is a product's promise about the public network; a developer's own loopback is not that.
     if scheme == "http" and not (policy.allow_http and (trusted or not https_only)):
         raise URLNotAllowed(
-            "The URL must start with https://; plain http:// is not accepted.",
+            _("The URL must start with https://; plain http:// is not accepted."),
             reason="http, which this profile never allows" if policy.allow_http else "http, and ALLOW_HTTP is off",
         )
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 65536 or not (trusted or port in policy.ports):
         ports = ", ".join(str(one) for one in sorted(policy.ports))
         raise URLNotAllowed(
-            f"This port is not allowed. Allowed ports: {ports}.", reason=f"port {port} is not in ALLOWED_PORTS"
+            _("This port is not allowed. Allowed ports: %(ports)s."),
+            reason=f"port {port} is not in ALLOWED_PORTS",
+            ports=ports,
         )
     written = f"[{host}]" if isinstance(literal, IPv6Address) else host
     suffix = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
@@ -193,14 +196,14 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
 def _split(url: str) -> tuple[str, str, str]:
     """Scheme (lower case), authority, and all that follows. Stricter than `urllib.parse`, which drops characters."""
     if len(url) > MAX_URL_LENGTH:
-        raise URLNotAllowed(f"The URL must not be longer than {MAX_URL_LENGTH} characters.")
+        raise URLNotAllowed(_("The URL must not be longer than %(most)s characters."), most=MAX_URL_LENGTH)
     if any(character in "\\\x7f" or character.isspace() or not character.isprintable() for character in url):
-        raise URLNotAllowed("The URL must not contain spaces, backslashes or control characters.")
+        raise URLNotAllowed(_("The URL must not contain spaces, backslashes or control characters."))
     match = _URL.fullmatch(url)
     if match is None or not match["authority"]:
-        raise URLNotAllowed("Enter a full URL, such as https://example.com/webhooks.")
+        raise URLNotAllowed(_("Enter a full URL, such as https://example.com/webhooks."))
     if match["fragment"] is not None:
-        raise URLNotAllowed("The URL must not contain a fragment (#…); it would not be sent.")
+        raise URLNotAllowed(_("The URL must not contain a fragment (#…); it would not be sent."))
     return match["scheme"].lower(), match["authority"], match["rest"]
 
 
@@ -218,7 +221,7 @@ def _literal(host: str) -> Address | None:
 
 def _name(host: str) -> str:
     """A host name in lower-case ASCII (IDNA 2008 without mappings: what looks like other characters is refused)."""
-    invalid = URLNotAllowed("The host name of the URL is not valid.", reason=f"host {host!r}")
+    invalid = URLNotAllowed(_("The host name of the URL is not valid."), reason=f"host {host!r}")
     try:
         labels = [label if label.isascii() else idna.alabel(label).decode() for label in host.lower().split(".")]
     except UnicodeError:  # idna's own errors are of this class

@@ -24,6 +24,7 @@ from typing import Any
 
 from webhooks_app.core.catalogue import MAX_NAME, NAME
 from webhooks_app.exceptions import InvalidEndpoint
+from webhooks_app.exceptions import gettext_noop as _
 
 EVERYTHING = "*"
 MAX_CONDITIONS = 50
@@ -52,8 +53,9 @@ def check_pattern(text: str) -> str:
     name = text[:-2] if isinstance(text, str) and text.endswith(".*") else text
     if text != EVERYTHING and not (isinstance(name, str) and NAME.fullmatch(name) and len(name) <= MAX_NAME):
         raise InvalidEndpoint(
-            f"{text!r:.200} is no event type: use a name such as 'message.sent', a family such as 'message.*', or '*'.",
+            _("%(name)s is no event type: use a name such as 'message.sent', a family such as 'message.*', or '*'."),
             field="events",
+            name=f"{text!r:.200}",
         )
     return text
 
@@ -67,7 +69,9 @@ def check_filters(value: object) -> dict[str, Any]:
     """The filters as given. Raises InvalidEndpoint that names the faulty part."""
     counted = _check(value, 1)
     if counted > MAX_CONDITIONS:
-        raise _fault(f"There are {counted} conditions; at most {MAX_CONDITIONS} are allowed.")
+        raise _fault(
+            _("There are %(count)s conditions; at most %(most)s are allowed."), count=counted, most=MAX_CONDITIONS
+        )
     assert isinstance(value, dict)
     return value
 
@@ -164,39 +168,42 @@ _OPERATORS: dict[str, Callable[[object, Any], bool]] = {
 # --- checking ---------------------------------------------------------------------------------------------------
 
 
-def _fault(text: str) -> InvalidEndpoint:
-    return InvalidEndpoint(text, field="filters")
+def _fault(text: str, **values: object) -> InvalidEndpoint:
+    return InvalidEndpoint(text, field="filters", **values)
 
 
 def _check(value: object, depth: int) -> int:
     """Check one level; the number of conditions in it and below."""
     if depth > MAX_DEPTH:
-        raise _fault(f"Filters are nested more than {MAX_DEPTH} deep.")
+        raise _fault(_("Filters are nested more than %(most)s deep."), most=MAX_DEPTH)
     if not isinstance(value, dict):
-        raise _fault('Filters are an object from paths to conditions, such as {"data.amount": {"gte": 10}}.')
+        raise _fault(_('Filters are an object from paths to conditions, such as {"data.amount": {"gte": 10}}.'))
     return sum(_check_entry(key, wanted, depth) for key, wanted in value.items())
 
 
 def _check_entry(key: object, wanted: object, depth: int) -> int:
     if key in ("$and", "$or"):
         if not isinstance(wanted, list) or not 0 < len(wanted) <= MAX_CONDITIONS:
-            raise _fault(f"{key} takes a list of 1 to {MAX_CONDITIONS} filters.")
+            raise _fault(_("%(key)s takes a list of 1 to %(most)s filters."), key=key, most=MAX_CONDITIONS)
         return sum(_check(part, depth + 1) for part in wanted)
     if key == "$not":
         return _check(wanted, depth + 1)
     if not isinstance(key, str) or not key.startswith("data.") or "" in key.split(".") or len(key) > MAX_PATH:
-        raise _fault(f"{key!r:.200} is no path: begin with 'data.', as in 'data.amount', or use $and, $or, $not.")
+        raise _fault(
+            _("%(key)s is no path: begin with 'data.', as in 'data.amount', or use $and, $or, $not."),
+            key=f"{key!r:.200}",
+        )
     return _check_condition(key, wanted)
 
 
 def _check_condition(path: str, wanted: object) -> int:
     if isinstance(wanted, list):
-        raise _fault(f'{path}: a list is no condition; for one of several values write {{"in": […]}}.')
+        raise _fault(_('%(path)s: a list is no condition; for one of several values write {"in": […]}.'), path=path)
     if not isinstance(wanted, dict):
         _check_value(path, wanted, 1)
         return 1
     if not wanted:
-        raise _fault(f"{path}: the condition is empty.")
+        raise _fault(_("%(path)s: the condition is empty."), path=path)
     for name, operand in wanted.items():
         _check_operand(path, name, operand)
     return len(wanted)
@@ -204,24 +211,31 @@ def _check_condition(path: str, wanted: object) -> int:
 
 def _check_operand(path: str, name: object, operand: object) -> None:
     if name not in _OPERATORS:
-        raise _fault(f"{path}: {name!r:.50} is no operator. Known ones: {', '.join(_OPERATORS)}.")
+        raise _fault(
+            _("%(path)s: %(name)s is no operator. Known ones: %(known)s."),
+            path=path,
+            name=f"{name!r:.50}",
+            known=", ".join(_OPERATORS),
+        )
     if name in ("gt", "gte", "lt", "lte") and not (_is_number(operand) or isinstance(operand, str)):
-        raise _fault(f"{path}: {name} compares with a number or a text.")
+        raise _fault(_("%(path)s: %(name)s compares with a number or a text."), path=path, name=name)
     if name in ("in", "nin") and not (isinstance(operand, list) and len(operand) <= MAX_CHOICES):
-        raise _fault(f"{path}: {name} takes a list of at most {MAX_CHOICES} values.")
+        raise _fault(
+            _("%(path)s: %(name)s takes a list of at most %(most)s values."), path=path, name=name, most=MAX_CHOICES
+        )
     if name == "exists" and not isinstance(operand, bool):
-        raise _fault(f"{path}: exists takes true or false.")
+        raise _fault(_("%(path)s: exists takes true or false."), path=path)
     if name == "startswith" and not isinstance(operand, str):
-        raise _fault(f"{path}: startswith takes a text.")
+        raise _fault(_("%(path)s: startswith takes a text."), path=path)
     _check_value(path, operand, 1)
 
 
 def _check_value(path: str, value: object, depth: int) -> None:
     """A JSON value of bounded depth, so that comparing with it is bounded too."""
     if depth > MAX_DEPTH:
-        raise _fault(f"{path}: the value is nested more than {MAX_DEPTH} deep.")
+        raise _fault(_("%(path)s: the value is nested more than %(most)s deep."), path=path, most=MAX_DEPTH)
     if isinstance(value, float) and not math.isfinite(value):
-        raise _fault(f"{path}: {value} is not a number that JSON knows.")
+        raise _fault(_("%(path)s: %(value)s is not a number that JSON knows."), path=path, value=value)
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         children = list(value.values())
     elif isinstance(value, list):

@@ -57,5 +57,7 @@ class Profile:
     event_types: tuple[EventType, ...] = ()
     #: Data keys the host may not override in a flat envelope; for documentation and checks.
     reserved_keys: frozenset[str] = frozenset()
+    #: True: the product's customers know their webhooks by whole numbers, so each gets one as it is made.
+    numbers_endpoints: bool = False
     #: What the product's own scope (a number, a line) is called as a channel, e.g. `number:`; empty: it has none.
     channel_prefix: str = ""

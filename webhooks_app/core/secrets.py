@@ -1,4 +1,4 @@
-"""Secrets as people see them: make one, or check one that a customer brings. The result is to be sealed."""
+"""Secrets as people see them: make one, or check one that is brought. The result is to be sealed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import os
 
 from webhooks_app.core.signing import ED25519_PRIVATE, Ed25519Key, SecretFormat, key_of
 from webhooks_app.exceptions import InvalidSecret
+from webhooks_app.exceptions import gettext_noop as _
+
+_WRONG_LENGTH = _(
+    "The secret has %(length)s bytes; it must have %(least)s to %(most)s bytes. "
+    "Use one of that length, or leave it empty and the app makes one."
+)
+_WRONG_LENGTH_BASE64 = _(
+    "The secret has %(length)s bytes; it must have %(least)s to %(most)s random bytes, written in base64. "
+    "Use one of that length, or leave it empty and the app makes one."
+)
 
 
 def new_secret(secret_format: SecretFormat) -> str:
@@ -42,24 +52,40 @@ def check_secret(text: str, secret_format: SecretFormat) -> str:
         key_of(text, secret_format)
         return text
     if not text.startswith(secret_format.prefix):
-        raise InvalidSecret(f"The secret must begin with {secret_format.prefix}; let the app make one.", field="secret")
+        raise InvalidSecret(
+            _("The secret must begin with %(start)s; let the app make one."), field="secret", start=secret_format.prefix
+        )
     _check_length(len(_key_bytes(text, secret_format)), secret_format)
+    return text
+
+
+def check_existing_secret(text: str, secret_format: SecretFormat) -> str:
+    """The secret to keep for one that a receiver verifies with already, or InvalidSecret where nothing can be signed with it.
+
+    How long it is was decided when it was made: a longer one would not verify there.
+    """
+    if secret_format.key_from != "utf8":
+        text = text.strip()
+    if not text.startswith(ED25519_PRIVATE):
+        _key_bytes(text, secret_format)
+    key_of(text, secret_format)
     return text
 
 
 def _key_bytes(text: str, secret_format: SecretFormat) -> bytes:
     key = key_of(text, secret_format)
     if not isinstance(key, bytes):
-        raise InvalidSecret("A public key cannot sign; the secret must be the private one.", field="secret")
+        raise InvalidSecret(_("A public key cannot sign; the secret must be the private one."), field="secret")
     return key
 
 
 def _check_length(length: int, secret_format: SecretFormat) -> None:
     least, most = secret_format.min_key_bytes, secret_format.max_key_bytes
     if not least <= length <= most:
-        what = "random bytes, written in base64" if secret_format.key_from == "base64" else "bytes"
         raise InvalidSecret(
-            f"The secret has {length} bytes; it must have {least} to {most} {what}. "
-            "Use one of that length, or leave it empty and the app makes one.",
+            _WRONG_LENGTH_BASE64 if secret_format.key_from == "base64" else _WRONG_LENGTH,
             field="secret",
+            length=length,
+            least=least,
+            most=most,
         )

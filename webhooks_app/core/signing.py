@@ -17,7 +17,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from webhooks_app.exceptions import InvalidSecret, VerificationFailed
+from webhooks_app.exceptions import InvalidSecret, VerificationFailed, gettext_noop
 
 #: Seconds that a request's timestamp may be off, either way (Standard Webhooks).
 TOLERANCE = 300
@@ -53,11 +53,13 @@ class Ed25519Key:
     def from_private_bytes(cls, raw: bytes) -> Ed25519Key:
         """From 32 bytes (the seed), or 64 (seed and public key, as `whsk_` has them). Raises InvalidSecret."""
         if len(raw) not in (_ED25519_BYTES, 2 * _ED25519_BYTES):
-            raise InvalidSecret("An ed25519 private key has 32 bytes, or 64 together with its public key.")
+            raise InvalidSecret(
+                gettext_noop("An ed25519 private key has 32 bytes, or 64 together with its public key.")
+            )
         private = Ed25519PrivateKey.from_private_bytes(raw[:_ED25519_BYTES])
         public = private.public_key().public_bytes_raw()
         if len(raw) > _ED25519_BYTES and raw[_ED25519_BYTES:] != public:
-            raise InvalidSecret("The two halves of this ed25519 key do not belong together.")
+            raise InvalidSecret(gettext_noop("The two halves of this ed25519 key do not belong together."))
         return cls(public, private)
 
     @property
@@ -68,7 +70,7 @@ class Ed25519Key:
     def sign(self, content: bytes) -> bytes:
         """The 64 bytes of the signature. Raises InvalidSecret for a key that can verify only."""
         if self.private is None:
-            raise InvalidSecret("This is a public key (whpk_…); signing needs the private one (whsk_…).")
+            raise InvalidSecret(gettext_noop("This is a public key (whpk_…); signing needs the private one (whsk_…)."))
         return self.private.sign(content)
 
     def fits(self, signature: bytes, content: bytes) -> bool:
@@ -94,7 +96,7 @@ def key_of(secret_text: str, secret_format: SecretFormat) -> Key:
     else:
         key = _base64(secret_text.removeprefix(secret_format.prefix))
     if not key:
-        raise InvalidSecret("The secret is empty.")
+        raise InvalidSecret(gettext_noop("The secret is empty."))
     return key
 
 
@@ -237,7 +239,7 @@ def _standard_fits(key: Key, version: str, signature: bytes, content: bytes) -> 
 
 def _hex(key: Key, content: bytes) -> str:
     if not isinstance(key, bytes):
-        raise InvalidSecret("This signature scheme knows HMAC secrets only, no ed25519 keys.")
+        raise InvalidSecret(gettext_noop("This signature scheme knows HMAC secrets only, no ed25519 keys."))
     return _hmac(key, content).hex()
 
 
@@ -276,7 +278,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidSecret("The secret has characters that cannot be written as UTF-8.") from error
+        raise InvalidSecret(gettext_noop("The secret has characters that cannot be written as UTF-8.")) from error
 
 
 def _base64(text: str) -> bytes:
@@ -284,11 +286,11 @@ def _base64(text: str) -> bytes:
         # Some tools drop the padding; the standard's own verifiers take both.
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
     except ValueError as error:
-        raise InvalidSecret("The secret is not base64 after its prefix.") from error
+        raise InvalidSecret(gettext_noop("The secret is not base64 after its prefix.")) from error
 
 
 def _public_key(text: str) -> Ed25519Key:
     raw = _base64(text[len(ED25519_PUBLIC) :])
     if len(raw) != _ED25519_BYTES:
-        raise InvalidSecret("An ed25519 public key has 32 bytes.")
+        raise InvalidSecret(gettext_noop("An ed25519 public key has 32 bytes."))
     return Ed25519Key(raw)

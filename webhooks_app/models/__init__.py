@@ -1,7 +1,7 @@
 """The app's tables. Nouns only: what is done with them lives in `pipeline/` and `actions/`."""
 
 from webhooks_app.models.api_key import ApiKey, PortalLink, Scope, StoredReply
-from webhooks_app.models.audit import AuditEntry, Notice, NoticeKind
+from webhooks_app.models.audit import ActorKind, AuditEntry, Notice, NoticeKind
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
 from webhooks_app.models.endpoint_number import EndpointNumber
@@ -13,6 +13,7 @@ from webhooks_app.models.times import IDLE, database_now
 __all__ = [
     "IDLE",
     "LATENCY_EDGES_MS",
+    "ActorKind",
     "ApiKey",
     "Attempt",
     "AuditEntry",

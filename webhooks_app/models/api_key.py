@@ -23,6 +23,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Neither revoked nor expired, by the database's clock."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
 
+    def spent(self) -> ApiKeyQuerySet:
+        """Revoked, or expired by the database's clock: those that are not usable."""
+        return self.filter(Q(revoked_at__isnull=False) | Q(expires_at__lte=Now()))
+
 
 class ApiKey(models.Model):
     """A tenant's key for the REST API. Its text is shown once; here is only a digest, to find it by."""
@@ -46,6 +50,7 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = "API key"
         ordering = ["-id"]
+        permissions = [("revoke_apikey", "Can revoke API keys")]
 
     def __str__(self) -> str:
         return self.name or self.public_id
@@ -84,6 +89,7 @@ class StoredReply(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name_plural = "stored replies"
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="webhooks_reply_once")]
         indexes = [models.Index(fields=["created_at"], name="webhooks_reply_age")]  # read by prune
 

@@ -9,6 +9,27 @@ from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
 
+class ActorKind(models.TextChoices):
+    """Who may act; the values begin an actor's text, up to its colon."""
+
+    USER = "user", "people"
+    KEY = "key", "API keys"
+    PORTAL = "portal", "portal links"
+    SYSTEM = "system", "the app itself"
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def on(self, target: str) -> AuditEntryQuerySet:
+        """`target`: a public id."""
+        return self.filter(target=target)
+
+    def by(self, kind: ActorKind) -> AuditEntryQuerySet:
+        """No index finds these."""
+        if kind == ActorKind.SYSTEM:
+            return self.exclude(actor__contains=":")
+        return self.filter(actor__startswith=f"{kind}:")
+
+
 class AuditEntry(models.Model):
     """One act of a person, a key or the app itself. Append-only. Holds no secret and no payload."""
 
@@ -25,10 +46,16 @@ class AuditEntry(models.Model):
     target = models.CharField(max_length=64, blank=True)
     detail = models.JSONField(default=dict)
 
+    objects = AuditEntryQuerySet.as_manager()
+
     class Meta:
         verbose_name_plural = "audit entries"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["tenant", "id"], name="webhooks_audit_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "id"], name="webhooks_audit_tenant"),
+            # Read by the activity of one endpoint.
+            models.Index(fields=["tenant", "target", "id"], name="webhooks_audit_target"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb} {self.target}"

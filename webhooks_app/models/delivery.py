@@ -24,6 +24,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def pending(self) -> DeliveryQuerySet:
         return self.filter(status=DeliveryStatus.PENDING)
 
+    def by_queue(self) -> DeliveryQuerySet:
+        """In the order of the index of pending deliveries."""
+        return self.order_by("endpoint_id", "next_attempt_at", "id")
+
 
 class Delivery(models.Model):
     """One Event for one Endpoint."""
@@ -80,6 +84,23 @@ class Delivery(models.Model):
             # Read by the delivery log of one endpoint, and of one tenant.
             models.Index(fields=["endpoint", "id"], name="webhooks_delivery_endpoint"),
             models.Index(fields=["tenant", "id"], name="webhooks_delivery_tenant"),
+            # Read by the same logs for what was given up or cancelled. Pending and succeeded rows, nearly all there are,
+            # are in neither, so that new deliveries cost nothing more. Not made where they would have to be.
+            models.Index(
+                fields=["tenant", "status", "id"],
+                condition=Q(status__in=("exhausted", "cancelled")),
+                name="webhooks_delivery_failed",
+            ),
+            models.Index(
+                fields=["endpoint", "status", "id"],
+                condition=Q(status__in=("exhausted", "cancelled")),
+                name="webhooks_delivery_failed_at",
+            ),
+        ]
+        permissions = [
+            ("retry_delivery", "Can send waiting deliveries now"),
+            ("replay_delivery", "Can send deliveries again"),
+            ("cancel_delivery", "Can cancel deliveries"),
         ]
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ import json
 from django.db import models
 from django.db.models import Q
 
+from webhooks_app.core import inspector
 from webhooks_app.models.fields import SealedTextField
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
@@ -24,6 +25,14 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def visible(self) -> EndpointQuerySet:
         """What a customer sees: not deleted, and not the hidden ones behind callback URLs."""
         return self.exclude(status=EndpointStatus.DELETED).filter(hidden=False)
+
+    def playgrounds(self) -> EndpointQuerySet:
+        """Those that lead to the inspector; a tenant has one at most that is visible."""
+        return self.filter(url__startswith=f"{inspector.SCHEME}:")
+
+    def counted(self) -> EndpointQuerySet:
+        """Those that a plan's limit is about: a playground is none of them."""
+        return self.visible().exclude(url__startswith=f"{inspector.SCHEME}:")
 
     def receiving(self) -> EndpointQuerySet:
         """Those that new events make deliveries for."""
@@ -66,6 +75,13 @@ class Endpoint(models.Model):
             # Read by fan_out to find the tenants that need their events one at a time.
             models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
         ]
+        permissions = [
+            ("pause_endpoint", "Can pause and resume endpoints"),
+            ("disable_endpoint", "Can disable and enable endpoints"),
+            ("rotate_secret", "Can replace endpoints' secrets and see the new one"),
+            ("test_endpoint", "Can send test events"),
+            ("recover_endpoint", "Can send endpoints what they missed"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.public_id} {self.url}"
@@ -82,6 +98,11 @@ class Endpoint(models.Model):
     @property
     def is_deleted(self) -> bool:
         return self.status == EndpointStatus.DELETED
+
+    @property
+    def is_playground(self) -> bool:
+        """Does it lead to the inspector, and to nobody's server?"""
+        return inspector.is_inspector(self.url)
 
     def custom_headers(self) -> dict[str, str]:
         """The tenant's own headers, in the clear. Raises SealingError where the key is missing."""

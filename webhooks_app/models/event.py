@@ -90,10 +90,14 @@ class Event(models.Model):
             models.Index(fields=["id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending"),
             # Read by the event log of one tenant.
             models.Index(fields=["tenant", "id"], name="webhooks_event_tenant"),
-            # Read by "did you send it?": the host's own id.
-            models.Index(fields=["tenant", "subject"], condition=~Q(subject=""), name="webhooks_event_subject"),
+            # Read by "did you send it?": the host's own id, of one tenant or, for staff, of any.
+            models.Index(fields=["subject", "tenant"], condition=~Q(subject=""), name="webhooks_event_subject"),
             # Read by the operations page.
             models.Index(fields=["id"], condition=~Q(quarantine_reason=""), name="webhooks_event_quarantine"),
+        ]
+        permissions = [
+            ("view_payload", "Can see the data of events, and what receivers answered"),
+            ("replay_event", "Can send events again"),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,5 @@
-"""How rows are found and taken: `any_of`, an IN for long lists of ids; `for_change`, the one way in which rows are locked."""
+"""How rows are found and taken: `any_of`, an IN for long lists of ids; `for_change`, the one way in which rows are locked;
+`count_up_to`, for tables that are too large to be counted."""
 
 from __future__ import annotations
 
@@ -65,3 +66,8 @@ def for_change(rows: Rows, *, skip_locked: bool = False) -> Rows:
         no_key=features.has_select_for_no_key_update,
         skip_locked=skip_locked and features.has_select_for_update_skip_locked,
     )
+
+
+def count_up_to(rows: QuerySet[Any], most: int) -> int:
+    """How many rows there are, counted no further than `most`. In the rows' own order, so that its index is read."""
+    return rows[:most].count()

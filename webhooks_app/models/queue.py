@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import datetime
+
 from django.db import models
+from django.db.models import Q
 
 from webhooks_app.core.health import Health
 from webhooks_app.models.endpoint import Endpoint
@@ -23,6 +27,9 @@ class Engine(models.Model):
     #: Finishes what it has in flight and takes nothing more: another may start in its place.
     retiring = models.BooleanField(default=False)
 
+    class Meta:
+        permissions = [("view_operations", "Can see the operations page")]
+
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
@@ -31,6 +38,14 @@ class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
     def locked(self) -> EndpointQueueQuerySet:
         """In the one order that every writer uses; without it, two writers of the same rows deadlock."""
         return for_change(self.order_by("endpoint_id"))
+
+    def due(self, now: datetime) -> EndpointQueueQuerySet:
+        """Those with work that is due, held ones among them; the longest waiting first."""
+        return self.filter(due_at__lte=now).order_by("due_at")
+
+    def failing(self) -> EndpointQueueQuerySet:
+        """Those whose last request failed; the longest failing first."""
+        return self.filter(failing_since__isnull=False).order_by("failing_since")
 
 
 class EndpointQueue(models.Model):
@@ -58,6 +73,14 @@ class EndpointQueue(models.Model):
 
     objects = EndpointQueueQuerySet.as_manager()
 
+    class Meta:
+        indexes = [
+            # Read by the operations page. Only a failing endpoint has an entry, so that taking and freeing stay cheap.
+            models.Index(
+                fields=["failing_since"], condition=Q(failing_since__isnull=False), name="webhooks_queue_failing"
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"queue of {self.endpoint_id}"
 
@@ -68,6 +91,15 @@ class EndpointQueue(models.Model):
 
 #: Upper edges, in milliseconds, of the latency histogram; the last bucket is everything slower.
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+
+
+class HourlyStatQuerySet(models.QuerySet["HourlyStat"]):
+    def of_endpoint(self, endpoint_id: uuid.UUID) -> HourlyStatQuerySet:
+        return self.filter(endpoint_id=endpoint_id)
+
+    def between(self, since: datetime, until: datetime) -> HourlyStatQuerySet:
+        """Hours that begin at `since` or later, and before `until`."""
+        return self.filter(hour__gte=since, hour__lt=until)
 
 
 class HourlyStat(models.Model):
@@ -100,8 +132,13 @@ class HourlyStat(models.Model):
     latency_8 = models.PositiveIntegerField(default=0)
     latency_9 = models.PositiveIntegerField(default=0)
 
+    objects = HourlyStatQuerySet.as_manager()
+
     class Meta:
+        verbose_name_plural = "hourly statistics"
         constraints = [models.UniqueConstraint(fields=["endpoint", "hour"], name="webhooks_stat_once")]
+        # Read by the report of all endpoints' hours. Never changes, so that adding to the counts stays cheap.
+        indexes = [models.Index(fields=["hour"], name="webhooks_stat_hour")]
 
     def __str__(self) -> str:
         return f"{self.endpoint_id} {self.hour:%Y-%m-%d %H}h"

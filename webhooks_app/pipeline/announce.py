@@ -24,6 +24,15 @@ class Recorded:
     disabled: list[Result] = field(default_factory=list)
     recovered: list[Result] = field(default_factory=list)
 
+    def worth_telling(self) -> Recorded:
+        """Without the playgrounds: somebody tries things there, and looks on."""
+        return Recorded(
+            *(
+                [result for result in results if not result.route.playground]
+                for results in (self.succeeded, self.exhausted, self.disabled, self.recovered)
+            )
+        )
+
 
 def announce(recorded: Recorded) -> None:
     """Send the public signals; nothing is computed where nobody listens."""

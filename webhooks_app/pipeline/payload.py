@@ -18,7 +18,7 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
-from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType, URLNotAllowed
+from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType, URLNotAllowed, gettext_noop
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.models.ids import new_id
@@ -63,9 +63,14 @@ def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None
     limit = settings().MAX_PAYLOAD_BYTES
     if event.size > limit:
         raise PayloadTooLarge(
-            f"The data of this {item.type} has {event.size} bytes as JSON; the limit is {limit}. "
-            "Send an id and let the receiver fetch the rest, or raise WEBHOOKS['MAX_PAYLOAD_BYTES'].",
+            gettext_noop(
+                "The data of this %(name)s has %(size)s bytes as JSON; the limit is %(most)s. "
+                "Send an id and let the receiver fetch the rest, or raise WEBHOOKS['MAX_PAYLOAD_BYTES']."
+            ),
             field="data",
+            name=item.type,
+            size=event.size,
+            most=limit,
         )
     _check_schema(type_, event.data)
     event.channels = _channels(item.channels)
@@ -115,9 +120,15 @@ def serialise(data: Any) -> str:
     try:
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent(f"The data cannot be written as JSON: {error}", field="data") from error
+        raise InvalidEvent(
+            gettext_noop("The data cannot be written as JSON: %(error)s"), field="data", error=error
+        ) from error
     if _depth(text) > MAX_DEPTH:
-        raise InvalidEvent(f"The data is nested more than {MAX_DEPTH} levels deep; send it flatter.", field="data")
+        raise InvalidEvent(
+            gettext_noop("The data is nested more than %(most)s levels deep; send it flatter."),
+            field="data",
+            most=MAX_DEPTH,
+        )
     if text.isascii():
         return text
     # A lone surrogate has no UTF-8 form; its JSON escape has.
@@ -154,6 +165,11 @@ def event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
     return known
 
 
+def check_example(type_: EventType) -> None:
+    """Does the type's example fit its schema, as every event's data must? Raises InvalidEvent."""
+    _check_schema(type_, serialise(type_.example))
+
+
 def _check_schema(type_: EventType, data: str) -> None:
     if type_.schema is None:
         return
@@ -163,8 +179,11 @@ def _check_schema(type_: EventType, data: str) -> None:
         raise InvalidEvent(f"The schema of {type_.name!r} cannot be used: {error!r}", field="type") from error
     if fault is not None:
         raise InvalidEvent(
-            f"The data does not fit the schema of {type_.name!r} at {fault.json_path}: {fault.message[:300]}",
+            gettext_noop("The data does not fit the schema of %(name)s at %(path)s: %(fault)s"),
             field="data",
+            name=repr(type_.name),
+            path=fault.json_path,
+            fault=fault.message[:300],
         )
 
 

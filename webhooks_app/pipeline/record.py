@@ -117,11 +117,12 @@ class Recorder:
             self._store.add_stats(stats)
         self._remember_keys(results, now)
         self._disable(recorded, now)
-        Notice.objects.using(self._using).bulk_create(_notices(recorded))
+        told = recorded.worth_telling()
+        Notice.objects.using(self._using).bulk_create(_notices(told))
         for result in results:
             if _is_retry_of_other(result, held) and result.job.delivery_id in settled:
                 wake([result.job.endpoint_id], result.decision.at if result.decision else None, using=self._using)
-        return recorded
+        return told
 
     def _lock_queues(self, results: Sequence[Result], held: Collection[uuid.UUID]) -> None:
         """All the queue rows that this transaction may write, in the one order, before anything is written: people's acts

@@ -59,9 +59,7 @@ def _route(endpoint: Endpoint, secrets: list[Secret]) -> Route:
     profile = STANDARD
     try:
         profile = get_profile(endpoint.profile)
-        keys = tuple(
-            SigningKey(secret.id, _key(secret.id, secret.value, profile)) for secret in _in_order(secrets, profile)
-        )
+        keys = tuple(opened(secret, profile) for secret in _in_order(secrets, profile))
         headers = tuple(parse_headers(headers_field().reveal(endpoint)).items())
         if not keys:
             fault = "it has no live secret"
@@ -80,6 +78,7 @@ def _route(endpoint: Endpoint, secrets: list[Secret]) -> Route:
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
         hidden=endpoint.hidden,
+        playground=endpoint.is_playground,
         fault=fault,
     )
 
@@ -97,9 +96,10 @@ def _age(secret: Secret) -> tuple[datetime, uuid.UUID]:
     return secret.created_at, secret.id
 
 
-def _key(secret_id: uuid.UUID, sealed: str, profile: Profile) -> Key:
+def opened(secret: Secret, profile: Profile) -> SigningKey:
+    """What the secret signs with. Raises SealingError where its key is missing, InvalidSecret for a text of another kind."""
     # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
-    return _opened(secret_id, sealed, profile.secret_format, key_ring())
+    return SigningKey(secret.id, _opened(secret.id, secret.value, profile.secret_format, key_ring()))
 
 
 @lru_cache(maxsize=8192)

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 
 from webhooks_app.conf import settings
 from webhooks_app.core.health import after, disable_reason, hold_until
+from webhooks_app.core.profile import Message, Profile
 from webhooks_app.core.retry import SLOWING_KINDS, Decision, Outcome, OutcomeKind, Verdict, decide, outcome_of_status
+from webhooks_app.core.signing import Headers, Key
 from webhooks_app.pipeline.held import HeldQueue
 from webhooks_app.pipeline.window import Window
 from webhooks_app.pipeline.work import Job, Result, Route, SigningKey
@@ -204,15 +206,28 @@ def build_request(job: Job, route: Route, agent: str) -> Request:
     started = job.started_at or datetime.now(UTC)
     signing_keys = job.tried[-1:] if profile.single_signature else route.keys
     keys = tuple(signing.key for signing in signing_keys)
-    signature = profile.scheme.headers(message_id=message.id, timestamp=int(started.timestamp()), body=body, keys=keys)
-    headers = (
+    signature = signature_headers(profile, message, body, started, keys)
+    headers = headers_in_order(profile, message, agent, route.headers, signature)
+    return Request(job, route.url, headers, body, profile.connect_timeout, profile.total_timeout)
+
+
+def signature_headers(
+    profile: Profile, message: Message, body: bytes, started: datetime, keys: tuple[Key, ...]
+) -> Headers:
+    """What shows that it comes from us, of the attempt that began at `started`."""
+    timestamp = int(started.timestamp())
+    return profile.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
+
+
+def headers_in_order(profile: Profile, message: Message, agent: str, own: Headers, signature: Headers) -> Headers:
+    """All headers of a request, but for those that the transport makes. `own` are the tenant's."""
+    return (
         ("Content-Type", "application/json"),
         ("User-Agent", agent),
-        *route.headers,
+        *own,
         *profile.extra_headers(message),
         *signature,
     )
-    return Request(job, route.url, headers, body, profile.connect_timeout, profile.total_timeout)
 
 
 def outcome_of(response: Response, now: datetime) -> Outcome:

@@ -38,6 +38,8 @@ class Route:
     fifo: bool
     #: Behind a callback URL: never switched off, since each event names it anew.
     hidden: bool = False
+    #: Leads to the inspector: nobody is told how it fares.
+    playground: bool = False
     #: Not empty: nothing can be sent now (a secret cannot be opened); says why, for the log.
     fault: str = ""
 

@@ -21,6 +21,7 @@ PROFILE = Profile(
         prefix="", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=1, max_key_bytes=1024
     ),
     https_only=True,
+    numbers_endpoints=True,
     event_types=(
         EventType("message.received", "Somebody wrote to the connected number."),
         EventType("connection.connected", "The number's connection is up."),

@@ -1,4 +1,4 @@
-"""Bytes to a checked address. `open_transport()` gives the transport that the settings choose."""
+"""Bytes to a checked address. `open_transport()` gives the transport that the settings choose, with the inspector beside it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import Request, Response, Transport, TransportOptions
+from webhooks_app.transport.inspector import InspectingTransport
 
 __all__ = [
     "Request",
@@ -36,8 +37,10 @@ def open_transport(options: TransportOptions | None = None, name: str = "") -> T
 
     Raises ConfigurationError for an unknown name, or for "curl" where pycurl is not installed.
     """
-    options = options or transport_options()
-    name = name or settings().TRANSPORT
+    return InspectingTransport(_open_network(options or transport_options(), name or settings().TRANSPORT))
+
+
+def _open_network(options: TransportOptions, name: str) -> Transport:
     has_curl = importlib.util.find_spec("pycurl") is not None
     if name == "auto":
         name = "curl" if has_curl else "requests"
