@@ -13,6 +13,7 @@ from django.db import connections
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
 from webhooks_app.actions.numbers import number_endpoints
+from webhooks_app.actions.playground import open_playground
 from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import pause, resume
@@ -55,6 +56,13 @@ def test_two_who_want_the_last_place_get_it_once():
     results = at_once(*[lambda: create_endpoint(tenant, url="https://example.com/", events=["*"])] * 3)
     assert Endpoint.objects.count() == 1
     assert sum(isinstance(result, TooManyEndpoints) for result in results) == 2
+
+
+def test_a_playground_that_several_open_is_one():
+    tenant = TenantFactory()
+    results = at_once(*[lambda: open_playground(tenant)] * 3)
+    assert {endpoint for endpoint, _ in results} == {Endpoint.objects.get()}
+    assert [secret is None for _, secret in results].count(False) == 1
 
 
 def test_numbers_given_at_once_are_the_same_for_all():

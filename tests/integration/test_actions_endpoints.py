@@ -163,6 +163,12 @@ def test_custom_headers_are_sealed():
         ("metadata", {"a": float("nan")}),
         ("metadata", {"a": "x" * 9000}),
         ("description", "x" * 256),
+        # What PostgreSQL cannot store is refused everywhere.
+        ("description", "\ud800"),
+        ("metadata", {"a": "\ud800"}),
+        ("metadata", {"a": "\x00"}),
+        ("filters", {"data.a": "\ud800"}),
+        ("filters", {"data.a": {"in": ["\x00"]}}),
     ],
 )
 def test_a_faulty_field_is_named(field, value):

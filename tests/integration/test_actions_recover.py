@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
+from webhooks_app.actions import pending
 from webhooks_app.actions import recover as module
 from webhooks_app.actions.recover import RecoverReport, recover
 from webhooks_app.exceptions import ConflictingState
@@ -105,8 +106,10 @@ def test_large_recoveries_go_in_chunks(monkeypatch):
     monkeypatch.setattr(module, "_READ_AT_ONCE", 3)
     monkeypatch.setattr(module, "CHUNK", 5)
     chunks = []
-    make = module._make
-    monkeypatch.setattr(module, "_make", lambda row, ids, using: chunks.append(len(ids)) or make(row, ids, using))
+    make = pending.make
+    monkeypatch.setattr(
+        pending, "make", lambda row, ids, *, using: chunks.append(len(ids)) or make(row, ids, using=using)
+    )
     endpoint = an_endpoint()
     EventFactory.create_batch(10, tenant=endpoint.tenant, tenant_uid="x")
     assert recover(endpoint, LONG_AGO).created == 10

@@ -11,7 +11,7 @@ from django.utils import timezone
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
-from webhooks_app.exceptions import InvalidApiKey
+from webhooks_app.exceptions import InvalidApiKey, gettext_noop
 from webhooks_app.models import ApiKey, Scope, database_now
 from webhooks_app.pipeline.emit import TenantLike
 from webhooks_app.pipeline.tenants import storable, tenant_for
@@ -86,7 +86,9 @@ def _note_use(key: ApiKey, using: str) -> None:
 
 def _checked_name(name: str) -> str:
     if not storable(name, MAX_NAME):
-        raise InvalidApiKey(f"The name is a text of at most {MAX_NAME} characters.", field="name")
+        raise InvalidApiKey(
+            gettext_noop("The name is a text of at most %(most)s characters."), field="name", most=MAX_NAME
+        )
     return name
 
 
@@ -102,5 +104,5 @@ def _checked_expiry(expires_at: datetime | None, using: str) -> datetime | None:
     if expires_at is None:
         return None
     if timezone.is_naive(expires_at) or expires_at <= database_now(using):
-        raise InvalidApiKey("The expiry is a time in the future, with a time zone.", field="expires_at")
+        raise InvalidApiKey(gettext_noop("The expiry is a time in the future, with a time zone."), field="expires_at")
     return expires_at

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import CheckedURL, check_url
 from webhooks_app.core.catalogue import registry
-from webhooks_app.core.filters import check_pattern
+from webhooks_app.core.filters import check_filters, check_pattern
 from webhooks_app.core.profile import Profile
 from webhooks_app.exceptions import ConfigurationError, InvalidEndpoint, URLNotAllowed
+from webhooks_app.exceptions import gettext_noop as _
 from webhooks_app.models import EventType, Tenant
 from webhooks_app.pipeline.payload import MAX_CHANNEL
+from webhooks_app.pipeline.tenants import storable
 from webhooks_app.profiles import get_profile
 
 MAX_EVENTS = 50
@@ -21,6 +24,10 @@ MAX_CHANNELS = 50
 MAX_DESCRIPTION = 255
 MAX_METADATA_BYTES = 8192
 MAX_RATE = 100_000
+#: The lone half of a pair, and NUL as JSON writes it: not every database can store them.
+_UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
+_UNSTORABLE_METADATA = _("The metadata have a character that cannot be stored: NUL, or one half of a surrogate pair.")
+_UNSTORABLE_FILTERS = _("The filters have a character that cannot be stored: NUL, or one half of a surrogate pair.")
 
 
 def checked_profile(name: str | None, tenant: Tenant) -> Profile:
@@ -36,7 +43,7 @@ def checked_profile(name: str | None, tenant: Tenant) -> Profile:
 def checked_url(url: str, profile: Profile) -> CheckedURL:
     """Raises URLNotAllowed; its `reason` is for staff only."""
     if not isinstance(url, str):
-        raise URLNotAllowed("Enter a full URL, such as https://example.com/webhooks.")
+        raise URLNotAllowed(_("Enter a full URL, such as https://example.com/webhooks."))
     return check_url(url, address_policy(), https_only=profile.https_only)
 
 
@@ -47,13 +54,17 @@ def checked_events(events: Sequence[str], profile: Profile, *, using: str, kept:
         raise InvalidEndpoint("`events` is a list of event types, such as ['message.sent'].", field="events")
     unique = list(dict.fromkeys(check_pattern(pattern) for pattern in events))
     if not 1 <= len(unique) <= MAX_EVENTS:
-        raise InvalidEndpoint(f"Choose 1 to {MAX_EVENTS} events; there are {len(unique)}.", field="events")
+        raise InvalidEndpoint(
+            _("Choose 1 to %(most)s events; there are %(count)s."), field="events", most=MAX_EVENTS, count=len(unique)
+        )
     names = {pattern for pattern in unique if not pattern.endswith("*")}.difference(kept)
     documented = {type_.name for type_ in profile.event_types}
     unknown = sorted(names.difference(documented, _offered(names, using)))
     if unknown:
         raise InvalidEndpoint(
-            f"There is no event type {unknown[0]!r}. Look at the list of event types.", field="events"
+            _("There is no event type %(name)s. Look at the list of event types."),
+            field="events",
+            name=repr(unknown[0]),
         )
     return unique
 
@@ -71,20 +82,26 @@ def checked_channels(channels: Sequence[str]) -> list[str]:
     unique = list(dict.fromkeys(channels))
     if len(unique) > MAX_CHANNELS:
         raise InvalidEndpoint(
-            f"At most {MAX_CHANNELS} channels are allowed; there are {len(unique)}.", field="channels"
+            _("At most %(most)s channels are allowed; there are %(count)s."),
+            field="channels",
+            most=MAX_CHANNELS,
+            count=len(unique),
         )
     for channel in unique:
         if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
             raise InvalidEndpoint(
-                f"{channel!r:.200} is no channel: 1 to {MAX_CHANNEL} printable characters.", field="channels"
+                _("%(name)s is no channel: 1 to %(most)s printable characters."),
+                field="channels",
+                name=f"{channel!r:.200}",
+                most=MAX_CHANNEL,
             )
     return unique
 
 
 def checked_description(text: str) -> str:
-    if not isinstance(text, str) or len(text) > MAX_DESCRIPTION or "\x00" in text:
+    if not storable(text, MAX_DESCRIPTION):
         raise InvalidEndpoint(
-            f"The description is a text of at most {MAX_DESCRIPTION} characters.", field="description"
+            _("The description is a text of at most %(most)s characters."), field="description", most=MAX_DESCRIPTION
         )
     return text
 
@@ -109,14 +126,29 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """The customer's own notes: a JSON object that we only keep."""
     try:
         text = json.dumps(metadata or {}, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidEndpoint(f"The metadata cannot be written as JSON: {error}", field="metadata") from error
-    value = json.loads(text)
-    if not isinstance(value, dict) or len(text) > MAX_METADATA_BYTES or "\\u0000" in text:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEndpoint(
-            f"The metadata is a JSON object of at most {MAX_METADATA_BYTES} bytes, without NUL characters.",
-            field="metadata",
+            _("The metadata cannot be written as JSON: %(error)s"), field="metadata", error=error
+        ) from error
+    value = json.loads(text)
+    if not isinstance(value, dict) or len(text) > MAX_METADATA_BYTES:
+        raise InvalidEndpoint(
+            _("The metadata is a JSON object of at most %(most)s bytes."), field="metadata", most=MAX_METADATA_BYTES
         )
+    return storable_json(value, "metadata", _UNSTORABLE_METADATA)
+
+
+def checked_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The conditions to store; also what is no mapping at all is for `check_filters` to refuse."""
+    if isinstance(filters, Mapping):
+        filters = dict(filters)
+    return storable_json(check_filters({} if filters is None else filters), "filters", _UNSTORABLE_FILTERS)
+
+
+def storable_json(value: dict[str, Any], field: str, refusal: str) -> dict[str, Any]:
+    """The value as given. Raises InvalidEndpoint where there is a character in it that a database refuses."""
+    if _UNSTORABLE.search(json.dumps(value, ensure_ascii=False)):
+        raise InvalidEndpoint(refusal, field=field)
     return value
 
 
@@ -124,5 +156,7 @@ def _whole_number(field: str, value: int | None, most: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidEndpoint(f"`{field}` is a whole number from 1 to {most}, or empty.", field=field)
+        raise InvalidEndpoint(
+            _("`%(name)s` is a whole number from 1 to %(most)s, or empty."), field=field, name=field, most=most
+        )
     return value

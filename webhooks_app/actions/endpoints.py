@@ -13,19 +13,27 @@ from webhooks_app.actions.endpoint_input import (
     checked_description,
     checked_events,
     checked_fifo,
+    checked_filters,
     checked_in_flight,
     checked_metadata,
     checked_profile,
     checked_rate,
     checked_url,
 )
-from webhooks_app.actions.headers import check_headers
+from webhooks_app.actions.headers import Kept, check_headers, filled_in
+from webhooks_app.actions.numbers import number_endpoints
 from webhooks_app.actions.plan import plan_of
 from webhooks_app.actions.rows import EndpointRef, locked_endpoint
 from webhooks_app.actions.secrets import add_secret, chosen_secret, replace_secret
-from webhooks_app.core.filters import check_filters
 from webhooks_app.core.profile import Profile
-from webhooks_app.exceptions import ConflictingState, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints, URLNotAllowed
+from webhooks_app.exceptions import (
+    ConflictingState,
+    InvalidSecret,
+    NotAvailableOnPlan,
+    TooManyEndpoints,
+    URLNotAllowed,
+    gettext_noop,
+)
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
 from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.emit import TenantLike
@@ -43,7 +51,7 @@ class EndpointChanges(TypedDict, total=False):
     filters: Mapping[str, Any] | None
     channels: Sequence[str]
     description: str
-    headers: Mapping[str, str] | None
+    headers: Mapping[str, str | Kept] | None
     rate_limit: int | None
     max_in_flight: int | None
     fifo: bool
@@ -69,6 +77,7 @@ def create_endpoint(
     description: str = "",
     profile: str | None = None,
     secret: str | None = None,
+    imported: bool = False,
     channels: Sequence[str] = (),
     filters: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -81,27 +90,25 @@ def create_endpoint(
     """Create an endpoint; returns it and its secret's text, which is shown this once.
 
     `events`: 1 to 50 types or patterns. `filters`: conditions on the data, for every one of them (see `core.filters`).
-    `secret`: one that the customer brings. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
+    `secret`: one that the customer brings, of the length that the profile asks for. `imported`: for products that move here,
+    the secret is one that the receiver verifies with already and is taken over whatever its length; no face offers this
+    to customers. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
     InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     using = pipeline_alias()
     owner = tenant_for(tenant, using=using)
     wire = checked_profile(profile, owner)
     patterns = checked_events(events, wire, using=using)
-    conditions = _conditions(filters)
-    text = chosen_secret(secret, wire.secret_format)
+    conditions = checked_filters(filters)
+    text = chosen_secret(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, profile=wire.name, url=checked_url(url, wire).url)
     values = (channels, description, rate_limit, max_in_flight, fifo, metadata)
     for name, value in zip(_CHECKS, values, strict=True):
         setattr(endpoint, name, _CHECKS[name](value))
     endpoint.set_custom_headers(check_headers(headers, wire))
-    _take_place(owner, using)
-    endpoint.save(using=using, force_insert=True)
-    EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
-    _subscribe(endpoint, patterns, conditions, using)
-    add_secret(endpoint, text, using=using)
+    take_place(owner, using=using)
+    put_in(endpoint, patterns, conditions, text, using=using)
     note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, events=patterns)
-    endpoint.refresh_from_db(using=using)  # for what the database filled in
     return endpoint, text
 
 
@@ -112,13 +119,16 @@ def change_endpoint(
     """Change what is named; returns the endpoint, and the text of its new secret where it had to get one.
 
     Another scheme, host or port is another receiver and a new decision to trust it: the secret is replaced at once
-    (by `secret`, or a new one), and the custom headers are cleared unless this call gives new ones. Raises as
+    (by `secret`, or a new one), and the custom headers are cleared unless this call gives new ones. A header whose value is
+    `headers.KEPT` stays as it is (where the receiver does). Raises as
     `create_endpoint` does, and ConflictingState for a deleted endpoint.
     """
     using = pipeline_alias()
     row, queue = locked_endpoint(endpoint, using=using)
     if row.hidden:
         raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
+    if row.is_playground:
+        _expect_no_move(row, changes)
     wire = get_profile(row.profile)
     was_fifo = row.fifo
     text = _move(row, wire, changes, secret, using)
@@ -126,7 +136,10 @@ def change_endpoint(
         if name in changes:
             setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
     if text is not None or "headers" in changes:
-        row.set_custom_headers(check_headers(changes.get("headers"), wire))
+        stored = (
+            dict if text is not None else row.custom_headers
+        )  # what was for another server is not kept for this one
+        row.set_custom_headers(check_headers(filled_in(changes.get("headers"), stored), wire))
     row.save(using=using)
     _resubscribe(row, wire, changes, using)
     if row.fifo is not was_fifo:
@@ -136,17 +149,37 @@ def change_endpoint(
     return row, text
 
 
-def _take_place(tenant: Tenant, using: str) -> None:
-    """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last."""
+# --- steps that other acts take too; each needs a transaction -------------------------------------------------------
+
+
+def put_in(
+    endpoint: Endpoint, patterns: Sequence[str], conditions: Mapping[str, Any], text: str, *, using: str
+) -> None:
+    """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
+    endpoint.save(using=using, force_insert=True)
+    EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
+    if get_profile(endpoint.profile).numbers_endpoints:
+        number_endpoints([endpoint])
+    _subscribe(endpoint, patterns, conditions, using)
+    add_secret(endpoint, text, using=using)
+    endpoint.refresh_from_db(using=using)  # for what the database filled in
+
+
+def take_place(tenant: Tenant, *, using: str, counted: bool = True) -> None:
+    """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last.
+
+    `counted`: False for what the plan's limit is not about. Raises NotAvailableOnPlan, TooManyEndpoints.
+    """
     row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
     plan = plan_of(row)
     if not plan.available:
         raise NotAvailableOnPlan()
-    if plan.max_endpoints is None:
+    if plan.max_endpoints is None or not counted:
         return
-    if Endpoint.objects.using(using).visible().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
+    if Endpoint.objects.using(using).counted().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
         raise TooManyEndpoints(
-            f"There are {plan.max_endpoints} endpoints already, as many as are allowed. Delete one first."
+            gettext_noop("There are %(most)s endpoints already, as many as are allowed. Delete one first."),
+            most=plan.max_endpoints,
         )
 
 
@@ -156,7 +189,8 @@ def _move(row: Endpoint, wire: Profile, changes: EndpointChanges, secret: str | 
     if target is None or target.origin == _origin(row, wire):
         if secret is not None:
             raise InvalidSecret(
-                "A new secret comes with a new host only; to replace it otherwise, rotate it.", field="secret"
+                gettext_noop("A new secret comes with a new host only; to replace it otherwise, rotate it."),
+                field="secret",
             )
         row.url = target.url if target else row.url
         return None
@@ -166,19 +200,25 @@ def _move(row: Endpoint, wire: Profile, changes: EndpointChanges, secret: str | 
     return text
 
 
+def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
+    """A playground stays one: as anything else it would count. Own headers would be shown and kept with every request."""
+    if changes.get("url", row.url) != row.url:
+        raise ConflictingState(
+            gettext_noop("This is the playground; it has no URL to change. Create an endpoint."), field="url"
+        )
+    changes.pop("url", None)
+    if changes.get("headers"):
+        raise ConflictingState(
+            gettext_noop("The playground takes no headers of your own: it would show them."), field="headers"
+        )
+
+
 def _origin(row: Endpoint, wire: Profile) -> tuple[str, str, int] | None:
     """Where the endpoint has pointed so far; None where today's rules refuse that, so that any URL is another one."""
     try:
         return checked_url(row.url, wire).origin
     except URLNotAllowed:
         return None
-
-
-def _conditions(filters: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The filters to store; also what is no mapping at all is for `check_filters` to refuse."""
-    if isinstance(filters, Mapping):
-        filters = dict(filters)
-    return check_filters({} if filters is None else filters)
 
 
 def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any], using: str) -> None:
@@ -192,7 +232,7 @@ def _resubscribe(row: Endpoint, wire: Profile, changes: EndpointChanges, using: 
         return
     subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
     old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
-    filters = _conditions(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
+    filters = checked_filters(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
     wanted = list(old)
     if "events" in changes:
         wanted = checked_events(changes["events"], wire, using=using, kept=old.keys())

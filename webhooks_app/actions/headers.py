@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from webhooks_app.core.profile import Message, Profile
-from webhooks_app.exceptions import InvalidEndpoint
+from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 
 MAX_HEADERS = 20
 MAX_NAME = 64
@@ -26,6 +26,13 @@ _REFUSED = frozenset(
 )  # fmt: skip
 _REFUSED_PREFIXES = ("proxy-", "x-forwarded-", "webhook-")
 
+
+class Kept:
+    """Stands for the value that a header has already. Nobody is shown it, so nobody could say it again."""
+
+
+KEPT = Kept()
+
 _SAMPLE = Message(id="evt_sample", type="sample.event", occurred_at=datetime(2024, 1, 1, tzinfo=UTC), data="{}")
 
 
@@ -36,17 +43,43 @@ def check_headers(headers: Mapping[str, str] | None, profile: Profile) -> dict[s
     if not isinstance(headers, Mapping):
         raise _fault("`headers` is an object from names to values.")
     if len(headers) > MAX_HEADERS:
-        raise _fault(f"There are {len(headers)} headers; at most {MAX_HEADERS} are allowed.")
+        raise _fault(
+            gettext_noop("There are %(count)s headers; at most %(most)s are allowed."),
+            count=len(headers),
+            most=MAX_HEADERS,
+        )
     taken = profile_header_names(profile)
     seen: set[str] = set()
     for name, value in headers.items():
         _check_name(name, taken | seen)
         if not isinstance(value, str) or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
             raise _fault(
-                f"The value of {name} must be 1 to {MAX_VALUE} visible ASCII characters, with no space at its ends."
+                gettext_noop(
+                    "The value of %(name)s must be 1 to %(most)s visible ASCII characters, with no space at its ends."
+                ),
+                name=name,
+                most=MAX_VALUE,
             )
         seen.add(name.lower())
     return dict(headers)
+
+
+def filled_in(
+    headers: Mapping[str, str | Kept] | None, stored: Callable[[], Mapping[str, str]]
+) -> Mapping[str, str] | None:
+    """The headers with the stored values where they are to be KEPT. `stored` is asked only where one is.
+
+    Raises InvalidEndpoint that names a header of which there is no value to keep.
+    """
+    if not isinstance(headers, Mapping) or not any(value is KEPT for value in headers.values()):
+        return headers  # type: ignore[return-value]  # none of them is KEPT, and the rest is for `check_headers` to judge
+    values = stored()
+    if gone := [name for name, value in headers.items() if value is KEPT and name not in values]:
+        raise _fault(
+            gettext_noop("The value of %(name)s cannot be kept: enter it again, or remove the header."),
+            name=f"{gone[0]!r:.100}",
+        )
+    return {name: values[name] if isinstance(value, Kept) else value for name, value in headers.items()}
 
 
 def profile_header_names(profile: Profile) -> frozenset[str]:
@@ -57,13 +90,17 @@ def profile_header_names(profile: Profile) -> frozenset[str]:
 
 def _check_name(name: object, taken: frozenset[str]) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-        raise _fault(f"{name!r:.100} is no header name: use letters, digits and hyphens, at most {MAX_NAME}.")
+        raise _fault(
+            gettext_noop("%(name)s is no header name: use letters, digits and hyphens, at most %(most)s."),
+            name=f"{name!r:.100}",
+            most=MAX_NAME,
+        )
     lower = name.lower()
     if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
-        raise _fault(f"The header {name} is set by us and cannot be changed.")
+        raise _fault(gettext_noop("The header %(name)s is set by us and cannot be changed."), name=name)
     if lower in taken:
-        raise _fault(f"The header {name} is given twice, or carries our signature.")
+        raise _fault(gettext_noop("The header %(name)s is given twice, or carries our signature."), name=name)
 
 
-def _fault(text: str) -> InvalidEndpoint:
-    return InvalidEndpoint(text, field="headers")
+def _fault(text: str, **values: object) -> InvalidEndpoint:
+    return InvalidEndpoint(text, field="headers", **values)

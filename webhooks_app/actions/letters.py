@@ -13,20 +13,15 @@ from django.conf import settings as django_settings
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 from webhooks_app.conf import settings
 from webhooks_app.models import Endpoint, EndpointQueue, Notice, NoticeKind, Tenant
 from webhooks_app.models.ids import public_id
+from webhooks_app.reports.explanations import disabled_in_words
 
 _FOLDER = "webhooks_app/email"
 _BLANK_LINES = re.compile(r"\n{3,}")
-
-#: The engine's reasons in the customer's words; a person's reason is shown as it was written.
-_REASONS = {
-    "gone": "Your server answered 410 Gone, which asks us to stop.",
-    "failures": "Too many requests in a row failed.",
-    "days": "It failed for days without a single success.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Story:
 
 def to_tenant(tenant: Tenant, notices: Sequence[Notice], using: str) -> Letter:
     """One letter about all of these notices to the tenant's address."""
-    context = {"tenant": tenant, "stories": stories(notices, using), "dashboard_url": settings().DASHBOARD_URL}
+    context = {"tenant": tenant, "stories": stories(notices, using), "dashboard_url": _dashboard()}
     return _letter("tenant", context, [tenant.email])
 
 
@@ -74,7 +69,7 @@ def to_staff(groups: Iterable[tuple[Tenant, Sequence[Notice]]], using: str) -> L
     if not addresses:
         return None
     tenants = [{"tenant": tenant, "stories": stories(notices, using)} for tenant, notices in groups]
-    return _letter("staff", {"tenants": tenants, "dashboard_url": settings().DASHBOARD_URL}, addresses)
+    return _letter("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
 
 
 def staff_addresses() -> list[str]:
@@ -108,15 +103,21 @@ def _add(story: Story, notice: Notice) -> None:
     # Of off and on again, the later one is how it stands.
     elif notice.kind == NoticeKind.DISABLED:
         story.disabled, story.recovered = True, False
-        story.disabled_because = _REASONS.get(notice.reason, notice.reason)
+        story.disabled_because = disabled_in_words(notice.reason)
     else:
         story.disabled, story.recovered = False, True
+
+
+def _dashboard() -> str:
+    """Where the customers' pages are, with a slash at its end; empty where nobody has said it."""
+    url = settings().DASHBOARD_URL
+    return f"{url.rstrip('/')}/" if url else ""
 
 
 def _name(endpoint: Endpoint | None) -> str:
     """What the customer knows it by. Without the query, which often carries a token."""
     if endpoint is None:
-        return "an endpoint that was deleted since"
+        return _("an endpoint that was deleted since")
     parts = urlsplit(endpoint.url)
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return f"{endpoint.description} ({url})" if endpoint.description else url

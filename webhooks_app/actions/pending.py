@@ -13,9 +13,10 @@ from functools import partial
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
-from webhooks_app.actions.rows import chunks
-from webhooks_app.exceptions import ConflictingState
+from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus, database_now
+from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
@@ -40,6 +41,43 @@ def extend(endpoint: Endpoint, *, using: str) -> int:
 
 def _extend(ids: Collection[uuid.UUID], until: datetime, using: str) -> int:
     return _lock_pending(ids, using).update(expires_at=Greatest("expires_at", until))
+
+
+def make(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID], *, using: str) -> int:
+    """Deliveries of these events for this endpoint, in their order, due now; returns how many there are. Needs a
+    transaction. (event, endpoint) is unique: a repetition is harmless. Raises ConflictingState for a deleted endpoint."""
+    row, queue = locked_endpoint(endpoint, using=using)
+    now = database_now(using)
+    expires_at = now + max_age(row.profile)
+    first = queue.sequence + 1 if row.fifo else 0
+    deliveries = [
+        Delivery(
+            id=new_id(),
+            tenant_id=row.tenant_id,
+            event_id=event_id,
+            endpoint_id=row.pk,
+            next_attempt_at=now,
+            expires_at=expires_at,
+            sequence=first + place if row.fifo else 0,
+        )
+        for place, event_id in enumerate(event_ids)
+    ]
+    if row.fifo:
+        queue.sequence += len(deliveries)
+        queue.save(using=using, update_fields=["sequence"])
+    Delivery.objects.using(using).bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+    wake([row.pk], now, using=using)
+    return Delivery.objects.using(using).filter(pk__in=[one.pk for one in deliveries]).count()
+
+
+def hurry(endpoint: Endpoint, *, using: str) -> int:
+    """Make what waits for a retry due now, as far as one transaction may write; returns how many. The queue row must be
+    locked, and the caller wakes the queue."""
+    now = database_now(using)
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
+    ids = list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:CHUNK])
+    until = now + max_age(endpoint.profile)
+    return _lock_pending(ids, using).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
 
 
 def cancel_all(deliveries: QuerySet[Delivery], *, using: str) -> int:
@@ -111,8 +149,11 @@ def put_in_order(queue: EndpointQueue, *, using: str) -> None:
     rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
     if len(rows) > MAX_RENUMBERED:
         raise ConflictingState(
-            f"More than {MAX_RENUMBERED} deliveries wait for this endpoint. Change its order when they are through.",
+            gettext_noop(
+                "More than %(most)s deliveries wait for this endpoint. Change its order when they are through."
+            ),
             field="fifo",
+            most=MAX_RENUMBERED,
         )
     number(rows, queue, using=using)
 

@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from webhooks_app.actions import replies
 from webhooks_app.actions.pending import cancel_all
+from webhooks_app.actions.playground import rest_idle_playgrounds
 from webhooks_app.actions.rows import chunks
 from webhooks_app.conf import settings
 from webhooks_app.models import (
@@ -47,7 +48,8 @@ _ENGINE_GRACE = timedelta(hours=1)
 
 @dataclass(slots=True)
 class PruneReport:
-    """How many rows went; `cancelled` counts pending deliveries of deleted endpoints, which are not removed yet."""
+    """How many rows went; `cancelled` counts pending deliveries of deleted endpoints, which are not removed yet,
+    `rested` the idle playgrounds that were switched off."""
 
     attempts: int = 0
     deliveries: int = 0
@@ -62,6 +64,7 @@ class PruneReport:
     replies: int = 0
     portal_links: int = 0
     cancelled: int = 0
+    rested: int = 0
 
 
 def prune(*, now: datetime | None = None, using: str | None = None) -> PruneReport:
@@ -86,6 +89,7 @@ def prune(*, now: datetime | None = None, using: str | None = None) -> PruneRepo
     report.notices = _delete(Notice.objects.using(alias).filter(pk__lt=first_id(cutoff), told_at__isnull=False))
     report.audit_entries = _delete(AuditEntry.objects.using(alias).filter(pk__lt=first_id(long_ago)))
     report.engines = _prune_engines(moment, alias)
+    report.rested = rest_idle_playgrounds(moment, using=alias)
     return report
 
 

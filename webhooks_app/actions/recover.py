@@ -13,14 +13,13 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
-from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, key_of, locked_endpoint
+from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.conf import settings
 from webhooks_app.core.filters import channel_wanted, matches, passes
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
-from webhooks_app.models.ids import first_id, new_id
+from webhooks_app.models.ids import first_id
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
-from webhooks_app.pipeline.wake import wake
 
 #: Ids are made by the clocks of the emitting machines, `created_at` by the database's: by so much they may differ.
 _CLOCK_MARGIN = timedelta(hours=1)
@@ -70,10 +69,10 @@ def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
     for page in _pages(_unmade(row, since, using)):
         wanted += [event.pk for event in page if _wants(row, subscriptions, event)]
         if len(wanted) >= CHUNK - _READ_AT_ONCE:
-            made += in_fresh_transaction(partial(_make, row, wanted, using), using)
+            made += in_fresh_transaction(partial(pending.make, row, wanted, using=using), using)
             wanted = []
     if wanted:
-        made += in_fresh_transaction(partial(_make, row, wanted, using), using)
+        made += in_fresh_transaction(partial(pending.make, row, wanted, using=using), using)
     return made
 
 
@@ -107,29 +106,3 @@ def _wants(row: Endpoint, subscriptions: Sequence[Subscription], event: Event) -
     if any(not one.filters for one in covering):
         return True
     return bool(covering) and any(passes(one.filters, json.loads(event.data)) for one in covering)
-
-
-def _make(row: Endpoint, event_ids: Sequence[uuid.UUID], using: str) -> int:
-    """Deliveries for these events, in their order, due now. (event, endpoint) is unique: a repetition is harmless."""
-    endpoint, queue = locked_endpoint(key_of(row), using=using)
-    now = database_now(using)
-    expires_at = now + pending.max_age(endpoint.profile)
-    first = queue.sequence + 1 if endpoint.fifo else 0
-    deliveries = [
-        Delivery(
-            id=new_id(),
-            tenant_id=endpoint.tenant_id,
-            event_id=event_id,
-            endpoint_id=endpoint.pk,
-            next_attempt_at=now,
-            expires_at=expires_at,
-            sequence=first + place if endpoint.fifo else 0,
-        )
-        for place, event_id in enumerate(event_ids)
-    ]
-    if endpoint.fifo:
-        queue.sequence += len(deliveries)
-        queue.save(using=using, update_fields=["sequence"])
-    Delivery.objects.using(using).bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
-    wake([endpoint.pk], now, using=using)
-    return Delivery.objects.using(using).filter(pk__in=[one.pk for one in deliveries]).count()

@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import CHUNK, chunks, key_of, locked_endpoint
-from webhooks_app.exceptions import ConflictingState
+from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
 from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
@@ -107,7 +107,7 @@ def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> Non
     _refuse_deleted(endpoint)
     if row.status != DeliveryStatus.PENDING:
         raise ConflictingState(
-            f"This delivery is {row.status}, there is no retry to hurry. Replay it to send it again."
+            gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
         )
     _hurry(row, endpoint, using)
     note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
@@ -117,7 +117,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
     now = database_now(using)
     waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
     if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
-        raise ConflictingState(f"This delivery is {row.status}; only a pending one can be cancelled.")
+        raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
     if endpoint.fifo:
         # It may have been the head that all others were waiting behind.
         wake([endpoint.pk], now, using=using)
@@ -126,7 +126,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
 
 def _refuse_deleted(endpoint: Endpoint) -> None:
     if endpoint.is_deleted:
-        raise ConflictingState("This delivery's endpoint was deleted; there is nowhere to send it.")
+        raise ConflictingState(gettext_noop("This delivery's endpoint was deleted; there is nowhere to send it."))
 
 
 def _taken(delivery: DeliveryRef, using: str) -> tuple[Delivery, Endpoint]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
-from webhooks_app.exceptions import ConflictingState
+from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Endpoint, EndpointQueue
 from webhooks_app.models.lookups import for_change
 
@@ -33,7 +33,7 @@ def locked_endpoint(endpoint: EndpointRef, *, using: str, deleted_too: bool = Fa
     queue = EndpointQueue.objects.using(using).filter(endpoint_id=key).locked().first()
     row = for_change(Endpoint.objects.using(using)).get(pk=key)
     if row.is_deleted and not deleted_too:
-        raise ConflictingState("This endpoint was deleted. Create a new one.")
+        raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
     assert queue is not None, "an endpoint without a queue row"
     return row, queue
 

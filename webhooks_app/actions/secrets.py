@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
-from webhooks_app.core.secrets import check_secret, new_secret
+from webhooks_app.core.secrets import check_existing_secret, check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
-from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError
+from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError, gettext_noop
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
@@ -35,19 +35,25 @@ class RotatedSecret:
 
 @in_one_transaction
 def rotate_secret(
-    owner: Endpoint | Tenant, *, secret: str | None = None, overlap: timedelta | None = None, actor: str = SYSTEM
+    owner: Endpoint | Tenant,
+    *,
+    secret: str | None = None,
+    imported: bool = False,
+    overlap: timedelta | None = None,
+    actor: str = SYSTEM,
 ) -> RotatedSecret:
     """Replace an endpoint's secret, or a tenant's account secret. Until the overlap ends, both sign.
 
-    `secret`: a text that the customer brings; None: make one. `overlap`: None means ROTATION_OVERLAP_HOURS, zero ends
-    the old one at once. Raises InvalidSecret (also for one in use), ConflictingState for a deleted endpoint.
+    `secret`: a text that the customer brings; None: make one. `imported`: as for `create_endpoint`. `overlap`: None means
+    ROTATION_OVERLAP_HOURS, zero ends the old one at once. Raises InvalidSecret (also for one in use), ConflictingState for a
+    deleted endpoint.
     """
     using = pipeline_alias()
     hours = timedelta(hours=settings().ROTATION_OVERLAP_HOURS)
     if overlap is not None and overlap < timedelta(0):
         raise InvalidSecret("The overlap must not be negative.", field="overlap")
     row = _locked_owner(owner, using)
-    text = chosen_secret(secret, _format_of(row))
+    text = chosen_secret(secret, _format_of(row), imported=imported)
     _refuse_in_use(text, row, using)
     ends = replace_secret(row, text, hours if overlap is None else overlap, using=using)
     detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
@@ -77,16 +83,24 @@ def account_secret(tenant: Tenant) -> Secret:
     return _of(tenant, using).get(expires_at__isnull=True)
 
 
-def issue_account_secret(tenant: Tenant, *, secret: str | None = None, actor: str = SYSTEM) -> RotatedSecret:
+def issue_account_secret(
+    tenant: Tenant, *, secret: str | None = None, imported: bool = False, actor: str = SYSTEM
+) -> RotatedSecret:
     """Give the tenant an account secret to see. One that exists already cannot be shown again, so it is rotated."""
-    return rotate_secret(tenant, secret=secret, actor=actor)
+    return rotate_secret(tenant, secret=secret, imported=imported, actor=actor)
 
 
 # --- steps that other acts take too; each needs a transaction, and the owner's row locked ---------------------------
 
 
-def chosen_secret(secret: str | None, secret_format: SecretFormat) -> str:
-    """The text that the customer brought, checked, or a new one. Raises InvalidSecret."""
+def chosen_secret(secret: str | None, secret_format: SecretFormat, *, imported: bool = False) -> str:
+    """The text that the customer brought, checked, or a new one. `imported`: one there must be. Raises InvalidSecret."""
+    if imported:
+        if secret is None:  # a new one would leave the receiver refusing everything
+            raise InvalidSecret(
+                "There is no secret to import. Pass it, or leave `imported` out to make one.", field="secret"
+            )
+        return check_existing_secret(secret, secret_format)
     return new_secret(secret_format) if secret is None else check_secret(secret, secret_format)
 
 
@@ -123,7 +137,8 @@ def _refuse_in_use(text: str, owner: Endpoint | Tenant, using: str) -> None:
             continue  # its key is lost; a rotation is the way out of that and must not be stopped by it
         if same:
             raise InvalidSecret(
-                "This secret is in use already. Bring another one, or let the app make one.", field="secret"
+                gettext_noop("This secret is in use already. Bring another one, or let the app make one."),
+                field="secret",
             )
 
 
@@ -139,7 +154,7 @@ def _locked_owner(owner: Endpoint | Tenant, using: str) -> Endpoint | Tenant:
         return for_change(Tenant.objects.using(using)).get(pk=owner.pk)
     row = for_change(Endpoint.objects.using(using)).get(pk=owner.pk)
     if row.is_deleted:
-        raise ConflictingState("This endpoint was deleted; there is nothing left to sign for.")
+        raise ConflictingState(gettext_noop("This endpoint was deleted; there is nothing left to sign for."))
     if row.hidden:
         raise ConflictingState("What goes to callback URLs is signed with the account secret; rotate that one.")
     return row

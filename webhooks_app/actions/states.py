@@ -14,7 +14,7 @@ from webhooks_app import signals
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import EndpointRef, key_of, locked_endpoint
-from webhooks_app.exceptions import ConflictingState
+from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import (
     IDLE,
     Delivery,
@@ -39,7 +39,7 @@ def pause(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> En
     row, queue = locked_endpoint(endpoint, using=using)
     if row.status == EndpointStatus.PAUSED:
         return row
-    _expect(row, EndpointStatus.ACTIVE, "Only an active endpoint can be paused; enable it first.")
+    _expect(row, EndpointStatus.ACTIVE, gettext_noop("Only an active endpoint can be paused; enable it first."))
     _hold(queue, using)
     _turn(row, EndpointStatus.PAUSED, reason, database_now(using), using)
     note(row.tenant_id, actor, "endpoint.paused", row.public_id, using=using, reason=reason)
@@ -61,7 +61,7 @@ def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
     row, queue = locked_endpoint(endpoint, using=using)
     if row.status == EndpointStatus.ACTIVE:
         return row
-    _expect(row, EndpointStatus.PAUSED, "This endpoint is not paused but disabled; enable it.")
+    _expect(row, EndpointStatus.PAUSED, gettext_noop("This endpoint is not paused but disabled; enable it."))
     _free(row, queue, using)
     note(row.tenant_id, actor, "endpoint.resumed", row.public_id, using=using)
     return row
@@ -72,7 +72,8 @@ def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor
     """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
 
     `tell`: write the notice from which tenant and staff get an e-mail; pass False where the customer did it in person.
-    Sends the signal `endpoint_disabled` after the commit. Raises ConflictingState for a deleted endpoint.
+    Sends the signal `endpoint_disabled` after the commit. Of a playground nobody is told.
+    Raises ConflictingState for a deleted endpoint.
     """
     using = pipeline_alias()
     row, queue = locked_endpoint(endpoint, using=using)
@@ -81,6 +82,8 @@ def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor
     _hold(queue, using)
     _turn(row, EndpointStatus.DISABLED, reason, database_now(using), using)
     note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
+    if row.is_playground:
+        return row
     if tell and not row.hidden:
         Notice.objects.using(using).create(
             tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NoticeKind.DISABLED, reason=reason[:255]
@@ -104,10 +107,8 @@ def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
     row, queue = locked_endpoint(endpoint, using=using)
     if row.status == EndpointStatus.ACTIVE:
         return row
-    _expect(row, EndpointStatus.DISABLED, "This endpoint is not disabled but paused; resume it.")
-    queue.streak, queue.takeovers, queue.failing_since = 0, 0, None
-    queue.save(using=using, update_fields=["streak", "takeovers", "failing_since"])
-    _free(row, queue, using)
+    _expect(row, EndpointStatus.DISABLED, gettext_noop("This endpoint is not disabled but paused; resume it."))
+    start_afresh(row, queue, using=using)
     note(row.tenant_id, actor, "endpoint.enabled", row.public_id, using=using)
     return row
 
@@ -122,6 +123,13 @@ def switch(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint:
     if endpoint.status == EndpointStatus.PAUSED:
         return resume(endpoint, actor=actor)
     return enable(endpoint, actor=actor)
+
+
+def start_afresh(row: Endpoint, queue: EndpointQueue, *, using: str) -> None:
+    """Make it active with a clean record, and what waits due. Needs a transaction, and both rows locked."""
+    queue.streak, queue.takeovers, queue.failing_since = 0, 0, None
+    queue.save(using=using, update_fields=["streak", "takeovers", "failing_since"])
+    _free(row, queue, using)
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:

@@ -7,7 +7,11 @@ neither for the endpoint's health nor in its statistics, is not retried, and is 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+
+from django.core.cache import cache
 
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import EndpointRef, key_of
@@ -15,7 +19,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.health import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
-from webhooks_app.exceptions import ConflictingState, InvalidEvent
+from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint, Event, database_now
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline import payload
@@ -45,21 +49,39 @@ def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor
     """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
 
     `data`: instead of the type's example. Blocks until the answer or the profile's deadline; no transaction is open
-    meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened.
+    meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened, and while
+    another test of the same tenant waits for its answer.
     """
     using = pipeline_alias()
     row = Endpoint.objects.using(using).select_related("tenant").get(pk=key_of(endpoint))
     if row.is_deleted:
-        raise ConflictingState("This endpoint was deleted. Create a new one.")
-    event = _event(row, type, data, using)
+        raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
+    event = new_test_event(row, type, data, using=using)
     route = load_routes([row.pk], using)[row.pk]
     if route.fault:
-        raise ConflictingState("Nothing can be sent to this endpoint now; we have been told.")
-    result = _send(_job(row, event, using), route, using)
+        raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
+    with _one_at_a_time(row, route.profile.total_timeout):
+        result = _send(_job(row, event, using), route, using)
     return in_fresh_transaction(lambda: _keep(row, event, result, actor, using), using)
 
 
-def _event(row: Endpoint, name: str, data: object, using: str) -> Event:
+@contextmanager
+def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
+    """Whoever waits for an answer keeps a web worker waiting: a receiver that never answers must not get all of them. Kept in
+    Django's cache, as the limits of the API are; it forgets by itself, should this process die."""
+    name = f"webhooks_test_{row.tenant_id.hex}"
+    if not cache.add(name, True, total_timeout + 2 * _MARGIN):
+        raise ConflictingState(
+            gettext_noop("A test event of yours still waits for its answer. Send the next one after that.")
+        )
+    try:
+        yield
+    finally:
+        cache.delete(name)
+
+
+def new_test_event(row: Endpoint, name: str, data: object, *, using: str) -> Event:
+    """The row of a test event that this endpoint alone is to get, checked and not yet saved. Raises InvalidEvent."""
     added = payload.added_types([name], using)
     chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
     given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=SUBJECT)
@@ -71,7 +93,9 @@ def _event(row: Endpoint, name: str, data: object, using: str) -> Event:
 
 def _example_of(type_: EventType) -> object:
     if type_.example is None and type_.schema is not None:
-        raise InvalidEvent(f"{type_.name} has a schema and no example: give the data to send.", field="data")
+        raise InvalidEvent(
+            gettext_noop("%(name)s has a schema and no example: give the data to send."), field="data", name=type_.name
+        )
     return {} if type_.example is None else type_.example
 
 

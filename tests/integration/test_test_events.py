@@ -1,0 +1,34 @@
+"""Test events, sent while somebody waits for the answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pipelines import Gate, InThread, endpoint_at, eventually
+from tests.receiver import Receiver
+from webhooks_app.actions.test_event import send_test
+from webhooks_app.exceptions import ConflictingState, InvalidEvent
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+
+def test_one_tenant_waits_for_one_answer_at_a_time(receiver: Receiver) -> None:
+    gate = Gate()
+    receiver.on("/slow", gate)
+    slow = endpoint_at(receiver, "/slow", profile="slow")
+    beside, another = endpoint_at(receiver, tenant=slow.tenant), endpoint_at(receiver)
+    first = InThread(lambda: send_test(slow, type="test.happened"))
+    eventually(lambda: gate.waiting)
+    with pytest.raises(ConflictingState, match="still waits"):
+        send_test(beside, type="test.happened")
+    assert send_test(another, type="test.happened").status == 200, "another tenant's"
+    gate.open()
+    assert first.result().status == 200
+    assert send_test(beside, type="test.happened").status == 200
+
+
+def test_one_that_could_not_be_sent_keeps_no_other_waiting(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver)
+    with pytest.raises(InvalidEvent):
+        send_test(endpoint, type="test.checked", data={"n": "no number"})
+    assert send_test(endpoint, type="test.checked", data={"n": 1}).status == 200

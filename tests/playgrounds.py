@@ -1,0 +1,46 @@
+"""Words for the tests of the playground. A test file takes the fixture by assignment: `nowhere = playgrounds.nowhere`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.factories import TenantFactory
+from tests.pipelines import PATIENCE
+from webhooks_app.actions.playground import open_playground
+from webhooks_app.models import Delivery, Endpoint, Tenant
+
+Deliver = Callable[[], Any]
+
+
+@pytest.fixture
+def nowhere(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """By the rules nothing can be sent to: no port, no network inside, every one outside denied. And a connection that is
+    tried all the same fails the test."""
+    configure(ALLOW_HTTP=False, ALLOWED_PORTS=[], ALLOWED_NETWORKS=[], DENIED_NETWORKS=["0.0.0.0/0", "::/0"])
+    tried: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _self, address: tried.append(address))
+    yield
+    assert tried == []
+
+
+def opened(**values: Any) -> tuple[Tenant, Endpoint, str]:
+    """A new tenant with an open playground, and the text of its secret. `values` are the tenant's."""
+    tenant = TenantFactory(**values)
+    endpoint, secret = open_playground(tenant)
+    assert secret is not None
+    return tenant, endpoint, secret
+
+
+def deliver_until_nothing_waits(deliver: Deliver) -> None:
+    """Retries of the quick profile come 50 ms later."""
+    until = timezone.now() + timedelta(seconds=PATIENCE)
+    deliver()
+    while Delivery.objects.pending().exists():
+        assert timezone.now() < until, "a delivery is still waiting"
+        deliver()
