@@ -1,0 +1,63 @@
+"""The charts of an hourly series, in words and colours that are the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webhooks_app.charts import Chart, Series, figure, lines, number, sparkline, stacked_bars
+from webhooks_app.reports.hours import OUTCOMES, Hour, by_day, requests_of
+
+OUTCOME_LABELS = {
+    "succeeded": gettext_lazy("succeeded"),
+    "redirect": gettext_lazy("redirect (3xx)"),
+    "client_error": gettext_lazy("client error (4xx)"),
+    "server_error": gettext_lazy("server error (5xx)"),
+    "timeout": gettext_lazy("timed out"),
+    "unreachable": gettext_lazy("not reached"),
+}
+_DAY = 24
+
+
+def requests_figure(hours: Sequence[Hour], *, key: str, title: str, daily: bool = False) -> SafeString:
+    """Requests by the hour (or the reader's day), stacked by outcome, with legend and table. `key` is unique in the page."""
+    failed = sum(hour.failed for hour in hours)
+    description = _("%(all)s requests in %(hours)s hours, %(failed)s of them failed.") % {
+        "all": number(requests_of(hours)),
+        "hours": len(hours),
+        "failed": number(failed),
+    }
+    shown = by_day(hours) if daily else hours
+    series = [Series(name, str(OUTCOME_LABELS[name]), [getattr(hour, name) for hour in shown]) for name in OUTCOMES]
+    chart = Chart(key, title, description, _columns(shown, daily), series)
+    return figure(stacked_bars(chart), chart)
+
+
+def latency_figure(hours: Sequence[Hour], *, key: str, title: str, daily: bool = False) -> SafeString:
+    """How long answers took, by the hour (or the reader's day), in milliseconds: the mean, and what 95 % stay within."""
+    kinds: list[tuple[str, str, Callable[[Hour], float | None]]] = [
+        ("mean", _("mean"), lambda hour: hour.latency_mean_ms),
+        ("p95", _("95 % within"), lambda hour: hour.latency_ms(0.95)),
+    ]
+    shown = by_day(hours) if daily else hours
+    series = [Series(name, label, [read(hour) for hour in shown]) for name, label, read in kinds]
+    description = _("The mean time of the answers, and the time within which 95 in 100 of them came.")
+    chart = Chart(key, title, description, _columns(shown, daily), series, unit=" ms")
+    return figure(lines(chart), chart)
+
+
+def requests_sparkline(hours: Sequence[Hour]) -> SafeString:
+    """A tiny line of the requests by the hour."""
+    title = _("%(all)s requests in %(hours)s hours") % {"all": number(requests_of(hours)), "hours": len(hours)}
+    return sparkline([hour.requests for hour in hours], title=title)
+
+
+def _columns(hours: Sequence[Hour], daily: bool = False) -> list[str]:
+    """The hour in the reader's time zone, with its day where there are several; or the day alone."""
+    form = "j M" if daily else "H:i" if len(hours) <= _DAY else "j M H:i"
+    return [date_format(timezone.localtime(hour.start), form) for hour in hours]

@@ -1,0 +1,185 @@
+"""Why a request failed, in plain words, and what its receiver can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.core.retry import OutcomeKind
+
+Text = str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`what` happened, in a few words; `advice` says what to do, empty where nothing is to be done."""
+
+    what: Text
+    advice: Text = ""
+
+
+_BY_STATUS = {
+    400: Explanation(
+        _("Your server found the request malformed (400 Bad Request)."),
+        _(
+            "Look at its log for what it did not like: often it expects other fields, or refuses types it does not know."
+        ),
+    ),
+    401: Explanation(
+        _("Your server refused it as not genuine (401 Unauthorized)."),
+        _(
+            "Most often the signature was checked with another secret, or over a body that was parsed and written anew. "
+            "Check it over the raw body, with the secret that this endpoint has now."
+        ),
+    ),
+    403: Explanation(
+        _("Your server forbade it (403 Forbidden)."),
+        _(
+            "Often a firewall, a bot protection or a CSRF check stands before your code. "
+            "Make an exception for this path; the signature is what tells that a request is genuine."
+        ),
+    ),
+    404: Explanation(
+        _("There is nothing at this URL (404 Not Found)."),
+        _("Compare the endpoint's path with the one that your server has, and check that the new version is deployed."),
+    ),
+    405: Explanation(
+        _("Your server does not take POST at this URL (405 Method Not Allowed)."),
+        _("Webhooks are POST requests. Let the path accept POST, or change the endpoint's URL."),
+    ),
+    408: Explanation(
+        _("Your server waited too long for the request (408 Request Timeout)."),
+        _("This comes from a server or proxy under load. It is tried again."),
+    ),
+    409: Explanation(
+        _("Your server reported a conflict (409 Conflict)."),
+        _("If it has this event already, let it answer 200: an event may come more than once."),
+    ),
+    410: Explanation(
+        _("Your server says that this URL is gone for good (410 Gone)."),
+        _("410 asks us to stop. If you want webhooks again, answer otherwise, and switch the endpoint on."),
+    ),
+    413: Explanation(
+        _("The body was too large for your server (413 Content Too Large)."),
+        _(
+            "Raise its limit: client_max_body_size in nginx, the limit of express.json(), DATA_UPLOAD_MAX_MEMORY_SIZE in Django."
+        ),
+    ),
+    415: Explanation(
+        _("Your server does not take JSON here (415 Unsupported Media Type)."),
+        _("Webhooks have the type application/json. Let the path accept it."),
+    ),
+    422: Explanation(
+        _("Your server did not accept the content (422 Unprocessable Content)."),
+        _("Look at its answer and its log: often it expects other fields, or refuses types it does not know."),
+    ),
+    429: Explanation(
+        _("Your server asked us to slow down (429 Too Many Requests)."),
+        _(
+            "It is tried again, no sooner than its Retry-After. You can give this endpoint a limit of requests a second."
+        ),
+    ),
+    500: Explanation(
+        _("Your server failed while it handled the request (500 Internal Server Error)."),
+        _("Its own log has the error at this time. Mend it, then send this again."),
+    ),
+    502: Explanation(
+        _("A proxy before your server got no valid answer from it (502 Bad Gateway)."),
+        _("Check that your application is running, and listens where the proxy expects it."),
+    ),
+    503: Explanation(
+        _("Your server was not available (503 Service Unavailable)."),
+        _("It may be starting, overloaded or in maintenance. It is tried again, no sooner than its Retry-After."),
+    ),
+    504: Explanation(
+        _("A proxy before your server waited too long for it (504 Gateway Timeout)."),
+        _("Answer first and work afterwards: put the event into a queue of yours, and answer 200 at once."),
+    ),
+}
+
+_BY_KIND = {
+    OutcomeKind.SUCCEEDED: Explanation(_("Your server accepted it.")),
+    OutcomeKind.REDIRECT: Explanation(
+        _("Your server answered with a redirect, which is not followed."),
+        _("Give the endpoint the URL that it redirects to; often https:// or a slash at the end is missing."),
+    ),
+    OutcomeKind.CLIENT_ERROR: Explanation(
+        _("Your server refused the request."), _("Its answer, below, and its log may say why.")
+    ),
+    OutcomeKind.SERVER_ERROR: Explanation(
+        _("Your server failed, or gave an answer that is no HTTP status."),
+        _("Its own log has the error at this time. Mend it, then send this again."),
+    ),
+    OutcomeKind.TIMEOUT: Explanation(
+        _("Your server did not answer in time."),
+        _("Answer first and work afterwards: put the event into a queue of yours, and answer 200 at once."),
+    ),
+    OutcomeKind.REFUSED: Explanation(
+        _("No connection to your server could be made."),
+        _("Check that it is running, that the port is right, and that its firewall lets our addresses in."),
+    ),
+    OutcomeKind.NAME_ERROR: Explanation(
+        _("The URL's host name could not be found."),
+        _("Check its spelling, and that its DNS record is public and has not expired."),
+    ),
+    OutcomeKind.TLS_ERROR: Explanation(
+        _("No secure connection to your server could be made."),
+        _(
+            "Most often its certificate has expired, is for another name, is self-signed, or lacks the intermediate one. "
+            "An SSL checker on the web shows which."
+        ),
+    ),
+    OutcomeKind.PROTOCOL_ERROR: Explanation(
+        _("Your server took the connection, but gave no valid HTTP answer."),
+        _(
+            "It may have crashed on the request or closed the connection early, or it speaks something else on this port."
+        ),
+    ),
+    OutcomeKind.ADDRESS_NOT_ALLOWED: Explanation(
+        _("The URL's host name leads to an address that webhooks are not sent to."),
+        _("Only public addresses can be reached. Let the name lead to one."),
+    ),
+    OutcomeKind.NOT_SENT: Explanation(
+        _("Nothing was sent, through a fault of ours."),
+        _("We have been told, and it is tried again. You need do nothing."),
+    ),
+    OutcomeKind.EXPIRED: Explanation(
+        _("It waited too long while the endpoint was failing, and was given up without a request."),
+        _("Once your server works again, send it again."),
+    ),
+    OutcomeKind.QUARANTINED: Explanation(
+        _("It could not be handled on our side, and was given up without a request."), _("We have been told.")
+    ),
+}
+
+#: The outcome in one or two words, for lists.
+_SHORT = {
+    OutcomeKind.SUCCEEDED: _("Accepted"),
+    OutcomeKind.REDIRECT: _("Redirect"),
+    OutcomeKind.CLIENT_ERROR: _("Refused by the server"),
+    OutcomeKind.SERVER_ERROR: _("Server error"),
+    OutcomeKind.TIMEOUT: _("No answer in time"),
+    OutcomeKind.REFUSED: _("No connection"),
+    OutcomeKind.NAME_ERROR: _("Host name not found"),
+    OutcomeKind.TLS_ERROR: _("TLS trouble"),
+    OutcomeKind.PROTOCOL_ERROR: _("No valid answer"),
+    OutcomeKind.ADDRESS_NOT_ALLOWED: _("Address not allowed"),
+    OutcomeKind.NOT_SENT: _("Not sent"),
+    OutcomeKind.EXPIRED: _("Waited too long"),
+    OutcomeKind.QUARANTINED: _("Not sent"),
+}
+
+
+def explanation_of(outcome: str, status: int | None = None) -> Explanation:
+    """What an outcome (a stored OutcomeKind) with this HTTP status means. The status says more, where it is known."""
+    kind = OutcomeKind(outcome)
+    if kind in (OutcomeKind.CLIENT_ERROR, OutcomeKind.SERVER_ERROR) and status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return _BY_KIND[kind]
+
+
+def outcome_name(outcome: str) -> Text:
+    """In one or two words; empty for a delivery that no request was made for yet."""
+    return _SHORT[OutcomeKind(outcome)] if outcome else ""

@@ -1,0 +1,108 @@
+"""Search: from whatever a person has in hand to the rows that it may mean.
+
+An id (public or bare), a URL, the host's own id of an event, a tenant. Each way is one bounded read through an index, of
+the newest rows first; small tables (tenants, endpoints) may be read through. What is found is a list of primary keys, so
+that whatever a page adds to the question stays cheap on tables of any size.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Tenant
+from webhooks_app.models.ids import parse_public_id
+
+#: Rows that one way of finding gives at most.
+MOST_FOUND = 200
+#: Tenants or endpoints that a text may mean before it means too many to be looked into.
+_MOST_MEANT = 5
+_PREFIXES = ("evt", "dlv", "wh", "key")
+Keys = list[uuid.UUID]
+
+
+def tenants_like(text: str, *, using: str, most: int = MOST_FOUND) -> Keys:
+    """By key, or by a part of uid, name or e-mail address; the one whose uid is exactly that goes first."""
+    rows = Tenant.objects.using(using).order_by("uid")
+    found = list(rows.filter(_key_or(text, "pk", uid=text)).values_list("pk", flat=True))
+    part = Q(uid__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text)
+    return list(dict.fromkeys([*found, *rows.filter(part).values_list("pk", flat=True)[:most]]))[:most]
+
+
+def endpoints_like(text: str, *, using: str, most: int = MOST_FOUND) -> Keys:
+    """By public id or key, by a part of URL or description, or by its tenant."""
+    rows = Endpoint.objects.using(using).order_by("-pk")
+    if (key := key_in(text)) is not None:
+        return list(rows.filter(Q(pk=key) | Q(tenant_id=key)).values_list("pk", flat=True)[:most])
+    tenants = tenants_like(text, using=using)
+    part = Q(url__icontains=text) | Q(description__icontains=text) | Q(tenant_id__in=tenants)
+    return list(rows.filter(part).values_list("pk", flat=True)[:most])
+
+
+def events_like(text: str, *, using: str) -> Keys:
+    """By public id or key (its own, a delivery's, its tenant's), by the host's own id, or by tenant."""
+    rows = Event.objects.using(using)
+    found = _of_subject(text, using)
+    if (key := key_in(text)) is not None:
+        of_delivery = Delivery.objects.using(using).filter(pk=key).values_list("event_id", flat=True)
+        return [*found, *_keys(rows, pk__in=[key, *of_delivery]), *_keys(rows, tenant_id=key)]
+    for tenant_id in _few(tenants_like(text, using=using, most=_MOST_MEANT + 1)):
+        found += _keys(rows, tenant_id=tenant_id)
+    return found
+
+
+def deliveries_like(text: str, *, using: str) -> Keys:
+    """By public id or key (its own, its event's, endpoint's or tenant's), by its event's own id of the host's, by URL or
+    tenant."""
+    rows = Delivery.objects.using(using)
+    of_subject = _of_subject(text, using)
+    found = _keys(rows, event_id__in=of_subject) if of_subject else []
+    if (key := key_in(text)) is not None:
+        for column in ("pk", "event_id", "endpoint_id", "tenant_id"):  # each by its own index
+            found += _keys(rows, **{column: key})
+        return found
+    for tenant_id in _few(tenants_like(text, using=using, most=_MOST_MEANT + 1)):
+        found += _keys(rows, tenant_id=tenant_id)
+    part = Q(url__icontains=text) | Q(description__icontains=text)
+    named = Endpoint.objects.using(using).filter(part).values_list("pk", flat=True)[: _MOST_MEANT + 1]
+    for endpoint_id in _few(list(named)):
+        found += _keys(rows, endpoint_id=endpoint_id)
+    return found
+
+
+def attempts_like(text: str, *, using: str) -> Keys:
+    """By key, or those of the deliveries that the text means."""
+    rows = Attempt.objects.using(using)
+    own = _keys(rows, pk=key) if (key := key_in(text)) is not None else []
+    deliveries = sorted(deliveries_like(text, using=using), reverse=True)[:MOST_FOUND]
+    return [*own, *_keys(rows, delivery_id__in=deliveries)] if deliveries else own
+
+
+def key_in(text: str) -> uuid.UUID | None:
+    """The key in a public id of whatever kind, or in a bare UUID; None where the text is neither."""
+    for prefix in _PREFIXES:
+        if (key := parse_public_id(text, prefix)) is not None:
+            return key
+    return None
+
+
+def _of_subject(text: str, using: str) -> Keys:
+    """The host's own id; it may look like one of ours."""
+    return _keys(Event.objects.using(using).exclude(subject=""), subject=text)
+
+
+def _keys(rows: QuerySet[Any], **condition: object) -> Keys:
+    return list(rows.filter(**condition).order_by("-pk").values_list("pk", flat=True)[:MOST_FOUND])
+
+
+def _key_or(text: str, field: str, **condition: str) -> Q:
+    key = key_in(text)
+    return Q(**condition) if key is None else Q(**condition) | Q(**{field: key})
+
+
+def _few(keys: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
+    """The keys, or none where there are so many that the text hardly means each of them."""
+    return keys if len(keys) <= _MOST_MEANT else ()

@@ -1,0 +1,53 @@
+"""One box for everything that somebody may have in hand: an id of ours, an id of the host's own, a channel, a key."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel
+from webhooks_app.models.ids import parse_public_id
+
+#: Events of one own id that are shown.
+MOST_SHOWN = 20
+#: Of an own id that very many events have, so many are looked at.
+_LOOKED_AT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a text led to, each kind found through an index of its own."""
+
+    event: Event | None = None
+    delivery: Delivery | None = None
+    endpoint: Endpoint | None = None
+    #: The one event that has it as its idempotency key.
+    by_key: Event | None = None
+    #: Events that have it as the host's own id, newest first.
+    by_subject: list[Event] = field(default_factory=list)
+    more_by_subject: bool = False
+    channel: str = ""
+
+    @property
+    def count(self) -> int:
+        single = (self.event, self.delivery, self.endpoint, self.by_key, self.channel)
+        return sum(bool(one) for one in single) + len(self.by_subject)
+
+
+def search(tenant_id: uuid.UUID, text: str, *, using: str) -> Hits:
+    """Everything of this tenant's that is called `text`: exactly so, but for the prefix of ids."""
+    events = Event.objects.using(using).filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
+    deliveries = Delivery.objects.using(using).filter(tenant_id=tenant_id)
+    endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id, hidden=False)  # those that have a page
+    channels = EventChannel.objects.using(using).filter(tenant_id=tenant_id, channel=text)
+    keys = {prefix: parse_public_id(text, prefix) for prefix in ("evt", "dlv", "wh")}
+    by_subject = sorted(events.filter(subject=text)[:_LOOKED_AT], key=lambda event: event.pk, reverse=True)
+    return Hits(
+        event=events.filter(pk=keys["evt"]).first() if keys["evt"] else None,
+        delivery=deliveries.filter(pk=keys["dlv"]).select_related("event").first() if keys["dlv"] else None,
+        endpoint=endpoints.filter(pk=keys["wh"]).first() if keys["wh"] else None,
+        by_key=events.filter(idempotency_key=text).first(),
+        by_subject=by_subject[:MOST_SHOWN],
+        more_by_subject=len(by_subject) > MOST_SHOWN,
+        channel=text if channels.exists() else "",
+    )
