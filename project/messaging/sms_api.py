@@ -9,14 +9,15 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.urls import path
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.actions.publish import publish
-from webhooks_app.api.problems import handle
-from webhooks_app.api.views.base import ApiView
+from webhooks_app.api.dialects.base import DialectView
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.models import Scope, Tenant
 
 PROFILE = "msgine"
@@ -32,16 +33,21 @@ class SmsSerializer(serializers.Serializer[Any]):
     callbackUrl = serializers.CharField(required=False)  # noqa: N815 - as documented
 
 
-class SmsView(ApiView):
+class MsGineView(DialectView):
+    """Errors are `{"error": …}`, as the document's own samples answer, and have a code for programs."""
+
+    profile = PROFILE
+
+    def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
+        return {"error": f"{field}: {detail}" if code == "INVALID_FIELD" and field else detail, "code": code}
+
+
+class SmsView(MsGineView):
     """`POST /api/v1/messages/sms`"""
 
-    renderer_classes = (JSONRenderer,)
-    schema = None
     scopes = {"post": Scope.EVENTS_WRITE}
 
-    def get_exception_handler(self) -> Any:
-        return _as_documented
-
+    @idempotent
     def post(self, request: Request) -> Response:
         serializer = SmsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -68,10 +74,8 @@ class SmsView(ApiView):
         return tenant
 
 
-def _as_documented(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Errors are `{"error": …}`, as the document's own samples answer."""
-    response = handle(error, context)
-    if response is not None:
-        response.data = {"error": response.data["detail"], "code": response.data["code"]}
-        response.content_type = "application/json"
-    return response
+class NoSuchPathView(NoSuchPath, MsGineView):
+    """See `webhooks_app.api.mount`."""
+
+
+urlpatterns = [path("api/v1/messages/sms", SmsView.as_view())]

@@ -54,6 +54,11 @@ class TestCreate:
         assert secret not in curl("GET", "/webhooks").text
         assert AuditEntry.objects.get(verb="endpoint.created").actor.startswith("key:")
 
+    def test_takes_every_documented_event(self, curl: Curl) -> None:
+        events = ["message.received", "message.sent", "reaction.added", "reaction.removed"]
+        events += ["typing.started", "typing.stopped", "receipt.read"]
+        assert curl.asked("POST", "/webhooks", {**DOCUMENTED, "events": events})[1]["events"] == events
+
     def test_ignores_what_it_does_not_know(self, curl: Curl) -> None:
         more = {
             "id": "wh_1",

@@ -60,7 +60,7 @@ class TestCreate:
         assert answer.headers["Content-Type"] == "application/json"
         assert list(answer.json()) == ["data"]
         data = answer.json()["data"]
-        assert set(data) == {"id", "url", "events", "secret", "createdAt"}
+        assert list(data) == ["id", "url", "events", "secret", "createdAt"]
         assert (data["url"], data["events"]) == (NEW["url"], NEW["events"])
         assert data["id"] == str(uuid.UUID(data["id"]))
         assert TIME.fullmatch(data["createdAt"])
@@ -110,6 +110,13 @@ class TestCreate:
         assert refusal(answer) == (400, "INVALID_FIELD")
         assert "events" in answer.json()["error"]["message"]
 
+    def test_takes_fifty_events_and_no_more(self, curl: Caller) -> None:
+        events = [f"message.n{number}.*" for number in range(51)]
+        assert made(curl, events=events[:50])["events"] == events[:50]
+        answer = curl("POST", WEBHOOKS, {**NEW, "events": events})
+        assert refusal(answer) == (400, "INVALID_ENDPOINT")
+        assert answer.json()["error"]["message"] == "Choose 1 to 50 events; there are 51."
+
     @pytest.mark.parametrize("kind", NO_OBJECTS)
     def test_refuses_a_body_that_is_none(self, curl: Caller, kind: str) -> None:
         body, content_type = NO_OBJECTS[kind]
@@ -127,7 +134,7 @@ class TestThePlan:
         Tenant.objects.update(webhooks_enabled=False)
         answer = curl("POST", WEBHOOKS, NEW)
         assert refusal(answer) == (403, "WEBHOOKS_NOT_AVAILABLE_ON_PLAN")
-        assert answer.json()["error"]["message"] == "Feature not available"
+        assert answer.json()["error"]["message"] == "Feature no disponible"
 
     def test_has_a_limit_that_is_told_in_the_documented_words(self, curl: Caller) -> None:
         Tenant.objects.update(max_endpoints=1)

@@ -115,4 +115,13 @@ def test_what_is_wrong_is_said(send: Send, body: Any, status: int, code: str) ->
 
 
 def test_a_token_is_needed(send: Send) -> None:
-    assert send(MESSAGE, bearer="none").status_code == 401
+    answer = send(MESSAGE, bearer="none")
+    assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_API_KEY")
+
+
+def test_a_message_that_is_asked_for_twice_under_one_idempotency_key_is_sent_once(root: str, token: str) -> None:
+    curl = Curl(root, {"Authorization": f"Bearer {token}"})
+    first, again = (curl("POST", "/api/v1/messages/sms", MESSAGE, Idempotency_Key="a") for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert Event.objects.count() == 2, "sent and delivered"

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.acceptance.dialects import NO_IDS, NO_OBJECTS, Muchaw, root_of
 from tests.factories import EndpointFactory
-from webhooks_app.models import Endpoint, Scope, Secret, StoredReply, Tenant
+from webhooks_app.models import Endpoint, Scope, Secret, StoredReply, Subscription, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,6 +178,14 @@ class TestAWebhook:
         after = curl.changed(webhook, events=["message.*"], numberIds=["b", "c"], id="wh_x", createdAt=None)
         assert after == {**without_secret(webhook), "events": ["message.*"], "numberIds": ["b", "c"]}
         assert curl.changed(webhook, numberIds=[])["numberIds"] == []
+
+    def test_keeps_names_that_the_catalogue_has_no_more_and_takes_no_new_ones(self, curl: Muchaw) -> None:
+        webhook = curl.made()
+        Subscription.objects.filter(pattern="number.activated").update(pattern="number.old")
+        kept = ["number.old", "message.read"]
+        assert set(curl.changed(webhook, events=kept)["events"]) == set(kept)
+        answer = curl("PATCH", f"{WEBHOOKS}/{webhook['id']}", {"events": [*kept, "number.older"]})
+        assert refusal(answer) == (400, "INVALID_ENDPOINT")
 
     def test_is_gone_when_it_was_deleted(self, curl: Muchaw) -> None:
         path = f"{WEBHOOKS}/{curl.made()['id']}"

@@ -15,7 +15,9 @@ from django.utils import timezone
 
 from tests.api import ROOT, Program
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
+from tests.visitors import visiting
 from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
+from webhooks_app.actions.people import Role
 from webhooks_app.exceptions import InvalidApiKey
 from webhooks_app.models import ApiKey, AuditEntry, Scope
 
@@ -166,8 +168,17 @@ class TestAnotherTenants:
             assert program.post("/deliveries/retry", status=200) == {"retried": 0, "more": False}
 
     def test_the_matrix_is_of_every_route(self) -> None:
+        """One with an id is in it by itself; one without is another's affair, or is asked for above."""
+        from webhooks_app.api import urls
+
         assert {path.split("/")[1] for _, path in routes()} == {"webhooks", "events", "deliveries"}
         assert len(routes()) >= 15
+        paths = {str(one.pattern).strip("^$").replace("\\Z", "") for one in (*urls.router.urls, *urls.urlpatterns)}
+        assert {path for path in paths if path and "<" not in path} == {
+            *("webhooks", "events", "deliveries", "deliveries/retry"),  # lists
+            *("events/batch", "portal-links", "account-secret"),  # act for the asker's tenant, and name nothing
+            *("event-types", "egress"),  # the same for everybody
+        }
 
 
 class TestAPerson:
@@ -196,6 +207,15 @@ class TestAPerson:
         client = Client(enforce_csrf_checks=True)
         client.force_login(get_user_model().objects.create_user("anna"))
         assert client.delete(f"{ROOT}/webhooks/{endpoint.public_id}").status_code == 403
+
+    def test_who_only_looks_changes_nothing(self, configure: Any) -> None:
+        configure(TENANT_OF_REQUEST="tests.visitors.tenant_of_user", ROLE_OF_REQUEST="tests.visitors.role_of_user")
+        endpoint = EndpointFactory()
+        looking = visiting(endpoint.tenant, Role.VIEWER)
+        assert len(looking.get(f"{ROOT}/webhooks").json()["results"]) == 1
+        assert looking.delete(f"{ROOT}/webhooks/{endpoint.public_id}").status_code == 403
+        managing = visiting(endpoint.tenant, Role.MANAGER)
+        assert managing.delete(f"{ROOT}/webhooks/{endpoint.public_id}").status_code == 204
 
     def test_is_nobody_where_the_host_has_not_said_so(self, configure: Any) -> None:
         configure(TENANT_OF_REQUEST="")

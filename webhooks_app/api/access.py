@@ -14,9 +14,12 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from webhooks_app.actions.api_keys import find_api_key
-from webhooks_app.actions.people import actor_of, tenant_of_request
+from webhooks_app.actions.people import Role, actor_of, role_of_request, tenant_of_request
 from webhooks_app.conf import settings
 from webhooks_app.models import Scope, Tenant
+
+#: What people may do here who have this role.
+_SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class PersonAuthentication(SessionAuthentication):
         user, tenant = found[0], tenant_of_request(request._request)
         if tenant is None:
             return user, None
-        return user, Access(tenant, frozenset(Scope.values), actor_of(user))
+        return user, Access(tenant, _SCOPES[role_of_request(request._request)], actor_of(user))
 
 
 class HasScope(BasePermission):

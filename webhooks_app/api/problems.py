@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -32,6 +34,8 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.WebhooksError, HTTPStatus.BAD_REQUEST),
 )
+#: What Django says of a body that cannot be read, as by its CSRF check, which looks into forms.
+_UNREADABLE = (MultiPartParserError, SuspiciousOperation, UnreadablePostError)
 #: The operator's faults: what is wrong is for the log, not for a customer.
 _OURS = "Webhooks cannot be managed at the moment. We have been told; try again later."
 _CODES = {
@@ -70,6 +74,8 @@ def told(error: errors.WebhooksError) -> str:
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler for our views. None, for what is a bug, leaves it to Django."""
+    if isinstance(error, RequestDataTooBig):
+        error = errors.PayloadTooLarge("The request's body is too long. Send less at once.")
     if isinstance(error, errors.WebhooksError):
         set_rollback()
         status = status_of(error)
@@ -78,6 +84,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = drf.NotFound()
     elif isinstance(error, PermissionDenied):
         error = drf.PermissionDenied()
+    elif isinstance(error, _UNREADABLE):
+        error = drf.ParseError("The request's body cannot be read. Send JSON.")
     if not isinstance(error, drf.APIException):
         return None
     set_rollback()

@@ -88,7 +88,7 @@ class Schema(AutoSchema):
         if "{" in self.path:
             errors |= _WITH_ID
         if self.method in ("POST", "PATCH"):
-            errors |= {**_WRITING, 413: "The event's data is too large.", 415: "The body is not JSON."}
+            errors |= {**_WRITING, 413: "The body, or the event's data, is too large.", 415: "The body is not JSON."}
         if self.method == "GET":
             errors |= {400: "A filter is not understood.", 404: "There is no such object, or no such page."}
         if self.method == "DELETE":

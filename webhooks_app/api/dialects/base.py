@@ -8,7 +8,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api import endpoints, problems
@@ -21,11 +23,21 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 logger = logging.getLogger(__name__)
 
 
+class JSONAlways(DefaultContentNegotiation):
+    """Dialects answer in JSON, whatever Accept says: programs that were content with the product's own API name anything."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
 class DialectView(ApiView):
     """A view of one dialect. Subclasses name their profile and say what their errors look like."""
 
     authentication_classes = (ApiKeyAuthentication,)
     renderer_classes = (JSONRenderer,)
+    content_negotiation_class = JSONAlways
+    #: OPTIONS is a method like others, and none of theirs.
+    metadata_class = None
     #: Not part of the standard API's description.
     schema = None
     #: The profile of the endpoints that this dialect makes and shows.

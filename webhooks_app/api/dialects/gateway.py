@@ -18,6 +18,7 @@ from webhooks_app.api.access import ApiKeyAuthentication
 from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.exceptions import NotFound, URLNotAllowed
 from webhooks_app.models import Endpoint, EndpointStatus
@@ -110,6 +111,10 @@ class WebhookView(GatewayView):
         return Response(status=204)
 
 
+class NoSuchPathView(NoSuchPath, GatewayView):
+    """See `webhooks_app.api.mount`."""
+
+
 def _shown(rows: list[Endpoint]) -> list[dict[str, Any]]:
     numbers = number_endpoints(rows)
     return [
@@ -128,7 +133,8 @@ def _answer(code: int, message: str, data: Any) -> Response:
     return Response({"status": True, "code": code, "message": message, "data": data}, status=code)
 
 
+# As in the other dialects, an id with a slash in it is none.
 urlpatterns = [
     path("webhooks", WebhooksView.as_view()),
-    path("webhooks/<str:number>", WebhookView.as_view()),
+    path("webhooks/<path:number>", WebhookView.as_view()),
 ]

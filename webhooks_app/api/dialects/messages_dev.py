@@ -13,6 +13,7 @@ from webhooks_app.actions.states import delete_endpoint
 from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import epoch_ms
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id
@@ -42,13 +43,15 @@ class DeletedWebhook(serializers.Serializer[Any]):
     id = StrictText()
 
 
-class WebhooksView(DialectView):
+class MessagesDevView(DialectView):
     profile = PROFILE.name
 
     def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
         message = f"{field}: {detail}" if code == "INVALID_FIELD" and field else detail
         return {"error": {"code": code, "message": message}}
 
+
+class WebhooksView(MessagesDevView):
     @idempotent
     def post(self, request: Request) -> Response:
         values = self.read(NewWebhook)
@@ -63,6 +66,10 @@ class WebhooksView(DialectView):
         row = self.found(parse_public_id(self.read(DeletedWebhook)["id"], "wh"))
         delete_endpoint(row, actor=self.access.actor)
         return Response(status=204)
+
+
+class NoSuchPathView(NoSuchPath, MessagesDevView):
+    """See `webhooks_app.api.mount`."""
 
 
 def _shown(row: Endpoint) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from webhooks_app.actions.states import delete_endpoint
 from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import iso_ms
 from webhooks_app.models import Endpoint
 from webhooks_app.models.ids import parse_public_id
 
 #: As documented, whatever we would say ourselves.
 _TEXTS = {
-    "WEBHOOKS_NOT_AVAILABLE_ON_PLAN": "Feature not available",
+    "WEBHOOKS_NOT_AVAILABLE_ON_PLAN": "Feature no disponible",
     "MAX_WEBHOOK_ENDPOINTS_REACHED": "Limit reached",
     "NOT_FOUND": "Webhook not found",
 }
@@ -51,7 +52,7 @@ class WebhooksView(MsgFlashView):
     @idempotent
     def post(self, request: Request) -> Response:
         row, secret = self.make(**self.read(NewWebhook))
-        return Response({"data": {**_shown(row), "secret": secret}}, status=201)
+        return Response({"data": _shown(row, secret)}, status=201)
 
 
 class WebhookView(MsgFlashView):
@@ -66,8 +67,19 @@ class WebhookView(MsgFlashView):
         return self.found(parse_public_id(text, "wh"))
 
 
-def _shown(row: Endpoint) -> dict[str, Any]:
-    return {"id": str(row.pk), "url": row.url, "events": row.patterns, "createdAt": iso_ms(row.created_at)}
+class NoSuchPathView(NoSuchPath, MsgFlashView):
+    """See `webhooks_app.api.mount`."""
+
+
+def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
+    """The webhook, with its secret where it has just been made."""
+    return {
+        "id": str(row.pk),
+        "url": row.url,
+        "events": row.patterns,
+        **({} if secret is None else {"secret": secret}),
+        "createdAt": iso_ms(row.created_at),
+    }
 
 
 # Ids are paths here, so that one with a slash in it is none, and not a page that Django does not find.

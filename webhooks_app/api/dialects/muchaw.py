@@ -20,6 +20,7 @@ from webhooks_app.api import endpoints
 from webhooks_app.api.dialects.base import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
+from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import iso_ms
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id
@@ -103,6 +104,10 @@ class RotateSecretView(MuchawView):
         rotated = endpoints.rotate(self.access, self.named(text))
         ends = rotated.previous_expires_at
         return Response({"secret": rotated.text, "previousSecretExpiresAt": iso_ms(ends) if ends else None})
+
+
+class NoSuchPathView(NoSuchPath, MuchawView):
+    """See `webhooks_app.api.mount`."""
 
 
 def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import translation
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
@@ -31,6 +33,8 @@ class BodyParser(JSONParser):
     """JSON; what is nested too deeply to be read is the sender's fault."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        if isinstance(stream, HttpRequest):  # DRF before 3.18 would read on beyond DATA_UPLOAD_MAX_MEMORY_SIZE
+            stream = io.BytesIO(stream.body)
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError:
@@ -49,6 +53,13 @@ class ApiView(APIView):
     #: Action → scope, where it is not the usual one.
     scopes: ClassVar[dict[str, str]] = {}
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """In English, whatever the browser asks for: programs read it, and people in their logs."""
+        with translation.override("en"):
+            response = super().dispatch(request, *args, **kwargs)
+        response.headers.setdefault("Content-Language", "en")
+        return response
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         request.encoding = "utf-8"  # JSON's own; as its charset a sender may name any codec of Python's, such as "zlib"
         return super().initialize_request(request, *args, **kwargs)
@@ -66,6 +77,16 @@ class ApiView(APIView):
         serializer = shape(data=self.request.data, partial=partial)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
+
+
+class NoSuchPath(ApiView):
+    """What none of an API's paths matched: 404, whoever asks, with whatever method. Dialects put it before their own view."""
+
+    schema = None
+    renderer_classes = (JSONRenderer,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound("There is no such path.")
 
 
 class ApiViewSet(ViewSetMixin, ApiView):
