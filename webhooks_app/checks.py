@@ -115,11 +115,11 @@ def _is_inside(network: Any) -> bool:
 @_check
 def check_profiles(chosen: Settings) -> Messages:
     """E006, E007"""
-    for name in sorted({chosen.DEFAULT_PROFILE, *profile_names()}):
+    for name in sorted({chosen.DEFAULT_PROFILE, *chosen.DASHBOARD_PROFILES, *profile_names()}):
         try:
             profile = get_profile(name)
         except ConfigurationError as error:
-            hint = "Mend WEBHOOKS['DEFAULT_PROFILE'] or WEBHOOKS['PROFILES']."
+            hint = "Mend WEBHOOKS['DEFAULT_PROFILE'], WEBHOOKS['DASHBOARD_PROFILES'] or WEBHOOKS['PROFILES']."
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
             continue
         if profile.total_timeout >= chosen.HEARTBEAT_SECONDS * _HEARTBEAT_SHARE:
@@ -141,7 +141,7 @@ def check_paths(chosen: Settings) -> Messages:
     elif chosen.TRANSPORT == "curl" and importlib.util.find_spec("pycurl") is None:
         hint = 'Install the `curl` extra (pycurl), or use "auto".'
         yield Error("WEBHOOKS['TRANSPORT'] is 'curl', but pycurl is not installed.", hint=hint, id="webhooks_app.E008")
-    for name in ("WAKE", "TENANT_UID", "PLAN", "TENANT_OF_REQUEST"):
+    for name in ("WAKE", "TENANT_UID", "PLAN", "TENANT_OF_REQUEST", "ROLE_OF_REQUEST"):
         path = getattr(chosen, name)
         try:
             good = not path or callable(import_string(path))

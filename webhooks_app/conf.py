@@ -109,8 +109,18 @@ class Settings:
     PLAN: str = ""
     #: Dotted path of a function (request → your tenant object, or None) for people who are logged in.
     TENANT_OF_REQUEST: str = ""
+    #: Dotted path of a function (request → "manager", who may change things, or "viewer"); empty: everybody manages.
+    ROLE_OF_REQUEST: str = ""
+    #: Names of the profiles that customers choose from when they add a webhook on their pages; empty: they are not asked, and
+    #: get the tenant's profile.
+    DASHBOARD_PROFILES: Sequence[str] = ()
     #: How long a portal link is good for.
     PORTAL_LINK_MINUTES: float = 10.0
+    #: Content-Security-Policy of the customers' pages. Empty: none from us, your own middleware sets one.
+    DASHBOARD_CSP: str = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
 
     # --- keeping and cleaning ------------------------------------------------------------------------------------
     RETENTION_DAYS: float = 30.0

@@ -1,0 +1,246 @@
+"""An endpoint's own page: its health in plain words, charts, deliveries, a test event, recovery."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, SecretFactory, TenantFactory
+from tests.forms import form_ids
+from tests.receiver import Answer, Receiver
+from tests.visitors import visiting
+from webhooks_app import EventType, registry
+from webhooks_app.actions.playground import IDLE_REASON, open_playground
+from webhooks_app.actions.states import disable
+from webhooks_app.models import Attempt, Delivery, Endpoint, HourlyStat, database_now
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors", "event_types")]
+
+NOW = timezone.now()
+AGO = NOW - timedelta(days=2)
+
+
+def place(endpoint: Endpoint, tail: str = "") -> str:
+    return f"/webhooks/endpoints/{endpoint.public_id}{tail}"
+
+
+def read(endpoint: Endpoint, tail: str = "") -> str:
+    """The page's text as people read it."""
+    page = visiting(endpoint.tenant).get(place(endpoint, tail)).content.decode()
+    return " ".join(re.sub(r"<[^>]+>", "", page).split())
+
+
+class TestHealth:
+    def test_of_a_failing_endpoint_says_since_when_and_what_will_happen(self) -> None:
+        endpoint = EndpointFactory(queue__streak=7, queue__failing_since=AGO, queue__last_failure_at=NOW)
+        DeliveryFactory.create_batch(2, endpoint=endpoint)
+        text = read(endpoint)
+        assert "Failing. It began 2 days ago" in text
+        assert "7 failures in a row so far" in text
+        assert "Without a success until then, it is disabled in 2 days" in text, "two days and most of a third"
+        assert "we try one request at a time" in text
+        assert "2 deliveries wait." in text
+
+    def test_says_how_many_failures_are_left_where_the_profile_counts_them(self) -> None:
+        endpoint = EndpointFactory(profile="muchaw", queue__streak=7, queue__failing_since=NOW)
+        text = read(endpoint)
+        assert "3 more failures in a row disable it" in text
+        assert "it is disabled" not in text
+
+    @pytest.mark.parametrize(
+        ("values", "says"),
+        [
+            ({"status": "paused", "status_changed_at": AGO}, "Paused 2 days ago"),
+            ({"status": "paused"}, "1 delivery waits. Nothing is lost"),
+            ({"status": "disabled", "status_reason": "days"}, "It failed for days without a single success."),
+            ({"status": "disabled", "status_reason": "asked by Anna"}, "asked by Anna"),
+            ({"queue__last_success_at": AGO}, "Healthy. Last success 2 days ago"),
+            ({}, "No event yet. 1 delivery waits."),
+            (
+                {"profile": "gone.for.good", "queue__failing_since": AGO, "queue__streak": 1},
+                "Failing. It began 2 days ago",
+            ),
+        ],
+    )
+    def test_is_said_in_plain_words(self, values: dict[str, Any], says: str) -> None:
+        endpoint = EndpointFactory(**values)
+        DeliveryFactory(endpoint=endpoint)
+        assert says in read(endpoint)
+
+
+class TestThePage:
+    def test_shows_settings_but_no_value_of_a_header_or_secret(self) -> None:
+        endpoint = EndpointFactory(
+            events=["order.*"], headers={"X-Token": "s3cret"}, channels=["number:1"], rate_limit=5, metadata={"team": "blue"},
+            events__filters={"data.n": 1},
+        )  # fmt: skip
+        SecretFactory(tenant=endpoint.tenant, endpoint=endpoint, expires_at=NOW + timedelta(hours=3))
+        page = visiting(endpoint.tenant).get(place(endpoint)).content.decode()
+        for text in ("order.*", "X-Token", "number:1", "5 requests a second", "blue", "data.n", "current", ">old<"):
+            assert text in page
+        assert "s3cret" not in page
+        assert "whsec_" not in page
+
+    def test_escapes_what_others_wrote(self) -> None:
+        endpoint = EndpointFactory(
+            description="<b>&", metadata={"<i>": "</pre>"}, status="disabled", status_reason="<u>"
+        )
+        page = visiting(endpoint.tenant).get(place(endpoint)).content.decode()
+        for text in ("<b>", "<i>", "<u>"):
+            assert text not in page
+
+    @pytest.mark.parametrize(("span", "shown"), [("24h", 11), ("7d", 33), ("30d", 66), ("nonsense", 11), ("", 11)])
+    def test_charts_go_back_as_far_as_is_asked(self, span: str, shown: int) -> None:
+        endpoint = EndpointFactory()
+        hour = database_now("default").replace(minute=0, second=0, microsecond=0)
+        for days, count in ((0, 11), (3, 22), (20, 33)):
+            HourlyStat.objects.create(endpoint=endpoint, hour=hour - timedelta(days=days), server_error=count)
+        page = visiting(endpoint.tenant).get(place(endpoint, f"?span={span}")).content.decode()
+        assert f"{shown} requests in" in page
+        assert "Show as a table" in page
+        assert len(page) < 200_000
+
+    def test_lists_the_latest_deliveries_and_leads_to_all(self) -> None:
+        endpoint = EndpointFactory()
+        rows = [DeliveryFactory(endpoint=endpoint, succeeded=True) for _ in range(11)]
+        page = visiting(endpoint.tenant).get(place(endpoint)).content.decode()
+        assert [row.public_id in page for row in rows] == [False] + [True] * 10
+        assert f"/webhooks/deliveries?endpoint={endpoint.public_id}" in page
+
+    def test_costs_the_same_however_much_there_is(self) -> None:
+        def queries(number: int) -> int:
+            endpoint = EndpointFactory()
+            DeliveryFactory.create_batch(number, endpoint=endpoint)
+            client = visiting(endpoint.tenant)
+            with CaptureQueriesContext(connection) as captured:
+                client.get(place(endpoint))
+            return len(captured)
+
+        assert queries(2) == queries(20) < 20
+
+
+class TestATestEvent:
+    def send(self, endpoint: Endpoint, inline: bool = False, **values: str) -> Any:
+        client = visiting(endpoint.tenant)
+        [form_id] = form_ids(client.get(place(endpoint, "/test")).content.decode())
+        headers = {"HX-Request": "true"} if inline else {}
+        given = {"form_id": form_id, "type": "test.happened", "data": '{"n": 1}', **values}
+        return client.post(place(endpoint, "/test"), given, headers=headers)
+
+    @pytest.mark.parametrize("inline", [False, True])
+    def test_shows_at_once_what_the_server_answered(self, receiver: Receiver, inline: bool) -> None:
+        receiver.on("/hook", [Answer(418, body=b"<b>short and stout")])
+        endpoint = EndpointFactory(url=receiver.url("/hook"))
+        answer = self.send(endpoint, inline)
+        page = answer.content.decode()
+        assert answer.status_code == 200
+        assert b'"n":1' in receiver.wait_for(1)[0].body
+        for text in ("HTTP 418", "Refused by the server", "&lt;b&gt;short and stout", Delivery.objects.get().public_id):
+            assert text in page
+        assert ("<html" in page) is not inline
+
+    def test_is_sent_once_a_form(self, receiver: Receiver) -> None:
+        endpoint = EndpointFactory(url=receiver.url("/hook"))
+        client = visiting(endpoint.tenant)
+        [form_id] = form_ids(client.get(place(endpoint, "/test")).content.decode())
+        values = {"form_id": form_id, "type": "test.happened", "data": "{}"}
+        page = client.post(place(endpoint, "/test"), values).content.decode()
+        assert client.post(place(endpoint, "/test"), values).status_code == 409
+        assert Attempt.objects.count() == 1
+        [fresh] = form_ids(page)
+        assert client.post(place(endpoint, "/test"), {**values, "form_id": fresh}).status_code == 200
+        assert Attempt.objects.count() == 2
+
+    def test_says_that_nobody_answered(self) -> None:
+        page = self.send(EndpointFactory(url="http://127.0.0.1:1/")).content.decode()
+        assert "No answer" in page
+        assert "No connection" in page
+
+    def test_begins_with_the_types_example(self) -> None:
+        registry.register(EventType("trial.run", example={"colour": "grün"}))
+        try:
+            endpoint = EndpointFactory(events=["trial.*"])
+            client = visiting(endpoint.tenant)
+            assert "grün" in client.get(place(endpoint)).content.decode(), "the first one that it subscribes to"
+            assert "grün" not in client.get(place(endpoint, "/test?type=test.happened")).content.decode()
+        finally:
+            registry.unregister(["trial.run"])
+
+    @pytest.mark.parametrize(
+        ("values", "says"),
+        [
+            ({"data": "{nope"}, "look at line 1"),
+            ({"data": "[" * 300 + "]" * 300}, "deep"),
+            ({"type": "no.such"}, "Select a valid choice"),
+            ({"type": "test.checked", "data": '{"n": "x"}'}, "n"),
+            ({"type": "test.checked", "data": ""}, "has a schema and no example"),
+        ],
+    )
+    @pytest.mark.parametrize("inline", [False, True])
+    def test_says_beside_the_field_what_is_wrong(self, values: dict[str, str], says: str, inline: bool) -> None:
+        answer = self.send(EndpointFactory(), inline, **values)
+        assert answer.status_code == 422
+        assert says in answer.content.decode()
+        assert not Attempt.objects.exists()
+
+
+class TestRecovery:
+    def recover(self, endpoint: Endpoint, since: str, zone: str = "UTC") -> Any:
+        client = visiting(endpoint.tenant)
+        client.cookies["webhooks_timezone"] = zone
+        [form_id] = form_ids(client.get(place(endpoint, "/recover")).content.decode())
+        return client.post(place(endpoint, "/recover"), {"form_id": form_id, "since": since})
+
+    def test_sends_what_failed_and_what_was_never_made(self) -> None:
+        endpoint = EndpointFactory()
+        DeliveryFactory(endpoint=endpoint, exhausted=True)
+        EventFactory.create_batch(2, tenant=endpoint.tenant)
+        answer = self.recover(endpoint, f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M}")
+        text = " ".join(answer.content.decode().split())
+        assert answer.status_code == 200
+        assert "1 failed delivery is sent again" in text
+        assert "2 events that were missed are sent" in text
+        assert Delivery.objects.pending().filter(endpoint=endpoint).count() == 3
+        assert (
+            "Nothing was missed" in self.recover(endpoint, f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M}").content.decode()
+        )
+
+    def test_means_the_readers_time(self) -> None:
+        """Two hours ago in UTC is still to come for somebody whose clock is behind, and long ago for one ahead."""
+        endpoint = EndpointFactory()
+        DeliveryFactory(endpoint=endpoint, exhausted=True, completed_at=NOW - timedelta(hours=5))
+        shown = f"{NOW - timedelta(hours=2):%Y-%m-%dT%H:%M}"
+        assert self.recover(endpoint, shown, "Pacific/Honolulu").status_code == 422
+        assert "1 failed delivery" in " ".join(self.recover(endpoint, shown, "Asia/Tokyo").content.decode().split())
+
+    @pytest.mark.parametrize("since", ["", "yesterday", "9999-12-31T23:59", "2999-01-01T00:00"])
+    def test_refuses_what_is_no_time_of_the_past(self, since: str) -> None:
+        assert self.recover(EndpointFactory(), since).status_code == 422
+
+    @pytest.mark.parametrize("since", ["0001-01-01T00:00", "1969-01-01T00:00"])
+    @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+    def test_goes_back_no_further_than_events_are_kept(self, since: str, zone: str) -> None:
+        assert self.recover(EndpointFactory(), since, zone).status_code == 200
+
+
+class TestThePlaygroundAmongEndpoints:
+    def test_says_why_it_rests_wherever_it_stands(self) -> None:
+        tenant = TenantFactory()
+        endpoint, _ = open_playground(tenant)
+        disable(endpoint.pk, IDLE_REASON, tell=False)
+        for address in ("/webhooks/", place(endpoint), "/webhooks/playground"):
+            assert "Nobody has used it for a week." in visiting(tenant).get(address).content.decode()
+
+    def test_takes_no_place_in_the_plan(self) -> None:
+        tenant = TenantFactory(max_endpoints=1)
+        open_playground(tenant)
+        full = "your plan allows 1. Delete one first."
+        assert full not in visiting(tenant).get("/webhooks/endpoints/new").content.decode()
+        EndpointFactory(tenant=tenant)
+        assert full in visiting(tenant).get("/webhooks/endpoints/new").content.decode()

@@ -1,0 +1,222 @@
+"""The customers' page that teaches verifying, and its check of a signature."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.factories import SECRET, EndpointFactory, EventFactory, TenantFactory
+from tests.pipelines import endpoint_at
+from tests.receiver import Receiver
+from tests.visitors import visiting
+from webhooks_app import emit
+from webhooks_app.actions.check_signature import Trouble
+from webhooks_app.actions.people import Role
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.signing import key_of
+from webhooks_app.dashboard.findings import WORDS
+from webhooks_app.models import Event, Tenant
+from webhooks_app.pipeline.work import EventBody
+from webhooks_app.profiles import BUILT_IN, get_profile
+from webhooks_app.snippets import LANGUAGES, snippet
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
+
+PAGE = "/webhooks/verifying"
+OTHER = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+BARE = "0123456789abcdef0123456789abcdef"
+GOOD = "This request is genuine."
+
+
+def secret_for(profile: Profile) -> str:
+    return SECRET if profile.secret_format.key_from == "base64" else BARE
+
+
+def signed(event: Event, profile: str = "standard", age: int = 0) -> dict[str, str]:
+    """A filled-in form: a request as it would have arrived so many seconds ago."""
+    wire = get_profile(profile)
+    body = EventBody(event.id, event.type, event.occurred_at, event.data).body(wire)
+    secret = secret_for(wire)
+    moment = int(timezone.now().timestamp()) - age
+    keys = (key_of(secret, wire.secret_format),)
+    headers = wire.scheme.headers(message_id=event.public_id, timestamp=moment, body=body, keys=keys)
+    lines = ["Host: example.com", *(f"{name}: {value}" for name, value in headers)]
+    return {"headers": "\n".join(lines), "body": body.decode(), "secret": secret}
+
+
+@pytest.fixture
+def event() -> Event:
+    return EventFactory(payload={"text": "Grüße", "n": 1})
+
+
+def check(tenant: Tenant, form: dict[str, str], query: str = "") -> Any:
+    """The whole answer; what it found is its context's `result`."""
+    return visiting(tenant).post(PAGE + query, form)
+
+
+def found(event: Event, form: dict[str, str]) -> str:
+    answer = check(event.tenant, form)
+    assert answer.status_code == 200
+    return str(answer.context["result"].title)
+
+
+def words(trouble: Trouble) -> str:
+    return str(WORDS[trouble][0])
+
+
+class TestThePage:
+    @pytest.mark.parametrize("name", sorted(BUILT_IN))
+    def test_is_about_the_tenants_wire_format(self, name: str) -> None:
+        profile = get_profile(name)
+        shown = visiting(TenantFactory(profile=name)).get(PAGE)
+        page = html.unescape(shown.content.decode())
+        for header in profile.scheme.header_names:
+            assert header in page.lower()
+        for language in LANGUAGES:
+            assert snippet(profile, language) in page
+        assert len(shown.context["tries"]) == profile.retry.max_attempts
+
+    def test_says_the_schedule_in_words(self) -> None:
+        tries = visiting(TenantFactory(profile="muchaw")).get(PAGE).context["tries"]
+        assert [(one.wait, one.after) for one in tries] == [
+            ("", ""),
+            ("30 seconds", "30 seconds"),
+            ("5 minutes", "5 minutes 30 seconds"),
+            ("30 minutes", "35 minutes 30 seconds"),
+        ]
+
+    def test_can_be_about_another_wire_format_that_an_endpoint_speaks(self) -> None:
+        endpoint = EndpointFactory(profile="msgflash")
+        client = visiting(endpoint.tenant)
+        assert "X-MsgFlash-Signature" not in client.get(PAGE).content.decode()
+        assert "X-MsgFlash-Signature" in client.get(f"{PAGE}?profile=msgflash").content.decode()
+        assert client.get(f"{PAGE}?profile=muchaw").status_code == 404
+
+    def test_names_the_addresses_or_says_that_there_are_none(self, configure: Any) -> None:
+        client = visiting(TenantFactory())
+        assert "There is no list of addresses" in client.get(PAGE).content.decode()
+        configure(EGRESS_ADDRESSES=["192.0.2.7", "2001:db8::/56"])
+        assert "192.0.2.7\n2001:db8::/56</code>" in client.get(PAGE).content.decode()
+
+    def test_asks_the_database_as_often_for_twenty_endpoints_as_for_two(self) -> None:
+        tenant, counts = TenantFactory(), set()
+        client = visiting(tenant)
+        for number in (2, 20):
+            for _ in range(number):
+                EndpointFactory(tenant=tenant)
+            with CaptureQueriesContext(connection) as queries:
+                client.get(PAGE)
+            counts.add(len(queries))
+        assert len(counts) == 1
+
+
+class TestTheCheck:
+    @pytest.mark.parametrize("name", sorted(BUILT_IN))
+    def test_finds_a_request_genuine_in_every_wire_format(self, event: Event, name: str) -> None:
+        event.tenant.profile = name
+        event.tenant.save()
+        assert found(event, signed(event, name)) == GOOD
+
+    @pytest.mark.parametrize(
+        ("change", "trouble"),
+        [
+            ({"headers": "nothing of the kind"}, Trouble.NO_HEADERS),
+            ({"headers": "[1, 2]"}, Trouble.NO_HEADERS),
+            ({"headers": "[" * 32_000}, Trouble.NO_HEADERS),
+            ({"headers": "webhook-id: evt_1\nwebhook-timestamp: 5"}, Trouble.HEADER_MISSING),
+            ({"secret": "whsec_*"}, Trouble.UNUSABLE_KEY),
+            ({"secret": "whsec_"}, Trouble.UNUSABLE_KEY),
+            ({"secret": "whsec_é"}, Trouble.UNUSABLE_KEY),
+            ({"secret": OTHER}, Trouble.WRONG_KEY),
+            ({"body": '{"type":"message.sent"}'}, Trouble.BODY_CHANGED),
+            ({"body": "no JSON at all"}, Trouble.BODY_CHANGED),
+            ({"body": "[" * 100_000}, Trouble.BODY_CHANGED),
+            ({"body": "[" * 900 + "]" * 900}, Trouble.BODY_CHANGED),
+            ({"body": "9" * 5000}, Trouble.BODY_CHANGED),
+            ({"body": "{}", "secret": OTHER}, Trouble.NO_FIT),
+        ],
+    )
+    def test_says_which_step_fails(self, event: Event, change: dict[str, str], trouble: Trouble) -> None:
+        assert found(event, {**signed(event), **change}) == words(trouble)
+
+    @pytest.mark.parametrize(("age", "trouble"), [(3600, Trouble.TOO_OLD), (-3600, Trouble.TOO_EARLY)])
+    def test_tells_the_time_from_the_signature(self, event: Event, age: int, trouble: Trouble) -> None:
+        answer = check(event.tenant, signed(event, age=age))
+        assert answer.context["result"].title == words(trouble)
+        assert answer.context["result"].detail.startswith(("Off by 59 minutes", "Off by 1 hour"))
+
+    @pytest.mark.parametrize("time", ["yesterday", "-1", "1e5", "9" * 13, "٣"])
+    def test_knows_a_timestamp_that_is_none(self, event: Event, time: str) -> None:
+        form = signed(event)
+        form["headers"] += f"\nwebhook-timestamp: {time}"
+        assert found(event, form) == words(Trouble.TIME_UNREADABLE)
+
+    @pytest.mark.parametrize("ending", ["\n", "\r\n", "  "])
+    def test_forgives_what_copying_adds(self, event: Event, ending: str) -> None:
+        form = signed(event)
+        assert found(event, {**form, "body": form["body"] + ending}) == words(Trouble.LINE_BREAKS)
+        assert found(event, {**form, "secret": f" {form['secret']} "}) == GOOD
+
+    def test_knows_json_that_was_parsed_and_written_again(self, event: Event) -> None:
+        form = signed(event)
+        for options in ({"indent": 2}, {"ensure_ascii": True}):
+            body = json.dumps(json.loads(form["body"]), **{"ensure_ascii": False, **options})
+            assert found(event, {**form, "body": body}) == words(Trouble.WRITTEN_AGAIN)
+
+    def test_takes_headers_as_json_too(self, event: Event) -> None:
+        form = signed(event)
+        lines = (line.split(": ", 1) for line in form["headers"].splitlines())
+        assert found(event, {**form, "headers": json.dumps(dict(lines))}) == GOOD
+
+    def test_without_the_event_cannot_tell_body_from_secret(self, event: Event) -> None:
+        form = {**signed(event), "secret": OTHER}
+        assert check(TenantFactory(), form).context["result"].title == words(Trouble.NO_FIT)
+
+    def test_never_uses_a_secret_of_ours(self, event: Event) -> None:
+        EndpointFactory(tenant=event.tenant, secret_text=SECRET)
+        with CaptureQueriesContext(connection) as queries:
+            assert found(event, {**signed(event), "secret": OTHER}) == words(Trouble.WRONG_KEY)
+        assert not any("secret" in query["sql"].lower() for query in queries)
+
+    @pytest.mark.parametrize("change", [{}, {"body": "{}"}, {"headers": ""}, {"headers": "x" * 40_000}])
+    def test_neither_shows_nor_keeps_the_secret(self, event: Event, change: dict[str, str], caplog: Any) -> None:
+        answer = check(event.tenant, {**signed(event), **change})
+        assert answer.status_code == (422 if "headers" in change else 200)
+        assert SECRET not in answer.content.decode()
+        assert SECRET not in caplog.text
+        assert "no-store" in answer["Cache-Control"]
+        assert not Event.objects.filter(data__contains=SECRET).exists()
+
+    def test_never_runs_what_was_pasted(self, event: Event) -> None:
+        evil = "</textarea><script>alert(1)</script>"
+        page = check(event.tenant, {**signed(event), "body": evil, "headers": f"webhook-id: {evil}"}).content.decode()
+        assert "<script>" not in page
+
+    def test_is_not_for_viewers(self, event: Event) -> None:
+        client = visiting(event.tenant, Role.VIEWER)
+        assert client.post(PAGE, signed(event)).status_code == 403
+        assert 'name="secret"' not in client.get(PAGE).content.decode()
+
+    def test_has_words_for_all_that_it_finds(self) -> None:
+        assert set(WORDS) == set(Trouble)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("pipeline")
+def test_finds_what_was_really_delivered_genuine(receiver: Receiver, deliver: Callable[[], object]) -> None:
+    endpoint = endpoint_at(receiver)
+    emit("test.happened", {"n": 1}, tenant=endpoint.tenant.uid)
+    deliver()
+    (sent,) = receiver.requests
+    headers = "\n".join(f"{name}: {value}" for name, value in sent.headers.items())
+    form = {"headers": headers, "body": sent.body.decode(), "secret": SECRET}
+    assert check(endpoint.tenant, form).context["result"].title == GOOD
+    changed = check(endpoint.tenant, {**form, "body": form["body"].replace("1", "2")})
+    assert changed.context["result"].title == words(Trouble.BODY_CHANGED)

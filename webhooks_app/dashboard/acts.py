@@ -1,0 +1,87 @@
+"""The audit trail in plain words: each verb, what is told of it besides, and who acted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
+
+#: Verb → words. Every verb that an act writes is here.
+VERBS = {
+    "api_key.created": _("made an API key"),
+    "api_key.revoked": _("revoked an API key"),
+    "deliveries.retried": _("sent failed deliveries again"),
+    "delivery.cancelled": _("cancelled a delivery"),
+    "delivery.hurried": _("had a delivery retried at once"),
+    "delivery.replayed": _("sent a delivery again"),
+    "endpoint.changed": _("changed an endpoint"),
+    "endpoint.created": _("added an endpoint"),
+    "endpoint.deleted": _("deleted an endpoint"),
+    "endpoint.disabled": _("switched an endpoint off"),
+    "endpoint.enabled": _("switched an endpoint on"),
+    "endpoint.paused": _("paused an endpoint"),
+    "endpoint.recovered": _("had an endpoint sent what it missed"),
+    "endpoint.resumed": _("let a paused endpoint go on"),
+    "endpoint.tested": _("sent a test event"),
+    "event.replayed": _("sent an event again to all its endpoints"),
+    "playground.answers": _("chose how the playground answers"),
+    "playground.opened": _("opened the playground"),
+    "playground.tested": _("sent a test event to the playground"),
+    "portal_link.created": _("made a link to these pages"),
+    "portal_link.used": _("opened these pages by a link"),
+    "secret.ended": _("ended the old signing secret"),
+    "secret.rotated": _("replaced the signing secret"),
+    "tenant.changed": _("changed the account"),
+    "tenant.created": _("made the account"),
+}
+
+#: What an entry's detail may hold → its label. Every detail that an act writes is here.
+DETAILS = {
+    "answer": _("Answer"),
+    "brought": _("Chosen by you"),
+    "count": _("How many"),
+    "events": _("Events"),
+    "fields": _("Changed"),
+    "name": _("Name"),
+    "new_secret": _("New secret, too"),
+    "previous_expires_at": _("The old one is good until"),
+    "reason": _("Reason"),
+    "scopes": _("Scopes"),
+    "since": _("Since"),
+    "type": _("Event type"),
+    "was": _("It was"),
+}
+_TIMES = frozenset({"previous_expires_at", "since"})
+
+
+def verb_in_words(verb: str) -> str:
+    return str(VERBS.get(verb, verb))
+
+
+def details_in_words(detail: Mapping[str, Any]) -> list[tuple[str, str | datetime]]:
+    """Label and value; what is empty or false is left out."""
+    return [(str(DETAILS.get(key, key)), _value(key, value)) for key, value in detail.items() if value]
+
+
+def actor_in_words(actor: str, keys: Mapping[str, str]) -> str:
+    """`keys`: names of API keys by public id."""
+    kind, _colon, name = actor.partition(":")
+    if kind == "user":
+        return name
+    if kind == "key":
+        return str(_("API key “%(name)s”") % {"name": keys[name]}) if keys.get(name) else str(_("an API key"))
+    names = {"portal": _("somebody with a portal link"), "system": _("the app itself"), "command": _("an operator")}
+    return str(names.get(kind, actor))
+
+
+def _value(key: str, value: Any) -> str | datetime:
+    if value is True:
+        return str(_("yes"))
+    if key in _TIMES and isinstance(value, str):
+        return parse_datetime(value) or value
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    return str(value)

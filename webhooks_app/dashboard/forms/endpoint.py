@@ -1,0 +1,237 @@
+"""An endpoint's form: what may be said about it, when it is made and later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.core.validators import MaxValueValidator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webhooks_app.actions.endpoint_input import MAX_DESCRIPTION, MAX_RATE
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.filters import EVERYTHING
+from webhooks_app.core.profile import Profile
+from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of
+from webhooks_app.dashboard.forms.fields import JSONText, Lines, Unechoed
+from webhooks_app.dashboard.forms.headers import header_rows
+from webhooks_app.dashboard.trouble import blame, told
+from webhooks_app.exceptions import SealingError, WebhooksError
+from webhooks_app.models import Endpoint
+
+_ALL, _SOME = "all", "some"
+#: Fields below "advanced": it is unfolded where one of them is wrong.
+_ADVANCED = {"rate_limit", "max_in_flight", "fifo", "metadata", "secret"}
+
+
+class EndpointForm(forms.Form):
+    """`types`: what may be chosen; `stored_headers`: names of those there are."""
+
+    url = forms.CharField(
+        label=gettext_lazy("URL"),
+        help_text=gettext_lazy("Where we send a POST request for each event. It must be reachable from the internet."),
+        max_length=2048,
+        widget=forms.TextInput(
+            {
+                "inputmode": "url",
+                "autocomplete": "url",
+                "spellcheck": "false",
+                "placeholder": "https://example.com/webhooks",
+            }
+        ),
+    )
+    which = forms.ChoiceField(
+        label=gettext_lazy("Events"),
+        choices=[(_ALL, gettext_lazy("All events, later kinds too")), (_SOME, gettext_lazy("Only those I choose"))],
+        widget=forms.RadioSelect,
+        initial=_SOME,
+    )
+    events = Chosen(label=gettext_lazy("Choose the events"), required=False)
+    patterns = forms.CharField(
+        label=gettext_lazy("Other types or families"),
+        help_text=gettext_lazy("With spaces or commas between, such as message.* order.paid"),
+        required=False,
+        max_length=4000,
+        widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}),
+    )
+    channels = Lines(
+        label=gettext_lazy("Channels"),
+        help_text=gettext_lazy("Only events of these channels, one on each line. Empty: of every channel."),
+    )
+    filters = JSONText(
+        label=gettext_lazy("Filters"),
+        help_text=gettext_lazy("Only events whose data fits these conditions, as JSON. Empty: all."),
+    )
+    description = forms.CharField(
+        label=gettext_lazy("Description"),
+        help_text=gettext_lazy("For you, to tell your endpoints apart."),
+        required=False,
+        max_length=MAX_DESCRIPTION,
+    )
+    rate_limit = forms.IntegerField(
+        label=gettext_lazy("Rate limit"),
+        help_text=gettext_lazy("Requests a second at most. Empty: no limit."),
+        required=False,
+        min_value=1,
+        max_value=MAX_RATE,
+    )
+    max_in_flight = forms.IntegerField(label=gettext_lazy("Requests at once"), required=False, min_value=1)
+    fifo = forms.BooleanField(
+        label=gettext_lazy("Strict order"),
+        help_text=gettext_lazy(
+            "One request at a time; the next event is sent only after this one has succeeded or was given up. "
+            "Slower, and one event that fails holds up the rest."
+        ),
+        required=False,
+    )
+    metadata = JSONText(
+        label=gettext_lazy("Metadata"),
+        help_text=gettext_lazy("Notes of your own as a JSON object. We keep it and do nothing with it."),
+    )
+
+    def __init__(
+        self, data: Any = None, *, types: Sequence[EventType], stored_headers: Sequence[str] = (), **options: Any
+    ) -> None:
+        super().__init__(data, **options)
+        self.types = types
+        self.headers = header_rows(stored_headers, data)
+        #: What an act says of the headers.
+        self.header_error = ""
+        self._limit_in_flight(settings().MAX_IN_FLIGHT)
+
+    def is_valid(self) -> bool:
+        return all([super().is_valid(), self.headers.is_valid()])
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if given.get("which") == _SOME and not self._chosen():
+            self.add_error("events", _("Choose at least one event, or all events."))
+        return given
+
+    def values(self) -> dict[str, Any]:
+        """What was said, but for the headers, by the names that the acts have for it."""
+        given = self.cleaned_data
+        names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo")
+        values = {name: given[name] for name in names}
+        values["events"] = [EVERYTHING] if given["which"] == _ALL else self._chosen()
+        # An empty field is none; {} and other JSON that is empty are for the act to judge.
+        for name in ("filters", "metadata"):
+            values[name] = {} if given[name] is None else given[name]
+        return values
+
+    def groups(self) -> list[Group]:
+        """The events to choose from, ticked as they were sent, or as they are."""
+        chosen = self["events"].value() or []
+        return groups_of(self.types, [str(name) for name in chosen])
+
+    def refuse(self, error: WebhooksError) -> None:
+        """Put what an act refused beside its field."""
+        if error.field == "headers":
+            self.header_error = told(error)
+            self.add_error(None, _("Look at the headers below."))
+        else:
+            blame(self, error)
+
+    @property
+    def is_advanced(self) -> bool:
+        """Is something below "advanced" filled in, or wrong?"""
+        wrong = _ADVANCED.intersection(self.errors) or self.header_error or any(self.headers.errors)
+        filled = any(self[name].value() for name in _ADVANCED.intersection(self.fields) - {"secret"})
+        return bool(wrong or filled or self.headers.initial)
+
+    def _limit_in_flight(self, most: int) -> None:
+        field = self.fields["max_in_flight"]
+        field.help_text = _("At most, from 1 to %(most)s. Empty: %(most)s.") % {"most": most}
+        field.validators.append(MaxValueValidator(most))
+        field.widget.attrs["max"] = most
+
+    def _chosen(self) -> list[str]:
+        given = self.cleaned_data
+        written = given.get("patterns", "").replace(",", " ").split()
+        return list(dict.fromkeys([*given.get("events", []), *written]))
+
+
+class NewEndpointForm(EndpointForm):
+    """The endpoint is still to be made: it may bring a secret of its own. `profiles`: those to choose from; one is no choice."""
+
+    profile = forms.ChoiceField(
+        label=gettext_lazy("Wire format"),
+        help_text=gettext_lazy("How requests look and are signed. It cannot be changed later."),
+    )
+
+    secret = forms.CharField(
+        label=gettext_lazy("Secret of your own"),
+        help_text=gettext_lazy(
+            "Only where your server has one already. Empty: we make one, which is the safest. "
+            "What you enter here is not shown again."
+        ),
+        required=False,
+        max_length=500,
+        widget=Unechoed(),
+    )
+
+    def __init__(self, data: Any = None, *, profiles: Sequence[Profile], **options: Any) -> None:
+        super().__init__(data, **options)
+        if len(profiles) > 1:
+            choices = [(profile.name, profile.title) for profile in profiles]
+            self.fields["profile"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField's
+        else:
+            del self.fields["profile"]
+        self.usual_profile = profiles[0].name
+
+    def values(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        more = {"secret": given["secret"] or None, "headers": self.headers.values()}
+        more["profile"] = given.get("profile", self.usual_profile)
+        return {**super().values(), **more}
+
+    def remind_of_secret(self) -> None:
+        """Where the form is shown again: the secret is not in it any more, and must not be forgotten for that."""
+        if self.data.get("secret") and not self.errors.get("secret"):
+            self.add_error("secret", _("Enter your secret once more; it is not shown again here."))
+
+
+class ChangeEndpointForm(EndpointForm):
+    """The endpoint is there."""
+
+    def __init__(self, data: Any = None, *, endpoint: Endpoint, types: Sequence[EventType]) -> None:
+        self.endpoint, self.stored = endpoint, stored_values(endpoint)
+        events = self.stored["events"]
+        initial = {**self.stored, "which": _ALL if EVERYTHING in events else _SOME}
+        super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
+        for name in ("filters", "metadata"):
+            self.initial[name] = _as_text(self.stored[name])
+
+    def changes(self) -> dict[str, Any]:
+        """What is to be other than it is."""
+        values = self.values()
+        same_events = set(values["events"]) == set(self.stored["events"])
+        changes = {name: value for name, value in values.items() if value != self.stored[name]}
+        if same_events:
+            changes.pop("events", None)
+        if self.headers.changes or (changes.get("url") and header_names(self.endpoint)):
+            changes["headers"] = self.headers.values()
+        return changes
+
+
+def stored_values(endpoint: Endpoint) -> dict[str, Any]:
+    """The endpoint in the words of the form, but for its headers."""
+    filters: Mapping[str, Any] = next((one.filters for one in endpoint.subscriptions.all()), {})
+    names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo", "metadata")
+    return {**{name: getattr(endpoint, name) for name in names}, "events": endpoint.patterns, "filters": filters}
+
+
+def header_names(endpoint: Endpoint) -> list[str] | None:
+    """None where they cannot be opened: their key is lost."""
+    try:
+        return sorted(endpoint.custom_headers())
+    except SealingError:
+        return None
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) if value else ""

@@ -1,0 +1,67 @@
+"""Which events: everything, or a choice out of the catalogue, in its groups, with families (`message.*`) and free patterns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.filters import EVERYTHING, patterns_for
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One box to tick."""
+
+    name: str
+    description: str
+    chosen: bool
+    id: str
+
+
+@dataclass(slots=True)
+class Group:
+    """Entries under one heading."""
+
+    title: str
+    entries: list[Entry] = field(default_factory=list)
+
+
+class Chosen(forms.MultipleChoiceField):
+    """Any names; whether there are such events is for the act to say."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def valid_value(self, value: Any) -> bool:
+        return True
+
+
+def groups_of(types: Sequence[EventType], chosen: Iterable[str]) -> list[Group]:
+    """The catalogue to choose from: families first, then the types in their groups, then what is chosen and in neither."""
+    ticked = [name for name in chosen if name != EVERYTHING]
+    families = families_of(types)
+    groups = {"": Group(_("Families: all that begin alike, later ones too"))}
+    groups[""].entries = [
+        _entry(name, _("All types that begin with %(start)s") % {"start": name[:-1]}, ticked) for name in families
+    ]
+    for type_ in types:
+        title = type_.group or type_.name.partition(".")[0]
+        groups.setdefault(title, Group(title)).entries.append(_entry(type_.name, type_.description, ticked))
+    known = {*families, *(type_.name for type_ in types)}
+    others = [_entry(name, "", ticked) for name in dict.fromkeys(ticked) if name not in known]
+    return [group for group in (*groups.values(), Group(_("Chosen before"), others)) if group.entries]
+
+
+def families_of(types: Iterable[EventType]) -> list[str]:
+    """`message.*` where there are several types below `message`."""
+    counted = Counter(pattern for type_ in types for pattern in patterns_for(type_.name) if pattern.endswith(".*"))
+    return sorted(pattern for pattern, count in counted.items() if count > 1)
+
+
+def _entry(name: str, description: str, ticked: Sequence[str]) -> Entry:
+    return Entry(name, description, name in ticked, f"event-{name.replace('*', 'all')}")

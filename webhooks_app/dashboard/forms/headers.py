@@ -1,0 +1,84 @@
+"""Custom request headers: rows of names and values. Values that are stored stay where they are; nobody sees them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webhooks_app.actions.headers import KEPT, MAX_HEADERS, MAX_NAME, MAX_VALUE, Kept
+from webhooks_app.dashboard.forms.fields import Unechoed
+
+#: Empty rows below those that are filled.
+_EMPTY_ROWS = 2
+_ACTS = (
+    ("keep", gettext_lazy("keep its value")),
+    ("replace", gettext_lazy("replace its value")),
+    ("remove", gettext_lazy("remove it")),
+)
+
+
+class HeaderForm(forms.Form):
+    """One row. One that is stored already says what is to become of it."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        required=False,
+        max_length=MAX_NAME,
+        widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "placeholder": "X-My-Header"}),
+    )
+    act = forms.ChoiceField(label=gettext_lazy("What becomes of it"), required=False, choices=_ACTS)
+    value = forms.CharField(label=gettext_lazy("Value"), required=False, max_length=MAX_VALUE, widget=Unechoed())
+
+    @property
+    def is_stored(self) -> bool:
+        return bool(self.initial.get("name"))
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if self.is_stored:
+            given["name"] = self.initial["name"]
+            wants_value = given.get("act") == "replace"
+        else:
+            wants_value = bool(given.get("name"))
+            if given.get("value") and not given.get("name"):
+                self.add_error("name", _("Give the header a name."))
+        if wants_value and not given.get("value") and "value" not in self.errors:
+            self.add_error("value", _("Enter the value. One that was entered before is not shown again."))
+        return given
+
+
+class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run time
+    @property
+    def changes(self) -> bool:
+        """Is anything to be other than it is stored?"""
+        return any(form.cleaned_data.get("value") or form.cleaned_data.get("act") == "remove" for form in self.forms)
+
+    def values(self) -> dict[str, str | Kept]:
+        """For the act: what all headers are to be."""
+        values: dict[str, str | Kept] = {}
+        for form in self.forms:
+            given = form.cleaned_data
+            if not given.get("name") or (form.is_stored and given.get("act") == "remove"):
+                continue
+            kept = form.is_stored and given.get("act") != "replace"
+            values[given["name"]] = KEPT if kept else given["value"]
+        return values
+
+
+def header_rows(stored: Sequence[str], data: Any = None) -> _Rows:
+    """Rows for the headers that are stored, by name, and some empty ones."""
+    factory = forms.formset_factory(
+        HeaderForm,
+        formset=_Rows,
+        extra=min(_EMPTY_ROWS, max(MAX_HEADERS - len(stored), 0)),
+        max_num=MAX_HEADERS,
+        validate_max=True,
+        absolute_max=MAX_HEADERS + _EMPTY_ROWS,
+    )
+    rows = factory(data, initial=[{"name": name, "act": "keep"} for name in stored], prefix="header")
+    assert isinstance(rows, _Rows)
+    return rows

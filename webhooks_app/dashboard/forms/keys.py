@@ -1,0 +1,75 @@
+"""A new API key."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.api_keys import MAX_NAME
+from webhooks_app.models import Scope
+
+#: Scope → what a key with it may do, for people.
+SCOPES = {
+    Scope.WEBHOOKS_READ.value: _("See webhooks, events, deliveries and event types"),
+    Scope.WEBHOOKS_WRITE.value: _("Add, change, test and delete webhooks; send deliveries again"),
+    Scope.EVENTS_WRITE.value: _("Publish events, which are then sent to your webhooks"),
+}
+
+#: Later than this is never enough: not every date can be counted on in every time zone.
+_FAR = date(9000, 1, 1)
+NEVER, ON_A_DAY = "never", "day"
+_EXPIRIES = (
+    ("30", _("In 30 days")),
+    ("90", _("In 90 days")),
+    ("365", _("In a year")),
+    (ON_A_DAY, _("On a day that I choose")),
+    (NEVER, _("Never")),
+)
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(
+        label=_("Name"),
+        help_text=_("Which program will use it, so that you know it again."),
+        max_length=MAX_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        label=_("What it may do"),
+        choices=list(SCOPES.items()),
+        initial=[Scope.WEBHOOKS_READ.value],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one.")},
+    )
+    expires = forms.ChoiceField(
+        label=_("Expires"),
+        help_text=_("A key that expires does less harm when it gets lost."),
+        choices=_EXPIRIES,
+        initial="90",
+    )
+    expires_at = forms.DateField(
+        label=_("Last day"),
+        help_text=_("If you choose the day: the key is good until it ends."),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("expires") == ON_A_DAY and not cleaned.get("expires_at") and "expires_at" not in self.errors:
+            self.add_error("expires_at", _("Enter the day."))
+        return cleaned
+
+    def expiry(self) -> datetime | None:
+        """When the valid form's key expires; None: never. A day ends where its reader is."""
+        chosen = self.cleaned_data["expires"]
+        if chosen == NEVER:
+            return None
+        if chosen != ON_A_DAY:
+            return timezone.now() + timedelta(days=int(chosen))
+        last: date = min(self.cleaned_data["expires_at"], _FAR)
+        return timezone.make_aware(datetime.combine(last + timedelta(days=1), time()))

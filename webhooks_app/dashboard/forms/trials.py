@@ -1,0 +1,69 @@
+"""A test event, and recovery since a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.filters import matches
+from webhooks_app.dashboard.forms.fields import JSONText, example_text
+
+_MINUTES = "%Y-%m-%dT%H:%M"
+#: Browsers that show no picker send what was typed.
+_FORMATS = (_MINUTES, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+
+
+class TestEventForm(forms.Form):
+    """`chosen`: the type whose example is shown; unless told, the first that fits one of the endpoint's patterns."""
+
+    type = forms.ChoiceField(label=gettext_lazy("Event type"))
+    data = JSONText(  # type: ignore[assignment]  # a field's name, and a form's own
+        label=gettext_lazy("Data (JSON)"), help_text=gettext_lazy("Change it as you like.")
+    )
+
+    __test__ = False  # a form, whatever pytest makes of its name
+
+    def __init__(
+        self, data: Any = None, *, types: Sequence[EventType], chosen: str = "", patterns: Sequence[str] = ()
+    ) -> None:
+        by_name = {type_.name: type_ for type_ in types}
+        wanted = (type_ for type_ in types if any(matches(pattern, type_.name) for pattern in patterns))
+        shown = by_name.get(chosen) or next(wanted, None) or next(iter(types), None)
+        initial = {"type": shown.name, "data": example_text(shown)} if shown else {}
+        super().__init__(data, initial=initial, auto_id="test-%s")
+        self.fields["type"].choices = [(name, name) for name in by_name]  # type: ignore[attr-defined]  # a ChoiceField's
+        self.fields["data"].widget.attrs["rows"] = 9
+
+
+class RecoverForm(forms.Form):
+    """`since` is in the reader's time zone; gives an aware time. Not before events are kept, not in the future."""
+
+    since = forms.DateTimeField(
+        label=gettext_lazy("Since"),
+        input_formats=_FORMATS,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format=_MINUTES),
+    )
+
+    def __init__(self, data: Any = None, *, since: datetime | None = None) -> None:
+        super().__init__(data, initial={"since": since or timezone.now() - timedelta(days=1)}, auto_id="recover-%s")
+        self.fields["since"].help_text = _("In your time zone, %(zone)s. Events are kept for %(days)g days.") % {
+            "zone": timezone.get_current_timezone_name(),
+            "days": settings().RETENTION_DAYS,
+        }
+
+    def clean_since(self) -> datetime:
+        since: datetime = self.cleaned_data["since"]
+        now = timezone.now()
+        if since > now:
+            raise ValidationError(_("This time is still to come."), "future")
+        # What is older is gone anyhow, and years like 0001 must not be reckoned with.
+        return max(since, now - timedelta(days=settings().RETENTION_DAYS))

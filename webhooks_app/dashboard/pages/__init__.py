@@ -1,0 +1,1 @@
+"""One module a subject: its views, and `paths`, where they are."""

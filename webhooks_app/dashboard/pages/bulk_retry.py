@@ -1,0 +1,55 @@
+"""Send again all that failed and fits the log's filters: how many, then part by part, with a bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
+
+from webhooks_app.actions.bulk_retry import failed_log, retry_part
+from webhooks_app.dashboard.forms.bulk_retry import ProgressForm
+from webhooks_app.dashboard.forms.log import LogForm
+from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.sections import DELIVERIES
+from webhooks_app.dashboard.visitors import Visitor
+
+
+@page("GET", "POST", manages=True)
+def deliveries_retry(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    """The filters are in the address; a POST does one part, and its answer is the form for the next."""
+    form = LogForm(request.GET, visitor)
+    if not form.is_valid():
+        return show(request, visitor, "deliveries_retry", {"section": DELIVERIES, "form": form}, status=422)
+    active = [one for one in form.active() if one["name"] != "status"]  # it is the failed ones, whatever the log showed
+    context = {"section": DELIVERIES, "form": form, "query": form.query, "active": active}
+    if request.method == "POST":
+        progress = ProgressForm(request.POST)
+        if progress.is_valid():
+            return show(request, visitor, "deliveries_retry", {**context, **_go_on(visitor, form, progress)})
+    count, more = failed_log(visitor.tenant, form.wanted).count()
+    # Whole milliseconds behind: what fails from now on is not part of it.
+    first = ProgressForm.hidden(asked_at=timezone.now(), total=None if more else count)
+    return show(request, visitor, "deliveries_retry", {**context, "count": count, "more": more, "hidden": first})
+
+
+def _go_on(visitor: Visitor, form: LogForm, progress: ProgressForm) -> dict[str, Any]:
+    """Do the next part, unless somebody asked to stop."""
+    given = progress.cleaned_data
+    if given["stop"]:
+        return {"done_with": given["so_far"], "stopped": True}
+    part = retry_part(
+        visitor.tenant, form.wanted, until=given["asked_at"], after=given["position"], actor=visitor.actor
+    )
+    so_far = given["so_far"] + part.count
+    if part.position is None:
+        return {"done_with": so_far, "stopped": False}
+    total = given["total"]
+    hidden = ProgressForm.hidden(asked_at=given["asked_at"], total=total, position=part.position, so_far=so_far)
+    return {"hidden": hidden, "going": True, "so_far": so_far, "total": total and max(total, so_far)}
+
+
+paths = [
+    path("deliveries/retry", deliveries_retry, name="deliveries_retry"),
+]

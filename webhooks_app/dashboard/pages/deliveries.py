@@ -1,0 +1,101 @@
+"""The delivery log."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from webhooks_app.dashboard.forms.log import LogForm
+from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.sections import DELIVERIES
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.models import Delivery, DeliveryStatus
+from webhooks_app.models.ids import parse_public_id
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.deliveries import LOOKED_AT, DeliveryLog, LogPage
+
+#: The filters that people use most, above the log: status and what they are called.
+QUICK = (
+    ("", pgettext_lazy("deliveries", "All")),
+    (DeliveryStatus.EXHAUSTED.value, _("Failed")),
+    (DeliveryStatus.PENDING.value, _("Pending")),
+    (DeliveryStatus.SUCCEEDED.value, _("Succeeded")),
+    (DeliveryStatus.CANCELLED.value, _("Cancelled")),
+)
+#: Stands for the first row of an empty page.
+_NONE = uuid.UUID(int=0)
+
+
+@page()
+def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    form = LogForm(request.GET, visitor)
+    context: dict[str, Any] = {"section": DELIVERIES, "form": form, "quick": QUICK, "looked_at": LOOKED_AT}
+    if not form.is_valid():
+        return show(request, visitor, "deliveries", context, status=422)
+    log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
+    found = log.page(before=place(request, "before"), after=place(request, "after"))
+    paused = request.GET.get("live") == "off"
+    context |= {"found": found, "newest": found.newer is None, "paused": paused, **_links(form, paused)}
+    if found.newer is None and not paused:
+        context |= _news(request, form, found)
+    if request.GET.get("live") != "rows":
+        return show(request, visitor, "deliveries", context)
+    if context.get("mark") == request.GET.get("mark"):
+        return HttpResponse(status=204)  # as it was: nothing is swapped, nothing read out
+    if found.rows and place(request, "top") == _NONE:
+        return HttpResponse(headers={"HX-Refresh": "true"})  # the first rows of an empty page: it is another page now
+    return show(request, visitor, "deliveries_rows", context)
+
+
+def place(request: HttpRequest, name: str) -> uuid.UUID | None:
+    """A place in the log, as the address has it; None where it is none."""
+    return parse_public_id(request.GET.get(name, ""), "dlv")
+
+
+def _links(form: LogForm, paused: bool) -> dict[str, Any]:
+    """Queries that keep the filters: bare, for further parameters, and with another status each."""
+    kept = {**form.given, **({"live": "off"} if paused else {})}
+    others = {name: text for name, text in kept.items() if name != "status"}
+    return {
+        "query": form.query,
+        "active": form.active(),
+        "kept": urlencode(kept),
+        "quick": [
+            {"title": title, "chosen": form.given.get("status", "") == status, "query": _with_status(others, status)}
+            for status, title in QUICK
+        ],
+    }
+
+
+def _with_status(others: dict[str, str], status: str) -> str:
+    return urlencode({**others, **({"status": status} if status else {})})
+
+
+def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]:
+    """What the page's next look at the log asks with: which rows it shows, and which was the first when it was opened."""
+    top = place(request, "top") or (found.rows[0].pk if found.rows else _NONE)
+    new = sum(row.pk > top for row in found.rows)
+    mark = _mark(found.rows, timezone.now())
+    asks = {**form.given, "live": "rows", "mark": mark, "top": top.hex, "said": new}
+    return {"mark": mark, "new": new, "tell": new and str(new) != request.GET.get("said"), "next_look": urlencode(asks)}
+
+
+def _mark(rows: Sequence[Delivery], now: datetime) -> str:
+    """Differs where the rows look different; "two minutes ago" does so by the minute."""
+    seen = [(row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status) for row in rows]
+    return hashlib.sha256(repr((seen, f"{now:%H%M}")).encode()).hexdigest()[:16]
+
+
+paths = [
+    path("deliveries", deliveries, name="deliveries"),
+]

@@ -1,0 +1,103 @@
+"""Add an endpoint, and change one. A secret that comes of it is in the answer, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from webhooks_app.actions.catalogue import offered_types
+from webhooks_app.actions.endpoint_input import checked_profile
+from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.actions.plan import plan_of
+from webhooks_app.conf import settings
+from webhooks_app.dashboard.forms.endpoint import ChangeEndpointForm, EndpointForm, NewEndpointForm, header_names
+from webhooks_app.dashboard.once import form_id, once
+from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
+from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
+from webhooks_app.dashboard.sections import ENDPOINTS
+from webhooks_app.dashboard.trouble import carried_out
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.models import Endpoint
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.profiles import get_profile
+
+
+@page("GET", "POST", manages=True)
+def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    profiles = [get_profile(name) for name in settings().DASHBOARD_PROFILES] or [checked_profile(None, visitor.tenant)]
+    types = offered_types(*profiles, using=pipeline_alias())
+
+    def create() -> HttpResponse:
+        form = NewEndpointForm(request.POST, types=types, profiles=profiles)
+
+        def act() -> tuple[Endpoint, str]:
+            return create_endpoint(visitor.tenant, **form.values(), actor=visitor.actor)
+
+        made = carried_out(form, act, EndpointForm.refuse)
+        if made is None:
+            form.remind_of_secret()
+            return _form_page(request, visitor, form, status=422)
+        return secret_shown(request, visitor, *made, "created")
+
+    if request.method == "POST":
+        return once(request, visitor, create)
+    chosen = request.GET.getlist("event")  # a page of the catalogue may lead here
+    initial = {"which": "some" if chosen else "all", "events": chosen}
+    return _form_page(request, visitor, NewEndpointForm(types=types, profiles=profiles, initial=initial))
+
+
+@page("GET", "POST", manages=True)
+def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    row = found(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
+    types = offered_types(get_profile(row.profile), using=pipeline_alias())
+
+    def change() -> HttpResponse:
+        form = ChangeEndpointForm(request.POST, endpoint=row, types=types)
+        if form.is_valid() and not form.changes():
+            return to_endpoint(row, "same")
+
+        def act() -> tuple[Endpoint, str | None]:
+            return change_endpoint(row, **form.changes(), actor=visitor.actor)
+
+        done = carried_out(form, act, EndpointForm.refuse)
+        if done is None:
+            return _form_page(request, visitor, form, row, status=422)
+        changed, secret = done
+        return (
+            to_endpoint(row, "changed") if secret is None else secret_shown(request, visitor, changed, secret, "moved")
+        )
+
+    if request.method == "POST":
+        return once(request, visitor, change)
+    return _form_page(request, visitor, ChangeEndpointForm(endpoint=row, types=types), row)
+
+
+def _form_page(
+    request: HttpRequest, visitor: Visitor, form: EndpointForm, row: Endpoint | None = None, status: int = 200
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "section": ENDPOINTS,
+        "endpoint": row,
+        "form": form,
+        "form_id": request.POST.get("form_id") or form_id(),
+    }
+    if row is None:
+        plan = plan_of(visitor.tenant)
+        total = visible_endpoints().counted().filter(tenant=visitor.tenant).count()
+        context |= {
+            "plan": plan,
+            "total": total,
+            "full": plan.max_endpoints is not None and total >= plan.max_endpoints,
+        }
+    else:
+        context["unreadable_headers"] = header_names(row) is None
+    return show(request, visitor, "endpoint_form", context, status=status)
+
+
+paths = [
+    path("endpoints/new", endpoint_new, name="endpoint_new"),
+    path("endpoints/<str:public_id>/edit", endpoint_edit, name="endpoint_edit"),
+]

@@ -1,0 +1,153 @@
+"""The list of endpoints, an endpoint's own page, and its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.catalogue import event_types
+from webhooks_app.actions.plan import plan_of
+from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.dashboard.forms.endpoint import header_names
+from webhooks_app.dashboard.forms.trials import RecoverForm, TestEventForm
+from webhooks_app.dashboard.keyset import BEFORE, newest
+from webhooks_app.dashboard.once import form_id
+from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.sections import ENDPOINTS
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Endpoint, database_now
+from webhooks_app.models.endpoint import EndpointQuerySet
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
+from webhooks_app.reports.endpoints import (
+    condition_of,
+    lines_of,
+    live_secrets,
+    recent_deliveries,
+    waiting,
+)
+from webhooks_app.reports.explanations import disabled_in_words
+from webhooks_app.reports.hours import hours_of_endpoint
+
+#: How far back the charts may look: hours, name.
+SPANS = {"24h": (24, _("24 hours")), "7d": (7 * 24, _("7 days")), "30d": (30 * 24, _("30 days"))}
+#: Beyond this many hours, charts have a column a day.
+_DAILY_FROM = 8 * 24
+_SWITCHES: dict[str, Callable[..., Endpoint]] = {
+    "pause": pause,
+    "resume": resume,
+    "disable": lambda row, actor: disable(row, tell=False, actor=actor),
+    "enable": enable,
+}
+_DONE = {
+    "deleted": _("The endpoint was deleted. What waited for it was cancelled."),
+    "changed": _("Your changes are saved."),
+    "same": _("Nothing was changed."),
+    "pause": _("Paused. New events wait until you resume."),
+    "resume": _("Resumed. What has waited is being sent."),
+    "disable": _("Disabled. New events are not kept for this endpoint; you can recover them later."),
+    "enable": _("Enabled, with a clean record. To get what was missed meanwhile, recover it below."),
+    "ended": _("The old secret is no longer used."),
+}
+
+
+@page()
+def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    using = pipeline_alias()
+    rows = visible_endpoints().filter(tenant=visitor.tenant)
+    listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
+    lines = lines_of(listed.rows, database_now(using), using=using)
+    context = {
+        "section": ENDPOINTS,
+        "lines": [
+            (line, requests_sparkline(line.hours), disabled_in_words(line.endpoint.status_reason)) for line in lines
+        ],
+        "plan": plan_of(visitor.tenant),
+        "total": rows.counted().count(),
+        "slice": listed,
+        "done": _DONE.get(request.GET.get("done", "")),
+    }
+    return show(request, visitor, "home", context)
+
+
+@page()
+def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """Also for a deleted one: its history stays readable until it is pruned."""
+    using = pipeline_alias()
+    rows = Endpoint.objects.using(using).filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
+    row = found(rows, "wh", public_id, visitor)
+    context: dict[str, Any] = {
+        "section": ENDPOINTS,
+        "endpoint": row,
+        "condition": condition_of(row, using=using),
+        "reason": disabled_in_words(row.status_reason),
+        "secrets": live_secrets(row, using=using),
+        "header_names": header_names(row),
+        "filters": next((one.filters for one in row.subscriptions.all()), {}),
+        "deliveries": recent_deliveries(row, using=using),
+        "done": _DONE.get(request.GET.get("done", "")),
+        **_charts(row, request.GET.get("span", ""), using),
+    }
+    if visitor.manages and not row.is_deleted:
+        # A form each, and each good for one use.
+        context["test_form"] = TestEventForm(types=event_types(using=using), patterns=row.patterns)
+        context["recover_form"] = RecoverForm()
+        context["form_id"], context["recover_form_id"] = form_id(), form_id()
+    return show(request, visitor, "endpoint", context)
+
+
+@page("POST")
+def switch(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    row = found(visible_endpoints(), "wh", public_id, visitor)
+    name = request.POST.get("act", "")
+    if name not in _SWITCHES:
+        raise NotFound()
+    _SWITCHES[name](row, actor=visitor.actor)
+    return to_endpoint(row, name)
+
+
+@page("GET", "POST", manages=True)
+def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    row = found(visible_endpoints(), "wh", public_id, visitor)
+    if request.method == "POST":
+        delete_endpoint(row, actor=visitor.actor)
+        return redirect(f"{reverse('webhooks_app:home')}?done=deleted")
+    context = {"section": ENDPOINTS, "endpoint": row, "waiting": waiting(row, using=pipeline_alias())}
+    return show(request, visitor, "endpoint_delete", context)
+
+
+def visible_endpoints() -> EndpointQuerySet:
+    """Those that can be changed: neither deleted nor hidden."""
+    return Endpoint.objects.using(pipeline_alias()).visible()
+
+
+def to_endpoint(row: Endpoint, done: str) -> HttpResponse:
+    """Back to the endpoint's page, which says what was done."""
+    return redirect(f"{reverse('webhooks_app:endpoint', args=[row.public_id])}?done={done}")
+
+
+def _charts(row: Endpoint, wanted: str, using: str) -> dict[str, Any]:
+    span = wanted if wanted in SPANS else next(iter(SPANS))
+    length, _title = SPANS[span]
+    hours = hours_of_endpoint(row.pk, database_now(using), length, using=using)
+    daily = length >= _DAILY_FROM
+    return {
+        "span": span,
+        "spans": [(name, title) for name, (_length, title) in SPANS.items()],
+        "requests_chart": requests_figure(hours, key="requests", title=str(_("Requests by outcome")), daily=daily),
+        "latency_chart": latency_figure(hours, key="latency", title=str(_("Time until the answer")), daily=daily),
+    }
+
+
+paths = [
+    path("", home, name="home"),
+    path("endpoints/<str:public_id>", endpoint, name="endpoint"),
+    path("endpoints/<str:public_id>/switch", switch, name="endpoint_switch"),
+    path("endpoints/<str:public_id>/delete", delete, name="endpoint_delete"),
+]

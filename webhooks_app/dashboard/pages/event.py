@@ -1,0 +1,81 @@
+"""One event: what happened, where it went; send it again to all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.translation import ngettext
+
+from webhooks_app.actions.replay import replay_event
+from webhooks_app.dashboard.once import form_id, once
+from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.sections import DELIVERIES
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.bodies import readable
+
+#: A page shows the event's first so many deliveries.
+MOST_SHOWN = 100
+
+
+@page()
+def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    row = found(_rows(), "evt", public_id, visitor)
+    return show(request, visitor, "event", {**_context(row), "done": _done(request.GET.get("sent", ""))})
+
+
+@page("GET", "POST", manages=True)
+def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """GET asks whether it is meant, and says who gets it a second time."""
+    row = found(_rows(), "evt", public_id, visitor)
+    if request.method == "GET":
+        return show(request, visitor, "event_replay", {**_context(row), "form_id": form_id()})
+
+    def act() -> HttpResponse:
+        count = replay_event(row.pk, actor=visitor.actor)
+        return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?sent={count}")
+
+    return once(request, visitor, act)
+
+
+def _rows() -> QuerySet[Event]:
+    """Those that staff alone sees, since nobody was sent them, left out."""
+    return Event.objects.using(pipeline_alias()).filter(quarantine_reason="")
+
+
+def _context(row: Event) -> dict[str, Any]:
+    deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk, tenant_id=row.tenant_id)
+    several = list(deliveries.select_related("endpoint").order_by("endpoint_id")[: MOST_SHOWN + 1])
+    shown = several[:MOST_SHOWN]
+    again = [
+        one for one in shown if one.status != DeliveryStatus.PENDING and one.endpoint.status != EndpointStatus.DELETED
+    ]
+    return {
+        "section": DELIVERIES,
+        "event": row,
+        "data": readable(row.data),
+        "deliveries": shown,
+        "more": len(several) > len(shown),
+        "again": again,
+    }
+
+
+def _done(sent: str) -> str | None:
+    """What a replay came to; the number is from the address, and only shown."""
+    if not sent.isdecimal() or len(sent) > 9:
+        return None
+    count = int(sent)
+    return ngettext(
+        "It is sent again now, to %(count)d endpoint.", "It is sent again now, to %(count)d endpoints.", count
+    ) % {"count": count}
+
+
+paths = [
+    path("events/<str:public_id>", event, name="event"),
+    path("events/<str:public_id>/replay", event_replay, name="event_replay"),
+]

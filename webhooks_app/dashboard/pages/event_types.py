@@ -1,0 +1,59 @@
+"""The catalogue of event types."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
+
+from webhooks_app.actions.catalogue import event_type, event_types
+from webhooks_app.actions.example_request import example_request
+from webhooks_app.actions.wire import profile_of
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.schemas import properties
+from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.sections import EVENT_TYPES
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.bodies import readable
+
+
+@page()
+def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    query = request.GET.get("q", "").strip()[:100]
+    types = [type_ for type_ in event_types(using=pipeline_alias()) if _has(type_, query)]
+    return show(request, visitor, "event_types", {"section": EVENT_TYPES, "groups": _grouped(types), "wanted": query})
+
+
+@page()
+def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
+    type_ = event_type(name, using=pipeline_alias())
+    profile = profile_of(visitor.tenant)
+    example = example_request(type_, profile, timezone.now())
+    context = {
+        "section": EVENT_TYPES,
+        "type": type_,
+        "profile": profile,
+        "properties": properties(type_.schema),
+        "headers": example.headers if example else (),
+        "body": readable(example.body).text if example else "",
+    }
+    return show(request, visitor, "event_type", context)
+
+
+def _has(type_: EventType, query: str) -> bool:
+    return query.lower() in f"{type_.name} {type_.group} {type_.description}".lower()
+
+
+def _grouped(types: list[EventType]) -> list[tuple[str, list[EventType]]]:
+    """By group, types of none last; those that are no longer offered stand at their group's end."""
+    ordered = sorted(types, key=lambda type_: (not type_.group, type_.group, type_.retired, type_.name))
+    return [(group, list(members)) for group, members in groupby(ordered, key=lambda type_: type_.group)]
+
+
+paths = [
+    path("event-types", catalogue, name="event_types"),
+    path("event-types/<str:name>", one_type, name="event_type"),
+]

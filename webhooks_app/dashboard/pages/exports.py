@@ -1,0 +1,113 @@
+"""The delivery log as a file: CSV for spreadsheets, JSON for programs. No payloads."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils import timezone
+
+from webhooks_app.dashboard.forms.log import LogForm
+from webhooks_app.dashboard.page import page
+from webhooks_app.dashboard.pages.deliveries import place
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.models import Delivery, DeliveryStatus
+from webhooks_app.models.ids import public_id
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.deliveries import DeliveryLog
+
+#: One file has so many deliveries at most, the newest; `?before=` goes on from the last one.
+MOST = 10_000
+#: What spreadsheets take for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = (
+    *("delivery", "status", "event", "event_type", "webhook", "url", "attempts", "last_outcome", "last_status"),
+    *("created_at", "completed_at", "next_attempt_at"),
+)
+
+
+@page()
+def as_csv(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
+    return _file(request, visitor, "csv", "text/csv; charset=utf-8", _csv)
+
+
+@page()
+def as_json(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
+    return _file(request, visitor, "json", "application/json", _json)
+
+
+def _file(request: HttpRequest, visitor: Visitor, kind: str, content_type: str, write: Any) -> HttpResponseBase:
+    """Streamed, so that it needs no memory; times are in UTC, since a file may be opened anywhere."""
+    form = LogForm(request.GET, visitor)
+    if not form.is_valid():  # the log says what is wrong
+        return redirect(f"{reverse('webhooks_app:deliveries')}?{request.GET.urlencode()}")
+    log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
+    rows = log.newest_first(MOST, before=place(request, "before"))
+    return StreamingHttpResponse(
+        write(rows),
+        content_type=content_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="deliveries-{timezone.now():%Y-%m-%d}.{kind}"',
+            "X-Most-Deliveries": str(MOST),
+        },
+    )
+
+
+def _csv(rows: Iterator[Delivery]) -> Iterator[str]:
+    writer = csv.writer(_Lines())
+    yield writer.writerow(COLUMNS)
+    for row in rows:
+        yield writer.writerow([_cell(value) for value in _values(row).values()])
+
+
+def _json(rows: Iterator[Delivery]) -> Iterator[str]:
+    """`next`: what to give as `before` for the deliveries after these; null where these are all."""
+    yield '{"deliveries": ['
+    count, last = 0, None
+    for count, row in enumerate(rows, start=1):  # noqa: B007 - how many there were
+        yield ("," if last else "") + "\n" + json.dumps(_values(row), ensure_ascii=False)
+        last = row.public_id
+    yield f'\n], "next": {json.dumps(last if count == MOST else None)}}}\n'
+
+
+class _Lines:
+    """A file for `csv` whose `write` hands the line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _values(row: Delivery) -> dict[str, Any]:
+    pending = row.status == DeliveryStatus.PENDING
+    values: dict[str, Any] = {
+        "delivery": row.public_id,
+        "status": row.status,
+        "event": public_id("evt", row.event_id),
+        "event_type": row.event.type,
+        "webhook": public_id("wh", row.endpoint_id),
+        "url": row.endpoint.url,
+        "attempts": row.attempts,
+        "last_outcome": row.last_outcome,
+        "last_status": row.last_status,
+        "created_at": row.created_at.isoformat(timespec="milliseconds"),
+        "completed_at": row.completed_at.isoformat(timespec="milliseconds") if row.completed_at else None,
+        "next_attempt_at": row.next_attempt_at.isoformat(timespec="milliseconds") if pending else None,
+    }
+    return values
+
+
+def _cell(value: Any) -> str:
+    """A text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+paths = [
+    path("deliveries.csv", as_csv, name="deliveries_csv"),
+    path("deliveries.json", as_json, name="deliveries_json"),
+]

@@ -1,0 +1,93 @@
+"""API keys: the list, a new one, and the end of one."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import NoReverseMatch, path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
+from webhooks_app.dashboard.forms.keys import SCOPES, KeyForm
+from webhooks_app.dashboard.keyset import BEFORE, newest
+from webhooks_app.dashboard.once import form_id, once
+from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.sections import KEYS
+from webhooks_app.dashboard.trouble import carried_out
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.models import ApiKey
+from webhooks_app.models.api_key import ApiKeyQuerySet
+from webhooks_app.pipeline.transactions import pipeline_alias
+
+#: Of keys that are good for nothing any more, the newest are shown.
+SPENT_SHOWN = 50
+_DONE = {"revoked": _("The key is revoked. Whoever uses it is refused from now on.")}
+
+
+@page()
+def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    rows = _keys().filter(tenant=visitor.tenant)
+    usable = newest(rows.usable(), request.GET.get(BEFORE, ""))
+    spent = [] if usable.later else list(rows.spent().order_by("-pk")[:SPENT_SHOWN])
+    context = {
+        "section": KEYS,
+        "usable": [(key, [SCOPES.get(scope, scope) for scope in key.scopes]) for key in usable.rows],
+        "slice": usable,
+        "spent": spent,
+        "done": _DONE.get(request.GET.get("done", "")),
+    }
+    return show(request, visitor, "keys", context)
+
+
+@page("GET", "POST", manages=True)
+def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    if request.method == "POST":
+        return once(request, visitor, lambda: _make(request, visitor))
+    return _form(request, visitor, KeyForm())
+
+
+@page("GET", "POST", manages=True)
+def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    key = found(_keys(), "key", public_id, visitor)
+    if request.method == "POST":
+        revoke_api_key(key, actor=visitor.actor)
+        return redirect(f"{reverse('webhooks_app:keys')}?done=revoked")
+    return show(request, visitor, "key_revoke", {"section": KEYS, "key": key})
+
+
+def _keys() -> ApiKeyQuerySet:
+    return ApiKey.objects.using(pipeline_alias())
+
+
+def _make(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    form = KeyForm(request.POST)
+
+    def create() -> tuple[ApiKey, str]:
+        name, scopes = form.cleaned_data["name"], form.cleaned_data["scopes"]
+        return create_api_key(visitor.tenant, name=name, scopes=scopes, expires_at=form.expiry(), actor=visitor.actor)
+
+    made = carried_out(form, create)
+    if made is None:
+        return _form(request, visitor, form, status=422)
+    key, text = made
+    context = {"section": KEYS, "key": key, "text": text, "api": _api(request)}
+    return show(request, visitor, "key_made", context)
+
+
+def _form(request: HttpRequest, visitor: Visitor, form: KeyForm, status: int = 200) -> HttpResponse:
+    return show(request, visitor, "key_new", {"section": KEYS, "form": form, "form_id": form_id()}, status)
+
+
+def _api(request: HttpRequest) -> str:
+    """The address of something that a new key may ask for; empty where the host has not mounted the REST API."""
+    try:
+        return request.build_absolute_uri(reverse("webhooks_api:webhook-list"))
+    except NoReverseMatch:
+        return ""
+
+
+paths = [
+    path("keys", keys, name="keys"),
+    path("keys/new", new_key, name="key_new"),
+    path("keys/<str:public_id>/revoke", revoke_key, name="key_revoke"),
+]

@@ -1,0 +1,227 @@
+"""The playground: an endpoint without a server, and what arrives at it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.catalogue import event_types
+from webhooks_app.actions.endpoints import change_endpoint
+from webhooks_app.actions.inspection import LAST, Arrival, arrivals
+from webhooks_app.actions.playground import (
+    answer_with,
+    close_playground,
+    open_playground,
+    playground_of,
+    send_to_playground,
+)
+from webhooks_app.core.inspector import answer_of
+from webhooks_app.dashboard.forms.playground import AnswerForm, EventsForm, SendForm, answer_texts
+from webhooks_app.dashboard.once import form_id, once
+from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.sections import PLAYGROUND
+from webhooks_app.dashboard.trouble import carried_out
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Delivery, Endpoint, EndpointStatus
+from webhooks_app.models.ids import public_id
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.bodies import readable
+from webhooks_app.reports.endpoints import MOST_COUNTED, waiting
+from webhooks_app.reports.explanations import disabled_in_words
+
+#: Characters of a body that are shown; the rest is with the delivery.
+MOST_SHOWN = 32 * 1024
+
+_DONE = {
+    "sent": _("The test event is on its way. It arrives below in a moment."),
+    "answers": _("From now on the receiver answers so. What was waiting is sent now."),
+    "events": _("Saved. It counts for events from now on."),
+    "closed": _("The playground is closed. What arrived stays in the log of deliveries for a while."),
+}
+#: Why it is switched off, where more is to be learnt from it than from an endpoint of one's own.
+_OFF = {"gone": _("It answered 410 Gone, which asks us to stop; so would your own endpoint be.")}
+
+
+@page("GET", "POST")
+def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    """The page; a POST opens the playground and shows its secret."""
+
+    def open_it() -> HttpResponse:
+        endpoint, secret = open_playground(visitor.tenant, actor=visitor.actor)
+        if secret is None:
+            return redirect("webhooks_app:playground")
+        return show(
+            request, visitor, "playground_secret", {"section": PLAYGROUND, "endpoint": endpoint, "secret": secret}
+        )
+
+    if request.method == "POST":
+        return once(request, visitor, open_it)
+    return _playground_page(request, visitor)
+
+
+@page()
+def playground_arrivals(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    """For htmx: what has arrived since, and how things stand; 204 where nothing is new."""
+    endpoint = _open_one(visitor)
+    context = _live(endpoint, _key(request.GET.get("after", "")))
+    if not context["arrivals"] and context["mark"] == request.GET.get("mark"):
+        return HttpResponse(status=204)
+    return show(request, visitor, "playground_arrivals", context)
+
+
+@page("POST")
+def playground_answer(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    form = AnswerForm(request.POST, endpoint=_open_one(visitor))
+
+    def act() -> object:
+        return answer_with(visitor.tenant, form.cleaned_data["answer"], actor=visitor.actor)
+
+    return _done(request, visitor, form, act, "answers") or _playground_page(request, visitor, answer_form=form)
+
+
+@page("POST")
+def playground_events(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    endpoint = _open_one(visitor)
+    form = EventsForm(request.POST, types=event_types(using=pipeline_alias()), chosen=endpoint.patterns)
+
+    def act() -> object:
+        return change_endpoint(endpoint, events=form.values(), actor=visitor.actor)
+
+    return _done(request, visitor, form, act, "events") or _playground_page(request, visitor, events_form=form)
+
+
+@page("POST")
+def playground_send(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    types = _offered()
+
+    def send() -> HttpResponse:
+        form = SendForm(request.POST, types=types, chosen=request.POST.get("type", ""))
+
+        def act() -> object:
+            given = form.cleaned_data
+            return send_to_playground(visitor.tenant, type=given["type"], data=given["data"], actor=visitor.actor)
+
+        return _done(request, visitor, form, act, "sent", type=form.chosen) or _playground_page(
+            request, visitor, send_form=form
+        )
+
+    return once(request, visitor, send)
+
+
+@page("POST")
+def playground_close(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    close_playground(visitor.tenant, actor=visitor.actor)
+    return _back("closed")
+
+
+def _done(
+    request: HttpRequest, visitor: Visitor, form: forms.Form, act: Callable[[], object], word: str, **more: str
+) -> HttpResponse | None:
+    """Act if the form is in order, and go back to the page. None where it is not, or the act refuses: the form says why."""
+    return None if carried_out(form, act) is None else _back(word, **more)
+
+
+def _back(word: str, **more: str) -> HttpResponse:
+    return redirect(f"{reverse('webhooks_app:playground')}?{urlencode({'done': word, **more})}")
+
+
+def _open_one(visitor: Visitor) -> Endpoint:
+    endpoint = playground_of(visitor.tenant)
+    if endpoint is None:
+        raise NotFound()
+    return endpoint
+
+
+def _offered() -> list[Any]:
+    return [type_ for type_ in event_types(using=pipeline_alias()) if not type_.retired]
+
+
+def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form) -> HttpResponse:
+    """The page as it is now. `bound`: a form that was refused, in place of a fresh one."""
+    context: dict[str, Any] = {"section": PLAYGROUND, "done": _DONE.get(request.GET.get("done", ""), "")}
+    context["form_id"] = form_id()
+    endpoint = playground_of(visitor.tenant)
+    if endpoint is None:
+        return show(request, visitor, "playground_closed", context)
+    types = event_types(using=pipeline_alias())
+    offered = [type_ for type_ in types if not type_.retired]
+    chosen = request.GET.get("type", "")
+    after = _key(request.GET.get("after", ""))
+    context |= _live(endpoint, after) | {
+        "after": after,
+        "last": LAST,
+        "off_because": _OFF.get(endpoint.status_reason) or disabled_in_words(endpoint.status_reason),
+        "patterns": endpoint.patterns,
+        "types": offered,
+        "answer_form": AnswerForm(endpoint=endpoint),
+        "events_form": EventsForm(types=types, chosen=endpoint.patterns),
+        "send_form": SendForm(types=offered, chosen=chosen),
+        **bound,
+    }
+    return show(request, visitor, "playground", context, status=422 if bound else 200)
+
+
+def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
+    """What changes while somebody looks on. `mark` is another where something but the arrivals has changed."""
+    found = arrivals(endpoint, after=after)
+    using = pipeline_alias()
+    count = waiting(endpoint, using=using)
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
+    next_at = pending.order_by("next_attempt_at", "id").values_list("next_attempt_at", flat=True).first()
+    answer = answer_of(endpoint.url)
+    newest = found[0].attempt.pk if found else after
+    return {
+        "endpoint": endpoint,
+        "is_off": endpoint.status == EndpointStatus.DISABLED,
+        "is_paused": endpoint.status == EndpointStatus.PAUSED,
+        "answers": answer_texts(endpoint).get(answer.name if answer else "", ""),
+        "arrivals": [_shown(arrival) for arrival in found],
+        "newest": newest.hex if newest else "",
+        "waiting": min(count, MOST_COUNTED),
+        "waiting_more": count > MOST_COUNTED,
+        "next_at": next_at,
+        "mark": f"{endpoint.url}-{endpoint.status}-{count}-{next_at.timestamp() if next_at else 0:.0f}",
+    }
+
+
+def _shown(arrival: Arrival) -> dict[str, Any]:
+    """One arrival as the template wants it: its body as text, and as JSON that is good to read."""
+    raw = arrival.request.body.decode("utf-8", "replace")
+    shown = readable(arrival.request.body)
+    pretty = shown.text if shown.is_indented else ""
+    return {
+        "arrival": arrival,
+        "attempt": arrival.attempt,
+        "delivery_id": public_id("dlv", arrival.attempt.delivery_id),
+        "event": arrival.attempt.delivery.event,
+        "pretty": pretty[:MOST_SHOWN],
+        "raw": raw[:MOST_SHOWN],
+        "cut": len(raw) > MOST_SHOWN or len(pretty) > MOST_SHOWN,
+        "bytes": len(arrival.request.body),
+    }
+
+
+def _key(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(hex=text)
+    except ValueError:
+        return None
+
+
+paths = [
+    path("playground", playground, name="playground"),
+    path("playground/arrivals", playground_arrivals, name="playground_arrivals"),
+    path("playground/answer", playground_answer, name="playground_answer"),
+    path("playground/events", playground_events, name="playground_events"),
+    path("playground/send", playground_send, name="playground_send"),
+    path("playground/close", playground_close, name="playground_close"),
+]

@@ -1,0 +1,49 @@
+"""The box at the top of every page."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+
+from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.tenant_search import Hits, search
+
+MOST_CHARACTERS = 255
+
+
+class SearchForm(forms.Form):
+    q = forms.CharField(required=False, max_length=MOST_CHARACTERS)
+
+
+@page()
+def search_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    form = SearchForm(request.GET)
+    text = form.cleaned_data["q"] if form.is_valid() else ""
+    hits = search(visitor.tenant.pk, text, using=pipeline_alias()) if text else Hits()
+    if hits.count == 1:
+        return redirect(_only(hits))
+    shown = request.GET.get("q", "")[:MOST_CHARACTERS]
+    return show(request, visitor, "search", {"q": shown, "hits": hits})
+
+
+def _only(hits: Hits) -> str:
+    """Where the one hit leads."""
+    if hits.channel:
+        return f"{reverse('webhooks_app:deliveries')}?{urlencode({'channel': hits.channel})}"
+    if hits.delivery:
+        return reverse("webhooks_app:delivery", args=[hits.delivery.public_id])
+    if hits.endpoint:
+        return reverse("webhooks_app:endpoint", args=[hits.endpoint.public_id])
+    event = hits.event or hits.by_key or hits.by_subject[0]
+    return reverse("webhooks_app:event", args=[event.public_id])
+
+
+paths = [
+    path("search", search_page, name="search"),
+]

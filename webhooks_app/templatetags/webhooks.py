@@ -1,0 +1,87 @@
+"""How the customers' pages write times, states and JSON: `{% load webhooks %}`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
+
+register = template.Library()
+
+#: State → class of its badge.
+_KINDS = {
+    "active": "good",
+    "succeeded": "good",
+    "paused": "wait",
+    "pending": "wait",
+    "cancelled": "quiet",
+    "disabled": "bad",
+    "exhausted": "bad",
+    "deleted": "quiet",
+    "revoked": "quiet",
+    "expired": "quiet",
+}
+
+_NAMES = {
+    "active": pgettext_lazy("state", "active"),
+    "paused": pgettext_lazy("state", "paused"),
+    "disabled": pgettext_lazy("state", "disabled"),
+    "deleted": pgettext_lazy("state", "deleted"),
+    "pending": pgettext_lazy("state", "pending"),
+    "succeeded": pgettext_lazy("state", "succeeded"),
+    "exhausted": pgettext_lazy("state", "failed"),
+    "cancelled": pgettext_lazy("state", "cancelled"),
+    "revoked": pgettext_lazy("state", "revoked"),
+    "expired": pgettext_lazy("state", "expired"),
+}
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString | str:
+    """`<time>`: how long ago (or until when), and the exact time in the reader's zone beside it, for all to read."""
+    if at is None:
+        return "–"
+    local = timezone.localtime(at)
+    exact = f"{date_format(local, 'DATETIME_FORMAT')} {local:%Z}"
+    return format_html(
+        '<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="exact">{}</span></time>',
+        at.isoformat(timespec="milliseconds"),
+        exact,
+        _ago(at),
+        exact,
+    )
+
+
+@register.simple_tag
+def badge(state: str) -> SafeString:
+    """A state as a coloured word; the colour is never the only sign."""
+    return format_html('<span class="badge {}">{}</span>', _KINDS.get(state, "quiet"), state_name(state))
+
+
+@register.filter
+def state_name(state: str) -> str:
+    return str(_NAMES.get(state, state))
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """JSON as people read it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _ago(at: datetime) -> str:
+    seconds = (timezone.now() - at).total_seconds()
+    if abs(seconds) < 60:
+        return _("just now") if seconds >= 0 else _("in a moment")
+    if seconds > 0:
+        return _("%(time)s ago") % {"time": timesince(at, depth=1)}
+    return _("in %(time)s") % {"time": timeuntil(at, depth=1)}

@@ -1,0 +1,40 @@
+"""How the delivery pages write outcomes: `{% load webhooks_deliveries %}`."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.models import Attempt, Delivery
+from webhooks_app.reports.failures import outcome_name
+
+register = template.Library()
+
+
+@register.simple_tag
+def outcome(row: Delivery) -> SafeString | str:
+    """What the last attempt came to, with its HTTP status; "–" before the first."""
+    return _written(row.last_outcome, row.last_status) if row.last_outcome else "–"
+
+
+@register.simple_tag
+def outcome_badge(attempt: Attempt) -> SafeString:
+    """One attempt's, as a coloured badge; the colour is never the only sign."""
+    kind = "good" if attempt.outcome == OutcomeKind.SUCCEEDED else "bad"
+    return format_html('<span class="badge {}">{}</span>', kind, _written(attempt.outcome, attempt.status))
+
+
+@register.filter
+def seconds(milliseconds: float) -> str:
+    """A duration as people read it: 12 ms, 1.4 s."""
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    return f"{number_format(milliseconds / 1000, 1)} s"
+
+
+def _written(kind: str, status: int | None) -> str:
+    name = str(outcome_name(kind))
+    return name if status is None else format_html("{} {}", status, name)
