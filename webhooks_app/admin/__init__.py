@@ -1,0 +1,33 @@
+"""The pages for staff, found by Django's admin. No logic of their own: they read, call `actions/`, and show.
+
+A host takes a page away with `admin.site.unregister(Delivery)`, and registers a class of its own made from ours.
+"""
+
+from webhooks_app.admin.api_keys import ApiKeyAdmin, PortalLinkAdmin, StoredReplyAdmin
+from webhooks_app.admin.audit import AuditEntryAdmin, NoticeAdmin
+from webhooks_app.admin.deliveries import AttemptAdmin, DeliveryAdmin
+from webhooks_app.admin.endpoints import EndpointAdmin, EndpointNumberAdmin, SecretAdmin, SubscriptionAdmin
+from webhooks_app.admin.events import EventAdmin, EventChannelAdmin, EventTypeAdmin
+from webhooks_app.admin.queues import EndpointQueueAdmin, EngineAdmin, HourlyStatAdmin
+from webhooks_app.admin.tenants import TenantAdmin
+
+__all__ = [
+    "ApiKeyAdmin",
+    "AttemptAdmin",
+    "AuditEntryAdmin",
+    "DeliveryAdmin",
+    "EndpointAdmin",
+    "EndpointNumberAdmin",
+    "EndpointQueueAdmin",
+    "EngineAdmin",
+    "EventAdmin",
+    "EventChannelAdmin",
+    "EventTypeAdmin",
+    "HourlyStatAdmin",
+    "NoticeAdmin",
+    "PortalLinkAdmin",
+    "SecretAdmin",
+    "StoredReplyAdmin",
+    "SubscriptionAdmin",
+    "TenantAdmin",
+]

@@ -1,0 +1,113 @@
+"""What all pages for staff have in common: our database, our search, pages that stay quick on tables of any size."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Field, Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from webhooks_app.admin.links import subject_of
+from webhooks_app.admin.paging import BoundedPaginator
+from webhooks_app.models.ids import parse_public_id
+from webhooks_app.models.lookups import any_of
+from webhooks_app.pipeline.transactions import pipeline_alias
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+#: From a text to the primary keys that it may mean; see `reports.staff_search`.
+Search = Callable[..., list[uuid.UUID]]
+
+
+class StaffAdmin(_ModelAdmin):
+    """A page for staff. `prefix` is that of the model's public ids, with which its pages can be asked for, too."""
+
+    prefix: ClassVar[str] = ""
+    finds: ClassVar[Search | None] = None
+    #: There must be some for the search field to be shown; `finds` does the searching.
+    search_fields: ClassVar[Any] = ()
+    #: Fields by which a URL may narrow the list, beside its filters; by others it cannot, and so not guess at what is sealed.
+    narrowed_by: ClassVar[tuple[str, ...]] = ()
+    list_per_page = 50
+    list_max_show_all = 50
+    ordering: ClassVar[Any] = ("-pk",)
+    sortable_by: ClassVar[Any] = ()
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions_on_bottom = False
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["webhooks_app/charts.css", "webhooks_app/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).using(pipeline_alias())
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        key = parse_public_id(object_id, self.prefix) if self.prefix and not from_field else None
+        return super().get_object(request, object_id if key is None else str(key), from_field)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text, find = search_term.strip(), type(self).finds
+        if not text or find is None:
+            return super().get_search_results(request, queryset, search_term)
+        return queryset.filter(any_of("pk", find(text, using=pipeline_alias()))), False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        filters = {one if isinstance(one, str) else getattr(one, "parameter_name", "") for one in self.list_filter}
+        known = lookup.partition("__")[0] in filters.union(self.narrowed_by)
+        return known and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # it may be None
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        using = pipeline_alias()
+        rows = db_field.remote_field.model._default_manager.using(using)
+        return super().formfield_for_foreignkey(db_field, request, **{"using": using, "queryset": rows, **kwargs})
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {"subtitle": subject_of(request), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def may(self, request: HttpRequest, permission: str) -> bool:
+        """Has the person this permission of ours?"""
+        user: Any = request.user
+        return bool(user.has_perm(f"{self.opts.app_label}.{permission}"))
+
+
+class ReadOnlyAdmin(StaffAdmin):
+    """Rows that the app writes itself: nobody adds, changes or deletes them by hand."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class LargeTableAdmin(ReadOnlyAdmin):
+    """Rows that there may be millions of: the newest first, by primary key, counted only as far as pages go. What narrows
+    such a list is what an index begins with."""
+
+    paginator = BoundedPaginator
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        filters = {getattr(one, "parameter_name", "") for one in self.list_filter}
+        return lookup in filters or lookup in {f"{name}__exact" for name in self.narrowed_by}
+
+
+def related(row: Model, name: str) -> Any:
+    """The row that a foreign key points to; None where that was removed. High-volume keys have no constraint."""
+    field: Field[Any, Any] = row._meta.get_field(name)  # type: ignore[assignment]
+    try:
+        return getattr(row, name)
+    except field.related_model.DoesNotExist:  # type: ignore[union-attr]
+        return None

@@ -1,0 +1,245 @@
+"""Deliveries and their requests: "did you send it?", answered in a sentence, with the evidence below it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.replay import cancel, replay, retry_now
+from webhooks_app.admin.acts import Act, ActsMixin
+from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.filters import OutcomeFilter, StatusFilter, TimeFilter
+from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
+from webhooks_app.models import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    Event,
+    Tenant,
+    database_now,
+)
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.explanations import answer_for, outcome_in_words
+from webhooks_app.reports.staff_search import attempts_like, deliveries_like
+
+#: Requests of one delivery that its page shows, the newest.
+_ATTEMPTS_SHOWN = 50
+
+ACTS = (
+    Act(
+        "retry",
+        _("Send now"),
+        _("Does not wait for the next retry. Its schedule goes on from where it is."),
+        "retry_delivery",
+        retry_now,
+        confirms=False,
+        fits=lambda row: row.status == DeliveryStatus.PENDING,
+    ),
+    Act(
+        "replay",
+        _("Send again"),
+        _(
+            "The same event goes to the same endpoint once more, with the same id: a receiver that keeps ids knows it again."
+        ),
+        "replay_delivery",
+        replay,
+        fits=lambda row: row.status != DeliveryStatus.PENDING,
+    ),
+    Act(
+        "cancel",
+        _("Cancel"),
+        _("It is not sent any more. A request that has started still finishes."),
+        "cancel_delivery",
+        cancel,
+        dangerous=True,
+        fits=lambda row: row.status == DeliveryStatus.PENDING,
+    ),
+)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ActsMixin, LargeTableAdmin):
+    prefix = "dlv"
+    acts = ACTS
+    finds = deliveries_like
+    search_fields = ("id",)
+    search_help_text = _(
+        "dlv_…, evt_…, wh_… or a bare id; your own id of the event (its subject); a part of a URL; a tenant. The newest 200."
+    )
+    narrowed_by = ("tenant", "endpoint", "event")
+    list_filter = (TimeFilter, StatusFilter)
+    list_display = ("made", "shown_status", "requests", "event_type", "subject", "of_endpoint", "of_tenant", "shown_id")
+    list_display_links = ("made",)
+    fieldsets = (
+        (None, {"fields": ("shown_id", "shown_status", "of_event", "subject", "of_endpoint", "of_tenant")}),
+        (_("Times"), {"fields": ("requests", "last", "made", "next_attempt", "completed", "expires", "sequence")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With its rows around read by their keys: a join might begin at the wrong end, and would hide what lacks one."""
+        using = pipeline_alias()
+        return super().get_queryset(request).prefetch_related(
+            Prefetch("event", Event.objects.using(using).defer("data")),
+            Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata")),
+            Prefetch("tenant", Tenant.objects.using(using)),
+        )  # fmt: skip
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        if row is not None and self.has_view_permission(request, row):
+            extra_context = {**self._story(request, row), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _story(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        """The answer, and every request that was made."""
+        using = pipeline_alias()
+        queue = EndpointQueue.objects.using(using).filter(pk=row.endpoint_id).first()
+        attempts = Attempt.objects.using(using).filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
+        listed = list(attempts)
+        return {
+            "answer": answer_for(row, related(row, "endpoint"), queue, database_now(using)),
+            "attempts": [shown_attempt(one, may_see_payloads(request)) for one in listed[:_ATTEMPTS_SHOWN]],
+            "older_attempts": list_of(Attempt, delivery=row.pk) if len(listed) > _ATTEMPTS_SHOWN else "",
+        }
+
+    @admin.display(description=_("id"))
+    def shown_id(self, row: Delivery) -> str:
+        return row.public_id
+
+    @admin.display(description=_("status"))
+    def shown_status(self, row: Delivery) -> SafeString:
+        return format_html('<span class="webhooks-state webhooks-{}">{}</span>', row.status, row.get_status_display())
+
+    @admin.display(description=_("event type"))
+    def event_type(self, row: Delivery) -> str:
+        event = related(row, "event")
+        return event.type if event else "–"
+
+    @admin.display(description=_("your id"))
+    def subject(self, row: Delivery) -> str:
+        event = related(row, "event")
+        return (event and event.subject) or "–"
+
+    @admin.display(description=_("event"))
+    def of_event(self, row: Delivery) -> SafeString | str:
+        event = related(row, "event")
+        return link(event, event and str(event))
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: Delivery) -> SafeString:
+        endpoint = related(row, "endpoint")
+        return format_html('<span class="webhooks-url">{}</span>', link(endpoint, endpoint and endpoint.url))
+
+    @admin.display(description=_("tenant"))
+    def of_tenant(self, row: Delivery) -> SafeString | str:
+        return link(related(row, "tenant"))
+
+    @admin.display(description=_("requests"))
+    def requests(self, row: Delivery) -> str:
+        return f"{row.attempts}" + (f" (HTTP {row.last_status})" if row.last_status else "")
+
+    @admin.display(description=_("last request"))
+    def last(self, row: Delivery) -> str:
+        return outcome_in_words(row.last_outcome, row.last_status) if row.last_outcome else "–"
+
+    @admin.display(description=_("made"))
+    def made(self, row: Delivery) -> SafeString | str:
+        return time(row.created_at)
+
+    @admin.display(description=_("next request"))
+    def next_attempt(self, row: Delivery) -> SafeString | str:
+        return time(row.next_attempt_at) if row.status == DeliveryStatus.PENDING else "–"
+
+    @admin.display(description=_("finished"))
+    def completed(self, row: Delivery) -> SafeString | str:
+        return time(row.completed_at)
+
+    @admin.display(description=_("waits at most until"))
+    def expires(self, row: Delivery) -> SafeString | str:
+        return time(row.expires_at)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(LargeTableAdmin):
+    finds = attempts_like
+    search_fields = ("id",)
+    search_help_text = _("As deliveries are found; then these are their requests, the newest 200.")
+    narrowed_by = ("delivery",)
+    list_filter = (TimeFilter, OutcomeFilter)
+    list_display = ("started", "of_delivery", "number", "outcome", "status", "took", "shown_url")
+    list_display_links = ("started",)
+    _words = ("of_delivery", "of_endpoint", "number", "started", "took", "outcome", "words", "status", "detail")
+    _ways = ("shown_url", "address", "http_version")
+    _answer = ("answer_headers", "answer_body")
+    fieldsets = ((None, {"fields": _words}), (_("Where"), {"fields": _ways}), (_("Answer"), {"fields": _answer}))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("response_headers", "response_body").prefetch_related(
+            Prefetch("delivery", Delivery.objects.using(pipeline_alias())),
+            Prefetch("endpoint", Endpoint.objects.using(pipeline_alias()).defer("headers")),
+        )  # fmt: skip
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if may_see_payloads(request):
+            return self.fieldsets
+        return (*self.fieldsets[:-1], (_("Answer"), {"fields": ("answer_hidden",)}))
+
+    @admin.display(description=_("started"))
+    def started(self, row: Attempt) -> SafeString | str:
+        return time(row.started_at)
+
+    @admin.display(description=_("delivery"))
+    def of_delivery(self, row: Attempt) -> SafeString | str:
+        return id_link(related(row, "delivery"))
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: Attempt) -> SafeString | str:
+        return link(related(row, "endpoint"))
+
+    @admin.display(description=_("took"))
+    def took(self, row: Attempt) -> str:
+        return f"{row.duration_ms:.0f} ms"
+
+    @admin.display(description=_("that is"))
+    def words(self, row: Attempt) -> str:
+        return outcome_in_words(row.outcome, row.status)
+
+    @admin.display(description=_("URL"))
+    def shown_url(self, row: Attempt) -> SafeString:
+        return format_html('<span class="webhooks-url">{}</span>', row.url)
+
+    @admin.display(description=_("headers"))
+    def answer_headers(self, row: Attempt) -> SafeString:
+        return shown_headers(row.response_headers)
+
+    @admin.display(description=_("body"))
+    def answer_body(self, row: Attempt) -> SafeString:
+        return shown_bytes(bytes(row.response_body), truncated=row.response_truncated)
+
+    @admin.display(description=_("headers and body"))
+    def answer_hidden(self, row: Attempt) -> SafeString:
+        return hidden()
+
+
+def shown_attempt(row: Attempt, with_payload: bool) -> dict[str, Any]:
+    """One request for the timeline of its delivery."""
+    return {
+        "row": row,
+        "started": time(row.started_at),
+        "words": outcome_in_words(row.outcome, row.status),
+        "succeeded": row.outcome == "succeeded",
+        "headers": shown_headers(row.response_headers) if with_payload else "",
+        "body": shown_bytes(bytes(row.response_body), truncated=row.response_truncated) if with_payload else "",
+        "hidden": "" if with_payload else hidden(),
+    }

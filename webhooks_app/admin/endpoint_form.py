@@ -1,0 +1,107 @@
+"""The form of an endpoint. What it says is for `actions.endpoints` to check; secrets and header values only go in."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.admin.forms import Lines, SavedByAct, StrictJSON, WriteOnly
+from webhooks_app.admin.tenants import profile_choices
+from webhooks_app.models import Endpoint
+from webhooks_app.pipeline.transactions import pipeline_alias
+
+_SMALL = forms.Textarea(attrs={"rows": 4})
+
+
+class EndpointForm(SavedByAct):
+    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers"}
+
+    url = forms.CharField(
+        label=_("URL"),
+        widget=forms.TextInput(attrs={"class": "vTextField", "type": "url"}),
+        help_text=_(
+            "Another scheme, host or port is another receiver: the secret is replaced then, and the headers cleared."
+        ),
+    )
+    events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
+    filters = StrictJSON(
+        required=False,
+        widget=_SMALL,
+        help_text=_("Conditions on the data, as a JSON object; empty: every event."),
+    )
+    channels = Lines(required=False, help_text=_("One a line; empty: events of every channel, and those without one."))
+    metadata = StrictJSON(required=False, widget=_SMALL, help_text=_("The customer's own notes, a JSON object."))
+    profile = forms.ChoiceField(required=False, help_text=_("Wire format. Fixed when the endpoint is made."))
+    new_headers = forms.CharField(
+        label=_("New headers"),
+        required=False,
+        widget=WriteOnly(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+        help_text=_("One a line, as “Name: value”. They replace all there are. Values are never shown again."),
+    )
+    drop_headers = forms.BooleanField(label=_("Remove all headers"), required=False)
+
+    class Meta:
+        model = Endpoint
+        fields = (
+            "tenant", "url", "description", "profile", "events", "filters", "channels", "fifo", "rate_limit",
+            "max_in_flight", "metadata", "new_headers", "drop_headers",
+        )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "profile" in self.fields:
+            self.fields["profile"].choices = profile_choices(_("the tenant's profile"))  # type: ignore[attr-defined]
+        if not self.instance._state.adding:
+            rows = self.instance.subscriptions.using(pipeline_alias()).order_by("pk")
+            subscriptions = list(rows.values_list("pattern", "filters"))
+            self.initial["events"] = [pattern for pattern, _filters in subscriptions]
+            self.initial["filters"] = subscriptions[0][1] if subscriptions else {}
+        elif "profile" in self.fields:
+            self.initial["profile"] = ""
+
+    def clean_new_headers(self) -> dict[str, str] | None:
+        """The headers; None where nothing was typed. What is wrong is told by its line's number: it may be a credential."""
+        headers: dict[str, str] = {}
+        for number, line in enumerate(self.cleaned_data["new_headers"].splitlines(), start=1):
+            name, colon, value = line.partition(":")
+            if not line.strip():
+                continue
+            if not colon or not name.strip() or name.strip() in headers:
+                raise ValidationError(
+                    _("Line %(number)s: write “Name: value”, each name once."), params={"number": number}
+                )
+            headers[name.strip()] = value.strip()
+        return headers or None
+
+    def clean_filters(self) -> Any:
+        return self.cleaned_data["filters"] or {}
+
+    def clean_metadata(self) -> Any:
+        return self.cleaned_data["metadata"] or {}
+
+    def values(self) -> dict[str, Any]:
+        """What `create_endpoint` takes beside the tenant."""
+        values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
+        return {**_renamed(values), "profile": values["profile"] or None}
+
+    def changes(self) -> dict[str, Any]:
+        """What `change_endpoint` takes."""
+        changed = super().changes()
+        if changed.pop("drop_headers", False):
+            changed["new_headers"] = {}
+        if changed.get("new_headers", {}) is None:
+            del changed["new_headers"]
+        return _renamed(changed)
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if values.get("drop_headers") and values.get("new_headers"):
+            self.add_error("drop_headers", _("Either remove the headers or give new ones."))
+        return values
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    return {"headers" if name == "new_headers" else name: value for name, value in values.items()}

@@ -1,0 +1,270 @@
+"""Endpoints, and what belongs to them: subscriptions, secrets (never their texts), numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.actions.people import actor_of
+from webhooks_app.admin.acts import ActsMixin
+from webhooks_app.admin.base import ReadOnlyAdmin, related
+from webhooks_app.admin.endpoint_acts import ACTS
+from webhooks_app.admin.endpoint_form import EndpointForm
+from webhooks_app.admin.forms import ActingAdmin
+from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.secret_page import ShowsOnce
+from webhooks_app.exceptions import SealingError
+from webhooks_app.models import (
+    AuditEntry,
+    Delivery,
+    Endpoint,
+    EndpointNumber,
+    Secret,
+    Subscription,
+    database_now,
+)
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.drawings import latency_figure, requests_figure
+from webhooks_app.reports.explanations import disabled_in_words
+from webhooks_app.reports.health import health_of
+from webhooks_app.reports.hours import hours_of_endpoint
+from webhooks_app.reports.staff_search import endpoints_like
+
+_DELIVERIES_SHOWN = 15
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
+    form = EndpointForm
+    prefix = "wh"
+    acts = ACTS
+    finds = endpoints_like
+    search_fields = ("url",)
+    search_help_text = _("wh_…, a part of URL or description, a tenant's uid or name.")
+    list_display = ("shown_id", "shown_url", "of_tenant", "shown_status", "profile", "made")
+    narrowed_by = ("tenant",)
+    list_filter = ("status", "hidden", "fifo")
+    autocomplete_fields = ("tenant",)
+    _settings = (
+        "url",
+        "description",
+        "events",
+        "filters",
+        "channels",
+        "fifo",
+        "rate_limit",
+        "max_in_flight",
+        "metadata",
+    )
+    _headers = ("header_names", "new_headers", "drop_headers")
+    add_fieldsets = (
+        (None, {"fields": ("tenant", *_settings, "profile")}),
+        (_("Request headers"), {"fields": ("new_headers",)}),
+    )
+    fieldsets = (
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", *_settings)}),
+        (_("Request headers"), {"fields": _headers}),
+        (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
+    )
+    view_fieldsets = (
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", "url", "description", "patterns",
+                           "channels", "fifo", "rate_limit", "max_in_flight", "metadata", "header_names")}),
+        (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
+    )  # fmt: skip
+    readonly_fields = (
+        "shown_id",
+        "of_tenant",
+        "shown_status",
+        "reason",
+        "header_names",
+        "secrets",
+        "lists",
+        "made",
+        "patterns",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("tenant")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.add_fieldsets
+        return self.fieldsets if self.has_change_permission(request, obj) else self.view_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return (*self.readonly_fields, "profile") if obj else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        closed = obj is not None and (obj.hidden or obj.is_deleted)
+        return not closed and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # an act of its own deletes: the history stays
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        actor = actor_of(request.user)
+        if change:
+            changes = form.changes()
+            text = change_endpoint(obj.pk, **changes, actor=actor)[1] if changes else None
+        else:
+            row, text = create_endpoint(form.cleaned_data["tenant"], **form.values(), actor=actor)
+            obj.pk = row.pk
+        obj.refresh_from_db(using=pipeline_alias())
+        self.show_once(request, text)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        if row is not None and self.has_view_permission(request, row):
+            extra_context = {**self._story(row), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _story(self, row: Endpoint) -> dict[str, Any]:
+        """How it is doing, and what was sent to it last."""
+        using = pipeline_alias()
+        now = database_now(using)
+        hours = hours_of_endpoint(row.pk, now, using=using)
+        latest = Delivery.objects.using(using).filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
+        return {
+            "health": health_of(row, now, using=using),
+            "requests_figure": requests_figure(hours, key="requests", title=str(_("Requests by the hour"))),
+            "latency_figure": latency_figure(hours, key="latency", title=str(_("Time to answer, by the hour"))),
+            "latest": [{"row": one, "link": id_link(one)} for one in latest],
+        }
+
+    @admin.display(description=_("id"))
+    def shown_id(self, row: Endpoint) -> str:
+        return row.public_id
+
+    @admin.display(description=_("URL"))
+    def shown_url(self, row: Endpoint) -> SafeString:
+        return format_html('<span class="webhooks-url">{}</span>', row.url)
+
+    @admin.display(description=_("tenant"))
+    def of_tenant(self, row: Endpoint) -> SafeString | str:
+        return link(row.tenant)
+
+    @admin.display(description=_("status"))
+    def shown_status(self, row: Endpoint) -> SafeString:
+        label = _("belongs to a callback URL") if row.hidden else ""
+        return format_html(
+            '<span class="webhooks-state webhooks-{}">{}</span> {}', row.status, row.get_status_display(), label
+        )
+
+    @admin.display(description=_("because"))
+    def reason(self, row: Endpoint) -> str:
+        return disabled_in_words(row.status_reason) or "–"
+
+    @admin.display(description=_("made"))
+    def made(self, row: Endpoint) -> SafeString | str:
+        return time(row.created_at)
+
+    @admin.display(description=_("events"))
+    def patterns(self, row: Endpoint) -> str:
+        return ", ".join(row.patterns) or "–"
+
+    @admin.display(description=_("headers now"))
+    def header_names(self, row: Endpoint) -> Any:
+        try:
+            names = list(row.custom_headers())
+        except SealingError:
+            return _("They cannot be opened: their key is not in ENCRYPTION_KEYS.")
+        return format_html_join("", "<div><code>{}: ••••••</code></div>", ((name,) for name in names)) or _("none")
+
+    @admin.display(description=_("secrets"))
+    def secrets(self, row: Endpoint) -> SafeString:
+        rows = Secret.objects.using(pipeline_alias()).filter(endpoint_id=row.pk).defer("value").order_by("-pk")[:10]
+        current = _("the current one")
+        return format_html_join(
+            "",
+            "<div>{} {}, {}</div>",
+            (
+                (_("made on"), time(one.created_at), current if one.expires_at is None else
+                 format_html("{} {}", _("good until"), time(one.expires_at)))
+                for one in rows
+            ),
+        )  # fmt: skip
+
+    @admin.display(description=_("lists"))
+    def lists(self, row: Endpoint) -> SafeString:
+        audit = list_of(AuditEntry, tenant=row.tenant_id, target=row.public_id)
+        shown = (
+            (list_of(Delivery, endpoint=row.pk), _("deliveries")),
+            (list_of(Delivery, endpoint=row.pk, status="exhausted"), _("deliveries given up")),
+            (list_of(Delivery, endpoint=row.pk, made="day"), _("deliveries of the last 24 hours")),
+            (audit, _("audit trail")),
+        )
+        return format_html(
+            '<ul class="webhooks-links">{}</ul>',
+            format_html_join("", '<li><a href="{}">{}</a></li>', (one for one in shown if one[0])),
+        )
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    list_display = ("pattern", "of_endpoint")
+    fields = ("of_endpoint", "pattern", "filters")
+    search_fields = ("pattern",)
+    narrowed_by = ("endpoint",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("endpoint")
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: Subscription) -> SafeString | str:
+        return link(row.endpoint)
+
+
+@admin.register(Secret)
+class SecretAdmin(ReadOnlyAdmin):
+    """When there was which one, and until when. What they are, nobody sees here."""
+
+    narrowed_by = ("tenant", "endpoint")
+    list_display = ("made", "of_tenant", "of_endpoint", "ends", "accepted")
+    list_display_links = ("made",)
+    fields = ("of_tenant", "of_endpoint", "made", "ends", "accepted")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("tenant", "endpoint").defer("value", "endpoint__headers")
+
+    @admin.display(description=_("tenant"))
+    def of_tenant(self, row: Secret) -> SafeString | str:
+        return link(row.tenant)
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: Secret) -> Any:
+        return link(row.endpoint) if row.endpoint else _("the tenant's account secret, for callback URLs")
+
+    @admin.display(description=_("made"))
+    def made(self, row: Secret) -> SafeString | str:
+        return time(row.created_at)
+
+    @admin.display(description=_("good until"))
+    def ends(self, row: Secret) -> Any:
+        return _("the current one") if row.expires_at is None else time(row.expires_at)
+
+    @admin.display(description=_("last accepted"))
+    def accepted(self, row: Secret) -> SafeString | str:
+        return time(row.accepted_at)
+
+
+@admin.register(EndpointNumber)
+class EndpointNumberAdmin(ReadOnlyAdmin):
+    list_display = ("id", "of_endpoint")
+    fields = ("id", "of_endpoint")
+    search_fields = ("=id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("endpoint")
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: EndpointNumber) -> SafeString | str:
+        return link(related(row, "endpoint"))

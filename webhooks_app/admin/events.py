@@ -1,0 +1,185 @@
+"""Events, their types and their channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from webhooks_app.actions.catalogue import save_event_type
+from webhooks_app.actions.replay import replay_event
+from webhooks_app.admin.acts import Act, ActsMixin, Done
+from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.filters import EventStateFilter, TimeFilter
+from webhooks_app.admin.forms import ActingAdmin, SavedByAct, StrictJSON
+from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.staff_search import events_like
+
+_DELIVERIES_SHOWN = 100
+_WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
+
+
+def _replay(row: Event, *, actor: str) -> Done:
+    count = replay_event(row, actor=actor)
+    text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
+    return Done(text % {"count": count})
+
+
+@admin.register(Event)
+class EventAdmin(ActsMixin, LargeTableAdmin):
+    prefix = "evt"
+    acts = (
+        Act(
+            "replay",
+            _("Send again"),
+            _(
+                "Goes once more to every endpoint that it went to, with the same id. What is on its way already is not doubled."
+            ),
+            "replay_event",
+            _replay,
+            fits=lambda row: not row.quarantine_reason,
+        ),
+    )
+    finds = events_like
+    search_fields = ("id",)
+    search_help_text = _("evt_…, dlv_… or a bare id; your own id (the subject), exactly; a tenant. The newest 200.")
+    narrowed_by = ("tenant",)
+    list_filter = (TimeFilter, EventStateFilter)
+    list_display = ("made", "type", "subject", "state", "tenant_uid", "size", "shown_id")
+    list_display_links = ("made",)
+    _names = ("shown_id", "type", "of_tenant", "subject", "shown_channels", "idempotency_key", "callback_url")
+    _times = ("state", "occurred", "made", "made_deliveries")
+    fieldsets = (
+        (None, {"fields": _names}),
+        (_("Times"), {"fields": _times}),
+        (_("Data"), {"fields": ("size", "because", "data_shown")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The tenant's row by its key, not by a join: it is there only from the first fan-out on."""
+        tenants = Prefetch("tenant", Tenant.objects.using(pipeline_alias()))
+        return super().get_queryset(request).defer("data").prefetch_related(tenants)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if may_see_payloads(request):
+            return self.fieldsets
+        return (*self.fieldsets[:-1], (_("Data"), {"fields": ("size", "data_hidden")}))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        if row is not None and self.has_view_permission(request, row):
+            extra_context = {**_deliveries_of(row), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    @admin.display(description=_("id"))
+    def shown_id(self, row: Event) -> str:
+        return row.public_id
+
+    @admin.display(description=_("tenant"))
+    def of_tenant(self, row: Event) -> SafeString | str:
+        return link(related(row, "tenant")) if related(row, "tenant") else row.tenant_uid
+
+    @admin.display(description=_("channels"))
+    def shown_channels(self, row: Event) -> str:
+        return ", ".join(row.channels) or "–"
+
+    @admin.display(description=_("state"))
+    def state(self, row: Event) -> SafeString:
+        if row.quarantine_reason:
+            kind, words = "exhausted", _("quarantined")
+        elif row.fanned_out_at is None:
+            kind, words = "pending", _("without deliveries yet")
+        else:
+            kind, words = "succeeded", _("turned into deliveries")
+        return format_html('<span class="webhooks-state webhooks-{}">{}</span>', kind, words)
+
+    @admin.display(description=_("happened"))
+    def occurred(self, row: Event) -> SafeString | str:
+        return time(row.occurred_at)
+
+    @admin.display(description=_("emitted"))
+    def made(self, row: Event) -> SafeString | str:
+        return time(row.created_at)
+
+    @admin.display(description=_("turned into deliveries"))
+    def made_deliveries(self, row: Event) -> SafeString | str:
+        return time(row.fanned_out_at)
+
+    @admin.display(description=_("not accepted because"))
+    def because(self, row: Event) -> str:
+        return row.quarantine_reason or "–"  # it may quote the data
+
+    @admin.display(description=_("data"))
+    def data_shown(self, row: Event) -> SafeString:
+        return shown_json(row.data)
+
+    @admin.display(description=_("data"))
+    def data_hidden(self, row: Event) -> SafeString:
+        return hidden()
+
+
+def _deliveries_of(row: Event) -> dict[str, Any]:
+    using = pipeline_alias()
+    endpoints = Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata"))
+    rows = Delivery.objects.using(using).filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
+    listed = list(rows[: _DELIVERIES_SHOWN + 1])
+    shown = [{"row": one, "link": id_link(one), "endpoint": link(related(one, "endpoint"))} for one in listed]
+    more = list_of(Delivery, event=row.pk) if len(listed) > _DELIVERIES_SHOWN else ""
+    return {"deliveries": shown[:_DELIVERIES_SHOWN], "more_deliveries": more}
+
+
+class EventTypeForm(SavedByAct):
+    example = StrictJSON(required=False, widget=_WIDE, help_text=_("JSON: what the data of such an event looks like."))
+    schema = StrictJSON(
+        required=False,
+        widget=_WIDE,
+        help_text=_("A JSON Schema that the data of every such event must fit; empty: none."),
+    )
+
+    class Meta:
+        model = EventType
+        fields = ("name", "group", "description", "example", "schema", "retired")
+
+
+@admin.register(EventType)
+class EventTypeAdmin(ActingAdmin):
+    """Types that staff added. Those declared in code are in the code."""
+
+    form = EventTypeForm
+    list_display = ("name", "group", "description", "retired")
+    list_filter = ("retired",)
+    search_fields = ("name", "group", "description")
+    ordering = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("name",) if obj else ()  # endpoints subscribe to it by its name
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        save_event_type(obj, using=pipeline_alias())
+
+
+@admin.register(EventChannel)
+class EventChannelAdmin(LargeTableAdmin):
+    list_display = ("channel", "of_event")
+    fields = ("channel", "of_event")
+    narrowed_by = ("event",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        events = Prefetch("event", Event.objects.using(pipeline_alias()).defer("data"))
+        return super().get_queryset(request).prefetch_related(events)
+
+    @admin.display(description=_("event"))
+    def of_event(self, row: EventChannel) -> SafeString | str:
+        return id_link(related(row, "event"))

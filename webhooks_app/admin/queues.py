@@ -1,0 +1,92 @@
+"""Queues, engines and hourly statistics: the working side, to look at. And the operations page, which adds it up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, related
+from webhooks_app.admin.links import link, time
+from webhooks_app.admin.operations import operations_view
+from webhooks_app.models import IDLE, EndpointQueue, Engine, HourlyStat
+from webhooks_app.models.times import Now
+from webhooks_app.reports.staff_search import endpoints_like
+
+
+@admin.register(EndpointQueue)
+class EndpointQueueAdmin(LargeTableAdmin):
+    finds = endpoints_like
+    search_fields = ("endpoint_id",)
+    search_help_text = _("As endpoints are found.")
+    list_display = ("of_endpoint", "due", "held", "holder", "streak", "failing_since", "last_success_at")
+    list_display_links = ("due",)
+    _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "takeovers")
+    _health = ("streak", "failing_since", "last_failure_at", "last_success_at")
+    fieldsets = ((None, {"fields": _work}), (_("Health"), {"fields": _health}))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("endpoint")
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: EndpointQueue) -> SafeString | str:
+        return link(related(row, "endpoint"))
+
+    @admin.display(description=_("due"))
+    def due(self, row: EndpointQueue) -> Any:
+        return _("nothing to do") if row.due_at == IDLE else time(row.due_at)
+
+    @admin.display(description=_("not before"))
+    def held(self, row: EndpointQueue) -> Any:
+        return _("until it is switched on") if row.not_before == IDLE else time(row.not_before)
+
+    @admin.display(description=_("held by engine"))
+    def holder(self, row: EndpointQueue) -> str:
+        return str(row.holder_id or "–")
+
+
+@admin.register(Engine)
+class EngineAdmin(ReadOnlyAdmin):
+    list_display = ("host", "pid", "kind", "started_at", "alive_until", "alive", "retiring")
+    fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "retiring")
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(lambda request: operations_view(request, self))
+        return [path("operations/", view, name="webhooks_app_operations"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(is_alive=Q(alive_until__gt=Now()))
+        return rows
+
+    @admin.display(description=_("alive"), boolean=True)
+    def alive(self, row: Any) -> bool:
+        return bool(row.is_alive)
+
+
+@admin.register(HourlyStat)
+class HourlyStatAdmin(LargeTableAdmin):
+    narrowed_by = ("endpoint",)
+    list_display = (
+        "hour",
+        "of_endpoint",
+        "succeeded",
+        "client_error",
+        "server_error",
+        "timeout",
+        "unreachable",
+        "exhausted",
+    )
+    _counts = ("succeeded", "redirect", "client_error", "server_error", "timeout", "unreachable", "exhausted")
+    fields = ("hour", "of_endpoint", *_counts, "latency_sum_ms", "latency_max_ms")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("endpoint")
+
+    @admin.display(description=_("endpoint"))
+    def of_endpoint(self, row: HourlyStat) -> SafeString | str:
+        return link(related(row, "endpoint"))

@@ -1,0 +1,119 @@
+"""Tenants: from a customer of the host's to everything that is sent to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.actions.people import actor_of
+from webhooks_app.actions.tenants import change_tenant, create_tenant
+from webhooks_app.admin.forms import ActingAdmin, SavedByAct
+from webhooks_app.admin.links import link, list_of, time
+from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notice, Tenant, database_now
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.profiles import profile_names
+from webhooks_app.reports.drawings import requests_figure
+from webhooks_app.reports.hours import hours_of_tenant
+from webhooks_app.reports.staff_search import tenants_like
+
+_ENDPOINTS_SHOWN = 50
+
+
+def profile_choices(empty: Any) -> list[tuple[str, Any]]:
+    return [("", empty), *((name, name) for name in profile_names())]
+
+
+class TenantForm(SavedByAct):
+    profile = forms.ChoiceField(required=False, help_text=_("Wire format of endpoints made from now on."))
+
+    class Meta:
+        model = Tenant
+        fields = ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "profile" in self.fields:
+            self.fields["profile"].choices = profile_choices(_("the default profile"))  # type: ignore[attr-defined]
+
+
+@admin.register(Tenant)
+class TenantAdmin(ActingAdmin):
+    form = TenantForm
+    finds = tenants_like
+    search_fields = ("uid", "name", "email")
+    search_help_text = _("A part of uid, name or e-mail address.")
+    list_display = ("shown_uid", "shown_name", "enabled", "profile", "made")
+    list_filter = ("webhooks_enabled",)
+    ordering = ("uid",)
+    fieldsets = (
+        (None, {"fields": ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")}),
+        (_("What belongs to it"), {"fields": ("lists", "endpoints", "made")}),
+    )
+    add_fieldsets = ((None, {"fields": TenantForm.Meta.fields}),)
+    readonly_fields = ("lists", "endpoints", "made")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("uid", *self.readonly_fields) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its history hangs on it; switch its webhooks off instead
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        tenant = self.get_object(request, object_id)
+        if tenant is not None and self.has_view_permission(request, tenant):
+            using = pipeline_alias()
+            hours = hours_of_tenant(tenant.pk, database_now(using), using=using)
+            figure = requests_figure(hours, key="requests", title=str(_("Requests by the hour")))
+            extra_context = {"figure": figure, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        actor = actor_of(request.user)
+        if change:
+            change_tenant(obj, actor=actor, **form.changes())
+        else:
+            values = {name: value for name, value in form.cleaned_data.items() if name != "uid"}
+            obj.pk = create_tenant(form.cleaned_data["uid"], actor=actor, **values).pk
+        obj.refresh_from_db(using=pipeline_alias())
+
+    @admin.display(description=_("uid"))
+    def shown_uid(self, row: Tenant) -> str:
+        return row.uid
+
+    @admin.display(description=_("name"))
+    def shown_name(self, row: Tenant) -> str:
+        return row.name or "–"
+
+    @admin.display(description=_("webhooks"), boolean=True)
+    def enabled(self, row: Tenant) -> bool:
+        return row.webhooks_enabled
+
+    @admin.display(description=_("made"))
+    def made(self, row: Tenant) -> SafeString | str:
+        return time(row.created_at)
+
+    @admin.display(description=_("endpoints"))
+    def endpoints(self, row: Tenant) -> SafeString | str:
+        rows = Endpoint.objects.using(pipeline_alias()).filter(tenant_id=row.pk).order_by("-pk")[:_ENDPOINTS_SHOWN]
+        return format_html_join(
+            "", "<div>{} – {}</div>", ((link(one, one.url), one.get_status_display()) for one in rows)
+        ) or _("none")  # type: ignore[return-value]
+
+    @admin.display(description=_("lists"))
+    def lists(self, row: Tenant) -> SafeString:
+        kinds = ((Endpoint, _("endpoints")), (Event, _("events")), (Delivery, _("deliveries")), (ApiKey, _("API keys")),
+                 (Notice, _("notices")), (AuditEntry, _("audit trail")))  # fmt: skip
+        shown = ((list_of(model, tenant=row.pk), label) for model, label in kinds)
+        return format_html(
+            '<ul class="webhooks-links">{}</ul>',
+            format_html_join("", '<li><a href="{}">{}</a></li>', (one for one in shown if one[0])),
+        )
