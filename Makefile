@@ -17,7 +17,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 # A virtual environment whose interpreter has gone (a new Python, a moved folder) is of no use: it is made again.
 BROKEN := $(shell [ ! -e $(VENV) ] || $(PY) -c 'import pip' >/dev/null 2>&1 || { rm -rf $(VENV); echo yes; })
 
-.PHONY: help run test lint format bench demo matrix requirements openapi clean
+.PHONY: help run test browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
@@ -27,6 +27,9 @@ run: $(VENV)/.run  ## The demo: web server, worker, beat and receiver at http://
 
 test: $(VENV)/.dev  ## All tests; on SQLite, or where DATABASE_URL and CELERY_BROKER_URL say
 	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+
+browser: $(VENV)/.dev  ## The tests in a real browser (apt-get install chromium), against the running project
+	$(PY) -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/.dev  ## Style, types, floors, missing migrations
 	$(PY) -m ruff check .
@@ -54,10 +57,21 @@ EXTRAS := --extra curl --extra postgres --extra redis --extra project
 requirements: $(VENV)/.dev  ## Pin the newest versions of everything
 	$(PIP) install uv
 	$(UV_COMPILE) $(EXTRAS) --output-file requirements.txt
-	$(UV_COMPILE) $(EXTRAS) --group test --group lint --group matrix --output-file requirements-dev.txt
+	$(UV_COMPILE) $(EXTRAS) --group test --group browser --group lint --group matrix --output-file requirements-dev.txt
 
 openapi: $(VENV)/.dev  ## Write the API's description, docs/reference/openapi.yaml
 	$(PY) manage.py spectacular --urlconf project.api_urls --validate --fail-on-warn --file docs/reference/openapi.yaml
+
+snippets: $(VENV)/.dev  ## Write the code in docs/how-to/verify-a-webhook.md
+	$(PY) -m tests.contract.snippets_page
+
+# Without places and line breaks, so that a difference shows what was said otherwise, and nothing else.
+messages: $(VENV)/.dev  ## Gather what is to be translated, and compile the translations (apt-get install gettext)
+	cd webhooks_app && $(abspath $(PY)) ../manage.py makemessages --locale fr --locale pt_BR --no-location --no-wrap --no-obsolete
+	cd webhooks_app && $(abspath $(PY)) ../manage.py compilemessages
+
+screenshots: $(VENV)/.dev  ## Take the pictures in docs/screenshots (apt-get install chromium)
+	$(PY) -m tests.browser.screenshots
 
 clean:  ## Remove the virtual environment, caches, and the demo's data
 	rm -rf $(VENV) .nox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis var staticfiles
