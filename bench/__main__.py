@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    benchmarks = top.add_subparsers(dest="benchmark", required=True, metavar="drain | latency | isolation")
+    benchmarks = top.add_subparsers(dest="benchmark", required=True, metavar="drain | latency | isolation | pages")
     drain = _benchmark(benchmarks, "drain", "how fast a backlog is delivered and recorded")
     _add_load(drain, events=50_000, endpoints=1000, rounds=1)
     latency = _benchmark(benchmarks, "latency", "how long from an event's commit to the receiver")
@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     isolation = _benchmark(benchmarks, "isolation", "what endpoints that never answer cost the healthy ones")
     isolation.add_argument("--hanging", type=number(0.1, 99), default=20.0, help="per cent of the endpoints that hang")
     _add_load(isolation, events=20_000, endpoints=1000, rounds=3)
+    pages = _benchmark(benchmarks, "pages", "how long the customers' pages take for a tenant with many deliveries")
+    pages.add_argument(
+        "--attempts", type=whole(100, 100_000_000), default=1_000_000, help="all of one tenant, one a delivery"
+    )
+    pages.add_argument("--rounds", type=whole(1, 999), default=9, help="how often each page is asked for")
+    pages.set_defaults(limit=3600.0)  # filling takes its time
     return top
 
 
@@ -98,7 +104,7 @@ def main() -> None:
     if options.get("mode") == "celery":
         os.environ["BENCH_WAKE"] = "webhooks_app.tasks.send_hint"
     set_up_django()
-    _note_database(options["workers"])
+    _note_database(options.get("workers", 1))
     with time_limit(limit):
         result = getattr(importlib.import_module(f"bench.{name}"), name)(**options)
     print(json.dumps(result | _surroundings(), indent=2))

@@ -134,6 +134,7 @@ def answers(port: int) -> bool:
 def banner(port: int, receiver: int, login: dict[str, str]) -> str:
     return f"""
     Send messages     http://127.0.0.1:{port}/
+    Webhooks          http://127.0.0.1:{port}/webhooks/   (the playground there needs no receiver)
     Admin             http://127.0.0.1:{port}/admin/
     Demo receiver     http://127.0.0.1:{receiver}/   (what arrived, and whether its signature was good)
 

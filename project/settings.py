@@ -95,6 +95,8 @@ DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "webhooks@localhost")
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+# Those that the app has translations for; the browser chooses.
+LANGUAGES = [("en", "English"), ("fr", "Français"), ("pt-br", "Português (Brasil)")]
 USE_I18N = True
 
 # --- static files ----------------------------------------------------------------------------------------------------
@@ -130,6 +132,7 @@ WEBHOOKS: dict[str, Any] = {
     "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
     "PROFILES": {"demo": "project.demo.profiles.DEMO", "demo_doomed": "project.demo.profiles.DOOMED"},
     "TENANT_OF_REQUEST": "project.messaging.people.organisation_of",
+    "ROLE_OF_REQUEST": "project.messaging.people.role_of",
     # Webhooks to this machine, for the demo. In production these lines would open the inside of your network.
     "ALLOW_HTTP": DEBUG,
     "ALLOWED_NETWORKS": ["127.0.0.0/8", "::1/128"] if DEBUG else [],

@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from project.messaging.sms_api import SmsView
+from webhooks_app.api.mount import alone
 
 
 class Icon(RedirectView):
@@ -22,13 +22,13 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="login.html", redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("webhooks/", include("webhooks_app.urls")),
-    path("api/v1/", include("webhooks_app.api.urls")),
+    path("api/v1/", alone("webhooks_app.api.urls")),
     path("api/", include("project.api_docs")),
     # APIs as other products document theirs, each under a prefix of its own.
-    path("msgine/api/v1/messages/sms", SmsView.as_view()),
-    path("gateway/", include("webhooks_app.api.dialects.gateway")),
-    path("messages-dev/", include("webhooks_app.api.dialects.messages_dev")),
-    path("msgflash/", include("webhooks_app.api.dialects.msgflash")),
-    path("muchaw/", include("webhooks_app.api.dialects.muchaw")),
+    path("msgine/", alone("project.messaging.sms_api")),
+    path("gateway/", alone("webhooks_app.api.dialects.gateway")),
+    path("messages-dev/", alone("webhooks_app.api.dialects.messages_dev")),
+    path("msgflash/", alone("webhooks_app.api.dialects.msgflash")),
+    path("muchaw/", alone("webhooks_app.api.dialects.muchaw")),
     path("", include("project.messaging.urls")),
 ]

@@ -15,6 +15,8 @@ from webhooks_app import registry
 from webhooks_app.pipeline import engine, hint
 from webhooks_app.pipeline.sweep import repair
 
+pytest_plugins = ["tests.visitors"]
+
 Configure = Callable[..., None]
 
 

@@ -7,7 +7,7 @@ from project.messaging.models import Message, Organisation
 
 @admin.register(Organisation)
 class OrganisationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    filter_horizontal = ["members"]
+    filter_horizontal = ["members", "viewers"]
 
 
 @admin.register(Message)

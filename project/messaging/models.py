@@ -11,6 +11,12 @@ class Organisation(models.Model):
 
     name = models.CharField(max_length=100, unique=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="organisations", blank=True)
+    viewers = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        related_name="viewed_organisations",
+        blank=True,
+        help_text="People who may look at its webhooks, but not change them.",
+    )
 
     def __str__(self) -> str:
         return self.name

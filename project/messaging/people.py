@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import Q
 from django.http import HttpRequest
 
 from project.messaging.models import Organisation
@@ -11,4 +12,12 @@ def organisation_of(request: HttpRequest) -> Organisation | None:
     """The organisation that the logged-in person works for. WEBHOOKS["TENANT_OF_REQUEST"] names this function."""
     if not request.user.is_authenticated:
         return None
-    return Organisation.objects.filter(members=request.user).first()
+    return Organisation.objects.filter(Q(members=request.user) | Q(viewers=request.user)).distinct().first()
+
+
+def role_of(request: HttpRequest) -> str:
+    """What that person may do with its webhooks. WEBHOOKS["ROLE_OF_REQUEST"] names this function."""
+    organisation = organisation_of(request)
+    if organisation is None or not request.user.is_authenticated:
+        return "viewer"
+    return "manager" if organisation.members.filter(pk=request.user.pk).exists() else "viewer"

@@ -69,6 +69,18 @@ def test_isolation_compares_the_same_healthy_deliveries() -> None:
     assert result["ratio"] > 0
 
 
+def test_pages_measures_every_page_that_there_is() -> None:
+    result = result_of("pages", "--attempts", "200", "--rounds", "1")
+
+    measured = {one["page"]: one for one in result["pages"]}
+    for page in ("home", "deliveries_retry", "delivery", "event", "log: everything", "log: rare type"):
+        assert measured[page]["status"] == 200
+        assert measured[page]["median_ms"] > 0
+    assert measured["search: own id"]["status"] == 302
+    assert measured["search: own id"]["median_ms"] > 0
+    assert {one["status"] for one in result["pages"]} <= {200, 302, 404, 405}
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

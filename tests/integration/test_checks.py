@@ -50,6 +50,7 @@ def test_a_safe_configuration_gives_no_message():
         ({"DENIED_NETWORKS": ["10.0.0.0/8"]}, set()),
         ({"ALLOW_HTTP": True}, {"W003"}),
         ({"DEFAULT_PROFILE": "no-such"}, {"E006"}),
+        ({"DASHBOARD_PROFILES": ["standard", "no-such"]}, {"E006"}),
         ({"PROFILES": {"mine": "no.such.module"}}, {"E006"}),
         ({"PROFILES": {"mine": "webhooks_app.checks.TAG"}}, {"E006"}),
         ({"HEARTBEAT_SECONDS": 15}, {"E007"}),

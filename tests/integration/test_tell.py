@@ -19,6 +19,7 @@ from webhooks_app.actions import operations
 from webhooks_app.actions.states import disable
 from webhooks_app.actions.tell import tell
 from webhooks_app.models import Event, Notice, NoticeKind
+from webhooks_app.models.ids import public_id
 
 pytestmark = pytest.mark.django_db
 
@@ -90,8 +91,8 @@ def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
         assert "https://receiver.example.com/hook" in body
         assert "Shop" in body
         assert "2 deliveries were given up" in body
-        assert endpoint.public_id in body
-        assert "https://app.example.com/webhooks/" in body
+        assert f"https://app.example.com/webhooks/endpoints/{endpoint.public_id}" in body
+        assert f"https://app.example.com/webhooks/deliveries/{public_id('dlv', endpoint.pk)}" in body
         assert "failing since" in body
         assert "What to do" in body
         assert "token" not in body, "the query may be a secret"

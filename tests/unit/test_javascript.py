@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.acceptance.receivers.harness import node
+from tests.acceptance.languages import program
 from webhooks_app.core import javascript
 from webhooks_app.exceptions import InvalidEvent
 
@@ -32,7 +32,7 @@ def stored(data: object) -> str:
 def in_node() -> Iterator[Node]:
     """JSON.stringify(JSON.parse(text)), by Node."""
     with subprocess.Popen(
-        [node(), PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        [program("node"), PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -118,7 +118,10 @@ class TestVerifyWebhook:
         assert issubclass(SignatureVerificationError, VerificationFailed)
 
 
-@pytest.mark.parametrize("module", ["webhooks_app.receiver", "webhooks_app.core.signing", "webhooks_app.profiles"])
+@pytest.mark.parametrize(
+    "module",
+    ["webhooks_app.receiver", "webhooks_app.core.signing", "webhooks_app.profiles", "webhooks_app.snippets"],
+)
 def test_a_receiver_needs_no_django(module: str) -> None:
     program = f"""
 import sys
