@@ -95,6 +95,23 @@ def test_filters_that_no_index_answers_are_refused():
         assert client.get(f"{pages(name)}?{filters}").status_code in (302, 400), name
 
 
+def test_no_database_stumbles_over_a_filter_with_a_nul():
+    client = superuser()
+    for name, column in (
+        ("auditentry", "target"),
+        ("delivery", "tenant"),
+        ("endpoint", "status"),
+        ("tenant", "webhooks_enabled"),
+    ):
+        for query in (f"{column}__exact=%00", f"{column}__exact=%00&{column}__exact=a", "made=%00", "p=%00", "q=%00"):
+            response = client.get(f"{pages(name)}?{query}", follow=True)
+            assert response.status_code == 200, (name, query)
+    for model, field in (("apikey", "tenant"), ("endpoint", "tenant")):
+        fits = {"app_label": "webhooks_app", "model_name": model, "field_name": field}
+        response = client.get(reverse("admin:autocomplete"), {**fits, "term": "a\x00"})
+        assert response.status_code == 200, model
+
+
 @pytest.mark.parametrize(
     "query",
     [

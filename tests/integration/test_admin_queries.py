@@ -122,11 +122,13 @@ def _asked(delivery: Delivery) -> list[str]:
     narrowed = {
         "delivery": [f"tenant__exact={delivery.tenant_id}", f"endpoint__exact={delivery.endpoint_id}",
                      f"event__exact={delivery.event_id}", "status=exhausted", "status=pending&made=hour",
+                     "status=exhausted&made=2026",
                      f"status=exhausted&tenant__exact={delivery.tenant_id}"],
         "attempt": [f"delivery__exact={delivery.pk}", "outcome=timeout", "outcome=timeout&made=hour"],
         "event": [f"tenant__exact={delivery.tenant_id}", "state=unmade", "state=quarantined"],
     }  # fmt: skip
-    asked = ["", "p=3", "p=20", "made=hour", "made=week", "made=2026-01-05", *(f"q={text}" for text in texts)]
+    times = [f"made={time}" for time in ("hour", "week", "2026-01-05", "2026-01", "2026")]
+    asked = ["", "p=3", "p=20", *times, *(f"q={text}" for text in texts)]
     return [f"{pages(name)}?{query}" for name, more in narrowed.items() for query in (*asked, *more)]
 
 

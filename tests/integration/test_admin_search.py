@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import html
+import re
+import uuid
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -131,6 +134,57 @@ def test_times_are_those_of_the_ids():
     day = timezone.localtime(now - ages["oldest"]).date().isoformat()
     assert found("event", made=day) == [rows["oldest"]]
     assert day[:4] in text_of(superuser(), f"{pages('event')}?made={day}")
+
+
+def test_dates_lead_from_years_to_days_by_the_ids_alone():
+    for moment in ("2024-02-29T12:00", "2025-11-03T10:00", "2025-11-03T23:30", "2025-12-31T23:59"):
+        EventFactory(id=first_id(timezone.make_aware(datetime.fromisoformat(moment))))
+    client = superuser()
+
+    def steps(period: str) -> list[str]:
+        """The way back, and the periods that are offered."""
+        page = client.get(pages("event"), {"made": period} if period else {}).content.decode()
+        bar = re.search(r'<nav class="toplinks">.*?</nav>', page, re.DOTALL)[0]
+        return [html.unescape(link) for link in re.findall(r'href="\?([^"]*)"', bar)]
+
+    years = [f"made={year}" for year in range(2024, timezone.localdate().year + 1)]
+    assert steps("") == years
+    assert steps("2024") == ["", *(f"made=2024-{month:02}" for month in range(2, 13))], "none before the oldest"
+    assert steps("2025-11") == ["made=2025", *(f"made=2025-11-{day:02}" for day in range(1, 31))]
+    assert steps("2025-11-03") == ["made=2025-11"]
+    counts = {"2024": 1, "2024-02": 1, "2024-02-29": 1, "2025": 3, "2025-11": 2, "2025-12": 1, "2025-10": 0}
+    assert {period: len(found("event", made=period)) for period in counts} == counts
+    assert len(found("event", made="2025-11-03")) == 2, "days are the reader's"
+    everything = {"made": "2025-11", "tenant__exact": str(uuid.uuid4()), "p": "1"}
+    kept = client.get(pages("event"), everything).content.decode()
+    assert re.search(r'href="\?made=2025-11-01&amp;tenant__exact=[-0-9a-f]{36}"', kept), (
+        "other filters stay, the page does not"
+    )
+
+
+def test_where_all_is_of_one_day_there_is_a_day_to_choose():
+    EventFactory()
+    assert f"made={timezone.localdate().isoformat()}" in text_of(superuser(), pages("event"))
+
+
+def test_a_list_without_rows_has_no_dates():
+    assert "toplinks" not in text_of(superuser(), pages("event"))
+
+
+def test_a_status_in_a_year_is_about_its_last_day(delivery):
+    def of(moment: str) -> Delivery:
+        made = timezone.make_aware(datetime.fromisoformat(moment))
+        return DeliveryFactory(id=first_id(made), endpoint=delivery.endpoint, exhausted=True)
+
+    first, last = of("2024-05-01T10:00"), of("2024-12-31T10:00")
+    assert found("delivery", status="exhausted", made="2024") == [last]
+    assert found("delivery", status="exhausted", made="2024-05") == []
+    assert found("delivery", status="exhausted", made="2024-05-01") == [first]
+    assert found("delivery", status="exhausted", made="2024", endpoint__exact=str(delivery.endpoint_id)) == [
+        last,
+        first,
+    ]
+    assert "in the last 24 hours of 2024" in text_of(superuser(), f"{pages('delivery')}?made=2024")
 
 
 def test_a_status_alone_is_about_the_last_day_and_with_an_endpoint_about_all_time(delivery):

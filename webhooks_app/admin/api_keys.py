@@ -15,6 +15,7 @@ from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
 from webhooks_app.actions.people import actor_of
 from webhooks_app.admin.acts import Act
 from webhooks_app.admin.base import LargeTableAdmin
+from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
@@ -51,6 +52,7 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
     )
     autocomplete_fields = ("tenant",)
     narrowed_by = ("tenant",)
+    list_filter = (TimeFilter,)
     search_fields = ("name", "hint", "tenant__uid", "tenant__name")
     search_help_text = _("The key's name or its first characters, a tenant.")
     list_display = ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")

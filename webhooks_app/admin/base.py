@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from webhooks_app.admin.dates import DatedChangeList
+from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.links import subject_of
 from webhooks_app.admin.paging import BoundedPaginator
 from webhooks_app.models.ids import parse_public_id
@@ -45,6 +49,9 @@ class StaffAdmin(_ModelAdmin):
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["webhooks_app/charts.css", "webhooks_app/admin.css"]}
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DatedChangeList if TimeFilter in self.list_filter else super().get_changelist(request, **kwargs)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(pipeline_alias())
 
@@ -56,9 +63,19 @@ class StaffAdmin(_ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         text, find = search_term.strip(), type(self).finds
+        if "\x00" in text:
+            return queryset.none(), False
         if not text or find is None:
             return super().get_search_results(request, queryset, search_term)
         return queryset.filter(any_of("pk", find(text, using=pipeline_alias()))), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Raises IncorrectLookupParameters, for which Django shows the whole list, where a filter has what no text of
+        PostgreSQL can have. A search just finds nothing."""
+        asked = [value for name, values in request.GET.lists() if name != SEARCH_VAR for value in values]
+        if any("\x00" in value for value in asked):
+            raise IncorrectLookupParameters("A NUL character.")
+        return super().get_changelist_instance(request)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         filters = {one if isinstance(one, str) else getattr(one, "parameter_name", "") for one in self.list_filter}

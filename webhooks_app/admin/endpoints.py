@@ -17,6 +17,7 @@ from webhooks_app.admin.acts import ActsMixin
 from webhooks_app.admin.base import ReadOnlyAdmin, related
 from webhooks_app.admin.endpoint_acts import ACTS
 from webhooks_app.admin.endpoint_form import EndpointForm
+from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.forms import ActingAdmin
 from webhooks_app.admin.links import id_link, link, list_of, time
 from webhooks_app.admin.secret_page import ShowsOnce
@@ -50,7 +51,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     search_help_text = _("wh_…, a part of URL or description, a tenant's uid or name.")
     list_display = ("shown_id", "shown_url", "of_tenant", "shown_status", "profile", "made")
     narrowed_by = ("tenant",)
-    list_filter = ("status", "hidden", "fifo")
+    list_filter = (TimeFilter, "status", "hidden", "fifo")
     autocomplete_fields = ("tenant",)
     _settings = (
         "url",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.admin.dates import PARAMETER, Period
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import DeliveryStatus
 from webhooks_app.models.ids import first_id
@@ -22,53 +22,54 @@ _SPANS = {
     "day": (_("The last 24 hours"), timedelta(days=1)),
     "week": (_("The last 7 days"), timedelta(days=7)),
 }
-#: Days that are offered one by one.
-_DAYS = 7
+#: What is looked through for a value of a column without an index, where nothing else bounds the list.
+_WINDOW = timedelta(days=1)
 
 
 class TimeFilter(admin.SimpleListFilter):
-    """When the row was made, which its primary key tells: a span, or one of the last days in the reader's time zone.
-    `?made=2026-11-03` takes any day."""
+    """When the row was made, which its primary key tells: a span until now, or a period of the date hierarchy."""
 
     title = _("time")
-    parameter_name = "made"
+    parameter_name = PARAMETER
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        today = timezone.localdate()
-        days = [today - timedelta(days=back) for back in range(_DAYS)]
-        chosen = _day(self.value())
-        if chosen is not None and chosen[0].date() not in days:
-            days.append(chosen[0].date())
-        spans = [(name, label) for name, (label, _span) in _SPANS.items()]
-        return [*spans, *((day.isoformat(), date_format(day, "DATE_FORMAT")) for day in days)]
+        return [(name, label) for name, (label, _span) in _SPANS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         if value in _SPANS:
             return queryset.filter(pk__gte=first_id(timezone.now() - _SPANS[value][1]))
-        day = _day(value)
-        if day is None:
-            return queryset
-        return queryset.filter(pk__gte=first_id(day[0]), pk__lt=first_id(day[1]))
+        period = Period.read(value)
+        return period.rows(queryset) if period else queryset
 
 
 class _BoundedFilter(admin.SimpleListFilter):
-    """Of a column without an index: where nothing else bounds the list, it is about the last 24 hours."""
+    """Of a column without an index: where nothing else bounds the list, it is about 24 hours: the last ones of the chosen
+    year or month, or of all."""
 
     column = ""
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
-        asked = {name.removesuffix("__exact") for name, value in request.GET.items() if value}
-        self._bounded = not asked.isdisjoint({TimeFilter.parameter_name, *model_admin.narrowed_by})
+        asked = {name.removesuffix("__exact"): value for name, value in request.GET.items() if value}
+        made = str(asked.pop(TimeFilter.parameter_name, ""))
+        self._period = Period.read(made)
+        short = made in _SPANS or (self._period is not None and self._period.is_day)
+        self._bounded = short or not asked.keys().isdisjoint(model_admin.narrowed_by)
         super().__init__(request, params, model, model_admin)
         if not self._bounded:
-            self.title = _("%(what)s (in the last 24 hours)") % {"what": self.title}
+            text = _("%(what)s (in the last 24 hours)")
+            if self._period:
+                text = _("%(what)s (in the last 24 hours of %(period)s)")
+            self.title = text % {"what": self.title, "period": self._period.title if self._period else ""}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
         rows = queryset.filter(**{self.column: self.value()})
-        return rows if self._bounded else rows.filter(pk__gte=first_id(timezone.now() - timedelta(days=1)))
+        if self._bounded:
+            return rows
+        end = min(self._period.end, timezone.now()) if self._period else timezone.now()
+        return rows.filter(pk__gte=first_id(end - _WINDOW))
 
 
 class StatusFilter(_BoundedFilter):
@@ -100,12 +101,3 @@ class EventStateFilter(admin.SimpleListFilter):
         if self.value() == "unmade":
             return queryset.filter(fanned_out_at__isnull=True)
         return queryset.exclude(quarantine_reason="") if self.value() == "quarantined" else queryset
-
-
-def _day(value: str | None) -> tuple[datetime, datetime] | None:
-    """Beginning and end of the day that is written so, in the reader's time zone; None where the text is no day."""
-    try:
-        start = timezone.make_aware(datetime.strptime(value or "", "%Y-%m-%d"))
-        return start, start + timedelta(days=1)
-    except (ValueError, OverflowError):  # after the last day of year 9999 comes none
-        return None

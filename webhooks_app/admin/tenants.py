@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.people import actor_of
 from webhooks_app.actions.tenants import change_tenant, create_tenant
+from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct
 from webhooks_app.admin.links import link, list_of, time
 from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notice, Tenant, database_now
@@ -49,7 +50,7 @@ class TenantAdmin(ActingAdmin):
     search_fields = ("uid", "name", "email")
     search_help_text = _("A part of uid, name or e-mail address.")
     list_display = ("shown_uid", "shown_name", "enabled", "profile", "made")
-    list_filter = ("webhooks_enabled",)
+    list_filter = (TimeFilter, "webhooks_enabled")
     ordering = ("uid",)
     fieldsets = (
         (None, {"fields": ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 
 import uuid_utils.compat
 
@@ -20,6 +20,14 @@ def first_id(moment: datetime) -> uuid.UUID:
     """The lowest id that can be made in this millisecond: turns "before this time" into a range of the primary key."""
     milliseconds = max(int(moment.timestamp() * 1000), 0)
     return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
+
+
+def made_at(key: uuid.UUID) -> datetime | None:
+    """When the id was made, to the millisecond; None for one that does not tell."""
+    try:
+        return datetime.fromtimestamp((key.int >> 80) / 1000, UTC) if key.version == 7 else None
+    except (ValueError, OverflowError):  # its 48 bits reach beyond the year 9999
+        return None
 
 
 def derived_id(*parts: str) -> uuid.UUID:
