@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     isolation = _benchmark(benchmarks, "isolation", "what endpoints that never answer cost the healthy ones")
     isolation.add_argument("--hanging", type=number(0.1, 99), default=20.0, help="per cent of the endpoints that hang")
     _add_load(isolation, events=20_000, endpoints=1000, rounds=3)
-    pages = _benchmark(benchmarks, "pages", "how long the customers' pages take for a tenant with many deliveries")
+    pages = _benchmark(benchmarks, "pages", "how long pages take where a tenant has many deliveries")
     pages.add_argument(
         "--attempts", type=whole(100, 100_000_000), default=1_000_000, help="all of one tenant, one a delivery"
     )

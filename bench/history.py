@@ -23,7 +23,7 @@ _DAYS = 30
 #: The newest of them is of about this time.
 NOW = datetime.now(UTC)
 #: The tables, to keep their ids apart.
-EVENT, CHANNEL, DELIVERY, ATTEMPT = range(1, 5)
+EVENT, CHANNEL, DELIVERY, ATTEMPT, ACT = range(1, 6)
 
 
 def make_endpoints() -> list[Any]:
@@ -33,10 +33,11 @@ def make_endpoints() -> list[Any]:
 
 
 def fill(count: int, endpoints: list[Any]) -> None:
-    """`count` events with a delivery, an attempt and a channel each, oldest first."""
+    """`count` events with a delivery, an attempt and a channel each, oldest first; their hours, the catalogue, and an act of
+    somebody's for every hundredth."""
     from django.db import connection
 
-    from webhooks_app.models import Attempt, Delivery, Event, EventChannel
+    from webhooks_app.models import Attempt, AuditEntry, Delivery, Event, EventChannel, EventType, HourlyStat
 
     tenant = endpoints[0].tenant_id
     for model, rows in (
@@ -46,6 +47,11 @@ def fill(count: int, endpoints: list[Any]) -> None:
         (Attempt, _attempts(count, tenant, [one.pk for one in endpoints])),
     ):
         _insert(model._meta.db_table, rows)
+    EventType.objects.bulk_create(
+        EventType(name=name, description="For the benchmark.") for name in (*TYPES, RARE_TYPE)
+    )
+    HourlyStat.objects.bulk_create((HourlyStat(**row) for row in _hours(count, endpoints)), batch_size=5000)
+    AuditEntry.objects.bulk_create((AuditEntry(**row) for row in _acts(count // 100, endpoints)), batch_size=5000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE" if connection.vendor != "postgresql" else "VACUUM ANALYZE")
 
@@ -171,4 +177,26 @@ def _attempts(count: int, tenant: uuid.UUID, endpoints: list[uuid.UUID]) -> Iter
             "response_headers": "Content-Type: text/plain",
             "response_body": b"OK",
             "response_truncated": False,
+        }
+
+
+def _hours(count: int, endpoints: list[Any]) -> Iterator[dict[str, Any]]:
+    each = max(count // (_DAYS * 24 * len(endpoints)), 1)
+    for endpoint in endpoints:
+        for back in range(_DAYS * 24):
+            hour = (NOW - timedelta(hours=back)).replace(minute=0, second=0, microsecond=0)
+            sums = {"latency_sum_ms": 12.5 * each, "latency_max_ms": 12.5, "latency_1": each}
+            yield {"endpoint": endpoint, "hour": hour, "succeeded": each, "server_error": each // 50, **sums}
+
+
+def _acts(count: int, endpoints: list[Any]) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        yield {
+            "id": id_of(ACT, number, count),
+            "tenant_id": endpoints[0].tenant_id,
+            "at": moment_of(number, count),
+            "actor": f"user:{number % 7}",
+            "verb": "endpoint.paused" if number % 2 else "endpoint.resumed",
+            "target": endpoints[number % len(endpoints)].public_id,
+            "detail": {},
         }
