@@ -8,7 +8,7 @@ from typing import Any
 from django.test import Client
 
 _FORM_ID = re.compile(r'name="form_id" value="([0-9a-f]{32})"')
-_SECRET = re.compile(r'<code id="secret">([^<]+)</code>')
+_SECRET = re.compile(r'<code id="secret"[^>]*>([^<]+)</code>')
 
 
 def form_ids(page: str) -> list[str]:

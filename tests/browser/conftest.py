@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,40 @@ def live(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield live
 
 
+@pytest.fixture(scope="session")
+def keeping_browser(browser: Browser) -> Iterator[Browser]:
+    """As people have it: pages that were left are kept in memory for the way back, which Playwright otherwise switches off."""
+    keeping = browser.browser_type.launch(
+        executable_path=_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    yield keeping
+    keeping.close()
+
+
 @pytest.fixture
 def reader(browser: Browser, live: LiveProject) -> Iterator[Reader]:
     """Somebody with a browser of their own. Whatever a page complains of in the console fails the test."""
+    with _somebody_with(browser, live) as reader:
+        yield reader
+
+
+@pytest.fixture
+def keeping_reader(keeping_browser: Browser, live: LiveProject) -> Iterator[Reader]:
+    with _somebody_with(keeping_browser, live) as reader:
+        yield reader
+
+
+@contextmanager
+def _somebody_with(browser: Browser, live: LiveProject) -> Iterator[Reader]:
     context = browser.new_context(base_url=live.url, timezone_id="Europe/Lisbon", locale="en-GB")
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=live.url)
     page: Page = context.new_page()
     page.set_default_timeout(20_000)
     reader = Reader(page, live)
-    yield reader
-    context.close()
+    try:
+        yield reader
+    finally:
+        context.close()
     assert reader.complaints == []
 
 

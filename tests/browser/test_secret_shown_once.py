@@ -8,7 +8,7 @@ from playwright.sync_api import Error, expect
 
 from tests.browser.customer import Webhook, add_webhook, is_genuine, webhook_shown
 from tests.browser.reader import Reader
-from tests.receiver import Receiver
+from tests.receiver import Answer, Receiver
 
 
 def test_it_can_be_copied_and_verifies_what_arrives(reader: Reader, receiver: Receiver) -> None:
@@ -61,6 +61,28 @@ def test_straight_back_and_forward_again_it_is_gone(reader: Reader, receiver: Re
     _is_without(reader, webhook, "forward")
     _walk(reader, -2)
     _is_without(reader, webhook, "back at the form")
+
+
+def test_a_browser_that_keeps_pages_in_memory_does_not_keep_this_one(
+    keeping_reader: Reader, receiver: Receiver
+) -> None:
+    reader = keeping_reader
+    _does_keep_pages(reader, receiver)
+    reader.logs_in(reader.live.manager())
+    webhook = add_webhook(reader, receiver.url("/hook"))
+    reader.follows("To the endpoint")
+    reader.sees("Nobody can see it again")
+    reader.page.evaluate("history.back()")
+    reader.page.wait_for_function("() => !document.body.innerText.includes('Nobody can see it again')")
+    _is_without(reader, webhook, "back")
+
+
+def test_it_leaves_the_page_before_the_reader_does(reader: Reader, receiver: Receiver) -> None:
+    """For browsers that keep even what must not be stored."""
+    reader.logs_in(reader.live.manager())
+    webhook = add_webhook(reader, receiver.url("/hook"))
+    reader.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    _is_without(reader, webhook, "when the page is left")
 
 
 def test_no_page_has_it_nor_the_api_nor_the_disk(reader: Reader, receiver: Receiver) -> None:
@@ -127,6 +149,21 @@ def test_another_host_gets_another_secret_shown_once(reader: Reader, receiver: R
     assert second.secret != first.secret
     reader.page.reload()
     _is_without(reader, second, "after a reload")
+
+
+def _does_keep_pages(reader: Reader, receiver: Receiver) -> None:
+    """A page that may be kept is there again just as it was left; else the test would show nothing."""
+    body = b"<!doctype html><title>kept</title><a href='/next'>on</a>"
+    receiver.on("/kept", Answer(headers={"Content-Type": "text/html"}, body=body))
+    receiver.on("/next", Answer(headers={"Content-Type": "text/html"}, body=body))
+    page = reader.page.context.new_page()
+    page.goto(receiver.url("/kept"))
+    page.evaluate("window.mark = 'as it was left'")
+    page.get_by_role("link").click()
+    page.wait_for_url("**/next")
+    page.evaluate("history.back()")
+    page.wait_for_function("() => window.mark === 'as it was left'")
+    page.close()
 
 
 def _walk(reader: Reader, steps: int) -> None:
