@@ -51,7 +51,8 @@ def moment(at: datetime | None) -> SafeString | str:
     if at is None:
         return "–"
     local = timezone.localtime(at)
-    exact = f"{date_format(local, 'DATETIME_FORMAT')} {local:%Z}"
+    # To the second, which no language's DATETIME_FORMAT is: people compare it with their own logs.
+    exact = f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S %Z}"
     return format_html(
         '<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="exact">{}</span></time>',
         at.isoformat(timespec="milliseconds"),
