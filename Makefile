@@ -29,7 +29,7 @@ test: $(VENV)/.dev  ## All tests; on SQLite, or where DATABASE_URL and CELERY_BR
 	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
 browser: $(VENV)/.dev  ## The tests in a real browser (apt-get install chromium), against the running project
-	$(PY) -m pytest tests/browser $(ARGS)
+	$(PY) -m pytest tests/browser --numprocesses=auto --dist=worksteal $(ARGS)
 
 lint: $(VENV)/.dev  ## Style, types, floors, missing migrations
 	$(PY) -m ruff check .
