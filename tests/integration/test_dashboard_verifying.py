@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from webhooks_app import emit
 from webhooks_app.actions.check_signature import Trouble
 from webhooks_app.actions.people import Role
 from webhooks_app.core.profile import Profile
-from webhooks_app.core.signing import key_of
+from webhooks_app.core.signing import HexScheme, key_of
 from webhooks_app.dashboard.findings import WORDS
 from webhooks_app.models import Event, Tenant
 from webhooks_app.pipeline.work import EventBody
@@ -206,6 +207,29 @@ class TestTheCheck:
 
     def test_has_words_for_all_that_it_finds(self) -> None:
         assert set(WORDS) == set(Trouble)
+
+
+def _fails(*_: object, **__: object) -> Any:
+    raise KeyError("a mistake of the host's")
+
+
+class _Failing(HexScheme):
+    verify = _fails
+
+
+NO_ENVELOPE = replace(BUILT_IN["standard"], name="no-envelope", envelope=_fails)
+NO_SCHEME = replace(BUILT_IN["msgflash"], name="no-scheme", scheme=_Failing("X-MsgFlash-Signature"))
+
+
+@pytest.mark.parametrize("profile", [NO_ENVELOPE, NO_SCHEME], ids=lambda one: one.name)
+def test_a_wire_format_of_the_hosts_that_fails_is_no_error_of_the_page(
+    profile: Profile, event: Event, configure: Any
+) -> None:
+    configure(
+        PROFILES={profile.name: f"{__name__}.{profile.name.upper().replace('-', '_')}"}, DEFAULT_PROFILE=profile.name
+    )
+    form = signed(event, "msgflash") if profile is NO_SCHEME else {**signed(event), "secret": OTHER}
+    assert found(event, form) == words(Trouble.NO_FIT)
 
 
 @pytest.mark.django_db(transaction=True)

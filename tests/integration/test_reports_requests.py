@@ -129,6 +129,20 @@ def test_no_request_is_made_up_where_none_was_made(customer: Customer) -> None:
     assert request_of(attempts()[0]) is None
 
 
+def test_what_a_scheme_of_the_hosts_cannot_sign_again_is_not_shown(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook(customer)
+    customer.emit()
+    deliver()
+
+    def fails(*_: object, **__: object) -> Any:
+        raise KeyError("a mistake of the host's")
+
+    monkeypatch.setattr(type(BUILT_IN["standard"].scheme), "headers", fails)
+    assert rebuilt() == [None]
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
 def test_the_command_sends_the_same_request(customer: Customer) -> None:
     webhook(customer)

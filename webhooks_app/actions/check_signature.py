@@ -7,6 +7,7 @@ whoever has that secret, and tells nothing about any other.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from enum import StrEnum
 
 from webhooks_app.core.profile import Message, Profile
 from webhooks_app.core.signing import TOLERANCE, Key, StandardScheme, TimestampedHexScheme, key_of
-from webhooks_app.exceptions import InvalidSecret, VerificationFailed, WebhooksError
+from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.pipeline.transactions import pipeline_alias
+
+logger = logging.getLogger(__name__)
 
 #: Seconds; as good as for ever.
 _ANY_AGE = 10**15
@@ -111,6 +114,9 @@ class _Check:
             self.profile.scheme.verify(self.headers, body, [self.key], now=self.now, tolerance=_ANY_AGE)
         except VerificationFailed as error:
             return str(error)
+        except Exception:
+            logger.exception("webhooks: the scheme of profile %s could not verify", self.profile.name)
+            return "the check itself failed"
         return ""
 
     def _in_time(self, dated: int) -> Finding:
@@ -136,7 +142,7 @@ class _Check:
             return None
         try:
             return self.profile.envelope(Message(event.public_id, event.type, event.occurred_at, event.data))
-        except WebhooksError:
+        except Exception:  # noqa: BLE001 - an envelope of the host's may raise anything
             return None
 
 

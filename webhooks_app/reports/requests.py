@@ -100,11 +100,11 @@ def _rebuilt(attempt: Attempt, event: Event, endpoint: Endpoint, secrets: Sequen
         profile = get_profile(endpoint.profile)
         content = EventBody(event.pk, event.type, event.occurred_at, event.data)
         body = content.body(profile)
-    except Exception:  # noqa: BLE001 - an envelope of the host's may raise anything; then there is nothing to show
+        keys = _keys(attempt, profile, secrets)
+        signature = _signature(attempt.started_at, content, profile, body, keys)
+        headers = headers_in_order(profile, content.message, settings().USER_AGENT, _own_headers(endpoint), signature)
+    except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
         return None
-    keys = _keys(attempt, profile, secrets)
-    signature = _signature(attempt.started_at, content, profile, body, keys)
-    headers = headers_in_order(profile, content.message, settings().USER_AGENT, _own_headers(endpoint), signature)
     return SentRequest(attempt.url, headers, body, complete=keys is not None)
 
 
