@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
 from webhooks_app.actions.people import Role
@@ -34,6 +35,11 @@ def visiting(tenant: Tenant, role: Role = Role.MANAGER, **options: Any) -> Clien
     user, _ = get_user_model().objects.get_or_create(username=f"{tenant.uid}/{role}")
     client.force_login(user)
     return client
+
+
+def seen(answer: HttpResponse) -> str:
+    """A page as it reads: without entities, and without marks of where a line may end."""
+    return unescape(answer.content.decode().replace("<wbr>", ""))
 
 
 @pytest.fixture

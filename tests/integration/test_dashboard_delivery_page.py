@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import unescape
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from tests.customer import Customer, attempts, deliver, make_due, the_delivery
 from tests.factories import AttemptFactory, DeliveryFactory
 from tests.forms import form_id
 from tests.receiver import Answer
-from tests.visitors import visiting
+from tests.visitors import seen, visiting
 from webhooks_app.actions.people import Role
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus
@@ -38,7 +37,7 @@ def address(row: Delivery, act: str = "") -> str:
 def page_of(client: Client, row: Delivery, act: str = "", **query: str) -> str:
     answer = client.get(address(row, act), query)
     assert answer.status_code == 200
-    return unescape(answer.content.decode())
+    return seen(answer)
 
 
 class TestTheTimeline:

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventTypeFactory, TenantFactory
 from tests.forms import endpoint_values, header_values, secret_in
-from tests.visitors import VISITORS, visiting
+from tests.visitors import VISITORS, seen, visiting
 from webhooks_app.actions.people import Role
 from webhooks_app.actions.plan import Plan
 from webhooks_app.models import AuditEntry, Delivery, Endpoint, HourlyStat, Tenant, database_now
@@ -40,7 +40,7 @@ class TestTheList:
         DeliveryFactory(endpoint=endpoint, exhausted=True)
         hour = database_now("default").replace(minute=0, second=0, microsecond=0)
         HourlyStat.objects.create(endpoint=endpoint, hour=hour, succeeded=199, server_error=1)
-        page = visiting(endpoint.tenant).get(HOME).content.decode()
+        page = seen(visiting(endpoint.tenant).get(HOME))
         for text in (endpoint.url, "Orders", "order.*", "99 % succeeded", "200 requests in 24 hours", "failed"):
             assert text in page
 
@@ -58,7 +58,7 @@ class TestTheList:
             EndpointFactory(tenant=mine.tenant, status="deleted"),
             EndpointFactory(tenant=mine.tenant, hidden=True),
         ]
-        page = visiting(mine.tenant).get(HOME).content.decode()
+        page = seen(visiting(mine.tenant).get(HOME))
         assert mine.url in page
         assert not [one.url for one in others if one.url in page]
 
@@ -67,8 +67,8 @@ class TestTheList:
         urls = [EndpointFactory(tenant=tenant).url for _ in range(53)]
         client = visiting(tenant)
         first = client.get(HOME)
-        assert [url for url in urls if url in first.content.decode()] == urls[3:]
-        older = client.get(f"{HOME}?before={first.context['slice'].older}").content.decode()
+        assert [url for url in urls if url in seen(first)] == urls[3:]
+        older = seen(client.get(f"{HOME}?before={first.context['slice'].older}"))
         assert [url for url in urls if f"<code>{url}<" in older] == urls[:3]
         assert client.get(f"{HOME}?before=nonsense").status_code == 404
 
@@ -280,7 +280,7 @@ class TestWhoMay:
         client = visiting(TenantFactory())
         for answer in (client.get(place(endpoint, tail)), client.post(place(endpoint, tail), {"act": "pause"})):
             assert answer.status_code in (404, 405)
-            assert endpoint.url not in answer.content.decode()
+            assert endpoint.url not in seen(answer)
         assert Endpoint.objects.get(pk=endpoint.pk).status == "active"
 
     def test_viewers_look_and_do_not_touch(self, tail: str) -> None:

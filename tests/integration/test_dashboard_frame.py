@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
 from tests.factories import EndpointFactory, TenantFactory
-from tests.visitors import VISITORS, tenant_of_user, visiting
+from tests.visitors import VISITORS, seen, tenant_of_user, visiting
 from webhooks_app.actions.people import Role
 from webhooks_app.actions.portal import create_portal_link
 from webhooks_app.exceptions import ConfigurationError
@@ -108,7 +108,7 @@ class TestAPortalLink:
         address = reverse("webhooks_app:portal", args=[token])
         assert client.get(address).status_code == 200
         assert client.post(address)["Location"] == HOME
-        page = client.get(HOME).content.decode()
+        page = seen(client.get(HOME))
         assert endpoint.url in page
         assert other.url not in page
         assert Client().post(address).status_code == 410
@@ -124,7 +124,7 @@ class TestAPortalLink:
         mine, theirs = EndpointFactory(), EndpointFactory()
         client = visiting(mine.tenant)
         client.post(reverse("webhooks_app:portal", args=[create_portal_link(theirs.tenant)[1]]))
-        assert theirs.url in client.get(HOME).content.decode()
+        assert theirs.url in seen(client.get(HOME))
 
 
 class TestWhereAHostIsCareless:

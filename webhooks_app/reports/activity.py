@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from webhooks_app.models import ApiKey, AuditEntry, Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id
+from webhooks_app.reports.endpoints import name_of
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
     """What entries tell of, as far as it is still there; by public id."""
 
-    #: The URLs of endpoints.
-    urls: dict[str, str]
+    #: What customers know endpoints by.
+    endpoints: dict[str, str]
     #: Those of the endpoints that can be looked at.
     visible: frozenset[str]
     #: The names of API keys; a key without one has its first characters.
@@ -29,7 +30,7 @@ def named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID, *, using: st
     endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id, pk__in=_ids("wh", targets))
     keys = ApiKey.objects.using(using).filter(tenant_id=tenant_id, pk__in=_ids("key", targets + users))
     return Named(
-        urls={row.public_id: row.url for row in endpoints},
+        endpoints={row.public_id: name_of(row) for row in endpoints},
         visible=frozenset(
             row.public_id for row in endpoints if row.status != EndpointStatus.DELETED and not row.hidden
         ),

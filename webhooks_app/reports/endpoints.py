@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils.translation import gettext as _
 
 from webhooks_app.core.health import is_open
 from webhooks_app.core.retry import RetryPolicy
@@ -68,6 +69,11 @@ class Condition:
     @property
     def waiting_in_words(self) -> str:
         return f"{MOST_COUNTED}+" if self.waiting > MOST_COUNTED else str(self.waiting)
+
+
+def name_of(endpoint: Endpoint) -> str:
+    """What customers know it by: its URL; the playground's is ours, and leads nowhere."""
+    return _("Playground") if endpoint.is_playground else endpoint.url
 
 
 def lines_of(endpoints: Sequence[Endpoint], now: datetime, *, using: str) -> list[Line]:

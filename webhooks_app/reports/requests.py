@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webhooks_app.conf import settings
+from webhooks_app.core.inspector import is_inspector
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
@@ -43,6 +44,11 @@ class SentRequest:
     def masks(self) -> bool:
         """Is there a header whose value is not shown?"""
         return any(value == MASKED for _, value in self.headers)
+
+    @property
+    def to_playground(self) -> bool:
+        """Did it go to the inspector, whose URL leads nowhere for anybody else?"""
+        return is_inspector(self.url)
 
     @property
     def text(self) -> str:

@@ -1,19 +1,24 @@
-"""How the customers' pages write times, states and JSON: `{% load webhooks %}`."""
+"""How the customers' pages write times, states, URLs and JSON: `{% load webhooks %}`."""
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
+
+from webhooks_app.models import Endpoint
+from webhooks_app.reports.endpoints import name_of
 
 register = template.Library()
 
@@ -44,6 +49,10 @@ _NAMES = {
     "expired": pgettext_lazy("state", "expired"),
 }
 
+#: Where a long text without spaces may go on in a new line: after what separates its parts, not amid several of these ("//"),
+#: and before an escaped character.
+_BREAKS = re.compile(r"(?<=[/?&=.,:;_~+@#-])(?![/?&=.,:;_~+@#-])|(?=%)")
+
 
 @register.simple_tag
 def moment(at: datetime | None) -> SafeString | str:
@@ -71,6 +80,28 @@ def badge(state: str) -> SafeString:
 @register.filter
 def state_name(state: str) -> str:
     return str(_NAMES.get(state, state))
+
+
+@register.filter
+def breakable(text: object) -> SafeString:
+    """A URL, or what is like one, with a `<wbr>` wherever a line may end. Copied, it is what it was."""
+    pieces = (piece for piece in _BREAKS.split(str(text)) if piece)
+    return format_html_join(mark_safe("<wbr>"), "{}", ((piece,) for piece in pieces))
+
+
+@register.filter
+def endpoint_name(endpoint: Endpoint) -> str:
+    """As `destination`, where there is no room for markup."""
+    return name_of(endpoint)
+
+
+@register.simple_tag
+def destination(endpoint: Endpoint, most: int | None = None) -> SafeString | str:
+    """Where something goes, as customers know it: the endpoint's URL in `<code>`, or the playground. `most`: characters of it."""
+    name = name_of(endpoint)
+    if endpoint.is_playground:
+        return name
+    return format_html("<code>{}</code>", breakable(Truncator(name).chars(most) if most else name))
 
 
 @register.filter

@@ -116,7 +116,7 @@ class EndpointForm(forms.Form):
         """What was said, but for the headers, by the names that the acts have for it."""
         given = self.cleaned_data
         names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo")
-        values = {name: given[name] for name in names}
+        values = {name: given[name] for name in names if name in self.fields}
         values["events"] = [EVERYTHING] if given["which"] == _ALL else self._chosen()
         # An empty field is none; {} and other JSON that is empty are for the act to judge.
         for name in ("filters", "metadata"):
@@ -205,6 +205,8 @@ class ChangeEndpointForm(EndpointForm):
         super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
         for name in ("filters", "metadata"):
             self.initial[name] = _as_text(self.stored[name])
+        if endpoint.is_playground:  # it has no URL that could be seen or changed
+            del self.fields["url"]
 
     def changes(self) -> dict[str, Any]:
         """What is to be other than it is."""

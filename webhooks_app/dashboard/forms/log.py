@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.http import QueryDict
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.catalogue import event_types
@@ -18,6 +17,7 @@ from webhooks_app.models import DeliveryStatus, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import LogFilter
+from webhooks_app.reports.endpoints import name_of
 from webhooks_app.templatetags.webhooks import state_name
 
 #: The list offers so many endpoints; others are filtered for from their own page.
@@ -103,7 +103,7 @@ class LogForm(forms.Form):
         """The filters in force: what is shown of each, and the query without it."""
         shown: dict[str, Any] = dict(self.cleaned_data)
         if self._endpoint is not None:
-            shown["endpoint"] = gettext("Playground") if self._endpoint.is_playground else self._endpoint.url
+            shown["endpoint"] = name_of(self._endpoint)
         shown["status"] = state_name(shown["status"])
         return [
             {
@@ -118,9 +118,8 @@ class LogForm(forms.Form):
 
 
 def _name(endpoint: Endpoint) -> str:
-    if endpoint.is_playground:
-        return gettext("Playground")
-    return f"{endpoint.url} – {endpoint.description}" if endpoint.description else endpoint.url
+    name = name_of(endpoint)
+    return f"{name} – {endpoint.description}" if endpoint.description and not endpoint.is_playground else name
 
 
 def reckonable(moment: datetime | None) -> datetime | None:

@@ -112,7 +112,7 @@ def _name(target: str, named: Named) -> str:
     """A URL or a name where there is one. What has neither is called by its id; a portal link's id tells nobody anything."""
     if "_" not in target:
         return str(_("the account")) if target == "account" else ""
-    return named.urls.get(target) or named.keys.get(target) or target
+    return named.endpoints.get(target) or named.keys.get(target) or target
 
 
 def _address(target: str, named: Named) -> str:

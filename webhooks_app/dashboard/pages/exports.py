@@ -90,7 +90,9 @@ def _values(row: Delivery) -> dict[str, Any]:
         "event": public_id("evt", row.event_id),
         "event_type": row.event.type,
         "webhook": public_id("wh", row.endpoint_id),
-        "url": row.endpoint.url,
+        "url": None
+        if row.endpoint.is_playground
+        else row.endpoint.url,  # that one's is ours, and no URL to anybody else
         "attempts": row.attempts,
         "last_outcome": row.last_outcome,
         "last_status": row.last_status,
