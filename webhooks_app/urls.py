@@ -2,6 +2,7 @@
 
 from webhooks_app.dashboard.pages import (
     activity,
+    attempt,
     bulk_retry,
     deliveries,
     delivery,
@@ -30,6 +31,7 @@ urlpatterns = [
     *bulk_retry.paths,  # before one delivery's: "retry" is no id
     *exports.paths,
     *delivery.paths,
+    *attempt.paths,
     *event.paths,
     *search.paths,
     *event_types.paths,

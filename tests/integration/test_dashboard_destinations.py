@@ -36,8 +36,12 @@ def pages_of(row: Delivery) -> list[str]:
         *(endpoint, *(f"{endpoint}/{act}" for act in ("edit", "rotate", "delete", "test", "recover"))),
         *(delivery, f"{delivery}/retry", f"{delivery}/cancel", event, f"{event}/replay"),
         *("/webhooks/activity", f"/webhooks/activity?target={row.endpoint.public_id}"),
-        f"/webhooks/search?q={row.event.subject}",
+        *(f"/webhooks/search?q={row.event.subject}", request_of(row)),
     ]
+
+
+def request_of(row: Delivery) -> str:
+    return f"{LOG}/{row.public_id}/attempts/{row.attempt_rows.get().pk.hex}"
 
 
 def found(client: Client, address: str) -> str:
@@ -113,7 +117,7 @@ def test_no_command_is_offered_that_cannot_reach_it() -> None:
     tenant, endpoint, _secret = opened()
     playground, own = delivered(endpoint), delivered(EndpointFactory(tenant=tenant))
     client = visiting(tenant)
-    page = found(client, f"{LOG}/{playground.public_id}")
+    page = found(client, request_of(playground))
     assert "curl" not in page
     assert "the playground cannot be reached from outside" in page
-    assert "curl --globoff" in found(client, f"{LOG}/{own.public_id}")
+    assert "curl --globoff" in found(client, request_of(own))

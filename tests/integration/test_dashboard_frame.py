@@ -28,7 +28,7 @@ OPEN = {"portal", "leave"}
 
 def addresses() -> list[str]:
     """One address for each of the pages."""
-    names = {"public_id": "0" * 32, "name": "message.sent"}
+    names = {"public_id": "0" * 32, "name": "message.sent", "key": "0" * 32}
     closed = [place for place in urlpatterns if place.name not in OPEN]
     return [
         reverse(f"webhooks_app:{place.name}", kwargs={key: names[key] for key in place.pattern.converters})

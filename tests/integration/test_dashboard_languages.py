@@ -69,7 +69,7 @@ def every_address(row: Delivery) -> list[str]:
     for place in urlpatterns:
         if place.name in OPEN:
             continue
-        named = {"name": "message.sent"}
+        named = {"name": "message.sent", "key": row.attempt_rows.get().pk.hex}
         about = next((one for prefix, one in ids.items() if prefix in str(place.name).split("_")), None)
         named["public_id"] = about.public_id if about else ""
         values = {name: named[name] for name in place.pattern.converters}

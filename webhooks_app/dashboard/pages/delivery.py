@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.replay import cancel, replay
@@ -21,28 +21,27 @@ from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointStatus
 from webhooks_app.pipeline.transactions import pipeline_alias
-from webhooks_app.reports.bodies import Readable, readable
+from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.failures import Explanation, explanation_of
-from webhooks_app.reports.requests import SentRequest, curl_of, requests_of
 
 #: Attempts that one page shows.
 MOST_SHOWN = 20
+#: Characters of an answer's body that it shows; all of it, and the request, are on the attempt's own page.
+MOST_OF_ANSWER = 8 * 1024
 DONE = {
-    "again": _("It is sent again now. This page shows the new attempt as soon as it was made."),
+    "again": _("It is sent again now."),
     "cancelled": _("Cancelled: it is not sent any more."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One attempt as the page tells it. `request` is None where none was made, or where it cannot be made again."""
+    """One attempt as the page tells it. `answer`: the body that came back, or only its beginning where `is_cut`."""
 
     attempt: Attempt
     explanation: Explanation
-    request: SentRequest | None
-    request_body: Readable | None
-    curl: str
-    response_body: Readable
+    answer: str
+    is_cut: bool
 
     @property
     def has_answer(self) -> bool:
@@ -51,7 +50,11 @@ class Exchange:
 
 @page()
 def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
     row = found(_rows(), "dlv", public_id, visitor)
+    mark, is_look = _mark(row), "mark" in request.GET
+    if is_look and request.GET["mark"] == mark:
+        return HttpResponse(status=204)
     attempts = Attempt.objects.using(pipeline_alias()).filter(delivery_id=row.pk)
     shown = newest(attempts, request.GET.get(BEFORE, ""), size=MOST_SHOWN)
     context: dict[str, Any] = {
@@ -60,14 +63,16 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "done": DONE.get(request.GET.get("done", "")),
         "explanation": explanation_of(row.last_outcome, row.last_status) if row.last_outcome else None,
         "next_at": _next_at(row),
-        "exchanges": _exchanges(row, shown.rows),
+        "exchanges": [_exchange(attempt) for attempt in shown.rows],
         "earlier": shown.older,
         "from_the_newest": not shown.later,
+        "is_look": is_look,
+        "next_look": urlencode({"mark": mark}) if row.status == DeliveryStatus.PENDING and not shown.later else "",
         # What the network said names addresses inside it: for staff alone, and not within a customer's portal.
         "for_staff": request.user.is_staff and not visitor.by_portal,
         "form_id": form_id(),
     }
-    return show(request, visitor, "delivery", context)
+    return show(request, visitor, "delivery_now" if is_look else "delivery", context)
 
 
 @page("GET", "POST", manages=True)
@@ -97,7 +102,8 @@ def delivery_cancel(request: HttpRequest, visitor: Visitor, public_id: str) -> H
 
 
 def _rows() -> QuerySet[Delivery]:
-    return Delivery.objects.using(pipeline_alias()).select_related("event", "endpoint__queue")
+    rows = Delivery.objects.using(pipeline_alias()).select_related("event", "endpoint__queue")
+    return rows.defer("event__data")
 
 
 def _question(row: Delivery) -> dict[str, Any]:
@@ -108,24 +114,20 @@ def _address(row: Delivery, done: str) -> str:
     return f"{reverse('webhooks_app:delivery', args=[row.public_id])}?done={done}"
 
 
-def _exchanges(row: Delivery, attempts: Sequence[Attempt]) -> list[Exchange]:
-    if not attempts:
-        return []
-    sent = requests_of(row, attempts)
-    # As a rule it is one and the same, and may be large: laid out once.
-    bodies = {body: readable(body) for body in {request.body for request in sent if request}}
-    return [_exchange(attempt, request, bodies) for attempt, request in zip(attempts, sent, strict=True)]
-
-
-def _exchange(attempt: Attempt, request: SentRequest | None, bodies: Mapping[bytes, Readable]) -> Exchange:
+def _exchange(attempt: Attempt) -> Exchange:
+    answer = readable(bytes(attempt.response_body)).text
     return Exchange(
         attempt=attempt,
         explanation=explanation_of(attempt.outcome, attempt.status),
-        request=request,
-        request_body=bodies[request.body] if request else None,
-        curl=curl_of(request) if request else "",
-        response_body=readable(bytes(attempt.response_body)),
+        answer=answer[:MOST_OF_ANSWER],
+        is_cut=len(answer) > MOST_OF_ANSWER,
     )
+
+
+def _mark(row: Delivery) -> str:
+    """Differs where the page would."""
+    next_at = _next_at(row)
+    return f"{row.status}-{row.attempts}-{row.endpoint.status}-{next_at.timestamp() if next_at else 0:.0f}"
 
 
 def _next_at(row: Delivery) -> datetime | None:

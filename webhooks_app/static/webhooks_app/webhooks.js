@@ -21,9 +21,10 @@
     }
   }
 
-  // <button data-copy="id of the element">: hidden until here, since without this it could do nothing.
+  // <button data-copy="id of the element">: hidden until here, since without this it could do nothing. One that is not hidden
+  // has been here already, and stayed while what is around it was swapped.
   function copyButtons(root) {
-    for (const button of root.querySelectorAll("button[data-copy]")) {
+    for (const button of root.querySelectorAll("button[data-copy][hidden]")) {
       if (!navigator.clipboard) continue;
       button.hidden = false;
       button.addEventListener("click", async () => {

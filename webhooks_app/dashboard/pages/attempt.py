@@ -1,0 +1,52 @@
+"""One attempt: the request as it was sent, and all of the answer. A delivery has many, and a body may be large, so the delivery's
+page has only a link to each; where it is unfolded there, htmx brings the request."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.sections import DELIVERIES
+from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Attempt, Delivery
+from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.bodies import readable
+from webhooks_app.reports.requests import curl_of, requests_of
+
+
+@page()
+def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key: str) -> HttpResponse:
+    using = pipeline_alias()
+    rows = Delivery.objects.using(using).select_related("event").defer("event__data")
+    row = found(rows, "dlv", public_id, visitor)
+    attempt = Attempt.objects.using(using).filter(delivery_id=row.pk, pk=_id(key)).first()
+    if attempt is None:
+        raise NotFound()
+    (sent,) = requests_of(row, [attempt])
+    context = {
+        "section": DELIVERIES,
+        "delivery": row,
+        "attempt": attempt,
+        "sent": sent,
+        "body": readable(sent.body) if sent else None,
+        "curl": curl_of(sent) if sent and not sent.to_playground else "",
+        "answered": attempt.status is not None,
+        "answer": readable(bytes(attempt.response_body)).text,
+    }
+    return show(request, visitor, "attempt_request" if request.headers.get("HX-Request") else "attempt", context)
+
+
+def _id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(hex=text)
+    except ValueError:
+        raise NotFound() from None
+
+
+paths = [
+    path("deliveries/<str:public_id>/attempts/<str:key>", delivery_attempt, name="delivery_attempt"),
+]
