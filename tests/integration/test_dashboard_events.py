@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -121,3 +123,21 @@ def test_it_costs_as_many_queries_for_many_deliveries_as_for_few() -> None:
             page_of(client, event)
         counts.append(len(seen))
     assert counts[0] == counts[1]
+
+
+def test_the_page_follows_what_is_being_sent() -> None:
+    event = EventFactory(fanned_out_at=None)
+    client = visiting(event.tenant)
+    page = page_of(client, event)
+    assert "about to be sent" in page
+    look = re.search(r'hx-get="([^"]*)" hx-trigger="every 3s"', page)
+    assert look
+    assert client.get(look[1]).status_code == 204
+    Event.objects.update(fanned_out_at=event.created_at)
+    row = DeliveryFactory(event=event, endpoint__tenant=event.tenant)
+    news = seen(client.get(look[1]))
+    assert "<html" not in news
+    assert row.endpoint.url in news
+    assert "every 3s" in news  # it is still under way
+    Delivery.objects.update(status=DeliveryStatus.SUCCEEDED)
+    assert "every 3s" not in page_of(client, event)

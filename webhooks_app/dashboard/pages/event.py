@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.http import urlencode
 from django.utils.translation import ngettext
 
 from webhooks_app.actions.replay import replay_event
@@ -25,8 +28,15 @@ MOST_SHOWN = 100
 
 @page()
 def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
     row = found(_rows(), "evt", public_id, visitor)
-    return show(request, visitor, "event", {**_context(row), "done": _done(request.GET.get("sent", ""))})
+    context = _context(row)
+    if "mark" not in request.GET:
+        more = {"data": readable(row.data), "done": _done(request.GET.get("sent", ""))}
+        return show(request, visitor, "event", {**context, **more})
+    if request.GET["mark"] == context["mark"]:
+        return HttpResponse(status=204)
+    return show(request, visitor, "event_now", context)
 
 
 @page("GET", "POST", manages=True)
@@ -44,8 +54,8 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
 
 
 def _rows() -> QuerySet[Event]:
-    """Those that staff alone sees, since nobody was sent them, left out."""
-    return Event.objects.using(pipeline_alias()).filter(quarantine_reason="")
+    """Those that staff alone sees, since nobody was sent them, left out. Their data, which may be large, is read when needed."""
+    return Event.objects.using(pipeline_alias()).filter(quarantine_reason="").defer("data")
 
 
 def _context(row: Event) -> dict[str, Any]:
@@ -55,14 +65,23 @@ def _context(row: Event) -> dict[str, Any]:
     again = [
         one for one in shown if one.status != DeliveryStatus.PENDING and one.endpoint.status != EndpointStatus.DELETED
     ]
+    mark = _mark(row, shown)
+    under_way = row.fanned_out_at is None or any(one.status == DeliveryStatus.PENDING for one in shown)
     return {
         "section": DELIVERIES,
         "event": row,
-        "data": readable(row.data),
+        "mark": mark,
+        "next_look": urlencode({"mark": mark}) if under_way else "",
         "deliveries": shown,
         "more": len(several) > len(shown),
         "again": again,
     }
+
+
+def _mark(row: Event, shown: Sequence[Delivery]) -> str:
+    """Differs where the page would."""
+    seen = [(one.pk.hex, one.status, one.attempts, one.last_outcome, one.last_status) for one in shown]
+    return hashlib.sha256(repr((row.fanned_out_at is None, seen)).encode()).hexdigest()[:16]
 
 
 def _done(sent: str) -> str | None:
