@@ -16,6 +16,7 @@ from tests.factories import EndpointFactory, TenantFactory
 from tests.visitors import visiting
 from webhooks_app.actions.api_keys import create_api_key
 from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.prune import MONTHS_KEPT
 from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import delete_endpoint, disable, pause, resume
 from webhooks_app.dashboard import keyset
@@ -175,6 +176,9 @@ class TestThePage:
         resume(endpoint, actor="user:bert")
         pause(EndpointFactory(), actor="user:other")
         assert [line.actor for line in lines(tenant)] == ["bert", "anna"]
+
+    def test_says_for_how_long_it_is_kept(self, tenant: Tenant) -> None:
+        assert f"It is kept for {MONTHS_KEPT} months" in visiting(tenant).get(PAGE).content.decode()
 
     def test_says_when_there_is_nothing(self, tenant: Tenant) -> None:
         assert "Nothing was done yet" in visiting(tenant).get(PAGE).content.decode()

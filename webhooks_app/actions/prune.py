@@ -40,8 +40,9 @@ from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias
 
-#: Hourly statistics and the audit trail are kept for 13 months: so that a month can be compared with that of last year.
-LONG_KEPT = timedelta(days=396)
+#: Hourly statistics and the audit trail are kept for so many months: so that a month can be compared with that of last year.
+MONTHS_KEPT = 13
+_LONG_KEPT = MONTHS_KEPT * timedelta(days=30.5)
 #: A dead engine's row is somebody's to reap for this long, then it is only litter.
 _ENGINE_GRACE = timedelta(hours=1)
 
@@ -76,7 +77,7 @@ def prune(*, now: datetime | None = None, using: str | None = None) -> PruneRepo
     alias = using or pipeline_alias()
     moment = now or database_now(alias)
     cutoff = moment - timedelta(days=settings().RETENTION_DAYS)
-    long_ago = moment - LONG_KEPT
+    long_ago = moment - _LONG_KEPT
     report = PruneReport()
     report.cancelled = _cancel_for_deleted(alias)
     report.attempts = _delete(Attempt.objects.using(alias).filter(pk__lt=first_id(cutoff)))

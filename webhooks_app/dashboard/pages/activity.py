@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.actions.prune import MONTHS_KEPT
 from webhooks_app.dashboard.acts import actor_in_words, details_in_words, verb_in_words
 from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
 from webhooks_app.dashboard.page import page, show
@@ -60,6 +61,7 @@ def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     query = urlencode({name: value for name, value in chosen.items() if value})
     context: dict[str, Any] = {
         "section": ACTIVITY,
+        "months_kept": MONTHS_KEPT,
         "slice": found,
         "lines": [_line(entry, named) for entry in found.rows],
         "offered": list(endpoints),
