@@ -28,7 +28,8 @@ from webhooks_app.models import (
     database_now,
 )
 from webhooks_app.pipeline.transactions import pipeline_alias
-from webhooks_app.reports.explanations import answer_for, outcome_in_words
+from webhooks_app.reports.explanations import answer_for
+from webhooks_app.reports.outcomes import outcome_in_words
 from webhooks_app.reports.staff_search import attempts_like, deliveries_like
 
 #: Requests of one delivery that its page shows, the newest.

@@ -10,37 +10,10 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.reports.outcomes import outcome_in_words
 
-_OUTCOMES = {
-    OutcomeKind.SUCCEEDED: gettext_lazy("The receiver accepted it."),
-    OutcomeKind.REDIRECT: gettext_lazy("The receiver answered with a redirect, which is never followed."),
-    OutcomeKind.CLIENT_ERROR: gettext_lazy("The receiver refused the request."),
-    OutcomeKind.SERVER_ERROR: gettext_lazy("The receiver failed while it handled the request."),
-    OutcomeKind.TIMEOUT: gettext_lazy("The receiver did not answer in time."),
-    OutcomeKind.REFUSED: gettext_lazy("No connection to the receiver could be made."),
-    OutcomeKind.NAME_ERROR: gettext_lazy("The receiver's host name leads to no address."),
-    OutcomeKind.TLS_ERROR: gettext_lazy("The receiver's certificate or encryption cannot be accepted."),
-    OutcomeKind.PROTOCOL_ERROR: gettext_lazy("The receiver did not answer in valid HTTP."),
-    OutcomeKind.ADDRESS_NOT_ALLOWED: gettext_lazy("The host name led to an address that we do not send to."),
-    OutcomeKind.NOT_SENT: gettext_lazy("Nothing was sent, through a fault of ours."),
-    OutcomeKind.EXPIRED: gettext_lazy("It waited too long for the endpoint to work again; nothing was sent."),
-    OutcomeKind.QUARANTINED: gettext_lazy("It was suspected of crashing our workers; nothing was sent."),
-}
-_STATUSES = {
-    401: gettext_lazy("It wants a login or does not accept the signature."),
-    403: gettext_lazy("It forbids the request; a firewall may be in the way."),
-    404: gettext_lazy("It knows no such address; is the path right?"),
-    405: gettext_lazy("It does not take POST requests there."),
-    410: gettext_lazy("It asks us to stop sending."),
-    413: gettext_lazy("The body is too large for it."),
-    429: gettext_lazy("It gets more requests than it wants."),
-    502: gettext_lazy("A proxy in front of it got no valid answer."),
-    503: gettext_lazy("It is overloaded, or down for maintenance."),
-    504: gettext_lazy("A proxy in front of it got no answer in time."),
-}
 _DISABLED = {
     "gone": gettext_lazy("The receiver answered 410 Gone, which asks us to stop."),
     "failures": gettext_lazy("Too many requests in a row failed."),
@@ -55,15 +28,6 @@ class Answer:
 
     verdict: str
     text: str
-
-
-def outcome_in_words(kind: str, status: int | None) -> str:
-    """What became of one request: its HTTP status where one came, and what that means."""
-    words = str(_OUTCOMES[OutcomeKind(kind)]) if kind in set(OutcomeKind) else kind
-    if status is None or kind == OutcomeKind.SUCCEEDED:
-        return words
-    meaning = _STATUSES.get(status)
-    return f"{words} {meaning}" if meaning else words
 
 
 def disabled_in_words(reason: str) -> str:

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import Attempt, Delivery
-from webhooks_app.reports.failures import outcome_name
+from webhooks_app.reports.outcomes import outcome_name
 
 register = template.Library()
 

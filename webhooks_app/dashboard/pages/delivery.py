@@ -22,7 +22,7 @@ from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointStatus
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.failures import Explanation, explanation_of
+from webhooks_app.reports.outcomes import Explanation, explanation_of
 
 #: Attempts that one page shows.
 MOST_SHOWN = 20

@@ -21,7 +21,7 @@ from webhooks_app.models import Attempt, Endpoint
 from webhooks_app.models.ids import public_id as public_id_of
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.failures import outcome_name
+from webhooks_app.reports.outcomes import outcome_name
 
 
 @page("GET", "POST", manages=True)

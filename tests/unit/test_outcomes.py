@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhooks_app.core.retry import OutcomeKind, outcome_of_status
-from webhooks_app.reports.failures import explanation_of, outcome_name
+from webhooks_app.reports.outcomes import explanation_of, outcome_in_words, outcome_name
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
@@ -14,6 +14,7 @@ def test_every_kind_has_words(kind: OutcomeKind) -> None:
     assert str(told.what)
     assert bool(str(told.advice)) == (kind is not OutcomeKind.SUCCEEDED)
     assert str(outcome_name(kind))
+    assert outcome_in_words(kind, None) == str(told.to_staff) != ""
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 502, 503, 504])

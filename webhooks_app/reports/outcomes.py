@@ -1,4 +1,5 @@
-"""Why a request failed, in plain words, and what its receiver can do about it."""
+"""What the outcome of a request means, in plain words: to the customer whose server it was, who can do something about it, and to
+staff, who look on. Each outcome is told once, for both."""
 
 from __future__ import annotations
 
@@ -14,12 +15,16 @@ Text = str | Promise
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`what` happened, in a few words; `advice` says what to do, empty where nothing is to be done."""
+    """`what` happened, in a few words; `advice` says what to do, empty where nothing is to be done. Both speak of "your server",
+    `to_staff` of the receiver. `name`: in one or two words, for lists."""
 
     what: Text
     advice: Text = ""
+    name: Text = ""
+    to_staff: Text = ""
 
 
+#: Of a status: `to_staff` is said besides what its kind is, and may be empty; it has the name of its kind.
 _BY_STATUS = {
     400: Explanation(
         _("Your server found the request malformed (400 Bad Request)."),
@@ -33,6 +38,7 @@ _BY_STATUS = {
             "Most often the signature was checked with another secret, or over a body that was parsed and written anew. "
             "Check it over the raw body, with the secret that this endpoint has now."
         ),
+        to_staff=_("It wants a login or does not accept the signature."),
     ),
     403: Explanation(
         _("Your server forbade it (403 Forbidden)."),
@@ -40,14 +46,17 @@ _BY_STATUS = {
             "Often a firewall, a bot protection or a CSRF check stands before your code. "
             "Make an exception for this path; the signature is what tells that a request is genuine."
         ),
+        to_staff=_("It forbids the request; a firewall may be in the way."),
     ),
     404: Explanation(
         _("There is nothing at this URL (404 Not Found)."),
         _("Compare the endpoint's path with the one that your server has, and check that the new version is deployed."),
+        to_staff=_("It knows no such address; is the path right?"),
     ),
     405: Explanation(
         _("Your server does not take POST at this URL (405 Method Not Allowed)."),
         _("Webhooks are POST requests. Let the path accept POST, or change the endpoint's URL."),
+        to_staff=_("It does not take POST requests there."),
     ),
     408: Explanation(
         _("Your server waited too long for the request (408 Request Timeout)."),
@@ -60,12 +69,14 @@ _BY_STATUS = {
     410: Explanation(
         _("Your server says that this URL is gone for good (410 Gone)."),
         _("410 asks us to stop. If you want webhooks again, answer otherwise, and switch the endpoint on."),
+        to_staff=_("It asks us to stop sending."),
     ),
     413: Explanation(
         _("The body was too large for your server (413 Content Too Large)."),
         _(
             "Raise its limit: client_max_body_size in nginx, the limit of express.json(), DATA_UPLOAD_MAX_MEMORY_SIZE in Django."
         ),
+        to_staff=_("The body is too large for it."),
     ),
     415: Explanation(
         _("Your server does not take JSON here (415 Unsupported Media Type)."),
@@ -80,6 +91,7 @@ _BY_STATUS = {
         _(
             "It is tried again, no sooner than its Retry-After. You can give this endpoint a limit of requests a second."
         ),
+        to_staff=_("It gets more requests than it wants."),
     ),
     500: Explanation(
         _("Your server failed while it handled the request (500 Internal Server Error)."),
@@ -88,41 +100,61 @@ _BY_STATUS = {
     502: Explanation(
         _("A proxy before your server got no valid answer from it (502 Bad Gateway)."),
         _("Check that your application is running, and listens where the proxy expects it."),
+        to_staff=_("A proxy in front of it got no valid answer."),
     ),
     503: Explanation(
         _("Your server was not available (503 Service Unavailable)."),
         _("It may be starting, overloaded or in maintenance. It is tried again, no sooner than its Retry-After."),
+        to_staff=_("It is overloaded, or down for maintenance."),
     ),
     504: Explanation(
         _("A proxy before your server waited too long for it (504 Gateway Timeout)."),
         _("Answer first and work afterwards: put the event into a queue of yours, and answer 200 at once."),
+        to_staff=_("A proxy in front of it got no answer in time."),
     ),
 }
 
 _BY_KIND = {
-    OutcomeKind.SUCCEEDED: Explanation(_("Your server accepted it.")),
+    OutcomeKind.SUCCEEDED: Explanation(
+        _("Your server accepted it."),
+        name=_("Accepted"),
+        to_staff=_("The receiver accepted it."),
+    ),
     OutcomeKind.REDIRECT: Explanation(
         _("Your server answered with a redirect, which is not followed."),
         _("Give the endpoint the URL that it redirects to; often https:// or a slash at the end is missing."),
+        name=_("Redirect"),
+        to_staff=_("The receiver answered with a redirect, which is never followed."),
     ),
     OutcomeKind.CLIENT_ERROR: Explanation(
-        _("Your server refused the request."), _("Its answer, below, and its log may say why.")
+        _("Your server refused the request."),
+        _("Its answer, below, and its log may say why."),
+        name=_("Refused by the server"),
+        to_staff=_("The receiver refused the request."),
     ),
     OutcomeKind.SERVER_ERROR: Explanation(
         _("Your server failed, or gave an answer that is no HTTP status."),
         _("Its own log has the error at this time. Mend it, then send this again."),
+        name=_("Server error"),
+        to_staff=_("The receiver failed while it handled the request."),
     ),
     OutcomeKind.TIMEOUT: Explanation(
         _("Your server did not answer in time."),
         _("Answer first and work afterwards: put the event into a queue of yours, and answer 200 at once."),
+        name=_("No answer in time"),
+        to_staff=_("The receiver did not answer in time."),
     ),
     OutcomeKind.REFUSED: Explanation(
         _("No connection to your server could be made."),
         _("Check that it is running, that the port is right, and that its firewall lets our addresses in."),
+        name=_("No connection"),
+        to_staff=_("No connection to the receiver could be made."),
     ),
     OutcomeKind.NAME_ERROR: Explanation(
         _("The URL's host name could not be found."),
         _("Check its spelling, and that its DNS record is public and has not expired."),
+        name=_("Host name not found"),
+        to_staff=_("The receiver's host name leads to no address."),
     ),
     OutcomeKind.TLS_ERROR: Explanation(
         _("No secure connection to your server could be made."),
@@ -130,45 +162,41 @@ _BY_KIND = {
             "Most often its certificate has expired, is for another name, is self-signed, or lacks the intermediate one. "
             "An SSL checker on the web shows which."
         ),
+        name=_("TLS trouble"),
+        to_staff=_("The receiver's certificate or encryption cannot be accepted."),
     ),
     OutcomeKind.PROTOCOL_ERROR: Explanation(
         _("Your server took the connection, but gave no valid HTTP answer."),
         _(
             "It may have crashed on the request or closed the connection early, or it speaks something else on this port."
         ),
+        name=_("No valid answer"),
+        to_staff=_("The receiver did not answer in valid HTTP."),
     ),
     OutcomeKind.ADDRESS_NOT_ALLOWED: Explanation(
         _("The URL's host name leads to an address that webhooks are not sent to."),
         _("Only public addresses can be reached. Let the name lead to one."),
+        name=_("Address not allowed"),
+        to_staff=_("The host name led to an address that we do not send to."),
     ),
     OutcomeKind.NOT_SENT: Explanation(
         _("Nothing was sent, through a fault of ours."),
         _("We have been told, and it is tried again. You need do nothing."),
+        name=_("Not sent"),
+        to_staff=_("Nothing was sent, through a fault of ours."),
     ),
     OutcomeKind.EXPIRED: Explanation(
         _("It waited too long while the endpoint was failing, and was given up without a request."),
         _("Once your server works again, send it again."),
+        name=_("Waited too long"),
+        to_staff=_("It waited too long for the endpoint to work again; nothing was sent."),
     ),
     OutcomeKind.QUARANTINED: Explanation(
-        _("It could not be handled on our side, and was given up without a request."), _("We have been told.")
+        _("It could not be handled on our side, and was given up without a request."),
+        _("We have been told."),
+        name=_("Not sent"),
+        to_staff=_("It was suspected of crashing our workers; nothing was sent."),
     ),
-}
-
-#: The outcome in one or two words, for lists.
-_SHORT = {
-    OutcomeKind.SUCCEEDED: _("Accepted"),
-    OutcomeKind.REDIRECT: _("Redirect"),
-    OutcomeKind.CLIENT_ERROR: _("Refused by the server"),
-    OutcomeKind.SERVER_ERROR: _("Server error"),
-    OutcomeKind.TIMEOUT: _("No answer in time"),
-    OutcomeKind.REFUSED: _("No connection"),
-    OutcomeKind.NAME_ERROR: _("Host name not found"),
-    OutcomeKind.TLS_ERROR: _("TLS trouble"),
-    OutcomeKind.PROTOCOL_ERROR: _("No valid answer"),
-    OutcomeKind.ADDRESS_NOT_ALLOWED: _("Address not allowed"),
-    OutcomeKind.NOT_SENT: _("Not sent"),
-    OutcomeKind.EXPIRED: _("Waited too long"),
-    OutcomeKind.QUARANTINED: _("Not sent"),
 }
 
 
@@ -182,4 +210,11 @@ def explanation_of(outcome: str, status: int | None = None) -> Explanation:
 
 def outcome_name(outcome: str) -> Text:
     """In one or two words; empty for a delivery that no request was made for yet."""
-    return _SHORT[OutcomeKind(outcome)] if outcome else ""
+    return _BY_KIND[OutcomeKind(outcome)].name if outcome else ""
+
+
+def outcome_in_words(kind: str, status: int | None) -> str:
+    """What became of one request, for staff: its kind, and what its HTTP status means besides."""
+    words = str(_BY_KIND[OutcomeKind(kind)].to_staff) if kind in set(OutcomeKind) else kind
+    meaning = str(_BY_STATUS[status].to_staff) if status in _BY_STATUS and kind != OutcomeKind.SUCCEEDED else ""
+    return f"{words} {meaning}" if meaning else words
