@@ -50,9 +50,16 @@ def test_what_failed_is_explained_and_what_was_mended_succeeds(reader: Reader, r
     reader.finds_it_usable()
     reader.presses("Send now")
     reader.sees("It is sent again now.")
-    reader.reloads_until("Your server has accepted it.")
+    reader.page.evaluate("window.stays = true")
+    reader.page.get_by_text("Request", exact=True).first.click()
+    expect(reader.page.locator("pre[id^=curl-]")).to_have_count(1)
+    expect(reader.page.locator(".lead")).to_have_text("Your server has accepted it.", timeout=30_000)
     expect(reader.page.locator(".timeline > li")).to_have_count(2)
+    assert reader.page.evaluate("window.stays"), "the page was not loaded anew"
+    expect(reader.page.locator("pre[id^=curl-]")).to_be_visible()  # what was unfolded stays so
+    assert reader.copies("Copy as curl").startswith("curl ")
     reader.unfolds_everything()
+    expect(reader.page.locator("pre[id^=curl-]")).to_have_count(2)
     reader.finds_it_usable()
     first, second = receiver.wait_for(2)
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == event

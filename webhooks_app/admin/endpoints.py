@@ -34,7 +34,7 @@ from webhooks_app.models import (
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure
 from webhooks_app.reports.explanations import disabled_in_words
-from webhooks_app.reports.health import health_of
+from webhooks_app.reports.health import condition_of
 from webhooks_app.reports.hours import hours_of_endpoint
 from webhooks_app.reports.staff_search import endpoints_like
 
@@ -135,7 +135,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         hours = hours_of_endpoint(row.pk, now, using=using)
         latest = Delivery.objects.using(using).filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
         return {
-            "health": health_of(row, now, using=using),
+            "condition": condition_of(row, now, using=using),
             "requests_figure": requests_figure(hours, key="requests", title=str(_("Requests by the hour"))),
             "latency_figure": latency_figure(hours, key="latency", title=str(_("Time to answer, by the hour"))),
             "latest": [{"row": one, "link": id_link(one)} for one in latest],

@@ -8,7 +8,7 @@ from datetime import datetime
 from webhooks_app.core.health import is_open
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue
+from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.profiles import get_profile
 
@@ -17,35 +17,59 @@ MOST_COUNTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointHealth:
-    """`waiting`: pending deliveries, counted to MOST_COUNTED. `held_until`: nothing is sent before, None where nothing
-    holds. `off_at`: switched off then unless a request succeeds, None where nothing threatens."""
+class Condition:
+    """How an endpoint is doing now; for customers and staff alike.
 
-    queue: EndpointQueue
+    `waiting`: deliveries that are pending, at most MOST_COUNTED + 1. `next_at`: when the next of them may be sent, None where
+    that is not known or none is. `held_until`: nothing is sent before, None where nothing holds. `slowed`: one request at a time
+    is tried, the others wait. `disables_at`: a failure after this time switches it off; `disables_after`: so many more failures
+    in a row do. None: never for this reason.
+    """
+
     waiting: int
-    breaker_open: bool
-    held_until: datetime | None
-    off_at: datetime | None
+    next_at: datetime | None = None
+    held_until: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_success_at: datetime | None = None
+    slowed: bool = False
+    disables_at: datetime | None = None
+    disables_after: int | None = None
 
     @property
-    def waiting_more(self) -> bool:
-        return self.waiting >= MOST_COUNTED
+    def is_failing(self) -> bool:
+        return self.failing_since is not None
+
+    @property
+    def waiting_in_words(self) -> str:
+        return f"{MOST_COUNTED}+" if self.waiting > MOST_COUNTED else str(self.waiting)
 
 
-def health_of(endpoint: Endpoint, now: datetime, *, using: str) -> EndpointHealth | None:
-    """None for an endpoint without a queue, which is one that is being removed."""
-    queue = EndpointQueue.objects.using(using).filter(pk=endpoint.pk).first()
+def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition | None:
+    """Reads the endpoint's queue, and counts what waits. None for an endpoint without a queue, which is being removed."""
+    queue: EndpointQueue | None = getattr(endpoint, "queue", None)
     if queue is None:
         return None
-    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk).by_queue()
-    policy = policy_of(endpoint)
-    return EndpointHealth(
-        queue=queue,
-        waiting=count_up_to(pending, MOST_COUNTED),
-        breaker_open=policy is not None and is_open(queue.health, policy),
+    health = queue.health
+    is_active = endpoint.status == EndpointStatus.ACTIVE
+    policy = policy_of(endpoint) if is_active and health.failing_since is not None else None  # nothing else is judged
+    return Condition(
+        waiting=waiting(endpoint, using=using),
+        next_at=queue.due_at if is_active and queue.due_at != IDLE else None,
         held_until=queue.not_before if now < queue.not_before < IDLE else None,
-        off_at=off_at(queue, policy),
+        failures=health.streak,
+        failing_since=health.failing_since,
+        last_success_at=health.last_success_at,
+        slowed=policy is not None and is_open(health, policy),
+        disables_at=off_at(queue, policy),
+        disables_after=_disables_after(health.streak, policy),
     )
+
+
+def waiting(endpoint: Endpoint, *, using: str) -> int:
+    """Deliveries that are pending, at most MOST_COUNTED + 1."""
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk).by_queue()
+    return count_up_to(pending, MOST_COUNTED + 1)
 
 
 def policy_of(endpoint: Endpoint) -> RetryPolicy | None:
@@ -61,3 +85,9 @@ def off_at(queue: EndpointQueue, policy: RetryPolicy | None) -> datetime | None:
     if policy is None or policy.disable_after is None or queue.failing_since is None or queue.not_before == IDLE:
         return None
     return queue.failing_since + policy.disable_after
+
+
+def _disables_after(streak: int, policy: RetryPolicy | None) -> int | None:
+    if policy is None or policy.disable_after_failures is None:
+        return None
+    return max(policy.disable_after_failures - streak, 1)

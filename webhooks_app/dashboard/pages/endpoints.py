@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -25,14 +26,9 @@ from webhooks_app.models import Endpoint, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.endpoints import (
-    condition_of,
-    lines_of,
-    live_secrets,
-    recent_deliveries,
-    waiting,
-)
+from webhooks_app.reports.endpoints import lines_of, live_secrets, recent_deliveries
 from webhooks_app.reports.explanations import disabled_in_words
+from webhooks_app.reports.health import condition_of, waiting
 from webhooks_app.reports.hours import hours_of_endpoint
 
 #: How far back the charts may look: hours, name.
@@ -81,18 +77,18 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
     """Also for a deleted one: its history stays readable until it is pruned."""
     using = pipeline_alias()
     rows = Endpoint.objects.using(using).filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
-    row = found(rows, "wh", public_id, visitor)
+    row, now = found(rows, "wh", public_id, visitor), database_now(using)
     context: dict[str, Any] = {
         "section": ENDPOINTS,
         "endpoint": row,
-        "condition": condition_of(row, using=using),
+        "condition": condition_of(row, now, using=using),
         "reason": disabled_in_words(row.status_reason),
         "secrets": live_secrets(row, using=using),
         "header_names": header_names(row),
         "filters": next((one.filters for one in row.subscriptions.all()), {}),
         "deliveries": recent_deliveries(row, using=using),
         "done": _DONE.get(request.GET.get("done", "")),
-        **_charts(row, request.GET.get("span", ""), using),
+        **_charts(row, request.GET.get("span", ""), now, using),
     }
     if visitor.manages and not row.is_deleted:
         # A form each, and each good for one use.
@@ -132,10 +128,10 @@ def to_endpoint(row: Endpoint, done: str) -> HttpResponse:
     return redirect(f"{reverse('webhooks_app:endpoint', args=[row.public_id])}?done={done}")
 
 
-def _charts(row: Endpoint, wanted: str, using: str) -> dict[str, Any]:
+def _charts(row: Endpoint, wanted: str, now: datetime, using: str) -> dict[str, Any]:
     span = wanted if wanted in SPANS else next(iter(SPANS))
     length, _title = SPANS[span]
-    hours = hours_of_endpoint(row.pk, database_now(using), length, using=using)
+    hours = hours_of_endpoint(row.pk, now, length, using=using)
     daily = length >= _DAILY_FROM
     return {
         "span": span,

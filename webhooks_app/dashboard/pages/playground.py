@@ -35,8 +35,8 @@ from webhooks_app.models import Delivery, Endpoint, EndpointStatus
 from webhooks_app.models.ids import public_id
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.endpoints import MOST_COUNTED, waiting
 from webhooks_app.reports.explanations import disabled_in_words
+from webhooks_app.reports.health import MOST_COUNTED, waiting
 
 #: Characters of a body that are shown; the rest is with the delivery.
 MOST_SHOWN = 32 * 1024
