@@ -29,6 +29,7 @@ def customers_pages(count: int, endpoints: list[Any]) -> Iterator[Address]:
         yield _page(name, name, some)
     yield _page("event type", "event_type", TYPES[0])
     yield from (_page(name, name, delivery) for name in ("delivery", "delivery_retry"))
+    yield _page("attempt", "delivery_attempt", delivery, id_of(ATTEMPT, middle, count).hex)
     yield from (_page(name, name, event) for name in ("event", "event_replay"))
     yield _page("activity: of an endpoint", "activity", target=some)
     searches = {"event id": event, "delivery id": delivery, "own id": f"message-{middle}", "channel": "number:7"}

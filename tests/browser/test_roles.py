@@ -102,9 +102,12 @@ def test_everything_works_without_scripts(plain_reader: Reader, receiver: Receiv
     newest.locator("a[id^=to-]").click()
     reader.sees("Your server failed while it handled the request")
     page.get_by_text("Request", exact=True).first.click()
-    expect(page.locator("pre[id^=curl-]").first).to_be_visible()
+    page.get_by_role("link", name="Show the request of attempt").first.click()
+    expect(page.locator("pre[id^=curl-]")).to_be_visible()
+    page.go_back()
     reader.presses("Send now")
     reader.sees("It is sent again now.")
+    reader.sees("Reload this page in a moment")
     reader.reloads_until("Your server has accepted it.")
     last = receiver.wait_for(4)[-1]
     assert is_genuine(last, webhook.secret)

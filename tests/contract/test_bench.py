@@ -73,7 +73,7 @@ def test_pages_measures_every_page_that_there_is() -> None:
     result = result_of("pages", "--attempts", "200", "--rounds", "1")
 
     measured = {one["page"]: one for one in result["pages"]}
-    for page in ("home", "deliveries_retry", "delivery", "event", "log: everything", "log: rare type"):
+    for page in ("home", "deliveries_retry", "delivery", "attempt", "event", "log: everything", "log: rare type"):
         assert measured[page]["status"] == 200
         assert measured[page]["median_ms"] > 0
     assert measured["search: own id"]["status"] == 302
