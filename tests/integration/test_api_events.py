@@ -12,6 +12,7 @@ from django.utils import timezone
 from tests.api import Program
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory
 from tests.receiver import Receiver
+from tests.visitors import seen
 from webhooks_app.models import Delivery, Event, EventType, PortalLink
 from webhooks_app.pipeline.fan_out import fan_out
 
@@ -186,7 +187,7 @@ class TestAPortalLink:
         link = program.post("/portal-links")["portal_url"]
         browser = Client()
         assert browser.get(link).status_code == 200, "a look, as a chat program takes it, does not use it up"
-        page = browser.post(link, follow=True).content.decode()
+        page = seen(browser.post(link, follow=True))
         assert endpoint.url in page
         assert "theirs" not in page
         assert Client().post(link).status_code == 410

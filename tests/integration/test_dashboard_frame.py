@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
+from project.messaging.models import Organisation
 from tests.factories import EndpointFactory, TenantFactory
 from tests.visitors import VISITORS, seen, tenant_of_user, visiting
 from webhooks_app.actions.people import Role
@@ -112,6 +113,11 @@ class TestAPortalLink:
         assert endpoint.url in page
         assert other.url not in page
         assert Client().post(address).status_code == 410
+
+    def test_is_made_for_an_object_of_the_hosts(self) -> None:
+        owner = Organisation.objects.create(name="Northwind")
+        link, _ = create_portal_link(owner)
+        assert (link.tenant.uid, link.tenant.name) == (f"messaging.organisation:{owner.pk}", "Northwind")
 
     def test_ends_when_somebody_leaves(self) -> None:
         client = Client()

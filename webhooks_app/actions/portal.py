@@ -9,25 +9,28 @@ from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.exceptions import InvalidPortalLink
-from webhooks_app.models import PortalLink, Tenant, database_now
+from webhooks_app.models import PortalLink, database_now
+from webhooks_app.pipeline.emit import TenantLike
+from webhooks_app.pipeline.tenants import tenant_for
 from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 
 _RANDOM_BYTES = 32
 
 
 @in_one_transaction
-def create_portal_link(tenant: Tenant, *, actor: str = SYSTEM) -> tuple[PortalLink, str]:
+def create_portal_link(tenant: TenantLike, *, actor: str = SYSTEM) -> tuple[PortalLink, str]:
     """A link for one use within PORTAL_LINK_MINUTES; returns it and the token that goes into its URL, given this once."""
     using = pipeline_alias()
+    owner = tenant_for(tenant, using=using)
     token = secrets.token_urlsafe(_RANDOM_BYTES)
     link = PortalLink(
-        tenant=tenant,
+        tenant=owner,
         digest=token_digest(token),
         actor=actor,
         expires_at=database_now(using) + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
     )
     link.save(using=using, force_insert=True)
-    note(tenant.pk, actor, "portal_link.created", link.pk.hex, using=using)
+    note(owner.pk, actor, "portal_link.created", link.pk.hex, using=using)
     return link, token
 
 
