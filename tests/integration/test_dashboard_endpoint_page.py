@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from webhooks_app import EventType, registry
 from webhooks_app.actions.playground import IDLE_REASON, open_playground
 from webhooks_app.actions.states import disable
 from webhooks_app.models import Attempt, Delivery, Endpoint, HourlyStat, database_now
+from webhooks_app.models.ids import first_id
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors", "event_types")]
 
@@ -46,6 +48,24 @@ class TestHealth:
         assert "Without a success until then, it is disabled in 2 days" in text, "two days and most of a third"
         assert "we try one request at a time" in text
         assert "2 deliveries wait." in text
+
+    def test_of_a_failing_endpoint_says_what_is_wrong_and_what_to_do(self) -> None:
+        endpoint = EndpointFactory(queue__streak=3, queue__failing_since=NOW - timedelta(hours=1))
+        DeliveryFactory(endpoint=endpoint, succeeded=True)
+        failed = DeliveryFactory(endpoint=endpoint, attempts=2, last_outcome="client_error", last_status=404)
+        DeliveryFactory.create_batch(2, endpoint=endpoint)
+        page = visiting(endpoint.tenant).get(place(endpoint)).content.decode()
+        assert "There is nothing at this URL (404 Not Found)." in page
+        assert f"/deliveries/{failed.public_id}" in page[: page.index("Recent deliveries")]
+
+    def test_finds_what_is_wrong_behind_many_that_were_not_tried_yet(self) -> None:
+        began = NOW - timedelta(hours=1)
+        endpoint = EndpointFactory(queue__streak=3, queue__failing_since=began)
+        DeliveryFactory(
+            id=first_id(began + timedelta(seconds=1)), endpoint=endpoint, attempts=2, last_outcome="name_error"
+        )
+        DeliveryFactory.create_batch(101, endpoint=endpoint)
+        assert "The URL's host name could not be found." in html.unescape(read(endpoint))
 
     def test_says_how_many_failures_are_left_where_the_profile_counts_them(self) -> None:
         endpoint = EndpointFactory(profile="muchaw", queue__streak=7, queue__failing_since=NOW)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from webhooks_app.core.health import is_open
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import OutcomeKind, RetryPolicy
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.profiles import get_profile
 
+#: So many deliveries are looked at for what is wrong.
+_LOOKED_AT = 100
 #: What waits is counted no further than this.
 MOST_COUNTED = 1000
 
@@ -64,6 +68,17 @@ def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition 
         disables_at=off_at(queue, policy),
         disables_after=_disables_after(health.streak, policy),
     )
+
+
+def latest_trouble(endpoint: Endpoint, condition: Condition | None, *, using: str) -> Delivery | None:
+    """A delivery whose last request failed, to say by it what is wrong: one of the newest, or where none of these was tried
+    yet, one of the first since the trouble began. None where the endpoint does not fail, or neither has one."""
+    if condition is None or condition.failing_since is None:
+        return None
+    rows = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).only("id", "last_outcome", "last_status")
+    since = rows.filter(pk__gte=first_id(condition.failing_since))
+    looked_at = chain(rows.order_by("-id")[:_LOOKED_AT], since.order_by("id")[:_LOOKED_AT])
+    return next((row for row in looked_at if row.last_outcome not in ("", OutcomeKind.SUCCEEDED)), None)
 
 
 def waiting(endpoint: Endpoint, *, using: str) -> int:

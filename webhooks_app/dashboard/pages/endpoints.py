@@ -28,8 +28,9 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.reports.endpoints import lines_of, live_secrets, recent_deliveries
 from webhooks_app.reports.explanations import disabled_in_words
-from webhooks_app.reports.health import condition_of, waiting
+from webhooks_app.reports.health import condition_of, latest_trouble, waiting
 from webhooks_app.reports.hours import hours_of_endpoint
+from webhooks_app.reports.outcomes import explanation_of
 
 #: How far back the charts may look: hours, name.
 SPANS = {"24h": (24, _("24 hours")), "7d": (7 * 24, _("7 days")), "30d": (30 * 24, _("30 days"))}
@@ -78,10 +79,14 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
     using = pipeline_alias()
     rows = Endpoint.objects.using(using).filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
     row, now = found(rows, "wh", public_id, visitor), database_now(using)
+    condition = condition_of(row, now, using=using)
+    trouble = latest_trouble(row, condition, using=using)
     context: dict[str, Any] = {
         "section": ENDPOINTS,
         "endpoint": row,
-        "condition": condition_of(row, now, using=using),
+        "condition": condition,
+        "trouble": trouble,
+        "explanation": explanation_of(trouble.last_outcome, trouble.last_status) if trouble else None,
         "reason": disabled_in_words(row.status_reason),
         "secrets": live_secrets(row, using=using),
         "header_names": header_names(row),
