@@ -63,7 +63,7 @@ def _logged_in(user: User) -> Client:
 
 
 def actor(client: Client) -> str:
-    return f"user:{client.user.get_username()}"  # type: ignore[attr-defined]
+    return f"staff:{client.user.get_username()}"  # type: ignore[attr-defined]
 
 
 def page(row: Model, kind: str = "change") -> str:

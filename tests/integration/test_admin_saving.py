@@ -49,7 +49,7 @@ def test_a_new_endpoint_has_all_that_one_needs_and_its_secret_is_shown_this_once
     assert endpoint.subscriptions.first().filters == {"data.n": {"gt": 1}}
     assert EndpointQueue.objects.get(pk=endpoint.pk).fifo is True
     entry = AuditEntry.objects.get(verb="endpoint.created")
-    assert entry.actor.startswith("user:root")
+    assert entry.actor.startswith("staff:root")
     assert secret not in text_of(superuser(), page(endpoint))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 import webhooks_app
-from tests.factories import EndpointFactory, TenantFactory
+from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.visitors import visiting
 from webhooks_app.actions.api_keys import create_api_key
 from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
 from webhooks_app.actions.prune import MONTHS_KEPT
+from webhooks_app.actions.replay import replay
 from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import delete_endpoint, disable, pause, resume
 from webhooks_app.dashboard import keyset
 from webhooks_app.dashboard.acts import DETAILS, VERBS
-from webhooks_app.models import Endpoint, Tenant
+from webhooks_app.models import AuditEntry, Endpoint, Tenant
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -59,14 +62,16 @@ class TestTheWords:
 
     def test_and_for_every_detail(self) -> None:
         named = {keyword.arg for call in notes() for keyword in call.keywords} - {"using", None}
-        # Two acts collect their details in a dict first.
-        assert {*named, "previous_expires_at", "brought", "fields", "new_secret"} == set(DETAILS)
+        # Some acts collect their details in a dict first.
+        collected = {"previous_expires_at", "brought", "fields", "new_secret", "events", "server", "previous_server"}
+        assert named | collected == set(DETAILS)
 
     @pytest.mark.parametrize(
         ("actor", "words"),
         [
             ("user:anna", "anna"),
             ("user:an:na", "an:na"),
+            ("staff:bert", "our support"),
             ("portal:0197", "somebody with a portal link"),
             (SYSTEM, "the app itself"),
             ("command", "an operator"),
@@ -137,10 +142,15 @@ class TestFilters:
 
     @pytest.mark.parametrize(
         ("kind", "actors"),
-        [("user", ["anna"]), ("key", ["an API key"]), ("portal", ["somebody with a portal link"])],
+        [
+            ("user", ["anna"]),
+            ("staff", ["our support"]),
+            ("key", ["an API key"]),
+            ("portal", ["somebody with a portal link"]),
+        ],
     )
     def test_by_who_acted(self, tenant: Tenant, endpoint: Endpoint, kind: str, actors: list[str]) -> None:
-        for actor in ("user:anna", "key:key_1", "portal:1", SYSTEM, "command"):
+        for actor in ("user:anna", "staff:bert", "key:key_1", "portal:1", SYSTEM, "command"):
             rotate_secret(endpoint, actor=actor)
         assert [line.actor for line in lines(tenant, f"?by={kind}")] == actors
         assert [line.actor for line in lines(tenant, "?by=system")] == ["an operator", "the app itself"]
@@ -176,6 +186,21 @@ class TestThePage:
         resume(endpoint, actor="user:bert")
         pause(EndpointFactory(), actor="user:other")
         assert [line.actor for line in lines(tenant)] == ["bert", "anna"]
+
+    def test_says_from_which_server_to_which_an_endpoint_was_moved(self, tenant: Tenant) -> None:
+        endpoint, _ = create_endpoint(tenant, url="https://old.example/hooks/T0K3N?key=1", events=["*"])
+        change_endpoint(endpoint, url="https://old.example/other")
+        change_endpoint(endpoint, url="https://new.example:8443/hooks/T0K3N")
+        moved, changed, made = (dict(line.details) for line in lines(tenant))
+        assert moved["Its server was"] == "https://old.example"
+        assert moved["Its server"] == "https://new.example:8443"
+        assert "Its server" not in changed
+        assert made["Its server"] == "https://old.example"
+        assert "T0K3N" not in json.dumps(list(AuditEntry.objects.values_list("detail", flat=True)))
+
+    def test_says_in_words_what_a_delivery_was(self, tenant: Tenant, endpoint: Endpoint) -> None:
+        replay(DeliveryFactory(endpoint=endpoint, exhausted=True))
+        assert dict(lines(tenant)[0].details) == {"It was": "failed"}
 
     def test_says_for_how_long_it_is_kept(self, tenant: Tenant) -> None:
         assert f"It is kept for {MONTHS_KEPT} months" in visiting(tenant).get(PAGE).content.decode()

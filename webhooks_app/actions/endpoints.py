@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict, Unpack
+from urllib.parse import urlsplit
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
@@ -108,7 +109,8 @@ def create_endpoint(
     endpoint.set_custom_headers(check_headers(headers, wire))
     take_place(owner, using=using)
     put_in(endpoint, patterns, conditions, text, using=using)
-    note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, events=patterns)
+    detail = {"events": patterns, "server": _server(endpoint.url)}
+    note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, **detail)
     return endpoint, text
 
 
@@ -130,7 +132,7 @@ def change_endpoint(
     if row.is_playground:
         _expect_no_move(row, changes)
     wire = get_profile(row.profile)
-    was_fifo = row.fifo
+    was_fifo, was_at = row.fifo, _server(row.url)
     text = _move(row, wire, changes, secret, using)
     for name, check in _CHECKS.items():
         if name in changes:
@@ -144,7 +146,8 @@ def change_endpoint(
     _resubscribe(row, wire, changes, using)
     if row.fifo is not was_fifo:
         _reorder(row, queue, using)
-    detail = {"fields": sorted(changes), "new_secret": text is not None}
+    moved = {} if _server(row.url) == was_at else {"previous_server": was_at, "server": _server(row.url)}
+    detail = {"fields": sorted(changes), "new_secret": text is not None, **moved}
     note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
     return row, text
 
@@ -198,6 +201,12 @@ def _move(row: Endpoint, wire: Profile, changes: EndpointChanges, secret: str | 
     text = chosen_secret(secret, wire.secret_format)
     replace_secret(row, text, timedelta(0), using=using)
     return text
+
+
+def _server(url: str) -> str:
+    """What the audit trail keeps of a URL: its path and query may hold what nobody else is to know."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:

@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.models import Tenant
+from webhooks_app.models import ActorKind, Tenant
 from webhooks_app.pipeline.tenants import tenant_for
 from webhooks_app.pipeline.transactions import pipeline_alias
 
@@ -48,4 +48,9 @@ def role_of_request(request: HttpRequest) -> Role:
 
 def actor_of(user: Any) -> str:
     """`user:anna`"""
-    return f"user:{user.get_username()}"
+    return f"{ActorKind.USER}:{user.get_username()}"
+
+
+def staff_actor_of(user: Any) -> str:
+    """`staff:anna`: somebody of the host's own, whose name the tenant's people do not get to see."""
+    return f"{ActorKind.STAFF}:{user.get_username()}"

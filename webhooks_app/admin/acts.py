@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from webhooks_app.actions.people import actor_of
+from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.admin.base import StaffAdmin
 from webhooks_app.admin.links import list_of, page_of
 from webhooks_app.exceptions import WebhooksError
@@ -148,7 +148,7 @@ class ActsMixin(StaffAdmin):
     def _act(self, request: HttpRequest, act: Act, row: Any, form: ActForm) -> Done | None:
         """None where it was refused; the form says why."""
         try:
-            done = act.run(row, actor=actor_of(request.user), **form.cleaned_data)
+            done = act.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)
         except WebhooksError as error:
             form.add_error(error.field if error.field in form.fields else None, told(error))
             return None
@@ -164,7 +164,7 @@ class ActsMixin(StaffAdmin):
 
     def _tell_of_list(self, request: HttpRequest, act: Act, rows: Sequence[Any]) -> None:
         refused: dict[str, list[str]] = defaultdict(list)
-        actor = actor_of(request.user)
+        actor = staff_actor_of(request.user)
         for row in rows:
             try:
                 act.run(row, actor=actor)

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
-from webhooks_app.actions.people import actor_of
+from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.admin.acts import Act
 from webhooks_app.admin.base import LargeTableAdmin
 from webhooks_app.admin.filters import TimeFilter
@@ -79,7 +79,7 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         values = dict(form.cleaned_data)
-        key, text = create_api_key(values.pop("tenant"), **values, actor=actor_of(request.user))
+        key, text = create_api_key(values.pop("tenant"), **values, actor=staff_actor_of(request.user))
         obj.pk = key.pk
         obj.refresh_from_db(using=pipeline_alias())
         self.show_once(request, text)

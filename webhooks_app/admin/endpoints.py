@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.people import actor_of
+from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.admin.acts import ActsMixin
 from webhooks_app.admin.base import ReadOnlyAdmin, related
 from webhooks_app.admin.endpoint_acts import ACTS
@@ -110,7 +110,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         return False  # an act of its own deletes: the history stays
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        actor = actor_of(request.user)
+        actor = staff_actor_of(request.user)
         if change:
             changes = form.changes()
             text = change_endpoint(obj.pk, **changes, actor=actor)[1] if changes else None

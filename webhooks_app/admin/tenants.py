@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.people import actor_of
+from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.actions.tenants import change_tenant, create_tenant
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct
@@ -78,7 +78,7 @@ class TenantAdmin(ActingAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        actor = actor_of(request.user)
+        actor = staff_actor_of(request.user)
         if change:
             change_tenant(obj, actor=actor, **form.changes())
         else:

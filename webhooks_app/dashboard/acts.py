@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.templatetags.webhooks import state_name
+
 #: Verb → words. Every verb that an act writes is here.
 VERBS = {
     "api_key.created": _("made an API key"),
@@ -48,8 +50,10 @@ DETAILS = {
     "name": _("Name"),
     "new_secret": _("New secret, too"),
     "previous_expires_at": _("The old one is good until"),
+    "previous_server": _("Its server was"),
     "reason": _("Reason"),
     "scopes": _("Scopes"),
+    "server": _("Its server"),
     "since": _("Since"),
     "type": _("Event type"),
     "was": _("It was"),
@@ -73,7 +77,13 @@ def actor_in_words(actor: str, keys: Mapping[str, str]) -> str:
         return name
     if kind == "key":
         return str(_("API key “%(name)s”") % {"name": keys[name]}) if keys.get(name) else str(_("an API key"))
-    names = {"portal": _("somebody with a portal link"), "system": _("the app itself"), "command": _("an operator")}
+    # Which of the host's staff it was is not the tenant's affair.
+    names = {
+        "staff": _("our support"),
+        "portal": _("somebody with a portal link"),
+        "system": _("the app itself"),
+        "command": _("an operator"),
+    }
     return str(names.get(kind, actor))
 
 
@@ -82,6 +92,8 @@ def _value(key: str, value: Any) -> str | datetime:
         return str(_("yes"))
     if key in _TIMES and isinstance(value, str):
         return parse_datetime(value) or value
+    if key == "was":
+        return state_name(str(value))
     if isinstance(value, list):
         return ", ".join(str(one) for one in value)
     return str(value)

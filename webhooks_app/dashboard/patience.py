@@ -48,8 +48,8 @@ def in_words(length: timedelta) -> str:
     return " ".join(text % {"n": number} for number, text in words[first : first + 2] if number)
 
 
-def rules(profile: Profile) -> list[str]:
-    """What holds besides the schedule."""
+def rules(profile: Profile, email: str = "") -> list[str]:
+    """What holds besides the schedule. `email`: where the tenant is told of what befalls its endpoints; empty: nowhere."""
     policy = profile.retry
     said = []
     if policy.jitter:
@@ -66,17 +66,19 @@ def rules(profile: Profile) -> list[str]:
         said.append(_("410 Gone switches the endpoint off at once."))
     if policy.disable_after is not None:
         said.append(
-            _("An endpoint that has failed for %(time)s without one success is switched off, and you are told.")
+            _("An endpoint that has failed for %(time)s without one success is switched off.")
             % {"time": in_words(policy.disable_after)}
         )
     if policy.disable_after_failures is not None:
         number = policy.disable_after_failures
         said.append(
             ngettext(
-                "After %(n)d failure in a row the endpoint is switched off, and you are told.",
-                "After %(n)d failures in a row the endpoint is switched off, and you are told.",
+                "After %(n)d failure in a row the endpoint is switched off.",
+                "After %(n)d failures in a row the endpoint is switched off.",
                 number,
             )
             % {"n": number}
         )
+    if email:
+        said.append(_("When that happens, we write to %(email)s.") % {"email": email})
     return said

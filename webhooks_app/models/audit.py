@@ -13,6 +13,7 @@ class ActorKind(models.TextChoices):
     """Who may act; the values begin an actor's text, up to its colon."""
 
     USER = "user", "people"
+    STAFF = "staff", "the host's staff"
     KEY = "key", "API keys"
     PORTAL = "portal", "portal links"
     SYSTEM = "system", "the app itself"
@@ -38,7 +39,7 @@ class AuditEntry(models.Model):
         Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="audit"
     )
     at = models.DateTimeField(db_default=Now(), editable=False)
-    #: Who: "user:anna", "key:wk_…", "system".
+    #: Who: "user:anna", "staff:bert", "key:wk_…", "system".
     actor = models.CharField(max_length=255)
     #: What: "endpoint.created", "secret.rotated", "delivery.replayed" …
     verb = models.CharField(max_length=64)

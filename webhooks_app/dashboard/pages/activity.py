@@ -28,6 +28,7 @@ from webhooks_app.reports.activity import Named, named_in
 MOST_OFFERED = 200
 KINDS = {
     ActorKind.USER.value: _("People"),
+    ActorKind.STAFF.value: _("Our support"),
     ActorKind.KEY.value: _("API keys"),
     ActorKind.PORTAL.value: _("Portal links"),
     ActorKind.SYSTEM.value: _("The app and its operators"),

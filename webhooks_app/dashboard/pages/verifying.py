@@ -39,7 +39,7 @@ def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "tolerance": TOLERANCE // 60,
         "languages": _snippets(profile),
         "tries": patience.tries(profile),
-        "rules": patience.rules(profile),
+        "rules": patience.rules(profile, visitor.tenant.email),
         "overlap": _overlap(),
         "egress": list(settings().EGRESS_ADDRESSES),
         "form": form,
