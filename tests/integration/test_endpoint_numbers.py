@@ -25,6 +25,8 @@ _TABLE = EndpointNumber._meta.db_table
 @pytest.fixture
 def no_number_left() -> Iterator[None]:
     """The highest that the database can give has been given; afterwards it counts on as before."""
+    if connection.vendor == "mysql":
+        pytest.skip("Only a row with the highest number would make it the last one here.")
     number_endpoints([EndpointFactory()])
     before = EndpointNumber.objects.get().pk
     _count_from(MAX_NUMBER)
