@@ -160,7 +160,8 @@ class TestAdding:
             ("rate_limit", "0", "greater than or equal to 1"),
             ("max_in_flight", "999999", "less than or equal to"),
             ("description", "x" * 256, "at most 255 characters"),
-            ("secret", "short", "secret"),
+            ("secret", "short", "The secret must begin with whsec_. Leave it empty, and one is made for you."),
+            ("url", "https://example.com:99999/", "99999 is no port"),
             ("header-0-name", "Host", "set by us"),
             ("header-0-name", "", "Give the header a name"),
             ("header-0-value", "", "Enter the value"),
@@ -191,6 +192,24 @@ class TestAdding:
         answer = client.post(NEW, endpoint_values(client))
         assert answer.status_code == 422
         assert "There are 1 endpoints already" in answer.content.decode()
+
+    @pytest.mark.parametrize(
+        ("rows", "profile", "says"),
+        [
+            ((("X-Ok", "1"), ("x-ok", "2")), "", "This header is there already"),
+            ((("X-Ok", "1"), ("X-Ok", "2")), "", "This header is there already"),
+            ((("X-Muchaw-Signature", "1"),), "muchaw", "carries our signature; choose another name"),
+        ],
+    )
+    def test_says_of_a_header_whether_it_is_there_twice_or_ours(self, rows: Any, profile: str, says: str) -> None:
+        client = visiting(TenantFactory(profile=profile))
+        answer = client.post(NEW, endpoint_values(client, **header_values(*rows)))
+        assert answer.status_code == 422
+        assert says in answer.content.decode()
+
+    def test_has_room_for_five_headers_at_once(self) -> None:
+        client = visiting(TenantFactory())
+        assert client.get(NEW).content.decode().count("X-My-Header") == 5
 
     def test_may_be_tried_again_with_the_same_form(self) -> None:
         tenant = TenantFactory()

@@ -77,7 +77,7 @@ class TestANewKey:
             ({"scopes": ["everything"]}, "scopes", "valid choice"),
             ({"expires": "day"}, "expires_at", "Enter the day"),
             ({"expires": "day", "expires_at": "soon"}, "expires_at", "valid date"),
-            ({"expires": "day", "expires_at": "2020-01-01"}, "expires_at", "in the future"),
+            ({"expires": "day", "expires_at": "2020-01-01"}, "expires_at", "Choose today or a later one"),
             ({"expires": "tomorrow"}, "expires", "valid choice"),
         ],
     )
@@ -106,6 +106,11 @@ class TestANewKey:
     def test_may_last_very_long(self, tenant: Tenant, day: str) -> None:
         client = visiting(tenant)
         assert client.post(NEW, form(client, expires="day", expires_at=day)).status_code == 200
+
+    def test_needs_no_day_where_none_was_chosen(self, tenant: Tenant) -> None:
+        client = visiting(tenant)
+        assert client.post(NEW, form(client, expires="never", expires_at="2020-01-0")).status_code == 200
+        assert ApiKey.objects.get().expires_at is None
 
     def test_may_last_a_number_of_days(self, tenant: Tenant) -> None:
         client = visiting(tenant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -177,7 +178,7 @@ class TestURLsThatAreRefused:
             ("https://example.com:22/", "port"),
             ("https://example.com:6379/", "port"),
             ("https://example.com:65536/", "port"),
-            ("https://example.com:99999/", "port"),
+            ("https://example.com:99999/", "99999 is no port: ports go from 1 to 65535."),
             ("https://example.com:123456/", "port"),
             ("https://example.com:+443/", "port"),
             ("https://example.com:４４３/", "port"),
@@ -257,6 +258,18 @@ class TestURLsThatAreAccepted:
         policy = AddressPolicy(ports=frozenset({8443}))
         assert check_url("https://example.com:8443/", policy).url == "https://example.com:8443/"
         assert "8443" in str(refusal("https://example.com/", policy))
+
+    @pytest.mark.parametrize(
+        ("ports", "named"),
+        [
+            (range(1, 65535), "1–65534."),
+            ([443, 80, 8001, 8000, 8002], "80, 443, 8000–8002."),
+            (range(2, 65000, 2), "2, 4, 6, 8, 10, 12, 14, 16, 18, 20, …."),
+        ],
+    )
+    def test_are_told_the_ports_in_a_few_words(self, ports: Iterable[int], named: str) -> None:
+        policy = AddressPolicy(ports=frozenset(ports))
+        assert str(refusal("https://example.com:65535/", policy)).endswith(f"Allowed ports: {named}")
 
     def test_by_an_inside_name_where_an_inside_network_is_allowed(self) -> None:
         policy = AddressPolicy(allow_http=True, allowed_networks=("172.16.0.0/12",))

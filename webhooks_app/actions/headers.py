@@ -51,7 +51,9 @@ def check_headers(headers: Mapping[str, str] | None, profile: Profile) -> dict[s
     taken = profile_header_names(profile)
     seen: set[str] = set()
     for name, value in headers.items():
-        _check_name(name, taken | seen)
+        _check_name(name, taken)
+        if name.lower() in seen:
+            raise _fault(gettext_noop("The header %(name)s is given twice. Upper and lower case are the same."), name=name)
         if not isinstance(value, str) or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
             raise _fault(
                 gettext_noop(
@@ -99,7 +101,7 @@ def _check_name(name: object, taken: frozenset[str]) -> None:
     if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
         raise _fault(gettext_noop("The header %(name)s is set by us and cannot be changed."), name=name)
     if lower in taken:
-        raise _fault(gettext_noop("The header %(name)s is given twice, or carries our signature."), name=name)
+        raise _fault(gettext_noop("The header %(name)s carries our signature; choose another name."), name=name)
 
 
 def _fault(text: str, **values: object) -> InvalidEndpoint:

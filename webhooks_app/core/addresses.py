@@ -20,6 +20,8 @@ from webhooks_app.exceptions import gettext_noop as _
 ADDRESS_REFUSED = _("This address is not allowed.")
 MAX_URL_LENGTH = 2000
 DEFAULT_PORTS = {"https": 443, "http": 80}
+#: Ranges of ports that an error names.
+_MOST_RANGES = 10
 
 # Our own lists, because `ipaddress.is_global` differs between Python versions and lets multicast and more through.
 REFUSED_V4 = tuple(
@@ -181,16 +183,30 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
             reason="http, which this profile never allows" if policy.allow_http else "http, and ALLOW_HTTP is off",
         )
     port = int(match["port"] or DEFAULT_PORTS[scheme])
-    if not 0 < port < 65536 or not (trusted or port in policy.ports):
-        ports = ", ".join(str(one) for one in sorted(policy.ports))
+    if not 0 < port < 65536:
+        raise URLNotAllowed(_("%(port)s is no port: ports go from 1 to 65535."), reason=f"port {port}", port=port)
+    if not (trusted or port in policy.ports):
         raise URLNotAllowed(
             _("This port is not allowed. Allowed ports: %(ports)s."),
             reason=f"port {port} is not in ALLOWED_PORTS",
-            ports=ports,
+            ports=_in_ranges(policy.ports),
         )
     written = f"[{host}]" if isinstance(literal, IPv6Address) else host
     suffix = "" if port == DEFAULT_PORTS[scheme] else f":{port}"
     return CheckedURL(scheme, host, port, f"{scheme}://{written}{suffix}{_rest(rest)}")
+
+
+@lru_cache(maxsize=8)
+def _in_ranges(ports: frozenset[int]) -> str:
+    """`80, 443, 8000–8999`: neighbours as ranges, of which a reader gets the first few."""
+    ranges: list[list[int]] = []
+    for port in sorted(ports):
+        if ranges and ranges[-1][-1] == port - 1:
+            ranges[-1][1:] = [port]
+        else:
+            ranges.append([port])
+    written = ["–".join(str(end) for end in ends) for ends in ranges[:_MOST_RANGES]]
+    return ", ".join([*written, "…"] if len(ranges) > _MOST_RANGES else written)
 
 
 def _split(url: str) -> tuple[str, str, str]:

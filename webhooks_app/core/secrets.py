@@ -12,11 +12,11 @@ from webhooks_app.exceptions import gettext_noop as _
 
 _WRONG_LENGTH = _(
     "The secret has %(length)s bytes; it must have %(least)s to %(most)s bytes. "
-    "Use one of that length, or leave it empty and the app makes one."
+    "Use one of that length, or leave it empty, and one is made for you."
 )
 _WRONG_LENGTH_BASE64 = _(
     "The secret has %(length)s bytes; it must have %(least)s to %(most)s random bytes, written in base64. "
-    "Use one of that length, or leave it empty and the app makes one."
+    "Use one of that length, or leave it empty, and one is made for you."
 )
 
 
@@ -53,7 +53,9 @@ def check_secret(text: str, secret_format: SecretFormat) -> str:
         return text
     if not text.startswith(secret_format.prefix):
         raise InvalidSecret(
-            _("The secret must begin with %(start)s; let the app make one."), field="secret", start=secret_format.prefix
+            _("The secret must begin with %(start)s. Leave it empty, and one is made for you."),
+            field="secret",
+            start=secret_format.prefix,
         )
     _check_length(len(_key_bytes(text, secret_format)), secret_format)
     return text

@@ -29,7 +29,7 @@ _ADVANCED = {"rate_limit", "max_in_flight", "fifo", "metadata", "secret"}
 
 
 class EndpointForm(forms.Form):
-    """`types`: what may be chosen; `stored_headers`: names of those there are."""
+    """`types`: what may be chosen; `stored_headers`: names of those there are, None while there is no endpoint."""
 
     url = forms.CharField(
         label=gettext_lazy("URL"),
@@ -94,11 +94,11 @@ class EndpointForm(forms.Form):
     )
 
     def __init__(
-        self, data: Any = None, *, types: Sequence[EventType], stored_headers: Sequence[str] = (), **options: Any
+        self, data: Any = None, *, types: Sequence[EventType], stored_headers: Sequence[str] | None = None, **options: Any
     ) -> None:
         super().__init__(data, **options)
         self.types = types
-        self.headers = header_rows(stored_headers, data)
+        self.headers = header_rows(stored_headers or (), data, first=stored_headers is None)
         #: What an act says of the headers.
         self.header_error = ""
         self._limit_in_flight(settings().MAX_IN_FLIGHT)

@@ -14,6 +14,8 @@ from webhooks_app.dashboard.forms.fields import Unechoed
 
 #: Empty rows below those that are filled.
 _EMPTY_ROWS = 2
+#: Where the endpoint is still to be made: who needs more would have to save first.
+_EMPTY_ROWS_AT_FIRST = 5
 _ACTS = (
     ("keep", gettext_lazy("keep its value")),
     ("replace", gettext_lazy("replace its value")),
@@ -52,6 +54,15 @@ class HeaderForm(forms.Form):
 
 
 class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run time
+    def clean(self) -> None:
+        """Two rows of one name: the act gets a mapping, in which the first would be gone without a word."""
+        seen: set[str] = set()
+        for form in self.forms:
+            name = getattr(form, "cleaned_data", {}).get("name", "")
+            if name and name.lower() in seen:
+                form.add_error("name", _("This header is there already. Upper and lower case are the same."))
+            seen.add(name.lower())
+
     @property
     def changes(self) -> bool:
         """Is anything to be other than it is stored?"""
@@ -69,15 +80,16 @@ class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run 
         return values
 
 
-def header_rows(stored: Sequence[str], data: Any = None) -> _Rows:
-    """Rows for the headers that are stored, by name, and some empty ones."""
+def header_rows(stored: Sequence[str], data: Any = None, *, first: bool = False) -> _Rows:
+    """Rows for the headers that are stored, by name, and some empty ones; more of these where it is the `first` time."""
+    empty = _EMPTY_ROWS_AT_FIRST if first else _EMPTY_ROWS
     factory = forms.formset_factory(
         HeaderForm,
         formset=_Rows,
-        extra=min(_EMPTY_ROWS, max(MAX_HEADERS - len(stored), 0)),
+        extra=min(empty, max(MAX_HEADERS - len(stored), 0)),
         max_num=MAX_HEADERS,
         validate_max=True,
-        absolute_max=MAX_HEADERS + _EMPTY_ROWS,
+        absolute_max=MAX_HEADERS + empty,
     )
     rows = factory(data, initial=[{"name": name, "act": "keep"} for name in stored], prefix="header")
     assert isinstance(rows, _Rows)

@@ -52,16 +52,22 @@ class KeyForm(forms.Form):
         initial="90",
     )
     expires_at = forms.DateField(
-        label=_("Last day"),
-        help_text=_("If you choose the day: the key is good until it ends."),
+        label=_("Last day, if you choose the day"),
+        help_text=_("The key is good until this day ends. Of no account with any other choice above."),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("expires") == ON_A_DAY and not cleaned.get("expires_at") and "expires_at" not in self.errors:
-            self.add_error("expires_at", _("Enter the day."))
+        if cleaned.get("expires") != ON_A_DAY:
+            self.errors.pop("expires_at", None)  # what stands there is of no account
+        elif "expires_at" not in self.errors:
+            last = cleaned.get("expires_at")
+            if last is None:
+                self.add_error("expires_at", _("Enter the day."))
+            elif last < timezone.localdate():
+                self.add_error("expires_at", _("This day is over. Choose today or a later one."))
         return cleaned
 
     def expiry(self) -> datetime | None:
