@@ -276,6 +276,22 @@ class TestSwitches:
             assert 'role="status"' in answer.content.decode()
             assert Endpoint.objects.get(pk=endpoint.pk).status == status
 
+    def test_disabling_asks_first_and_says_what_pausing_does_instead(self) -> None:
+        endpoint = EndpointFactory()
+        client = visiting(endpoint.tenant)
+        assert 'value="disable"' not in client.get(place(endpoint)).content.decode(), "not in one click"
+        page = seen(client.get(place(endpoint, "/disable")))
+        assert "new events are not kept for it" in page
+        assert "Paused instead, new events wait" in page
+        assert 'value="disable"' in page and 'value="pause"' in page
+        assert Endpoint.objects.get(pk=endpoint.pk).status == "active"
+
+    def test_disabling_is_not_asked_about_where_it_is_done_already(self) -> None:
+        endpoint = EndpointFactory(status="disabled")
+        client = visiting(endpoint.tenant)
+        assert client.get(place(endpoint, "/disable")).status_code == 302
+        assert place(endpoint, "/disable") not in client.get(place(endpoint)).content.decode()
+
     @pytest.mark.parametrize(("act", "status"), [("resume", 409), ("nonsense", 404), ("", 404)])
     def test_what_is_not_possible_is_said(self, act: str, status: int) -> None:
         endpoint = EndpointFactory(status="disabled")
@@ -292,7 +308,7 @@ class TestSwitches:
         assert client.get(place(endpoint, "/edit")).status_code == 404
 
 
-@pytest.mark.parametrize("tail", ["", "/edit", "/rotate", "/delete", "/test", "/recover", "/switch", "/end-old-secret"])
+@pytest.mark.parametrize("tail", ["", "/edit", "/rotate", "/delete", "/disable", "/test", "/recover", "/switch", "/end-old-secret"])
 class TestWhoMay:
     def test_another_tenants_endpoint_is_not_there(self, tail: str) -> None:
         endpoint = EndpointFactory()

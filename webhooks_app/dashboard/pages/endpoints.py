@@ -22,7 +22,7 @@ from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.exceptions import NotFound
-from webhooks_app.models import Endpoint, database_now
+from webhooks_app.models import Endpoint, EndpointStatus, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
@@ -123,6 +123,15 @@ def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
     return show(request, visitor, "endpoint_delete", context)
 
 
+@page(manages=True)
+def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """What disabling does, and what pausing does instead; the answer goes to `switch`."""
+    row = found(visible_endpoints(), "wh", public_id, visitor)
+    if row.status not in (EndpointStatus.ACTIVE, EndpointStatus.PAUSED):
+        return to_endpoint(row, "")
+    return show(request, visitor, "endpoint_disable", {"section": ENDPOINTS, "endpoint": row})
+
+
 def visible_endpoints() -> EndpointQuerySet:
     """Those that can be changed: neither deleted nor hidden."""
     return Endpoint.objects.using(pipeline_alias()).visible()
@@ -150,5 +159,6 @@ paths = [
     path("", home, name="home"),
     path("endpoints/<str:public_id>", endpoint, name="endpoint"),
     path("endpoints/<str:public_id>/switch", switch, name="endpoint_switch"),
+    path("endpoints/<str:public_id>/disable", ask_to_disable, name="endpoint_disable"),
     path("endpoints/<str:public_id>/delete", delete, name="endpoint_delete"),
 ]
