@@ -25,7 +25,14 @@ def customers_pages(count: int, endpoints: list[Any]) -> Iterator[Address]:
     some, rare = endpoints[0].public_id, endpoints[-1].public_id
     plain = ("home", "event_types", "keys", "activity", "verifying", "playground", "endpoint_new", "deliveries_retry")
     yield from (_page(name, name) for name in plain)
-    for name in ("endpoint", "endpoint_edit", "endpoint_test", "endpoint_recover", "endpoint_disable", "endpoint_delete"):
+    for name in (
+        "endpoint",
+        "endpoint_edit",
+        "endpoint_test",
+        "endpoint_recover",
+        "endpoint_disable",
+        "endpoint_delete",
+    ):
         yield _page(name, name, some)
     yield _page("event type", "event_type", TYPES[0])
     yield from (_page(name, name, delivery) for name in ("delivery", "delivery_retry"))

@@ -53,7 +53,9 @@ def check_headers(headers: Mapping[str, str] | None, profile: Profile) -> dict[s
     for name, value in headers.items():
         _check_name(name, taken)
         if name.lower() in seen:
-            raise _fault(gettext_noop("The header %(name)s is given twice. Upper and lower case are the same."), name=name)
+            raise _fault(
+                gettext_noop("The header %(name)s is given twice. Upper and lower case are the same."), name=name
+            )
         if not isinstance(value, str) or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
             raise _fault(
                 gettext_noop(

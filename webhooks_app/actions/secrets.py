@@ -137,7 +137,9 @@ def _refuse_in_use(text: str, owner: Endpoint | Tenant, using: str) -> None:
             continue  # its key is lost; a rotation is the way out of that and must not be stopped by it
         if same:
             raise InvalidSecret(
-                gettext_noop("This secret is in use already. Bring another one, or leave it empty, and one is made for you."),
+                gettext_noop(
+                    "This secret is in use already. Bring another one, or leave it empty, and one is made for you."
+                ),
                 field="secret",
             )
 

@@ -61,6 +61,12 @@ def live_secrets(endpoint: Endpoint, *, using: str) -> list[Secret]:
     return sorted(rows, key=lambda row: (row.expires_at is not None, -row.pk.int))
 
 
+def twin_of(endpoint: Endpoint, *, using: str) -> Endpoint | None:
+    """Another endpoint of the tenant's with the same URL, which gets what both want too; None: there is none."""
+    rows = Endpoint.objects.using(using).visible().filter(tenant_id=endpoint.tenant_id, url=endpoint.url)
+    return None if endpoint.is_playground else rows.exclude(pk=endpoint.pk).order_by("-pk").first()
+
+
 def _last_deliveries(keys: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, Delivery]:
     newest = Delivery.objects.using(using).filter(endpoint_id=OuterRef("pk")).order_by("-id").values("pk")[:1]
     endpoints = Endpoint.objects.using(using).filter(pk__in=keys).order_by()

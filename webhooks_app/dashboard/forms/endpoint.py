@@ -9,15 +9,15 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.actions.endpoint_input import MAX_DESCRIPTION, MAX_RATE
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.core.profile import Profile
-from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of
-from webhooks_app.dashboard.forms.fields import JSONText, Lines, Unechoed
+from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
+from webhooks_app.dashboard.forms.fields import JSONText, Names, Unechoed
 from webhooks_app.dashboard.forms.headers import header_rows
 from webhooks_app.dashboard.trouble import blame, told
 from webhooks_app.exceptions import SealingError, WebhooksError
@@ -58,9 +58,13 @@ class EndpointForm(forms.Form):
         max_length=4000,
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}),
     )
-    channels = Lines(
+    anyway = forms.BooleanField(label=gettext_lazy("Save it anyway"), required=False)
+    channels = Names(
         label=gettext_lazy("Channels"),
-        help_text=gettext_lazy("Only events of these channels, one on each line. Empty: of every channel."),
+        help_text=gettext_lazy(
+            "Only events of these channels, with spaces, commas or lines between. Empty: of every channel. A name that has "
+            'a space in it stands in quotes: "north west".'
+        ),
     )
     filters = JSONText(
         label=gettext_lazy("Filters"),
@@ -94,13 +98,20 @@ class EndpointForm(forms.Form):
     )
 
     def __init__(
-        self, data: Any = None, *, types: Sequence[EventType], stored_headers: Sequence[str] | None = None, **options: Any
+        self,
+        data: Any = None,
+        *,
+        types: Sequence[EventType],
+        stored_headers: Sequence[str] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(data, **options)
         self.types = types
         self.headers = header_rows(stored_headers or (), data, first=stored_headers is None)
         #: What an act says of the headers.
         self.header_error = ""
+        #: Is there something that is only saved if the person says so once more?
+        self.asks_anyway = bool(data and data.get("anyway"))
         self._limit_in_flight(settings().MAX_IN_FLIGHT)
 
     def is_valid(self) -> bool:
@@ -110,7 +121,23 @@ class EndpointForm(forms.Form):
         given = self.cleaned_data
         if given.get("which") == _SOME and not self._chosen():
             self.add_error("events", _("Choose at least one event, or all events."))
+        if given.get("which") == _SOME and not given.get("anyway"):
+            self._ask_about_families()
         return given
+
+    def _ask_about_families(self) -> None:
+        """A family that fits nothing is more often misspelt than meant; where there are no types yet, none could fit."""
+        known = self.initial.get("events") or ()
+        new = [name for name in self._chosen() if name not in known]
+        if self.types and (strange := unmet(new, self.types)):
+            self.asks_anyway = True
+            number = len(self.types)
+            told = ngettext(
+                "%(names)s fits none of today’s %(number)s type.",
+                "%(names)s fits none of today’s %(number)s types.",
+                number,
+            )
+            self.add_error("patterns", told % {"names": ", ".join(strange), "number": number})
 
     def values(self) -> dict[str, Any]:
         """What was said, but for the headers, by the names that the acts have for it."""

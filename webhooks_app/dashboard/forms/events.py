@@ -11,7 +11,7 @@ from django import forms
 from django.utils.translation import gettext as _
 
 from webhooks_app.core.catalogue import EventType
-from webhooks_app.core.filters import EVERYTHING, patterns_for
+from webhooks_app.core.filters import EVERYTHING, matches, patterns_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Group:
-    """Entries under one heading."""
+    """Entries under one heading; before them the families that begin there."""
 
     title: str
+    families: list[Entry] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
 
@@ -42,25 +43,34 @@ class Chosen(forms.MultipleChoiceField):
 
 
 def groups_of(types: Sequence[EventType], chosen: Iterable[str]) -> list[Group]:
-    """The catalogue to choose from: families first, then the types in their groups, then what is chosen and in neither."""
+    """The catalogue to choose from: the types in their groups, each family in that of its first type, then what is chosen and
+    in neither."""
     ticked = [name for name in chosen if name != EVERYTHING]
     families = families_of(types)
-    groups = {"": Group(_("Families: all that begin alike, later ones too"))}
-    groups[""].entries = [
-        _entry(name, _("All types that begin with %(start)s") % {"start": name[:-1]}, ticked) for name in families
-    ]
+    groups: dict[str, Group] = {}
+    placed: set[str] = set()
     for type_ in types:
         title = type_.group or type_.name.partition(".")[0]
-        groups.setdefault(title, Group(title)).entries.append(_entry(type_.name, type_.description, ticked))
+        group = groups.setdefault(title, Group(title))
+        begun = [name for name in families if name not in placed and matches(name, type_.name)]
+        group.families += [_entry(name, _("all that begin so, later ones too"), ticked) for name in begun]
+        placed.update(begun)
+        group.entries.append(_entry(type_.name, type_.description, ticked))
     known = {*families, *(type_.name for type_ in types)}
     others = [_entry(name, "", ticked) for name in dict.fromkeys(ticked) if name not in known]
-    return [group for group in (*groups.values(), Group(_("Chosen before"), others)) if group.entries]
+    return [*groups.values(), *([Group(_("Chosen before"), entries=others)] if others else [])]
 
 
 def families_of(types: Iterable[EventType]) -> list[str]:
     """`message.*` where there are several types below `message`."""
     counted = Counter(pattern for type_ in types for pattern in patterns_for(type_.name) if pattern.endswith(".*"))
     return sorted(pattern for pattern, count in counted.items() if count > 1)
+
+
+def unmet(patterns: Iterable[str], types: Sequence[EventType]) -> list[str]:
+    """The families that no type of the catalogue is in. They may be meant for what is to come, or be misspelt."""
+    families = (pattern for pattern in patterns if pattern.endswith(".*"))
+    return [name for name in families if not any(matches(name, type_.name) for type_ in types)]
 
 
 def _entry(name: str, description: str, ticked: Sequence[str]) -> Entry:

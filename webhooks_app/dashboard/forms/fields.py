@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django import forms
@@ -13,6 +14,9 @@ from webhooks_app.core.catalogue import EventType
 
 #: Characters of JSON that a form takes. What it means is checked, and limited, by the act.
 _LONGEST_JSON = 1_000_000
+#: A name in quotes, or one without; and what makes quotes needed.
+_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[^\s,]+')
+_SPECIAL = re.compile(r'[\s,"]')
 
 
 class Unechoed(forms.TextInput):
@@ -50,18 +54,27 @@ class JSONText(forms.CharField):
             raise ValidationError(_("This JSON has a number or a nesting that cannot be sent."), "json") from error
 
 
-class Lines(forms.CharField):
-    """A list of texts, one on each line."""
+class Names(forms.CharField):
+    """A list of names, with spaces, commas or lines between; one with such in it is written in quotes, as JSON has it."""
 
     def __init__(self, **options: Any) -> None:
         attrs = {"rows": 3, "spellcheck": "false", "autocapitalize": "off"}
         super().__init__(**{"required": False, "widget": forms.Textarea(attrs), **options})
 
     def clean(self, value: Any) -> Any:
-        return [line.strip() for line in str(super().clean(value)).splitlines() if line.strip()]
+        return [_unquoted(word) for word in _WORD.findall(str(super().clean(value)))]
 
     def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        return "\n".join(json.dumps(one, ensure_ascii=False) if _SPECIAL.search(one) else one for one in value)
+
+
+def _unquoted(word: str) -> str:
+    try:
+        return str(json.loads(word)) if word.startswith('"') else word
+    except ValueError:
+        return word
 
 
 def example_text(type_: EventType) -> str:

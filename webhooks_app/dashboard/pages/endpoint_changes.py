@@ -23,6 +23,7 @@ from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.models import Endpoint
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile
+from webhooks_app.reports.endpoints import twin_of
 
 
 @page("GET", "POST", manages=True)
@@ -53,6 +54,7 @@ def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     row = found(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
     types = offered_types(get_profile(row.profile), using=pipeline_alias())
+    stored_url = row.url
 
     def change() -> HttpResponse:
         form = ChangeEndpointForm(request.POST, endpoint=row, types=types)
@@ -66,9 +68,10 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
         if done is None:
             return _form_page(request, visitor, form, row, status=422)
         changed, secret = done
-        return (
-            to_endpoint(row, "changed") if secret is None else secret_shown(request, visitor, changed, secret, "moved")
-        )
+        if secret is not None:
+            return secret_shown(request, visitor, changed, secret, "moved")
+        moved = changed.url != stored_url
+        return to_endpoint(row, "twin" if moved and twin_of(changed, using=pipeline_alias()) else "changed")
 
     if request.method == "POST":
         return once(request, visitor, change)

@@ -18,7 +18,7 @@ from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.models import Endpoint
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile
-from webhooks_app.reports.endpoints import live_secrets
+from webhooks_app.reports.endpoints import live_secrets, twin_of
 from webhooks_app.snippets import LANGUAGES, has_snippets, snippet
 
 
@@ -57,6 +57,7 @@ def secret_shown(
         "secret": secret,
         "why": why,
         "old_until": old_until,
+        "twin": twin_of(row, using=pipeline_alias()) if why != "rotated" else None,
         "snippets": [(one, snippet(profile, one)) for one in LANGUAGES] if has_snippets(profile) else [],
     }
     return show(request, visitor, "secret_shown", context)

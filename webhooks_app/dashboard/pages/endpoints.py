@@ -45,6 +45,7 @@ _SWITCHES: dict[str, Callable[..., Endpoint]] = {
 _DONE = {
     "deleted": _("The endpoint was deleted. What waited for it was cancelled."),
     "changed": _("Your changes are saved."),
+    "twin": _("Your changes are saved. Another endpoint has this URL: an event that both want is sent there twice."),
     "same": _("Nothing was changed."),
     "pause": _("Paused. New events wait until you resume."),
     "resume": _("Resumed. What has waited is being sent."),
