@@ -180,6 +180,21 @@ class TestTheCheck:
         form = {**signed(event), "secret": OTHER}
         assert check(TenantFactory(), form).context["result"].title == words(Trouble.NO_FIT)
 
+    @pytest.mark.parametrize("known", [True, False])
+    def test_says_of_a_secret_how_it_would_look(self, event: Event, known: bool) -> None:
+        tenant = event.tenant if known else TenantFactory()
+        result = check(tenant, {**signed(event), "secret": "hunter2hunter2hunter2hunter2"}).context["result"]
+        assert (result.title, result.detail) == (words(Trouble.UNLIKE_OURS), "whsec_")
+
+    @pytest.mark.parametrize(
+        ("age", "says"), [(0, ""), (7200, "the timestamp is 2 hours old"), (-7200, "the timestamp is 2 hours ahead")]
+    )
+    def test_names_a_strange_time_beside_a_signature_that_does_not_fit(self, event: Event, age: int, says: str) -> None:
+        result = check(event.tenant, {**signed(event, age=age), "secret": OTHER}).context["result"]
+        assert result.title == words(Trouble.WRONG_KEY)
+        assert says in result.besides
+        assert bool(says) == bool(result.besides)
+
     def test_never_uses_a_secret_of_ours(self, event: Event) -> None:
         EndpointFactory(tenant=event.tenant, secret_text=SECRET)
         with CaptureQueriesContext(connection) as queries:

@@ -10,12 +10,20 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from webhooks_app.core.profile import Message, Profile
-from webhooks_app.core.signing import TOLERANCE, Key, StandardScheme, TimestampedHexScheme, key_of
+from webhooks_app.core.signing import (
+    ED25519_PRIVATE,
+    ED25519_PUBLIC,
+    TOLERANCE,
+    Key,
+    StandardScheme,
+    TimestampedHexScheme,
+    key_of,
+)
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.ids import parse_public_id
@@ -39,6 +47,7 @@ class Trouble(StrEnum):
     LINE_BREAKS = "line_breaks"  # it fits the body with other line breaks, or without the last
     WRITTEN_AGAIN = "written_again"  # it fits the same JSON without spaces: something parsed the body
     BODY_CHANGED = "body_changed"  # the secret is right, and we sent another body under this id
+    UNLIKE_OURS = "unlike_ours"  # nothing fits, and the secret lacks what such secrets begin with: `detail`
     WRONG_KEY = "wrong_key"  # the body is what we sent under this id
     NO_FIT = "no_fit"  # one or the other; `detail`: what the check says
 
@@ -50,6 +59,8 @@ class Finding:
     trouble: Trouble | None = None
     detail: str = ""
     seconds: int = 0
+    #: Nothing fits, and besides the timestamp is so many seconds in the past; below zero: in the future. 0: it is neither.
+    late: int = 0
     #: What is wrong with a secret that could sign nothing.
     error: InvalidSecret | None = None
 
@@ -70,9 +81,12 @@ def check_signature(
         return Finding(Trouble.HEADER_MISSING, missing[0])
     try:
         key = key_of(secret if profile.secret_format.key_from == "utf8" else secret.strip(), profile.secret_format)
-        return _Check(tenant, profile, found, key, int(now.timestamp())).finding(body)
+        finding = _Check(tenant, profile, found, key, int(now.timestamp())).finding(body)
     except InvalidSecret as error:
         return Finding(Trouble.UNUSABLE_KEY, error=error)
+    if finding.trouble in (Trouble.NO_FIT, Trouble.WRONG_KEY) and not _looks_like_ours(secret, profile):
+        return replace(finding, trouble=Trouble.UNLIKE_OURS, detail=profile.secret_format.prefix)
+    return finding
 
 
 def parsed_headers(text: str) -> dict[str, str]:
@@ -106,7 +120,8 @@ class _Check:
         for reason, other in _variants(text):
             if not self._fault(other):
                 return Finding(reason)
-        return self._compared(body, trouble)
+        late = self.now - int(dated or self.now)
+        return replace(self._compared(body, trouble), late=late if abs(late) > TOLERANCE else 0)
 
     def _fault(self, body: bytes) -> str:
         """What the receiver's own check says of this body, whatever the request's age; empty: it is genuine."""
@@ -144,6 +159,11 @@ class _Check:
             return self.profile.envelope(Message(event.public_id, event.type, event.occurred_at, event.data))
         except Exception:  # noqa: BLE001 - an envelope of the host's may raise anything
             return None
+
+
+def _looks_like_ours(secret: str, profile: Profile) -> bool:
+    """One that was brought along may look otherwise, and fits all the same; so this is asked of one that does not."""
+    return secret.strip().startswith((profile.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
 
 
 def _dated(profile: Profile, headers: Mapping[str, str]) -> str | None:

@@ -55,6 +55,13 @@ WORDS = {
         _("The secret is right, but this is not the body that we sent."),
         _("Compare it with the one on the event’s page. Something on the way changed it, or it is another request’s."),
     ),
+    Trouble.UNLIKE_OURS: (
+        _("The signature does not fit, and this is hardly the secret. Secrets of this wire format begin with:"),
+        _(
+            "Copy the whole of the endpoint’s secret, from where your server keeps it. Only one that you brought along "
+            "yourself may look different."
+        ),
+    ),
     Trouble.WRONG_KEY: (
         _("The body is what we sent, but it was signed with another secret, or these are another request’s headers."),
         _("Each endpoint has a secret of its own. It may also have been replaced: then use the new one."),
@@ -75,6 +82,8 @@ class Told:
     title: str
     advice: str
     detail: str
+    #: What else is strange, in a sentence.
+    besides: str = ""
 
 
 def told(finding: Finding) -> Told:
@@ -82,7 +91,7 @@ def told(finding: Finding) -> Told:
         advice = _("Secret, body, signature and time fit together. A receiver that does the same accepts it.")
         return Told(True, str(_("This request is genuine.")), str(advice), "")
     title, advice = WORDS[finding.trouble]
-    return Told(False, str(title), str(advice), _detail(finding))
+    return Told(False, str(title), str(advice), _detail(finding), _besides(finding.late))
 
 
 def _detail(finding: Finding) -> str:
@@ -91,3 +100,18 @@ def _detail(finding: Finding) -> str:
     if finding.seconds:
         return str(_("Off by %(time)s.") % {"time": in_words(timedelta(seconds=finding.seconds))})
     return finding.detail
+
+
+def _besides(late: int) -> str:
+    if not late:
+        return ""
+    time = {"time": in_words(timedelta(seconds=abs(late)))}
+    if late < 0:
+        return str(_("Besides, the timestamp is %(time)s ahead: a clock is wrong, or the header was changed.") % time)
+    return str(
+        _(
+            "Besides, the timestamp is %(time)s old. If it was so when the request arrived, that alone is a reason to refuse "
+            "it; else look whether the headers are of the same request as the body."
+        )
+        % time
+    )
