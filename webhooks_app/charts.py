@@ -23,6 +23,7 @@ _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 _GAP = 0.18  # of a column's width, between columns
 _LABELS = 6  # under the columns, about
 _SPARK_WIDTH, _SPARK_HEIGHT = 96, 24
+_SPARK_LEAST = 1.5  # of a bar's height; two such are stacked within what is left free above
 _NICE = (1, 2, 2.5, 5, 10)
 
 
@@ -89,18 +90,26 @@ def lines(chart: Chart) -> SafeString:
     return _drawing(chart, top, format_html_join("", "{}", ((part,) for part in parts)))
 
 
-def sparkline(values: Sequence[float], *, title: str, name: str = "line") -> SafeString:
-    """A line as high as a line of text, without axes. `title` says in words what it shows."""
-    top = max(values, default=0) or 1
-    step = _SPARK_WIDTH / max(len(values) - 1, 1)
-    inner = _SPARK_HEIGHT - 4
-    points = [(step * place, _SPARK_HEIGHT - 2 - inner * value / top) for place, value in enumerate(values)]
-    if len(points) == 1:
-        points.append((float(_SPARK_WIDTH), points[0][1]))
+def spark_bars(series: Sequence[Series], *, title: str) -> SafeString:
+    """Stacked bars as high as a line of text, without axes, the first series at the bottom. `title` says in words what they
+    show. What there is of a series can be seen, however little it is."""
+    stacks = list(zip(*([value or 0 for value in one.values] for one in series), strict=True))
+    top = max((sum(stack) for stack in stacks), default=0) or 1
+    step = _SPARK_WIDTH / max(len(stacks), 1)
+    bars = []
+    for column, stack in enumerate(stacks):
+        floor = float(_SPARK_HEIGHT - 1)
+        for one, value in zip(series, stack, strict=True):
+            if value <= 0:
+                continue
+            height = max((_SPARK_HEIGHT - 4) * value / top, _SPARK_LEAST)
+            floor -= height
+            bars.append((one.name, _n(step * (column + _GAP / 2)), _n(floor), _n(step * (1 - _GAP)), _n(height)))
     return format_html(
         '<svg class="chart-spark" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>'
-        '<path class="chart-{} chart-line" d="{}"/></svg>',
-        _SPARK_WIDTH, _SPARK_HEIGHT, title, title, name, _path(points),
+        '<path class="chart-grid" d="M0 {}H{}"/>{}</svg>',
+        _SPARK_WIDTH, _SPARK_HEIGHT, title, title, _SPARK_HEIGHT - 0.5, _SPARK_WIDTH,
+        format_html_join("", '<rect class="chart-{}" x="{}" y="{}" width="{}" height="{}"/>', bars),
     )  # fmt: skip
 
 

@@ -126,6 +126,13 @@ class TestThePage:
         assert "Show as a table" in page
         assert len(page) < 200_000
 
+    def test_has_a_sentence_for_charts_until_something_was_sent(self) -> None:
+        endpoint = EndpointFactory()
+        assert "Charts of its requests stand here as soon as there are some" in read(endpoint)
+        assert "<figure" not in visiting(endpoint.tenant).get(place(endpoint)).content.decode()
+        long_ago = EndpointFactory(queue__last_success_at=AGO)
+        assert "<figure" in visiting(long_ago.tenant).get(place(long_ago)).content.decode()
+
     def test_lists_the_latest_deliveries_and_leads_to_all(self) -> None:
         endpoint = EndpointFactory()
         rows = [DeliveryFactory(endpoint=endpoint, succeeded=True) for _ in range(11)]
@@ -191,6 +198,31 @@ class TestATestEvent:
             assert "grün" not in client.get(place(endpoint, "/test?type=test.happened")).content.decode()
         finally:
             registry.unregister(["trial.run"])
+
+    @pytest.mark.parametrize(
+        ("events", "shown"),
+        [
+            (["test.other", "test.happened"], "test.other"),
+            (["unknown.*", "test.happened"], "test.happened"),
+            (["test.checked"], "test.checked"),
+        ],
+    )
+    def test_begins_with_the_first_type_that_the_endpoint_subscribes_to(self, events: list[str], shown: str) -> None:
+        endpoint = EndpointFactory(events=events)
+        for tail in ("", "/test"):
+            page = visiting(endpoint.tenant).get(place(endpoint, tail)).content.decode()
+            assert f'<option value="{shown}" selected>' in page
+
+    @pytest.mark.parametrize(
+        ("status", "says"),
+        [("disabled", "A test event is sent all the same; that does not enable it"), ("paused", "goes on waiting")],
+    )
+    def test_says_what_it_does_at_an_endpoint_that_rests(self, status: str, says: str, receiver: Receiver) -> None:
+        endpoint = EndpointFactory(status=status, url=receiver.url("/hook"))
+        assert says in read(endpoint, "/test")
+        self.send(endpoint)
+        assert receiver.wait_for(1)
+        assert Endpoint.objects.get(pk=endpoint.pk).status == status
 
     @pytest.mark.parametrize(
         ("values", "says"),

@@ -40,7 +40,15 @@ class TestTheList:
         hour = database_now("default").replace(minute=0, second=0, microsecond=0)
         HourlyStat.objects.create(endpoint=endpoint, hour=hour, succeeded=199, server_error=1)
         page = seen(visiting(endpoint.tenant).get(HOME))
-        for text in (endpoint.url, "Orders", "order.*", "99 % succeeded", "200 requests in 24 hours", "failed"):
+        for text in (
+            endpoint.url,
+            "Orders",
+            "order.*",
+            "99 % succeeded",
+            "200 requests in 24 hours, 1 of them failed",
+            "chart-failed",
+            "failed",
+        ):
             assert text in page
 
     def test_says_why_one_is_off_and_which_fail(self) -> None:

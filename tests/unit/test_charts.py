@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from django.utils import translation
 
-from webhooks_app.charts import Chart, Series, figure, lines, number, sparkline, stacked_bars, table
+from webhooks_app.charts import Chart, Series, figure, lines, number, spark_bars, stacked_bars, table
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 HOSTILE = '"><script>alert(1)</script>'
@@ -61,8 +61,18 @@ def test_nothing_to_draw_is_said_in_words(draw, values):
 
 
 @pytest.mark.parametrize("values", [[], [5], [0, 0, 0], [1, 5, 2]])
-def test_a_sparkline_is_drawn_from_any_number_of_values(values):
-    assert drawn(sparkline(values, title="6 requests")).attrib["aria-label"] == "6 requests"
+def test_tiny_bars_are_drawn_from_any_number_of_values(values):
+    svg = drawn(spark_bars([Series("succeeded", "", values)], title="6 requests"))
+    assert svg.attrib["aria-label"] == "6 requests"
+    assert len(list(svg.iter("rect"))) == sum(value > 0 for value in values)
+
+
+def test_tiny_bars_show_the_one_failure_among_many_and_stay_within_the_drawing():
+    svg = drawn(spark_bars([Series("succeeded", "", [0, 999]), Series("failed", "", [7, 1])], title=""))
+    rects = [(one.attrib["class"], float(one.attrib["y"]), float(one.attrib["height"])) for one in svg.iter("rect")]
+    assert [name for name, _, _ in rects] == ["chart-failed", "chart-succeeded", "chart-failed"]
+    assert all(y >= 0 and height >= 1 for _, y, height in rects)
+    assert rects[2][1] + rects[2][2] == pytest.approx(rects[1][1], abs=0.1), "the failure stands on what succeeded"
 
 
 def test_the_table_has_the_same_numbers():
@@ -74,7 +84,7 @@ def test_the_table_has_the_same_numbers():
 
 def test_texts_are_escaped_and_there_is_neither_script_nor_style():
     hostile = Chart("key", HOSTILE, HOSTILE, [HOSTILE], [Series("succeeded", HOSTILE, [1])], unit=HOSTILE)
-    page = figure(stacked_bars(hostile), hostile) + sparkline([1], title=HOSTILE)
+    page = figure(stacked_bars(hostile), hostile) + spark_bars([Series("succeeded", HOSTILE, [1])], title=HOSTILE)
     assert "<script" not in page
     assert "style=" not in page
     assert all(drawn(svg) is not None for svg in SVG.findall(page))

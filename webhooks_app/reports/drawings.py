@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webhooks_app.charts import Chart, Series, figure, lines, number, sparkline, stacked_bars
+from webhooks_app.charts import Chart, Series, figure, lines, number, spark_bars, stacked_bars
 from webhooks_app.reports.hours import OUTCOMES, Hour, by_day, requests_of
 
 OUTCOME_LABELS = {
@@ -26,12 +26,7 @@ _DAY = 24
 
 def requests_figure(hours: Sequence[Hour], *, key: str, title: str, daily: bool = False) -> SafeString:
     """Requests by the hour (or the reader's day), stacked by outcome, with legend and table. `key` is unique in the page."""
-    failed = sum(hour.failed for hour in hours)
-    description = _("%(all)s requests in %(hours)s hours, %(failed)s of them failed.") % {
-        "all": number(requests_of(hours)),
-        "hours": len(hours),
-        "failed": number(failed),
-    }
+    description = _in_a_sentence(hours)
     shown = by_day(hours) if daily else hours
     series = [Series(name, str(OUTCOME_LABELS[name]), [getattr(hour, name) for hour in shown]) for name in OUTCOMES]
     chart = Chart(key, title, description, _columns(shown, daily), series)
@@ -52,9 +47,20 @@ def latency_figure(hours: Sequence[Hour], *, key: str, title: str, daily: bool =
 
 
 def requests_sparkline(hours: Sequence[Hour]) -> SafeString:
-    """A tiny line of the requests by the hour."""
-    title = _("%(all)s requests in %(hours)s hours") % {"all": number(requests_of(hours)), "hours": len(hours)}
-    return sparkline([hour.requests for hour in hours], title=title)
+    """Tiny bars of the requests by the hour, those that failed upon those that succeeded."""
+    series = [
+        Series("succeeded", "", [hour.succeeded for hour in hours]),
+        Series("failed", "", [hour.failed for hour in hours]),
+    ]
+    return spark_bars(series, title=_in_a_sentence(hours))
+
+
+def _in_a_sentence(hours: Sequence[Hour]) -> str:
+    return _("%(all)s requests in %(hours)s hours, %(failed)s of them failed.") % {
+        "all": number(requests_of(hours)),
+        "hours": len(hours),
+        "failed": number(sum(hour.failed for hour in hours)),
+    }
 
 
 def _columns(hours: Sequence[Hour], daily: bool = False) -> list[str]:

@@ -36,8 +36,9 @@ class TestEventForm(forms.Form):
         self, data: Any = None, *, types: Sequence[EventType], chosen: str = "", patterns: Sequence[str] = ()
     ) -> None:
         by_name = {type_.name: type_ for type_ in types}
-        wanted = (type_ for type_ in types if any(matches(pattern, type_.name) for pattern in patterns))
-        shown = by_name.get(chosen) or next(wanted, None) or next(iter(types), None)
+        wanted = [type_ for pattern in patterns for type_ in types if matches(pattern, type_.name)]
+        offered = (type_ for type_ in (*wanted, *types) if not type_.retired)
+        shown = by_name.get(chosen) or next(offered, None) or next(iter(types), None)
         initial = {"type": shown.name, "data": example_text(shown)} if shown else {}
         super().__init__(data, initial=initial, auto_id="test-%s")
         self.fields["type"].choices = [(name, name) for name in by_name]  # type: ignore[attr-defined]  # a ChoiceField's

@@ -29,7 +29,7 @@ from webhooks_app.reports.drawings import latency_figure, requests_figure, reque
 from webhooks_app.reports.endpoints import lines_of, live_secrets, recent_deliveries
 from webhooks_app.reports.explanations import disabled_in_words
 from webhooks_app.reports.health import condition_of, latest_trouble, waiting
-from webhooks_app.reports.hours import hours_of_endpoint
+from webhooks_app.reports.hours import hours_of_endpoint, requests_of
 from webhooks_app.reports.outcomes import explanation_of
 
 #: How far back the charts may look: hours, name.
@@ -148,6 +148,8 @@ def _charts(row: Endpoint, wanted: str, now: datetime, using: str) -> dict[str, 
     length, _title = SPANS[span]
     hours = hours_of_endpoint(row.pk, now, length, using=using)
     daily = length >= _DAILY_FROM
+    if not (requests_of(hours) or row.queue.last_success_at or row.queue.last_failure_at):
+        return {}  # nothing to draw, in this time or another: tests do not count
     return {
         "span": span,
         "spans": [(name, title) for name, (_length, title) in SPANS.items()],
