@@ -87,6 +87,19 @@ class TestTheLog:
         assert "Retry all failed" in page_of(visiting(row.tenant))
         assert "Retry all failed" not in page_of(visiting(row.tenant, Role.VIEWER))
 
+    def test_offers_to_retry_what_failed_only_where_something_may_have(self) -> None:
+        row = DeliveryFactory(succeeded=True)
+        client = visiting(row.tenant)
+        assert "Retry all failed" not in page_of(client)
+        DeliveryFactory(endpoint=row.endpoint, exhausted=True)
+        offered = {status: "Retry all failed" in page_of(client, status=status) for status in DeliveryStatus.values}
+        assert [status for status, is_offered in offered.items() if is_offered] == ["exhausted"]
+        assert "Retry all failed" in page_of(client)
+
+    def test_names_events_by_the_hosts_own_id_where_there_is_one(self) -> None:
+        row = DeliveryFactory(event__subject="<order> 7")
+        assert f'title="{row.event.public_id}"><order> 7</a>' in page_of(visiting(row.tenant))
+
     @pytest.mark.parametrize("query", [{}, {"type": "message.sent"}, {"channel": "a"}, {"status": "exhausted"}])
     def test_costs_as_many_queries_for_many_rows_as_for_few(self, query: dict[str, str]) -> None:
         endpoint = EndpointFactory()
@@ -102,6 +115,15 @@ class TestTheLog:
 
 
 class TestFilters:
+    def test_that_cannot_be_keep_the_way_to_others_and_to_everything(self) -> None:
+        answer = visiting(TenantFactory()).get(LOG, {"status": "bogus", "type": "a.b"})
+        page = seen(answer)
+        assert answer.status_code == 422
+        assert "There is no such status." in page
+        assert link(page, "Failed") == f"{LOG}?type=a.b&status=exhausted"
+        assert link(page, "Show everything") == f"{LOG}?"
+        assert 'aria-current="page">All<' not in page
+
     @pytest.fixture
     def endpoint(self) -> Endpoint:
         return EndpointFactory()

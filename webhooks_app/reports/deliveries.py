@@ -37,6 +37,7 @@ _COLUMNS = (
         "last_outcome",
         "last_status",
         "event__type",
+        "event__subject",
         "endpoint__url",
         "endpoint__status",
         "endpoint__hidden",

@@ -32,7 +32,12 @@ class LogForm(forms.Form):
 
     endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=64, widget=LongSelect)
     type = forms.CharField(label=_("Event type"), required=False, max_length=128, widget=LongSelect)
-    status = forms.ChoiceField(label=_("Status"), required=False, widget=LongSelect)
+    status = forms.ChoiceField(
+        label=_("Status"),
+        required=False,
+        widget=LongSelect,
+        error_messages={"invalid_choice": _("There is no such status.")},
+    )
     channel = forms.CharField(label=_("Channel"), required=False, max_length=128)
     since = forms.DateTimeField(
         label=_("From"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"}, format=_FORMAT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -39,13 +39,14 @@ _NONE = uuid.UUID(int=0)
 @page()
 def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     form = LogForm(request.GET, visitor)
-    context: dict[str, Any] = {"section": DELIVERIES, "form": form, "quick": QUICK, "looked_at": LOOKED_AT}
+    context: dict[str, Any] = {"section": DELIVERIES, "form": form, "looked_at": LOOKED_AT}
     if not form.is_valid():
-        return show(request, visitor, "deliveries", context, status=422)
+        return show(request, visitor, "deliveries", {**context, "quick": _quick(form, form.given)}, status=422)
     log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
     found = log.page(before=place(request, "before"), after=place(request, "after"))
     paused = request.GET.get("live") == "off"
     context |= {"found": found, "newest": found.newer is None, "paused": paused, **_links(form, paused)}
+    context["may_have_failed"] = _may_have_failed(form, found)
     if found.newer is None and not paused:
         context |= _news(request, form, found)
     if request.GET.get("live") != "rows":
@@ -65,16 +66,29 @@ def place(request: HttpRequest, name: str) -> uuid.UUID | None:
 def _links(form: LogForm, paused: bool) -> dict[str, Any]:
     """Queries that keep the filters: bare, for further parameters, and with another status each."""
     kept = {**form.given, **({"live": "off"} if paused else {})}
-    others = {name: text for name, text in kept.items() if name != "status"}
     return {
         "query": form.query,
         "active": form.active(),
         "kept": urlencode(kept),
-        "quick": [
-            {"title": title, "chosen": form.given.get("status", "") == status, "query": _with_status(others, status)}
-            for status, title in QUICK
-        ],
+        "quick": _quick(form, kept),
     }
+
+
+def _quick(form: LogForm, kept: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The statuses above the log. None is the chosen one where the address names a status that there is not."""
+    others = {name: text for name, text in kept.items() if name != "status"}
+    chosen = None if "status" in form.errors else form.given.get("status", "")
+    return [
+        {"title": title, "chosen": chosen == status, "query": _with_status(others, status)} for status, title in QUICK
+    ]
+
+
+def _may_have_failed(form: LogForm, found: LogPage) -> bool:
+    """May there be failed deliveries among those that fit? Told from the page alone: it asks the database nothing."""
+    if form.wanted.status not in ("", DeliveryStatus.EXHAUSTED):
+        return False
+    is_all = found.newer is None and found.older is None and found.looked_at_all
+    return not is_all or any(row.status == DeliveryStatus.EXHAUSTED for row in found.rows)
 
 
 def _with_status(others: dict[str, str], status: str) -> str:

@@ -54,12 +54,20 @@
     }
   }
 
+  // On a narrow screen rows of links go on beyond its edge: where the reader is now must not be there.
+  function showCurrent() {
+    for (const link of document.querySelectorAll(".top nav a[aria-current], .quick a[aria-current]")) {
+      const row = link.closest("ul");
+      row.scrollLeft = link.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
+    }
+  }
+
   function enliven(root) {
     localTimes(root);
     copyButtons(root);
     filters(root);
   }
 
-  document.addEventListener("DOMContentLoaded", () => enliven(document));
+  document.addEventListener("DOMContentLoaded", () => { enliven(document); showCurrent(); });
   document.addEventListener("htmx:load", (event) => { if (event.target !== document.body) enliven(event.target); });
 })();
