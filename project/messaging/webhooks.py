@@ -45,7 +45,7 @@ registry.register(
     ),
     EventType(
         "message.failed",
-        description="A message could not be delivered; `error` says why.",
+        description="A message could not be delivered, and why.",
         example={**_EXAMPLE, "status": "failed", "error": "number_not_in_service"},
         schema=_schema("failed", error={"type": "string"}),
         group="Messages",
