@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
 from tests.visitors import visiting
 from webhooks_app.models import Event, EventChannel, Tenant
+from webhooks_app.reports.tenant_search import MOST_SHOWN
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -94,4 +95,29 @@ def test_it_costs_as_many_queries_whatever_is_found() -> None:
 
 def test_an_endpoint_behind_a_callback_url_has_no_page_and_is_not_found() -> None:
     hidden = EndpointFactory(hidden=True)
-    assert "Nothing is called exactly that" in found(hidden.tenant, hidden.public_id)
+    assert "Nothing is called that" in found(hidden.tenant, hidden.public_id)
+
+
+def test_a_part_of_a_url_or_a_description_finds_endpoints() -> None:
+    tenant = TenantFactory()
+    shop = EndpointFactory(tenant=tenant, url="https://shop.example.com/Hooks", description="Order desk")
+    other = EndpointFactory(tenant=tenant, url="https://crm.example.com/")
+    EndpointFactory(tenant=tenant, url="https://shop.example.com/deleted", status="deleted")
+    EndpointFactory(tenant=tenant, url="https://shop.example.com/hidden", hidden=True)
+    EndpointFactory(url="https://shop.example.com/another-tenants")
+    for text in ("hooks", "SHOP.example", "order D", "https://shop.example.com/hooks"):
+        assert found(tenant, text) == f"/webhooks/endpoints/{shop.public_id}"
+    page = found(tenant, "example")
+    assert "Endpoints with this in their URL or description" in page
+    assert page.index(other.public_id) < page.index(shop.public_id), "newest first"
+    for text in ("ex", "%%%", "___", "deleted", "hidden", "another"):
+        assert "Nothing is called that" in found(tenant, text)
+
+
+def test_of_many_endpoints_the_newest_are_shown() -> None:
+    tenant = TenantFactory()
+    rows = [EndpointFactory(tenant=tenant, url=f"https://example.com/{number}") for number in range(MOST_SHOWN + 1)]
+    page = found(tenant, "example.com")
+    assert rows[0].public_id not in page
+    assert all(row.public_id in page for row in rows[1:])
+    assert "There are more; the newest are shown." in page

@@ -1,22 +1,27 @@
-"""One box for everything that somebody may have in hand: an id of ours, an id of the host's own, a channel, a key."""
+"""One box for everything that somebody may have in hand: an id of ours, an id of the host's own, a channel, a key, a part
+of an endpoint's URL or description."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
 
+from django.db.models import Q
+
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel
 from webhooks_app.models.ids import parse_public_id
 
 #: Events of one own id that are shown.
 MOST_SHOWN = 20
+#: A shorter text is a part of nearly every URL.
+_LEAST_PART = 3
 #: Of an own id that very many events have, so many are looked at.
 _LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What a text led to, each kind found through an index of its own."""
+    """What a text led to, each kind found through an index of its own; endpoints, of which a tenant has few, are read through."""
 
     event: Event | None = None
     delivery: Delivery | None = None
@@ -27,21 +32,26 @@ class Hits:
     by_subject: list[Event] = field(default_factory=list)
     more_by_subject: bool = False
     channel: str = ""
+    #: Endpoints with the text in their URL or description, newest first.
+    endpoints_like: list[Endpoint] = field(default_factory=list)
+    more_endpoints: bool = False
 
     @property
     def count(self) -> int:
         single = (self.event, self.delivery, self.endpoint, self.by_key, self.channel)
-        return sum(bool(one) for one in single) + len(self.by_subject)
+        return sum(bool(one) for one in single) + len(self.by_subject) + len(self.endpoints_like)
 
 
 def search(tenant_id: uuid.UUID, text: str, *, using: str) -> Hits:
-    """Everything of this tenant's that is called `text`: exactly so, but for the prefix of ids."""
+    """Everything of this tenant's that is called `text`: exactly so, but for the prefix of ids, and for endpoints, whose URL
+    or description may have it anywhere."""
     events = Event.objects.using(using).filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
     deliveries = Delivery.objects.using(using).filter(tenant_id=tenant_id)
     endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id, hidden=False)  # those that have a page
     channels = EventChannel.objects.using(using).filter(tenant_id=tenant_id, channel=text)
     keys = {prefix: parse_public_id(text, prefix) for prefix in ("evt", "dlv", "wh")}
     by_subject = sorted(events.filter(subject=text)[:_LOOKED_AT], key=lambda event: event.pk, reverse=True)
+    alike = _endpoints_like(text, tenant_id, using)
     return Hits(
         event=events.filter(pk=keys["evt"]).first() if keys["evt"] else None,
         delivery=deliveries.filter(pk=keys["dlv"]).select_related("event").first() if keys["dlv"] else None,
@@ -50,4 +60,15 @@ def search(tenant_id: uuid.UUID, text: str, *, using: str) -> Hits:
         by_subject=by_subject[:MOST_SHOWN],
         more_by_subject=len(by_subject) > MOST_SHOWN,
         channel=text if channels.exists() else "",
+        endpoints_like=alike[:MOST_SHOWN],
+        more_endpoints=len(alike) > MOST_SHOWN,
     )
+
+
+def _endpoints_like(text: str, tenant_id: uuid.UUID, using: str) -> list[Endpoint]:
+    """One more than are shown, at most. The playground has no URL that anybody knows."""
+    if len(text) < _LEAST_PART:
+        return []
+    rows = Endpoint.objects.using(using).counted().filter(tenant_id=tenant_id)
+    part = Q(url__icontains=text) | Q(description__icontains=text)
+    return list(rows.filter(part).order_by("-pk")[: MOST_SHOWN + 1])

@@ -38,8 +38,8 @@ def _only(hits: Hits) -> str:
         return f"{reverse('webhooks_app:deliveries')}?{urlencode({'channel': hits.channel})}"
     if hits.delivery:
         return reverse("webhooks_app:delivery", args=[hits.delivery.public_id])
-    if hits.endpoint:
-        return reverse("webhooks_app:endpoint", args=[hits.endpoint.public_id])
+    if endpoint := hits.endpoint or next(iter(hits.endpoints_like), None):
+        return reverse("webhooks_app:endpoint", args=[endpoint.public_id])
     event = hits.event or hits.by_key or hits.by_subject[0]
     return reverse("webhooks_app:event", args=[event.public_id])
 
