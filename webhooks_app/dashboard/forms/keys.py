@@ -53,7 +53,7 @@ class KeyForm(forms.Form):
     )
     expires_at = forms.DateField(
         label=_("Last day, if you choose the day"),
-        help_text=_("The key is good until this day ends. Of no account with any other choice above."),
+        help_text=_("The key is good until this day ends."),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
