@@ -8,8 +8,9 @@ import pytest
 from django.urls import reverse
 
 from tests.customer import Customer, deliver
-from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory, EventFactory
+from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory, EventFactory, TenantFactory
 from tests.staff import page, pages, staff, superuser, text_of, viewer
+from webhooks_app.admin.operations import STUCK_AFTER
 from webhooks_app.models import EndpointQueue, HourlyStat, database_now
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +57,50 @@ def test_the_backlog_is_counted_and_as_old_as_its_oldest():
 def test_an_idle_system_without_engines_is_no_alarm():
     EndpointFactory()
     assert context()["stuck"] is False
+
+
+def test_work_that_just_came_is_no_alarm_where_no_engine_runs():
+    """Engines go when they are idle; a hint or a sweep brings one back."""
+    now = database_now("default")
+    EndpointFactory(queue__due_at=now - timedelta(seconds=7))
+    EventFactory(fanned_out_at=None, created_at=now - timedelta(seconds=7))
+    assert context()["stuck"] is False
+    shown = text_of(superuser(), URL)
+    assert "Is a worker running?" not in shown
+    assert "None at the moment: they start when there is work." in shown
+
+
+@pytest.mark.parametrize("what", ["queue", "event"])
+def test_work_that_a_sweep_would_have_found_is_an_alarm(what):
+    long_ago = database_now("default") - STUCK_AFTER - timedelta(seconds=5)
+    if what == "queue":
+        EndpointFactory(queue__due_at=long_ago)
+    else:
+        EventFactory(fanned_out_at=None, created_at=long_ago)
+    assert context()["stuck"] is True
+    shown = text_of(superuser(), URL)
+    assert "Is a worker running?" in shown
+    assert "None at the moment" not in shown
+
+
+def test_the_spans_have_units_and_the_line_says_what_it_is():
+    shown = text_of(superuser(), URL, hours="72")
+    for words in ("6 hours", "24 hours", "<strong>3 days</strong>", "7 days", "Requests:"):
+        assert words in shown, words
+
+
+def test_a_failing_endpoint_is_named_by_its_tenant_and_url():
+    now = database_now("default")
+    tenant = TenantFactory(uid="acme:1", name="Acme Ltd")
+    endpoint = EndpointFactory(
+        tenant=tenant, url="https://acme.example/in", queue__streak=9, queue__failing_since=now - timedelta(days=1)
+    )
+    shown = text_of(superuser(), URL)
+    table = shown[shown.index('id="failing-heading"') :]
+    table = table[: table.index("</table>")].replace("<wbr>", "")
+    assert table.index("Acme Ltd") < table.index("https://acme.example/in")
+    assert endpoint.public_id not in table
+    assert page(endpoint) in table
 
 
 def test_failing_endpoints_tell_how_long_they_have_and_the_longest_comes_first():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,13 +11,20 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
 from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.endpoints import name_of
 from webhooks_app.reports.explanations import moment
+from webhooks_app.templatetags.webhooks import breakable
 
+#: Characters of a URL in a list.
+MOST_OF_URL = 44
 #: What lists are narrowed to, by the name of the parameter.
 _SUBJECTS: dict[str, type[Model]] = {"tenant": Tenant, "endpoint": Endpoint, "event": Event, "delivery": Delivery}
 
@@ -30,7 +38,8 @@ def list_of(model: type[Model], **narrowed: Any) -> str:
     """The URL of a list, narrowed by the fields that are named; empty where the host has no such list."""
     url = _url(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     wanted = {
-        name if name in ("made", "status", "state") else f"{name}__exact": value for name, value in narrowed.items()
+        name if name in ("made", "status", "state", "q") else f"{name}__exact": value
+        for name, value in narrowed.items()
     }
     return f"{url}?{urlencode(wanted)}" if url and wanted else url
 
@@ -46,6 +55,34 @@ def link(row: Model | None, text: object = None) -> SafeString | str:
 def id_link(row: Any) -> SafeString | str:
     """A link that shows the public id."""
     return "–" if row is None else link(row, row.public_id)
+
+
+def endpoint_link(row: Endpoint | None, most: int | None = None) -> SafeString | str:
+    """A link that shows the endpoint's name, cut to so many characters; the whole is beside the pointer then."""
+    if row is None:
+        return "–"
+    return _long(name_of(row), most, lambda shown: link(row, shown))
+
+
+def url_shown(url: str, most: int | None = None) -> SafeString:
+    """Where a request went, without a link; the playground's address is ours, and leads nowhere."""
+    return _long(name_of(Endpoint(url=url)), most, lambda shown: shown)
+
+
+def _long(name: str, most: int | None, shown: Callable[[SafeString], SafeString | str]) -> SafeString:
+    cut = Truncator(name).chars(most) if most else name
+    title = format_html(' title="{}"', name) if cut != name else ""
+    return format_html('<span class="webhooks-url"{}>{}</span>', title, shown(breakable(cut)))
+
+
+def short_time(at: datetime | None) -> SafeString | str:
+    """A time for lists, to the second, without what goes without saying; the whole is beside the pointer."""
+    if at is None:
+        return "–"
+    local = timezone.localtime(at)
+    day = date_format(local, "j M" if local.year == timezone.localtime().year else "j M Y")
+    shown = f"{day} {local:%H:%M:%S}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), moment(at), shown)
 
 
 def time(at: datetime | None) -> SafeString | str:

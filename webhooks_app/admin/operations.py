@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from webhooks_app.actions.schedule import PERIODIC
 from webhooks_app.admin.acts import unkept
-from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import may_see_payloads
+from webhooks_app.admin.states import endpoint_state
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.operations import MOST_COUNTED, Operations, operations
+from webhooks_app.reports.operations import MOST_COUNTED, Backlog, FailingEndpoint, Operations, operations
 
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin
 
 #: What a reader may choose: hours back from now.
-_SPANS = (6, 24, 72, 168)
+_SPANS = {
+    6: gettext_lazy("6 hours"),
+    24: gettext_lazy("24 hours"),
+    72: gettext_lazy("3 days"),
+    168: gettext_lazy("7 days"),
+}
 _DEFAULT_SPAN = 24
+_SWEEP_SECONDS = next(one.every_seconds for one in PERIODIC if one.name == "webhooks_app.sweep")
+#: What waits for longer than this would have been found by beat's sweep, and an engine would have begun with it: two sweeps,
+#: and the time that a worker may need to begin. Engines that Celery starts end when there is nothing to do, so that none is
+#: as it should be before.
+STUCK_AFTER = timedelta(seconds=2 * _SWEEP_SECONDS + 20)
 
 
 def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpResponse:
@@ -39,7 +54,7 @@ def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpRespon
         "opts": model_admin.opts,
         "media": model_admin.media,
         "hours": hours,
-        "spans": _SPANS,
+        "spans": _SPANS.items(),
     }
     request.current_app = model_admin.admin_site.name
     return unkept(TemplateResponse(request, "admin/webhooks_app/operations.html", context))
@@ -51,43 +66,72 @@ def _span(request: HttpRequest) -> int:
 
 
 def _shown(report: Operations, with_payload: bool) -> dict[str, Any]:
-    backlog, alive = report.backlog, sum(state.alive for state in report.engines)
+    alive = sum(state.alive for state in report.engines)
     return {
         "report": report,
         "most": MOST_COUNTED,
-        "sparkline": requests_sparkline(report.hours),
-        "requests_figure": requests_figure(report.hours, key="requests", title=_("Requests by the hour")),
-        "latency_figure": latency_figure(report.hours, key="latency", title=_("Time to answer, by the hour")),
         "now": time(report.now),
-        "oldest_due": time(backlog.oldest_due) if backlog.oldest_due else "",
-        "oldest_unmade": time(backlog.oldest_unmade) if backlog.oldest_unmade else "",
         "alive": alive,
-        # Engines that Celery starts end when there is nothing to do: none is as it should be then.
-        "stuck": not alive and bool(backlog.due_queues or backlog.unmade_events),
-        "engines": [
-            {"state": state, "heard": time(state.heard), "age": report.now - state.heard} for state in report.engines
-        ],
-        "held": [{"queue": one, "link": link(one.queue.endpoint)} for one in report.held],
-        "failing": [
-            {
-                "one": one,
-                "link": id_link(one.endpoint),
-                "since": time(one.queue.failing_since),
-                "off_at": time(one.off_at) if one.off_at else "",
-                "given_up": list_of(Delivery, endpoint=one.endpoint.pk, status="exhausted"),
-            }
-            for one in report.failing
-        ],
+        "stuck": not alive and _overdue(report.backlog, report.now),
+        "with_payload": with_payload,
+        **_charts(report),
+        **_work(report),
+        "failing": _failing(report.failing),
         "quarantined": [
             {"row": one, "link": id_link(one), "at": time(one.created_at), "reason": one.quarantine_reason}
             for one in report.quarantined
         ],
-        "with_payload": with_payload,
-        "lists": {
-            "queues": list_of(EndpointQueue),
-            "endpoints": list_of(Endpoint),
-            "unmade": list_of(Event, state="unmade"),
-            "quarantined": list_of(Event, state="quarantined"),
-            "pending": list_of(Delivery, status="pending"),
-        },
+        "lists": _lists(),
+    }
+
+
+def _overdue(backlog: Backlog, now: datetime) -> bool:
+    """Is there work that should have been begun long ago?"""
+    waits = [since for since in (backlog.oldest_due, backlog.oldest_unmade) if since is not None]
+    return bool(waits) and now - min(waits) > STUCK_AFTER
+
+
+def _charts(report: Operations) -> dict[str, Any]:
+    return {
+        "sparkline": requests_sparkline(report.hours),
+        "requests_figure": requests_figure(report.hours, key="requests", title=_("Requests by the hour")),
+        "latency_figure": latency_figure(report.hours, key="latency", title=_("Time to answer, by the hour")),
+    }
+
+
+def _work(report: Operations) -> dict[str, Any]:
+    """What waits, and who works at it."""
+    backlog = report.backlog
+    return {
+        "oldest_due": time(backlog.oldest_due) if backlog.oldest_due else "",
+        "oldest_unmade": time(backlog.oldest_unmade) if backlog.oldest_unmade else "",
+        "engines": [
+            {"state": state, "heard": time(state.heard), "age": report.now - state.heard} for state in report.engines
+        ],
+        "held": [{"queue": one, "link": endpoint_link(one.queue.endpoint)} for one in report.held],
+    }
+
+
+def _failing(endpoints: Sequence[FailingEndpoint]) -> list[dict[str, Any]]:
+    return [
+        {
+            "one": one,
+            "tenant": link(one.endpoint.tenant),
+            "link": endpoint_link(one.endpoint, MOST_OF_URL),
+            "state": endpoint_state(one.endpoint, one.queue),
+            "since": short_time(one.queue.failing_since),
+            "off_at": short_time(one.off_at),
+            "given_up": list_of(Delivery, endpoint=one.endpoint.pk, status="exhausted"),
+        }
+        for one in endpoints
+    ]
+
+
+def _lists() -> dict[str, str]:
+    return {
+        "queues": list_of(EndpointQueue),
+        "endpoints": list_of(Endpoint),
+        "unmade": list_of(Event, state="unmade"),
+        "quarantined": list_of(Event, state="quarantined"),
+        "pending": list_of(Delivery, status="pending"),
     }

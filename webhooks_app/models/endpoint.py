@@ -6,6 +6,7 @@ import json
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from webhooks_app.core import inspector
 from webhooks_app.models.fields import SealedTextField
@@ -84,7 +85,7 @@ class Endpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {self.url}"
+        return f"{self.public_id} {_('Playground') if self.is_playground else self.url}"
 
     @property
     def public_id(self) -> str:

@@ -111,7 +111,7 @@ def quarantined(now: datetime, *, using: str) -> list[Event]:
 
 def failing(*, using: str) -> list[FailingEndpoint]:
     """The endpoints that have failed the longest without a success."""
-    queues = EndpointQueue.objects.using(using).failing().select_related("endpoint")[:MOST_SHOWN]
+    queues = EndpointQueue.objects.using(using).failing().select_related("endpoint__tenant")[:MOST_SHOWN]
     return [_failing(queue) for queue in queues]
 
 

@@ -1,0 +1,24 @@
+"""States as coloured words, in the words of the customers' pages; what is stored stays in classes and URLs."""
+
+from __future__ import annotations
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from webhooks_app.models import Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.templatetags.webhooks import state_name
+
+
+def state(value: str, words: object = "") -> SafeString:
+    """A stored state in its colour; `words` stand in place of its own."""
+    return format_html('<span class="webhooks-state webhooks-{}">{}</span>', value, words or state_name(value))
+
+
+def endpoint_state(row: Endpoint, queue: EndpointQueue | None = None) -> SafeString:
+    """Failing where it is active and its last request failed. Reads the endpoint's queue unless it is given."""
+    if row.status == EndpointStatus.ACTIVE:
+        queue = queue or getattr(row, "queue", None)
+        if queue is not None and queue.failing_since is not None:
+            return state("failing", _("failing"))
+    return state(row.status)
