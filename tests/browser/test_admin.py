@@ -1,4 +1,4 @@
-"""Journeys of staff in the admin: how things stand, one delivery found and sent again, a secret replaced."""
+"""Journeys of staff in the admin: how things stand, one delivery found and sent again, a secret rotated."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_staff_find_a_delivery_by_its_id_and_send_it_again(reader: Reader, recei
     reader.reloads_until("Yes. The receiver accepted it")
 
 
-def test_staff_replace_a_secret_which_is_shown_once(reader: Reader, receiver: Receiver) -> None:
+def test_staff_rotate_a_secret_which_is_shown_once(reader: Reader, receiver: Receiver) -> None:
     person = reader.logs_in(reader.live.manager(with_key=True))
     webhook = add_webhook(reader, receiver.url("/hook"))
     reader.page.context.clear_cookies()
@@ -54,9 +54,9 @@ def test_staff_replace_a_secret_which_is_shown_once(reader: Reader, receiver: Re
     reader.page.locator("#result_list tbody a").first.click()
     reader.page.wait_for_url("**/change/**")
     page = reader.page.url
-    reader.follows("Replace the secret")
+    reader.follows("Rotate the secret")
     reader.finds_it_usable(OURS)
-    reader.presses("Replace the secret")
+    reader.presses("Rotate the secret")
     reader.sees("This is the only time that the secret is shown.")
     reader.finds_it_usable(OURS)
     secret = reader.page.get_by_label("Secret", exact=True).input_value()

@@ -17,6 +17,7 @@ from webhooks_app.admin.acts import Act
 from webhooks_app.admin.base import LargeTableAdmin
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct
+from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.secret_page import ShowsOnce
@@ -26,7 +27,10 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 
 class ApiKeyForm(SavedByAct):
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, widget=forms.CheckboxSelectMultiple, help_text=_("What the key may do.")
+        label=FIELDS["scopes"],
+        choices=Scope.choices,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("What the key may do."),
     )
 
     class Meta:
@@ -55,7 +59,7 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
     list_filter = (TimeFilter,)
     search_fields = ("name", "hint", "tenant__uid", "tenant__name")
     search_help_text = _("The key's name or its first characters, a tenant.")
-    list_display = ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
+    list_display = ("hint", column("name"), "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     readonly_fields = ("hint", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     fieldsets = (
         (None, {"fields": ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")}),
@@ -112,9 +116,9 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
 @admin.register(PortalLink)
 class PortalLinkAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
-    list_display = ("of_tenant", "actor", "created_at", "expires_at", "used_at")
-    list_display_links = ("created_at",)
-    fields = ("of_tenant", "actor", "created_at", "expires_at", "used_at")
+    list_display = ("of_tenant", column("actor"), "made", column("expires_at"), column("used_at"))
+    list_display_links = ("made",)
+    fields = ("of_tenant", "actor", "made", "expires_at", "used_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant").defer("digest")
@@ -123,11 +127,15 @@ class PortalLinkAdmin(LargeTableAdmin):
     def of_tenant(self, row: PortalLink) -> SafeString | str:
         return link(row.tenant)
 
+    @admin.display(description=_("made"))
+    def made(self, row: PortalLink) -> SafeString | str:
+        return time(row.created_at)
+
 
 @admin.register(StoredReply)
 class StoredReplyAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
-    list_display = ("key", "of_tenant", "status", "created_at")
+    list_display = (column("key"), "of_tenant", column("status"), column("created_at"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant").defer("fingerprint", "body")

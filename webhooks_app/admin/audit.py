@@ -14,8 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import TimeFilter
+from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
-from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notice
+from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notice, NoticeKind
 from webhooks_app.models.ids import public_id
 from webhooks_app.reports.explanations import disabled_in_words
 
@@ -26,7 +27,7 @@ class AuditEntryAdmin(LargeTableAdmin):
 
     narrowed_by = ("tenant", "target")
     list_filter = (TimeFilter,)
-    list_display = ("made", "actor", "verb", "target", "of_tenant")
+    list_display = ("made", column("actor"), column("verb"), column("target"), "of_tenant")
     list_display_links = ("made",)
     fields = ("made", "actor", "verb", "target", "of_tenant", "details")
 
@@ -47,13 +48,20 @@ class AuditEntryAdmin(LargeTableAdmin):
         return format_html('<pre class="webhooks-payload" tabindex="0">{}</pre>', text)
 
 
+_KINDS = {
+    NoticeKind.EXHAUSTED: _("deliveries that failed"),
+    NoticeKind.DISABLED: _("endpoint disabled"),
+    NoticeKind.RECOVERED: _("endpoint works again"),
+}
+
+
 @admin.register(Notice)
 class NoticeAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter,)
-    list_display = ("made", "kind", "of_tenant", "of_endpoint", "count", "told")
+    list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", column("count"), "told")
     list_display_links = ("made",)
-    fields = ("made", "kind", "of_tenant", "of_endpoint", "count", "example", "because", "told")
+    fields = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "example", "because", "told")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant")
@@ -69,6 +77,10 @@ class NoticeAdmin(LargeTableAdmin):
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Notice) -> SafeString | str:
         return link(Endpoint(pk=row.endpoint_id), public_id("wh", row.endpoint_id))
+
+    @admin.display(description=FIELDS["kind"])
+    def shown_kind(self, row: Notice) -> Any:
+        return _KINDS[NoticeKind(row.kind)]
 
     @admin.display(description=_("an example"))
     def example(self, row: Notice) -> SafeString | str:

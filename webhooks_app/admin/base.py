@@ -6,14 +6,16 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from webhooks_app.admin.dates import DatedChangeList
 from webhooks_app.admin.filters import TimeFilter
+from webhooks_app.admin.labels import FIELDS, HELPS, several_of, title_of
 from webhooks_app.admin.links import subject_of
 from webhooks_app.admin.paging import BoundedPaginator
 from webhooks_app.models.ids import parse_public_id
@@ -75,10 +77,12 @@ class StaffAdmin(_ModelAdmin):
         asked = [value for name, values in request.GET.lists() if name != SEARCH_VAR for value in values]
         if any("\x00" in value for value in asked):
             raise IncorrectLookupParameters("A NUL character.")
-        return super().get_changelist_instance(request)
+        listed = super().get_changelist_instance(request)
+        listed.title = self.several
+        return listed
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        filters = {one if isinstance(one, str) else getattr(one, "parameter_name", "") for one in self.list_filter}
+        filters = {_narrowed(one) for one in self.list_filter}
         known = lookup.partition("__")[0] in filters.union(self.narrowed_by)
         return known and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # it may be None
 
@@ -88,8 +92,30 @@ class StaffAdmin(_ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **{"using": using, "queryset": rows, **kwargs})
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        context = {"subtitle": subject_of(request), **(extra_context or {})}
+        if TimeFilter in self.list_filter and TimeFilter.is_nonsense(request):
+            text = _("“%(made)s” is no time that a list can be narrowed to: by it, nothing is left out.")
+            self.message_user(request, text % {"made": request.GET[TimeFilter.parameter_name]}, messages.WARNING)
+        context = {"subtitle": subject_of(request), "several": self.several, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **{"labels": FIELDS, "help_texts": HELPS, **kwargs})
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:  # fmt: skip
+        title = title_of(self.model, add=add, change=self.has_change_permission(request, obj))
+        named = {"title": title, "several": self.several}
+        return super().render_change_form(request, {**context, **named}, add, change, form_url, obj)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return super().history_view(request, object_id, {"module_name": self.several, **(extra_context or {})})
+
+    @property
+    def several(self) -> str:
+        """What rows of the model are called."""
+        return several_of(self.model)
 
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Has the person this permission of ours?"""
@@ -119,6 +145,12 @@ class LargeTableAdmin(ReadOnlyAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         filters = {getattr(one, "parameter_name", "") for one in self.list_filter}
         return lookup in filters or lookup in {f"{name}__exact" for name in self.narrowed_by}
+
+
+def _narrowed(one: Any) -> str:
+    """The field that an entry of `list_filter` is about."""
+    name = one[0] if isinstance(one, tuple) else one
+    return name if isinstance(name, str) else str(getattr(name, "parameter_name", ""))
 
 
 def related(row: Model, name: str) -> Any:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from webhooks_app.actions.replay import cancel, replay, retry_now
 from webhooks_app.admin.acts import Act, ActsMixin
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import OutcomeFilter, StatusFilter, TimeFilter
-from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.labels import column
+from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
+from webhooks_app.admin.states import state
 from webhooks_app.models import (
     Attempt,
     Delivery,
@@ -29,7 +32,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.explanations import answer_for
-from webhooks_app.reports.outcomes import outcome_in_words
+from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
 from webhooks_app.reports.staff_search import attempts_like, deliveries_like
 
 #: Requests of one delivery that its page shows, the newest.
@@ -78,8 +81,10 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     )
     narrowed_by = ("tenant", "endpoint", "event")
     list_filter = (TimeFilter, StatusFilter)
-    list_display = ("made", "shown_status", "requests", "event_type", "subject", "of_endpoint", "of_tenant", "shown_id")
-    list_display_links = ("made",)
+    list_display = (
+        "made_shortly", "shown_status", "of_tenant", "named_endpoint", "event_type", "subject", "tries", "last_answer",
+    )  # fmt: skip
+    list_display_links = ("made_shortly",)
     fieldsets = (
         (None, {"fields": ("shown_id", "shown_status", "of_event", "subject", "of_endpoint", "of_tenant")}),
         (_("Times"), {"fields": ("requests", "last", "made", "next_attempt", "completed", "expires", "sequence")}),
@@ -94,6 +99,11 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
             Prefetch("tenant", Tenant.objects.using(using)),
         )  # fmt: skip
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        words, may_look = request.GET.get(SEARCH_VAR, ""), self.may(request, "view_event")
+        events_url = list_of(Event, q=words) if words and may_look else ""
+        return super().changelist_view(request, {"events_url": events_url, **(extra_context or {})})
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -107,10 +117,11 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
         using = pipeline_alias()
         queue = EndpointQueue.objects.using(using).filter(pk=row.endpoint_id).first()
         attempts = Attempt.objects.using(using).filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
-        listed = list(attempts)
+        listed, with_payload = list(attempts), may_see_payloads(request)
         return {
             "answer": answer_for(row, related(row, "endpoint"), queue, database_now(using)),
-            "attempts": [shown_attempt(one, may_see_payloads(request)) for one in listed[:_ATTEMPTS_SHOWN]],
+            "attempts": [shown_attempt(one, with_payload) for one in listed[:_ATTEMPTS_SHOWN]],
+            "answers_hidden": "" if with_payload else hidden(),
             "older_attempts": list_of(Attempt, delivery=row.pk) if len(listed) > _ATTEMPTS_SHOWN else "",
         }
 
@@ -120,7 +131,7 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
 
     @admin.display(description=_("status"))
     def shown_status(self, row: Delivery) -> SafeString:
-        return format_html('<span class="webhooks-state webhooks-{}">{}</span>', row.status, row.get_status_display())
+        return state(row.status)
 
     @admin.display(description=_("event type"))
     def event_type(self, row: Delivery) -> str:
@@ -138,9 +149,12 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
         return link(event, event and str(event))
 
     @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: Delivery) -> SafeString:
-        endpoint = related(row, "endpoint")
-        return format_html('<span class="webhooks-url">{}</span>', link(endpoint, endpoint and endpoint.url))
+    def of_endpoint(self, row: Delivery) -> SafeString | str:
+        return endpoint_link(related(row, "endpoint"))
+
+    @admin.display(description=_("endpoint"))
+    def named_endpoint(self, row: Delivery) -> SafeString | str:
+        return endpoint_link(related(row, "endpoint"), MOST_OF_URL)
 
     @admin.display(description=_("tenant"))
     def of_tenant(self, row: Delivery) -> SafeString | str:
@@ -150,6 +164,14 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     def requests(self, row: Delivery) -> str:
         return f"{row.attempts}" + (f" (HTTP {row.last_status})" if row.last_status else "")
 
+    @admin.display(description=pgettext_lazy("requests", "tries"))
+    def tries(self, row: Delivery) -> int:
+        return row.attempts
+
+    @admin.display(description=_("last answer"))
+    def last_answer(self, row: Delivery) -> str:
+        return str(row.last_status or outcome_name(row.last_outcome) or "–")
+
     @admin.display(description=_("last request"))
     def last(self, row: Delivery) -> str:
         return outcome_in_words(row.last_outcome, row.last_status) if row.last_outcome else "–"
@@ -157,6 +179,10 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     @admin.display(description=_("made"))
     def made(self, row: Delivery) -> SafeString | str:
         return time(row.created_at)
+
+    @admin.display(description=_("made"))
+    def made_shortly(self, row: Delivery) -> SafeString | str:
+        return short_time(row.created_at)
 
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
@@ -178,9 +204,17 @@ class AttemptAdmin(LargeTableAdmin):
     search_help_text = _("As deliveries are found; then these are their requests, the newest 200.")
     narrowed_by = ("delivery",)
     list_filter = (TimeFilter, OutcomeFilter)
-    list_display = ("started", "of_delivery", "number", "outcome", "status", "took", "shown_url")
-    list_display_links = ("started",)
-    _words = ("of_delivery", "of_endpoint", "number", "started", "took", "outcome", "words", "status", "detail")
+    list_display = (
+        "started_shortly",
+        "shown_outcome",
+        column("status"),
+        "named_url",
+        column("number"),
+        "took",
+        "of_delivery",
+    )
+    list_display_links = ("started_shortly",)
+    _words = ("of_delivery", "of_endpoint", "number", "started", "took", "shown_outcome", "words", "status", "detail")
     _ways = ("shown_url", "address", "http_version")
     _answer = ("answer_headers", "answer_body")
     fieldsets = ((None, {"fields": _words}), (_("Where"), {"fields": _ways}), (_("Answer"), {"fields": _answer}))
@@ -200,13 +234,21 @@ class AttemptAdmin(LargeTableAdmin):
     def started(self, row: Attempt) -> SafeString | str:
         return time(row.started_at)
 
+    @admin.display(description=_("started"))
+    def started_shortly(self, row: Attempt) -> SafeString | str:
+        return short_time(row.started_at)
+
+    @admin.display(description=_("outcome"))
+    def shown_outcome(self, row: Attempt) -> str:
+        return str(outcome_name(row.outcome))
+
     @admin.display(description=_("delivery"))
     def of_delivery(self, row: Attempt) -> SafeString | str:
         return id_link(related(row, "delivery"))
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Attempt) -> SafeString | str:
-        return link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"))
 
     @admin.display(description=_("took"))
     def took(self, row: Attempt) -> str:
@@ -218,7 +260,11 @@ class AttemptAdmin(LargeTableAdmin):
 
     @admin.display(description=_("URL"))
     def shown_url(self, row: Attempt) -> SafeString:
-        return format_html('<span class="webhooks-url">{}</span>', row.url)
+        return url_shown(row.url)
+
+    @admin.display(description=_("URL"))
+    def named_url(self, row: Attempt) -> SafeString:
+        return url_shown(row.url, MOST_OF_URL)
 
     @admin.display(description=_("headers"))
     def answer_headers(self, row: Attempt) -> SafeString:
@@ -238,9 +284,10 @@ def shown_attempt(row: Attempt, with_payload: bool) -> dict[str, Any]:
     return {
         "row": row,
         "started": time(row.started_at),
+        "outcome": outcome_name(row.outcome),
         "words": outcome_in_words(row.outcome, row.status),
+        "url": url_shown(row.url),
         "succeeded": row.outcome == "succeeded",
         "headers": shown_headers(row.response_headers) if with_payload else "",
         "body": shown_bytes(bytes(row.response_body), truncated=row.response_truncated) if with_payload else "",
-        "hidden": "" if with_payload else hidden(),
     }

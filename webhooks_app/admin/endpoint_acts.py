@@ -168,7 +168,7 @@ ACTS = (
     ),
     Act(
         "rotate-secret",
-        gettext_lazy("Replace the secret"),
+        gettext_lazy("Rotate the secret"),
         gettext_lazy(
             "A new signing secret is made and shown once. While the overlap lasts, requests are signed so that both the old "
             "and the new secret verify them; then the old one is good for nothing."

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.forms import Lines, SavedByAct, StrictJSON, WriteOnly
+from webhooks_app.admin.labels import FIELDS
 from webhooks_app.admin.tenants import profile_choices
 from webhooks_app.models import Endpoint
 from webhooks_app.pipeline.transactions import pipeline_alias
@@ -28,13 +29,22 @@ class EndpointForm(SavedByAct):
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
     filters = StrictJSON(
+        label=FIELDS["filters"],
         required=False,
         widget=_SMALL,
         help_text=_("Conditions on the data, as a JSON object; empty: every event."),
     )
-    channels = Lines(required=False, help_text=_("One a line; empty: events of every channel, and those without one."))
-    metadata = StrictJSON(required=False, widget=_SMALL, help_text=_("The customer's own notes, a JSON object."))
-    profile = forms.ChoiceField(required=False, help_text=_("Wire format. Fixed when the endpoint is made."))
+    channels = Lines(
+        label=FIELDS["channels"],
+        required=False,
+        help_text=_("One a line; empty: events of every channel, and those without one."),
+    )
+    metadata = StrictJSON(
+        label=FIELDS["metadata"], required=False, widget=_SMALL, help_text=_("The customer's own notes, a JSON object.")
+    )
+    profile = forms.ChoiceField(
+        label=FIELDS["profile"], required=False, help_text=_("Wire format. Fixed when the endpoint is made.")
+    )
     new_headers = forms.CharField(
         label=_("New headers"),
         required=False,

@@ -17,16 +17,19 @@ from webhooks_app.admin.acts import ActsMixin
 from webhooks_app.admin.base import ReadOnlyAdmin, related
 from webhooks_app.admin.endpoint_acts import ACTS
 from webhooks_app.admin.endpoint_form import EndpointForm
-from webhooks_app.admin.filters import TimeFilter
+from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.forms import ActingAdmin
-from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.labels import FIELDS, column
+from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
 from webhooks_app.admin.secret_page import ShowsOnce
+from webhooks_app.admin.states import endpoint_state, state
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     AuditEntry,
     Delivery,
     Endpoint,
     EndpointNumber,
+    EndpointQueue,
     Secret,
     Subscription,
     database_now,
@@ -49,9 +52,9 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     finds = endpoints_like
     search_fields = ("url",)
     search_help_text = _("wh_…, a part of URL or description, a tenant's uid or name.")
-    list_display = ("shown_id", "shown_url", "of_tenant", "shown_status", "profile", "made")
+    list_display = ("named", "of_tenant", "shown_status", "last_success", "failing_since", "made_shortly")
     narrowed_by = ("tenant",)
-    list_filter = (TimeFilter, "status", "hidden", "fifo")
+    list_filter = (TimeFilter, EndpointStatusFilter, ("hidden", LabelledFilter), ("fifo", LabelledFilter))
     autocomplete_fields = ("tenant",)
     _settings = (
         "url",
@@ -75,7 +78,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )
     view_fieldsets = (
-        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", "url", "description", "patterns",
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", "shown_url", "description", "patterns",
                            "channels", "fifo", "rate_limit", "max_in_flight", "metadata", "header_names")}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )  # fmt: skip
@@ -92,12 +95,13 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("tenant")
+        return super().get_queryset(request).select_related("tenant", "queue")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return self.add_fieldsets
-        return self.fieldsets if self.has_change_permission(request, obj) else self.view_fieldsets
+        shown = self.fieldsets if self.has_change_permission(request, obj) else self.view_fieldsets
+        return shown if obj.status_reason else _without(shown, "reason")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.readonly_fields, "profile") if obj else ()
@@ -138,7 +142,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
             "condition": condition_of(row, now, using=using),
             "requests_figure": requests_figure(hours, key="requests", title=str(_("Requests by the hour"))),
             "latency_figure": latency_figure(hours, key="latency", title=str(_("Time to answer, by the hour"))),
-            "latest": [{"row": one, "link": id_link(one)} for one in latest],
+            "latest": [{"row": one, "link": id_link(one), "state": state(one.status)} for one in latest],
         }
 
     @admin.display(description=_("id"))
@@ -147,7 +151,19 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
 
     @admin.display(description=_("URL"))
     def shown_url(self, row: Endpoint) -> SafeString:
-        return format_html('<span class="webhooks-url">{}</span>', row.url)
+        return url_shown(row.url)
+
+    @admin.display(description=_("URL"))
+    def named(self, row: Endpoint) -> SafeString:
+        return url_shown(row.url, MOST_OF_URL)
+
+    @admin.display(description=FIELDS["last_success_at"])
+    def last_success(self, row: Endpoint) -> SafeString | str:
+        return short_time(_queue_of(row).last_success_at)
+
+    @admin.display(description=FIELDS["failing_since"])
+    def failing_since(self, row: Endpoint) -> SafeString | str:
+        return short_time(_queue_of(row).failing_since)
 
     @admin.display(description=_("tenant"))
     def of_tenant(self, row: Endpoint) -> SafeString | str:
@@ -156,9 +172,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     @admin.display(description=_("status"))
     def shown_status(self, row: Endpoint) -> SafeString:
         label = _("belongs to a callback URL") if row.hidden else ""
-        return format_html(
-            '<span class="webhooks-state webhooks-{}">{}</span> {}', row.status, row.get_status_display(), label
-        )
+        return format_html("{} {}", endpoint_state(row), label)
 
     @admin.display(description=_("because"))
     def reason(self, row: Endpoint) -> str:
@@ -167,6 +181,10 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     @admin.display(description=_("made"))
     def made(self, row: Endpoint) -> SafeString | str:
         return time(row.created_at)
+
+    @admin.display(description=_("made"))
+    def made_shortly(self, row: Endpoint) -> SafeString | str:
+        return short_time(row.created_at)
 
     @admin.display(description=_("events"))
     def patterns(self, row: Endpoint) -> str:
@@ -199,7 +217,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         audit = list_of(AuditEntry, tenant=row.tenant_id, target=row.public_id)
         shown = (
             (list_of(Delivery, endpoint=row.pk), _("deliveries")),
-            (list_of(Delivery, endpoint=row.pk, status="exhausted"), _("deliveries given up")),
+            (list_of(Delivery, endpoint=row.pk, status="exhausted"), _("deliveries that failed")),
             (list_of(Delivery, endpoint=row.pk, made="day"), _("deliveries of the last 24 hours")),
             (audit, _("audit trail")),
         )
@@ -209,9 +227,18 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         )
 
 
+def _without(fieldsets: Any, name: str) -> Any:
+    return tuple((title, {"fields": tuple(one for one in more["fields"] if one != name)}) for title, more in fieldsets)
+
+
+def _queue_of(row: Endpoint) -> EndpointQueue:
+    """An empty one where the endpoint is being removed and has none any more."""
+    return getattr(row, "queue", None) or EndpointQueue()
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    list_display = ("pattern", "of_endpoint")
+    list_display = (column("pattern"), "of_endpoint")
     fields = ("of_endpoint", "pattern", "filters")
     search_fields = ("pattern",)
     narrowed_by = ("endpoint",)
@@ -221,7 +248,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Subscription) -> SafeString | str:
-        return link(row.endpoint)
+        return endpoint_link(row.endpoint)
 
 
 @admin.register(Secret)
@@ -242,7 +269,7 @@ class SecretAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Secret) -> Any:
-        return link(row.endpoint) if row.endpoint else _("the tenant's account secret, for callback URLs")
+        return endpoint_link(row.endpoint) if row.endpoint else _("the tenant's account secret, for callback URLs")
 
     @admin.display(description=_("made"))
     def made(self, row: Secret) -> SafeString | str:
@@ -259,7 +286,7 @@ class SecretAdmin(ReadOnlyAdmin):
 
 @admin.register(EndpointNumber)
 class EndpointNumberAdmin(ReadOnlyAdmin):
-    list_display = ("id", "of_endpoint")
+    list_display = (column("id"), "of_endpoint")
     fields = ("id", "of_endpoint")
     search_fields = ("=id",)
 
@@ -268,4 +295,4 @@ class EndpointNumberAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: EndpointNumber) -> SafeString | str:
-        return link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"))

@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -17,10 +16,13 @@ from webhooks_app.actions.catalogue import save_event_type
 from webhooks_app.actions.replay import replay_event
 from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.base import LargeTableAdmin, related
-from webhooks_app.admin.filters import EventStateFilter, TimeFilter
+from webhooks_app.admin.filters import EventStateFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct, StrictJSON
-from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.labels import FIELDS, column
+from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
+from webhooks_app.admin.states import state as coloured
+from webhooks_app.core.catalogue import registry
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.staff_search import events_like
@@ -55,8 +57,10 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
     search_help_text = _("evt_…, dlv_… or a bare id; your own id (the subject), exactly; a tenant. The newest 200.")
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter, EventStateFilter)
-    list_display = ("made", "type", "subject", "state", "tenant_uid", "size", "shown_id")
-    list_display_links = ("made",)
+    list_display = (
+        "made_shortly", "state", column("tenant_uid"), column("type"), column("subject"), "shown_id",
+    )  # fmt: skip
+    list_display_links = ("made_shortly",)
     _names = ("shown_id", "type", "of_tenant", "subject", "shown_channels", "idempotency_key", "callback_url")
     _times = ("state", "occurred", "made", "made_deliveries")
     fieldsets = (
@@ -103,7 +107,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
             kind, words = "pending", _("without deliveries yet")
         else:
             kind, words = "succeeded", _("turned into deliveries")
-        return format_html('<span class="webhooks-state webhooks-{}">{}</span>', kind, words)
+        return coloured(kind, words)
 
     @admin.display(description=_("happened"))
     def occurred(self, row: Event) -> SafeString | str:
@@ -112,6 +116,10 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
     @admin.display(description=_("emitted"))
     def made(self, row: Event) -> SafeString | str:
         return time(row.created_at)
+
+    @admin.display(description=_("emitted"))
+    def made_shortly(self, row: Event) -> SafeString | str:
+        return short_time(row.created_at)
 
     @admin.display(description=_("turned into deliveries"))
     def made_deliveries(self, row: Event) -> SafeString | str:
@@ -135,14 +143,28 @@ def _deliveries_of(row: Event) -> dict[str, Any]:
     endpoints = Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata"))
     rows = Delivery.objects.using(using).filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
     listed = list(rows[: _DELIVERIES_SHOWN + 1])
-    shown = [{"row": one, "link": id_link(one), "endpoint": link(related(one, "endpoint"))} for one in listed]
+    shown = [
+        {
+            "row": one,
+            "link": id_link(one),
+            "state": coloured(one.status),
+            "endpoint": endpoint_link(related(one, "endpoint")),
+        }
+        for one in listed
+    ]
     more = list_of(Delivery, event=row.pk) if len(listed) > _DELIVERIES_SHOWN else ""
     return {"deliveries": shown[:_DELIVERIES_SHOWN], "more_deliveries": more}
 
 
 class EventTypeForm(SavedByAct):
-    example = StrictJSON(required=False, widget=_WIDE, help_text=_("JSON: what the data of such an event looks like."))
+    example = StrictJSON(
+        label=FIELDS["example"],
+        required=False,
+        widget=_WIDE,
+        help_text=_("JSON: what the data of such an event looks like."),
+    )
     schema = StrictJSON(
+        label=FIELDS["schema"],
         required=False,
         widget=_WIDE,
         help_text=_("A JSON Schema that the data of every such event must fit; empty: none."),
@@ -158,10 +180,13 @@ class EventTypeAdmin(ActingAdmin):
     """Types that staff added. Those declared in code are in the code."""
 
     form = EventTypeForm
-    list_display = ("name", "group", "description", "retired")
-    list_filter = ("retired",)
+    list_display = (column("name"), column("group"), column("description"), column("retired", boolean=True))
+    list_filter = (("retired", LabelledFilter),)
     search_fields = ("name", "group", "description")
     ordering = ("name",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"declared": len(registry), **(extra_context or {})})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("name",) if obj else ()  # endpoints subscribe to it by its name
@@ -172,7 +197,7 @@ class EventTypeAdmin(ActingAdmin):
 
 @admin.register(EventChannel)
 class EventChannelAdmin(LargeTableAdmin):
-    list_display = ("channel", "of_event")
+    list_display = (column("channel"), "of_event")
     fields = ("channel", "of_event")
     narrowed_by = ("event",)
 

@@ -13,9 +13,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.dates import PARAMETER, Period
+from webhooks_app.admin.labels import FIELDS
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import DeliveryStatus
+from webhooks_app.models import DeliveryStatus, EndpointStatus
 from webhooks_app.models.ids import first_id
+from webhooks_app.reports.outcomes import outcome_name
+from webhooks_app.templatetags.webhooks import state_name
 
 _SPANS = {
     "hour": (_("The last hour"), timedelta(hours=1)),
@@ -34,6 +37,12 @@ class TimeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return [(name, label) for name, (label, _span) in _SPANS.items()]
+
+    @classmethod
+    def is_nonsense(cls, request: HttpRequest) -> bool:
+        """Does the URL name a time that is none?"""
+        made = request.GET.get(cls.parameter_name, "")
+        return bool(made) and made not in _SPANS and Period.read(made) is None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
@@ -77,7 +86,7 @@ class StatusFilter(_BoundedFilter):
     parameter_name = column = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return DeliveryStatus.choices
+        return [(status.value, state_name(status.value)) for status in DeliveryStatus]
 
 
 class OutcomeFilter(_BoundedFilter):
@@ -85,7 +94,35 @@ class OutcomeFilter(_BoundedFilter):
     parameter_name = column = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [(kind.value, kind.value) for kind in OutcomeKind]
+        names = {kind.value: str(outcome_name(kind)) for kind in OutcomeKind}
+        # Customers need not know the two ways of not being sent apart.
+        names[OutcomeKind.QUARANTINED.value] += f" ({_('quarantined')})"
+        return list(names.items())
+
+
+class EndpointStatusFilter(admin.SimpleListFilter):
+    """The stored states, and “failing”, which is a part of the active ones. There are thousands of endpoints, not millions."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        states = [(status.value, state_name(status.value)) for status in EndpointStatus]
+        return [*states[:1], ("failing", _("failing")), *states[1:]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "failing":
+            return queryset.filter(status=EndpointStatus.ACTIVE, queue__failing_since__isnull=False)
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class LabelledFilter(admin.BooleanFieldListFilter):
+    """Yes or no, under the field's label."""
+
+    def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, request, *args, **kwargs)
+        label = str(FIELDS[field.name])
+        self.title = label[:1].lower() + label[1:]
 
 
 class EventStateFilter(admin.SimpleListFilter):

@@ -15,6 +15,9 @@ MOST_PAGED = 1000
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than MOST_PAGED, in the order of the list, so that an index is read and never the table."""
 
+    #: A list of it never shows all there is.
+    capped = True
+
     @cached_property
     def count(self) -> int:
         return count_up_to(self.object_list, MOST_PAGED)  # type: ignore[arg-type]

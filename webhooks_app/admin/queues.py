@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, related
-from webhooks_app.admin.links import link, time
+from webhooks_app.admin.labels import FIELDS, column
+from webhooks_app.admin.links import endpoint_link, time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.models import IDLE, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.times import Now
@@ -24,10 +25,10 @@ class EndpointQueueAdmin(LargeTableAdmin):
     finds = endpoints_like
     search_fields = ("endpoint_id",)
     search_help_text = _("As endpoints are found.")
-    list_display = ("of_endpoint", "due", "held", "holder", "streak", "failing_since", "last_success_at")
+    list_display = ("of_endpoint", "due", "held", "holder", column("streak"), "failing", "succeeded")
     list_display_links = ("due",)
     _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "takeovers")
-    _health = ("streak", "failing_since", "last_failure_at", "last_success_at")
+    _health = ("streak", "failing", "failed", "succeeded")
     fieldsets = ((None, {"fields": _work}), (_("Health"), {"fields": _health}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -35,7 +36,7 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: EndpointQueue) -> SafeString | str:
-        return link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"))
 
     @admin.display(description=_("due"))
     def due(self, row: EndpointQueue) -> Any:
@@ -45,6 +46,18 @@ class EndpointQueueAdmin(LargeTableAdmin):
     def held(self, row: EndpointQueue) -> Any:
         return _("until it is switched on") if row.not_before == IDLE else time(row.not_before)
 
+    @admin.display(description=FIELDS["failing_since"])
+    def failing(self, row: EndpointQueue) -> SafeString | str:
+        return time(row.failing_since)
+
+    @admin.display(description=FIELDS["last_failure_at"])
+    def failed(self, row: EndpointQueue) -> SafeString | str:
+        return time(row.last_failure_at)
+
+    @admin.display(description=FIELDS["last_success_at"])
+    def succeeded(self, row: EndpointQueue) -> SafeString | str:
+        return time(row.last_success_at)
+
     @admin.display(description=_("held by engine"))
     def holder(self, row: EndpointQueue) -> str:
         return str(row.holder_id or "–")
@@ -52,7 +65,10 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
 @admin.register(Engine)
 class EngineAdmin(ReadOnlyAdmin):
-    list_display = ("host", "pid", "kind", "started_at", "alive_until", "alive", "retiring")
+    list_display = (
+        column("host"), column("pid"), column("kind"), column("started_at"), column("alive_until"), "alive",
+        column("retiring", boolean=True),
+    )  # fmt: skip
     fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "retiring")
 
     def get_urls(self) -> list[Any]:
@@ -72,14 +88,14 @@ class EngineAdmin(ReadOnlyAdmin):
 class HourlyStatAdmin(LargeTableAdmin):
     narrowed_by = ("endpoint",)
     list_display = (
-        "hour",
+        column("hour"),
         "of_endpoint",
-        "succeeded",
-        "client_error",
-        "server_error",
-        "timeout",
-        "unreachable",
-        "exhausted",
+        column("succeeded"),
+        column("client_error"),
+        column("server_error"),
+        column("timeout"),
+        column("unreachable"),
+        column("exhausted"),
     )
     _counts = ("succeeded", "redirect", "client_error", "server_error", "timeout", "unreachable", "exhausted")
     fields = ("hour", "of_endpoint", *_counts, "latency_sum_ms", "latency_max_ms")
@@ -89,4 +105,4 @@ class HourlyStatAdmin(LargeTableAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: HourlyStat) -> SafeString | str:
-        return link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"))

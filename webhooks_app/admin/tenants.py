@@ -13,9 +13,11 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.actions.tenants import change_tenant, create_tenant
-from webhooks_app.admin.filters import TimeFilter
+from webhooks_app.admin.filters import LabelledFilter, TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct
-from webhooks_app.admin.links import link, list_of, time
+from webhooks_app.admin.labels import FIELDS, column
+from webhooks_app.admin.links import endpoint_link, list_of, time
+from webhooks_app.admin.states import endpoint_state
 from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notice, Tenant, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import profile_names
@@ -31,7 +33,9 @@ def profile_choices(empty: Any) -> list[tuple[str, Any]]:
 
 
 class TenantForm(SavedByAct):
-    profile = forms.ChoiceField(required=False, help_text=_("Wire format of endpoints made from now on."))
+    profile = forms.ChoiceField(
+        label=FIELDS["profile"], required=False, help_text=_("Wire format of endpoints made from now on.")
+    )
 
     class Meta:
         model = Tenant
@@ -49,8 +53,8 @@ class TenantAdmin(ActingAdmin):
     finds = tenants_like
     search_fields = ("uid", "name", "email")
     search_help_text = _("A part of uid, name or e-mail address.")
-    list_display = ("shown_uid", "shown_name", "enabled", "profile", "made")
-    list_filter = (TimeFilter, "webhooks_enabled")
+    list_display = ("shown_uid", "shown_name", "enabled", column("profile"), "made")
+    list_filter = (TimeFilter, ("webhooks_enabled", LabelledFilter))
     ordering = ("uid",)
     fieldsets = (
         (None, {"fields": ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")}),
@@ -104,9 +108,11 @@ class TenantAdmin(ActingAdmin):
 
     @admin.display(description=_("endpoints"))
     def endpoints(self, row: Tenant) -> SafeString | str:
-        rows = Endpoint.objects.using(pipeline_alias()).filter(tenant_id=row.pk).order_by("-pk")[:_ENDPOINTS_SHOWN]
+        rows = Endpoint.objects.using(pipeline_alias()).filter(tenant_id=row.pk).select_related("queue")
         return format_html_join(
-            "", "<div>{} – {}</div>", ((link(one, one.url), one.get_status_display()) for one in rows)
+            "",
+            "<div>{} {}</div>",
+            ((endpoint_link(one), endpoint_state(one)) for one in rows.order_by("-pk")[:_ENDPOINTS_SHOWN]),
         ) or _("none")  # type: ignore[return-value]
 
     @admin.display(description=_("lists"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.endpoint import Endpoint
@@ -104,7 +105,7 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {self.status}"
+        return self.public_id
 
     @property
     def public_id(self) -> str:
@@ -146,4 +147,4 @@ class Attempt(models.Model):
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"attempt {self.number}: {self.outcome}"
+        return _("Request %(number)s") % {"number": self.number}
