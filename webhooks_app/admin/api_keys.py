@@ -59,7 +59,7 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
     list_filter = (TimeFilter,)
     search_fields = ("name", "hint", "tenant__uid", "tenant__name")
     search_help_text = _("The key's name or its first characters, a tenant.")
-    list_display = ("hint", column("name"), "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
+    list_display = (column("hint"), column("name"), "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     readonly_fields = ("hint", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     fieldsets = (
         (None, {"fields": ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")}),

@@ -93,7 +93,7 @@ class StaffAdmin(_ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if TimeFilter in self.list_filter and TimeFilter.is_nonsense(request):
-            text = _("“%(made)s” is no time that a list can be narrowed to: by it, nothing is left out.")
+            text = _("“%(made)s” is not a time: nothing is filtered by it.")
             self.message_user(request, text % {"made": request.GET[TimeFilter.parameter_name]}, messages.WARNING)
         context = {"subtitle": subject_of(request), "several": self.several, **(extra_context or {})}
         return super().changelist_view(request, context)

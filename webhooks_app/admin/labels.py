@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.utils.translation import gettext as djangos
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -95,7 +94,7 @@ FIELDS: dict[str, Any] = {
     "tenant_uid": _("Tenant"),
     "timeout": _("No answer in time"),
     "type": _("Event type"),
-    "uid": _("Key of yours"),
+    "uid": _("Uid"),
     "unreachable": _("Not reached"),
     "url": _("URL"),
     "used_at": _("Used"),
@@ -128,7 +127,8 @@ def several_of(model: type[Model]) -> str:
 
 def title_of(model: type[Model], *, add: bool, change: bool) -> str:
     """Django's heading for the page of a row, with our name for it."""
-    return djangos("Add %s" if add else "Change %s" if change else "View %s") % one_of(model)
+    form = _("Add %s") if add else _("Change %s") if change else _("View %s")
+    return str(form) % one_of(model)
 
 
 def column(field: str, *, boolean: bool = False) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, related
 from webhooks_app.admin.labels import FIELDS, column
-from webhooks_app.admin.links import endpoint_link, time
+from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.models import IDLE, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.times import Now
@@ -25,10 +25,10 @@ class EndpointQueueAdmin(LargeTableAdmin):
     finds = endpoints_like
     search_fields = ("endpoint_id",)
     search_help_text = _("As endpoints are found.")
-    list_display = ("of_endpoint", "due", "held", "holder", column("streak"), "failing", "succeeded")
+    list_display = ("of_endpoint", "due", "held", "holder", column("streak"), "failing", "last_success")
     list_display_links = ("due",)
     _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "takeovers")
-    _health = ("streak", "failing", "failed", "succeeded")
+    _health = ("streak", "failing", "last_failure", "last_success")
     fieldsets = ((None, {"fields": _work}), (_("Health"), {"fields": _health}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -36,27 +36,27 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: EndpointQueue) -> SafeString | str:
-        return endpoint_link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"), MOST_OF_URL)
 
     @admin.display(description=_("due"))
     def due(self, row: EndpointQueue) -> Any:
-        return _("nothing to do") if row.due_at == IDLE else time(row.due_at)
+        return _("nothing to do") if row.due_at == IDLE else short_time(row.due_at)
 
     @admin.display(description=_("not before"))
     def held(self, row: EndpointQueue) -> Any:
-        return _("until it is switched on") if row.not_before == IDLE else time(row.not_before)
+        return _("until it is switched on") if row.not_before == IDLE else short_time(row.not_before)
 
     @admin.display(description=FIELDS["failing_since"])
     def failing(self, row: EndpointQueue) -> SafeString | str:
-        return time(row.failing_since)
+        return short_time(row.failing_since)
 
     @admin.display(description=FIELDS["last_failure_at"])
-    def failed(self, row: EndpointQueue) -> SafeString | str:
-        return time(row.last_failure_at)
+    def last_failure(self, row: EndpointQueue) -> SafeString | str:
+        return short_time(row.last_failure_at)
 
     @admin.display(description=FIELDS["last_success_at"])
-    def succeeded(self, row: EndpointQueue) -> SafeString | str:
-        return time(row.last_success_at)
+    def last_success(self, row: EndpointQueue) -> SafeString | str:
+        return short_time(row.last_success_at)
 
     @admin.display(description=_("held by engine"))
     def holder(self, row: EndpointQueue) -> str:
@@ -105,4 +105,4 @@ class HourlyStatAdmin(LargeTableAdmin):
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: HourlyStat) -> SafeString | str:
-        return endpoint_link(related(row, "endpoint"))
+        return endpoint_link(related(row, "endpoint"), MOST_OF_URL)
