@@ -34,6 +34,7 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.explanations import answer_for
 from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
 from webhooks_app.reports.staff_search import attempts_like, deliveries_like
+from webhooks_app.templatetags.webhooks import breakable
 
 #: Requests of one delivery that its page shows, the newest.
 _ATTEMPTS_SHOWN = 50
@@ -136,7 +137,7 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     @admin.display(description=_("event type"))
     def event_type(self, row: Delivery) -> str:
         event = related(row, "event")
-        return event.type if event else "–"
+        return breakable(event.type) if event else "–"
 
     @admin.display(description=_("your id"))
     def subject(self, row: Delivery) -> str:

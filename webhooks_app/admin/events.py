@@ -26,6 +26,7 @@ from webhooks_app.core.catalogue import registry
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.staff_search import events_like
+from webhooks_app.templatetags.webhooks import breakable
 
 _DELIVERIES_SHOWN = 100
 _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
@@ -58,7 +59,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter, EventStateFilter)
     list_display = (
-        "made_shortly", "state", column("tenant_uid"), column("type"), column("subject"), "shown_id",
+        "made_shortly", "state", column("tenant_uid"), "event_type", column("subject"), "shown_id",
     )  # fmt: skip
     list_display_links = ("made_shortly",)
     _names = ("shown_id", "type", "of_tenant", "subject", "shown_channels", "idempotency_key", "callback_url")
@@ -120,6 +121,10 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
     @admin.display(description=_("emitted"))
     def made_shortly(self, row: Event) -> SafeString | str:
         return short_time(row.created_at)
+
+    @admin.display(description=FIELDS["type"])
+    def event_type(self, row: Event) -> SafeString:
+        return breakable(row.type)
 
     @admin.display(description=_("turned into deliveries"))
     def made_deliveries(self, row: Event) -> SafeString | str:
