@@ -1,7 +1,8 @@
 """Send again, send now, or do not send: acts on single deliveries and on all deliveries of one event.
 
 A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
-paused or disabled endpoint waits until that is active again.
+paused or disabled endpoint waits until that is active again. One delivery that a person sends to a failing endpoint is
+what that is tried with next, at once: see `actions.probe`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.probe import try_next
 from webhooks_app.actions.rows import CHUNK, chunks, key_of, locked_endpoint
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
@@ -100,6 +102,7 @@ def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
         _hurry(row, endpoint, using)
     else:
         pending.renew([row.pk], using=using)
+    try_next(row, endpoint, using=using)
     note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
 
 
@@ -110,6 +113,7 @@ def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> Non
             gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
         )
     _hurry(row, endpoint, using)
+    try_next(row, endpoint, using=using)
     note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
 
 
