@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -19,7 +18,7 @@ from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import EventStateFilter, TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct, StrictJSON
-from webhooks_app.admin.links import id_link, link, list_of, time
+from webhooks_app.admin.links import id_link, link, list_of, state_badge, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
 from webhooks_app.pipeline.transactions import pipeline_alias
@@ -103,7 +102,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
             kind, words = "pending", _("without deliveries yet")
         else:
             kind, words = "succeeded", _("turned into deliveries")
-        return format_html('<span class="webhooks-state webhooks-{}">{}</span>', kind, words)
+        return state_badge(kind, words, is_test=row.is_test)
 
     @admin.display(description=_("happened"))
     def occurred(self, row: Event) -> SafeString | str:

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
 from webhooks_app.pipeline.transactions import pipeline_alias
@@ -51,6 +52,12 @@ def id_link(row: Any) -> SafeString | str:
 def time(at: datetime | None) -> SafeString | str:
     """A time to the second, for people and for programs; a dash where there is none."""
     return "–" if at is None else format_html('<time datetime="{}">{}</time>', at.isoformat(), moment(at))
+
+
+def state_badge(state: str, words: object, *, is_test: bool) -> SafeString:
+    """A state as a coloured word, and beside it whether that is of a test event."""
+    badge = format_html('<span class="webhooks-state webhooks-{}">{}</span>', state, words)
+    return format_html('{} <span class="webhooks-state">{}</span>', badge, _("test")) if is_test else badge
 
 
 def subject_of(request: HttpRequest) -> str:

@@ -40,6 +40,16 @@ _COLUMNS = (
         "endpoint__url",
         "endpoint__status",
         "endpoint__hidden",
+        "endpoint__profile",
+    ),
+    # Why it waits.
+    *(
+        "endpoint__queue__not_before",
+        "endpoint__queue__streak",
+        "endpoint__queue__failing_since",
+        "endpoint__queue__last_failure_at",
+        "endpoint__queue__last_success_at",
+        "event__subject",
     ),
 )
 
@@ -161,7 +171,7 @@ class DeliveryLog:
         """The first that fit. Ids alone first: with the joins in one statement a planner is tempted to read whole tables."""
         keys = list(self._sieved(rows).values_list("pk", flat=True)[:most])
         found = Delivery.objects.using(self._using).filter(any_of("id", keys))
-        by_key = {row.pk: row for row in found.select_related("event", "endpoint").only(*_COLUMNS)}
+        by_key = {row.pk: row for row in found.select_related("event", "endpoint__queue").only(*_COLUMNS)}
         return [by_key[key] for key in keys if key in by_key]
 
     def _end_of_look(self, rows: QuerySet[Delivery]) -> uuid.UUID | None:

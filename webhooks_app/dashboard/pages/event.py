@@ -60,7 +60,7 @@ def _rows() -> QuerySet[Event]:
 
 def _context(row: Event) -> dict[str, Any]:
     deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk, tenant_id=row.tenant_id)
-    several = list(deliveries.select_related("endpoint").order_by("endpoint_id")[: MOST_SHOWN + 1])
+    several = list(deliveries.select_related("endpoint__queue").order_by("endpoint_id")[: MOST_SHOWN + 1])
     shown = several[:MOST_SHOWN]
     again = [
         one for one in shown if one.status != DeliveryStatus.PENDING and one.endpoint.status != EndpointStatus.DELETED
