@@ -125,6 +125,12 @@ class TestSendingItNow:
         assert "It is sent as soon as that is possible." in page
         assert "sent now" not in page
 
+    def test_the_question_before_it_promises_no_more(self) -> None:
+        row = DeliveryFactory(status="cancelled", endpoint__status="disabled", event__subject="test")
+        page = seen(visiting(row.tenant).get(f"/webhooks/deliveries/{row.public_id}/retry"))
+        assert "It is sent once" in page
+        assert "It waits until the endpoint is switched on again." in page
+
     def test_is_not_offered_while_the_endpoint_is_off(self) -> None:
         row = DeliveryFactory(endpoint__status="disabled")
         assert "Send now" not in page_of(visiting(row.tenant), row)

@@ -42,6 +42,9 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
         return self.filter(fanned_out_at__isnull=True)
 
+    def without_tests(self) -> EventQuerySet:
+        return self.exclude(subject=TEST_SUBJECT)
+
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
 

@@ -16,6 +16,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, EventChannel
+from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.transactions import is_postgresql
@@ -56,7 +57,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware."""
+    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware. `tests`: test
+    events, too."""
 
     endpoint_id: uuid.UUID | None = None
     type: str = ""
@@ -64,6 +66,7 @@ class LogFilter:
     channel: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    tests: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,8 @@ class DeliveryLog:
         wanted, event = self.wanted, OuterRef("event_id")
         if wanted.status:
             rows = rows.filter(status=wanted.status)
+        if not wanted.tests:
+            rows = rows.filter(of_real_events())
         if wanted.type:
             events = Event.objects.using(self._using).filter(pk=event)
             rows = rows.alias(type=Subquery(events.values("type"))).filter(type=wanted.type)

@@ -98,7 +98,7 @@ class DeliveryViewSet(ApiViewSet):
     @action(detail=False, methods=["post"], url_path="retry")
     @idempotent
     def retry_many(self, request: Request) -> Response:
-        """Send again all that was given up and fits the filter, oldest first."""
+        """Send again all that was given up and fits the filter, oldest first. Test events are left out."""
         tenant_id = self.access.tenant.pk
         rows = self.filtered(request)
         count = retry_failed(rows, tenant_id=tenant_id, most=MOST_RETRIED, actor=self.access.actor)
