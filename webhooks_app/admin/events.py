@@ -20,8 +20,9 @@ from webhooks_app.admin.filters import EventStateFilter, TimeFilter
 from webhooks_app.admin.forms import ActingAdmin, SavedByAct, StrictJSON
 from webhooks_app.admin.links import id_link, link, list_of, state_badge, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
-from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.prospects import waiting_in_words, waiting_of
 from webhooks_app.reports.staff_search import events_like
 
 _DELIVERIES_SHOWN = 100
@@ -31,7 +32,9 @@ _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 def _replay(row: Event, *, actor: str) -> Done:
     count = replay_event(row, actor=actor)
     text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
-    return Done(text % {"count": count})
+    using = pipeline_alias()
+    waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
+    return Done(" ".join(filter(None, [text % {"count": count}, waiting])))
 
 
 @admin.register(Event)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -107,6 +108,26 @@ def _is_head(delivery: Delivery) -> bool:
     return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == delivery.pk
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of several deliveries that are pending: how many wait for an endpoint that is paused or switched off, and how many for one
+    that is held back or failing."""
+
+    off: int = 0
+    held: int = 0
+
+
+NONE_WAITS = Waiting()
+
+
+def waiting_of(deliveries: QuerySet[Delivery], now: datetime) -> Waiting:
+    """Those that are pending; in one query."""
+    queue, off = "endpoint__queue__", ~Q(endpoint__status=EndpointStatus.ACTIVE)
+    held = ~off & (Q(**{f"{queue}not_before__gt": now}) | Q(**{f"{queue}failing_since__isnull": False}))
+    pending = deliveries.filter(status=DeliveryStatus.PENDING).order_by()
+    return Waiting(**pending.aggregate(off=Count("pk", filter=off), held=Count("pk", filter=held)))
+
+
 # --- in words ----------------------------------------------------------------------------------------------------------
 
 _TO_CUSTOMER: dict[Next, Text] = {
@@ -152,6 +173,22 @@ def to_customer(delivery: Delivery, story: Story) -> str:
 def to_staff(prospect: Prospect, at: str) -> str:
     """What is next; `at` is the time of it, as staff read times."""
     return str(_TO_STAFF[prospect.kind]) % {"at": at}
+
+
+def waiting_in_words(waiting: Waiting) -> str:
+    """How many of those that are to be sent still wait, and for what; empty where none does."""
+    off = ngettext(
+        "%(count)s waits until its endpoint, which is paused or switched off, is switched on again.",
+        "%(count)s wait until their endpoints, which are paused or switched off, are switched on again.",
+        waiting.off,
+    )
+    held = ngettext(
+        "%(count)s waits for its turn at an endpoint that is failing or held back.",
+        "%(count)s wait for their turn at endpoints that are failing or held back.",
+        waiting.held,
+    )
+    words = [text % {"count": count} for text, count in ((off, waiting.off), (held, waiting.held)) if count]
+    return " ".join(words)
 
 
 def shortly(prospect: Prospect | None) -> str:
