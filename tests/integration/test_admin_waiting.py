@@ -73,6 +73,12 @@ def test_sending_several_tells_which_of_them_wait():
     assert rows[1].public_id in second
 
 
+def test_an_event_that_is_sent_again_tells_how_many_wait():
+    row = DeliveryFactory(exhausted=True, endpoint__status="paused")
+    [message] = messages_of(viewer("replay_event").post(act_page(row.event, "replay"), follow=True))
+    assert message.startswith("1 delivery is to be sent again. 1 waits until its endpoint, which is paused or")
+
+
 def test_a_test_event_has_a_badge():
     row = DeliveryFactory(event__subject="test")
     client = viewer()

@@ -109,9 +109,9 @@ def test_it_says_how_many_wait_for_endpoints_that_are_off_or_failing(endpoint: E
     several(EndpointFactory(tenant=endpoint.tenant, queue__failing_since=timezone.now(), queue__streak=6), 1)
     client = visiting(endpoint.tenant)
     page = asked(client)
-    while "sent again." not in page:
+    while "to be sent again." not in page:
         page = sent(client, page)
-    assert "6 deliveries are sent again. 3 wait until their endpoints, which are paused or switched off" in page
+    assert "6 deliveries are to be sent again. 3 wait until their endpoints, which are paused or switched off" in page
     assert "1 waits for its turn at an endpoint that is failing or held back." in page
 
 

@@ -31,9 +31,11 @@ _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 
 def _replay(row: Event, *, actor: str) -> Done:
     count = replay_event(row, actor=actor)
-    text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
     using = pipeline_alias()
     waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
+    text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
+    if waiting:
+        text = ngettext("%(count)s delivery is to be sent again.", "%(count)s deliveries are to be sent again.", count)
     return Done(" ".join(filter(None, [text % {"count": count}, waiting])))
 
 
