@@ -61,6 +61,13 @@ def test_what_failed_since_is_sent_again_and_nothing_else():
     assert other.status == DeliveryStatus.EXHAUSTED
 
 
+def test_test_events_of_its_own_and_of_others_are_left_out():
+    endpoint = an_endpoint()
+    DeliveryFactory(endpoint=endpoint, exhausted=True, event__subject="test")
+    EventFactory(tenant=endpoint.tenant, subject="test")
+    assert recover(endpoint, LONG_AGO) == RecoverReport(resent=0, created=0)
+
+
 def test_only_what_its_subscriptions_channels_and_filters_want():
     endpoint = an_endpoint(events=["message.sent"], events__filters={"data.amount": {"gte": 10}}, channels=["number:1"])
     wanted = EventFactory(tenant=endpoint.tenant, payload={"amount": 10}, channels=["number:1", "number:2"])

@@ -82,7 +82,7 @@ def test_a_delivery_that_is_sent_again_reaches_the_receiver():
         deliver()
         delivery = Delivery.objects.get(event=event)
         response = client.post(act_page(delivery, "replay"), follow=True)
-        assert messages_of(response) == ["Send again: done."]
+        assert messages_of(response) == ["Send again: it is on its way."]
         deliver()
         assert len(customer.received) == 2
         assert "Yes. The receiver accepted it" in text_of(client, page(delivery))

@@ -115,6 +115,13 @@ class TestLookingUp:
         assert (shown["webhook"], shown["event"]) == (endpoint.public_id, failed.event.public_id)
         assert shown["next_attempt_at"] is None
 
+    def test_says_when_the_next_attempt_may_be_made(self, program: Program) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        held = DeliveryFactory(endpoint__tenant=program.tenant, endpoint__queue__not_before=later)
+        off = DeliveryFactory(endpoint__tenant=program.tenant, endpoint__status="disabled")
+        shown = {row["id"]: row["next_attempt_at"] for row in program.get("/deliveries")["results"]}
+        assert shown == {held.public_id: later.isoformat().replace("+00:00", "Z"), off.public_id: None}
+
     def test_shows_the_attempts(self, program: Program) -> None:
         delivery = DeliveryFactory(endpoint=EndpointFactory(tenant=program.tenant))
         AttemptFactory(delivery=delivery, response_body=b"\xff<b>no</b>", status=500, detail="10.0.0.7 said so")
@@ -122,15 +129,15 @@ class TestLookingUp:
         assert (attempt["status"], attempt["response_body"]) == (500, "\ufffd<b>no</b>")
         assert "10.0.0.7" not in str(attempt), "what is inside the network is for staff"
 
-    @pytest.mark.parametrize("path", ["/events", "/deliveries"])
+    @pytest.mark.parametrize(("path", "queries"), [("/events", 2), ("/deliveries", 3)])
     def test_costs_the_same_for_one_and_for_many(
-        self, program: Program, path: str, django_assert_num_queries: Any
+        self, program: Program, path: str, queries: int, django_assert_num_queries: Any
     ) -> None:
         endpoint = EndpointFactory(tenant=program.tenant)
         program.get(path)
         for _ in range(6):
             DeliveryFactory(endpoint=endpoint, event=EventFactory(tenant=program.tenant))
-            with django_assert_num_queries(2):
+            with django_assert_num_queries(queries):
                 program.get(path)
 
     @pytest.mark.parametrize(

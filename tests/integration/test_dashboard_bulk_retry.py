@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fields(page: str) -> dict[str, str]:
     """What the form's next sending carries."""
-    names = ("asked_at", "position", "so_far", "total")
+    names = ("asked_at", "position", "so_far", "total", "off", "held")
     given = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
     return {name: given[name] for name in names if name in given}
 
@@ -99,6 +99,31 @@ def test_it_goes_part_by_part_and_says_at_the_end_how_many(endpoint: Endpoint) -
     assert not failed().exists()
     entries = AuditEntry.objects.filter(verb="deliveries.retried")
     assert sum(entry.detail["count"] for entry in entries) == 5
+
+
+@pytest.mark.usefixtures("small")
+def test_it_says_how_many_wait_for_endpoints_that_are_off_or_failing(endpoint: Endpoint) -> None:
+    several(endpoint, 2)
+    several(EndpointFactory(tenant=endpoint.tenant, status="disabled"), 2)
+    several(EndpointFactory(tenant=endpoint.tenant, status="paused"), 1)
+    several(EndpointFactory(tenant=endpoint.tenant, queue__failing_since=timezone.now(), queue__streak=6), 1)
+    client = visiting(endpoint.tenant)
+    page = asked(client)
+    while "to be sent again." not in page:
+        page = sent(client, page)
+    assert "6 deliveries are to be sent again. 3 wait until their endpoints, which are paused or switched off" in page
+    assert "1 waits for its turn at an endpoint that is failing or held back." in page
+
+
+def test_test_events_are_left_out(endpoint: Endpoint) -> None:
+    several(endpoint, 2, event__subject="test")
+    client = visiting(endpoint.tenant)
+    assert "Nothing to retry" in asked(client)
+    several(endpoint, 1)
+    page = asked(client)
+    assert "<h2>1 delivery</h2>" in page
+    assert "1 delivery is sent again." in sent(client, page)
+    assert failed().count() == 2
 
 
 @pytest.mark.usefixtures("small")

@@ -45,7 +45,7 @@ class TestHealth:
         text = read(endpoint)
         assert "Failing. It began 2 days ago" in text
         assert "7 failures in a row so far" in text
-        assert "Without a success until then, it is disabled in 2 days" in text, "two days and most of a third"
+        assert "Without a success until then, it is disabled in 3 days" in text, "a moment less than that"
         assert "we try one request at a time" in text
         assert "2 deliveries wait." in text
 

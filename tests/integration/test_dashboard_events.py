@@ -88,6 +88,23 @@ def test_a_replay_asks_first_then_sends_to_all_once() -> None:
     assert entry.actor == f"user:{event.tenant.uid}/manager"
 
 
+def test_a_replay_says_to_whom_it_does_not_go_and_who_waits() -> None:
+    event = EventFactory()
+    went_to(event, exhausted=True)
+    DeliveryFactory(event=event, endpoint=EndpointFactory(tenant=event.tenant, status="paused"), exhausted=True)
+    under_way = DeliveryFactory(event=event, endpoint=EndpointFactory(tenant=event.tenant, status="disabled"))
+    client = visiting(event.tenant)
+    question = page_of(client, event, "/replay")
+    still = question.index("To these it is still to be sent")
+    assert question.index(under_way.endpoint.url) > still
+    assert "waits: endpoint off" in question[still:]
+    page = seen(client.post(address(event, "/replay"), {"form_id": form_id(question)}, follow=True))
+    assert (
+        "It is to be sent again to 2 endpoints. 2 wait until their endpoints, which are paused or switched off" in page
+    )
+    assert "sent again now" not in page
+
+
 def test_viewers_have_no_button_and_may_not() -> None:
     event = EventFactory()
     went_to(event, exhausted=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open
+from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open, longest_own_hold
 from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy, outcome_of_status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,3 +119,15 @@ def test_so_many_days_without_a_success_switch_an_endpoint_off() -> None:
     assert disable_reason(Health(), NOW, POLICY) == ""
     never = RetryPolicy(disable_after=None)
     assert disable_reason(Health(streak=99, failing_since=at(-500 * day)), NOW, never) == ""
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.TIMEOUT, OutcomeKind.SERVER_ERROR])
+@pytest.mark.parametrize("streak", [1, 4, 5, 6, 20])
+@pytest.mark.parametrize("policy", [POLICY, RetryPolicy(throttles=False), RetryPolicy(throttles=False, breaker=False)])
+def test_what_we_wait_of_our_own_accord_is_never_longer_than_is_said(
+    policy: RetryPolicy, streak: int, kind: OutcomeKind
+) -> None:
+    longest = longest_own_hold(Health(streak=streak), policy)
+    assert waits(streak, Outcome(kind), policy) <= longest.total_seconds() <= 300
+    asked = outcome_of_status(503, retry_after=3600)
+    assert waits(streak, asked, policy) > longest.total_seconds()

@@ -8,9 +8,11 @@ from datetime import datetime
 
 from webhooks_app.actions.audit import SYSTEM
 from webhooks_app.actions.replay import retry_failed
-from webhooks_app.models import Delivery, DeliveryStatus, Tenant
+from webhooks_app.models import Delivery, DeliveryStatus, Tenant, database_now
+from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import DeliveryLog, LogFilter
+from webhooks_app.reports.prospects import NONE_WAITS, Waiting, waiting_of
 
 #: Deliveries of one part: some tenths of a second.
 PART = 1000
@@ -18,15 +20,16 @@ PART = 1000
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What one part did, and where the next begins; `position` None: all is done."""
+    """What one part did, and where the next begins; `position` None: all is done. `waiting`: of those that it did."""
 
     count: int
     position: uuid.UUID | None
+    waiting: Waiting = NONE_WAITS
 
 
 def failed_log(tenant: Tenant, wanted: LogFilter) -> DeliveryLog:
-    """Those of the tenant's deliveries that fit and were given up, whatever status the filter names."""
-    failed = replace(wanted, status=DeliveryStatus.EXHAUSTED.value)
+    """Those of the tenant's deliveries that fit and were given up, test events excepted, whatever status the filter names."""
+    failed = replace(wanted, status=DeliveryStatus.EXHAUSTED.value, tests=False)
     return DeliveryLog(tenant.pk, failed, using=pipeline_alias())
 
 
@@ -47,5 +50,7 @@ def retry_part(
     part = failed_log(tenant, wanted).part(after=after, until=until, size=size)
     if not part.keys:
         return Retried(0, part.position)
-    rows = Delivery.objects.using(pipeline_alias()).filter(pk__in=part.keys)
-    return Retried(retry_failed(rows, tenant_id=tenant.pk, most=size, actor=actor), part.position)
+    using = pipeline_alias()
+    rows = Delivery.objects.using(using).filter(any_of("id", part.keys))
+    count = retry_failed(rows, tenant_id=tenant.pk, most=size, actor=actor)
+    return Retried(count, part.position, waiting_of(rows, database_now(using)))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from webhooks_app.actions.test_event import SUBJECT
 from webhooks_app.core.inspector import ArrivedRequest, arrived
 from webhooks_app.core.profile import Profile
 from webhooks_app.exceptions import SealingError, VerificationFailed
@@ -56,7 +55,7 @@ class Arrival:
 
     @property
     def is_test(self) -> bool:
-        return self.attempt.delivery.event.subject == SUBJECT
+        return self.attempt.delivery.event.is_test
 
     @property
     def is_retry(self) -> bool:

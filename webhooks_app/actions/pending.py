@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -15,9 +15,18 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.exceptions import ConflictingState, gettext_noop
-from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus, database_now
+from webhooks_app.models import (
+    TEST_SUBJECT,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Event,
+    database_now,
+)
 from webhooks_app.models.ids import new_id
-from webhooks_app.models.lookups import for_change
+from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile
@@ -94,7 +103,8 @@ def _cancel(ids: Collection[uuid.UUID], using: str) -> int:
 def renew(ids: Collection[uuid.UUID], *, using: str) -> int:
     """Make finished deliveries pending again, due now, and wake their queues; returns how many. Needs a transaction.
 
-    Each starts its policy anew while its attempt numbers go on; for FIFO endpoints they go to the end of the order.
+    Each starts its policy anew while its attempt numbers go on, but for test events: they get one request and no retries, in
+    a playground excepted. For FIFO endpoints they go to the end of the order.
     Those that are pending already, and those of deleted endpoints, stay as they are.
     """
     queues = _lock_queues(ids, using)
@@ -111,20 +121,33 @@ def renew(ids: Collection[uuid.UUID], *, using: str) -> int:
         if endpoint.fifo:
             by_order[endpoint.pk].append(row)
     now = database_now(using)
+    tests = _tests(rows, endpoints, using)
     for profile, group in by_profile.items():
-        _renew(group, now, now + max_age(profile), using)
+        _renew([row for row in group if row.pk not in tests], now, profile, using)
+        _renew([row for row in group if row.pk in tests], now, profile, using, only_once=True)
     for key, group in by_order.items():
         number(sorted(group, key=lambda row: row.event_id), queues[key], using=using)
     wake({row.endpoint_id for row in rows}, now, using=using)
     return len(rows)
 
 
-def _renew(rows: Sequence[Delivery], now: datetime, expires_at: datetime, using: str) -> None:
+def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint], using: str) -> set[uuid.UUID]:
+    """Those of the deliveries that try an endpoint. In a playground people look at retries."""
+    wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
+    events = Event.objects.using(using).filter(any_of("id", {row.event_id for row in wanted}), subject=TEST_SUBJECT)
+    found = set(events.values_list("pk", flat=True))
+    return {row.pk for row in wanted if row.event_id in found}
+
+
+def _renew(rows: Sequence[Delivery], now: datetime, profile: str, using: str, *, only_once: bool = False) -> None:
+    """`only_once`: at the last step of the policy, after which a failure is final."""
+    if not rows:
+        return
     Delivery.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(
         status=DeliveryStatus.PENDING,
-        step=0,
+        step=len(get_profile(profile).retry.delays) if only_once else 0,
         next_attempt_at=now,
-        expires_at=expires_at,
+        expires_at=now + max_age(profile),
         sequence=0,
         marked_at=None,
         completed_at=None,

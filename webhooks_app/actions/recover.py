@@ -18,6 +18,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.filters import channel_wanted, matches, passes
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
+from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
 
@@ -59,6 +60,7 @@ def _resend_failed(row: Endpoint, since: datetime, using: str) -> int:
     failed = Delivery.objects.using(using).filter(
         endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since
     )
+    failed = failed.filter(of_real_events())
     return sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in chunks(failed))
 
 
@@ -77,7 +79,7 @@ def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
 
 
 def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
-    """The tenant's events of that time, fanned out but not to this endpoint. The others are still on their way."""
+    """The tenant's real events of that time, fanned out but not to this endpoint. The others are still on their way."""
     there = Delivery.objects.using(using).filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
     events = Event.objects.using(using).filter(
         tenant_id=row.tenant_id,
@@ -87,7 +89,7 @@ def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
         quarantine_reason="",
         callback_url="",
     )
-    return events.exclude(Exists(there))
+    return events.without_tests().exclude(Exists(there))
 
 
 def _pages(events: QuerySet[Event]) -> Iterator[list[Event]]:

@@ -1,7 +1,8 @@
 """Send again, send now, or do not send: acts on single deliveries and on all deliveries of one event.
 
 A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
-paused or disabled endpoint waits until that is active again.
+paused or disabled endpoint waits until that is active again. One delivery that a person sends to a failing endpoint is
+what that is tried with next, at once: see `actions.probe`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.actions.probe import try_next
 from webhooks_app.actions.rows import CHUNK, chunks, key_of, locked_endpoint
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
+from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
 from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
 from webhooks_app.pipeline.wake import wake
@@ -66,13 +69,13 @@ def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
 
 
 def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
-    """Send those of the deliveries again that were given up, `most` of them at most; returns how many.
+    """Send those of the deliveries again that were given up, test events excepted, `most` of them at most; returns how many.
 
     In chunks of their own transactions; what was renewed before an error stays so, and calling again is safe.
     """
     using = pipeline_alias()
     failed = deliveries.using(using).filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
-    alive = failed.exclude(endpoint__status=EndpointStatus.DELETED)
+    alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
     keys = list(alive.order_by("pk").values_list("pk", flat=True)[:most])
     parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     renewed = sum(in_fresh_transaction(partial(pending.renew, ids, using=using), using) for ids in parts)
@@ -100,6 +103,7 @@ def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
         _hurry(row, endpoint, using)
     else:
         pending.renew([row.pk], using=using)
+    try_next(row, endpoint, using=using)
     note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
 
 
@@ -110,6 +114,7 @@ def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> Non
             gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
         )
     _hurry(row, endpoint, using)
+    try_next(row, endpoint, using=using)
     note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
 
 

@@ -20,7 +20,7 @@ from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.health import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
 from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
-from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint, Event, database_now
+from webhooks_app.models import TEST_SUBJECT, Attempt, Delivery, DeliveryStatus, Endpoint, Event, database_now
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline import payload
 from webhooks_app.pipeline.emit import EventInput
@@ -32,8 +32,6 @@ from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_al
 from webhooks_app.pipeline.work import EventBody, Job, Result, Route
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 
-#: The subject of test events, by which they are told from real ones.
-SUBJECT = "test"
 #: Seconds beyond the request's deadline in which the transport must have answered.
 _MARGIN = 2.0
 
@@ -84,7 +82,7 @@ def new_test_event(row: Endpoint, name: str, data: object, *, using: str) -> Eve
     """The row of a test event that this endpoint alone is to get, checked and not yet saved. Raises InvalidEvent."""
     added = payload.added_types([name], using)
     chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
-    given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=SUBJECT)
+    given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
     event = payload.blank_event(given)
     payload.fill(event, given, added)
     event.fanned_out_at = database_now(using)

@@ -47,8 +47,8 @@ class ActForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an act has to tell. `url`: where to go now; empty: the row's page. With a `template` that is shown instead, once:
-    it may hold a secret, so that nothing keeps it."""
+    """What an act has to tell; with the level WARNING, for what it still waits. `url`: where to go now; empty: the row's page.
+    With a `template` that is shown instead, once: it may hold a secret, so that nothing keeps it."""
 
     message: str = ""
     level: int = messages.SUCCESS
@@ -164,24 +164,29 @@ class ActsMixin(StaffAdmin):
 
     def _tell_of_list(self, request: HttpRequest, act: Act, rows: Sequence[Any]) -> None:
         refused: dict[str, list[str]] = defaultdict(list)
+        waiting: dict[str, list[str]] = defaultdict(list)
         actor = staff_actor_of(request.user)
         for row in rows:
             try:
-                act.run(row, actor=actor)
+                came = act.run(row, actor=actor)
             except WebhooksError as error:
-                refused[told(error)].append(getattr(row, "public_id", str(row)))
+                refused[told(error)].append(_named(row))
             else:
                 self.log_change(request, row, str(act.label))
+                if isinstance(came, Done) and came.level == messages.WARNING:
+                    waiting[came.message].append(_named(row))
         done = len(rows) - sum(map(len, refused.values()))
         values = {"label": act.label, "done": done, "all": len(rows)}
         level = messages.SUCCESS if done == len(rows) else messages.WARNING
         self.message_user(request, _("%(label)s: %(done)s of %(all)s done.") % values, level)
+        for reason, ids in waiting.items():
+            text = ngettext("%(count)s waits: %(reason)s (%(ids)s)", "%(count)s wait: %(reason)s (%(ids)s)", len(ids))
+            self.message_user(request, text % _counted(reason, ids), messages.WARNING)
         for reason, ids in refused.items():
             text = ngettext(
                 "%(count)s could not: %(reason)s (%(ids)s)", "%(count)s could not: %(reason)s (%(ids)s)", len(ids)
             )
-            named = ", ".join(ids[:_MOST_NAMED]) + (" …" if len(ids) > _MOST_NAMED else "")
-            self.message_user(request, text % {"count": len(ids), "reason": reason, "ids": named}, messages.ERROR)
+            self.message_user(request, text % _counted(reason, ids), messages.ERROR)
 
     def _may_act(self, permission: str, request: HttpRequest, obj: object = None) -> bool:
         return self.may(request, permission)
@@ -214,6 +219,15 @@ def told(error: WebhooksError) -> str:
     reason = getattr(error, "reason", "")
     words = error_in_words(error)
     return f"{words} ({reason})" if reason and reason != str(error) else words
+
+
+def _named(row: Any) -> str:
+    return getattr(row, "public_id", str(row))
+
+
+def _counted(reason: str, ids: Sequence[str]) -> dict[str, Any]:
+    named = ", ".join(ids[:_MOST_NAMED]) + (" …" if len(ids) > _MOST_NAMED else "")
+    return {"count": len(ids), "reason": reason, "ids": named}
 
 
 def _list_action(act: Act) -> Any:

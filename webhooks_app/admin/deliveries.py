@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from webhooks_app.actions.replay import cancel, replay, retry_now
-from webhooks_app.admin.acts import Act, ActsMixin
+from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import OutcomeFilter, StatusFilter, TimeFilter
 from webhooks_app.admin.labels import column
@@ -31,13 +31,31 @@ from webhooks_app.models import (
     database_now,
 )
 from webhooks_app.pipeline.transactions import pipeline_alias
-from webhooks_app.reports.explanations import answer_for
+from webhooks_app.reports.explanations import answer_for, next_in_words
 from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
+from webhooks_app.reports.prospects import NOW, Story, prospect_of, story_of
 from webhooks_app.reports.staff_search import attempts_like, deliveries_like
 from webhooks_app.templatetags.webhooks import breakable
 
 #: Requests of one delivery that its page shows, the newest.
 _ATTEMPTS_SHOWN = 50
+
+
+def _send_now(row: Delivery, *, actor: str) -> Done:
+    return _what_comes(_("Send now: it is on its way."), retry_now(row, actor=actor))
+
+
+def _send_again(row: Delivery, *, actor: str) -> Done:
+    return _what_comes(_("Send again: it is on its way."), replay(row, actor=actor))
+
+
+def _what_comes(on_its_way: Any, row: Delivery) -> Done:
+    """No promise where it waits for something. An engine may have sent it already."""
+    prospect = _story(row).prospect
+    if prospect is None or prospect.kind in NOW:
+        return Done(str(on_its_way))
+    return Done(next_in_words(prospect), messages.WARNING)
+
 
 ACTS = (
     Act(
@@ -45,7 +63,7 @@ ACTS = (
         _("Send now"),
         _("Does not wait for the next retry. Its schedule goes on from where it is."),
         "retry_delivery",
-        retry_now,
+        _send_now,
         confirms=False,
         fits=lambda row: row.status == DeliveryStatus.PENDING,
     ),
@@ -56,7 +74,7 @@ ACTS = (
             "The same event goes to the same endpoint once more, with the same id: a receiver that keeps ids knows it again."
         ),
         "replay_delivery",
-        replay,
+        _send_again,
         fits=lambda row: row.status != DeliveryStatus.PENDING,
     ),
     Act(
@@ -116,11 +134,10 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     def _story(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         """The answer, and every request that was made."""
         using = pipeline_alias()
-        queue = EndpointQueue.objects.using(using).filter(pk=row.endpoint_id).first()
         attempts = Attempt.objects.using(using).filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
         listed, with_payload = list(attempts), may_see_payloads(request)
         return {
-            "answer": answer_for(row, related(row, "endpoint"), queue, database_now(using)),
+            "answer": answer_for(row, _story(row)),
             "attempts": [shown_attempt(one, with_payload) for one in listed[:_ATTEMPTS_SHOWN]],
             "answers_hidden": "" if with_payload else hidden(),
             "older_attempts": list_of(Attempt, delivery=row.pk) if len(listed) > _ATTEMPTS_SHOWN else "",
@@ -132,7 +149,8 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
 
     @admin.display(description=_("status"))
     def shown_status(self, row: Delivery) -> SafeString:
-        return state(row.status)
+        event = related(row, "event")
+        return state(row.status, is_test=event is not None and event.is_test)
 
     @admin.display(description=_("event type"))
     def event_type(self, row: Delivery) -> str:
@@ -187,7 +205,8 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
 
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
-        return time(row.next_attempt_at) if row.status == DeliveryStatus.PENDING else "–"
+        prospect = prospect_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
+        return time(prospect.at if prospect else None)
 
     @admin.display(description=_("finished"))
     def completed(self, row: Delivery) -> SafeString | str:
@@ -278,6 +297,14 @@ class AttemptAdmin(LargeTableAdmin):
     @admin.display(description=_("headers and body"))
     def answer_hidden(self, row: Attempt) -> SafeString:
         return hidden()
+
+
+def _queue(row: Delivery) -> EndpointQueue | None:
+    return EndpointQueue.objects.using(pipeline_alias()).filter(pk=row.endpoint_id).first()
+
+
+def _story(row: Delivery) -> Story:
+    return story_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
 
 
 def shown_attempt(row: Attempt, with_payload: bool) -> dict[str, Any]:

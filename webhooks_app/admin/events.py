@@ -23,8 +23,9 @@ from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, shor
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
-from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.reports.prospects import waiting_in_words, waiting_of
 from webhooks_app.reports.staff_search import events_like
 from webhooks_app.templatetags.webhooks import breakable
 
@@ -34,8 +35,12 @@ _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 
 def _replay(row: Event, *, actor: str) -> Done:
     count = replay_event(row, actor=actor)
+    using = pipeline_alias()
+    waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
     text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
-    return Done(text % {"count": count})
+    if waiting:
+        text = ngettext("%(count)s delivery is to be sent again.", "%(count)s deliveries are to be sent again.", count)
+    return Done(" ".join(filter(None, [text % {"count": count}, waiting])))
 
 
 @admin.register(Event)
@@ -108,7 +113,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
             kind, words = "pending", _("without deliveries yet")
         else:
             kind, words = "succeeded", _("turned into deliveries")
-        return coloured(kind, words)
+        return coloured(kind, words, is_test=row.is_test)
 
     @admin.display(description=_("happened"))
     def occurred(self, row: Event) -> SafeString | str:

@@ -10,9 +10,10 @@ from webhooks_app.models import Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.templatetags.webhooks import state_name
 
 
-def state(value: str, words: object = "") -> SafeString:
-    """A stored state in its colour; `words` stand in place of its own."""
-    return format_html('<span class="webhooks-state webhooks-{}">{}</span>', value, words or state_name(value))
+def state(value: str, words: object = "", *, is_test: bool = False) -> SafeString:
+    """A stored state in its colour, and beside it whether that is of a test event; `words` stand in place of its own."""
+    badge = format_html('<span class="webhooks-state webhooks-{}">{}</span>', value, words or state_name(value))
+    return format_html('{} <span class="webhooks-state">{}</span>', badge, _("test")) if is_test else badge
 
 
 def endpoint_state(row: Endpoint, queue: EndpointQueue | None = None) -> SafeString:

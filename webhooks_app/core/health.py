@@ -57,6 +57,14 @@ def hold_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPol
     return now + longest if longest > timedelta(0) else None
 
 
+def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
+    """How long the queue waits at most after the last failure where it is we who slow down. What waits longer does so because
+    the receiver has asked for it (Retry-After)."""
+    if policy.throttles and health.streak:
+        return _backoff(health.streak, policy)
+    return _backoff(health.streak - policy.breaker_threshold + 1, policy) if is_open(health, policy) else timedelta(0)
+
+
 def is_open(health: Health, policy: RetryPolicy) -> bool:
     """Is the breaker open: may only one probe a back-off step be sent?"""
     return policy.breaker and health.streak >= policy.breaker_threshold

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.endpoint import Endpoint
-from webhooks_app.models.event import Event
+from webhooks_app.models.event import TEST_SUBJECT, Event
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -19,6 +21,12 @@ class DeliveryStatus(models.TextChoices):
     SUCCEEDED = "succeeded", "succeeded"
     EXHAUSTED = "exhausted", "exhausted"  # given up
     CANCELLED = "cancelled", "cancelled"
+
+
+def of_real_events() -> Any:
+    """The condition that a delivery's event really happened: a test event is for the one who sent it, and is not to be sent
+    along with others."""
+    return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), subject=TEST_SUBJECT))
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -11,6 +11,9 @@ from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
+#: The subject of test events, by which they are told from real ones.
+TEST_SUBJECT = "test"
+
 
 class EventType(models.Model):
     """A type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) live in the registry instead."""
@@ -38,6 +41,9 @@ class EventQuerySet(models.QuerySet["Event"]):
     def pending(self) -> EventQuerySet:
         """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
         return self.filter(fanned_out_at__isnull=True)
+
+    def without_tests(self) -> EventQuerySet:
+        return self.exclude(subject=TEST_SUBJECT)
 
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
@@ -106,6 +112,11 @@ class Event(models.Model):
     @property
     def public_id(self) -> str:
         return public_id("evt", self.id)
+
+    @property
+    def is_test(self) -> bool:
+        """Was it made to try an endpoint, and did nothing really happen?"""
+        return self.subject == TEST_SUBJECT
 
 
 class EventChannel(models.Model):

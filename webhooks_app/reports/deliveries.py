@@ -16,6 +16,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, EventChannel
+from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.pipeline.transactions import is_postgresql
@@ -41,13 +42,24 @@ _COLUMNS = (
         "endpoint__url",
         "endpoint__status",
         "endpoint__hidden",
+        "endpoint__profile",
+    ),
+    # Why it waits.
+    *(
+        "endpoint__queue__not_before",
+        "endpoint__queue__streak",
+        "endpoint__queue__failing_since",
+        "endpoint__queue__last_failure_at",
+        "endpoint__queue__last_success_at",
+        "event__subject",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware."""
+    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware. `tests`: test
+    events, too."""
 
     endpoint_id: uuid.UUID | None = None
     type: str = ""
@@ -55,6 +67,7 @@ class LogFilter:
     channel: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    tests: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +175,7 @@ class DeliveryLog:
         """The first that fit. Ids alone first: with the joins in one statement a planner is tempted to read whole tables."""
         keys = list(self._sieved(rows).values_list("pk", flat=True)[:most])
         found = Delivery.objects.using(self._using).filter(any_of("id", keys))
-        by_key = {row.pk: row for row in found.select_related("event", "endpoint").only(*_COLUMNS)}
+        by_key = {row.pk: row for row in found.select_related("event", "endpoint__queue").only(*_COLUMNS)}
         return [by_key[key] for key in keys if key in by_key]
 
     def _end_of_look(self, rows: QuerySet[Delivery]) -> uuid.UUID | None:
@@ -195,6 +208,8 @@ class DeliveryLog:
         wanted, event = self.wanted, OuterRef("event_id")
         if wanted.status:
             rows = rows.filter(status=wanted.status)
+        if not wanted.tests:
+            rows = rows.filter(of_real_events())
         if wanted.type:
             events = Event.objects.using(self._using).filter(pk=event)
             rows = rows.alias(type=Subquery(events.values("type"))).filter(type=wanted.type)

@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.exceptions import WebhooksError
-from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.reports.outcomes import outcome_in_words
+from webhooks_app.reports.prospects import Prospect, Story, to_staff
 
 _DISABLED = {
     "gone": gettext_lazy("The receiver answered 410 Gone, which asks us to stop."),
@@ -46,17 +47,40 @@ def moment(at: datetime) -> str:
     return date_format(timezone.localtime(at), "Y-m-d H:i:s T")
 
 
-def answer_for(delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime) -> Answer:
-    """Was it sent, and if not, why, and when will it be? `endpoint` and `queue` are None where they were removed."""
-    if delivery.status == DeliveryStatus.PENDING:
-        return Answer("waiting", " ".join([*_so_far(delivery), _what_next(delivery, endpoint, queue, now)]))
+def answer_for(delivery: Delivery, story: Story) -> Answer:
+    """Was it sent, and if not, why, and when will it be?"""
+    if story.prospect is not None:
+        return _answer_while_pending(delivery, story, story.prospect)
     done = moment(delivery.completed_at) if delivery.completed_at else "–"
     if delivery.status == DeliveryStatus.SUCCEEDED:
         text = _("Yes. The receiver accepted it on %(at)s, with HTTP status %(status)s at request %(number)s.")
         return Answer("yes", text % {"at": done, "status": delivery.last_status, "number": delivery.attempts})
-    if delivery.status == DeliveryStatus.CANCELLED:
-        return Answer("no", " ".join([_("No. It was cancelled on %(at)s.") % {"at": done}, *_so_far(delivery)]))
-    return Answer("no", " ".join([_("No. It was given up on %(at)s.") % {"at": done}, *_so_far(delivery)]))
+    cancelled = delivery.status == DeliveryStatus.CANCELLED
+    if story.accepted_at:
+        again = (
+            _("Sending it once more was cancelled on %(at)s.")
+            if cancelled
+            else _("Sent once more, it was given up on %(at)s.")
+        )
+        return Answer("yes", " ".join([_accepted(story.accepted_at), again % {"at": done}, *_so_far(delivery)]))
+    ended = _("No. It was cancelled on %(at)s.") if cancelled else _("No. It was given up on %(at)s.")
+    return Answer("no", " ".join([ended % {"at": done}, *_so_far(delivery)]))
+
+
+def next_in_words(prospect: Prospect) -> str:
+    """What is next for a pending delivery, for staff."""
+    return to_staff(prospect, moment(prospect.at) if prospect.at else "–")
+
+
+def _answer_while_pending(delivery: Delivery, story: Story, prospect: Prospect) -> Answer:
+    if story.accepted_at:
+        again = [_accepted(story.accepted_at), _("It is to be sent once more.")]
+        return Answer("yes", " ".join([*again, next_in_words(prospect)]))
+    return Answer("waiting", " ".join([*_so_far(delivery), next_in_words(prospect)]))
+
+
+def _accepted(at: datetime) -> str:
+    return _("Yes. The receiver accepted it on %(at)s.") % {"at": moment(at)}
 
 
 def _so_far(delivery: Delivery) -> list[str]:
@@ -72,19 +96,3 @@ def _so_far(delivery: Delivery) -> list[str]:
 def _last(delivery: Delivery) -> str:
     words = outcome_in_words(delivery.last_outcome, delivery.last_status)
     return words if delivery.last_status is None else f"HTTP {delivery.last_status}. {words}"
-
-
-def _what_next(delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime) -> str:
-    if endpoint is None or endpoint.is_deleted:
-        return _("Its endpoint was deleted; it will not be sent.")
-    if endpoint.status == EndpointStatus.PAUSED:
-        return _("Not yet: its endpoint is paused. It is sent when somebody resumes that.")
-    if endpoint.status == EndpointStatus.DISABLED:
-        return _("Not yet: its endpoint is disabled. It is sent when somebody enables that.")
-    if queue is not None and queue.not_before > max(now, delivery.next_attempt_at):
-        return _("Not yet: its endpoint is held back until %(at)s, because of failures, or a limit of its rate.") % {
-            "at": moment(queue.not_before)
-        }
-    if delivery.next_attempt_at > now:
-        return _("Not yet: it is sent on %(at)s.") % {"at": moment(delivery.next_attempt_at)}
-    return _("Not yet: it is due since %(at)s and waits for its turn.") % {"at": moment(delivery.next_attempt_at)}

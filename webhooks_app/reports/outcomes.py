@@ -60,7 +60,7 @@ _BY_STATUS = {
     ),
     408: Explanation(
         _("Your server waited too long for the request (408 Request Timeout)."),
-        _("This comes from a server or proxy under load. It is tried again."),
+        _("This comes from a server or proxy under load."),
     ),
     409: Explanation(
         _("Your server reported a conflict (409 Conflict)."),
@@ -89,7 +89,7 @@ _BY_STATUS = {
     429: Explanation(
         _("Your server asked us to slow down (429 Too Many Requests)."),
         _(
-            "It is tried again, no sooner than its Retry-After. You can give this endpoint a limit of requests a second."
+            "A retry comes no sooner than its Retry-After asks. You can give this endpoint a limit of requests a second."
         ),
         to_staff=_("It gets more requests than it wants."),
     ),
@@ -104,7 +104,7 @@ _BY_STATUS = {
     ),
     503: Explanation(
         _("Your server was not available (503 Service Unavailable)."),
-        _("It may be starting, overloaded or in maintenance. It is tried again, no sooner than its Retry-After."),
+        _("It may be starting, overloaded or in maintenance. A retry comes no sooner than its Retry-After asks."),
         to_staff=_("It is overloaded, or down for maintenance."),
     ),
     504: Explanation(
@@ -181,7 +181,7 @@ _BY_KIND = {
     ),
     OutcomeKind.NOT_SENT: Explanation(
         _("Nothing was sent, through a fault of ours."),
-        _("We have been told, and it is tried again. You need do nothing."),
+        _("We have been told; nothing is wrong with your server."),
         name=_("Not sent"),
         to_staff=_("Nothing was sent, through a fault of ours."),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import TIME_STRINGS, timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
@@ -49,6 +50,14 @@ _NAMES = {
     "expired": pgettext_lazy("state", "expired"),
 }
 
+#: Of times to come: the unit, its seconds, and how many of them are told in the next one.
+_UNITS = (
+    ("minute", 60, 120),
+    ("hour", 3600, 48),
+    ("day", 86_400, 60),
+    ("month", 2_629_746, 24),
+    ("year", 31_556_952, math.inf),
+)
 #: Where a long text without spaces may go on in a new line: after what separates its parts, not amid several of these ("//"),
 #: and before an escaped character.
 _BREAKS = re.compile(r"(?<=[/?&=.,:;_~+@#-])(?![/?&=.,:;_~+@#-])|(?=%)")
@@ -57,18 +66,13 @@ _BREAKS = re.compile(r"(?<=[/?&=.,:;_~+@#-])(?![/?&=.,:;_~+@#-])|(?=%)")
 @register.simple_tag
 def moment(at: datetime | None) -> SafeString | str:
     """`<time>`: how long ago (or until when), and the exact time in the reader's zone beside it, for all to read."""
-    if at is None:
-        return "–"
-    local = timezone.localtime(at)
-    # To the second, which no language's DATETIME_FORMAT is: people compare it with their own logs.
-    exact = f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S %Z}"
-    return format_html(
-        '<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="exact">{}</span></time>',
-        at.isoformat(timespec="milliseconds"),
-        exact,
-        _ago(at),
-        exact,
-    )
+    return "–" if at is None else _time(at, _ago(at))
+
+
+@register.simple_tag
+def due(at: datetime | None) -> SafeString | str:
+    """As `moment`, for what is planned then: once that is past, nothing has happened yet."""
+    return "–" if at is None else _time(at, _ahead(at) if at > timezone.now() else _("due now"))
 
 
 @register.simple_tag
@@ -110,10 +114,30 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _time(at: datetime, words: str) -> SafeString:
+    local = timezone.localtime(at)
+    # To the second, which no language's DATETIME_FORMAT is: people compare it with their own logs.
+    exact = f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S %Z}"
+    return format_html(
+        '<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="exact">{}</span></time>',
+        at.isoformat(timespec="milliseconds"),
+        exact,
+        words,
+        exact,
+    )
+
+
 def _ago(at: datetime) -> str:
     seconds = (timezone.now() - at).total_seconds()
-    if abs(seconds) < 60:
-        return _("just now") if seconds >= 0 else _("in a moment")
-    if seconds > 0:
-        return _("%(time)s ago") % {"time": timesince(at, depth=1)}
-    return _("in %(time)s") % {"time": timeuntil(at, depth=1)}
+    if seconds < 0:
+        return _ahead(at)
+    return _("just now") if seconds < 60 else _("%(time)s ago") % {"time": timesince(at, depth=1)}
+
+
+def _ahead(at: datetime) -> str:
+    """To the nearest unit: what was chosen to be in 24 hours is so a moment later, too."""
+    seconds = (at - timezone.now()).total_seconds()
+    if seconds < 59.5:
+        return _("in a moment")
+    count, unit = next((round(seconds / size), name) for name, size, most in _UNITS if round(seconds / size) < most)
+    return _("in %(time)s") % {"time": TIME_STRINGS[unit] % {"num": count}}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from django import template
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import Attempt, Delivery
+from webhooks_app.models import Attempt, Delivery, Endpoint
 from webhooks_app.reports.outcomes import outcome_name
+from webhooks_app.reports.prospects import prospect_of, shortly
 
 register = template.Library()
 
@@ -25,6 +28,18 @@ def outcome_badge(attempt: Attempt) -> SafeString:
     """One attempt's, as a coloured badge; the colour is never the only sign."""
     kind = "good" if attempt.outcome == OutcomeKind.SUCCEEDED else "bad"
     return format_html('<span class="badge {}">{}</span>', kind, _written(attempt.outcome, attempt.status))
+
+
+@register.simple_tag
+def waits(row: Delivery, endpoint: Endpoint) -> str:
+    """Shortly, why a pending delivery waits; empty where only for its own time. The endpoint's queue must be read."""
+    return shortly(prospect_of(row, endpoint, getattr(endpoint, "queue", None), timezone.now()))
+
+
+@register.simple_tag
+def test_badge() -> SafeString:
+    """Of what was sent to try an endpoint."""
+    return format_html('<span class="badge">{}</span>', _("test"))
 
 
 @register.filter

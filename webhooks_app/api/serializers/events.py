@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText
 from webhooks_app.models import Delivery, DeliveryStatus, Event
+from webhooks_app.reports.prospects import prospect_of
 
 
 class EventSerializer(serializers.Serializer[Event]):
@@ -61,9 +63,8 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     completed_at = serializers.DateTimeField(allow_null=True)
 
     def get_next_attempt_at(self, row: Delivery) -> str | None:
-        if row.status != DeliveryStatus.PENDING:
-            return None
-        return serializers.DateTimeField().to_representation(row.next_attempt_at)
+        prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+        return serializers.DateTimeField().to_representation(prospect.at) if prospect and prospect.at else None
 
 
 class BulkRetrySerializer(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -14,11 +14,12 @@ from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
 from webhooks_app.exceptions import InvalidFilter
-from webhooks_app.models import Attempt, Delivery, DeliveryStatus
+from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
 from webhooks_app.pipeline.transactions import pipeline_alias
 
 #: Deliveries that one bulk retry renews at most.
 MOST_RETRIED = 10_000
+_OF_ENDPOINT = ("id", "status", "profile", "queue")
 _FILTERS = [
     OpenApiParameter("webhook", type=str, description="wh_…"),
     OpenApiParameter("event", type=str, description="evt_…"),
@@ -35,7 +36,11 @@ class DeliveryViewSet(ApiViewSet):
     """One event for one webhook."""
 
     def rows(self) -> QuerySet[Delivery]:
-        return Delivery.objects.using(pipeline_alias()).select_related("event")
+        """With endpoints and queues by their keys: they say when the next attempt may be made."""
+        using = pipeline_alias()
+        endpoints = Endpoint.objects.using(using).select_related("queue").only(*_OF_ENDPOINT)
+        rows = Delivery.objects.using(using).select_related("event")
+        return rows.prefetch_related(Prefetch("endpoint", endpoints))
 
     def filtered(self, request: Request) -> QuerySet[Delivery]:
         rows, asked = self.rows(), request.query_params
@@ -93,7 +98,7 @@ class DeliveryViewSet(ApiViewSet):
     @action(detail=False, methods=["post"], url_path="retry")
     @idempotent
     def retry_many(self, request: Request) -> Response:
-        """Send again all that was given up and fits the filter, oldest first."""
+        """Send again all that was given up and fits the filter, oldest first. Test events are left out."""
         tenant_id = self.access.tenant.pk
         rows = self.filtered(request)
         count = retry_failed(rows, tenant_id=tenant_id, most=MOST_RETRIED, actor=self.access.actor)

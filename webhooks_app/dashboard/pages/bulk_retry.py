@@ -14,6 +14,7 @@ from webhooks_app.dashboard.forms.log import LogForm
 from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.reports.prospects import Waiting, waiting_in_words
 
 
 @page("GET", "POST", manages=True)
@@ -38,15 +39,18 @@ def _go_on(visitor: Visitor, form: LogForm, progress: ProgressForm) -> dict[str,
     """Do the next part, unless somebody asked to stop."""
     given = progress.cleaned_data
     if given["stop"]:
-        return {"done_with": given["so_far"], "stopped": True}
+        return {"done_with": given["so_far"], "stopped": True, "waiting": waiting_in_words(progress.waiting)}
     part = retry_part(
         visitor.tenant, form.wanted, until=given["asked_at"], after=given["position"], actor=visitor.actor
     )
-    so_far = given["so_far"] + part.count
+    so_far, before = given["so_far"] + part.count, progress.waiting
+    waiting = Waiting(before.off + part.waiting.off, before.held + part.waiting.held)
     if part.position is None:
-        return {"done_with": so_far, "stopped": False}
+        return {"done_with": so_far, "stopped": False, "waiting": waiting_in_words(waiting)}
     total = given["total"]
-    hidden = ProgressForm.hidden(asked_at=given["asked_at"], total=total, position=part.position, so_far=so_far)
+    hidden = ProgressForm.hidden(
+        asked_at=given["asked_at"], total=total, position=part.position, so_far=so_far, waiting=waiting
+    )
     return {"hidden": hidden, "going": True, "so_far": so_far, "total": total and max(total, so_far)}
 
 

@@ -23,6 +23,7 @@ from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import LOOKED_AT, DeliveryLog, LogPage
+from webhooks_app.reports.prospects import prospect_of
 
 #: The filters that people use most, above the log: status and what they are called.
 QUICK = (
@@ -106,8 +107,13 @@ def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]
 
 def _mark(rows: Sequence[Delivery], now: datetime) -> str:
     """Differs where the rows look different; "two minutes ago" does so by the minute."""
-    seen = [(row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status) for row in rows]
+    seen = [(row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, _why(row, now)) for row in rows]
     return hashlib.sha256(repr((seen, f"{now:%H%M}")).encode()).hexdigest()[:16]
+
+
+def _why(row: Delivery, now: datetime) -> str:
+    prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), now)
+    return prospect.kind.value if prospect else ""
 
 
 paths = [

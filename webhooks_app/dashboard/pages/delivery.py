@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -14,15 +13,17 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.actions.replay import cancel, replay
+from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.once import form_id, once
 from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.models import IDLE, Attempt, Delivery, DeliveryStatus, EndpointStatus
+from webhooks_app.models import Attempt, Delivery, DeliveryStatus, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.outcomes import Explanation, explanation_of
+from webhooks_app.reports.prospects import NOW, Story, story_of, to_customer
 
 #: Attempts that one page shows.
 MOST_SHOWN = 20
@@ -30,6 +31,10 @@ MOST_SHOWN = 20
 MOST_OF_ANSWER = 8 * 1024
 DONE = {
     "again": _("It is sent again now."),
+    "first": _("It is sent now."),
+    "paused": _("It waits until the endpoint is resumed."),
+    "disabled": _("It waits until the endpoint is switched on again."),
+    "waits": _("It is sent as soon as that is possible. Why it waits is said below."),
     "cancelled": _("Cancelled: it is not sent any more."),
 }
 
@@ -52,7 +57,8 @@ class Exchange:
 def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
     row = found(_rows(), "dlv", public_id, visitor)
-    mark, is_look = _mark(row), "mark" in request.GET
+    story = _story(row)
+    mark, is_look = _mark(row, story), "mark" in request.GET
     if is_look and request.GET["mark"] == mark:
         return HttpResponse(status=204)
     attempts = Attempt.objects.using(pipeline_alias()).filter(delivery_id=row.pk)
@@ -62,7 +68,9 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "delivery": row,
         "done": DONE.get(request.GET.get("done", "")),
         "explanation": explanation_of(row.last_outcome, row.last_status) if row.last_outcome else None,
-        "next_at": _next_at(row),
+        "state": to_customer(row, story),
+        "prospect": story.prospect,
+        "is_accepted": story.prospect is not None and row.last_outcome == OutcomeKind.SUCCEEDED,
         "exchanges": [_exchange(attempt) for attempt in shown.rows],
         "earlier": shown.older,
         "from_the_newest": not shown.later,
@@ -84,7 +92,7 @@ def delivery_retry(request: HttpRequest, visitor: Visitor, public_id: str) -> Ht
 
     def act() -> HttpResponse:
         replay(row.pk, actor=visitor.actor)
-        return redirect(_address(row, "again"))
+        return redirect(_address(row, _what_came_of_it(_rows().get(pk=row.pk), row.attempts)))
 
     return once(request, visitor, act)
 
@@ -124,18 +132,23 @@ def _exchange(attempt: Attempt) -> Exchange:
     )
 
 
-def _mark(row: Delivery) -> str:
+def _story(row: Delivery) -> Story:
+    queue = getattr(row.endpoint, "queue", None)
+    return story_of(row, row.endpoint, queue, database_now(pipeline_alias()))
+
+
+def _what_came_of_it(row: Delivery, attempts: int) -> str:
+    """What sending it again came to, as a key of DONE. `attempts`: those before; an engine may have been fast."""
+    prospect = _story(row).prospect
+    if prospect is None or prospect.kind in NOW or row.attempts > attempts:
+        return "again" if attempts else "first"
+    return prospect.kind.value if prospect.kind.value in DONE else "waits"
+
+
+def _mark(row: Delivery, story: Story) -> str:
     """Differs where the page would."""
-    next_at = _next_at(row)
-    return f"{row.status}-{row.attempts}-{row.endpoint.status}-{next_at.timestamp() if next_at else 0:.0f}"
-
-
-def _next_at(row: Delivery) -> datetime | None:
-    """When the next attempt may be made; None where none is to come while things are as they are."""
-    if row.status != DeliveryStatus.PENDING or row.endpoint.status != EndpointStatus.ACTIVE:
-        return None
-    held_until = row.endpoint.queue.not_before
-    return row.next_attempt_at if held_until >= IDLE else max(row.next_attempt_at, held_until)
+    kind, at = (story.prospect.kind.value, story.prospect.at) if story.prospect else ("", None)
+    return f"{row.status}-{row.attempts}-{row.endpoint.status}-{kind}-{at.timestamp() if at else 0:.0f}"
 
 
 paths = [

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import ngettext
 
@@ -18,9 +19,10 @@ from webhooks_app.dashboard.once import form_id, once
 from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event
+from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
+from webhooks_app.reports.prospects import Waiting, prospect_of, waiting_in_words, waiting_of
 
 #: A page shows the event's first so many deliveries.
 MOST_SHOWN = 100
@@ -32,7 +34,7 @@ def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespons
     row = found(_rows(), "evt", public_id, visitor)
     context = _context(row)
     if "mark" not in request.GET:
-        more = {"data": readable(row.data), "done": _done(request.GET.get("sent", ""))}
+        more = {"data": readable(row.data), "done": _done(request)}
         return show(request, visitor, "event", {**context, **more})
     if request.GET["mark"] == context["mark"]:
         return HttpResponse(status=204)
@@ -48,7 +50,10 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
 
     def act() -> HttpResponse:
         count = replay_event(row.pk, actor=visitor.actor)
-        return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?sent={count}")
+        deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk)
+        waiting = waiting_of(deliveries, database_now(pipeline_alias()))
+        told = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})
+        return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{told}")
 
     return once(request, visitor, act)
 
@@ -60,11 +65,10 @@ def _rows() -> QuerySet[Event]:
 
 def _context(row: Event) -> dict[str, Any]:
     deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk, tenant_id=row.tenant_id)
-    several = list(deliveries.select_related("endpoint").order_by("endpoint_id")[: MOST_SHOWN + 1])
+    several = list(deliveries.select_related("endpoint__queue").order_by("endpoint_id")[: MOST_SHOWN + 1])
     shown = several[:MOST_SHOWN]
-    again = [
-        one for one in shown if one.status != DeliveryStatus.PENDING and one.endpoint.status != EndpointStatus.DELETED
-    ]
+    there = [one for one in shown if one.endpoint.status != EndpointStatus.DELETED]
+    again = [one for one in there if one.status != DeliveryStatus.PENDING]
     mark = _mark(row, shown)
     under_way = row.fanned_out_at is None or any(one.status == DeliveryStatus.PENDING for one in shown)
     return {
@@ -75,23 +79,39 @@ def _context(row: Event) -> dict[str, Any]:
         "deliveries": shown,
         "more": len(several) > len(shown),
         "again": again,
+        "under_way": [one for one in there if one.status == DeliveryStatus.PENDING],
     }
 
 
 def _mark(row: Event, shown: Sequence[Delivery]) -> str:
     """Differs where the page would."""
-    seen = [(one.pk.hex, one.status, one.attempts, one.last_outcome, one.last_status) for one in shown]
+    seen = [(one.pk.hex, one.status, one.attempts, one.last_outcome, one.last_status, _why(one)) for one in shown]
     return hashlib.sha256(repr((row.fanned_out_at is None, seen)).encode()).hexdigest()[:16]
 
 
-def _done(sent: str) -> str | None:
-    """What a replay came to; the number is from the address, and only shown."""
-    if not sent.isdecimal() or len(sent) > 9:
+def _why(one: Delivery) -> str:
+    prospect = prospect_of(one, one.endpoint, getattr(one.endpoint, "queue", None), timezone.now())
+    return prospect.kind.value if prospect else ""
+
+
+def _done(request: HttpRequest) -> str | None:
+    """What a replay came to; the numbers are from the address, and only shown."""
+    sent, off, held = (_number(request.GET.get(name, "")) for name in ("sent", "off", "held"))
+    if sent is None:
         return None
-    count = int(sent)
-    return ngettext(
-        "It is sent again now, to %(count)d endpoint.", "It is sent again now, to %(count)d endpoints.", count
-    ) % {"count": count}
+    text = ngettext(
+        "It is to be sent again to %(count)d endpoint.", "It is to be sent again to %(count)d endpoints.", sent
+    )
+    if not off and not held:
+        text = ngettext(
+            "It is sent again now, to %(count)d endpoint.", "It is sent again now, to %(count)d endpoints.", sent
+        )
+    waits = waiting_in_words(Waiting(off or 0, held or 0))
+    return " ".join(filter(None, [text % {"count": sent}, waits]))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= 9 else None
 
 
 paths = [

@@ -16,10 +16,11 @@ from webhooks_app.dashboard.forms.log import LogForm
 from webhooks_app.dashboard.page import page
 from webhooks_app.dashboard.pages.deliveries import place
 from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.models import Delivery, DeliveryStatus
+from webhooks_app.models import Delivery
 from webhooks_app.models.ids import public_id
 from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import DeliveryLog
+from webhooks_app.reports.prospects import prospect_of
 
 #: One file has so many deliveries at most, the newest; `?before=` goes on from the last one.
 MOST = 10_000
@@ -83,7 +84,8 @@ class _Lines:
 
 
 def _values(row: Delivery) -> dict[str, Any]:
-    pending = row.status == DeliveryStatus.PENDING
+    prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+    next_at = prospect.at if prospect else None
     values: dict[str, Any] = {
         "delivery": row.public_id,
         "status": row.status,
@@ -98,7 +100,7 @@ def _values(row: Delivery) -> dict[str, Any]:
         "last_status": row.last_status,
         "created_at": row.created_at.isoformat(timespec="milliseconds"),
         "completed_at": row.completed_at.isoformat(timespec="milliseconds") if row.completed_at else None,
-        "next_attempt_at": row.next_attempt_at.isoformat(timespec="milliseconds") if pending else None,
+        "next_attempt_at": next_at.isoformat(timespec="milliseconds") if next_at else None,
     }
     return values
 

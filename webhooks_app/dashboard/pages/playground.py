@@ -10,6 +10,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
@@ -37,6 +38,7 @@ from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.explanations import disabled_in_words
 from webhooks_app.reports.health import MOST_COUNTED, waiting
+from webhooks_app.reports.prospects import prospect_of
 
 #: Characters of a body that are shown; the rest is with the delivery.
 MOST_SHOWN = 32 * 1024
@@ -176,7 +178,9 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
     using = pipeline_alias()
     count = waiting(endpoint, using=using)
     pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
-    next_at = pending.order_by("next_attempt_at", "id").values_list("next_attempt_at", flat=True).first()
+    first = pending.order_by("next_attempt_at", "id").first()
+    prospect = prospect_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
+    next_at = prospect.at if prospect else None
     answer = answer_of(endpoint.url)
     newest = found[0].attempt.pk if found else after
     return {
