@@ -33,7 +33,7 @@ def test_a_portal_link_opens_the_pages_once(reader: Reader) -> None:
     reader.sees(person.organisation)
     reader.goes(link)
     reader.presses("Open the webhooks")
-    reader.sees("This link is no longer good")
+    reader.sees("This link is no longer valid")
     reader.goes("/webhooks/")
     reader.presses("Leave")
     reader.sees("You have left")

@@ -114,7 +114,7 @@ def test_rotating_shows_the_new_one_once_and_both_are_good_for_a_while(reader: R
     reader.finds_it_usable()
     reader.page.get_by_label("for 24 hours").check()
     reader.presses("Rotate and show the new secret")
-    reader.sees("The old secret is good until")
+    reader.sees("The old secret is valid until")
     second = webhook_shown(reader)
     reader.finds_it_usable()
     assert second.secret != first.secret

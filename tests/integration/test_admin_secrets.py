@@ -139,7 +139,7 @@ def test_a_replaced_secret_is_shown_once_on_a_page_that_nobody_keeps():
     response = client.post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "2"})
     current = Secret.objects.get(endpoint=endpoint, expires_at=None).reveal()
     assert current in response.content.decode()
-    assert "The old secret is good until" in response.content.decode()
+    assert "The old secret is valid until" in response.content.decode()
     assert "no-store" in response["Cache-Control"]
     for url in (page(endpoint), page(endpoint, "history"), act_page(endpoint, "rotate-secret")):
         assert current not in text_of(client, url)

@@ -133,7 +133,7 @@ class TestFilters:
         pause(EndpointFactory(tenant=tenant))
         disable(endpoint)
         (line,) = lines(tenant, f"?target={endpoint.public_id}")
-        assert line.verb == "switched an endpoint off"
+        assert line.verb == "disabled an endpoint"
 
     def test_by_a_deleted_endpoint_or_anything_else_with_an_id(self, tenant: Tenant, endpoint: Endpoint) -> None:
         delete_endpoint(endpoint)

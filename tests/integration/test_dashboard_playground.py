@@ -78,7 +78,7 @@ class TestSending:
         assert "One delivery waits" in page(browser)
         deliver()
         shown = page(browser)
-        assert "Signature good" in shown
+        assert "Signature valid" in shown
         assert "Grüße &lt;b&gt;&amp;" in shown
         assert "webhook-signature" in shown
         assert ("answered 200" in shown, "wait" in re.sub("class=.*?>", "", shown)) == (True, False)
@@ -258,7 +258,7 @@ class TestWhoMay:
         deliver()
         browser = visiting(tenant, Role.VIEWER)
         shown = page(browser)
-        assert "Signature good" in shown
+        assert "Signature valid" in shown
         assert ("<button" in shown.split("<main")[1], 'method="post"' in shown.split("<main")[1]) == (False, False)
         assert browser.post(address("playground_close")).status_code == 403
         assert "can open it" in page(visiting(TenantFactory(), Role.VIEWER))

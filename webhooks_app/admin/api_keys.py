@@ -100,7 +100,7 @@ class ApiKeyAdmin(ShowsOnce, ActingAdmin):
     def made(self, row: ApiKey) -> SafeString | str:
         return time(row.created_at)
 
-    @admin.display(description=_("good until"))
+    @admin.display(description=_("valid until"))
     def expires(self, row: ApiKey) -> SafeString | str:
         return time(row.expires_at)
 

@@ -42,7 +42,7 @@ class RotationForm(ActForm):
         min_value=0,
         max_value=_MOST_OVERLAP_HOURS,
         help_text=gettext_lazy(
-            "So long the old secret stays good beside the new one. 0: it ends at once, as after a leak."
+            "How long the old secret stays valid beside the new one. 0: it ends at once, as after a leak."
         ),
     )
 
@@ -171,7 +171,7 @@ ACTS = (
         gettext_lazy("Rotate the secret"),
         gettext_lazy(
             "A new signing secret is made and shown once. While the overlap lasts, requests are signed so that both the old "
-            "and the new secret verify them; then the old one is good for nothing."
+            "and the new secret verify them; then the old one stops working."
         ),
         "rotate_secret",
         _rotate,

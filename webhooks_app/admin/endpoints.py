@@ -207,7 +207,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
             "<div>{} {}, {}</div>",
             (
                 (_("made on"), time(one.created_at), current if one.expires_at is None else
-                 format_html("{} {}", _("good until"), time(one.expires_at)))
+                 format_html("{} {}", _("valid until"), time(one.expires_at)))
                 for one in rows
             ),
         )  # fmt: skip
@@ -275,7 +275,7 @@ class SecretAdmin(ReadOnlyAdmin):
     def made(self, row: Secret) -> SafeString | str:
         return time(row.created_at)
 
-    @admin.display(description=_("good until"))
+    @admin.display(description=_("valid until"))
     def ends(self, row: Secret) -> Any:
         return _("the current one") if row.expires_at is None else time(row.expires_at)
 

@@ -48,7 +48,7 @@ FIELDS: dict[str, Any] = {
     "email": _("E-mail address"),
     "example": _("Example"),
     "exhausted": _("Deliveries that failed"),
-    "expires_at": _("Good until"),
+    "expires_at": _("Valid until"),
     "failing_since": _("Failing since"),
     "fifo": _("In order (FIFO)"),
     "filters": _("Filters"),

@@ -14,7 +14,7 @@ from webhooks_app.reports.explanations import error_in_words
 #: Trouble → (what is wrong, what to do).
 WORDS = {
     Trouble.NO_HEADERS: (
-        _("These are no headers."),
+        _("These are not headers."),
         _("Paste one on each line, such as “webhook-id: evt_…”, or a JSON object with names and values."),
     ),
     Trouble.HEADER_MISSING: (
@@ -22,7 +22,7 @@ WORDS = {
         _("Proxies and frameworks drop or rename headers at times. Log what arrives at your server’s edge."),
     ),
     Trouble.UNUSABLE_KEY: (
-        _("This is no secret that could sign anything."),
+        _("This secret cannot sign anything."),
         _("Copy the whole of it, with what it begins with, and without quotes around it."),
     ),
     Trouble.TIME_UNREADABLE: (

@@ -19,7 +19,7 @@ _OVERLAPS = (0, _HOUR, 24 * _HOUR, 7 * 24 * _HOUR)
 class RotationForm(forms.Form):
     """What is to become of the old secret, and which the new one is."""
 
-    overlap = forms.ChoiceField(label=gettext_lazy("The old secret stays good"), widget=forms.RadioSelect)
+    overlap = forms.ChoiceField(label=gettext_lazy("The old secret stays valid"), widget=forms.RadioSelect)
     secret = forms.CharField(
         label=gettext_lazy("Secret of your own"),
         help_text=gettext_lazy("Empty: we make one, which is the safest. What you enter here is not shown again."),

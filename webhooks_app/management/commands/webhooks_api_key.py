@@ -34,7 +34,7 @@ class Command(BaseCommand):
         create.add_argument("--expires", type=moment, metavar="DATE", help="e.g. 2027-01-31 or 2027-01-31T12:00:00Z")
         listed = acts.add_parser("list", help="The keys of a tenant, without their texts.")
         listed.add_argument("--tenant", required=True, metavar="UID")
-        revoke = acts.add_parser("revoke", help="Let a key be good for nothing from now on.")
+        revoke = acts.add_parser("revoke", help="Refuse a key from now on.")
         revoke.add_argument("key", metavar="KEY_ID", help="As `list` shows it: key_…")
 
     def handle(self, *args: Any, act: str, **options: Any) -> None:
