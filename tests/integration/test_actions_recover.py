@@ -12,7 +12,16 @@ from webhooks_app.actions import pending
 from webhooks_app.actions import recover as module
 from webhooks_app.actions.recover import RecoverReport, recover
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, Endpoint, EndpointQueue, Event, Tenant
+from webhooks_app.models import (
+    TEST_FINGERPRINT,
+    AuditEntry,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    Event,
+    Tenant,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -63,9 +72,16 @@ def test_what_failed_since_is_sent_again_and_nothing_else():
 
 def test_test_events_of_its_own_and_of_others_are_left_out():
     endpoint = an_endpoint()
+    DeliveryFactory(endpoint=endpoint, exhausted=True, event__fingerprint=TEST_FINGERPRINT)
+    EventFactory(tenant=endpoint.tenant, fingerprint=TEST_FINGERPRINT)
+    assert recover(endpoint, LONG_AGO) == RecoverReport(resent=0, created=0)
+
+
+def test_events_that_a_host_calls_so_are_real_ones():
+    endpoint = an_endpoint()
     DeliveryFactory(endpoint=endpoint, exhausted=True, event__subject="test")
     EventFactory(tenant=endpoint.tenant, subject="test")
-    assert recover(endpoint, LONG_AGO) == RecoverReport(resent=0, created=0)
+    assert recover(endpoint, LONG_AGO) == RecoverReport(resent=1, created=1)
 
 
 def test_only_what_its_subscriptions_channels_and_filters_want():

@@ -11,7 +11,7 @@ from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from webhooks_app.actions.replay import cancel, replay, replay_event, retry_failed, retry_now
 from webhooks_app.core.inspector import url_of
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import IDLE, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
+from webhooks_app.models import IDLE, TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
 from webhooks_app.profiles import get_profile
 
 pytestmark = pytest.mark.django_db
@@ -128,16 +128,17 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
 
 
 def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries():
-    real, test = (DeliveryFactory(exhausted=True, event__subject=subject) for subject in ("order-1", "test"))
-    tried = DeliveryFactory(exhausted=True, event__subject="test", endpoint__url=url_of("200"))
+    real = DeliveryFactory(exhausted=True, event__subject="test")
+    test = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT)
+    tried = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint__url=url_of("200"))
     assert tried.endpoint.is_playground
     last = len(get_profile("standard").retry.delays)
     assert [replay(row).step for row in (real, test, tried)] == [0, last, 0]
 
 
 def test_those_that_failed_are_sent_again_without_tests():
-    real = DeliveryFactory(exhausted=True)
-    test = DeliveryFactory(exhausted=True, event__subject="test", endpoint=real.endpoint)
+    real = DeliveryFactory(exhausted=True, event__subject="test")
+    test = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint=real.endpoint)
     assert retry_failed(Delivery.objects.all(), tenant_id=real.tenant_id, most=10) == 1
     test.refresh_from_db()
     assert test.status == DeliveryStatus.EXHAUSTED

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.factories import AttemptFactory, DeliveryFactory
 from tests.staff import act_page, messages_of, on_list, page, text_of, viewer
-from webhooks_app.models import Delivery
+from webhooks_app.models import TEST_FINGERPRINT, Delivery
 from webhooks_app.reports.explanations import moment
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +80,7 @@ def test_an_event_that_is_sent_again_tells_how_many_wait():
 
 
 def test_a_test_event_has_a_badge():
-    row = DeliveryFactory(event__subject="test")
+    row = DeliveryFactory(event__fingerprint=TEST_FINGERPRINT)
     client = viewer()
     for shown in (row, row.event):
         assert '<span class="webhooks-state">test</span>' in text_of(client, page(shown))

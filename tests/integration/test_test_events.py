@@ -6,8 +6,10 @@ import pytest
 
 from tests.pipelines import Gate, InThread, endpoint_at, eventually
 from tests.receiver import Receiver
+from webhooks_app import emit
 from webhooks_app.actions.test_event import send_test
 from webhooks_app.exceptions import ConflictingState, InvalidEvent
+from webhooks_app.models import Event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -32,3 +34,10 @@ def test_one_that_could_not_be_sent_keeps_no_other_waiting(receiver: Receiver) -
     with pytest.raises(InvalidEvent):
         send_test(endpoint, type="test.checked", data={"n": "no number"})
     assert send_test(endpoint, type="test.checked", data={"n": 1}).status == 200
+
+
+def test_it_is_told_from_what_a_host_gives_the_same_subject(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver)
+    send_test(endpoint, type="test.happened")
+    emit("test.happened", {}, tenant=endpoint.tenant, subject="test")
+    assert [event.is_test for event in Event.objects.order_by("id")] == [True, False]

@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest
 from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import (
-    TEST_SUBJECT,
+    TEST_FINGERPRINT,
     Delivery,
     DeliveryStatus,
     Endpoint,
@@ -134,7 +134,9 @@ def renew(ids: Collection[uuid.UUID], *, using: str) -> int:
 def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint], using: str) -> set[uuid.UUID]:
     """Those of the deliveries that try an endpoint. In a playground people look at retries."""
     wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
-    events = Event.objects.using(using).filter(any_of("id", {row.event_id for row in wanted}), subject=TEST_SUBJECT)
+    events = Event.objects.using(using).filter(
+        any_of("id", {row.event_id for row in wanted}), fingerprint=TEST_FINGERPRINT
+    )
     found = set(events.values_list("pk", flat=True))
     return {row.pk for row in wanted if row.event_id in found}
 

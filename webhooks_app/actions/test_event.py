@@ -20,7 +20,16 @@ from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.health import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
 from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
-from webhooks_app.models import TEST_SUBJECT, Attempt, Delivery, DeliveryStatus, Endpoint, Event, database_now
+from webhooks_app.models import (
+    TEST_FINGERPRINT,
+    TEST_SUBJECT,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    database_now,
+)
 from webhooks_app.models.ids import new_id
 from webhooks_app.pipeline import payload
 from webhooks_app.pipeline.emit import EventInput
@@ -85,6 +94,7 @@ def new_test_event(row: Endpoint, name: str, data: object, *, using: str) -> Eve
     given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
     event = payload.blank_event(given)
     payload.fill(event, given, added)
+    event.fingerprint = TEST_FINGERPRINT
     event.fanned_out_at = database_now(using)
     return event
 

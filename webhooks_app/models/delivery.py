@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.endpoint import Endpoint
-from webhooks_app.models.event import TEST_SUBJECT, Event
+from webhooks_app.models.event import TEST_FINGERPRINT, Event
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -26,7 +26,7 @@ class DeliveryStatus(models.TextChoices):
 def of_real_events() -> Any:
     """The condition that a delivery's event really happened: a test event is for the one who sent it, and is not to be sent
     along with others."""
-    return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), subject=TEST_SUBJECT))
+    return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), fingerprint=TEST_FINGERPRINT))
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

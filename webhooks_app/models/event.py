@@ -11,8 +11,10 @@ from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
-#: The subject of test events, by which they are told from real ones.
+#: The subject of test events, for people to read.
 TEST_SUBJECT = "test"
+#: By this they are told from real ones: no event of the host's can have it, as it can have any subject.
+TEST_FINGERPRINT = "test"
 
 
 class EventType(models.Model):
@@ -43,7 +45,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(fanned_out_at__isnull=True)
 
     def without_tests(self) -> EventQuerySet:
-        return self.exclude(subject=TEST_SUBJECT)
+        return self.exclude(fingerprint=TEST_FINGERPRINT)
 
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
@@ -67,7 +69,8 @@ class Event(models.Model):
     channels = models.JSONField(default=list)
     subject = models.CharField(max_length=255, blank=True, help_text="The host's own id, to find the event again.")
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
-    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key.
+    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key; or
+    #: TEST_FINGERPRINT.
     fingerprint = models.CharField(max_length=64, blank=True)
     #: Not empty: this one event goes to this URL and not to the tenant's endpoints.
     callback_url = models.TextField(blank=True)
@@ -116,7 +119,7 @@ class Event(models.Model):
     @property
     def is_test(self) -> bool:
         """Was it made to try an endpoint, and did nothing really happen?"""
-        return self.subject == TEST_SUBJECT
+        return self.fingerprint == TEST_FINGERPRINT
 
 
 class EventChannel(models.Model):

@@ -39,6 +39,7 @@ _COLUMNS = (
         "last_status",
         "event__type",
         "event__subject",
+        "event__fingerprint",
         "endpoint__url",
         "endpoint__status",
         "endpoint__hidden",
@@ -51,7 +52,6 @@ _COLUMNS = (
         "endpoint__queue__failing_since",
         "endpoint__queue__last_failure_at",
         "endpoint__queue__last_success_at",
-        "event__subject",
     ),
 )
 
