@@ -57,7 +57,7 @@ def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> l
     try:
         settings()
     except ConfigurationError as error:
-        found.append(Error(str(error), hint="Mend the WEBHOOKS dict in your settings.", id="webhooks_app.E001"))
+        found.append(Error(str(error), hint="Correct the WEBHOOKS dict in your settings.", id="webhooks_app.E001"))
     if not django_settings.USE_TZ:
         found.append(
             Error("USE_TZ is off.", hint="Set USE_TZ = True: all times here are aware.", id="webhooks_app.E002")
@@ -119,7 +119,7 @@ def check_profiles(chosen: Settings) -> Messages:
         try:
             profile = get_profile(name)
         except ConfigurationError as error:
-            hint = "Mend WEBHOOKS['DEFAULT_PROFILE'], WEBHOOKS['DASHBOARD_PROFILES'] or WEBHOOKS['PROFILES']."
+            hint = "Correct WEBHOOKS['DEFAULT_PROFILE'], WEBHOOKS['DASHBOARD_PROFILES'] or WEBHOOKS['PROFILES']."
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
             continue
         if profile.total_timeout >= chosen.HEARTBEAT_SECONDS * _HEARTBEAT_SHARE:

@@ -37,7 +37,7 @@ class NotFound(WebhooksError):
 
 
 class InvalidEvent(WebhooksError):
-    """The event cannot be accepted as it is. Mend the call to `emit`: the message names the field and the reason."""
+    """The event cannot be accepted as it is. Correct the call to `emit`: the message names the field and the reason."""
 
     code = "INVALID_EVENT"
 
@@ -55,25 +55,25 @@ class PayloadTooLarge(InvalidEvent):
 
 
 class InvalidFilter(WebhooksError):
-    """A filter of the list is not understood. Mend the parameter that is named."""
+    """A filter of the list is not understood. Correct the parameter that is named."""
 
     code = "INVALID_FILTER"
 
 
 class InvalidTenant(WebhooksError):
-    """The tenant's data are not acceptable. Mend the field that is named."""
+    """The tenant's data are not acceptable. Correct the field that is named."""
 
     code = "INVALID_TENANT"
 
 
 class InvalidEventType(WebhooksError):
-    """The event type cannot be added so. Mend the field that is named."""
+    """The event type cannot be added so. Correct the field that is named."""
 
     code = "INVALID_EVENT_TYPE"
 
 
 class InvalidApiKey(WebhooksError):
-    """The API key cannot be made so. Mend the field that is named."""
+    """The API key cannot be made so. Correct the field that is named."""
 
     code = "INVALID_API_KEY"
 
@@ -109,7 +109,7 @@ class URLNotAllowed(WebhooksError):
 
 
 class InvalidEndpoint(WebhooksError):
-    """The endpoint's settings are not acceptable. Mend the field that is named."""
+    """The endpoint's settings are not acceptable. Correct the field that is named."""
 
     code = "INVALID_ENDPOINT"
 
@@ -161,6 +161,6 @@ class SignatureVerificationError(VerificationFailed):
 
 
 class ConfigurationError(WebhooksError):
-    """The WEBHOOKS setting is wrong. Mend the setting that is named."""
+    """The WEBHOOKS setting is wrong. Correct the setting that is named."""
 
     code = "CONFIGURATION_ERROR"

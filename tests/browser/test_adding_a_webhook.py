@@ -139,7 +139,7 @@ def test_with_the_keyboard_alone(reader: Reader, receiver: Receiver) -> None:
     url = reader.page.get_by_label("URL", exact=True)
     _tabs_to(reader.page, url)
     reader.page.keyboard.type(receiver.url("/keys"))
-    _tabs_to(reader.page, reader.page.get_by_label("All events, later kinds too"))
+    _tabs_to(reader.page, reader.page.get_by_label("All events, including future types"))
     reader.page.keyboard.press("ArrowDown")
     event = reader.page.get_by_label("message.sent", exact=True)
     _tabs_to(reader.page, event)

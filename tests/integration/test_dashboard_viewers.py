@@ -37,7 +37,7 @@ def test_nor_does_an_endpoints_page() -> None:
     endpoint: Endpoint = EndpointFactory(status="disabled")
     SecretFactory(tenant=endpoint.tenant, endpoint=endpoint)
     manager, viewer = both(endpoint.tenant, f"/webhooks/endpoints/{endpoint.public_id}")
-    for advice in ("If it is lost or known to others, rotate it.", "Mend your server, enable the endpoint"):
+    for advice in ("If it is lost or known to others, rotate it.", "Fix your server, enable the endpoint"):
         assert advice in manager
         assert advice not in viewer
     for fact in ("Nobody can see it again, neither you nor we.", "New events are not kept for it."):

@@ -95,7 +95,7 @@ _BY_STATUS = {
     ),
     500: Explanation(
         _("Your server failed while it handled the request (500 Internal Server Error)."),
-        _("Its own log has the error at this time. Mend it, then send this again."),
+        _("Its own log has the error at this time. Fix it, then send this again."),
     ),
     502: Explanation(
         _("A proxy before your server got no valid answer from it (502 Bad Gateway)."),
@@ -134,7 +134,7 @@ _BY_KIND = {
     ),
     OutcomeKind.SERVER_ERROR: Explanation(
         _("Your server failed, or gave an answer that is no HTTP status."),
-        _("Its own log has the error at this time. Mend it, then send this again."),
+        _("Its own log has the error at this time. Fix it, then send this again."),
         name=_("Server error"),
         to_staff=_("The receiver failed while it handled the request."),
     ),

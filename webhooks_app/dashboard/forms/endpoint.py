@@ -46,7 +46,10 @@ class EndpointForm(forms.Form):
     )
     which = forms.ChoiceField(
         label=gettext_lazy("Events"),
-        choices=[(_ALL, gettext_lazy("All events, later kinds too")), (_SOME, gettext_lazy("Only those I choose"))],
+        choices=[
+            (_ALL, gettext_lazy("All events, including future types")),
+            (_SOME, gettext_lazy("Only those I choose")),
+        ],
         widget=forms.RadioSelect,
         initial=_SOME,
     )

@@ -53,7 +53,9 @@ def groups_of(types: Sequence[EventType], chosen: Iterable[str]) -> list[Group]:
         title = type_.group or type_.name.partition(".")[0]
         group = groups.setdefault(title, Group(title))
         begun = [name for name in families if name not in placed and matches(name, type_.name)]
-        group.families += [_entry(name, _("all that begin so, later ones too"), ticked) for name in begun]
+        group.families += [
+            _entry(name, _("every type that begins so, including future ones"), ticked) for name in begun
+        ]
         placed.update(begun)
         group.entries.append(_entry(type_.name, type_.description, ticked))
     known = {*families, *(type_.name for type_ in types)}

@@ -41,7 +41,7 @@ class EventsForm(forms.Form):
         names = dict.fromkeys([*chosen, *(type_.name for type_ in types if not type_.retired)])
         names.pop(EVERYTHING, None)
         self.fields["events"].choices = [  # type: ignore[attr-defined]  # a choice field's
-            (EVERYTHING, gettext("All events, those of later types too")),
+            (EVERYTHING, gettext("All events, including those of future types")),
             *((name, name) for name in names),
         ]
 
