@@ -19,7 +19,7 @@ from tests.receiver import Answer
 from tests.visitors import seen, visiting
 from webhooks_app.actions.people import Role
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus
+from webhooks_app.models import TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors")]
 
@@ -60,6 +60,13 @@ class TestTheTimeline:
             assert text in page
         assert '"error": "<b>gone</b>"' in page
         assert page.index("Attempt 2") < page.index("Attempt 1")
+
+    def test_names_the_hosts_own_id_but_no_tests(self) -> None:
+        row = DeliveryFactory(event__subject="parcel-<7>")
+        test = DeliveryFactory(event__subject="test", event__fingerprint=TEST_FINGERPRINT, endpoint=row.endpoint)
+        client = visiting(row.tenant)
+        assert "<dt>Your id</dt><dd><code>parcel-&lt;7&gt;</code></dd>" in client.get(address(row)).content.decode()
+        assert "Your id" not in client.get(address(test)).content.decode()
 
     def test_escapes_what_a_receiver_answered(self) -> None:
         row = AttemptFactory(

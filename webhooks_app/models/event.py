@@ -121,6 +121,11 @@ class Event(models.Model):
         """Was it made to try an endpoint, and did nothing really happen?"""
         return self.fingerprint == TEST_FINGERPRINT
 
+    @property
+    def own_id(self) -> str:
+        """The subject that the host gave; a test event has none."""
+        return "" if self.is_test else self.subject
+
 
 class EventChannel(models.Model):
     """One channel of one event, written by the fan-out so that events can be found by channel."""
