@@ -4,8 +4,9 @@ A host takes a page away with `admin.site.unregister(Delivery)`, and registers a
 """
 
 from webhooks_app.admin.api_keys import ApiKeyAdmin, PortalLinkAdmin, StoredReplyAdmin
+from webhooks_app.admin.attempts import AttemptAdmin
 from webhooks_app.admin.audit import AuditEntryAdmin, NoticeAdmin
-from webhooks_app.admin.deliveries import AttemptAdmin, DeliveryAdmin
+from webhooks_app.admin.deliveries import DeliveryAdmin
 from webhooks_app.admin.endpoints import EndpointAdmin, EndpointNumberAdmin, SecretAdmin, SubscriptionAdmin
 from webhooks_app.admin.events import EventAdmin, EventChannelAdmin, EventTypeAdmin
 from webhooks_app.admin.queues import EndpointQueueAdmin, EngineAdmin, HourlyStatAdmin
