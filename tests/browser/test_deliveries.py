@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.customer import add_webhook, is_genuine, log_of, open_delivery
 from tests.browser.reader import Reader
@@ -69,6 +69,22 @@ def test_what_failed_is_explained_and_what_was_mended_succeeds(reader: Reader, r
     reader.finds_it_usable()
     reader.presses("Send again")
     receiver.wait_for(3, timeout=30)
+
+
+def test_what_was_unfolded_before_the_scripts_came_is_brought(reader: Reader, receiver: Receiver) -> None:
+    person = reader.logs_in(reader.live.manager(with_key=True))
+    webhook = add_webhook(reader, receiver.url("/hook"))
+    reader.live.emit(person, "message.sent", {"message_id": 1})
+    receiver.wait_for(1, timeout=30)
+    open_delivery(reader, webhook)
+    reader.reloads_until("Your server has accepted it.")
+    held: list[Route] = []
+    reader.page.route("**/htmx.min*.js", lambda route: held.append(route))
+    reader.page.reload(wait_until="commit")
+    reader.page.get_by_text("Request", exact=True).click()
+    reader.sees("Show the request of attempt 1")
+    held[0].continue_()
+    expect(reader.page.locator("pre[id^=curl-]")).to_have_count(1)
 
 
 def test_a_request_copied_as_curl_can_be_made_again(reader: Reader, receiver: Receiver) -> None:

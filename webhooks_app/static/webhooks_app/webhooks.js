@@ -68,6 +68,12 @@
     filters(root);
   }
 
-  document.addEventListener("DOMContentLoaded", () => { enliven(document); showCurrent(); });
+  // What was unfolded before htmx listened is brought now.
+  function bringUnfolded() {
+    if (!window.htmx) return;
+    for (const part of document.querySelectorAll("details[hx-get][open]")) htmx.trigger(part, "toggle");
+  }
+
+  document.addEventListener("DOMContentLoaded", () => { enliven(document); showCurrent(); bringUnfolded(); });
   document.addEventListener("htmx:load", (event) => { if (event.target !== document.body) enliven(event.target); });
 })();
