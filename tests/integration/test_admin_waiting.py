@@ -6,25 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from tests.factories import AttemptFactory, DeliveryFactory
 from tests.staff import act_page, messages_of, on_list, page, text_of, viewer
+from tests.waiting import FAILING, NOW, SOON
 from webhooks_app.models import TEST_FINGERPRINT, Delivery
 from webhooks_app.reports.explanations import moment
 
 pytestmark = pytest.mark.django_db
-
-NOW = timezone.now()
-#: Far enough ahead that it does not come while the tests run; what is held back until then is so by our own back-off.
-FAILED_AT = NOW + timedelta(hours=1)
-SOON = FAILED_AT + timedelta(minutes=4)
-FAILING = {
-    "endpoint__queue__streak": 7,
-    "endpoint__queue__failing_since": NOW - timedelta(hours=2),
-    "endpoint__queue__last_failure_at": FAILED_AT,
-    "endpoint__queue__not_before": SOON,
-}
 
 
 def test_a_delivery_that_is_held_back_has_one_time_for_its_next_request():

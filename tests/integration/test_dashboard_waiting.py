@@ -11,26 +11,16 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from django.utils.html import strip_tags
 
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory
 from tests.forms import form_id
 from tests.visitors import seen, visiting
+from tests.waiting import FAILING, NOW, SOON
 from webhooks_app.models import TEST_FINGERPRINT, Delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
-NOW = timezone.now()
-#: Far enough ahead that it does not come while the tests run; what is held back until then is so by our own back-off.
-FAILED_AT = NOW + timedelta(hours=1)
-SOON = FAILED_AT + timedelta(minutes=4)
-FAILING = {
-    "endpoint__queue__streak": 7,
-    "endpoint__queue__failing_since": NOW - timedelta(hours=2),
-    "endpoint__queue__last_failure_at": FAILED_AT,
-    "endpoint__queue__not_before": SOON,
-}
 AGAIN = {"attempts": 1, "last_outcome": "succeeded", "last_status": 200}
 
 
