@@ -83,7 +83,7 @@ class DatedChangeList(ChangeList):
 
     @cached_property
     def dates(self) -> dict[str, Any]:
-        """What Django's `admin/date_hierarchy.html` shows; empty where there are no rows."""
+        """What Django's `admin/date_hierarchy.html` shows: the way `back`, and `choices`; empty where there are no rows."""
         key = self.root_queryset.order_by("pk").values_list("pk", flat=True).first()
         oldest = made_at(key) if key else None
         if oldest is None:
@@ -91,12 +91,12 @@ class DatedChangeList(ChangeList):
         oldest, newest = timezone.localtime(oldest), timezone.localtime()
         chosen = Period.read(self.params.get(PARAMETER))
         if chosen is None:
-            return {"show": True, "back": None, "choices": self._choices(_first_choices(oldest, newest))}
+            return {"back": None, "choices": self._choices(_first_choices(oldest, newest))}
         around = chosen.around
         back = {"link": self._link(around), "title": around.title if around else _("All dates")}
         if chosen.is_day:
-            return {"show": True, "back": back, "choices": [{"title": chosen.title}]}
-        return {"show": True, "back": back, "choices": self._choices(chosen.parts(oldest, newest))}
+            return {"back": back, "choices": [{"title": chosen.title}]}
+        return {"back": back, "choices": self._choices(chosen.parts(oldest, newest))}
 
     def _choices(self, periods: list[Period]) -> list[dict[str, str]]:
         return [{"link": self._link(one), "title": one.title} for one in periods]

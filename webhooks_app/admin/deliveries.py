@@ -128,10 +128,10 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
     ) -> HttpResponse:
         row = self.get_object(request, object_id) if request.method == "GET" else None
         if row is not None and self.has_view_permission(request, row):
-            extra_context = {**self._story(request, row), **(extra_context or {})}
+            extra_context = {**self._evidence(request, row), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def _story(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+    def _evidence(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         """The answer, and every request that was made."""
         using = pipeline_alias()
         attempts = Attempt.objects.using(using).filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
