@@ -10,6 +10,8 @@ ARGS ?=
 # The first of these that is 3.11 or newer; make PYTHON=/path/to/python chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Half as many again as there are cores: many tests wait for a time.
+TESTERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PY := $(VENV)/bin/python
 # Only errors: a machine with an index of its own makes pip talkative.
 PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
@@ -17,7 +19,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 # A virtual environment whose interpreter has gone (a new Python, a moved folder) is of no use: it is made again.
 BROKEN := $(shell [ ! -e $(VENV) ] || $(PY) -c 'import pip' >/dev/null 2>&1 || { rm -rf $(VENV); echo yes; })
 
-.PHONY: help run test browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
+.PHONY: help run test processes faults browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
@@ -25,8 +27,14 @@ help:  ## This list
 run: $(VENV)/.run  ## The demo: web server, worker, beat and receiver at http://127.0.0.1:$PORT (8000)
 	@PORT=$(PORT) exec $(PY) -m project.run
 
-test: $(VENV)/.dev  ## All tests; on SQLite, or where DATABASE_URL and CELERY_BROKER_URL say
-	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+test: $(VENV)/.dev  ## The tests, without the slow kinds; on SQLite, or where DATABASE_URL and CELERY_BROKER_URL say
+	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=$(TESTERS) --dist=worksteal $(ARGS)
+
+processes: $(VENV)/.dev  ## The tests with workers that are started, stopped and killed; where `make test` runs
+	PYTHONDEVMODE=1 $(PY) -m pytest -m processes --numprocesses=auto --dist=worksteal $(ARGS)
+
+faults: $(VENV)/.dev  ## Break servers and workers of its own, and count what is lost (make faults ARGS="-k lock")
+	$(PY) -m pytest tests/faults -m faults --numprocesses=3 --dist=worksteal --tb=short $(ARGS)
 
 browser: $(VENV)/.dev  ## The tests in a real browser (apt-get install chromium), against the running project
 	$(PY) -m pytest tests/browser --numprocesses=auto --dist=worksteal $(ARGS)
@@ -57,7 +65,7 @@ EXTRAS := --extra curl --extra postgres --extra redis --extra project
 requirements: $(VENV)/.dev  ## Pin the newest versions of everything
 	$(PIP) install uv
 	$(UV_COMPILE) $(EXTRAS) --output-file requirements.txt
-	$(UV_COMPILE) $(EXTRAS) --group test --group browser --group lint --group matrix --output-file requirements-dev.txt
+	$(UV_COMPILE) $(EXTRAS) --extra prometheus --extra opentelemetry --group test --group browser --group lint --group matrix --output-file requirements-dev.txt
 
 openapi: $(VENV)/.dev  ## Write the API's description, docs/reference/openapi.yaml
 	$(PY) manage.py spectacular --urlconf project.api_urls --validate --fail-on-warn --file docs/reference/openapi.yaml

@@ -127,7 +127,7 @@ def _surroundings() -> dict[str, object]:
     """What a reader must know of the machine and the choice of code to compare two results."""
     from django.db import connection
 
-    from webhooks_app.pipeline.store import store_for
+    from webhooks_app.engine.sql import store_for
     from webhooks_app.transport import open_transport
 
     transport = open_transport()

@@ -29,8 +29,8 @@ def listen(go: threading.Event) -> None:
 
 def main() -> None:
     set_up_django()
+    from webhooks_app.engine import run as engine
     from webhooks_app.management.commands.webhooks_deliver import collect_less
-    from webhooks_app.pipeline import engine
     from webhooks_app.transport import open_transport
 
     transport = open_transport()

@@ -24,6 +24,7 @@ urlpatterns = [
     path("webhooks/", include("webhooks_app.urls")),
     path("api/v1/", alone("webhooks_app.api.urls")),
     path("api/", include("project.api_docs")),
+    path("", include("webhooks_app.monitoring.urls")),  # /healthz, /readyz and /metrics
     # APIs as other products document theirs, each under a prefix of its own.
     path("msgine/", alone("project.messaging.sms_api")),
     path("gateway/", alone("webhooks_app.api.dialects.gateway")),

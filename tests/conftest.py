@@ -12,8 +12,10 @@ from django.db import connection
 from tests.pipelines import EVENT_TYPES, PROFILES
 from tests.receiver import Receiver
 from webhooks_app import registry
-from webhooks_app.pipeline import engine, hint
-from webhooks_app.pipeline.sweep import repair
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sweep import repair
+from webhooks_app.events import hint
 
 pytest_plugins = ["tests.visitors"]
 
@@ -69,6 +71,10 @@ def event_types() -> Iterator[None]:
 
 
 @pytest.fixture
-def deliver() -> Callable[[], engine.Progress]:
+def deliver() -> Callable[..., engine.Progress]:
     """Run an engine in this thread until nothing is due."""
-    return lambda: engine.run(until=engine.idle_for(0))
+
+    def run(options: EngineOptions | None = None) -> engine.Progress:
+        return engine.run(until=engine.idle_for(0), options=options)
+
+    return run

@@ -19,6 +19,11 @@ from typing import Any, Self
 from tests.receiver import Received, Receiver
 from webhooks_app import EventType, emit, registry
 from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
     IDLE,
     Attempt,
@@ -30,10 +35,6 @@ from webhooks_app.models import (
     Tenant,
     database_now,
 )
-from webhooks_app.pipeline import engine
-from webhooks_app.pipeline.sweep import repair
-from webhooks_app.pipeline.transactions import in_fresh_transaction
-from webhooks_app.pipeline.wake import wake
 
 #: A type without a schema, there while a `Customer` is.
 TYPE = "test.happened"
@@ -79,9 +80,9 @@ class Customer:
         return [json.loads(request.body)["data"]["n"] for request in self.receiver.requests]
 
 
-def deliver() -> engine.Progress:
+def deliver(options: EngineOptions | None = None) -> engine.Progress:
     """Run the real engine until nothing is due. Nothing is held afterwards, and nothing sleeps through its time."""
-    progress = engine.run(until=engine.idle_for(0))
+    progress = engine.run(until=engine.idle_for(0), options=options)
     assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
     assert not Engine.objects.exists()
     assert repair() == 0

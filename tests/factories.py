@@ -72,7 +72,12 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
     @factory.post_generation
     def queue(obj: Endpoint, create: bool, extracted: object, **kwargs: Any) -> None:  # noqa: N805
         held = obj.status != EndpointStatus.ACTIVE
-        values = {"not_before": IDLE if held else timezone.now(), "fifo": obj.fifo, **kwargs}
+        values = {
+            "tenant_id": obj.tenant_id,
+            "not_before": IDLE if held else timezone.now(),
+            "fifo": obj.fifo,
+            **kwargs,
+        }
         EndpointQueue.objects.create(endpoint=obj, **values)
 
     @factory.post_generation

@@ -1,4 +1,4 @@
-"""Databases that fail at the worst moment: real ones, whose answer is lost on the engine's database thread."""
+"""Databases that fail at the worst moment: real ones, whose answer is lost on a thread of the engine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from webhooks_app.db import write
 from webhooks_app.models import Delivery
-from webhooks_app.pipeline.transactions import write
 
-CLERK = "webhooks-clerk"
+DATABASE_THREAD = "webhooks-database"
+HEARTBEAT_THREAD = "webhooks-heartbeat"
 Execute = Callable[..., Any]
 
 
 @contextmanager
-def watched_statements(see: Callable[[str], None], thread: str | None = CLERK) -> Iterator[None]:
+def watched_statements(see: Callable[[str], None], thread: str | None = DATABASE_THREAD) -> Iterator[None]:
     """Show every statement to `see`, which may raise: those of the engines' database threads, or (None) of all threads."""
     with pytest.MonkeyPatch.context() as patch:
         for cursor, name in _routes():
@@ -47,10 +48,11 @@ def _watched(original: Execute, see: Callable[[str], None], thread: str | None) 
 
 
 class Outage:
-    """Breaks the connection once, in the transaction of the first statement that has all of `words` in it."""
+    """Breaks the connection once, in the transaction of the first statement of this thread that has all of `words` in it."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, thread: str = DATABASE_THREAD) -> None:
         self._words = words
+        self.thread = thread
         self._armed = False
         self.happened = False
 
@@ -64,7 +66,7 @@ class Outage:
 
     def strike(self) -> None:
         """At a COMMIT."""
-        if self._armed and not self.happened and threading.current_thread().name == CLERK:
+        if self._armed and not self.happened and threading.current_thread().name == self.thread:
             self.happened = True
             raise OperationalError("the connection was lost")
 
@@ -76,7 +78,7 @@ class Outage:
 def broken(outage: Outage, moment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`moment`: "statement", "commit" (it does not happen) or "answer" (it happens, but nobody hears of it)."""
     if moment == "statement":
-        with watched_statements(outage.at_the_statement):
+        with watched_statements(outage.at_the_statement, outage.thread):
             yield
         return
     commit = BaseDatabaseWrapper._commit
@@ -89,7 +91,7 @@ def broken(outage: Outage, moment: str, monkeypatch: pytest.MonkeyPatch) -> Iter
             outage.strike()
 
     monkeypatch.setattr(BaseDatabaseWrapper, "_commit", break_at_commit)
-    with watched_statements(outage.before_the_commit):
+    with watched_statements(outage.before_the_commit, outage.thread):
         yield
 
 

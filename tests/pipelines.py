@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,11 +20,15 @@ from tests.receiver import Answer, Behaviour, Receiver
 from webhooks_app import EventType
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql import portable, store_for
+from webhooks_app.engine.sql.types import Release
+from webhooks_app.engine.types import FannedOut
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant, database_now
-from webhooks_app.pipeline import engine
-from webhooks_app.pipeline.store import portable, store_for
-from webhooks_app.pipeline.store.rows import Release
-from webhooks_app.pipeline.transactions import in_fresh_transaction
 from webhooks_app.profiles.standard import PROFILE as STANDARD
 
 #: No test waits longer than this for something that must happen (seconds).
@@ -112,14 +116,16 @@ def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
     return value
 
 
-def deliver_until(condition: Callable[[], Any], **values: Any) -> engine.Progress:
+def deliver_until(
+    condition: Callable[[], Any], *, options: EngineOptions | None = None, **values: Any
+) -> engine.Progress:
     """Run an engine in this thread until the condition holds."""
 
     def until(progress: engine.Progress) -> bool:
         assert progress.seconds < PATIENCE, "it never happened"
         return bool(condition())
 
-    return engine.run(until=until, **values)
+    return engine.run(until=until, options=options, **values)
 
 
 class Gate(Behaviour):
@@ -168,13 +174,20 @@ class InThread(threading.Thread):
 
 
 @contextmanager
-def running_engine(number: int = 1, stop: threading.Event | None = None) -> Iterator[None]:
+def running_engine(
+    number: int = 1, stop: threading.Event | None = None, options: EngineOptions | None = None
+) -> Iterator[None]:
     """Engines that deliver in threads of their own until the block ends, or `stop` is set."""
     stop = stop or threading.Event()
-    threads = [InThread(lambda: engine.run(stop=stop)) for _ in range(number)]
+    threads = [InThread(lambda: engine.run(stop=stop, options=options)) for _ in range(number)]
     try:
         yield
     finally:
         stop.set()
         for thread in threads:
             thread.result()
+
+
+def fan_out(now: datetime, using: str) -> FannedOut:
+    """One batch of a fan-out of its own. Where a queue's row is locked it still owes a wake-up, and forgets it."""
+    return FanOut(using, EngineOptions(), FaultLog()).step(now)

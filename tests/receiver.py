@@ -121,6 +121,19 @@ def Drip(where: str = "body", pause: float = 0.05) -> Endless:
 
 
 @dataclass(frozen=True)
+class Stall(Behaviour):
+    """Sends complete headers and a part of the body, then nothing more. Over HTTP/2, too."""
+
+    status: int = 200
+    body: bytes = b"part"
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        await Raw(b"HTTP/1.1 %d X\r\nContent-Length: 100000\r\n\r\n" % self.status + self.body).play(writer)
+        await asyncio.sleep(3600)
+        return False
+
+
+@dataclass(frozen=True)
 class Close(Behaviour):
     """Closes without a word, after the request was read."""
 

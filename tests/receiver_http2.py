@@ -10,7 +10,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.receiver import Answer, Behaviour, Delay, Received
+from tests.receiver import Answer, Behaviour, Delay, Received, Stall
 
 if TYPE_CHECKING:
     from tests.receiver import Receiver
@@ -47,12 +47,15 @@ async def _answer(
     if isinstance(behaviour, Delay):
         await asyncio.sleep(behaviour.seconds)
         behaviour = behaviour.then
-    if not isinstance(behaviour, Answer):
+    if not isinstance(behaviour, (Answer, Stall)):
         await asyncio.sleep(3600)
         return
-    pairs = [(":status", str(behaviour.status)), *((name.lower(), value) for name, value in behaviour.headers.items())]
-    http.send_headers(stream, pairs)
+    headers = behaviour.headers if isinstance(behaviour, Answer) else {}
+    http.send_headers(
+        stream, [(":status", str(behaviour.status)), *((name.lower(), value) for name, value in headers.items())]
+    )
     for start in range(0, len(behaviour.body), 16_000):  # a frame's size; the client's window must have room for all
         http.send_data(stream, behaviour.body[start : start + 16_000])
-    http.end_stream(stream)
+    if isinstance(behaviour, Answer):
+        http.end_stream(stream)
     writer.write(http.data_to_send())

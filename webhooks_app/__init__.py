@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from webhooks_app.core.catalogue import EventType, registry
 
 if TYPE_CHECKING:
-    from webhooks_app.pipeline.emit import EventInput, aemit, emit, emit_many
+    from webhooks_app.events.emit import EventInput, aemit, emit, emit_many
 
 __version__ = "0.1.0"
 
@@ -20,7 +20,7 @@ _LAZY = {"EventInput", "aemit", "emit", "emit_many"}
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from webhooks_app.pipeline import emit as module
+        from webhooks_app.events import emit as module
 
         return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,18 +16,21 @@ from django.utils.module_loading import import_string
 
 from webhooks_app.actions.schedule import BEAT, PERIODIC, missing_from_schedule
 from webhooks_app.conf import Settings, settings
-from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6
+from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6, check_ports, parse_networks
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import ConfigurationError, SealingError
 from webhooks_app.models.fields import key_ring
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile, profile_names
 
 TAG = "webhooks_app"
-#: An engine starts a request only if its heartbeat outlasts it, and a heartbeat is renewed at a sixth of its life.
-_HEARTBEAT_SHARE = 5 / 6
-#: What a task needs beside its delivering time to finish its requests and write them down.
-_TASK_MARGIN_SECONDS = 30
+#: Engines end 10 s before a time limit of Celery's. A shorter one than this (seconds) leaves them no time to deliver.
+_SHORTEST_TIME_LIMIT = 15
 _RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
+#: Value of METRICS → the module that its extra installs.
+_METRICS_LIBRARIES = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
+#: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
+_PSYCOPG_POOL = 4
+_ENGINE_CONNECTIONS = 3
 _MARIADB_LEAST = (10, 6)
 _MYSQL_LEAST = (8, 0, 13)
 
@@ -52,7 +55,7 @@ def _check(function: Check) -> Callable[..., list[CheckMessage]]:
 
 @register(TAG)
 def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001, E002"""
+    """E001, E002, E017"""
     found: list[CheckMessage] = []
     try:
         settings()
@@ -62,6 +65,9 @@ def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> l
         found.append(
             Error("USE_TZ is off.", hint="Set USE_TZ = True: all times here are aware.", id="webhooks_app.E002")
         )
+    if not connections[pipeline_alias()].settings_dict["AUTOCOMMIT"]:
+        hint = "Remove AUTOCOMMIT from this database: without it nothing that the engine records is committed."
+        found.append(Error("AUTOCOMMIT is off for the webhooks' database.", hint=hint, id="webhooks_app.E017"))
     return found
 
 
@@ -87,13 +93,19 @@ def check_keys(chosen: Settings) -> Messages:
 @_check
 def check_networks(chosen: Settings) -> Messages:
     """E005, W002, W003"""
+    for port in chosen.ALLOWED_PORTS:
+        try:
+            check_ports((port,))
+        except ValueError as error:
+            hint = "Write ports as numbers, such as [443, 8443]."
+            yield Error(f"WEBHOOKS['ALLOWED_PORTS']: {error}.", hint=hint, id="webhooks_app.E005")
     for name in ("ALLOWED_NETWORKS", "DENIED_NETWORKS"):
         for text in getattr(chosen, name):
             try:
-                network = ip_network(text, strict=False)
+                (network,) = parse_networks((text,))
             except ValueError as error:
                 hint = "Write networks as '10.1.0.0/16' or 'fd00::/8'."
-                yield Error(f"WEBHOOKS[{name!r}]: {error}", hint=hint, id="webhooks_app.E005")
+                yield Error(f"WEBHOOKS[{name!r}]: {error}.", hint=hint, id="webhooks_app.E005")
                 continue
             if name == "ALLOWED_NETWORKS" and not django_settings.DEBUG and _is_inside(network):
                 yield Warning(
@@ -114,22 +126,13 @@ def _is_inside(network: Any) -> bool:
 
 @_check
 def check_profiles(chosen: Settings) -> Messages:
-    """E006, E007"""
-    for name in sorted({chosen.DEFAULT_PROFILE, *chosen.DASHBOARD_PROFILES, *profile_names()}):
+    """E006"""
+    for name in sorted({chosen.DEFAULT_PROFILE, *map(str, chosen.DASHBOARD_PROFILES), *profile_names()}):
         try:
-            profile = get_profile(name)
+            get_profile(name)
         except ConfigurationError as error:
             hint = "Correct WEBHOOKS['DEFAULT_PROFILE'], WEBHOOKS['DASHBOARD_PROFILES'] or WEBHOOKS['PROFILES']."
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
-            continue
-        if profile.total_timeout >= chosen.HEARTBEAT_SECONDS * _HEARTBEAT_SHARE:
-            least = profile.total_timeout / _HEARTBEAT_SHARE
-            yield Error(
-                f"A request of the profile {name!r} may take {profile.total_timeout:g} s, longer than an engine's "
-                f"heartbeat covers ({chosen.HEARTBEAT_SECONDS:g} s): it would never be started.",
-                hint=f"Set WEBHOOKS['HEARTBEAT_SECONDS'] above {least:g}.",
-                id="webhooks_app.E007",
-            )
 
 
 @_check
@@ -166,10 +169,10 @@ def check_timing(chosen: Settings) -> Messages:
         )
     for name in ("CELERY_TASK_TIME_LIMIT", "CELERY_TASK_SOFT_TIME_LIMIT"):
         limit = getattr(django_settings, name, None)
-        if limit is not None and limit < chosen.DELIVER_SECONDS + _TASK_MARGIN_SECONDS:
+        if limit is not None and limit < _SHORTEST_TIME_LIMIT:
             yield Warning(
-                f"{name} is {limit} s: it would kill delivery engines, which run for {chosen.DELIVER_SECONDS:g} s.",
-                hint=f"Raise it above {chosen.DELIVER_SECONDS + _TASK_MARGIN_SECONDS:g}, or lower DELIVER_SECONDS.",
+                f"{name} is {limit} s: it leaves delivery engines no time.",
+                hint=f"Set it to {_SHORTEST_TIME_LIMIT} or more, or deliver with `manage.py webhooks_deliver`.",
                 id="webhooks_app.W005",
             )
     if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False) and chosen.WAKE:
@@ -177,6 +180,28 @@ def check_timing(chosen: Settings) -> Messages:
             "CELERY_TASK_ALWAYS_EAGER is on: requests would deliver webhooks themselves, and wait for it.",
             hint="Set WEBHOOKS['WAKE'] to '' and run `manage.py webhooks_deliver`, or run a worker.",
             id="webhooks_app.W006",
+        )
+
+
+@_check
+def check_metrics(chosen: Settings) -> Messages:
+    """E015, E016, W015"""
+    for name in chosen.METRICS:
+        library = _METRICS_LIBRARIES.get(name)
+        if library is None:
+            hint = 'Use "prometheus", "opentelemetry" or both.'
+            yield Error(f"WEBHOOKS['METRICS'] contains {name!r}.", hint=hint, id="webhooks_app.E015")
+        elif importlib.util.find_spec(library) is None:
+            yield Error(
+                f"WEBHOOKS['METRICS'] contains {name!r}, but {library} is not installed.",
+                hint=f"Install the `{name}` extra, or take {name!r} out.",
+                id="webhooks_app.E016",
+            )
+    if chosen.TRACEPARENT and "opentelemetry" not in chosen.METRICS:
+        yield Warning(
+            "WEBHOOKS['TRACEPARENT'] is on, but WEBHOOKS['METRICS'] does not contain \"opentelemetry\": no header is sent.",
+            hint='Add "opentelemetry" to METRICS, or turn TRACEPARENT off.',
+            id="webhooks_app.W015",
         )
 
 
@@ -191,6 +216,22 @@ def check_sqlite(chosen: Settings) -> Messages:
             "write lock and keeps deliveries waiting.",
             hint="Turn ATOMIC_REQUESTS off, or use PostgreSQL.",
             id="webhooks_app.W007",
+        )
+
+
+@_check
+def check_pool(chosen: Settings) -> Messages:
+    """W016"""
+    options = connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool")
+    if not isinstance(options, dict):
+        return
+    least = options.get("min_size", _PSYCOPG_POOL)
+    size = options.get("max_size") or least  # as psycopg_pool reads it
+    if size < _ENGINE_CONNECTIONS:
+        yield Warning(
+            f"The pool of the webhooks' database has {size} connection(s), and an engine alone uses {_ENGINE_CONNECTIONS}.",
+            hint="Set max_size in DATABASES[…]['OPTIONS']['pool'] to at least 4, and more where engines share a process.",
+            id="webhooks_app.W016",
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeGuard
 
 from django.conf import settings as django_settings
 
-from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.addresses import AddressPolicy, check_ports, parse_networks
 from webhooks_app.exceptions import ConfigurationError
 
 
@@ -28,6 +29,12 @@ class Settings:
     #: Dotted path of a function (host object) → uid text; by default a model instance becomes "app_label.model:pk".
     TENANT_UID: str = ""
     MAX_PAYLOAD_BYTES: int = 256 * 1024
+    #: Events of one tenant that may be pending, that is stored but not fanned out yet; 0: no limit.
+    MAX_PENDING_EVENTS_PER_TENANT: int = 0
+    #: The same for all tenants together.
+    MAX_PENDING_EVENTS: int = 0
+    #: What `emit` does beyond these limits: "warn" (log a warning) or "refuse" (raise BacklogFull, whatever STRICT says).
+    BACKLOG_POLICY: str = "warn"
     USER_AGENT: str = "webhooks-app/1"
 
     # --- where we may send to ------------------------------------------------------------------------------------
@@ -56,8 +63,10 @@ class Settings:
     MAX_IN_FLIGHT: int = 8
     #: Bytes of event bodies that one engine keeps in memory ahead of sending.
     PREFETCH_BYTES: int = 32 * 1024 * 1024
-    #: How long an engine's heartbeat is good for. Must be longer than any profile's total timeout.
-    HEARTBEAT_SECONDS: float = 30.0
+    #: How long an engine's heartbeat is good for. Others release the queues of an engine that has missed its heartbeat.
+    HEARTBEAT_SECONDS: float = 6.0
+    #: How long requests in flight may take to end once an engine was asked to stop; then they are sent again by another.
+    DRAIN_SECONDS: float = 4.0
     #: How long an idle engine looks for more before it returns to Celery. Longer than the coalescing window.
     LINGER_SECONDS: float = 2.0
     POLL_SECONDS: float = 0.01
@@ -124,7 +133,32 @@ class Settings:
 
     # --- keeping and cleaning ------------------------------------------------------------------------------------
     RETENTION_DAYS: float = 30.0
+    #: How old an event may become while it is pending for a paused or disabled endpoint. None, or more than
+    #: RETENTION_DAYS: RETENTION_DAYS.
+    BACKLOG_DAYS: float | None = None
+    #: Deliveries that may be pending for one paused or disabled endpoint; the oldest are dropped. 0: no limit.
+    BACKLOG_DELIVERIES: int = 100_000
     PRUNE_BATCH: int = 1000
+
+    # --- monitoring ----------------------------------------------------------------------------------------------
+    #: Where metrics go: "prometheus", "opentelemetry" or both. Empty: nowhere.
+    METRICS: Sequence[str] = ()
+    #: The bearer token that `/metrics` asks for. Empty: `/metrics` answers only under DEBUG.
+    METRICS_TOKEN: str = ""
+    #: Hosts that get a label of their own in the metrics of one process; the rest are counted as "other".
+    METRICS_HOSTS: int = 100
+    #: Send a `traceparent` header with every request, where METRICS has "opentelemetry".
+    TRACEPARENT: bool = False
+    #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. Longer
+    #: than two sweeps and the start of a worker take.
+    OVERDUE_SECONDS: float = 40.0
+
+
+#: One and the same each time, or a host without WEBHOOKS would have its settings parsed on every call.
+_NO_SETTINGS: dict[str, Any] = {}
+#: Whole numbers that may be 0, which means no limit.
+_ZERO_ALLOWED = frozenset({"MAX_PENDING_EVENTS_PER_TENANT", "MAX_PENDING_EVENTS", "BACKLOG_DELIVERIES"})
+_BACKLOG_POLICIES = ("warn", "refuse")
 
 
 _raw: object = None
@@ -134,7 +168,7 @@ _typed: Settings = Settings()
 def settings() -> Settings:
     """The settings as they are now. Cheap: parsed again only after the dict was replaced (as `override_settings` does)."""
     global _raw, _typed
-    raw = getattr(django_settings, "WEBHOOKS", None) or {}
+    raw = getattr(django_settings, "WEBHOOKS", None) or _NO_SETTINGS
     if raw is not _raw:
         _typed = parse(raw)
         _raw = raw
@@ -156,25 +190,43 @@ def parse(raw: dict[str, Any]) -> Settings:
 
 
 def _check_type(key: str, value: object, default: object) -> None:
-    if key == "STRICT":
-        good, wanted = value is None or isinstance(value, bool), "True, False or None"
-    elif isinstance(default, bool):
-        good, wanted = isinstance(value, bool), "True or False"
-    elif isinstance(default, int):
-        good, wanted = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a positive whole number"
-    elif isinstance(default, float):
-        good, wanted = (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf,
-            "a number, 0 or more",
-        )
-    elif isinstance(default, str):
-        good, wanted = isinstance(value, str), "a text"
-    elif isinstance(default, dict):
-        good, wanted = isinstance(value, dict), "a dict"
-    else:
-        good, wanted = isinstance(value, (list, tuple)), "a list"
+    good, wanted = _check_special(key, value) or _check_by_default(value, default)
+    if key == "HEARTBEAT_SECONDS" and good and isinstance(value, (int, float)) and value < 1:
+        good, wanted = False, "1 or more"
     if not good:
         raise ConfigurationError(f"WEBHOOKS[{key!r}] must be {wanted}, not {_told(value, default)}.", field=key)
+
+
+def _check_special(key: str, value: object) -> tuple[bool, str] | None:
+    """Whether the value is right, and what is; None for a setting whose default says all about its type."""
+    if key == "STRICT":
+        return value is None or isinstance(value, bool), "True, False or None"
+    if key == "BACKLOG_DAYS":
+        return value is None or (_is_number(value) and 0 < value < math.inf), "a number above 0, or None"
+    if key == "BACKLOG_POLICY":
+        return value in _BACKLOG_POLICIES, " or ".join(map(repr, _BACKLOG_POLICIES))
+    if key in _ZERO_ALLOWED:
+        return _is_number(value) and isinstance(value, int) and value >= 0, "a whole number, 0 or more"
+    return None
+
+
+def _check_by_default(value: object, default: object) -> tuple[bool, str]:
+    """The same by the type of the default."""
+    if isinstance(default, bool):
+        return isinstance(value, bool), "True or False"
+    if isinstance(default, int):
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0, "a positive whole number"
+    if isinstance(default, float):
+        return _is_number(value) and 0 <= value < math.inf, "a number, 0 or more"
+    if isinstance(default, str):
+        return isinstance(value, str), "a text"
+    if isinstance(default, dict):
+        return isinstance(value, dict), "a dict"
+    return isinstance(value, (list, tuple)), "a list"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _told(value: object, default: object) -> str:
@@ -191,9 +243,40 @@ def strict() -> bool:
     return bool(django_settings.DEBUG) if chosen is None else chosen
 
 
-def address_policy() -> AddressPolicy:
-    """The operator's rules about addresses, as the settings are now."""
+#: The policy of these settings. One tuple, replaced as a whole, since threads read it without a lock.
+_addresses: tuple[Settings, AddressPolicy] | None = None
+
+
+def backlog_age() -> timedelta:
+    """How old an event may become while it is pending for a paused or disabled endpoint. Never more than the retention."""
     chosen = settings()
+    days = chosen.RETENTION_DAYS if chosen.BACKLOG_DAYS is None else min(chosen.BACKLOG_DAYS, chosen.RETENTION_DAYS)
+    return timedelta(days=days)
+
+
+def address_policy() -> AddressPolicy:
+    """Return the operator's rules about addresses, as the settings are now. Built again only after the settings changed.
+
+    Raises ConfigurationError that names the setting and the entry which is wrong.
+    """
+    global _addresses
+    chosen, known = settings(), _addresses
+    if known is None or known[0] is not chosen:
+        known = _addresses = chosen, _address_policy(chosen)
+    return known[1]
+
+
+def _address_policy(chosen: Settings) -> AddressPolicy:
+    checks: tuple[tuple[str, Callable[[Sequence[object]], object]], ...] = (
+        ("ALLOWED_PORTS", check_ports),
+        ("ALLOWED_NETWORKS", parse_networks),
+        ("DENIED_NETWORKS", parse_networks),
+    )
+    for name, check in checks:
+        try:
+            check(getattr(chosen, name))
+        except ValueError as error:
+            raise ConfigurationError(f"WEBHOOKS[{name!r}]: {error}.", field=name) from error
     return AddressPolicy(
         allow_http=chosen.ALLOW_HTTP,
         ports=frozenset(chosen.ALLOWED_PORTS),

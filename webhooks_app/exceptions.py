@@ -54,6 +54,15 @@ class PayloadTooLarge(InvalidEvent):
     code = "PAYLOAD_TOO_LARGE"
 
 
+class BacklogFull(WebhooksError):
+    """Too many events are pending, so this one was not stored. Emit it again later; see that workers run, or raise the limit."""
+
+    code = "BACKLOG_FULL"
+    permanent = False
+    #: Seconds after which another try makes sense.
+    retry_after: ClassVar[int] = 30
+
+
 class InvalidFilter(WebhooksError):
     """A filter of the list is not understood. Correct the parameter that is named."""
 
@@ -112,6 +121,12 @@ class InvalidEndpoint(WebhooksError):
     """The endpoint's settings are not acceptable. Correct the field that is named."""
 
     code = "INVALID_ENDPOINT"
+
+
+class FilterTooCostly(WebhooksError):
+    """Comparing the event with the endpoint's filters takes too long. Use fewer conditions, or send shorter lists and texts."""
+
+    code = "FILTER_TOO_COSTLY"
 
 
 class InvalidSecret(WebhooksError):

@@ -1,9 +1,9 @@
 """Public Django signals. All are sent after the commit, with `send_robust`: a receiver that fails is logged and stops
-nobody. What the engine finds out is sent from its database thread, what a person does from that person's.
+nobody. The engine sends those about deliveries and endpoints from a thread of their own. What a person does is sent from that
+person's thread.
 
-Hand the work of a receiver to a task. The thread that runs it also writes results and renews the engine's heartbeat: while it
-waits nothing is recorded, and a receiver slower than HEARTBEAT_SECONDS makes the engine be taken for dead; others then take
-over its endpoints, and what was in flight is sent twice.
+Hand long work to a task. Slow receivers delay no delivery, but further signals: beyond 1,000 batches that wait, signals are not
+sent, and those that wait are lost when the process is killed.
 
 | signal | keyword arguments |
 | --- | --- |

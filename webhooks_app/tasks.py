@@ -1,48 +1,94 @@
 """Celery: the only module that imports it. Each task is one call; arguments are none, because the database is the truth.
 
-Tasks are hints, so they are acknowledged early, expire, and ignore their results. Delivery is one task a batch of work,
-never one a delivery: a no-op task costs about as much as a whole delivery does here.
+Tasks are hints, so they are acknowledged early and ignore their results. None expires: whether there is work the task asks the
+database, and a worker whose clock is ahead would discard every message. Delivery is one task a batch of work, never one a
+delivery: a no-op task costs about as much as a whole delivery does here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import logging
+import math
 import multiprocessing
 import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from typing import Any
 
 from celery import current_app, shared_task
-from celery.signals import worker_init, worker_shutting_down
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.signals import celeryd_after_setup, worker_init, worker_shutting_down
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
+from webhooks_app.actions.process_log import log_configuration_errors, log_now_and_then
 from webhooks_app.actions.prune import prune as prune_old_rows
 from webhooks_app.actions.tell import tell as tell_people
 from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sweep import repair as repair_queues
+from webhooks_app.engine.sweep import sweep as sweep_queues
+from webhooks_app.engine.sweep import work_waits
+from webhooks_app.events import hint
+from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Engine, database_now
-from webhooks_app.pipeline import engine, hint
-from webhooks_app.pipeline.sweep import repair as repair_queues
-from webhooks_app.pipeline.sweep import sweep as sweep_queues
-from webhooks_app.pipeline.sweep import work_waits
-from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.worker_slots import PAUSE_SECONDS, Slot, WorkerSlots
 
-#: A hint that nobody took in this time (seconds) is worthless: a sweep has found the work meanwhile.
-HINT_EXPIRES = 60
+logger = logging.getLogger(__name__)
+
+#: While messages lie in the queue, a process leaves a hint only this often (seconds).
+HINT_REPEAT_SECONDS = 30.0
+#: An engine ends so long before a time limit of Celery's: its last requests end and are recorded meanwhile (seconds).
+_TIME_LIMIT_MARGIN = 10.0
+#: A time limit below this leaves an engine no time to deliver (seconds).
+_SHORTEST_TIME_LIMIT = 15.0
 
 
-@shared_task(name="webhooks_app.deliver", ignore_result=True, acks_late=False)
-def deliver() -> None:
+# --- delivery ---------------------------------------------------------------------------------------------------------
+
+
+@shared_task(bind=True, name="webhooks_app.deliver", ignore_result=True, acks_late=False)
+def deliver(task: Any) -> None:
     """Run one engine for DELIVER_SECONDS at most, or until nothing has been due for LINGER_SECONDS."""
-    if engines_running() >= settings().ENGINES:
-        return
-    until = engine.budget(settings().DELIVER_SECONDS, linger=settings().LINGER_SECONDS)
-    engine.run(until=until, stop=_Shutdown(), kind="celery", on_retired=_hand_over)
+    with _quietly("deliver"), _slot() as slot:
+        if slot is None:
+            return
+        if engines_running() >= settings().ENGINES:
+            slot.give_back(pause=False)
+            return
+        log_configuration_errors()
+        _run_engine(task, slot)
 
 
-def _hand_over(progress: engine.Progress) -> None:
+def _run_engine(task: Any, slot: Slot) -> None:
+    seconds = min(settings().DELIVER_SECONDS, slot.seconds, _seconds_before_time_limit(task))
+    engine.run(
+        until=engine.budget(seconds, linger=settings().LINGER_SECONDS),
+        stop=_Shutdown(),
+        kind="celery",
+        on_retired=partial(_hand_over, slot),
+        options=EngineOptions(interrupts=(SoftTimeLimitExceeded,)),
+    )
+    if slot.lent and not _shutting_down() and _work_waits():
+        # After the pause: a hint that came during it would go away again.
+        timer = threading.Timer(PAUSE_SECONDS + 0.1, hint.send)
+        timer.daemon = True
+        timer.start()
+
+
+def _hand_over(slot: Slot, progress: engine.Progress) -> None:
     """Where there is more to do, let a fresh task begin while this one's last requests end.
 
     Looked at once more also after idling: a hint that came since the last look found this engine's place taken and went
-    away. From now on the place is free."""
+    away. From now on the place is free, except for a lent slot whose time was up: other tasks get that first."""
+    if slot.lent and not progress.idle:
+        return
+    slot.give_back(pause=False)
     if not _shutting_down() and (not progress.idle or _work_waits()):
         hint.send()
 
@@ -52,37 +98,133 @@ def _work_waits() -> bool:
     try:
         return work_waits(database_now(alias), alias)
     except DatabaseError:
-        return True  # a hint too many does no harm
+        return False  # a sweep finds the work when the database is back
 
 
-@shared_task(name="webhooks_app.sweep", ignore_result=True, acks_late=False)
+def engines_running() -> int:
+    """Engines that are alive and take work."""
+    alias = pipeline_alias()
+    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), retiring=False).count()
+
+
+def _seconds_before_time_limit(task: Any) -> float:
+    """How long an engine can run before Celery's time limits end it; infinity where there are none."""
+    limits = [*(task.request.timelimit or ()), task.time_limit, task.soft_time_limit, *_worker_time_limits]
+    shortest = min((float(limit) for limit in limits if limit), default=math.inf)
+    if shortest < _SHORTEST_TIME_LIMIT:
+        log_now_and_then(
+            logging.ERROR,
+            "time limit",
+            f"Celery ends tasks after {shortest:g} s, which leaves delivery no time. Set task_time_limit and "
+            f"task_soft_time_limit to {_SHORTEST_TIME_LIMIT:g} s or more, or run `manage.py webhooks_deliver`.",
+        )
+    return max(shortest - _TIME_LIMIT_MARGIN, 1.0)
+
+
+# --- periodic tasks ---------------------------------------------------------------------------------------------------
+
+
+def _periodic(*, soft: int, hard: int, gap: float) -> Callable[[Callable[[], object]], Any]:
+    """Decorator: a periodic task with time limits, in seconds. Messages that piled up while no worker ran do the same work
+    again and again, so a worker passes over those that come within `gap` seconds of the end of the last run."""
+
+    def decorate(work: Callable[[], object]) -> Any:
+        name = work.__name__
+        last_run = multiprocessing.RawValue(ctypes.c_double, -math.inf)
+
+        @shared_task(
+            name=f"webhooks_app.{name}", ignore_result=True, acks_late=False, soft_time_limit=soft, time_limit=hard
+        )
+        @wraps(work)
+        def run() -> None:
+            if _slots is not None:
+                now = time.monotonic()
+                if now < last_run.value + gap:
+                    return
+                last_run.value = now
+            try:
+                with _quietly(name):
+                    work()
+            finally:
+                if _slots is not None:
+                    last_run.value = time.monotonic()
+
+        return run
+
+    return decorate
+
+
+@_periodic(soft=30, hard=60, gap=1.0)
 def sweep() -> None:
     """Free what dead engines hold; where work waits for nobody, leave a hint."""
     if sweep_queues().work_waits:
-        send_hint()
+        _publish_hint()
 
 
-@shared_task(name="webhooks_app.repair", ignore_result=True, acks_late=False)
+@_periodic(soft=120, hard=180, gap=60.0)
 def repair() -> None:
     """Compare idle queues with their deliveries."""
     repair_queues()
 
 
-@shared_task(name="webhooks_app.tell", ignore_result=True, acks_late=False)
+@_periodic(soft=120, hard=150, gap=5.0)
 def tell() -> None:
     """Send the e-mails that are due."""
-    tell_people(database_now(pipeline_alias()))
+    tell_people(database_now(pipeline_alias()), stopping=_shutting_down)
 
 
-@shared_task(name="webhooks_app.prune", ignore_result=True, acks_late=False)
+@_periodic(soft=600, hard=660, gap=60.0)
 def prune() -> None:
     """Remove what is older than RETENTION_DAYS."""
     prune_old_rows()
 
 
+@contextlib.contextmanager
+def _quietly(name: str) -> Iterator[None]:
+    """Let a task come back with one line in the log where it cannot work at the moment. The next one tries again."""
+    try:
+        yield
+    except ConfigurationError as error:
+        log_now_and_then(logging.ERROR, name, f"{name} cannot run: {error}")
+    except DatabaseError as error:
+        key = f"{name} {type(error).__name__}"
+        message = f"{name} could not use the database ({type(error).__name__}: {' '.join(str(error).split())})"
+        away = isinstance(error, (OperationalError, InterfaceError))
+        log_now_and_then(logging.WARNING, key, message, exc_info=None if away else error)
+    except SoftTimeLimitExceeded:
+        log_now_and_then(logging.WARNING, f"{name} limit", f"{name} was ended by its time limit; the next one goes on")
+
+
+# --- hints ------------------------------------------------------------------------------------------------------------
+
+_hinted_at = -math.inf
+
+
 def send_hint() -> None:
-    """Ask a worker to look for work. May raise what the broker's client raises; see `pipeline.hint` for who bounds it."""
-    deliver.apply_async(queue=settings().CELERY_QUEUE, expires=HINT_EXPIRES, retry=False, ignore_result=True)
+    """Ask a worker to look for work. May raise what the broker's client raises; see `events.hint` for who bounds it.
+
+    A message that lies in the queue is read after this commit, and finds its work. So while any lies there, a process repeats
+    its hint only every HINT_REPEAT_SECONDS: without a consumer, that is 120 messages an hour and process.
+    """
+    global _hinted_at
+    now = time.monotonic()
+    if now < _hinted_at + HINT_REPEAT_SECONDS and not _runs_inline() and _message_lies_there():
+        return
+    _hinted_at = now
+    _publish_hint()
+
+
+def _publish_hint() -> None:
+    deliver.apply_async(queue=settings().CELERY_QUEUE, retry=False, ignore_result=True)
+
+
+def _message_lies_there() -> bool:
+    waiting: list[int] = []
+    with current_app.producer_or_acquire() as producer:
+        queue = current_app.amqp.queues[settings().CELERY_QUEUE](producer.channel)
+        queue.on_declared = lambda _name, messages, _consumers: waiting.append(messages)
+        queue.queue_declare()  # as Celery does before it publishes; the broker answers with the number of messages
+    return any(waiting)
 
 
 def _runs_inline() -> bool:
@@ -93,17 +235,55 @@ def _runs_inline() -> bool:
 send_hint.runs_inline = _runs_inline  # type: ignore[attr-defined]
 
 
-def engines_running() -> int:
-    """Engines that are alive and take work."""
-    alias = pipeline_alias()
-    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), retiring=False).count()
+# --- the worker -------------------------------------------------------------------------------------------------------
+
+#: None outside a worker that delivers.
+_slots: WorkerSlots | None = None
+#: The worker's own limits (`--time-limit`, `--soft-time-limit`), for tasks that have none. Seconds.
+_worker_time_limits: tuple[float | None, ...] = ()
 
 
-# --- a worker's warm shutdown --------------------------------------------------------------------------------------------
-#
+@celeryd_after_setup.connect
+def _prepare_slots(instance: Any, **_: object) -> None:
+    """Before the worker's children are forked: find out how many of them may deliver."""
+    global _slots, _worker_time_limits
+    with _quietly("delivery"):
+        queues = set(current_app.amqp.queues.consume_from)
+        if settings().CELERY_QUEUE not in queues:
+            return
+        alone = "solo" in str(instance.pool_cls)  # has one slot, whatever its concurrency says
+        concurrency = 1 if alone else int(instance.max_concurrency or instance.concurrency)
+        _worker_time_limits = (instance.time_limit, instance.soft_time_limit)
+        _slots = WorkerSlots(concurrency, shared=len(queues) > 1)
+        _tell_slots(_slots, concurrency)
+
+
+def _tell_slots(slots: WorkerSlots, concurrency: int) -> None:
+    if slots.shared and concurrency == 1:
+        logger.error(
+            "webhooks: this worker has one slot for webhooks and for other queues: delivery and your tasks keep each other "
+            "waiting. Start a worker of its own (`celery worker -Q %s`), and take that queue out of this one's -Q.",
+            settings().CELERY_QUEUE,
+        )
+    logger.info("webhooks: this worker runs up to %d of %d slots as delivery engines", slots.count, concurrency)
+
+
+@contextlib.contextmanager
+def _slot() -> Iterator[Slot | None]:
+    """A slot of this worker to deliver in; None where the rest is for other tasks."""
+    slot = Slot.unlimited() if _slots is None else _slots.take()
+    try:
+        yield slot
+    finally:
+        if slot is not None:
+            slot.give_back()
+
+
 # On SIGTERM Celery's main process waits for its children's tasks to end, but does not tell them. A byte of shared memory,
 # made before the children are forked, does: without it, a shutdown would take as long as a delivery task may run.
 
+#: Seconds after which those that wait for the shutdown look at that byte again.
+_LOOK_AGAIN = 0.25
 _flag: Any = multiprocessing.RawValue(ctypes.c_bool, False)
 
 
@@ -126,3 +306,10 @@ class _Shutdown(threading.Event):
 
     def is_set(self) -> bool:
         return _shutting_down()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Nothing wakes those that wait, so they look at the byte again and again."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_AGAIN))
+        return self.is_set()

@@ -22,8 +22,8 @@ from project.demo.result import Result, compare
 from project.demo.rows import remove_tenants
 from webhooks_app import EventInput, emit, emit_many
 from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.engine import run as engine
 from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
-from webhooks_app.pipeline import engine
 from webhooks_app.transport import open_transport
 
 #: Events of one transaction.

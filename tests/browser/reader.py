@@ -90,6 +90,8 @@ class Reader:
 
         `part`: a selector, where only that part of the page is ours; its width is then its surroundings' affair.
         """
+        # A page that came a moment ago may not have its stylesheet yet.
+        self.page.wait_for_load_state("load")
         for scheme, rules in _BY_SCHEME.items():
             self.page.emulate_media(color_scheme=scheme)
             # Django's admin fades from one colour to the other; half-way, the contrast is neither's.

@@ -24,6 +24,8 @@ def test_every_setting_is_documented_with_its_default_and_no_other():
 
 
 def _written(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
     return repr(list(value) if isinstance(value, tuple) else value).replace("'", '"')
 
 

@@ -16,10 +16,21 @@ from django.db import connection
 
 from project.celery import app
 from tests.customer import Customer
+from tests.faults.harness import table
 from tests.faults.workers import HEARTBEAT, Worker, eventually, quick_settings
 from webhooks_app import tasks
+from webhooks_app.events import hint
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine, Event
-from webhooks_app.pipeline import hint
+
+
+def pytest_configure() -> None:
+    table.prepare()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if rows := table.load():
+        terminalreporter.section("Faults")
+        terminalreporter.write_line(table.render(rows))
 
 
 class Scene:

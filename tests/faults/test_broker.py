@@ -16,8 +16,8 @@ from tests.faults.conftest import Scene
 from tests.faults.workers import ROOT
 from tests.receiver import Delay
 from webhooks_app import tasks
+from webhooks_app.engine.sweep import sweep
 from webhooks_app.models import Event
-from webhooks_app.pipeline.sweep import sweep
 
 pytestmark = pytest.mark.processes
 

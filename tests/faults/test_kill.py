@@ -11,8 +11,8 @@ import pytest
 from tests.faults.conftest import Scene
 from tests.faults.workers import HEARTBEAT, eventually
 from tests.receiver import Delay
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import Engine
-from webhooks_app.pipeline.sweep import repair
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("short_heartbeat")]
 
@@ -30,7 +30,10 @@ def play(short_heartbeat: None, scene: Scene) -> Scene:
 
 def let_the_dust_settle(play: Scene) -> int:
     """Requests that were on their way at the kill still reach the receiver. Returns how many were not recorded."""
-    time.sleep(0.3)
+    seen = -1
+    while seen != play.requests:  # the receiver may be slow to read them
+        seen = play.requests
+        time.sleep(0.5)
     unrecorded = play.unrecorded()
     assert 0 < unrecorded <= MOST_UNRECORDED
     return unrecorded

@@ -8,8 +8,6 @@ from tests.faults.workers import quick_settings
 
 DATABASES["default"]["NAME"] = os.environ["WEBHOOKS_TEST_DATABASE"]
 WEBHOOKS = {**WEBHOOKS, **quick_settings(os.environ["WEBHOOKS_TEST_QUEUE"])}
-# Some profiles that come with the app could not be sent under so short a heartbeat; these tests use none of them.
-SILENCED_SYSTEM_CHECKS = ["webhooks_app.E007"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -17,9 +17,9 @@ from webhooks_app.actions.playground import open_playground
 from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.actions.states import pause, resume
+from webhooks_app.db import write
 from webhooks_app.exceptions import ConflictingState, TooManyEndpoints
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, Secret
-from webhooks_app.pipeline.transactions import write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

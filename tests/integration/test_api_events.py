@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from tests.api import Program
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory
+from tests.pipelines import fan_out
 from tests.receiver import Receiver
 from tests.visitors import seen
 from webhooks_app.models import Delivery, Event, EventType, PortalLink
-from webhooks_app.pipeline.fan_out import fan_out
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from tests.factories import EngineFactory
 from tests.receiver import Delay
 from webhooks_app import tasks
 from webhooks_app.actions.schedule import PERIODIC
+from webhooks_app.engine import run as engine
+from webhooks_app.events import hint
 from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
-from webhooks_app.pipeline import engine, hint
+from webhooks_app.worker_slots import WorkerSlots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -136,15 +139,16 @@ def test_a_deliver_that_ran_out_of_work_leaves_no_hint(customer):
 
 def test_a_deliver_looks_once_more_when_its_place_is_free(customer, monkeypatch):
     """A hint that came after its last look found the place taken and went away."""
-    retire = engine.Engine.retire
+    hand_over = tasks._hand_over
 
-    def event_in_between(self) -> None:
-        retire(self)
+    def event_in_between(slot: Any, progress: engine.Progress) -> None:
+        assert Engine.objects.get().retiring
         customer.emit()
         HINTS.clear()
         hint.reset()
+        hand_over(slot, progress)
 
-    monkeypatch.setattr(engine.Engine, "retire", event_in_between)
+    monkeypatch.setattr(tasks, "_hand_over", event_in_between)
     customer.endpoint()
     tasks.deliver()
     assert len(HINTS) == 1
@@ -228,8 +232,18 @@ def test_a_sweep_frees_what_a_dead_engine_held_and_leaves_a_hint(customer, queue
     EndpointQueue.objects.update(holder_id=holder)
     tasks.sweep()
     freed = EndpointQueue.objects.get()
-    assert (freed.holder_id, freed.takeovers) == (None, 1)
+    assert (freed.holder_id, freed.takeovers) == (None, int(row)), "how one without a row ended, nobody knows"
     assert not Engine.objects.exists()
+    assert len(hints_in(queue)) == 1
+
+
+def test_sweeps_that_piled_up_while_no_worker_ran_are_passed_over(customer, queue, monkeypatch):
+    customer.endpoint()
+    customer.emit()
+    with contextlib.closing(WorkerSlots(2, shared=True)) as slots:
+        monkeypatch.setattr(tasks, "_slots", slots)
+        for _ in range(5):
+            tasks.sweep()
     assert len(hints_in(queue)) == 1
 
 
@@ -241,15 +255,33 @@ def test_the_other_tasks_run_where_there_is_nothing_to_do(customer, task):
 # --- the hint ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_hint_is_a_deliver_in_the_queue_of_the_settings_and_expires(customer, queue):
+def test_a_hint_is_a_deliver_in_the_queue_of_the_settings_and_does_not_expire(customer, queue):
     tasks.send_hint()
     [message] = hints_in(queue)
     assert message.headers["task"] == "webhooks_app.deliver"
-    expires = datetime.fromisoformat(message.headers["expires"])
-    expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-    assert timedelta(0) < expires - datetime.now(UTC) <= timedelta(seconds=tasks.HINT_EXPIRES)
+    assert message.headers["expires"] is None, "a worker whose clock is ahead would discard it"
     args, kwargs, _ = message.decode()
     assert (list(args), kwargs) == ([], {}), "the database is the truth"
+
+
+def test_hints_do_not_pile_up_while_nobody_takes_them(customer, queue, monkeypatch):
+    for _ in range(20):
+        tasks.send_hint()
+    assert len(hints_in(queue)) == 1
+    tasks.send_hint()
+    assert len(hints_in(queue)) == 1, "that one was taken, so the next one is left at once"
+    monkeypatch.setattr(tasks, "HINT_REPEAT_SECONDS", 0.0)
+    for _ in range(3):
+        tasks.send_hint()
+    assert len(hints_in(queue)) == 3, "after a while it is repeated, for what lies there may be something else"
+
+
+def test_a_sweep_leaves_its_hint_whatever_lies_in_the_queue(customer, queue):
+    customer.endpoint()
+    customer.emit()
+    tasks.send_hint()
+    tasks.sweep()
+    assert len(hints_in(queue)) == 2
 
 
 def test_emit_leaves_its_hint_in_the_broker_when_it_commits(customer, queue, settings):

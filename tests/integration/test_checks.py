@@ -41,7 +41,11 @@ def test_a_safe_configuration_gives_no_message():
         ({"ENCRYPTION_KEYS": [new_key(), new_key()]}, set()),
         ({"ALLOWED_NETWORKS": ["10.0.0.0/40"]}, {"E005"}),
         ({"DENIED_NETWORKS": ["example.com"]}, {"E005"}),
+        ({"DENIED_NETWORKS": [None, ["10.0.0.0/8"], 5]}, {"E005"}),
+        ({"ALLOWED_PORTS": ["443"]}, {"E005"}),
+        ({"ALLOWED_PORTS": [443, [80], 70_000]}, {"E005"}),
         ({"ALLOWED_NETWORKS": ["127.0.0.0/8"]}, {"W002"}),
+        ({"ALLOWED_NETWORKS": ["::ffff:127.0.0.0/104"]}, {"W002"}),
         ({"ALLOWED_NETWORKS": ["::1/128"]}, {"W002"}),
         ({"ALLOWED_NETWORKS": ["fd00::/8"]}, {"W002"}),
         ({"ALLOWED_NETWORKS": ["0.0.0.0/0"]}, {"W002"}),
@@ -51,13 +55,18 @@ def test_a_safe_configuration_gives_no_message():
         ({"ALLOW_HTTP": True}, {"W003"}),
         ({"DEFAULT_PROFILE": "no-such"}, {"E006"}),
         ({"DASHBOARD_PROFILES": ["standard", "no-such"]}, {"E006"}),
+        ({"DASHBOARD_PROFILES": [5, ["standard"]]}, {"E006"}),
         ({"PROFILES": {"mine": "no.such.module"}}, {"E006"}),
+        ({"PROFILES": {"mine": None, 5: "no.such.module"}}, {"E006"}),
         ({"PROFILES": {"mine": "webhooks_app.checks.TAG"}}, {"E006"}),
-        ({"HEARTBEAT_SECONDS": 15}, {"E007"}),
         ({"TRANSPORT": "carrier-pigeon"}, {"E008"}),
         ({"WAKE": "no.such.function"}, {"E009"}),
         ({"TENANT_UID": "webhooks_app.checks.TAG"}, {"E009"}),
         ({"PLAN": "no.such.function"}, {"E009"}),
+        ({"METRICS": ["prometheus", "opentelemetry"], "TRACEPARENT": True}, set()),
+        ({"METRICS": ["statsd"]}, {"E015"}),
+        ({"METRICS": "prometheus"}, {"E001"}),
+        ({"METRICS": ["prometheus"], "TRACEPARENT": True}, {"W015"}),
         ({"API_RATE": "many"}, {"E010"}),
         ({"API_RATE": ""}, set()),
         ({"LINGER_SECONDS": 0.1, "HINT_COALESCE_SECONDS": 0.2}, {"W004"}),
@@ -66,6 +75,15 @@ def test_a_safe_configuration_gives_no_message():
 def test_settings_that_are_wrong_or_unsafe(settings, webhooks, expected):
     settings.WEBHOOKS = {**settings.WEBHOOKS, **webhooks}
     assert ids() == expected
+
+
+@pytest.mark.parametrize("source", ["PROFILE = nothing", "PROFILE = (", "import sys; sys.exit(3)", "1 / 0"])
+def test_a_profile_whose_module_fails(settings, tmp_path, monkeypatch, source):
+    module = f"checked_profile_{abs(hash(source))}"
+    (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "PROFILES": {"mine": f"{module}.PROFILE"}}
+    assert ids() == {"E006"}
 
 
 def test_what_is_unsafe_in_production_is_fine_in_debug(settings):
@@ -90,11 +108,10 @@ def test_naive_times(settings):
 
 
 @pytest.mark.parametrize("name", ["CELERY_TASK_TIME_LIMIT", "CELERY_TASK_SOFT_TIME_LIMIT"])
-def test_a_time_limit_that_would_kill_engines(settings, name):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "DELIVER_SECONDS": 60.0}
-    setattr(settings, name, 60)
+def test_a_time_limit_that_leaves_engines_no_time(settings, name):
+    setattr(settings, name, 14)
     assert ids() == {"W005"}
-    setattr(settings, name, 120)
+    setattr(settings, name, 15)
     assert ids() == set()
 
 
@@ -112,6 +129,23 @@ def test_sqlite_with_a_write_lock_for_every_request(monkeypatch):
     assert ids() == {"W007"}
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", False)
     assert ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        (True, set()),
+        ({"min_size": 4, "max_size": 8}, set()),
+        ({"min_size": 4}, set()),
+        ({"max_size": 3, "min_size": 1}, set()),
+        ({"max_size": 2, "min_size": 1}, {"W016"}),
+        ({"min_size": 1}, {"W016"}),
+    ],
+)
+def test_a_pool_that_is_too_small_for_an_engine(monkeypatch, pool, expected):
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {**options, "pool": pool})
+    assert ids() == expected
 
 
 def test_no_beat_schedule_at_all(settings):
@@ -162,3 +196,10 @@ def test_every_message_says_what_to_do(settings):
     messages = run_checks(tags=[checks.TAG])
     assert len({message.id for message in messages}) >= 8
     assert all(message.hint for message in messages)
+
+
+def test_a_database_without_autocommit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import connection
+
+    monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+    assert "webhooks_app.E017" in {message.id for message in run_checks(tags=["webhooks_app"])}

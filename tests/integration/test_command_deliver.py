@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -15,9 +16,13 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from tests.customer import Customer, attempts, make_due, statuses
+from tests.factories import NoticeFactory
+from tests.mail_servers import send_by_smtp
+from tests.pipelines import PATIENCE
 from tests.receiver import Delay
+from webhooks_app.actions import process_log
 from webhooks_app.management.commands.webhooks_deliver import Housekeeping
-from webhooks_app.models import EndpointQueue, Engine
+from webhooks_app.models import EndpointQueue, Engine, Notice
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,6 +97,24 @@ def test_without_an_end_it_runs_until_a_signal_and_finishes_what_is_in_flight(cu
     assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
 
 
+def test_an_engine_that_fails_ends_it_with_a_line_in_the_log_and_exit_code_1(monkeypatch, caplog):
+    def fail(**_: object) -> None:
+        raise OSError("no room on the device")
+
+    monkeypatch.setattr("webhooks_app.management.commands.webhooks_deliver.engine.run", fail)
+    with pytest.raises(CommandError, match="no room on the device") as caught:
+        run()
+    assert caught.value.returncode == 1
+    assert "its engine failed" in caplog.text
+
+
+def test_errors_of_the_system_checks_are_logged(customer, caplog, settings):
+    process_log.reset()
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "API_RATE": "often"}
+    run("--until-idle=0")
+    assert "webhooks_app.E010" in caplog.text
+
+
 def test_it_notices_what_is_emitted_while_it_runs(customer):
     customer.endpoint()
 
@@ -124,6 +147,35 @@ def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog)
     stop.set()
     housekeeping.join(10)
     assert "housekeeping failed" in caplog.text
+
+
+def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(customer, settings, monkeypatch):
+    monkeypatch.setattr(Housekeeping, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr("webhooks_app.management.commands.webhooks_deliver._LONGEST_HOUSEKEEPING", 0.2)
+    customer.endpoint()
+    NoticeFactory()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        send_by_smtp(settings, listener.getsockname()[1])
+
+        def play() -> None:
+            connection, _ = listener.accept()  # and never a word
+            with connection:
+                customer.emit()
+                customer.receiver.wait_for(1)
+                os.kill(os.getpid(), signal.SIGTERM)
+                ended.wait(PATIENCE)
+
+        ended = threading.Event()
+        player = threading.Thread(target=_closing(play))
+        player.start()
+        run()
+        (housekeeping,) = [thread for thread in threading.enumerate() if thread.name == "webhooks-housekeeping"]
+        ended.set()
+        player.join()
+    housekeeping.join(PATIENCE)
+    assert not housekeeping.is_alive()
+    assert customer.numbers == [1]
+    assert Notice.objects.get().claimed_until is None
 
 
 def test_every_chore_runs_where_there_is_nothing_to_do(customer):

@@ -45,10 +45,10 @@ def test_the_schedule_is_put_once_and_repeating_changes_nothing():
     assert (sweep.task, sweep.queue, sweep.expire_seconds, sweep.enabled) == (
         "webhooks_app.sweep",
         "webhooks",
-        10,
+        None,
         True,
     )
-    assert (sweep.interval.every, sweep.interval.period) == (10, IntervalSchedule.SECONDS)
+    assert (sweep.interval.every, sweep.interval.period) == (3, IntervalSchedule.SECONDS)
     assert "kept" in run("webhooks_schedule")
     assert PeriodicTask.objects.filter(name__startswith="webhooks_app.").count() == len(NAMES)
 
@@ -61,13 +61,24 @@ def test_what_an_operator_changed_stays(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "CELERY_QUEUE": "other"}
     assert "changed" in run("webhooks_schedule")
     row = PeriodicTask.objects.get(name="webhooks_app.prune")
-    assert (row.interval, row.enabled, row.queue, row.expire_seconds) == (slow, False, "other", 300)
+    assert (row.interval, row.enabled, row.queue, row.expire_seconds) == (slow, False, "other", None)
+
+
+@pytest.mark.django_db
+def test_rows_of_an_earlier_version_are_brought_up_to_date():
+    run("webhooks_schedule")
+    former = IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
+    PeriodicTask.objects.filter(name="webhooks_app.sweep").update(interval=former, expire_seconds=10)
+    assert "changed webhooks_app.sweep" in run("webhooks_schedule")
+    row = PeriodicTask.objects.get(name="webhooks_app.sweep")
+    assert (row.interval.every, row.expire_seconds) == (3, None)
+    assert "kept" in run("webhooks_schedule")
 
 
 @pytest.mark.django_db
 def test_an_interval_that_is_there_twice_is_no_obstacle():
-    IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
-    IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
+    IntervalSchedule.objects.create(every=3, period=IntervalSchedule.SECONDS)
+    IntervalSchedule.objects.create(every=3, period=IntervalSchedule.SECONDS)
     run("webhooks_schedule")
 
 

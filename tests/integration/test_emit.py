@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -33,6 +35,17 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def happened(tenant: Any = "anna", data: Any = None, **values: Any) -> Event:
     return emit("test.happened", {} if data is None else data, tenant=tenant, **values)
+
+
+@contextmanager
+def committing_by_hand() -> Iterator[None]:
+    """Manual transaction management, as `transaction.set_autocommit(False)` begins it."""
+    transaction.set_autocommit(False)
+    try:
+        yield
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
 
 
 class TestOneInsert:
@@ -77,6 +90,29 @@ class TestOneInsert:
         deliver()
         assert [json.loads(request.body)["data"] for request in receiver.requests] == [{"n": 3}]
         assert Delivery.objects.count() == 1
+
+    @pytest.mark.usefixtures("pipeline")
+    def test_a_host_that_commits_by_hand_can_emit(self, receiver: Receiver, deliver: Any) -> None:
+        """Django refuses commit hooks there, after the INSERT."""
+        tenant = endpoint_at(receiver).tenant
+        with committing_by_hand():
+            happened(tenant, {"n": 1})
+            transaction.rollback()
+            happened(tenant, {"n": 2}, idempotency_key="k")
+            emit_many([EventInput(type="test.happened", data={"n": n}, tenant=tenant) for n in (3, 4)])
+            with transaction.atomic():
+                happened(tenant, {"n": 5})
+            transaction.commit()
+        deliver()
+        assert sorted(json.loads(request.body)["data"]["n"] for request in receiver.requests) == [2, 3, 4, 5]
+
+    def test_a_host_that_commits_by_hand_can_make_mistakes(self, configure: Configure, caplog: Any) -> None:
+        configure(STRICT=False)
+        with committing_by_hand():
+            emit("nobody.knows", {}, tenant="anna")
+            transaction.commit()
+        assert Event.objects.get().quarantine_reason
+        assert "was quarantined" in caplog.text
 
     def test_emit_for_async_code(self) -> None:
         event = async_to_sync(aemit)("test.happened", {"n": 1}, tenant="anna")

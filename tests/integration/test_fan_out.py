@@ -12,23 +12,27 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.factories import EndpointFactory, TenantFactory
-from tests.pipelines import InThread, at_once, eventually, pending_event
+from tests.pipelines import InThread, at_once, eventually, fan_out, pending_event
 from webhooks_app import emit
+from webhooks_app.db import write
+from webhooks_app.engine import fan_out as module
+from webhooks_app.engine import matching
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
     IDLE,
     Delivery,
     Endpoint,
     EndpointQueue,
+    EndpointStatus,
     Event,
     EventChannel,
     Subscription,
     Tenant,
     database_now,
 )
-from webhooks_app.pipeline import fan_out as module
-from webhooks_app.pipeline.fan_out import fan_out
-from webhooks_app.pipeline.sweep import repair
-from webhooks_app.pipeline.transactions import write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -100,7 +104,16 @@ def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest
     EndpointFactory.create_batch(3, tenant=tenant)
     events = [pending_event(tenant) for _ in range(60)]
     gate = threading.Barrier(3)
-    workers = [InThread(lambda: (gate.wait(10), fan_out_all())) for _ in range(3)]
+
+    def work() -> None:
+        fan = module.FanOut("default", EngineOptions(), FaultLog())
+        gate.wait(10)
+        while fan.step(database_now("default")).events:
+            pass
+        # Of the three, two at a time find a queue's row locked.
+        eventually(lambda: not fan.owes_wakes or (fan.wake_owed() and not fan.owes_wakes))
+
+    workers = [InThread(work) for _ in range(3)]
     for worker in workers:
         worker.result()
     eventually(lambda: fan_out_all() == 0)
@@ -201,6 +214,98 @@ class TestALargeEvent:
         assert Delivery.objects.count() == 16
         assert not Event.objects.pending().exists()
 
+    def test_whose_first_filter_takes_its_time_reaches_every_endpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hiccup of the machine there once cut the event before its first endpoint, and it counted as done."""
+        passes = matching.passes
+
+        def slow(*arguments: Any) -> bool:
+            time.sleep(matching._LONGEST * 1.5)
+            return passes(*arguments)
+
+        monkeypatch.setattr(matching, "passes", slow)
+        tenant = TenantFactory()
+        for number in range(3):
+            EndpointFactory(tenant=tenant, events__filters={"data.amount": {"gte": number}})
+        event = pending_event(tenant, payload={"amount": 10})
+        fan_out_all()
+        event.refresh_from_db()
+        assert event.fanned_out_at is not None
+        assert Delivery.objects.count() == 3
+
+    def test_is_overtaken_by_no_event_of_a_fifo_tenant(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        at_once(monkeypatch, deliveries=2)
+        tenant = TenantFactory()
+        endpoints = EndpointFactory.create_batch(3, tenant=tenant, fifo=True)
+        late, parted, after = (pending_event(tenant) for _ in range(3))
+        Event.objects.filter(pk=late.pk).update(fanned_out_at=database_now("default"))
+        fan_out_now()
+        parted.refresh_from_db()
+        assert parted.fan_out_position is not None
+        Event.objects.filter(pk=late.pk).update(fanned_out_at=None)  # its commit comes only now
+        at_once(monkeypatch, deliveries=100)
+        fan_out_all()
+        for endpoint in endpoints:
+            got = list(
+                Delivery.objects.filter(endpoint=endpoint).order_by("sequence").values_list("event_id", flat=True)
+            )
+            assert set(got) == {late.pk, parted.pk, after.pk}
+            assert got.index(parted.pk) < got.index(after.pk)
+
+
+class TestOthersBesideIt:
+    """One tenant has a large event: what is small is done before each part of it."""
+
+    def test_a_large_event_is_done_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_SMALL", 3)
+        monkeypatch.setattr(module, "_BESIDE_SMALL", 4)
+        monkeypatch.setattr(module, "_BESIDE_SINGLE", 4)
+        at_once(monkeypatch, deliveries=20)
+        small, large = EndpointFactory(), TenantFactory()
+        EndpointFactory.create_batch(10, tenant=large)
+        event = pending_event(large)
+        parts = []
+        for _ in range(3):
+            pending_event(small.tenant)
+            before = Delivery.objects.filter(tenant=large).count()
+            fan_out_now()
+            parts.append(Delivery.objects.filter(tenant=large).count() - before)
+            assert not Event.objects.pending().filter(tenant_id=small.tenant_id).exists()
+        assert parts == [4, 4, 2]
+        event.refresh_from_db()
+        assert event.fanned_out_at is not None
+        assert EndpointQueue.objects.filter(tenant_id=large.pk, due_at__lt=IDLE).count() == 10
+
+    def test_another_tenants_large_event_has_its_turn_beside_an_old_backlog(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_SMALL", 2)
+        monkeypatch.setattr(module, "_BESIDE_SMALL", 6)
+        monkeypatch.setattr(module, "_BESIDE_SINGLE", 6)
+        small, backlog, other = EndpointFactory(), TenantFactory(), TenantFactory()
+        EndpointFactory.create_batch(4, tenant=backlog)
+        EndpointFactory.create_batch(5, tenant=other)
+        for _ in range(20):
+            pending_event(backlog)
+        pending_event(other)
+        part = module.FanOut("default", EngineOptions(), FaultLog())
+        for _ in range(3):
+            pending_event(small.tenant)
+            part.step(database_now("default"))
+        assert Delivery.objects.filter(tenant=other).count() == 5
+        assert Event.objects.pending().filter(tenant_id=backlog.pk).exists()
+
+    def test_few_pending_events_are_small_however_many_might_be_taken(self) -> None:
+        """A tenant's share is large while few tenants have events; what counts is what is there."""
+        small, large = EndpointFactory.create_batch(2, tenant=TenantFactory())[0], TenantFactory()
+        EndpointFactory.create_batch(101, tenant=large)
+        pending_event(large)
+        pending_event(small.tenant)
+        part = module.FanOut("default", EngineOptions(), FaultLog())
+        part.begin(database_now("default"))
+        assert set(Delivery.objects.values_list("tenant_id", flat=True)) == {small.tenant_id}
+        part.go_on(database_now("default"))
+        assert Delivery.objects.filter(tenant=large).count() == 101
+
 
 class TestABadEvent:
     @pytest.fixture
@@ -218,6 +323,17 @@ class TestABadEvent:
         assert bad.quarantine_reason.startswith("fan-out failed: JSONDecodeError")
         assert list(Event.objects.quarantined()) == [bad]
         assert quarantined == [bad.pk]
+
+    def test_has_company_that_is_not_all_looked_at_in_one_step(
+        self, monkeypatch: pytest.MonkeyPatch, choosy: Endpoint
+    ) -> None:
+        """Each is looked at by itself, in a transaction of its own: many of them would hold up everybody's step."""
+        monkeypatch.setattr(module, "_LONGEST_PARTS", 0.0)
+        for _ in range(6):
+            pending_event(choosy.tenant, data="{broken")
+        assert fan_out_now().events == 1
+        fan_out_all()
+        assert Event.objects.quarantined().count() == 6
 
     def test_stops_nobody_where_a_fifo_tenants_event_comes_before_it(self, choosy: Endpoint) -> None:
         ordered = EndpointFactory(fifo=True)
@@ -302,5 +418,32 @@ def test_one_event_in_a_batch_costs_no_more_statements_than_many(django_assert_m
     endpoint = EndpointFactory()
     for _ in range(50):
         pending_event(endpoint.tenant)
-    with django_assert_max_num_queries(12 if connection.vendor == "postgresql" else 14):
+    with django_assert_max_num_queries(20):
         assert fan_out_now().deliveries == 50
+
+
+def test_an_engine_is_not_idle_while_a_fan_out_that_failed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = EndpointFactory(status=EndpointStatus.PAUSED)
+    pending_event(endpoint.tenant)
+    begin, failures = module.FanOut.begin, [RuntimeError("once"), RuntimeError("twice")]
+
+    def fails_at_first(self: module.FanOut, now: Any) -> module.FannedOut:
+        if failures:
+            raise failures.pop()
+        return begin(self, now)
+
+    monkeypatch.setattr(module.FanOut, "begin", fails_at_first)
+    assert engine.run(until=engine.idle_for(0)).events == 1
+    assert Delivery.objects.count() == 1
+
+
+def test_an_engine_whose_work_cannot_be_done_counts_as_idle_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    pending_event(EndpointFactory(status=EndpointStatus.PAUSED).tenant)
+
+    def fails(self: module.FanOut, now: Any) -> module.FannedOut:
+        raise RuntimeError("always")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.FanOut, "begin", fails)
+        assert engine.run(until=engine.idle_for(0), options=EngineOptions(idle_despite_work=0.3)).events == 0
+    fan_out_all()

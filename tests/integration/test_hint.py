@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connections, transaction
 
 from tests.conftest import Configure
 from tests.factories import EngineFactory
 from tests.pipelines import InThread, eventually, rolled_back
 from webhooks_app import EventInput, emit, emit_many, tasks
+from webhooks_app.engine import run as engine
+from webhooks_app.events import hint
 from webhooks_app.models import Event, database_now
-from webhooks_app.pipeline import engine, hint
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
@@ -199,11 +202,11 @@ class TestTheTask:
 
         assert engine.run(until=until).events == 1
 
-    def test_leaves_a_hint_expiring_on_a_queue_of_its_own(self, sent: list[Any]) -> None:
+    def test_leaves_a_hint_on_a_queue_of_its_own(self, configure: Configure, sent: list[Any]) -> None:
+        configure(CELERY_QUEUE=f"webhooks-{uuid.uuid4().hex}")
         tasks.send_hint()
         [options] = sent
-        assert options["queue"] == "webhooks"
-        assert options["expires"]
+        assert options["queue"] == django_settings.WEBHOOKS["CELERY_QUEUE"]
 
     def test_sweep_leaves_one_where_work_waits(self, sent: list[Any]) -> None:
         tasks.sweep()

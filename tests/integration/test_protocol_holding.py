@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.conftest import Configure
-from tests.factories import EndpointFactory, EngineFactory
+from tests.factories import EngineFactory
 from tests.pipelines import (
     Gate,
     deliver_until,
@@ -26,10 +24,11 @@ from tests.pipelines import (
 from tests.receiver import Receiver
 from webhooks_app.actions.replay import cancel
 from webhooks_app.actions.states import delete_endpoint, disable, pause
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.reaper import release_dead_engines
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Engine, database_now
-from webhooks_app.pipeline import engine, heartbeat
-from webhooks_app.pipeline.heartbeat import free_dead_engines
-from webhooks_app.pipeline.sweep import repair
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -76,83 +75,6 @@ class TestTheHolder:
                 gate.open()
         assert most <= 3
         assert len(receiver.requests) == 30
-
-
-class TestTheHeartbeat:
-    def test_is_renewed_while_the_engine_lives(self, configure: Configure) -> None:
-        configure(HEARTBEAT_SECONDS=1.2)
-        with running_engine():
-            first = eventually(lambda: Engine.objects.first())
-            assert first.alive_until <= now() + timedelta(seconds=1.2)
-            later = eventually(lambda: Engine.objects.filter(alive_until__gt=first.alive_until).first())
-            assert later.pk == first.pk
-
-    def test_that_has_stopped_frees_the_queues(self, receiver: Receiver, configure: Configure, caplog: Any) -> None:
-        configure(HEARTBEAT_SECONDS=3.0)  # others are looked for six times in each life
-        dead = EngineFactory(alive_until=now() - timedelta(seconds=1))
-        due_delivery(endpoint_at(receiver, queue__holder_id=dead.pk))
-        deliver_until(lambda: Delivery.objects.get().status == "succeeded")
-        assert "died without a word" in caplog.text
-        assert not Engine.objects.exists()
-
-    def test_that_goes_on_keeps_them(self) -> None:
-        alive = EngineFactory(alive_until=now() + timedelta(seconds=5))
-        endpoint = EndpointFactory(queue__holder_id=alive.pk)
-        assert free_dead_engines("default", now()) == 0
-        assert EndpointQueue.objects.get(pk=endpoint.pk).holder_id == alive.pk
-
-    def test_that_comes_at_the_last_moment_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Between looking for the dead and freeing what they hold, one of them may turn out to be alive."""
-        engine = EngineFactory(alive_until=now() - timedelta(seconds=1))
-        endpoint = EndpointFactory(queue__holder_id=engine.pk)
-        free = heartbeat._free
-
-        def beat_first(using: str, holders: list[uuid.UUID]) -> int:
-            Engine.objects.filter(pk=engine.pk).update(alive_until=now() + timedelta(minutes=1))
-            return free(using, holders)
-
-        monkeypatch.setattr(heartbeat, "_free", beat_first)
-        assert heartbeat.free_dead_engines("default", now()) == 0
-        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
-        assert Engine.objects.get() == engine
-
-    def test_is_compared_with_the_databases_clock(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-        class TwoHoursAhead(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + 2 * HOUR
-
-        monkeypatch.setattr(heartbeat, "datetime", TwoHoursAhead)
-        alive = EngineFactory(alive_until=now() + HOUR)
-        due_delivery(endpoint_at(receiver, queue__holder_id=alive.pk))
-        early = due_delivery(endpoint_at(receiver), next_attempt_at=now() + HOUR)
-        engine.run(until=engine.idle_for(0.2))
-        assert receiver.requests == []
-        assert Delivery.objects.get(pk=early.pk).attempts == 0
-
-    def test_reads_the_databases_clock_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Between two beats the machine's own clock carries it on, and may go wrong (a paused machine, a bad one)."""
-        ahead = [0.0]
-        monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0]))
-        beating = heartbeat.Heartbeat("default", "test")
-        beating.start()
-        ahead[0] = HOUR.total_seconds()
-        assert beating.now() > now() + HOUR / 2
-        beating.beat_if_due()
-        assert beating.now() < now() + HOUR / 2
-        assert Engine.objects.get(pk=beating.engine_id).alive_until < now() + HOUR / 2
-
-    def test_that_would_not_cover_a_request_keeps_it_from_starting(
-        self, receiver: Receiver, configure: Configure
-    ) -> None:
-        configure(HEARTBEAT_SECONDS=8.5)
-        slow = due_delivery(endpoint_at(receiver, "/slow", profile="slow"))  # may take 8 s
-        quick = due_delivery(endpoint_at(receiver, "/quick", profile="quick"))  # may take 1 s
-        deliver_until(lambda: Delivery.objects.get(pk=quick.pk).status == "succeeded")
-        assert {request.path for request in receiver.requests} == {"/quick"}
-        slow.refresh_from_db()
-        assert (slow.status, slow.attempts) == ("pending", 0)
-        assert EndpointQueue.objects.get(pk=slow.endpoint_id).due_at <= now()
 
 
 class TestAnEngineTakenForDead:
@@ -215,7 +137,7 @@ def bury() -> Any:
     """As a reaper does that has not heard of the engine for too long."""
     living = Engine.objects.get()
     Engine.objects.update(alive_until=now() - timedelta(seconds=1))
-    assert free_dead_engines("default", now()) >= 1
+    assert release_dead_engines("default", now()).queues >= 1
     assert not Engine.objects.filter(pk=living.pk).exists()
     return living.pk
 
@@ -301,6 +223,21 @@ class TestTheEndOfAnEngine:
         assert holders() == {None}
         assert not Engine.objects.exists()
         assert EndpointQueue.objects.get().due_at <= now()
+
+    def test_abandons_what_has_no_response_in_time(self, receiver: Receiver) -> None:
+        gate, stop = Gate(), threading.Event()
+        receiver.on("/hook", [gate, 200])
+        due_delivery(endpoint_at(receiver, profile="slow"))
+        with running_engine(stop=stop, options=EngineOptions(drain_seconds=0.3)):
+            receiver.wait_for(1)
+            stop.set()
+        assert holders() == {None}
+        assert not Engine.objects.exists()
+        assert Delivery.objects.values_list("status", "attempts").get() == ("pending", 0)
+        assert EndpointQueue.objects.get().due_at <= now()
+        deliver_until(lambda: Delivery.objects.get().status == "succeeded")
+        assert len(receiver.requests) == 2
+        assert EndpointQueue.objects.get().takeovers == 0
 
     def test_by_an_error_does_not_hang(self, receiver: Receiver) -> None:
         receiver.on("/hook", Gate())

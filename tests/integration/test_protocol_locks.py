@@ -1,8 +1,7 @@
-"""The protocol, the order of locks: whoever writes several rows locks them in one order, so that nobody waits in a circle."""
+"""The protocol, the order of locks: writers of several rows lock them in one order, and the engine waits for no row."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
+from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory, TenantFactory
 from tests.pipelines import (
     ENGINE,
     InThread,
@@ -20,21 +19,37 @@ from tests.pipelines import (
     release,
 )
 from tests.receiver import Receiver
+from webhooks_app import emit
 from webhooks_app.actions.pending import cancel_all, renew
 from webhooks_app.core.health import Health
-from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, HourlyStat, database_now
-from webhooks_app.pipeline.fan_out import fan_out
-from webhooks_app.pipeline.heartbeat import Heartbeat, free_dead_engines
-from webhooks_app.pipeline.held import HeldQueue
-from webhooks_app.pipeline.record import Recorder, give_up
-from webhooks_app.pipeline.routes import load_routes
-from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import STAT_COUNTS, StatRow
-from webhooks_app.pipeline.sweep import repair
-from webhooks_app.pipeline.transactions import in_fresh_transaction, write
-from webhooks_app.pipeline.wake import wake
-from webhooks_app.pipeline.work import Job, Result
+from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.db import in_fresh_transaction, write
+from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.reaper import release_dead_engines
+from webhooks_app.engine.record import Recorder
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import STAT_COUNTS, StatRow
+from webhooks_app.engine.sweep import repair
+from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, Result
+from webhooks_app.engine.window import Window
+from webhooks_app.models import (
+    IDLE,
+    Attempt,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    Event,
+    HourlyStat,
+    Tenant,
+    database_now,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -45,40 +60,20 @@ def now() -> datetime:
     return database_now("default")
 
 
-def _fan_out_events_of(*endpoints: Endpoint) -> Callable[[], Any]:
-    for endpoint in endpoints:
-        pending_event(endpoint.tenant)
-    return lambda: fan_out(now(), "default")
+def is_due(endpoint: Endpoint) -> bool:
+    return EndpointQueue.objects.get(pk=endpoint.pk).due_at <= now()
 
 
-def _free_dead(*endpoints: Endpoint) -> Callable[[], Any]:
-    EngineFactory(id=ENGINE, alive_until=now() - HOUR)
-    return lambda: free_dead_engines("default", now())
+def is_free(endpoint: Endpoint) -> bool:
+    return EndpointQueue.objects.get(pk=endpoint.pk).holder_id is None
 
 
-def _repair(*endpoints: Endpoint) -> Callable[[], Any]:
-    for endpoint in endpoints:
-        DeliveryFactory(endpoint=endpoint)
-    EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
-    return repair
+# --- what people do waits, in order -------------------------------------------------------------------------------------
 
 
 def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
     keys = [endpoint.pk for endpoint in reversed(endpoints)]
     return lambda: in_fresh_transaction(lambda: wake(keys, now(), using="default"), "default")
-
-
-def _record(*endpoints: Endpoint) -> Callable[[], Any]:
-    """Results that change the queues' health, in the other order."""
-    routes = load_routes([endpoint.pk for endpoint in endpoints], "default")
-    results = [_given_up(HeldQueue(routes[endpoint.pk], Health(), 0.0)) for endpoint in reversed(endpoints)]
-    recorder = Recorder("default", Heartbeat("default", "test"))
-    return lambda: recorder.record(results, held={endpoint.pk for endpoint in endpoints})
-
-
-def _given_up(queue: HeldQueue) -> Result:
-    job = Job(uuid.uuid4(), queue.endpoint_id, uuid.uuid4(), 0, 0, now(), 0, 0)
-    return give_up(queue, job, OutcomeKind.QUARANTINED, now())
 
 
 def _renew(*endpoints: Endpoint) -> Callable[[], Any]:
@@ -92,27 +87,11 @@ def _cancel(*endpoints: Endpoint) -> Callable[[], Any]:
     return lambda: cancel_all(Delivery.objects.all(), using="default")
 
 
-WRITERS: dict[str, tuple[dict[str, Any], Callable[..., Callable[[], Any]]]] = {
-    "wake": ({}, _wake),
-    "release": ({}, lambda *endpoints: lambda: release(*endpoints)),
-    "fan_out": ({}, _fan_out_events_of),
-    "fan_out in order": ({"fifo": True}, _fan_out_events_of),
-    "free dead engines": ({}, _free_dead),
-    "repair": ({}, _repair),
-    "record": ({}, _record),
-    "renew": ({}, _renew),
-    "cancel": ({}, _cancel),
-}
-
-
 @pytest.mark.postgres
-@pytest.mark.parametrize(("values", "prepare"), WRITERS.values(), ids=WRITERS)
-def test_queue_rows_are_locked_in_one_order(values: dict[str, Any], prepare: Callable[..., Callable[[], Any]]) -> None:
+@pytest.mark.parametrize("prepare", [_wake, _renew, _cancel])
+def test_queue_rows_are_locked_in_one_order(prepare: Callable[..., Callable[[], Any]]) -> None:
     """A writer that has to wait for the first row has not locked the second: so two writers never wait in a circle."""
-    first, second = held_endpoint(**values), held_endpoint(**values)
-    second.tenant = first.tenant
-    second.save()
-    put_in_reverse()
+    first, second = two_queues()
     act = prepare(first, second)
     with write("default"):
         list(EndpointQueue.objects.filter(pk=first.pk).locked())
@@ -123,24 +102,179 @@ def test_queue_rows_are_locked_in_one_order(values: dict[str, Any], prepare: Cal
     writer.result()
 
 
+# --- the engine does not wait -------------------------------------------------------------------------------------------
+
+Writer = tuple[Callable[[], Any], Callable[[Endpoint], bool]]
+
+
+def _release(*endpoints: Endpoint) -> Writer:
+    return lambda: release(*endpoints), is_free
+
+
+def _fan_out(*endpoints: Endpoint) -> Writer:
+    for endpoint in endpoints:
+        pending_event(endpoint.tenant)
+    fan = FanOut("default", EngineOptions(), FaultLog())
+
+    def act() -> None:
+        fan.step(now())
+        if fan.owes_wakes:
+            fan.wake_owed()
+
+    def is_done(endpoint: Endpoint) -> bool:
+        return Delivery.objects.filter(endpoint=endpoint).count() == 2 and is_due(endpoint)
+
+    EndpointQueue.objects.update(due_at=IDLE)
+    return act, is_done
+
+
+def _release_dead(*endpoints: Endpoint) -> Writer:
+    EngineFactory(id=ENGINE, alive_until=now() - HOUR)
+    return lambda: release_dead_engines("default", now()), is_free
+
+
+def _repair(*endpoints: Endpoint) -> Writer:
+    for endpoint in endpoints:
+        DeliveryFactory(endpoint=endpoint)
+    EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
+    return repair, is_due
+
+
+def _record(*endpoints: Endpoint) -> Writer:
+    """Results that change the queues' health, in the other order."""
+    options, faults = EngineOptions(), FaultLog()
+    heartbeat = Heartbeat("default", "test", options, on_change=lambda: None)
+    EndpointQueue.objects.update(holder_id=heartbeat.engine_id)
+    configs = load_endpoint_configs([endpoint.pk for endpoint in endpoints], "default")
+    window = Window(options, capacity=100)
+    window.add([LeasedQueue(configs[endpoint.pk], Health(), 0.0, heartbeat.engine_id) for endpoint in endpoints])
+    recorder = Recorder("default", window, ResultBuffer(), heartbeat, options, faults, announce=lambda batch: None)
+    recorder.add(
+        [_failed(configs[endpoint.pk], DeliveryFactory(endpoint=endpoint)) for endpoint in reversed(endpoints)]
+    )
+
+    def is_done(endpoint: Endpoint) -> bool:
+        attempted = Attempt.objects.filter(endpoint=endpoint).count() == 1
+        return attempted and EndpointQueue.objects.get(pk=endpoint.pk).streak == 1
+
+    return lambda: recorder.step(at_once=True), is_done
+
+
+def _failed(config: EndpointConfig, row: Delivery) -> Result:
+    delivery = QueuedDelivery(row.pk, row.endpoint_id, row.event_id, 0, 0, row.next_attempt_at, 0, 0)
+    began = now()
+    return Result(
+        delivery=delivery,
+        config=config,
+        outcome=Outcome(OutcomeKind.SERVER_ERROR, 500),
+        started_at=began,
+        duration=0.1,
+        decision=Decision(Verdict.RETRY, at=began),
+        health=Health(streak=1, failing_since=began, last_failure_at=began),
+        was=Health(),
+    )
+
+
+WRITERS: dict[str, tuple[bool, bool, Callable[..., Writer]]] = {
+    # Name: FIFO endpoints? Is what is free done at once? (Of a tenant's events in their order all wait or none.)
+    "release": (False, True, _release),
+    "fan-out": (False, True, _fan_out),
+    "fan-out in order": (True, False, _fan_out),
+    "release dead engines": (False, True, _release_dead),
+    "repair": (False, True, _repair),
+    "record": (False, True, _record),
+}
+
+
 @pytest.mark.postgres
-def test_a_fan_out_to_a_callback_url_keeps_to_that_order(receiver: Receiver) -> None:
+@pytest.mark.parametrize(("fifo", "at_once", "prepare"), WRITERS.values(), ids=WRITERS)
+def test_the_engine_waits_for_no_queues_row(fifo: bool, at_once: bool, prepare: Callable[..., Writer]) -> None:
+    """What needs the locked row is done later; all else goes on, and locks nothing that it does not write."""
+    first, second = two_queues(fifo=fifo)
+    act, is_done = prepare(first, second)
+    with write("default"):
+        list(EndpointQueue.objects.filter(pk=first.pk).locked())
+        InThread(act).result()
+        assert not is_done(first)
+        assert is_done(second) is at_once
+        assert EndpointQueue.objects.filter(pk=second.pk).select_for_update(no_key=True, nowait=True).get()
+    eventually(lambda: act() or (is_done(first) and is_done(second)))
+    release(first, second)
+    EndpointQueue.objects.update(holder_id=None)
+    assert repair() == 0
+
+
+@pytest.mark.postgres
+def test_a_fan_out_to_a_callback_url_does_not_wait_either(receiver: Receiver) -> None:
     """Its hidden endpoint is looked at first, but its id is the higher one: it is locked with the others or not at all."""
     plain = EndpointFactory()
+    fan = FanOut("default", EngineOptions(), FaultLog())
     for _ in range(2):
         pending_event(plain.tenant, callback_url="https://example.com/back")
         pending_event(plain.tenant)
         if not Delivery.objects.exists():
-            fan_out(now(), "default")
+            fan.step(now())
     hidden = Endpoint.objects.get(hidden=True)
     assert plain.pk < hidden.pk
     with write("default"):
         list(EndpointQueue.objects.filter(pk=plain.pk).locked())
-        writer = InThread(lambda: fan_out(now(), "default"))
-        eventually(somebody_waits)
+        InThread(lambda: fan.step(now())).result()
         assert EndpointQueue.objects.filter(pk=hidden.pk).select_for_update(no_key=True, nowait=True).get()
-    writer.result()
-    assert Delivery.objects.count() == 4
+    eventually(lambda: fan.step(now()) and Delivery.objects.count() == 4)
+    eventually(lambda: fan.wake_owed() is not None and not fan.owes_wakes)
+    assert is_due(plain)
+    assert is_due(hidden)
+
+
+@pytest.mark.postgres
+def test_locked_rows_of_some_tenants_cost_no_other_tenant_its_turn() -> None:
+    """They come first in every step, as long as the locks last."""
+    tenants = sorted(TenantFactory.create_batch(4), key=lambda tenant: tenant.pk)
+    endpoints = [EndpointFactory(tenant=tenant, fifo=True) for tenant in tenants]
+    fan = FanOut("default", EngineOptions(), FaultLog())
+    with write("default"):
+        list(EndpointQueue.objects.filter(pk__in=[one.pk for one in endpoints[:3]]).locked())
+        for endpoint in endpoints:
+            pending_event(endpoint.tenant)
+        InThread(lambda: eventually(lambda: fan.step(now()) and is_fanned_out(tenants[3]))).result()
+        assert not any(is_fanned_out(tenant) for tenant in tenants[:3])
+    eventually(lambda: fan.step(now()) and all(is_fanned_out(tenant) for tenant in tenants))
+
+
+@pytest.mark.postgres
+def test_tenants_that_nobody_can_create_now_cost_no_other_tenant_its_turn() -> None:
+    uids = sorted((f"new-{number}" for number in range(6)), key=Tenant.id_for)
+    fan = FanOut("default", EngineOptions(), FaultLog())
+    with write("default"):
+        for uid in uids[:5]:
+            Tenant(uid=uid).save(force_insert=True)
+
+        def emit_and_fan_out() -> None:
+            for uid in uids:
+                emit("test.happened", {}, tenant=uid)
+            eventually(lambda: fan.step(now()) and Tenant.objects.filter(uid=uids[5]).exists())
+            eventually(lambda: fan.step(now()) and not Event.objects.pending().filter(tenant_uid=uids[5]).exists())
+
+        InThread(emit_and_fan_out).result()
+        assert Event.objects.pending().count() == 5
+    eventually(lambda: fan.step(now()) and not Event.objects.pending().exists())
+
+
+def is_fanned_out(tenant: Tenant) -> bool:
+    return not Event.objects.pending().filter(tenant_id=tenant.pk).exists()
+
+
+def two_queues(**values: Any) -> tuple[Endpoint, Endpoint]:
+    """Two of one tenant, held by ENGINE. The rows' order in the table is not that of their ids: a writer that does not sort
+    would lock the second first."""
+    first, second = held_endpoint(**values), held_endpoint(**values)
+    second.tenant = first.tenant
+    second.save()
+    EndpointQueue.objects.filter(pk=second.pk).update(tenant_id=first.tenant_id)
+    rows = list(EndpointQueue.objects.order_by("-pk"))
+    EndpointQueue.objects.all().delete()
+    EndpointQueue.objects.bulk_create(rows)
+    return first, second
 
 
 @pytest.mark.postgres
@@ -162,13 +296,6 @@ def test_hourly_statistics_are_written_in_one_order(places: tuple[str, str]) -> 
         assert HourlyStat.objects.select_for_update(no_key=True, nowait=True).get(hour=hour - HOUR)
     writer.result()
     assert set(HourlyStat.objects.values_list("succeeded", flat=True)) == {2}
-
-
-def put_in_reverse() -> None:
-    """The rows' order in the table is not that of their ids: who does not sort would lock the second first."""
-    rows = list(EndpointQueue.objects.order_by("-pk"))
-    EndpointQueue.objects.all().delete()
-    EndpointQueue.objects.bulk_create(rows)
 
 
 def somebody_waits() -> bool:

@@ -16,6 +16,7 @@ from tests.pipelines import (
     deliver_until,
     endpoint_at,
     eventually,
+    fan_out,
     pending_event,
     running_engine,
 )
@@ -23,11 +24,12 @@ from tests.receiver import Received, Receiver
 from webhooks_app import emit
 from webhooks_app.actions.endpoints import change_endpoint
 from webhooks_app.actions.replay import cancel, replay
+from webhooks_app.db import write
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
-from webhooks_app.pipeline import lease
-from webhooks_app.pipeline.fan_out import fan_out
-from webhooks_app.pipeline.sweep import repair
-from webhooks_app.pipeline.transactions import write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -107,10 +109,9 @@ def test_two_engines_fanning_out_and_sending_keep_the_order(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch, events=3)
-    monkeypatch.setattr(lease, "LONGEST_HOLD", 0.05)  # the queue changes hands often
     receiver.on("/hook", [200, 500, 200, 500, 200])
     endpoint = endpoint_at(receiver, fifo=True)
-    with running_engine(2):
+    with running_engine(2, options=EngineOptions(longest_lease=0.05)):  # the queue changes hands often
         emit_numbers(endpoint, 40)
         eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 40)
     arrived = numbers(receiver.requests)
@@ -118,10 +119,11 @@ def test_two_engines_fanning_out_and_sending_keep_the_order(
     assert arrived == sorted(arrived)
 
 
-def test_more_than_is_read_ahead_stays_in_order(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "READ_AHEAD", 4)
+def test_more_than_is_read_ahead_stays_in_order(receiver: Receiver) -> None:
     emit_numbers(endpoint_at(receiver, fifo=True), 30)
-    deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 30)
+    deliver_until(
+        lambda: Delivery.objects.filter(status="succeeded").count() == 30, options=EngineOptions(read_ahead=4)
+    )
     assert numbers(receiver.requests) == [*range(30)]
 
 
@@ -143,10 +145,11 @@ def test_a_replayed_delivery_goes_to_the_end(receiver: Receiver, deliver: Callab
 def test_an_endpoint_that_becomes_fifo_while_an_event_is_fanned_out_gives_it_a_place(receiver: Receiver) -> None:
     endpoint = endpoint_at(receiver)
     pending_event(endpoint.tenant)
+    fan = FanOut("default", EngineOptions(), FaultLog())
     with write("default"):
         change_endpoint(endpoint, fifo=True)
-        fanning_out = InThread(lambda: fan_out(database_now("default"), "default"))
-        fanning_out.join(0.5)
-        assert fanning_out.is_alive(), "it waits for the queue's row"
-    fanning_out.result()
+        fanned_out = InThread(lambda: fan.step(database_now("default"))).result()
+        assert fanned_out.deliveries == 1, "it does not wait for the queue's row"
+        assert fan.owes_wakes
+    eventually(lambda: fan.wake_owed())
     assert Delivery.objects.get().sequence == EndpointQueue.objects.get().sequence == 1

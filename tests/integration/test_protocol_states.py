@@ -17,6 +17,10 @@ from webhooks_app import emit
 from webhooks_app.actions.recover import recover
 from webhooks_app.actions.replay import replay, retry_now
 from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.db import write
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import Settlement
+from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
     IDLE,
     Attempt,
@@ -28,10 +32,6 @@ from webhooks_app.models import (
     Secret,
     database_now,
 )
-from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import Settlement
-from webhooks_app.pipeline.sweep import repair
-from webhooks_app.pipeline.transactions import write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 

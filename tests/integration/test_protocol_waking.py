@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
 from tests.pipelines import (
@@ -19,20 +22,22 @@ from tests.pipelines import (
     due_delivery,
     endpoint_at,
     eventually,
+    fan_out,
     held_endpoint,
     pending_event,
     release,
     running_engine,
 )
 from tests.receiver import Receiver
+from webhooks_app.db import in_fresh_transaction, write
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
-from webhooks_app.pipeline import clerk
-from webhooks_app.pipeline.fan_out import fan_out
-from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.store.rows import QueueState
-from webhooks_app.pipeline.sweep import repair, sweep
-from webhooks_app.pipeline.transactions import in_fresh_transaction, write
-from webhooks_app.pipeline.wake import wake
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -47,29 +52,63 @@ def due_at(endpoint: Endpoint) -> datetime:
     return EndpointQueue.objects.get(pk=endpoint.pk).due_at
 
 
+def does_not_wait(thread: InThread) -> None:
+    """Called while a transaction is open that has locked the row. SQLite has one lock for all, and everybody waits."""
+    if connection.features.has_select_for_update_skip_locked:
+        thread.result()
+    else:
+        thread.join(0.4)
+        assert thread.is_alive()
+
+
 class TestTheLostWakeUp:
-    def test_a_delivery_committed_while_its_queue_waits_to_be_released(self) -> None:
+    def test_a_delivery_committed_while_its_queue_is_about_to_be_released(self) -> None:
         endpoint = held_endpoint()
         pending_event(endpoint.tenant)
         with write("default"):
             fan_out(now(), "default")
             releasing = InThread(lambda: release(endpoint))
-            releasing.join(0.4)
-            assert releasing.is_alive(), "it waits for the row"
+            does_not_wait(releasing)
+            assert EndpointQueue.objects.get().holder_id == ENGINE, "it is released later"
         releasing.result()
+        release(endpoint)
+        assert EndpointQueue.objects.get().holder_id is None
         assert due_at(endpoint) <= now()
 
     def test_a_delivery_made_while_its_queue_is_being_released(self) -> None:
         endpoint = held_endpoint()
         pending_event(endpoint.tenant)
+        fan = FanOut("default", EngineOptions(), FaultLog())
         with write("default"):
             release(endpoint)
-            fanning_out = InThread(lambda: fan_out(now(), "default"))
-            fanning_out.join(0.4)
-            assert fanning_out.is_alive(), "it waits for the row"
-        fanning_out.result()
+            fanning_out = InThread(lambda: fan.step(now()))
+            does_not_wait(fanning_out)
+        assert fanning_out.result().deliveries == 1
+        while fan.owes_wakes:
+            fan.wake_owed()
         assert due_at(endpoint) <= now()
         assert repair() == 0
+
+    @pytest.mark.postgres
+    def test_an_engine_wakes_what_it_owes_once_the_row_is_free(self, receiver: Receiver) -> None:
+        endpoint, other = endpoint_at(receiver), endpoint_at(receiver, "/other")
+        with running_engine():
+            with write("default"):
+                list(EndpointQueue.objects.filter(pk=endpoint.pk).locked())
+                InThread(lambda: [pending_event(one.tenant) for one in (endpoint, other)]).result()
+                receiver.wait_for(1, path="/other")
+            receiver.wait_for(1, path="/hook")
+
+    @pytest.mark.postgres
+    def test_an_engine_that_ends_does_not_forget_what_it_owes(self, receiver: Receiver) -> None:
+        endpoint, stop = endpoint_at(receiver), threading.Event()
+        with running_engine(stop=stop), write("default"):
+            list(EndpointQueue.objects.filter(pk=endpoint.pk).locked())
+            InThread(lambda: pending_event(endpoint.tenant)).result()
+            eventually(lambda: InThread(Delivery.objects.exists).result())
+            stop.set()
+            time.sleep(0.3)
+        assert due_at(endpoint) <= now()
 
 
 class TestADueTime:
@@ -112,21 +151,25 @@ class TestADueTime:
 
 
 @pytest.mark.parametrize(
-    ("state", "values"),
+    ("name", "values"),
     [
-        (QueueState.HEALTHY, {}),
-        (QueueState.FAILING, {"queue__streak": 1}),
-        (QueueState.SUSPECT, {"queue__takeovers": 2}),
+        (QueueClass.TRUSTED, {"queue__last_success_at": timezone.now}),
+        (QueueClass.NEW, {}),
+        (QueueClass.FAILING, {"queue__streak": lambda: 1}),
+        (QueueClass.SUSPECTED, {"queue__takeovers": lambda: 2, "queue__crashed_at": timezone.now}),
     ],
-    ids=["healthy", "failing", "suspect"],
+    ids=["trusted", "new", "failing", "suspected"],
 )
-def test_the_queue_that_is_due_for_the_longest_is_taken_first(state: QueueState, values: dict[str, Any]) -> None:
+def test_the_queue_that_is_due_for_the_longest_is_taken_first(
+    name: QueueClass, values: dict[str, Callable[[], Any]]
+) -> None:
     """Else the newest work would let the oldest wait for ever where there is always more than there is room for."""
-    hours = {EndpointFactory(queue__due_at=now() - ago * HOUR, **values).pk: ago for ago in (2, 3, 1)}
+    row = {key: value() for key, value in values.items()}
+    hours = {EndpointFactory(queue__due_at=now() - ago * HOUR, **row).pk: ago for ago in (2, 3, 1)}
     taken = []
     for _ in hours:
         with write("default"):
-            taken += store_for("default").take(ENGINE, now(), {state: 1})
+            taken += store_for("default").take(ENGINE, now(), {name: Room(1, frozenset(), 1)})
     assert [hours[queue.endpoint_id] for queue in taken] == [3, 2, 1]
 
 
@@ -154,17 +197,15 @@ class TestWake:
 
 
 @pytest.mark.parametrize("how", ["fanned out by its engine", "made by somebody else"])
-def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(
-    receiver: Receiver, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if how == "fanned out by its engine":
-        monkeypatch.setattr(clerk, "_RECHECK_SECONDS", 60.0)  # it knows without looking again
+def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: Receiver, how: str) -> None:
+    # Of what it has fanned out itself it knows without looking again.
+    options = EngineOptions(recheck_seconds=60.0 if how == "fanned out by its engine" else 0.5)
     slow = Gate()
     receiver.on("/hook", [200, slow, 200])
     endpoint = endpoint_at(receiver, profile="slow")
     for _ in range(2):
         pending_event(endpoint.tenant)
-    with running_engine():
+    with running_engine(options=options):
         receiver.wait_for(2)
         if how == "fanned out by its engine":
             pending_event(endpoint.tenant)
@@ -205,14 +246,17 @@ class TestRepair:
         assert repair() == 0
         assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
 
+    @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
     @pytest.mark.parametrize("fifo", [False, True])
-    def test_corrects_and_counts_a_lost_wake_up(self, fifo: bool, caplog: Any) -> None:
-        endpoint = EndpointFactory(fifo=fifo)
-        delivery = DeliveryFactory(endpoint=endpoint, sequence=int(fifo))
+    def test_corrects_and_counts_a_lost_wake_up(self, fifo: bool, late: bool, caplog: Any) -> None:
+        """An engine may owe a queue its wake-up for a moment; what is late by more than that is a bug."""
+        endpoint = EndpointFactory(fifo=fifo, queue__not_before=now() - HOUR)
+        moment = now() - timedelta(minutes=2 if late else 0)
+        DeliveryFactory(endpoint=endpoint, sequence=int(fifo), next_attempt_at=moment)
         assert repair() == 1
-        assert due_at(endpoint) == max(delivery.next_attempt_at, EndpointQueue.objects.get().not_before)
+        assert due_at(endpoint) == moment
         assert repair() == 0
-        assert "a bug" in caplog.text
+        assert ("a bug" in caplog.text) is late
 
     def test_leaves_what_is_right(self) -> None:
         head = EndpointFactory(fifo=True, queue__due_at=now() + HOUR)
@@ -244,5 +288,5 @@ class TestSweep:
         endpoint = endpoint_at(receiver, queue__holder_id=ENGINE)
         DeliveryFactory(endpoint=endpoint)
         assert sweep().freed == 1
-        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get() == (None, 1)
+        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get() == (None, 0)
         deliver_until(lambda: Delivery.objects.get().status == "succeeded")

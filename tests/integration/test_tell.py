@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import smtplib
-import threading
 from datetime import timedelta
 
 import pytest
 from django.core import mail
-from django.core.mail.backends.locmem import EmailBackend
-from django.db import connection
 from django.utils import timezone
 
 from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
 from webhooks_app import registry
-from webhooks_app.actions import operations
+from webhooks_app.actions import letters, operations
 from webhooks_app.actions.states import disable
 from webhooks_app.actions.tell import tell
 from webhooks_app.models import Event, Notice, NoticeKind
@@ -24,44 +20,6 @@ from webhooks_app.models.ids import public_id
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now()
-HERE = "tests.integration.test_tell"
-
-
-def send_through(settings, backend: str) -> None:
-    """Make this the host's e-mail backend, in the way of the Django that is installed."""
-    if hasattr(mail, "mailers"):
-        settings.MAILERS = {"default": {"BACKEND": backend}}
-    else:
-        settings.EMAIL_BACKEND = backend
-
-
-class DownBackend(EmailBackend):
-    def open(self):
-        raise ConnectionRefusedError("no mail server")
-
-
-class FailingBackend(EmailBackend):
-    """Fails for one address, as a mail server that greylists it does."""
-
-    def send_messages(self, messages):
-        if "sulky@customer.example" in messages[0].to:
-            raise smtplib.SMTPServerDisconnected("try later")
-        return super().send_messages(messages)
-
-
-class RefusingBackend(EmailBackend):
-    def send_messages(self, messages):
-        raise smtplib.SMTPRecipientsRefused(dict.fromkeys(messages[0].to, (550, b"no such user")))
-
-
-class SlowBackend(EmailBackend):
-    """Both tellers are in the middle of handing over before either is done."""
-
-    meeting = threading.Event()
-
-    def send_messages(self, messages):
-        self.meeting.wait(1)
-        return super().send_messages(messages)
 
 
 @pytest.fixture(autouse=True)
@@ -169,38 +127,23 @@ def test_where_there_is_nobody_to_tell_the_notice_is_done():
     assert untold() == 0
 
 
-@pytest.mark.parametrize("backend", ["DownBackend", "FailingBackend"])
-def test_a_mail_server_that_is_down_leaves_everything_to_the_next_run(settings, backend, caplog):
-    tenant = TenantFactory(email="sulky@customer.example")
-    NoticeFactory(endpoint=EndpointFactory(tenant=tenant))
-    send_through(settings, f"{HERE}.{backend}")
-    assert tell(NOW) == 0
-    assert untold() == 1
-    send_through(settings, "django.core.mail.backends.locmem.EmailBackend")
-    assert tell(NOW + timedelta(minutes=1)) == 1
-    assert untold() == 0
+@pytest.mark.parametrize("with_another", [False, True], ids=["alone", "beside another"])
+def test_a_notice_of_a_kind_that_this_version_does_not_know_is_left_alone(with_another, caplog):
+    strange = NoticeFactory(kind=f"strange {with_another}")
+    if with_another:
+        NoticeFactory(endpoint_id=strange.endpoint_id, tenant=strange.tenant)
+    for _ in range(2):
+        tell(NOW)
+    assert list(Notice.objects.untold()) == [strange]
+    assert len(mail.outbox) == with_another
+    assert caplog.text.count("unknown kind") == 1
 
 
-def test_one_address_that_cannot_be_reached_does_not_stop_the_others(settings, caplog):
-    send_through(settings, f"{HERE}.FailingBackend")
-    NoticeFactory(endpoint=EndpointFactory(tenant=TenantFactory(email="sulky@customer.example")))
-    NoticeFactory()
-    assert tell(NOW) == 1
-    assert untold() == 1
-
-
-def test_an_address_that_the_mail_server_refuses_is_not_tried_for_ever(settings, caplog):
-    send_through(settings, f"{HERE}.RefusingBackend")
-    NoticeFactory()
-    tell(NOW)
-    assert untold() == 0
-    assert "refuses" in caplog.text
-
-
-def test_what_a_dead_teller_claimed_is_told_when_its_claim_ends():
-    NoticeFactory(claimed_until=NOW + timedelta(minutes=10))
-    assert tell(NOW) == 0
-    assert tell(NOW + timedelta(minutes=11)) == 1
+def test_no_letter_and_no_event_takes_an_unknown_kind_for_good_news(settings):
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
+    strange = NoticeFactory(kind="strange")
+    assert letters.stories([strange], "default") == []
+    assert operations.publish(strange.tenant, [strange], using="default") == 0
 
 
 def test_a_line_break_in_a_name_does_not_stop_the_letter():
@@ -220,31 +163,6 @@ def test_a_deleted_endpoints_notice_can_still_be_told():
     notice = NoticeFactory()
     Notice.objects.filter(pk=notice.pk).update(endpoint_id=notice.pk)
     assert tell(NOW) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_tellers_at_once_tell_once(settings):
-    send_through(settings, f"{HERE}.SlowBackend")
-    SlowBackend.meeting.clear()
-    for endpoint in EndpointFactory.create_batch(3):
-        NoticeFactory(endpoint=endpoint)
-    sent: list[int] = []
-
-    def run() -> None:
-        try:
-            sent.append(tell(NOW))
-        finally:
-            connection.close()
-
-    tellers = [threading.Thread(target=run) for _ in range(2)]
-    for teller in tellers:
-        teller.start()
-    SlowBackend.meeting.set()
-    for teller in tellers:
-        teller.join(30)
-    assert sum(sent) == 3
-    assert len({letter.to[0] for letter in mail.outbox}) == len(mail.outbox) == 3
-    assert untold() == 0
 
 
 class TestOperationalEvents:
@@ -277,6 +195,14 @@ class TestOperationalEvents:
         disable(EndpointFactory(tenant__uid="us"), "gone")
         tell(NOW)
         assert not Event.objects.exists()
+
+    def test_that_cannot_be_made_neither_lose_nor_repeat_the_e_mail(self, caplog):
+        registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+        disable(EndpointFactory(), "gone")
+        assert tell(NOW) == 1
+        assert untold() == 0
+        assert tell(NOW) == 0
+        assert "no operational events" in caplog.text
 
     def test_are_not_made_where_nobody_asked(self, settings):
         settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": ""}

@@ -12,7 +12,7 @@ import pytest
 
 from tests import transports
 from tests.receiver import Raw, Receiver
-from tests.transports import LOOPBACK, PORTS, PUBLIC, Open, gather, request, send
+from tests.transports import PORTS, PUBLIC, Open, gather, request, send
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, resolver
@@ -217,9 +217,3 @@ class TestAnEgressProxy:
         transport = open_one(PUBLIC, proxy=receiver.url(""))
         assert send(transport, "http://169.254.169.254/").failure is OutcomeKind.ADDRESS_NOT_ALLOWED
         assert not receiver.requests
-
-    def test_that_is_down_is_a_failure(self, open_one: Open) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        transport = open_one(LOOPBACK, proxy=f"http://127.0.0.1:{port}")
-        assert send(transport, "http://hooks.example.com/a").failure is OutcomeKind.REFUSED

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests import transports
-from tests.receiver import Hang, Raw, Receiver
+from tests.receiver import Behaviour, Drip, Hang, Raw, Receiver
 from tests.transports import LOOPBACK, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport
@@ -44,18 +47,6 @@ def test_an_exception_in_a_callback_is_raised_by_wait(
     assert send(transport, receiver.url()).status == 200
 
 
-def test_no_free_descriptor_is_our_own_fault(
-    transport: Transport, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def exhausted(*_: Any) -> Any:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr("webhooks_app.transport.curl_handle._Dialled", exhausted)
-    response = send(transport, receiver.url())
-    assert response.failure is OutcomeKind.NOT_SENT
-    assert "Too many open files" in response.detail
-
-
 def test_its_sockets_are_not_inherited_and_not_leaked(transport: Transport, receiver: Receiver) -> None:
     before = _descriptors()
     receiver.on("/hang", Hang())
@@ -82,9 +73,10 @@ def _descriptors() -> set[int]:
 
 def test_no_name_is_resolved_by_libcurl_itself(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """It forgets what we resolved for a request; the handle that is used again must bring it again."""
-    monkeypatch.setattr("webhooks_app.transport.curl_handle._DNS_CACHE_SECONDS", 1)
+    monkeypatch.setattr("webhooks_app.transport.curl_options.DNS_CACHE_SECONDS", 1)
     monkeypatch.setattr(
-        "webhooks_app.transport.resolver.Resolver.lookup", lambda _self, _host: Answer(("127.0.0.1",), "", float("inf"))
+        "webhooks_app.transport.resolver.Resolver.lookup",
+        lambda _self, _host, _owner: Answer(("127.0.0.1",), "", float("inf")),
     )
     receiver.on("/", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
     transport = open_transport(TransportOptions(LOOPBACK), "curl")
@@ -94,3 +86,53 @@ def test_no_name_is_resolved_by_libcurl_itself(receiver: Receiver, monkeypatch: 
     answers.append(send(transport, url))
     transport.close()
     assert [(answer.status, answer.detail) for answer in answers] == [(200, "")] * 2
+
+
+@dataclass(frozen=True)
+class Together(Behaviour):
+    """Answers when `go` is set, so that many responses are there at once."""
+
+    go: threading.Event
+
+    async def play(self, writer: asyncio.StreamWriter) -> bool:
+        while not self.go.is_set():
+            await asyncio.sleep(0.01)
+        return await Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", close=False).play(writer)
+
+
+class TestManyResponsesAtOnce:
+    """The transport handles sockets for a limited time, and then lets its caller start requests."""
+
+    def test_are_handled_in_several_turns(
+        self, transport: Transport, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("webhooks_app.transport.curl._TURN_SECONDS", 0.0)
+        go = threading.Event()
+        receiver.on("/", Together(go))
+        for number in range(100):
+            transport.start(request(receiver.url(), number, total=30.0))
+        until = time.monotonic() + 20
+        while len(receiver.requests) < 100:
+            assert transport.wait(0.05) == []
+            assert time.monotonic() < until, "the requests did not arrive"
+        go.set()
+        time.sleep(0.5)
+        batches = []
+        while sum(map(len, batches)) < 100:
+            batches.append(transport.wait(10.0))
+            assert time.monotonic() < until + 20, "the responses were not handled"
+        assert sorted(one.token for batch in batches for one in batch) == list(range(100))  # type: ignore[type-var]
+        assert all(one.status == 200 for batch in batches for one in batch)
+        assert max(map(len, batches)) < 50
+
+    def test_leave_no_socket_out(
+        self, transport: Transport, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Endpoints that always have more to read do not keep the others from being read."""
+        monkeypatch.setattr("webhooks_app.transport.curl._TURN_SECONDS", 0.0)
+        receiver.on("/drip", Drip("headers", 0.001))
+        for number in range(60):
+            transport.start(request(receiver.url("/drip"), number, total=60.0))
+        for number in range(60, 80):
+            transport.start(request(receiver.url("/ok"), number, total=60.0))
+        assert {one.token for one in gather(transport, 20)} == set(range(60, 80))

@@ -80,6 +80,9 @@ class TestAddresses:
     def test_a_network_that_is_none_is_an_error_naming_it(self) -> None:
         with pytest.raises(ValueError, match="nonsense"):
             parse_networks(("10.0.0.0/8", "nonsense"))
+        for field in ("allowed_networks", "denied_networks"):
+            with pytest.raises(ValueError, match="nonsense"):
+                AddressPolicy(**{field: ("10.0.0.0/8", "nonsense")})  # type: ignore[arg-type]
 
     @given(st.sampled_from(REFUSED_V4), st.integers(min_value=0))
     def test_no_spelling_of_a_refused_one_is_allowed(self, network: ipaddress.IPv4Network, offset: int) -> None:

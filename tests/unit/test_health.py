@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open, longest_own_hold
-from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy, outcome_of_status
+from webhooks_app.core.retry import UNSENT_KINDS, Outcome, OutcomeKind, RetryPolicy, outcome_of_status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy()
@@ -131,3 +131,21 @@ def test_what_we_wait_of_our_own_accord_is_never_longer_than_is_said(
     assert waits(streak, Outcome(kind), policy) <= longest.total_seconds() <= 300
     asked = outcome_of_status(503, retry_after=3600)
     assert waits(streak, asked, policy) > longest.total_seconds()
+
+
+@pytest.mark.parametrize("kind", sorted(UNSENT_KINDS))
+@pytest.mark.parametrize("streak", [0, 1, 5, 20])
+def test_an_outcome_without_a_request_holds_nothing_back(kind: OutcomeKind, streak: int) -> None:
+    """The engine decides how long it waits after a fault of its own."""
+    assert waits(streak, Outcome(kind, 429, 60)) == 0
+
+
+@pytest.mark.parametrize("kind", sorted(UNSENT_KINDS))
+def test_an_outcome_without_a_request_disables_nothing(kind: OutcomeKind) -> None:
+    """Five days after its last success, an endpoint that failed once must not go off because our key is missing."""
+    policy = RetryPolicy(disable_after_failures=1)
+    long_ago = Health(streak=1, failing_since=at(-500 * 86_400))
+    assert disable_reason(long_ago, NOW, policy, FAILURE) == "failures"
+    assert disable_reason(long_ago, NOW, POLICY, FAILURE) == "days"
+    for each in (policy, POLICY):
+        assert disable_reason(long_ago, NOW, each, Outcome(kind)) == ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.strategies import ZONES
 from webhooks_app.core.retry import (
+    RETRY_AFTER_STATUSES,
     STANDARD_DELAYS,
     Decision,
     Outcome,
@@ -18,6 +21,8 @@ from webhooks_app.core.retry import (
     asked_delay,
     decide,
     outcome_of_status,
+    parse_retry_after,
+    unsent_attempts,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,10 +76,64 @@ def test_a_policy_without_delays_makes_one_request() -> None:
     assert decide(FAILURE, 0, NOW, policy) == Decision(Verdict.GIVE_UP)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OutcomeKind if kind is not OutcomeKind.SUCCEEDED])
-def test_every_failure_is_retried_but_those_that_say_never(kind: OutcomeKind) -> None:
+SENT_KINDS = [kind for kind in OutcomeKind if kind not in (OutcomeKind.SUCCEEDED, OutcomeKind.NOT_SENT)]
+
+
+@pytest.mark.parametrize("kind", SENT_KINDS)
+def test_every_failure_is_retried_except_expired_and_quarantined(kind: OutcomeKind) -> None:
     never = kind in (OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED)
     assert decide(Outcome(kind), 0, NOW, EXACT) == (Decision(Verdict.GIVE_UP) if never else after(5))
+
+
+# --- what this app could not send ------------------------------------------------------------------------------------
+
+UNSENT = Outcome(OutcomeKind.NOT_SENT, detail="the signing key could not be opened")
+
+
+@pytest.mark.parametrize(
+    ("unsent", "minutes"), [(-1, 1), (0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (7, 60), (10_000, 60), (2**63, 60)]
+)
+def test_what_could_not_be_sent_is_retried_without_using_a_step(unsent: int, minutes: int) -> None:
+    at = NOW + timedelta(minutes=minutes)
+    for policy in (EXACT, RetryPolicy(delays=())):
+        for step in (0, 9, 99):
+            decision = decide(UNSENT, step, NOW, policy, unsent=unsent)
+            assert decision == Decision(Verdict.RETRY, at=at, uses_step=False)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "step", "minutes", "unsent"),
+    [
+        (0, 0, 0, 0),
+        (5, 3, 60, 2),
+        (5, 3, 600_000, 2),
+        (3, 5, 60, 0),  # the receiver's failures only
+        (10, 0, 0, 0),  # ten attempts before a replay
+        (11, 0, 1, 1),
+        (12, 0, 3, 2),
+        (13, 0, 7, 3),
+        (10, 0, 62, 5),
+        (10, 0, 600_000, 10),
+        (10, 0, -1, 10),  # the policy's maximum age was raised
+    ],
+)
+def test_attempts_before_a_replay_are_not_counted_as_unsent(
+    attempts: int, step: int, minutes: int, unsent: int
+) -> None:
+    assert unsent_attempts(attempts, step, timedelta(minutes=minutes)) == unsent
+
+
+def test_what_could_not_be_sent_is_given_up_once_it_has_expired() -> None:
+    second = timedelta(seconds=1)
+    for expires_at in (None, NOW + second, NOW + timedelta(days=5)):
+        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at).verdict is Verdict.RETRY
+    for expires_at in (NOW, NOW - second):
+        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at) == Decision(Verdict.GIVE_UP, uses_step=False)
+
+
+def test_the_expiry_concerns_only_what_could_not_be_sent() -> None:
+    assert decide(FAILURE, 0, NOW, EXACT, unsent=3, expires_at=NOW) == after(5)
+    assert after(5).uses_step
 
 
 def test_gone_gives_up_and_names_why_unless_the_policy_has_no_such_rule() -> None:
@@ -97,7 +156,7 @@ def test_jitter_stays_within_its_share(roll: float, step: int) -> None:
     assert decide(FAILURE, step, NOW, EXACT, roll).at == NOW + STANDARD_DELAYS[step]
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", sorted(RETRY_AFTER_STATUSES))
 def test_retry_after_moves_a_retry_back_but_never_forward(status: int) -> None:
     assert decide(outcome_of_status(status, 60), 0, NOW, EXACT) == after(60)
     assert decide(outcome_of_status(status, 60), 1, NOW, EXACT) == after(300)
@@ -122,3 +181,84 @@ def test_retry_after_moves_a_retry_back_but_never_forward(status: int) -> None:
 def test_how_long_a_receiver_may_make_us_wait(outcome: Outcome, seconds: float) -> None:
     assert asked_delay(outcome, EXACT) == timedelta(seconds=seconds)
     assert asked_delay(outcome, RetryPolicy(honours_retry_after=False)) == timedelta(0)
+
+
+# --- reading Retry-After ---------------------------------------------------------------------------------------------
+
+YEAR = 366 * 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 120\t", 120),
+        ("0", 0),
+        ("000000000000000000005", 5),
+        ("9" * 9000, YEAR),
+        ("99999999", YEAR),
+        ("31622400", YEAR),
+        ("31622399", YEAR - 1),
+        ("Thu, 01 Jan 2026 00:01:00 GMT", 60),
+        ("Thu, 01 Jan 2026 00:01:00 -0000", 60),
+        ("Thu, 01 Jan 2026 01:01:00 +0100", 60),
+        ("Thursday, 01-Jan-26 00:01:00 GMT", 60),
+        ("Thu Jan  1 00:01:00 2026", 60),
+        ("Wed, 31 Dec 2025 23:59:59 GMT", 0),
+        ("Mon, 01 Jan 0001 00:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", YEAR),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", YEAR),
+    ],
+)
+def test_a_retry_after_in_seconds_or_as_a_date(value: str, seconds: float) -> None:
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", " ", "soon", "-5", "+5", "1.5", "1e9", "nan", "inf", "٣", "²", "5 seconds", "Wed, 99 Foo 2026"),
+        "Wed, 21 Oct 99999999999999999999 07:28:00 GMT",
+        "Fri, 31 Dec 99999999999 23:59:59 GMT",
+        "Fri, 31 Dec 1999 23:59:59 +99999999999999999999",
+        "Wed, 21 Oct 2099 07:28:00 +99999999999999",
+        "Wed, 21 Oct 2099 07:28:00 +2400",
+        "Wed, 32 Oct 2099 07:28:00 GMT",
+        "Wed, 21 Oct 2099 25:61:61 GMT",
+        f"Wed, 21 Oct {'9' * 5000} 07:28:00 GMT",
+        "Wed, 21 Oct 2099 07:28:00 GMT" + " (a)" * 20_000,
+        "\ud800",
+        "\0" * 40,
+    ],
+)
+def test_a_retry_after_that_makes_no_sense(value: str | None) -> None:
+    assert parse_retry_after(value, NOW) is None
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=24)
+_DATES = st.one_of(
+    st.builds(
+        "{0}, {1} {2} {3} {4}:{5}:{6} {7}{8}".format,
+        st.sampled_from(["Wed", "Wednesday", ""]),
+        _DIGITS,
+        st.sampled_from(["Jan", "October", "13", ""]),
+        *[_DIGITS] * 4,
+        st.sampled_from(["+", "-", "GMT", "EST", ""]),
+        _DIGITS | st.just(""),
+    ),
+    st.datetimes(timezones=st.just(UTC)).map(lambda moment: format_datetime(moment, usegmt=True)),
+)
+
+
+@given(value=st.none() | st.text() | _DIGITS | _DATES, now=st.datetimes(timezones=ZONES))
+def test_no_retry_after_raises_or_exceeds_its_bounds(value: str | None, now: datetime) -> None:
+    seconds = parse_retry_after(value, now)
+    assert seconds is None or 0 <= seconds <= YEAR
+
+
+@given(
+    moment=st.datetimes(NOW.replace(tzinfo=None), datetime(2027, 1, 1), timezones=st.just(UTC)),
+)
+def test_a_date_in_the_next_year_is_read_to_the_second(moment: datetime) -> None:
+    whole = moment.replace(microsecond=0)
+    assert parse_retry_after(format_datetime(whole, usegmt=True), NOW) == (whole - NOW).total_seconds()

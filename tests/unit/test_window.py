@@ -1,64 +1,17 @@
-"""The rolling window: which request starts next. Pure; its times are numbers."""
+"""The window: which request starts next. Its times are numbers."""
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.unit.windows import NOW, a_delivery, a_queue, a_window, add, finish, prove, start
 from webhooks_app.core.health import Health
-from webhooks_app.models.ids import new_id
-from webhooks_app.pipeline.store.rows import QueueState
-from webhooks_app.pipeline.window import HeldQueue, Window
-from webhooks_app.pipeline.work import Job, Route
-from webhooks_app.profiles.standard import PROFILE
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def a_queue(
-    jobs: int = 0, *, cap: int = 8, fifo: bool = False, rate_limit: int | None = None, **values: Any
-) -> HeldQueue:
-    route = Route(new_id(), new_id(), "https://example.com/", PROFILE, (), (), cap, rate_limit, fifo)
-    queue = HeldQueue(route, values.pop("health", Health()), taken_at=0.0, **values)
-    queue.dry = True
-    queue.jobs.extend(a_job(queue) for _ in range(jobs))
-    queue.in_memory.update(job.delivery_id for job in queue.jobs)
-    return queue
-
-
-def a_job(queue: HeldQueue, size: int = 10) -> Job:
-    return Job(new_id(), queue.endpoint_id, uuid.UUID(int=1), 0, 0, NOW, sequence=0, size=size)
-
-
-def a_window(*queues: HeldQueue, size: int = 100, max_held: int = 100, stalled_room: int = 0) -> Window:
-    window = Window(size, max_held, stalled_room)
-    window.add(queues)
-    for queue in queues:
-        jobs = list(queue.jobs)
-        queue.jobs.clear()
-        window.feed(queue, jobs)
-    return window
-
-
-def start(window: Window, now: float = 0.0, room: int = 1000) -> list[Job]:
-    return window.start(now, room)
-
-
-def finish(window: Window, *jobs: Job, succeeded: bool = True, **values: Any) -> None:
-    for job in jobs:
-        window.finish(job, succeeded=succeeded, **{"slowed": False, "hold_until": None, "stop": False, **values})
-
-
-def prove(window: Window, count: int = 1) -> None:
-    """Let the queues succeed once each."""
-    jobs = start(window)
-    assert len(jobs) == count
-    finish(window, *jobs)
-    window.recorded(jobs)
+from webhooks_app.engine.sql.types import QueueClass
+from webhooks_app.engine.types import QueuedDelivery
 
 
 class TestSlowStart:
@@ -66,7 +19,7 @@ class TestSlowStart:
     def test_doubles_with_every_success_up_to_the_cap(self, cap: int, widths: list[int]) -> None:
         queue = a_queue(100, cap=cap)
         window = a_window(queue)
-        in_flight: list[Job] = []
+        in_flight: list[QueuedDelivery] = []
         for width in widths:
             in_flight += start(window)
             assert len(in_flight) == width
@@ -80,7 +33,7 @@ class TestSlowStart:
         started = start(window)
         assert window.in_flight == 8
         finish(window, started[0], succeeded=False, slowed=True)
-        assert queue.allowance == 1
+        assert queue.sending.allowance == 1
         assert start(window) == [], "the others in flight are more than it may have now"
 
     def test_is_not_set_back_by_a_plain_failure(self) -> None:
@@ -88,15 +41,15 @@ class TestSlowStart:
         window = a_window(queue)
         finish(window, *start(window))
         finish(window, start(window)[0], succeeded=False)
-        assert queue.allowance == 2
+        assert queue.sending.allowance == 2
 
     @pytest.mark.parametrize("values", [{"fifo": True}, {"takeovers": 2}, {"cap": 1}], ids=str)
     def test_never_goes_beyond_one_where_only_one_is_allowed(self, values: dict[str, Any]) -> None:
         window = a_window(a_queue(10, **values))
         for _ in range(4):
-            [job] = start(window)
+            [delivery] = start(window)
             assert start(window) == []
-            finish(window, job)
+            finish(window, delivery)
             if "takeovers" in values:
                 break  # a success has cleared it
 
@@ -120,10 +73,8 @@ class TestTheHalf:
         window = a_window(proven, size=8)
         prove(window)
         hanging = [a_queue(5) for _ in range(10)]
-        window.add(hanging)
-        for queue in hanging:
-            window.feed(queue, list(queue.jobs))
-        owners = Counter(job.endpoint_id for job in start(window))
+        add(window, *hanging)
+        owners = Counter(delivery.endpoint_id for delivery in start(window))
         assert sum(count for key, count in owners.items() if key != proven.endpoint_id) == 4
         assert owners[proven.endpoint_id] == 2
 
@@ -139,63 +90,12 @@ class TestTheHalf:
         assert len(start(a_window(a_queue(1), size=1))) == 1
 
 
-class TestAStalledRequest:
-    """The first request of a queue, that hangs."""
-
-    def test_makes_room_for_another_after_a_second(self) -> None:
-        window = a_window(*(a_queue(1) for _ in range(6)), size=4, stalled_room=10)
-        assert len(start(window, now=0.0)) == 2
-        assert not start(window, now=0.9)
-        assert len(start(window, now=1.1)) == 2
-        assert len(start(window, now=2.2)) == 2
-        assert window.in_flight == 6
-
-    def test_is_set_aside_no_oftener_than_there_is_room(self) -> None:
-        window = a_window(*(a_queue(1) for _ in range(6)), size=4, stalled_room=1)
-        start(window, now=0.0)
-        assert len(start(window, now=5.0)) == 1
-        assert not start(window, now=10.0)
-
-    def test_leaves_its_queue_able_to_answer_late_and_to_go_on(self) -> None:
-        queue = a_queue(5)
-        window = a_window(queue, size=4, stalled_room=10)
-        (job,) = start(window, now=0.0)
-        assert not start(window, now=5.0)
-        assert window.in_flight == 1
-        finish(window, job)
-        assert window.in_flight == 0
-        assert len(start(window, now=6.0)) == 2
-
-    def test_is_not_taken_for_the_one_after_it(self) -> None:
-        queue = a_queue(2)
-        window = a_window(queue, a_queue(1), size=2, stalled_room=10)
-        (first,) = start(window, now=0.0)
-        finish(window, first, succeeded=False)
-        assert len(start(window, now=0.9)) == 1
-        assert not start(window, now=1.5)
-
-    def test_of_a_proven_queue_counts_as_any_other(self) -> None:
-        queue = a_queue(10)
-        window = a_window(queue, size=4, stalled_room=10)
-        prove(window)
-        started = start(window, now=0.0)
-        assert len(started) == 2
-        assert not start(window, now=9.0)
-
-    def test_leaves_its_place_among_the_unproven_to_another_queue(self) -> None:
-        window = a_window(a_queue(1), a_queue(1), size=4, stalled_room=10)
-        assert window.room()[QueueState.HEALTHY] == 2
-        start(window, now=0.0)
-        start(window, now=2.0)
-        assert window.room()[QueueState.HEALTHY] == 4
-
-
 class TestTurns:
     def test_go_round_robin_one_request_each(self) -> None:
         queues = [a_queue(10) for _ in range(3)]
         window = a_window(*queues)
         prove(window, 3)
-        owners = [job.endpoint_id for job in start(window)]
+        owners = [delivery.endpoint_id for delivery in start(window)]
         assert owners[:3] == owners[3:]
         assert len(set(owners)) == 3
 
@@ -210,9 +110,9 @@ class TestTurns:
         window = a_window(a_queue(100, rate_limit=10, cap=100))
         starts = []
         for tick in range(100):
-            for job in start(window, now=tick / 100):
+            for delivery in start(window, now=tick / 100):
                 starts.append(tick / 100)
-                finish(window, job)
+                finish(window, delivery)
         assert 10 <= len(starts) <= 12
         assert window.earliest_slot() is not None
 
@@ -222,8 +122,7 @@ class TestASuspect:
         other, suspect = a_queue(5), a_queue(2, takeovers=2)
         window = a_window(other)
         [running] = start(window)
-        window.add([suspect])
-        window.feed(suspect, list(suspect.jobs))
+        add(window, suspect)
         assert start(window) == []
         finish(window, running)
         [alone] = start(window)
@@ -235,48 +134,106 @@ class TestASuspect:
     def test_that_is_given_back_stands_in_nobodys_way(self) -> None:
         suspect, other = a_queue(1, takeovers=2), a_queue(3)
         window = a_window(suspect, other)
-        [alone] = [job for job in start(window) if job.endpoint_id == suspect.endpoint_id] or start(window)
+        [alone] = [delivery for delivery in start(window) if delivery.endpoint_id == suspect.endpoint_id] or start(
+            window
+        )
         finish(window, alone, succeeded=False, stop=True)
         window.recorded([alone])
-        window.take_finished(1.0, 5.0)
+        window.take_finished(1.0)
         assert start(window)
+
+    @pytest.mark.parametrize("in_flight", [0, 1])
+    def test_that_waits_for_a_thread_stops_nobody(self, in_flight: int) -> None:
+        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        suspect.runs_host_code = True
+        window = a_window(other)
+        window.waits_for_thread = lambda config: True
+        assert len(start(window, room=in_flight)) == in_flight
+        add(window, suspect, third := a_queue(1))
+        assert third.endpoint_id in {delivery.endpoint_id for delivery in start(window)}
+
+    def test_that_waits_for_its_rate_stops_nobody(self) -> None:
+        suspect, other = a_queue(1, takeovers=2, rate_limit=1), a_queue(3)
+        suspect.sending.next_slot = 100.0
+        window = a_window(suspect, other)
+        assert [delivery.endpoint_id for delivery in start(window)] == [other.endpoint_id]
+
+    def test_waits_for_no_half_of_the_unproven_but_for_an_empty_window(self) -> None:
+        other, suspect = a_queue(1), a_queue(1, takeovers=2)
+        window = a_window(other, size=2)
+        [running] = start(window)
+        add(window, suspect, a_queue(1, trusted=True))
+        assert start(window) == []
+        finish(window, running)
+        assert [delivery.endpoint_id for delivery in start(window)] == [suspect.endpoint_id]
+
+    def test_that_is_put_back_stops_nobody(self) -> None:
+        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        window = a_window(suspect)
+        window.put_back(start(window))
+        add(window, other)
+        assert [delivery.endpoint_id for delivery in start(window)] == [other.endpoint_id]
+
+    def test_is_alone_anew_when_its_request_has_been_built(self) -> None:
+        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        window = a_window(suspect, isolation_seconds=0.5)
+        assert len(start(window)) == 1
+        add(window, other)
+        assert start(window, 0.4) == []
+        [running] = start(window, 0.6)
+        finish(window, running)
+        window.isolate_anew(suspect, 1.0)
+        assert start(window, 1.4) == []
+        assert start(window, 1.6)
+
+    def test_leaves_the_window_to_the_others_for_twice_as_long_as_it_had_it(self) -> None:
+        suspect, next_one = a_queue(1, takeovers=2), a_queue(1, takeovers=2)
+        window = a_window(suspect, isolation_seconds=0.5)
+        [alone] = start(window)
+        window.isolate_anew(suspect, 0.5)
+        finish(window, alone, succeeded=False, stop=True)
+        add(window, next_one)
+        assert start(window, 2.9) == []
+        assert start(window, 3.1)
 
 
 class TestRoom:
     def test_counts_proven_queues_against_the_limit_and_unproven_ones_against_the_window(self) -> None:
-        window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_held=10)
-        assert window.room()[QueueState.HEALTHY] == 10
+        window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10)
+        assert window.room()[QueueClass.TRUSTED].limit == 10
+        assert window.room()[QueueClass.NEW].limit == 6, "they may fill half of the window"
         prove(window, 4)
-        assert window.room()[QueueState.HEALTHY] == 6
+        assert window.room()[QueueClass.TRUSTED].limit == 6
+        assert window.room()[QueueClass.NEW].limit == 6
 
     def test_for_failing_queues_is_a_quarter_of_the_window(self) -> None:
         window = a_window(*[a_queue(1, health=Health(streak=3)) for _ in range(2)], size=20)
-        assert window.room()[QueueState.FAILING] == 3
-        assert window.room()[QueueState.HEALTHY] == 20
+        assert window.room()[QueueClass.FAILING].limit == 3
+        assert window.room()[QueueClass.TRUSTED].limit == 20
 
-    def test_is_for_one_suspect_at_a_time(self) -> None:
-        assert a_window().room()[QueueState.SUSPECT] == 1
-        assert a_window(a_queue(1, takeovers=2)).room()[QueueState.SUSPECT] == 0
+    def test_is_for_one_suspected_queue_at_a_time(self) -> None:
+        assert a_window().room()[QueueClass.SUSPECTED].limit == 1
+        assert a_window(a_queue(1, takeovers=2)).room()[QueueClass.SUSPECTED].limit == 0
 
 
 class TestGivingBack:
     def test_waits_for_what_is_in_flight_and_unrecorded(self) -> None:
         queue = a_queue(1)
         window = a_window(queue)
-        [job] = start(window)
-        assert window.take_finished(1.0, 5.0) == []
-        finish(window, job)
-        assert window.take_finished(1.0, 5.0) == []
-        window.recorded([job])
-        assert window.take_finished(1.0, 5.0) == [queue]
+        [delivery] = start(window)
+        assert window.take_finished(1.0) == []
+        finish(window, delivery)
+        assert window.take_finished(1.0) == []
+        window.recorded([delivery])
+        assert window.take_finished(1.0) == [queue]
         assert window.idle
 
     def test_comes_after_the_longest_hold_though_there_is_more(self) -> None:
         queue = a_queue(10)
         window = a_window(queue)
-        assert window.take_finished(4.0, 5.0) == []
-        assert window.take_finished(6.0, 5.0) == [queue]
-        assert not queue.in_memory
+        assert window.take_finished(4.0) == []
+        assert window.take_finished(6.0) == [queue]
+        assert not queue.sending.in_memory
 
     def test_keeps_the_latest_hold(self) -> None:
         queue = a_queue(3)
@@ -285,42 +242,61 @@ class TestGivingBack:
         first, second = start(window)
         finish(window, first, succeeded=False, hold_until=NOW + timedelta(minutes=2))
         finish(window, second, succeeded=False, hold_until=NOW)
-        assert queue.hold_until == NOW + timedelta(minutes=2)
+        assert queue.sending.hold_until == NOW + timedelta(minutes=2)
 
-    def test_of_an_abandoned_job_leaves_nothing_behind(self) -> None:
+    def test_of_an_abandoned_delivery_leaves_nothing_behind(self) -> None:
         queue = a_queue(2)
         window = a_window(queue)
-        [job] = start(window)
-        window.abandon(job)
+        [delivery] = start(window)
+        window.abandon(delivery)
         assert window.in_flight == 0
-        assert window.take_finished(0.0, 5.0) == [queue]
+        assert window.take_finished(0.0) == [queue]
 
 
 class TestDropping:
     def test_forgets_what_was_read_ahead_but_not_what_is_in_flight(self) -> None:
         queue = a_queue(10)
         window = a_window(queue)
-        [job] = start(window)
+        [delivery] = start(window)
         window.drop([queue.endpoint_id], lost=True)
         assert start(window) == []
-        assert queue.in_memory == {job.delivery_id}
-        window.feed(queue, [a_job(queue)])
-        assert not queue.jobs, "it takes nothing more"
-        assert window.ours() == []
-        assert window.held() == [queue.endpoint_id]
+        assert queue.sending.in_memory == {delivery.delivery_id}
+        window.feed(queue, [a_delivery(queue)])
+        assert not queue.sending.ready, "it takes nothing more"
+        assert window.own() == set()
+        assert window.leased() == [queue.endpoint_id]
 
 
-def test_hungry_queues_are_those_that_run_low_and_are_not_known_to_be_dry() -> None:
-    full, low, dry = a_queue(10), a_queue(2), a_queue(2)
-    window = a_window(full, low, dry)
-    full.dry = low.dry = False
-    assert window.hungry(10) == [low]
-    window.revive([dry.endpoint_id])
-    assert window.hungry(10) == [low, dry]
+def test_queues_to_refill_are_those_that_run_low_and_are_not_exhausted() -> None:
+    full, low, exhausted = a_queue(10), a_queue(2), a_queue(2)
+    window = a_window(full, low, exhausted)
+    full.reading.exhausted = low.reading.exhausted = False
+    assert list(window.queues_to_refill(10)) == [low]
+    window.mark_has_work([exhausted.endpoint_id])
+    assert list(window.queues_to_refill(10)) == [low, exhausted]
 
 
 def test_the_bytes_read_ahead_are_known() -> None:
     window = a_window(a_queue(3), a_queue(2))
-    assert window.prefetched_bytes() == 50
-    start(window)
-    assert window.prefetched_bytes() == 30
+    assert window.bytes_by_tenant().total() == 50
+    deliveries = start(window)
+    assert window.bytes_by_tenant().total() == 50, "what is in flight is in memory, too"
+    finish(window, *deliveries)
+    assert window.bytes_by_tenant().total() == 30
+
+
+def test_a_queue_of_host_code_waits_for_a_thread_and_others_do_not() -> None:
+    host, other = a_queue(2), a_queue(2)
+    host.runs_host_code = True
+    window = a_window(host, other)
+    window.waits_for_thread = lambda config: True
+    assert [one.endpoint_id for one in start(window)] == [other.endpoint_id]
+    window.waits_for_thread = lambda config: False
+    assert [one.endpoint_id for one in start(window)] == [host.endpoint_id]
+
+
+def test_what_is_put_back_uses_up_no_rate() -> None:
+    queue = a_queue(2, rate_limit=1)
+    window = a_window(queue)
+    window.put_back(start(window))
+    assert len(start(window, 0.0)) == 1

@@ -11,11 +11,11 @@ from django.utils import timezone
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.events.emit import TenantLike
+from webhooks_app.events.tenants import storable, tenant_for
 from webhooks_app.exceptions import InvalidApiKey, gettext_noop
 from webhooks_app.models import ApiKey, Scope, database_now
-from webhooks_app.pipeline.emit import TenantLike
-from webhooks_app.pipeline.tenants import storable, tenant_for
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 
 _RANDOM_BYTES = 32
 _HINT = 10

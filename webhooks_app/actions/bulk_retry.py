@@ -8,9 +8,9 @@ from datetime import datetime
 
 from webhooks_app.actions.audit import SYSTEM
 from webhooks_app.actions.replay import retry_failed
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, DeliveryStatus, Tenant, database_now
 from webhooks_app.models.lookups import any_of
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import DeliveryLog, LogFilter
 from webhooks_app.reports.prospects import NONE_WAITS, Waiting, waiting_of
 

@@ -7,9 +7,9 @@ from jsonschema.exceptions import SchemaError
 
 from webhooks_app.core.catalogue import EventType, registry
 from webhooks_app.core.profile import Profile
+from webhooks_app.events.payload import added_types, check_example
 from webhooks_app.exceptions import ConfigurationError, InvalidEvent, InvalidEventType, NotFound
 from webhooks_app.models import EventType as EventTypeRow
-from webhooks_app.pipeline.payload import added_types, check_example
 
 
 def event_types(*, using: str) -> list[EventType]:

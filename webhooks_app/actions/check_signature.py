@@ -24,10 +24,10 @@ from webhooks_app.core.signing import (
     TimestampedHexScheme,
     key_of,
 )
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from webhooks_app.core.addresses import CheckedURL, check_url
 from webhooks_app.core.catalogue import registry
 from webhooks_app.core.filters import check_filters, check_pattern
 from webhooks_app.core.profile import Profile
+from webhooks_app.events.payload import MAX_CHANNEL
+from webhooks_app.events.tenants import storable
 from webhooks_app.exceptions import ConfigurationError, InvalidEndpoint, URLNotAllowed
 from webhooks_app.exceptions import gettext_noop as _
 from webhooks_app.models import EventType, Tenant
-from webhooks_app.pipeline.payload import MAX_CHANNEL
-from webhooks_app.pipeline.tenants import storable
 from webhooks_app.profiles import get_profile
 
 MAX_EVENTS = 50

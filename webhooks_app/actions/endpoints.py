@@ -27,6 +27,10 @@ from webhooks_app.actions.plan import plan_of
 from webhooks_app.actions.rows import EndpointRef, locked_endpoint
 from webhooks_app.actions.secrets import add_secret, chosen_secret, replace_secret
 from webhooks_app.core.profile import Profile
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.events.emit import TenantLike
+from webhooks_app.events.tenants import tenant_for
 from webhooks_app.exceptions import (
     ConflictingState,
     InvalidSecret,
@@ -37,10 +41,6 @@ from webhooks_app.exceptions import (
 )
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
 from webhooks_app.models.lookups import for_change
-from webhooks_app.pipeline.emit import TenantLike
-from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
-from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile
 
 
@@ -160,7 +160,9 @@ def put_in(
 ) -> None:
     """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
     endpoint.save(using=using, force_insert=True)
-    EndpointQueue.objects.using(using).create(endpoint=endpoint, not_before=database_now(using), fifo=endpoint.fifo)
+    EndpointQueue.objects.using(using).create(
+        endpoint=endpoint, tenant_id=endpoint.tenant_id, not_before=database_now(using), fifo=endpoint.fifo
+    )
     if get_profile(endpoint.profile).numbers_endpoints:
         number_endpoints([endpoint])
     _subscribe(endpoint, patterns, conditions, using)

@@ -10,9 +10,9 @@ from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.profile import Message, Profile
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.core.signing import key_of
+from webhooks_app.events.payload import serialise
 from webhooks_app.exceptions import InvalidEvent
 from webhooks_app.models.ids import new_id, public_id
-from webhooks_app.pipeline.payload import serialise
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from webhooks_app.core.inspector import ArrivedRequest, arrived
 from webhooks_app.core.profile import Profile
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import SealingError, VerificationFailed
 from webhooks_app.models import Attempt, Delivery, Endpoint, Secret, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile
 from webhooks_app.receiver import verify
 

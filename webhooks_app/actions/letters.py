@@ -55,6 +55,13 @@ class Story:
     disabled: bool = False
     disabled_because: str = ""
     recovered: bool = False
+    backlog: int = 0  # pending deliveries that will be dropped
+    drop_at: datetime | None = None
+    dropped: int = 0  # deliveries that were pending too long, or were too many
+
+    @property
+    def most_pending(self) -> int:
+        return settings().BACKLOG_DELIVERIES
 
 
 def to_tenant(tenant: Tenant, notices: Sequence[Notice], using: str) -> Letter:
@@ -80,7 +87,8 @@ def staff_addresses() -> list[str]:
 
 
 def stories(notices: Sequence[Notice], using: str) -> list[Story]:
-    """One story an endpoint, in the order of their first notices."""
+    """One story an endpoint, in the order of their first notices. Notices of unknown kinds are left out."""
+    notices = [notice for notice in notices if notice.kind in NoticeKind.values]
     keys = {notice.endpoint_id for notice in notices}
     endpoints = Endpoint.objects.using(using).in_bulk(keys)
     queues = EndpointQueue.objects.using(using).in_bulk(keys)
@@ -104,7 +112,11 @@ def _add(story: Story, notice: Notice) -> None:
     elif notice.kind == NoticeKind.DISABLED:
         story.disabled, story.recovered = True, False
         story.disabled_because = disabled_in_words(notice.reason)
-    else:
+    elif notice.kind == NoticeKind.BACKLOG_EXPIRING:
+        story.backlog, story.drop_at = notice.count, notice.drop_at
+    elif notice.kind == NoticeKind.BACKLOG_DROPPED:
+        story.dropped += notice.count
+    elif notice.kind == NoticeKind.RECOVERED:
         story.disabled, story.recovered = False, True
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 
+from webhooks_app.db import in_one_transaction, pipeline_alias
 from webhooks_app.models import Endpoint, EndpointNumber
 from webhooks_app.models.lookups import any_of
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 
 
 def number_endpoints(endpoints: Collection[Endpoint]) -> dict[uuid.UUID, int]:

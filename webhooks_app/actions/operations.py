@@ -11,9 +11,9 @@ from typing import Any
 
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
+from webhooks_app.events.emit import EventInput, emit_many
 from webhooks_app.models import Endpoint, Notice, NoticeKind, Tenant
 from webhooks_app.models.ids import public_id
-from webhooks_app.pipeline.emit import EventInput, emit_many
 
 _EXAMPLE = {
     "tenant": "customer-17",
@@ -24,7 +24,8 @@ _EXAMPLE = {
     "delivery": "dlv_0197f3a49c7e7d0f9a5b3c1d2e4f6a8c",
     "happened_at": "2026-04-01T10:00:05.000Z",
 }
-_TYPES = {
+_BACKLOG_EXAMPLE = {**_EXAMPLE, "count": 1200, "reason": "age"}
+_TYPES: dict[str, EventType] = {
     NoticeKind.EXHAUSTED: EventType(
         "webhooks.delivery_exhausted", "Deliveries to an endpoint were given up.", _EXAMPLE, group="Operations"
     ),
@@ -34,14 +35,30 @@ _TYPES = {
     NoticeKind.RECOVERED: EventType(
         "webhooks.endpoint_recovered", "An endpoint that had failed answers again.", _EXAMPLE, group="Operations"
     ),
+    NoticeKind.BACKLOG_EXPIRING: EventType(
+        "webhooks.backlog_expiring",
+        "Deliveries that are pending for a paused or disabled endpoint will be dropped.",
+        {**_BACKLOG_EXAMPLE, "drop_at": "2026-04-07T10:00:05.000Z"},
+        group="Operations",
+    ),
+    NoticeKind.BACKLOG_DROPPED: EventType(
+        "webhooks.backlog_dropped",
+        "Deliveries that were pending for a paused or disabled endpoint were dropped.",
+        _BACKLOG_EXAMPLE,
+        group="Operations",
+    ),
 }
 #: In the catalogue where OPERATIONS_TENANT is set.
 EVENT_TYPES = tuple(_TYPES.values())
 
 
 def publish(tenant: Tenant, notices: Sequence[Notice], *, using: str) -> int:
-    """Emit one event for each notice of this tenant, inside the caller's transaction. Returns how many."""
+    """Emit one event for each notice of this tenant, inside the caller's transaction; return how many.
+
+    Notices of kinds that have no event type are left out.
+    """
     operator = settings().OPERATIONS_TENANT
+    notices = [notice for notice in notices if notice.kind in _TYPES]
     if not operator or tenant.uid == operator:
         return 0
     urls = dict(
@@ -51,7 +68,7 @@ def publish(tenant: Tenant, notices: Sequence[Notice], *, using: str) -> int:
         emit_many(
             [
                 EventInput(
-                    type=_TYPES[NoticeKind(notice.kind)].name,
+                    type=_TYPES[notice.kind].name,
                     data=_data(tenant, notice, urls),
                     tenant=operator,
                     subject=public_id("wh", notice.endpoint_id),
@@ -60,12 +77,13 @@ def publish(tenant: Tenant, notices: Sequence[Notice], *, using: str) -> int:
                 for notice in notices
             ],
             using=using,
+            limited=False,
         )
     )
 
 
 def _data(tenant: Tenant, notice: Notice, urls: dict[Any, str]) -> dict[str, Any]:
-    return {
+    data = {
         "tenant": tenant.uid,
         "endpoint": public_id("wh", notice.endpoint_id),
         "url": urls.get(notice.endpoint_id, ""),
@@ -74,3 +92,4 @@ def _data(tenant: Tenant, notice: Notice, urls: dict[Any, str]) -> dict[str, Any
         "delivery": public_id("dlv", notice.delivery_id) if notice.delivery_id else None,
         "happened_at": notice.created_at,
     }
+    return {**data, "drop_at": notice.drop_at} if notice.kind == NoticeKind.BACKLOG_EXPIRING else data

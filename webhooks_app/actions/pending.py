@@ -14,6 +14,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
 from webhooks_app.actions.rows import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import (
     TEST_FINGERPRINT,
@@ -27,9 +29,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.pipeline.transactions import in_fresh_transaction
-from webhooks_app.pipeline.wake import wake
-from webhooks_app.profiles import get_profile
+from webhooks_app.profiles import retry_policy_of
 
 #: A queue with more pending deliveries than this does not become FIFO: numbering them would hold its lock for too long.
 MAX_RENUMBERED = 20_000
@@ -38,7 +38,7 @@ _NUMBERED_AT_ONCE = 500
 
 def max_age(profile: str) -> timedelta:
     """How long a delivery of this profile may wait."""
-    return get_profile(profile).retry.max_age
+    return retry_policy_of(profile).max_age
 
 
 def extend(endpoint: Endpoint, *, using: str) -> int:
@@ -147,7 +147,7 @@ def _renew(rows: Sequence[Delivery], now: datetime, profile: str, using: str, *,
         return
     Delivery.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(
         status=DeliveryStatus.PENDING,
-        step=len(get_profile(profile).retry.delays) if only_once else 0,
+        step=len(retry_policy_of(profile).delays) if only_once else 0,
         next_attempt_at=now,
         expires_at=now + max_age(profile),
         sequence=0,

@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias
+from webhooks_app.events.tenants import tenant_for
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import ActorKind, Tenant
-from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 
 class Role(StrEnum):

@@ -21,12 +21,12 @@ from webhooks_app.actions.secrets import chosen_secret
 from webhooks_app.actions.states import delete_endpoint, disable, start_afresh
 from webhooks_app.actions.test_event import EXAMPLE, new_test_event
 from webhooks_app.core.inspector import ANSWERS, DEFAULT_ANSWER, url_of
+from webhooks_app.db import in_fresh_transaction, in_one_transaction, pipeline_alias
+from webhooks_app.events import hint
+from webhooks_app.events.emit import TenantLike
+from webhooks_app.events.tenants import tenant_for
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
-from webhooks_app.pipeline import hint
-from webhooks_app.pipeline.emit import TenantLike
-from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import in_fresh_transaction, in_one_transaction, pipeline_alias
 
 #: A playground that nobody has touched for so long gets no more events: each is kept twice while it does.
 IDLE_AFTER = timedelta(days=7)

@@ -8,11 +8,11 @@ from datetime import timedelta
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.events.emit import TenantLike
+from webhooks_app.events.tenants import tenant_for
 from webhooks_app.exceptions import InvalidPortalLink
 from webhooks_app.models import PortalLink, database_now
-from webhooks_app.pipeline.emit import TenantLike
-from webhooks_app.pipeline.tenants import tenant_for
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 
 _RANDOM_BYTES = 32
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from webhooks_app.core.health import longest_own_hold
+from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
-from webhooks_app.pipeline.wake import wake
 from webhooks_app.profiles import get_profile
 
 #: So far before the delivery that is due longest: engines take what is due longest first.

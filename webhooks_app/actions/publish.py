@@ -8,10 +8,10 @@ from typing import Any
 from django.db import transaction
 
 from webhooks_app.actions.endpoint_input import checked_profile, checked_url
+from webhooks_app.db import pipeline_alias
+from webhooks_app.events.emit import EventInput, emit_many
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.models import Event, Tenant
-from webhooks_app.pipeline.emit import EventInput, emit_many
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 
 def publish(tenant: Tenant, inputs: Sequence[Mapping[str, Any]]) -> list[Event]:

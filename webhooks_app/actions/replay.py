@@ -18,12 +18,12 @@ from webhooks_app.actions import pending
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.probe import try_next
 from webhooks_app.actions.rows import CHUNK, chunks, key_of, locked_endpoint
+from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
-from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias, write
-from webhooks_app.pipeline.wake import wake
 
 #: A delivery, or its primary key.
 DeliveryRef = Delivery | uuid.UUID

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from webhooks_app.db import in_one_transaction, pipeline_alias
 from webhooks_app.exceptions import IdempotencyConflict, IdempotencyInProgress
 from webhooks_app.models import StoredReply, Tenant, database_now
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 
 #: A reply is kept for so long …
 KEPT = timedelta(hours=24)

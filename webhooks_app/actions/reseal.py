@@ -9,9 +9,9 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
+from webhooks_app.db import pipeline_alias, write
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models.fields import SealedTextField, key_ring
-from webhooks_app.pipeline.transactions import pipeline_alias, write
 
 _BATCH = 500
 

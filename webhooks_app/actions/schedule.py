@@ -21,10 +21,17 @@ class Periodic:
     name: str
     every_seconds: int
     description: str
+    #: Intervals that earlier versions put into the row. One of them is not an operator's choice, and is replaced.
+    former_seconds: tuple[int, ...] = ()
 
 
 PERIODIC = (
-    Periodic("webhooks_app.sweep", 10, "Finds what a lost hint left behind, and frees the queues of dead engines."),
+    Periodic(
+        "webhooks_app.sweep",
+        3,
+        "Finds what a lost hint left behind, and frees the queues of dead engines.",
+        former_seconds=(10,),
+    ),
     Periodic(
         "webhooks_app.repair",
         600,
@@ -46,8 +53,11 @@ class ScheduleReport:
 
 
 def put_schedule() -> ScheduleReport:
-    """Create the rows, or bring their task and queue up to date. Safe to repeat: an operator's interval, crontab and
-    enabled flag stay. Raises ConfigurationError where django-celery-beat is not installed."""
+    """Create the rows, or bring their task, queue and default interval up to date.
+
+    Safe to repeat: an interval or crontab that an operator chose, and the enabled flag, stay. Raises ConfigurationError
+    where django-celery-beat is not installed.
+    """
     tasks = _model("PeriodicTask")
     report = ScheduleReport()
     with transaction.atomic(using=tasks.objects.db):
@@ -79,31 +89,34 @@ def missing_from_schedule(using: str) -> list[str]:
 
 
 def _create(periodic: Periodic) -> None:
-    # Not get_or_create: nothing keeps that table from holding the same interval twice.
-    intervals = _model("IntervalSchedule").objects
-    wanted = {"every": periodic.every_seconds, "period": "seconds"}
-    interval = intervals.filter(**wanted).first() or intervals.create(**wanted)
     _model("PeriodicTask").objects.create(
         name=periodic.name,
         task=periodic.name,
-        interval=interval,
+        interval=_interval(periodic.every_seconds),
         queue=settings().CELERY_QUEUE,
-        # While no worker runs, messages must not pile up: the next one does the same.
-        expire_seconds=periodic.every_seconds,
         description=periodic.description,
     )
 
 
 def _update(row: Any, periodic: Periodic) -> bool:
-    wanted: dict[str, Any] = {"task": periodic.name, "queue": settings().CELERY_QUEUE}
-    if row.interval is not None and row.expires is None:
-        wanted["expire_seconds"] = max(int(row.interval.schedule.run_every.total_seconds()), 1)
+    # Messages do not expire: a worker compares the time of expiry, which beat wrote, with its own clock, and one whose clock
+    # is ahead would discard every message.
+    wanted: dict[str, Any] = {"task": periodic.name, "queue": settings().CELERY_QUEUE, "expire_seconds": None}
+    if row.interval is not None and row.interval.schedule.run_every.total_seconds() in periodic.former_seconds:
+        wanted["interval"] = _interval(periodic.every_seconds)
     changes = {name: value for name, value in wanted.items() if getattr(row, name) != value}
     for name, value in changes.items():
         setattr(row, name, value)
     if changes:
         row.save()
     return bool(changes)
+
+
+def _interval(seconds: int) -> Any:
+    # Not get_or_create: nothing keeps that table from holding the same interval twice.
+    intervals = _model("IntervalSchedule").objects
+    wanted = {"every": seconds, "period": "seconds"}
+    return intervals.filter(**wanted).first() or intervals.create(**wanted)
 
 
 def _model(name: str) -> Any:

@@ -10,13 +10,13 @@ from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import check_existing_secret, check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
+from webhooks_app.db import in_one_transaction, pipeline_alias, write
+from webhooks_app.engine.callback_urls import ensure_account_secret
 from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError, gettext_noop
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
-from webhooks_app.pipeline.callbacks import ensure_account_secret
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias, write
 from webhooks_app.profiles import get_profile
 
 #: Replaced secrets that still sign; a further rotation ends the oldest. Headers must not grow without bound.

@@ -11,9 +11,11 @@ from datetime import datetime
 from django.db import transaction
 
 from webhooks_app import signals
-from webhooks_app.actions import pending
+from webhooks_app.actions import backlog, pending
 from webhooks_app.actions.audit import SYSTEM, note
 from webhooks_app.actions.rows import EndpointRef, key_of, locked_endpoint
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import (
     IDLE,
@@ -25,8 +27,6 @@ from webhooks_app.models import (
     NoticeKind,
     database_now,
 )
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
-from webhooks_app.pipeline.wake import wake
 
 
 @in_one_transaction
@@ -164,6 +164,7 @@ def _extend_waiting(endpoint: EndpointRef, status: EndpointStatus, using: str) -
     """Before the state changes and outside its transaction: many rows, and nobody else wants them while all is held."""
     row = Endpoint.objects.using(using).get(pk=key_of(endpoint))
     if row.status == status:
+        backlog.trim_backlog(row, database_now(using), using=using, warn=False)
         pending.extend(row, using=using)
 
 

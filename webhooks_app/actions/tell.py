@@ -3,37 +3,54 @@ operational events.
 
 A disabled or recovered endpoint is told at once. So is the first delivery that was given up; further ones are gathered
 and told together every TELL_EVERY_SECONDS. No database transaction is open while mail is handed over.
+
+One run works at a time, and its time is bounded: it claims its notices before it connects to the mail server, each step of the
+connection has a timeout, and what has not been sent by the deadline is left to the next run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import smtplib
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
 from django.db.models import Q
 
 from webhooks_app.actions import letters, operations
 from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias, write
 from webhooks_app.models import Notice, NoticeKind, Tenant, database_now
 from webhooks_app.models.audit import NoticeQuerySet
 from webhooks_app.models.lookups import for_change
-from webhooks_app.pipeline.transactions import pipeline_alias, write
 
 logger = logging.getLogger(__name__)
 
-#: For so long nobody else tells what was claimed. A teller that dies leaves its notices until then.
-_CLAIM = timedelta(minutes=15)
-#: One run tells so many tenants, and of each so many notices; the next run goes on.
+#: How long a claim lasts: longer than any run. The notices of a run that was killed wait until then.
+_CLAIM = timedelta(minutes=5)
+#: One run tells so many tenants, of each so many notices, and about so many in all; the next run goes on.
 _TENANTS_AT_ONCE = 200
 _NOTICES_AT_ONCE = 1000
+_NOTICES_IN_ALL = 5000
+#: Seconds that one step of the mail connection may take, where the host has set no timeout of its own.
+_MAIL_TIMEOUT = 10.0
+#: Seconds after which a run begins no further e-mail to a tenant. The e-mail to staff follows, within a minute in all.
+_RUN_SECONDS = 45.0
+#: After so many e-mails in a row that could not be sent, the mail server counts as down.
+_FAILURES_IN_A_ROW = 3
+
+#: Kinds that this process has already reported as unknown.
+_reported_kinds: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +61,59 @@ class _Claim:
     notices: Sequence[Notice]
 
 
-def tell(now: datetime | None = None, *, using: str | None = None) -> int:
-    """Tell what is to be told; returns the number of e-mails that are out of our hands.
+def tell(now: datetime | None = None, *, using: str | None = None, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Send the notifications that are due; return the number of e-mails that the mail server has accepted.
 
-    Safe to run twice at once. A mail server that is down leaves everything to the next run. `now` is aware; None: the
-    database's clock.
+    Returns at once while another run is at work. A mail server that is down leaves everything to the next run. `now` is
+    aware; None: the database's clock. `stopping`: asked between two e-mails; True ends the run early.
     """
     alias = using or pipeline_alias()
     moment = now or database_now(alias)
-    tenant_ids = _candidates(moment, alias)
-    if not tenant_ids:
+    if _another_run_works(moment, alias):
+        return 0
+    claims = list(_claim_all(moment, alias))
+    if not claims:
+        return 0
+    post = _open_mailer()
+    if post is None:
+        logger.error("webhooks: %d tenants are told in the next run", len(claims))
+        _give_back(claims, alias)
         return 0
     try:
-        post = _mailer()
-        post.open()
-    except Exception:  # mail backends are plugins and raise what they like
-        logger.exception("webhooks: the mail server cannot be reached; %d tenants are told later", len(tenant_ids))
-        return 0
-    try:
-        return _tell_all(tenant_ids, post, moment, alias)
+        return _Run(post, moment, alias, stopping).tell(claims)
     finally:
-        post.close()
+        with contextlib.suppress(Exception):  # all that could be sent has been sent
+            post.close()
+
+
+def _another_run_works(now: datetime, using: str) -> bool:
+    """A claim of a notice about dropped deliveries says nothing: `backlog` claims these, too, while it counts. If another run
+    has claimed only such notices, both work, and no notice is told twice: each is claimed by one."""
+    claimed = Notice.objects.using(using).untold().filter(claimed_until__gte=now).order_by()
+    return claimed.exclude(kind=NoticeKind.BACKLOG_DROPPED).exists()
+
+
+def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
+    notices = 0
+    for tenant_id in _candidates(now, using):
+        claim = _claim(tenant_id, now, using)
+        if claim is None:
+            continue
+        yield claim
+        notices += len(claim.notices)
+        if notices >= _NOTICES_IN_ALL:
+            return
+
+
+def _untold(using: str) -> NoticeQuerySet:
+    """Untold notices of the kinds that this version knows. Others are left to the version that wrote them."""
+    return Notice.objects.using(using).untold().filter(kind__in=NoticeKind.values)
 
 
 def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
     """Tenants that it may be time to tell something, as many as one run takes; at random: none blocks others."""
-    untold = Notice.objects.using(using).untold().order_by()
+    _report_unknown_kinds(using)
+    untold = _untold(using).order_by()
     exhausted = (
         Notice.objects.using(using).filter(kind=NoticeKind.EXHAUSTED, told_at__gt=_gathered_since(now)).order_by()
     )
@@ -80,42 +124,117 @@ def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
     return random.sample(candidates, min(len(candidates), _TENANTS_AT_ONCE))
 
 
+def _report_unknown_kinds(using: str) -> None:
+    unknown = Notice.objects.using(using).untold().exclude(kind__in=NoticeKind.values).order_by()
+    for kind in set(unknown.values_list("kind", flat=True).distinct()) - _reported_kinds:
+        _reported_kinds.add(kind)
+        logger.error("webhooks: notices of the unknown kind %r are skipped; does another version run, too?", kind)
+
+
 def _gathered_since(now: datetime) -> datetime:
     return now - timedelta(seconds=settings().TELL_EVERY_SECONDS)
 
 
-def _tell_all(tenant_ids: Sequence[uuid.UUID], post: BaseEmailBackend, now: datetime, using: str) -> int:
-    sent = 0
-    for_staff: list[_Claim] = []
-    for tenant_id in tenant_ids:
-        claim = _claim(tenant_id, now, using)
-        if claim is None:
-            continue
-        if not claim.tenant.email:
-            for_staff.append(claim)
-        elif _hand_over(letters.to_tenant(claim.tenant, claim.notices, using), post):
-            sent += 1
-            _mark_told(claim, now, using)
-            for_staff.append(claim)
-        else:
-            _give_back(claim, using)
-    return sent + _tell_staff(for_staff, post, now, using)
+class _Run:
+    """One run over the mail connection, which is open."""
+
+    def __init__(self, post: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
+        self._post = post
+        self._now = now
+        self._using = using
+        self._stopping = stopping
+        self._deadline = time.monotonic() + _RUN_SECONDS
+        self._failures_in_a_row = 0
+        #: Claims whose notices are neither marked nor given back.
+        self._open: list[_Claim] = []
+
+    def tell(self, claims: Sequence[_Claim]) -> int:
+        """Tell tenants, then staff. Whatever happens, no notice stays claimed that could be given back."""
+        self._open = list(claims)
+        try:
+            return self._tell_all(claims)
+        finally:
+            _give_back(self._open, self._using)
+
+    def _tell_all(self, claims: Sequence[_Claim]) -> int:
+        sent = 0
+        for_staff: list[_Claim] = []
+        for claim in claims:
+            if not claim.tenant.email:
+                for_staff.append(claim)
+            elif self._ends():
+                continue
+            elif self._hand_over(partial(letters.to_tenant, claim.tenant, claim.notices, self._using)):
+                sent += 1
+                self._mark_told(claim)
+                for_staff.append(claim)
+        return sent + (self._tell_staff(for_staff) if for_staff else 0)
+
+    def _tell_staff(self, claims: Sequence[_Claim]) -> int:
+        """One e-mail about all tenants. It alone decides over the notices of tenants that have no address."""
+        without_address = [claim for claim in claims if not claim.tenant.email]
+        wanted = bool(letters.staff_addresses())
+        sent = wanted and self._hand_over(
+            lambda: letters.to_staff([(claim.tenant, claim.notices) for claim in claims], self._using)
+        )
+        if wanted and not sent:
+            logger.error("webhooks: staff could not be told of %d tenants' notices", len(claims))
+            return 0
+        for claim in without_address:
+            self._mark_told(claim)  # where there is nobody to tell, too: old news must not wait for an address
+        return int(sent)
+
+    def _ends(self) -> bool:
+        """Is it time to leave the rest to the next run?"""
+        down = self._failures_in_a_row >= _FAILURES_IN_A_ROW
+        return down or time.monotonic() >= self._deadline or self._stopping()
+
+    def _hand_over(self, write_letter: Callable[[], letters.Letter | None]) -> bool:
+        """False where it should be tried again later. An address that the mail server refuses is not tried again."""
+        subject = "an e-mail"
+        try:
+            letter = write_letter()
+            if letter is not None:
+                subject = letter.subject
+                letter.send(self._post)
+        except smtplib.SMTPRecipientsRefused as refused:
+            logger.error("webhooks: the mail server refuses %d recipients of %r", len(refused.recipients), subject)
+        except Exception:  # mail backends are plugins and raise what they like; templates are the host's
+            logger.exception("webhooks: %r could not be sent and is tried again", subject)
+            self._failures_in_a_row += 1
+            with contextlib.suppress(Exception):
+                self._post.close()  # a connection that failed is not used again: the next e-mail opens a new one
+            return False
+        self._failures_in_a_row = 0
+        return True
+
+    def _mark_told(self, claim: _Claim) -> None:
+        with write(self._using):
+            if _rows(claim, self._using).update(told_at=self._now, claimed_until=None):
+                _publish(claim, self._using)
+        self._open.remove(claim)
 
 
-def _tell_staff(claims: Sequence[_Claim], post: BaseEmailBackend, now: datetime, using: str) -> int:
-    """One e-mail about all tenants. It alone decides over the notices of tenants that have no address."""
-    letter = letters.to_staff([(claim.tenant, claim.notices) for claim in claims], using) if claims else None
-    sent = letter is not None and _hand_over(letter, post)
-    if letter is not None and not sent:
-        logger.error("webhooks: staff could not be told of %d tenants' notices", len(claims))
-    for claim in claims:
-        if claim.tenant.email:
-            continue  # told already
-        if letter is None or sent:
-            _mark_told(claim, now, using)  # where there is nobody to tell, too: old news must not wait for an address
-        else:
-            _give_back(claim, using)
-    return int(sent)
+def _publish(claim: _Claim, using: str) -> None:
+    """Emit the operational events. If that fails, the notices are marked all the same: their e-mail has gone."""
+    try:
+        with transaction.atomic(using=using):
+            operations.publish(claim.tenant, claim.notices, using=using)
+    except Exception:
+        logger.exception("webhooks: no operational events about tenant %s; its e-mail was sent", claim.tenant.uid)
+
+
+def _open_mailer() -> BaseEmailBackend | None:
+    """The host's default way of sending e-mail, connected; None where it cannot be reached."""
+    try:
+        post = _mailer()
+        if getattr(post, "timeout", 0) is None:
+            post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as Django's SMTP backend has it
+        post.open()
+    except Exception:  # mail backends are plugins and raise what they like
+        logger.exception("webhooks: the mail server cannot be reached")
+        return None
+    return post
 
 
 def _mailer() -> BaseEmailBackend:
@@ -124,21 +243,9 @@ def _mailer() -> BaseEmailBackend:
     return mail.get_connection() if mailers is None else mailers.default
 
 
-def _hand_over(letter: letters.Letter, post: BaseEmailBackend) -> bool:
-    """False where it should be tried again later. An address that the mail server refuses is not tried again."""
-    try:
-        letter.send(post)
-    except smtplib.SMTPRecipientsRefused as refused:
-        logger.error("webhooks: the mail server refuses %d recipients of %r", len(refused.recipients), letter.subject)
-    except Exception:  # mail backends are plugins and raise what they like
-        logger.exception("webhooks: %r could not be sent and is tried again", letter.subject)
-        return False
-    return True
-
-
 def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
     """Take the tenant's notices for this run, if it is time to tell any."""
-    free = Notice.objects.using(using).untold().filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
+    free = _untold(using).filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
     with write(using):
         notices = list(for_change(free.filter(tenant_id=tenant_id)).order_by("pk")[:_NOTICES_AT_ONCE])
         tenant = Tenant.objects.using(using).filter(pk=tenant_id).first()
@@ -157,14 +264,9 @@ def _is_time(notices: Sequence[Notice], tenant_id: uuid.UUID, now: datetime, usi
     return bool(notices) and not exhausted.filter(lately).exists()
 
 
-def _mark_told(claim: _Claim, now: datetime, using: str) -> None:
-    with write(using):
-        if _rows(claim, using).update(told_at=now, claimed_until=None):
-            operations.publish(claim.tenant, claim.notices, using=using)
-
-
-def _give_back(claim: _Claim, using: str) -> None:
-    _rows(claim, using).update(claimed_until=None)
+def _give_back(claims: Iterable[_Claim], using: str) -> None:
+    for claim in claims:
+        _rows(claim, using).update(claimed_until=None)
 
 
 def _rows(claim: _Claim, using: str) -> NoticeQuerySet:

@@ -9,11 +9,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from webhooks_app.actions.audit import SYSTEM, note
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.events.tenants import MAX_UID, storable
 from webhooks_app.exceptions import ConfigurationError, InvalidTenant
 from webhooks_app.models import Tenant
 from webhooks_app.models.lookups import for_change
-from webhooks_app.pipeline.tenants import MAX_UID, storable
-from webhooks_app.pipeline.transactions import in_one_transaction, pipeline_alias
 from webhooks_app.profiles import get_profile
 
 MAX_NAME = 255

@@ -19,6 +19,14 @@ from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.health import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.record_rows import attempt_row
+from webhooks_app.engine.requests import build_request, outcome_of
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.types import EndpointConfig, EventBody, QueuedDelivery, Result
+from webhooks_app.events import payload
+from webhooks_app.events.emit import EventInput
 from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
 from webhooks_app.models import (
     TEST_FINGERPRINT,
@@ -31,14 +39,6 @@ from webhooks_app.models import (
     database_now,
 )
 from webhooks_app.models.ids import new_id
-from webhooks_app.pipeline import payload
-from webhooks_app.pipeline.emit import EventInput
-from webhooks_app.pipeline.record import attempt_row
-from webhooks_app.pipeline.routes import load_routes
-from webhooks_app.pipeline.send import build_request, outcome_of
-from webhooks_app.pipeline.store import store_for
-from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias
-from webhooks_app.pipeline.work import EventBody, Job, Result, Route
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 
 #: Seconds beyond the request's deadline in which the transport must have answered.
@@ -64,11 +64,11 @@ def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor
     if row.is_deleted:
         raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
     event = new_test_event(row, type, data, using=using)
-    route = load_routes([row.pk], using)[row.pk]
-    if route.fault:
+    config = load_endpoint_configs([row.pk], using)[row.pk]
+    if config.fault:
         raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
-    with _one_at_a_time(row, route.profile.total_timeout):
-        result = _send(_job(row, event, using), route, using)
+    with _one_at_a_time(row, config.profile.total_timeout):
+        result = _send(_new_delivery(row, event, using), config, using)
     return in_fresh_transaction(lambda: _keep(row, event, result, actor, using), using)
 
 
@@ -107,28 +107,28 @@ def _example_of(type_: EventType) -> object:
     return {} if type_.example is None else type_.example
 
 
-def _job(row: Endpoint, event: Event, using: str) -> Job:
+def _new_delivery(row: Endpoint, event: Event, using: str) -> QueuedDelivery:
     now = database_now(using)
     body = EventBody(event.id, event.type, event.occurred_at, event.data)
-    return Job(new_id(), row.pk, event.id, 0, 0, now, 0, event.size, event=body, started_at=now)
+    return QueuedDelivery(new_id(), row.pk, event.id, 0, 0, now, 0, event.size, event=body, started_at=now)
 
 
-def _send(job: Job, route: Route, using: str) -> Result:
-    if route.profile.single_signature:
-        job.tried = route.keys[:1]
-    response = _exchange(build_request(job, route, settings().USER_AGENT), route.profile.total_timeout)
+def _send(delivery: QueuedDelivery, config: EndpointConfig, using: str) -> Result:
+    if config.profile.single_signature:
+        delivery.tried = config.keys[:1]
+    response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.profile.total_timeout)
     outcome = outcome_of(response, database_now(using))
-    assert job.started_at is not None  # set when it was made
+    assert delivery.started_at is not None  # set when it was created
     return Result(
-        job=job,
-        route=route,
+        delivery=delivery,
+        config=config,
         outcome=outcome,
-        started_at=job.started_at,
+        started_at=delivery.started_at,
         duration=response.duration,
         decision=Decision(Verdict.SUCCEEDED if outcome.succeeded else Verdict.GIVE_UP),
         health=Health(),
         was=Health(),
-        secret_id=job.tried[0].secret_id if job.tried else None,
+        secret_id=delivery.tried[0].secret_id if delivery.tried else None,
         address=response.address,
         http_version=response.http_version,
         response_headers=response.headers,
@@ -155,7 +155,7 @@ def _keep(row: Endpoint, event: Event, result: Result, actor: str, using: str) -
     outcome, now = result.outcome, database_now(using)
     event.save(using=using, force_insert=True)
     Delivery.objects.using(using).create(
-        id=result.job.delivery_id,
+        id=result.delivery.delivery_id,
         tenant_id=row.tenant_id,
         event_id=event.pk,
         endpoint_id=row.pk,

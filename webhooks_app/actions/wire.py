@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from webhooks_app.core.profile import Profile
+from webhooks_app.db import pipeline_alias
+from webhooks_app.engine.callback_urls import profile_name
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, Tenant
-from webhooks_app.pipeline.callbacks import profile_name
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile, profile_names
 
 

@@ -26,8 +26,8 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from webhooks_app.actions.people import staff_actor_of
 from webhooks_app.admin.base import StaffAdmin
 from webhooks_app.admin.links import list_of, page_of
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import WebhooksError
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.explanations import error_in_words
 
 #: Rows that an act on a list takes at most; it works through them one by one while a person waits.

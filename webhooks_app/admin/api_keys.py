@@ -21,8 +21,8 @@ from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.secret_page import ShowsOnce
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey, PortalLink, Scope, StoredReply
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 
 class ApiKeyForm(SavedByAct):

@@ -52,6 +52,8 @@ _KINDS = {
     NoticeKind.EXHAUSTED: _("deliveries that failed"),
     NoticeKind.DISABLED: _("endpoint disabled"),
     NoticeKind.RECOVERED: _("endpoint works again"),
+    NoticeKind.BACKLOG_EXPIRING: _("pending deliveries will be dropped"),
+    NoticeKind.BACKLOG_DROPPED: _("pending deliveries dropped"),
 }
 
 

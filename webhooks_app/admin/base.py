@@ -18,9 +18,9 @@ from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.labels import FIELDS, HELPS, several_of, title_of
 from webhooks_app.admin.links import subject_of
 from webhooks_app.admin.paging import BoundedPaginator
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.models.lookups import any_of
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]

@@ -20,6 +20,7 @@ from webhooks_app.admin.filters import StatusFilter, TimeFilter
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads
 from webhooks_app.admin.states import state
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import (
     Attempt,
     Delivery,
@@ -30,7 +31,6 @@ from webhooks_app.models import (
     Tenant,
     database_now,
 )
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.explanations import answer_for, next_in_words
 from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
 from webhooks_app.reports.prospects import NOW, Story, prospect_of, story_of

@@ -20,8 +20,8 @@ from webhooks_app.admin.acts import Act, ActForm, Done
 from webhooks_app.admin.forms import StrictJSON
 from webhooks_app.admin.links import page_of
 from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.outcomes import outcome_in_words
 
 _MOST_OVERLAP_HOURS = 24 * 30

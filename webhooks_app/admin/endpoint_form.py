@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.admin.forms import Lines, SavedByAct, StrictJSON, WriteOnly
 from webhooks_app.admin.labels import FIELDS
 from webhooks_app.admin.tenants import profile_choices
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Endpoint
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 _SMALL = forms.Textarea(attrs={"rows": 4})
 

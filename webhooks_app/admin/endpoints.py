@@ -23,6 +23,7 @@ from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
 from webhooks_app.admin.secret_page import ShowsOnce
 from webhooks_app.admin.states import endpoint_state, state
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     AuditEntry,
@@ -34,7 +35,6 @@ from webhooks_app.models import (
     Subscription,
     database_now,
 )
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure
 from webhooks_app.reports.explanations import disabled_in_words
 from webhooks_app.reports.health import condition_of

@@ -23,8 +23,8 @@ from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, shor
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.prospects import waiting_in_words, waiting_of
 from webhooks_app.reports.staff_search import events_like
 from webhooks_app.templatetags.webhooks import breakable

@@ -16,8 +16,8 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from webhooks_app.admin.acts import told
 from webhooks_app.admin.base import StaffAdmin
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
 from webhooks_app.exceptions import WebhooksError
-from webhooks_app.pipeline.transactions import in_fresh_transaction, pipeline_alias
 
 
 class SavedByAct(forms.ModelForm):  # type: ignore[type-arg]

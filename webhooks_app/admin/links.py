@@ -17,8 +17,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.endpoints import name_of
 from webhooks_app.reports.explanations import moment
 from webhooks_app.templatetags.webhooks import breakable

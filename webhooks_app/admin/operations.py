@@ -17,10 +17,11 @@ from webhooks_app.admin.acts import unkept
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import may_see_payloads
 from webhooks_app.admin.states import endpoint_state
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.operations import MOST_COUNTED, Backlog, FailingEndpoint, Operations, operations
+from webhooks_app.reports.operations import Backlog, FailingEndpoint, Operations, operations
+from webhooks_app.telemetry.figures import MOST_COUNTED
 
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin

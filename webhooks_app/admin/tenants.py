@@ -18,8 +18,8 @@ from webhooks_app.admin.forms import ActingAdmin, SavedByAct
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import endpoint_link, list_of, time
 from webhooks_app.admin.states import endpoint_state
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notice, Tenant, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import profile_names
 from webhooks_app.reports.drawings import requests_figure
 from webhooks_app.reports.hours import hours_of_tenant

@@ -28,6 +28,7 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.IdempotencyConflict, HTTPStatus.CONFLICT),
     (errors.IdempotencyInProgress, HTTPStatus.CONFLICT),
     (errors.ConflictingState, HTTPStatus.CONFLICT),
+    (errors.BacklogFull, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.NotAvailableOnPlan, HTTPStatus.FORBIDDEN),
     (errors.TooManyEndpoints, HTTPStatus.FORBIDDEN),
     (errors.SealingError, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -79,7 +80,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, errors.WebhooksError):
         set_rollback()
         status = status_of(error)
-        return _response(problem(status, error.code, told(error), error.field), context)
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.BacklogFull) else None
+        return _response(problem(status, error.code, told(error), error.field), context, headers)
     if isinstance(error, Http404):
         error = drf.NotFound()
     elif isinstance(error, PermissionDenied):

@@ -7,7 +7,8 @@ ask it for the address of every connection they open, whatever name led there.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -55,12 +56,24 @@ _INSIDE_SUFFIXES = (".local", ".internal", ".home.arpa")
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """The operator's rules. Networks are CIDR texts; parsed once."""
+    """The operator's rules. Networks are CIDR texts. Raises ValueError that names the entry which is wrong."""
 
     allow_http: bool = False
     ports: frozenset[int] = frozenset({443, 80})
     allowed_networks: tuple[str, ...] = ()
     denied_networks: tuple[str, ...] = ()
+    #: The networks, parsed once.
+    allowed: tuple[Network, ...] = field(init=False, repr=False, compare=False)
+    denied: tuple[Network, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Policies are keys of caches, so a list would fail at the first address.
+        object.__setattr__(self, "ports", frozenset(self.ports))
+        object.__setattr__(self, "allowed_networks", tuple(self.allowed_networks))
+        object.__setattr__(self, "denied_networks", tuple(self.denied_networks))
+        check_ports(self.ports)
+        object.__setattr__(self, "allowed", parse_networks(self.allowed_networks))
+        object.__setattr__(self, "denied", parse_networks(self.denied_networks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +91,24 @@ class CheckedURL:
         return self.scheme, self.host, self.port
 
 
-@lru_cache(maxsize=256)
-def parse_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
-    """CIDR texts to networks; host bits may be set. Raises ValueError, naming the text, for one that is none."""
-    return tuple(_unmapped_network(ip_network(text, strict=False)) for text in texts)
+def parse_networks(texts: Iterable[object]) -> tuple[Network, ...]:
+    """Return the networks of CIDR texts; host bits may be set. Raises ValueError, naming the text, for one that is none."""
+    return tuple(_unmapped_network(_network(text)) for text in texts)
+
+
+def _network(text: object) -> Network:
+    if not isinstance(text, str):  # ip_network would take a number for an address
+        raise ValueError(f"{text!r:.100} is no network: write it as a text, such as '10.1.0.0/16'")
+    if "%" in text:  # a zone: such addresses are refused before they are compared with any network
+        raise ValueError(f"{text!r:.100} is no network: leave out the zone after the %")
+    return ip_network(text, strict=False)
+
+
+def check_ports(ports: Iterable[object]) -> None:
+    """Raise ValueError, naming the entry, for what is no port."""
+    for port in ports:
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+            raise ValueError(f"{port!r:.100} is no port: ports are whole numbers from 1 to 65535")
 
 
 def _unmapped_network(network: Network) -> Network:
@@ -106,9 +133,9 @@ def _allowed(address: Address, policy: AddressPolicy) -> bool:
         if address.scope_id is not None:
             return False
         address = _unmapped(address)
-    if _within(address, parse_networks(policy.allowed_networks)):
+    if _within(address, policy.allowed):
         return True
-    if _within(address, parse_networks(policy.denied_networks)):
+    if _within(address, policy.denied):
         return False
     if isinstance(address, IPv4Address):
         return not _within(address, REFUSED_V4)
@@ -132,8 +159,7 @@ def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple
     usable = tuple(address for address in addresses if address_allowed(address, policy))
     if len(usable) == len(addresses):
         return usable
-    allowlist = parse_networks(policy.allowed_networks)
-    return tuple(address for address in usable if _within(_unmapped(ip_address(address)), allowlist))
+    return tuple(address for address in usable if _within(_unmapped(ip_address(address)), policy.allowed))
 
 
 @lru_cache(maxsize=8192)
@@ -257,8 +283,8 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
             raise URLNotAllowed(
                 ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to; ALLOWED_NETWORKS can allow it"
             )
-        return _within(address, parse_networks(policy.allowed_networks))
-    if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed_networks:
+        return _within(address, policy.allowed)
+    if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed:
         raise URLNotAllowed(
             ADDRESS_REFUSED, reason=f"{host} is a name of an inside network; ALLOWED_NETWORKS can allow that"
         )

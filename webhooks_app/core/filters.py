@@ -16,13 +16,16 @@ Filters are a JSON object from paths into the event's data to conditions, all of
 
 from __future__ import annotations
 
+import json
 import math
-import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from webhooks_app.core.catalogue import MAX_NAME, NAME
+from webhooks_app.core.comparisons import MAX_COMPARISONS as MAX_COMPARISONS
+from webhooks_app.core.comparisons import MISSING, OPERATORS, Operator, is_number, same
+from webhooks_app.core.comparisons import ComparisonBudget as ComparisonBudget
 from webhooks_app.exceptions import InvalidEndpoint
 from webhooks_app.exceptions import gettext_noop as _
 
@@ -31,6 +34,8 @@ MAX_CONDITIONS = 50
 MAX_CHOICES = 200
 MAX_DEPTH = 5
 MAX_PATH = 255
+#: Bytes of all filters of a subscription, written as JSON.
+MAX_SIZE = 16 * 1024
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
@@ -66,103 +71,80 @@ def channel_wanted(endpoint_channels: Collection[str], event_channels: Collectio
 
 
 def check_filters(value: object) -> dict[str, Any]:
-    """The filters as given. Raises InvalidEndpoint that names the faulty part."""
+    """Return the filters as given. Raises InvalidEndpoint that names the faulty part."""
     counted = _check(value, 1)
     if counted > MAX_CONDITIONS:
         raise _fault(
             _("There are %(count)s conditions; at most %(most)s are allowed."), count=counted, most=MAX_CONDITIONS
         )
+    if _size(value) > MAX_SIZE:
+        raise _fault(_("The filters are too long: at most %(most)s bytes of JSON are allowed."), most=MAX_SIZE)
     assert isinstance(value, dict)
     return value
 
 
-def passes(filters: Mapping[str, Any], data: object) -> bool:
-    """Do all conditions hold for the event's data (parsed JSON)? Never raises: what cannot be compared does not hold,
-    and neither does a filter that `check_filters` would refuse."""
-    return all(_holds(key, wanted, data) for key, wanted in filters.items())
+def passes(filters: object, data: object, budget: ComparisonBudget | None = None) -> bool:
+    """Return whether all conditions hold for the event's data (parsed JSON).
+
+    What cannot be compared does not hold. Filters that `check_filters` would refuse for their form match nothing, since
+    a stored row may be older than today's rules. Raises FilterTooCostly where a budget is given and used up, and
+    nothing else.
+    """
+    try:
+        return _all_hold(filters, data, ComparisonBudget(math.inf) if budget is None else budget)
+    except (_Malformed, RecursionError):
+        return False
 
 
 # --- holding ----------------------------------------------------------------------------------------------------
 
-_MISSING = object()
+
+class _Malformed(Exception):
+    """This part is no filter. An error and not False, which a `$not` around it would turn into a match."""
 
 
-def _holds(key: str, wanted: Any, data: object) -> bool:
+def _all_hold(filters: object, data: object, budget: ComparisonBudget) -> bool:
+    if not isinstance(filters, dict):
+        raise _Malformed
+    return all(_holds(key, wanted, data, budget) for key, wanted in filters.items())
+
+
+def _holds(key: object, wanted: Any, data: object, budget: ComparisonBudget) -> bool:
+    budget.spend()
     if key in ("$and", "$or"):
-        if not isinstance(wanted, list) or not all(isinstance(part, dict) for part in wanted):
-            return False
-        return (all if key == "$and" else any)(passes(part, data) for part in wanted)
+        if not isinstance(wanted, list) or not wanted:
+            raise _Malformed
+        return (all if key == "$and" else any)(_all_hold(part, data, budget) for part in wanted)
     if key == "$not":
-        return isinstance(wanted, dict) and not passes(wanted, data)
-    if not key.startswith("data."):
-        return False
-    found = _look_up(key, data)
+        return not _all_hold(wanted, data, budget)
+    if not isinstance(key, str) or not key.startswith("data."):
+        raise _Malformed
+    found = _look_up(key, data, budget)
+    if isinstance(wanted, list) or wanted == {}:
+        raise _Malformed
     if not isinstance(wanted, dict):
-        return _same(found, wanted)
-    return all(name in _OPERATORS and _OPERATORS[name](found, operand) for name, operand in wanted.items())
+        return same(found, wanted, budget)
+    return all(_operator(name, budget)(found, operand, budget) for name, operand in wanted.items())
 
 
-def _look_up(path: str, data: object) -> object:
-    for name in path.split(".")[1:]:
+def _look_up(path: str, data: object, budget: ComparisonBudget) -> object:
+    names = path.split(".")[1:]
+    budget.spend(len(names))
+    for name in names:
         if isinstance(data, dict):
-            data = data.get(name, _MISSING)
+            data = data.get(name, MISSING)
         elif isinstance(data, list) and _INDEX.fullmatch(name) and int(name) < len(data):
             data = data[int(name)]
         else:
-            return _MISSING
+            return MISSING
     return data
 
 
-def _same(found: object, wanted: object) -> bool:
-    """Equal as JSON is: 1 is 1.0, but true is not 1."""
-    if isinstance(found, bool) or isinstance(wanted, bool):
-        return found is wanted
-    if isinstance(found, list) and isinstance(wanted, list):
-        return len(found) == len(wanted) and all(map(_same, found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(_same(found[key], wanted[key]) for key in wanted)
-    return found == wanted
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, Any], bool]:
-    def holds(found: object, wanted: Any) -> bool:
-        alike = (_is_number(found) and _is_number(wanted)) or (isinstance(found, str) and isinstance(wanted, str))
-        return alike and compare(found, wanted)
-
-    return holds
-
-
-def _one_of(found: object, choices: Any) -> bool:
-    return isinstance(choices, list) and any(_same(found, choice) for choice in choices)
-
-
-def _contains(found: object, wanted: Any) -> bool:
-    if isinstance(found, str):
-        return isinstance(wanted, str) and wanted in found
-    return _one_of(wanted, found)
-
-
-def _starts_with(found: object, wanted: Any) -> bool:
-    return isinstance(found, str) and isinstance(wanted, str) and found.startswith(wanted)
-
-
-_OPERATORS: dict[str, Callable[[object, Any], bool]] = {
-    "eq": _same,
-    "ne": lambda found, wanted: not _same(found, wanted),
-    "gt": _ordered(operator.gt),
-    "gte": _ordered(operator.ge),
-    "lt": _ordered(operator.lt),
-    "lte": _ordered(operator.le),
-    "in": _one_of,
-    "nin": lambda found, choices: isinstance(choices, list) and not _one_of(found, choices),
-    "exists": lambda found, wanted: (found is not _MISSING) is wanted,
-    "startswith": _starts_with,
-    "contains": _contains,
-}
+def _operator(name: object, budget: ComparisonBudget) -> Operator:
+    budget.spend()
+    if not isinstance(name, str) or name not in OPERATORS:
+        raise _Malformed
+    return OPERATORS[name]
 
 
 # --- checking ---------------------------------------------------------------------------------------------------
@@ -170,6 +152,14 @@ _OPERATORS: dict[str, Callable[[object, Any], bool]] = {
 
 def _fault(text: str, **values: object) -> InvalidEndpoint:
     return InvalidEndpoint(text, field="filters", **values)
+
+
+def _size(value: object) -> float:
+    """Return the bytes of the filters as JSON; infinity for a number that is too long for Python to write."""
+    try:
+        return len(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+    except ValueError:
+        return math.inf
 
 
 def _check(value: object, depth: int) -> int:
@@ -210,18 +200,21 @@ def _check_condition(path: str, wanted: object) -> int:
 
 
 def _check_operand(path: str, name: object, operand: object) -> None:
-    if name not in _OPERATORS:
+    if name not in OPERATORS:
         raise _fault(
             _("%(path)s: %(name)s is no operator. Known ones: %(known)s."),
             path=path,
             name=f"{name!r:.50}",
-            known=", ".join(_OPERATORS),
+            known=", ".join(OPERATORS),
         )
-    if name in ("gt", "gte", "lt", "lte") and not (_is_number(operand) or isinstance(operand, str)):
+    if name in ("gt", "gte", "lt", "lte") and not (is_number(operand) or isinstance(operand, str)):
         raise _fault(_("%(path)s: %(name)s compares with a number or a text."), path=path, name=name)
     if name in ("in", "nin") and not (isinstance(operand, list) and len(operand) <= MAX_CHOICES):
         raise _fault(
-            _("%(path)s: %(name)s takes a list of at most %(most)s values."), path=path, name=name, most=MAX_CHOICES
+            _("%(path)s: %(name)s takes a list of at most %(most)s values."),
+            path=path,
+            name=name,
+            most=MAX_CHOICES,
         )
     if name == "exists" and not isinstance(operand, bool):
         raise _fault(_("%(path)s: exists takes true or false."), path=path)

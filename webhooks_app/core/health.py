@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from webhooks_app.core.retry import SLOWING_KINDS, SLOWING_STATUSES, UNSENT_KINDS, Outcome, RetryPolicy, asked_delay
+from webhooks_app.core.retry import (
+    SLOWING_KINDS,
+    SLOWING_STATUSES,
+    UNSENT_KINDS,
+    Outcome,
+    RetryPolicy,
+    asked_delay,
+    later,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,13 @@ def after(health: Health, outcome: Outcome, started_at: datetime, finished_at: d
 
 
 def hold_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
-    """Until when the whole queue waits after this outcome, None where it may go on at once.
+    """Return until when the whole queue waits after this outcome, None where it may go on at once.
 
     Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row
     (the breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
+    An outcome without a request holds nothing back: the engine decides how long it waits after a fault of its own.
     """
-    if outcome.succeeded:
+    if outcome.succeeded or outcome.kind in UNSENT_KINDS:
         return None
     waits = [asked_delay(outcome, policy)]
     if policy.throttles and (outcome.status in SLOWING_STATUSES or outcome.kind in SLOWING_KINDS):
@@ -54,7 +63,7 @@ def hold_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPol
     if is_open(health, policy):
         waits.append(_backoff(health.streak - policy.breaker_threshold + 1, policy))
     longest = max(waits)
-    return now + longest if longest > timedelta(0) else None
+    return later(now, longest) if longest > timedelta(0) else None
 
 
 def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
@@ -70,8 +79,14 @@ def is_open(health: Health, policy: RetryPolicy) -> bool:
     return policy.breaker and health.streak >= policy.breaker_threshold
 
 
-def disable_reason(health: Health, now: datetime, policy: RetryPolicy) -> str:
-    """Why this endpoint should now be switched off: "failures", "days", or an empty string where it should not."""
+def disable_reason(health: Health, now: datetime, policy: RetryPolicy, outcome: Outcome | None = None) -> str:
+    """Return why this endpoint should now be disabled: "failures", "days", or an empty string where it should not.
+
+    `outcome` is the latest one. Where no request was made, nothing is disabled: the days in which this app cannot send
+    are no days in which the endpoint fails.
+    """
+    if outcome is not None and outcome.kind in UNSENT_KINDS:
+        return ""
     if policy.disable_after_failures is not None and health.streak >= policy.disable_after_failures:
         return "failures"
     if policy.disable_after is not None and health.failing_since and now - health.failing_since >= policy.disable_after:
@@ -80,5 +95,9 @@ def disable_reason(health: Health, now: datetime, policy: RetryPolicy) -> str:
 
 
 def _backoff(step: int, policy: RetryPolicy) -> timedelta:
-    doubled: timedelta = policy.backoff_first * 2 ** min(step - 1, 30)
-    return min(doubled, policy.backoff_last)
+    """Return `backoff_first`, doubled with every step up to `backoff_last`. Compares before it multiplies: a long streak
+    would take the product out of a timedelta's range."""
+    doubled = 1 << min(max(step - 1, 0), 64)
+    if doubled >= policy.backoff_last / policy.backoff_first:
+        return policy.backoff_last
+    return policy.backoff_first * doubled

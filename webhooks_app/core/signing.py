@@ -17,6 +17,8 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from webhooks_app.core.secret_format import SecretFormat as SecretFormat
+from webhooks_app.core.validation import check_texts
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed, gettext_noop
 
 #: Seconds that a request's timestamp may be off, either way (Standard Webhooks).
@@ -25,21 +27,6 @@ ED25519_PRIVATE = "whsk_"
 ED25519_PUBLIC = "whpk_"
 _ED25519_BYTES = 32
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretFormat:
-    """How a secret looks when shown, and how the shown text becomes a key. `core.secrets` makes and checks them."""
-
-    prefix: str = "whsec_"
-    #: How many random bytes a new secret has, and how they are written after the prefix: "base64" or "hex".
-    random_bytes: int = 24
-    written_as: str = "base64"
-    #: "base64": the key is the base64 after the prefix, decoded. "utf8": the whole shown text's UTF-8 bytes.
-    key_from: str = "base64"
-    #: Shortest and longest key, in bytes, that a customer may bring along.
-    min_key_bytes: int = 24
-    max_key_bytes: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +156,9 @@ class HexScheme:
     header: str
     prefix: str = ""
 
+    def __post_init__(self) -> None:
+        check_texts(self, "header", "prefix")
+
     @property
     def header_names(self) -> tuple[str, ...]:
         return (self.header.lower(),)
@@ -189,6 +179,9 @@ class TimestampedHexScheme:
     """One header `t=<epoch seconds>,v1=<hex>[,v1=…]`, HMAC-SHA256 over `t.body`, one `v1` a key (as Stripe has it)."""
 
     header: str
+
+    def __post_init__(self) -> None:
+        check_texts(self, "header")
 
     @property
     def header_names(self) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from webhooks_app.conf import settings
 from webhooks_app.dashboard.sections import SECTIONS
 from webhooks_app.dashboard.trouble import told
 from webhooks_app.dashboard.visitors import Visitor, visitor_of
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotAllowed, NotFound, WebhooksError
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 Row = TypeVar("Row", bound=Model)
 Page = Callable[..., HttpResponseBase]

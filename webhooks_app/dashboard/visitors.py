@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from webhooks_app.actions.people import Role, actor_of, role_of_request, tenant_of_request
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import PortalLink, Tenant
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 _SESSION_KEY = "webhooks_portal"
 #: How long somebody who came by a portal link may stay.

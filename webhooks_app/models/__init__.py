@@ -1,4 +1,4 @@
-"""The app's tables. Nouns only: what is done with them lives in `pipeline/` and `actions/`."""
+"""The app's tables. Nouns only: what is done with them lives in `engine/`, `events/` and `actions/`."""
 
 from webhooks_app.models.api_key import ApiKey, PortalLink, Scope, StoredReply
 from webhooks_app.models.audit import ActorKind, AuditEntry, Notice, NoticeKind

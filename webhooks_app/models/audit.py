@@ -66,6 +66,8 @@ class NoticeKind(models.TextChoices):
     EXHAUSTED = "exhausted", "deliveries given up"
     DISABLED = "disabled", "endpoint disabled"
     RECOVERED = "recovered", "endpoint recovered"
+    BACKLOG_EXPIRING = "backlog_expiring", "pending deliveries will be dropped"
+    BACKLOG_DROPPED = "backlog_dropped", "pending deliveries dropped"
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
@@ -87,6 +89,8 @@ class Notice(models.Model):
     count = models.PositiveIntegerField(default=1)
     delivery_id = models.UUIDField(null=True)
     reason = models.CharField(max_length=255, blank=True)
+    #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
+    drop_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     told_at = models.DateTimeField(null=True)
     #: Somebody is telling it right now, until then at the latest; a crash leaves it to the next one.

@@ -61,8 +61,10 @@ class Delivery(models.Model):
     expires_at = models.DateTimeField()
     #: The place in a FIFO endpoint's order; 0 for others.
     sequence = models.PositiveBigIntegerField(default=0)
-    #: Set just before a request that is suspected of crashing engines; see `pipeline.poison`.
+    #: Set just before a request that is suspected of crashing engines; see `engine.crash_guard`.
     marked_at = models.DateTimeField(null=True, editable=False)
+    #: How many engines died just after they had started a request of this delivery.
+    crashes = models.PositiveSmallIntegerField(db_default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     completed_at = models.DateTimeField(null=True)
     #: What the last attempt came to (an OutcomeKind), and its HTTP status.

@@ -95,8 +95,12 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # Read by fan_out.claim on every poll.
+            # Read on every poll, and for the oldest event that has no deliveries yet.
             models.Index(fields=["id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending"),
+            # Read by the fan-out, which takes events tenant by tenant.
+            models.Index(
+                fields=["tenant", "id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending_of"
+            ),
             # Read by the event log of one tenant.
             models.Index(fields=["tenant", "id"], name="webhooks_event_tenant"),
             # Read by "did you send it?": the host's own id, of one tenant or, for staff, of any.

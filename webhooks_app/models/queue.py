@@ -16,7 +16,7 @@ from webhooks_app.models.times import IDLE, Now
 
 
 class Engine(models.Model):
-    """One running delivery loop. Its heartbeat is how a dead one is known."""
+    """One running delivery loop. A row whose `alive_until` has passed belongs to a dead engine. All times are the database's."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     host = models.CharField(max_length=255)
@@ -24,6 +24,15 @@ class Engine(models.Model):
     kind = models.CharField(max_length=32, blank=True)  # "celery" or "command"
     started_at = models.DateTimeField(db_default=Now())
     alive_until = models.DateTimeField(db_index=True)
+    #: The last heartbeat, and the last completed turns of the two threads: old ones belong to a thread that is stalled.
+    beat_at = models.DateTimeField(db_default=Now())
+    database_turn_at = models.DateTimeField(db_default=Now())
+    sending_turn_at = models.DateTimeField(db_default=Now())
+    #: As of the last heartbeat: requests on the network, and finished ones that are not in the database yet.
+    in_flight = models.PositiveIntegerField(default=0)
+    unrecorded = models.PositiveIntegerField(default=0)
+    #: Seconds that the worker's clock is ahead of the database's (negative: behind).
+    clock_drift = models.FloatField(default=0.0)
     #: Finishes what it has in flight and takes nothing more: another may start in its place.
     retiring = models.BooleanField(default=False)
 
@@ -35,9 +44,10 @@ class Engine(models.Model):
 
 
 class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
-    def locked(self) -> EndpointQueueQuerySet:
-        """In the one order that every writer uses; without it, two writers of the same rows deadlock."""
-        return for_change(self.order_by("endpoint_id"))
+    def locked(self, *, skip_locked: bool = False) -> EndpointQueueQuerySet:
+        """In the one order that every writer uses; without it, two writers of the same rows deadlock. `skip_locked`: without
+        the rows that another transaction has locked, where the database can do that; an engine waits for nobody."""
+        return for_change(self.order_by("endpoint_id"), skip_locked=skip_locked)
 
     def due(self, now: datetime) -> EndpointQueueQuerySet:
         """Those with work that is due, held ones among them; the longest waiting first."""
@@ -54,7 +64,13 @@ class EndpointQueue(models.Model):
     `due_at` is the later of `not_before` and the queue's earliest work; IDLE where there is none. It is never NULL.
     """
 
-    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="queue")
+    # No constraint: at COMMIT it would look at the endpoint's row, which the host may have locked, and all queues released in
+    # that transaction would wait for it.
+    endpoint = models.OneToOneField(
+        Endpoint, on_delete=models.CASCADE, primary_key=True, db_constraint=False, related_name="queue"
+    )
+    #: The endpoint's own tenant, kept here too so that an engine can share its room between tenants without a join.
+    tenant_id = models.UUIDField(editable=False)
     #: Rate limit, Retry-After, breaker; IDLE while the endpoint is paused, disabled or deleted.
     not_before = models.DateTimeField()
     due_at = models.DateTimeField(default=IDLE, db_index=True)
@@ -62,14 +78,18 @@ class EndpointQueue(models.Model):
     holder_id = models.UUIDField(null=True)
     #: The endpoint's own flag, kept here too so that queue statements need no join.
     fifo = models.BooleanField(default=False)
-    #: How often it was taken over from a dead engine since its last success.
+    #: How often it was taken over from a dead engine of late (see `crashed_at`), since its last finished request.
     takeovers = models.PositiveIntegerField(default=0)
+    #: When it was last taken over from a dead engine.
+    crashed_at = models.DateTimeField(null=True)
     #: The last number given in a FIFO endpoint's order.
     sequence = models.PositiveBigIntegerField(default=0)
     streak = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True)
     last_failure_at = models.DateTimeField(null=True)
     last_success_at = models.DateTimeField(null=True)
+    #: When the circuit breaker last closed: the endpoint is ramped up from then on.
+    recovered_at = models.DateTimeField(null=True)
 
     objects = EndpointQueueQuerySet.as_manager()
 

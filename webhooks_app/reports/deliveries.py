@@ -14,12 +14,12 @@ from itertools import islice
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
+from webhooks_app.db import is_postgresql
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, EventChannel
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import any_of
-from webhooks_app.pipeline.transactions import is_postgresql
 
 #: Rows that are looked at for one page at most: some 50 ms, all of them scattered.
 LOOKED_AT = 5_000

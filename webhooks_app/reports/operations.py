@@ -16,9 +16,8 @@ from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.reports.health import off_at, policy_of
 from webhooks_app.reports.hours import Hour, hours_of_all
+from webhooks_app.telemetry.figures import MOST_COUNTED, waiting
 
-#: Nothing is counted further than this.
-MOST_COUNTED = 10_000
 #: Rows of a list.
 MOST_SHOWN = 25
 _ENGINES_SHOWN = 100
@@ -29,7 +28,7 @@ QUARANTINE_SHOWN = timedelta(days=7)
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What waits, each counted to MOST_COUNTED: deliveries not finished yet (those that wait for a retry among them),
-    queues with due work that nobody has taken, events without deliveries yet; and since when the oldest of them do."""
+    queues with due work that no live engine holds, events without deliveries yet; and since when the oldest of them do."""
 
     pending: int
     due_queues: int
@@ -90,16 +89,13 @@ def operations(now: datetime, hours: int = 24, *, using: str) -> Operations:
 
 
 def backlog(now: datetime, *, using: str) -> Backlog:
-    due = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=True)
-    unmade = Event.objects.using(using).pending().order_by("id")
-    oldest = due.first()
-    first = unmade.only("created_at").first()
+    found = waiting(now, using=using)
     return Backlog(
         pending=count_up_to(Delivery.objects.using(using).pending().by_queue(), MOST_COUNTED),
-        due_queues=count_up_to(due, MOST_COUNTED),
-        oldest_due=oldest.due_at if oldest else None,
-        unmade_events=count_up_to(unmade, MOST_COUNTED),
-        oldest_unmade=first.created_at if first else None,
+        due_queues=found.queues,
+        oldest_due=found.oldest_due,
+        unmade_events=found.events,
+        oldest_unmade=found.oldest_event,
     )
 
 

@@ -186,16 +186,16 @@ _BY_KIND = {
         to_staff=_("Nothing was sent, through a fault of ours."),
     ),
     OutcomeKind.EXPIRED: Explanation(
-        _("It waited too long while the endpoint was failing, and was given up without a request."),
-        _("Once your server works again, send it again."),
+        _("It was pending for too long while the endpoint was failing, paused or disabled, and was not sent."),
+        _("Once the endpoint works and is enabled, resend it."),
         name=_("Waited too long"),
-        to_staff=_("It waited too long for the endpoint to work again; nothing was sent."),
+        to_staff=_("It was pending for too long while the endpoint was failing, paused or disabled; nothing was sent."),
     ),
     OutcomeKind.QUARANTINED: Explanation(
-        _("It could not be handled on our side, and was given up without a request."),
+        _("It could not be handled on our side. We try again later, or have given it up."),
         _("We have been told."),
         name=_("Not sent"),
-        to_staff=_("It was suspected of crashing our workers; nothing was sent."),
+        to_staff=_("It crashed a worker; it is sent alone later, or was given up."),
     ),
 }
 

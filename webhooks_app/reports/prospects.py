@@ -7,9 +7,12 @@ from datetime import datetime
 from enum import Enum
 
 from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from webhooks_app.conf import backlog_age
 from webhooks_app.core.health import is_open
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import (
@@ -167,7 +170,8 @@ _SHORTLY: dict[Next, Text] = {
 
 def to_customer(delivery: Delivery, story: Story) -> str:
     """The state of a delivery, whose event must be read, in a sentence or two."""
-    return " ".join([*_where_it_stands(delivery, story), *_why_it_waits(story.prospect)])
+    words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), *_why_it_waits(story.prospect)]
+    return " ".join(words)
 
 
 def to_staff(prospect: Prospect, at: str) -> str:
@@ -204,6 +208,8 @@ def _where_it_stands(delivery: Delivery, story: Story) -> list[str]:
     accepted = [_("Your server had accepted it before.")] if story.accepted_at else []
     if delivery.status == DeliveryStatus.CANCELLED:
         return [*accepted, _("It was cancelled, and is not sent any more.")]
+    if delivery.last_outcome == OutcomeKind.EXPIRED:
+        return [*accepted, _("It was pending for too long, and is not sent any more.")]
     given_up = ngettext(
         "It was given up after %(attempts)s attempt.",
         "It was given up after %(attempts)s attempts.",
@@ -226,3 +232,11 @@ def _so_far(delivery: Delivery, story: Story, prospect: Prospect) -> list[str]:
 
 def _why_it_waits(prospect: Prospect | None) -> list[str]:
     return [str(_TO_CUSTOMER[prospect.kind])] if prospect and prospect.kind in _TO_CUSTOMER else []
+
+
+def _how_long(delivery: Delivery, prospect: Prospect | None) -> list[str]:
+    """Until when a delivery is kept that nobody sends; see `actions.backlog`."""
+    if prospect is None or prospect.kind not in (Next.PAUSED, Next.DISABLED):
+        return []
+    until = timezone.localtime(delivery.event.created_at + backlog_age())
+    return [_("It is kept until %(date)s.") % {"date": date_format(until, "DATE_FORMAT")}]

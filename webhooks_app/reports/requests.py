@@ -13,12 +13,12 @@ from webhooks_app.core.inspector import is_inspector
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
+from webhooks_app.db import pipeline_alias
+from webhooks_app.engine.endpoint_config import opened
+from webhooks_app.engine.requests import headers_in_order, signature_headers
+from webhooks_app.engine.types import EventBody, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Secret
-from webhooks_app.pipeline.routes import opened
-from webhooks_app.pipeline.send import headers_in_order, signature_headers
-from webhooks_app.pipeline.transactions import pipeline_alias
-from webhooks_app.pipeline.work import EventBody, SigningKey
 from webhooks_app.profiles import get_profile
 
 #: Stands for the value of a header of the tenant's own, which is often a credential.

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.transport.base import Request, Response, Transport, TransportOptions
+from webhooks_app.transport.base import OurFault, Request, Response, Transport, TransportOptions
+from webhooks_app.transport.descriptors import RESERVE, bounded_concurrency, open_descriptors, soft_limit
 from webhooks_app.transport.inspector import InspectingTransport
 
+logger = logging.getLogger(__name__)
+
+#: Requests that may be in flight, in windows: one for those that answer, the others for those that hang; see engine.window.
+_WINDOWS = 5
+_warned: set[tuple[int, int | None]] = set()  # each process says it once
+
 __all__ = [
+    "OurFault",
     "Request",
     "Response",
     "Transport",
@@ -24,12 +33,30 @@ def transport_options() -> TransportOptions:
     chosen = settings()
     return TransportOptions(
         addresses=address_policy(),
-        concurrency=2 * chosen.WINDOW,  # half of it for requests that hang; see pipeline.window
+        concurrency=_concurrency(chosen.WINDOW),
         body_limit=chosen.RESPONSE_BODY_BYTES,
         header_limit=chosen.RESPONSE_HEADER_BYTES,
         ca_bundle=chosen.CA_BUNDLE,
         proxy=chosen.EGRESS_PROXY,
     )
+
+
+def _concurrency(window: int) -> int:
+    """Return how many requests may be in flight: room for many that hang beside the window, if descriptors allow it."""
+    limit, opened = soft_limit(), open_descriptors()
+    allowed = bounded_concurrency(_WINDOWS * window, limit, opened)
+    if allowed < 2 * window and (window, limit) not in _warned:
+        _warned.add((window, limit))
+        logger.warning(
+            "webhooks: this process may have %s open files, and %d are open. That is enough for %d requests at once, "
+            "not for %d, twice the WINDOW setting. Raise the limit of open files (ulimit -n) of the worker to at least %d.",
+            limit,
+            opened,
+            allowed,
+            2 * window,
+            opened + RESERVE + 3 * window,
+        )
+    return allowed
 
 
 def open_transport(options: TransportOptions | None = None, name: str = "") -> Transport:

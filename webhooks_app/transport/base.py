@@ -6,11 +6,30 @@ A transport knows nothing of models, signatures or retries. Both implementations
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
+
+
+class OurFault(StrEnum):
+    """Why a request was not sent, not to its receiver, or its response not read: our fault. Stable keys, for logs and metrics."""
+
+    DESCRIPTORS = "descriptors"  # no free file descriptor: raise `ulimit -n`
+    MEMORY = "memory"  # no memory, or no buffer space in the kernel
+    PORTS = "ports"  # no free local port or address to connect from
+    THREADS = "threads"  # no new thread can be started
+    CAPACITY = "capacity"  # no connection became free before the deadline
+    RESOLVER = "resolver"  # the name's lookup did not start before the deadline
+    PROXY = "proxy"  # the egress proxy is down, hangs, has no valid certificate or refuses our credentials
+    PROXY_TARGET = (
+        "proxy_target"  # the egress proxy works, but did not get through to the receiver (502, 503, 504, silence)
+    )
+    CA_BUNDLE = "ca_bundle"  # the file with the certificate authorities cannot be read
+    STALLED = "stalled"  # this process stood still while the deadline passed; the receiver may have had the request
+    REQUEST = "request"  # the request cannot be sent as it is: its URL, a header, a timeout, an address rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +42,8 @@ class TransportOptions:
     #: Bytes of the answer that are kept; the rest is not read.
     body_limit: int = 16 * 1024
     header_limit: int = 8 * 1024
+    #: Seconds that the body may take after the headers are complete. The status counts, whatever happens to the body.
+    body_seconds: float = 2.0
     #: Path of a PEM file with the authorities to trust; certifi's where empty.
     ca_bundle: str = ""
     #: An egress proxy of the operator's (`http://host:port`); never taken from the environment.
@@ -35,16 +56,18 @@ class Request:
 
     token: object
     url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # may hold secrets
+    body: bytes = field(repr=False)
     connect_timeout: float = 5.0
     #: Seconds for everything together: name, connect, TLS, send, wait, read.
     total_timeout: float = 15.0
+    #: On whose behalf the request is sent (any hashable value). The names of one owner use only a share of the resolver.
+    owner: object = None
 
 
 @dataclass(slots=True, eq=False)
 class Response:
-    """What came back. `status` is None exactly where `failure` is set: no usable answer arrived."""
+    """What came back. `status` is None exactly where `failure` is set: no response with complete headers arrived."""
 
     token: object
     status: int | None
@@ -52,10 +75,11 @@ class Response:
     body: bytes  # raw, not decompressed, at most `body_limit` bytes
     duration: float  # seconds
     failure: OutcomeKind | None = None
-    detail: str = ""  # for staff; may name the address
+    detail: str = ""  # for staff, at most 500 characters; may name the address, never a header's value
     address: str = ""  # the address that was connected to, empty where none was
-    truncated: bool = False  # more body was there than was kept
-    http_version: str = ""  # "1.1" or "2"
+    truncated: bool = False  # `body` is not the whole body: it was longer, cut short or not complete in time
+    http_version: str = ""  # "1.0", "1.1", "2", "3"; empty where it is not known
+    our_fault: str = ""  # an `OurFault` where `failure` is NOT_SENT, else empty
 
     def header(self, name: str) -> str | None:
         """The first value of a header, case-insensitively, decoded as latin-1."""
@@ -81,13 +105,13 @@ class Transport(Protocol):
         ...
 
     def start(self, request: Request) -> None:
-        """Begin one request. Never blocks on the network and never raises for what the network or the URL does: a
-        request that cannot be made comes back from `wait` with its `failure` set."""
+        """Begin one request. Never blocks on the network and never raises an Exception: a request that cannot be made
+        comes back from `wait` with its `failure` set."""
         ...
 
     def wait(self, timeout: float) -> Iterable[Response]:
         """Block until a request finishes, `wake` is called or `timeout` seconds pass; return what has finished (maybe
-        none)."""
+        none). An Exception in one request is that request's response; a KeyboardInterrupt or SystemExit is raised here."""
         ...
 
     def wake(self) -> None:

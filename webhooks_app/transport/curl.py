@@ -1,7 +1,7 @@
 """The fast transport: one event loop on libcurl, many requests at once from one thread.
 
 libcurl tells us which sockets and which timer it waits for; we block in `select` on those, and never spin. Names are
-resolved by `Resolver` and handed to libcurl with the request. Every address is checked in libcurl's open-socket
+resolved by `Resolver`, and handed to libcurl with the request. Every address is checked in libcurl's open-socket
 callback, so whatever a name or a literal turned into is seen before one packet goes there; the host name stays for
 Host, SNI and the certificate. Reused connections passed that check when they were opened, under the same policy: a
 transport keeps one policy for its life.
@@ -9,13 +9,9 @@ transport keeps one policy for its life.
 
 from __future__ import annotations
 
-import contextlib
-import heapq
 import selectors
-import socket
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -24,10 +20,16 @@ import pycurl
 
 from webhooks_app.core.addresses import refusal, usable_addresses
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import Request, Response, TransportOptions
-from webhooks_app.transport.curl_handle import Handle
-from webhooks_app.transport.resolver import Answer, Resolver
-from webhooks_app.transport.wire import Place, failed, place_of
+from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.curl_guard import CallGuard
+from webhooks_app.transport.curl_handle import BODY_LATE, Handle
+from webhooks_app.transport.descriptors import spare_connections
+from webhooks_app.transport.faults import not_sent
+from webhooks_app.transport.lookups import Lookup, Lookups
+from webhooks_app.transport.resolver import MAX_THREADS, Answer
+from webhooks_app.transport.stalls import StallWatch
+from webhooks_app.transport.wakeup import Wakeup
+from webhooks_app.transport.wire import Place, check_request, failed
 
 _EVENTS = {
     pycurl.POLL_IN: selectors.EVENT_READ,
@@ -36,19 +38,9 @@ _EVENTS = {
 }
 #: Bits for `socket_action`, by the selector's event mask.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
-#: Idle connections that are kept beyond one for each request in flight.
-_SPARE_CONNECTIONS = 128
-
-
-@dataclass(slots=True, order=True)
-class _Lookup:
-    """A request that waits for its name, until `until`. Ordered by that, for the heap."""
-
-    until: float
-    request: Request = field(compare=False)
-    deadline: float = field(compare=False)
-    place: Place = field(compare=False)
-    open: bool = field(compare=False, default=True)
+#: A turn handles ready sockets for so long, and then lets the caller start requests. The clock is read once per batch.
+_TURN_SECONDS = 0.010
+_BATCH = 16
 
 
 class CurlTransport:
@@ -62,40 +54,48 @@ class CurlTransport:
         self._ca_bundle = options.ca_bundle or certifi.where()
         self._running: dict[Any, Handle] = {}
         self._idle: list[Handle] = []
-        self._lookups: dict[str, list[_Lookup]] = {}
-        self._lookup_times: list[_Lookup] = []
-        self._looking_up = 0
+        #: Handles whose headers were completed in this turn, and those that still read a body, until when.
+        self._heads: list[Handle] = []
+        self._bodies: deque[tuple[float, Handle, int]] = deque()
         self._queued: deque[tuple[Request, float]] = deque()
         self._finished: list[Response] = []
         self._timer: float | None = None
         self._raised: BaseException | None = None
         self._selector = selectors.DefaultSelector()
+        #: What the selector reported and no turn has handled yet.
+        self._ready: list[tuple[selectors.SelectorKey, int]] = []
         self._watched: set[int] = set()
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
-        self._resolver = Resolver(on_answer=lambda: self._poke(b"n"))
+        self._unwatched: dict[int, Exception] = {}
+        self._stalls = StallWatch()
+        self._wakeup = Wakeup()
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._lookups = Lookups(lambda: self._wakeup.send(b"n"), min(MAX_THREADS, max(4, self.capacity)))
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, options.concurrency + _SPARE_CONNECTIONS)
+        connections = options.concurrency + spare_connections(options.concurrency)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at it, an idle one is closed for a new one
+        self._guard = CallGuard(self._watched)  # last, since it starts a thread that `close` ends
 
     @property
     def in_flight(self) -> int:
-        return len(self._running) + self._looking_up + len(self._queued) + len(self._finished)
+        return len(self._running) + self._lookups.count + len(self._queued) + len(self._finished)
 
     def start(self, request: Request) -> None:
-        deadline = monotonic() + request.total_timeout
-        if len(self._running) + self._looking_up < self.capacity:
-            self._admit(request, deadline)
-        else:
-            self._queued.append((request, deadline))
+        try:
+            deadline = monotonic() + request.total_timeout
+            if len(self._running) + self._lookups.count < self.capacity:
+                self._admit(request, deadline)
+            else:
+                self._queued.append((request, deadline))
+        except Exception as error:  # noqa: BLE001 - it is this request's response
+            self._finished.append(not_sent(request, error))
 
     def wait(self, timeout: float) -> list[Response]:
         until = monotonic() + timeout
         pause = 0.0 if self._finished else timeout
-        while not self._turn(pause) and not self._finished:
+        while not self._turn(pause) and not self._finished and not self._ready:
             pause = until - monotonic()
             if pause <= 0:
                 break
@@ -103,50 +103,43 @@ class CurlTransport:
         return finished
 
     def wake(self) -> None:
-        self._poke(b"w")
+        self._wakeup.send(b"w")
 
     def close(self) -> None:
-        self._resolver.close()
+        self._guard.close()
+        self._lookups.close()
         for handle in self._running.values():
             self._multi.remove_handle(handle.curl)
         for handle in (*self._running.values(), *self._idle):
             handle.close()
         self._multi.close()
         self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
-        for kept in (self._running, self._idle, self._lookups, self._lookup_times, self._queued, self._finished):
+        self._wakeup.close()
+        for kept in (self._running, self._idle, self._heads, self._bodies, self._queued, self._finished):
             kept.clear()
-        self._looking_up = 0
 
-    # A request's way: admitted, perhaps waiting for its name, on libcurl, finished.
+    # A request's way: admitted, perhaps waiting for its name, on libcurl, finished. What these raise is the request's.
 
     def _admit(self, request: Request, deadline: float) -> None:
         now = monotonic()
-        try:
-            place = place_of(request.url)
-        except ValueError as error:
-            self._finished.append(failed(request, OutcomeKind.NOT_SENT, str(error)))
-            return
+        place = check_request(request)
         if deadline <= now:
-            detail = "no connection was free before the deadline"
-            self._finished.append(failed(request, OutcomeKind.NOT_SENT, detail, request.total_timeout))
+            detail, seconds = "no connection was free before the deadline", request.total_timeout
+            self._finished.append(failed(request, OutcomeKind.NOT_SENT, detail, seconds, OurFault.CAPACITY))
         elif detail := refusal(place.scheme, place.host, place.port, self.options.addresses):
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
         elif place.literal or self.options.proxy:  # the egress proxy resolves names, and must check them
             self._begin(request, deadline, "")
-        elif (answer := self._resolver.lookup(place.host)) is not None:
+        elif (answer := self._lookups.ask(place.host, request.owner)) is not None:
             self._begin_at(answer, place, request, deadline)
         else:
-            lookup = _Lookup(min(deadline, now + request.connect_timeout), request, deadline, place)
-            self._lookups.setdefault(place.host, []).append(lookup)
-            heapq.heappush(self._lookup_times, lookup)
-            self._looking_up += 1
+            self._lookups.add(Lookup(min(deadline, now + request.connect_timeout), request, deadline, place))
 
     def _begin_at(self, answer: Answer, place: Place, request: Request, deadline: float) -> None:
         addresses = usable_addresses(answer.addresses, self.options.addresses)
         if answer.error:
-            self._finished.append(failed(request, OutcomeKind.NAME_ERROR, answer.error))
+            kind = OutcomeKind.NOT_SENT if answer.our_fault else OutcomeKind.NAME_ERROR
+            self._finished.append(failed(request, kind, answer.error, our_fault=answer.our_fault))
         elif not addresses:
             detail = f"{place.host} is {', '.join(answer.addresses)}, which is not sent to"
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
@@ -155,79 +148,136 @@ class CurlTransport:
             self._begin(request, deadline, f"+{place.host}:{place.port}:{written}")
 
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
-        handle = self._idle.pop() if self._idle else Handle(self.options, self._ca_bundle, self._keep_error)
+        handle = self._idle.pop() if self._idle else self._new_handle()
         seconds = deadline - monotonic()
         if request.total_timeout - seconds < 0.01:  # begun at once: the option need not change from request to request
             seconds = request.total_timeout
         try:
             handle.prepare(request, seconds, resolve)
-        except (ValueError, pycurl.error) as error:
+            self._running[handle.curl] = handle
+            self._multi.add_handle(handle.curl)
+        except BaseException:
+            self._running.pop(handle.curl, None)
+            handle.close()  # and not used again: nobody knows what state it is in
+            raise
+
+    def _new_handle(self) -> Handle:
+        return Handle(self.options, self._ca_bundle, self._keep_error, self._heads.append)
+
+    def _end(self, handle: Handle, code: int, message: str) -> None:
+        request = handle.request
+        assert request is not None
+        del self._running[handle.curl]
+        try:
+            self._multi.remove_handle(handle.curl)
+            if handle.prepare_again(code, message):
+                self._multi.add_handle(handle.curl)
+                self._running[handle.curl] = handle
+                return
+            response = handle.finish(code, message)
+        except Exception as error:  # noqa: BLE001 - it is this request's response
+            response = not_sent(request, error)
+            handle.close()
+        else:
             self._idle.append(handle)
-            self._finished.append(failed(request, OutcomeKind.NOT_SENT, str(error)))
-            return
-        self._running[handle.curl] = handle
-        self._multi.add_handle(handle.curl)
+        self._finished.append(response)
 
     def _take_names(self) -> None:
-        for host in list(self._lookups):
-            answer = self._resolver.lookup(host)
-            if answer is None:
-                continue
-            for lookup in self._lookups.pop(host):
-                if lookup.open:
-                    self._settle(lookup)
-                    self._begin_at(answer, lookup.place, lookup.request, lookup.deadline)
-
-    def _drop_late_lookups(self) -> None:
-        now = monotonic()
-        while self._lookup_times and (not self._lookup_times[0].open or self._lookup_times[0].until <= now):
-            lookup = heapq.heappop(self._lookup_times)
-            if lookup.open:
-                self._settle(lookup)
-                seconds = now - lookup.deadline + lookup.request.total_timeout
-                detail = f"resolving {lookup.place.host} timed out"
-                self._finished.append(failed(lookup.request, OutcomeKind.TIMEOUT, detail, seconds))
-
-    def _settle(self, lookup: _Lookup) -> None:
-        lookup.open = False
-        self._looking_up -= 1
+        for lookup, answer in self._lookups.take_answered():
+            try:
+                self._begin_at(answer, lookup.place, lookup.request, lookup.deadline)
+            except Exception as error:  # noqa: BLE001 - it is this request's response
+                self._finished.append(not_sent(lookup.request, error))
 
     # The loop.
 
     def _turn(self, pause: float) -> bool:
         """One turn of the loop: block for at most `pause` seconds, let libcurl act, gather. True if woken."""
-        woken = False
         now = monotonic()
         if self._timer is not None:
             pause = min(pause, self._timer - now)
-        if self._lookup_times:
-            pause = min(pause, self._lookup_times[0].until - now)
-        for key, mask in self._selector.select(max(pause, 0.0)):
-            if key.fileobj is self._wake_in:
-                pokes = self._pokes()
-                woken = b"w" in pokes
-                self._take_names()
-            elif key.fd in self._watched:  # not closed by an event handled just before
-                self._multi.socket_action(key.fd, _READY[mask])
-        if self._timer is not None and self._timer <= monotonic():
+        if self._bodies:
+            pause = min(pause, self._bodies[0][0] - now)
+        if (until := self._lookups.next_until) is not None:
+            pause = min(pause, until - now)
+        pause = 0.0 if self._ready else max(pause, 0.0)
+        if not self._ready:
+            self._ready = self._selector.select(pause)
+        self._stalls.turn(pause)
+        woken, now = self._handle_ready()
+        if self._timer is not None and self._timer <= now:
             self._timer = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        if self._lookup_times:
-            self._drop_late_lookups()
-        self._gather()
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
+        if self._lookups.count:
+            self._finished += self._lookups.take_late(now)
+        self._gather(now)
+        self._stalls.turn(0.0)
+        self._stalls.take_the_blame(self._finished)
         if self._raised is not None:
             error, self._raised = self._raised, None
             raise error
         return woken
 
-    def _gather(self) -> None:
+    def _handle_ready(self) -> tuple[bool, float]:
+        """Handle the sockets that are ready; after `_TURN_SECONDS` leave the others for the next turn, which handles them
+        before it looks for new ones. Return whether the transport was woken, and the time."""
+        ready, self._ready = self._ready, []
+        woken = False
+        until = monotonic() + _TURN_SECONDS
+        for start in range(0, len(ready), _BATCH):
+            if start and monotonic() >= until:
+                self._ready = ready[start:]
+                break
+            for key, mask in ready[start : start + _BATCH]:
+                if key.fileobj is self._wakeup:
+                    woken = b"w" in self._wakeup.take()
+                    self._take_names()
+                elif key.fd in self._watched:  # not closed by an event handled just before
+                    self._act(key.fd, _READY[mask])
+        return woken, monotonic()
+
+    def _act(self, fd: int, what: int) -> None:
+        self._guard.enter(fd)
+        try:
+            self._multi.socket_action(fd, what)
+        finally:
+            self._guard.leave()
+
+    def _gather(self, now: float) -> None:
         for curl, code, message in self._results():
-            handle = self._running.pop(curl)
-            self._multi.remove_handle(curl)
-            self._finished.append(handle.finish(code, message))
-            self._idle.append(handle)
-        while self._queued and len(self._running) + self._looking_up < self.capacity:
-            self._admit(*self._queued.popleft())
+            self._end(self._running[curl], code, message)
+        if self._unwatched:
+            self._end_unwatched()
+        if self._heads:
+            until = now + self.options.body_seconds
+            self._bodies.extend((until, handle, handle.serial) for handle in self._heads if handle.request is not None)
+            self._heads.clear()
+        if self._bodies:
+            self._end_late_bodies(now)
+        while self._queued and len(self._running) + self._lookups.count < self.capacity:
+            request, deadline = self._queued.popleft()
+            try:
+                self._admit(request, deadline)
+            except Exception as error:  # noqa: BLE001 - it is this request's response
+                self._finished.append(not_sent(request, error))
+
+    def _end_late_bodies(self, now: float) -> None:
+        while self._bodies:
+            until, handle, serial = self._bodies[0]
+            if handle.request is not None and handle.serial == serial:
+                if until > now:
+                    return
+                self._end(handle, BODY_LATE, f"the body was not complete after {self.options.body_seconds:g} s")
+            self._bodies.popleft()
+
+    def _end_unwatched(self) -> None:
+        """End the requests on sockets that the selector did not take: libcurl would wait for them in vain."""
+        errors, self._unwatched = self._unwatched, {}
+        for handle in list(self._running.values()):
+            error = errors.get(handle.fd) or errors.get(handle.curl.getinfo(pycurl.ACTIVESOCKET))
+            if error is not None:
+                handle.stop(error)
+                self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))
 
     def _results(self) -> Iterator[tuple[Any, int, str]]:
         more = 1
@@ -236,17 +286,6 @@ class CurlTransport:
             for curl in good:
                 yield curl, pycurl.E_OK, ""
             yield from bad
-
-    def _poke(self, why: bytes) -> None:
-        with contextlib.suppress(OSError):  # full: a poke is under way; or closed
-            self._wake_out.send(why)
-
-    def _pokes(self) -> bytes:
-        received = b""
-        with contextlib.suppress(BlockingIOError):
-            while chunk := self._wake_in.recv(4096):
-                received += chunk
-        return received
 
     # libcurl's callbacks. pycurl would print an exception and forget it; it is kept, and raised by `wait`.
 
@@ -261,6 +300,8 @@ class CurlTransport:
             elif what in _EVENTS:
                 self._selector.register(fd, _EVENTS[what])
                 self._watched.add(fd)
+        except Exception as error:  # noqa: BLE001 - it is the response of the requests on this socket
+            self._unwatched[fd] = error
         except BaseException as error:  # noqa: BLE001 - raised by `_turn`
             self._keep_error(error)
 

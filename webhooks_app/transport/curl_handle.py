@@ -5,60 +5,38 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pycurl
 
 from webhooks_app.core.addresses import address_allowed
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import Request, Response, TransportOptions
-from webhooks_app.transport.wire import HEADER_ABORT_BYTES, check_headers
+from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.curl_callbacks import Dialled, guarded
+from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
+from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
+from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
+from webhooks_app.transport.wire import (
+    ADDRESS_CHARACTERS,
+    CUT_SHORT,
+    HEADER_ABORT_BYTES,
+    MAX_BODY_PIECES,
+    MAX_HEADER_LINES,
+    MAX_INTERIM_RESPONSES,
+    TOO_MANY_HEADERS,
+    TOO_MANY_INTERIM,
+    TOO_MANY_PIECES,
+    TOO_MANY_TRAILERS,
+    cut_text,
+    status_of,
+)
 
-#: How long libcurl may use an address that we resolved: a request begins within it, always.
-_DNS_CACHE_SECONDS = 60
-# Removing libcurl's defaults: no wait for "100 Continue", no form content type, nothing compressed.
-_BASE_HEADERS = [b"Expect:", b"Content-Type:", b"Accept-Encoding: identity"]
-_KINDS = {
-    pycurl.E_OPERATION_TIMEDOUT: OutcomeKind.TIMEOUT,
-    pycurl.E_COULDNT_CONNECT: OutcomeKind.REFUSED,
-    pycurl.E_COULDNT_RESOLVE_HOST: OutcomeKind.NAME_ERROR,
-    pycurl.E_COULDNT_RESOLVE_PROXY: OutcomeKind.NAME_ERROR,
-    pycurl.E_URL_MALFORMAT: OutcomeKind.NOT_SENT,
-    pycurl.E_FAILED_INIT: OutcomeKind.NOT_SENT,
-    pycurl.E_OUT_OF_MEMORY: OutcomeKind.NOT_SENT,
-    pycurl.E_SSL_CACERT_BADFILE: OutcomeKind.NOT_SENT,
-    pycurl.E_SSL_CONNECT_ERROR: OutcomeKind.TLS_ERROR,
-    pycurl.E_PEER_FAILED_VERIFICATION: OutcomeKind.TLS_ERROR,
-    pycurl.E_SSL_CERTPROBLEM: OutcomeKind.TLS_ERROR,
-    pycurl.E_SSL_CIPHER: OutcomeKind.TLS_ERROR,
-    pycurl.E_SSL_ISSUER_ERROR: OutcomeKind.TLS_ERROR,
-    pycurl.E_SSL_INVALIDCERTSTATUS: OutcomeKind.TLS_ERROR,
-}
-
-
-def _keeping_errors(failure: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """For libcurl's callbacks. pycurl would print an exception, a signal handler's too, and forget it."""
-
-    def decorate(callback: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(callback)
-        def guarded(handle: Handle, *arguments: Any) -> Any:
-            try:
-                return callback(handle, *arguments)
-            except BaseException as error:  # noqa: BLE001 - raised again by the transport's `wait`
-                handle.keep_error(error)
-                return failure
-
-        return guarded
-
-    return decorate
-
-
-class _Dialled(socket.socket):
-    """libcurl works on a duplicate of this socket; the original goes as soon as nobody holds it, without a warning."""
-
-    def __del__(self) -> None:
-        self.close()
+#: What `_state` says: a status line comes next; inside a block of headers; the final block is complete.
+_BEFORE, _INSIDE, _COMPLETE = range(3)
+#: A code for `finish`, beside libcurl's: we stopped the request because its body took too long.
+BODY_LATE = -1
+#: How libcurl's message begins where every kept connection that it tried was closed (`Curl_retry_request`).
+_DIED = "Connection died"
 
 
 class Handle:
@@ -68,83 +46,91 @@ class Handle:
         "_addresses",
         "_body",
         "_body_limit",
-        "_body_size",
+        "_body_room",
         "_connect_timeout",
-        "_fault",
+        "_cut",
+        "_failure",
+        "_fresh",
         "_header_limit",
+        "_header_lines",
         "_header_room",
         "_headers",
+        "_headers_complete",
         "_headers_seen",
-        "_proxied",
+        "_interim",
+        "_over_limit",
+        "_proxy",
         "_resolve",
-        "_status_line",
+        "_sockets",
+        "_state",
+        "_status",
         "_total_timeout",
-        "_truncated",
         "_url",
+        "_version",
         "curl",
+        "fd",
         "keep_error",
         "request",
+        "serial",
         "waited",
     )
 
-    def __init__(self, options: TransportOptions, ca_bundle: str, keep_error: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        options: TransportOptions,
+        ca_bundle: str,
+        keep_error: Callable[[BaseException], None],
+        headers_complete: Callable[[Handle], None],
+    ) -> None:
         self.keep_error = keep_error
+        self._headers_complete = headers_complete
         self._addresses = options.addresses
         self._body_limit = options.body_limit
         self._header_limit = options.header_limit
-        self._proxied = bool(options.proxy)
+        self._proxy = proxy_name(options.proxy)
         self._url = self._resolve = ""
         self._connect_timeout = self._total_timeout = -1.0
         self.request: Request | None = None
+        #: Counts the requests that this handle carried.
+        self.serial = 0
+        #: The request gets a connection of its own.
+        self._fresh = False
         #: Seconds that the request had waited before it came here; part of its duration.
         self.waited = 0.0
         self._reset()
         self.curl: Any = pycurl.Curl()
-        self._configure(options, ca_bundle)
+        configure(self.curl, options, ca_bundle)
+        self._set_callbacks()
 
     def _reset(self) -> None:
+        self._state = _BEFORE
+        self._status = 0
+        self._version = ""
         self._headers: list[bytes] = []
         self._header_room = self._header_limit
-        self._headers_seen = 0
-        self._status_line = b""
+        #: Bytes of headers, lines of them, and interim responses until now.
+        self._headers_seen = self._header_lines = self._interim = 0
         self._body: list[bytes] = []
-        self._body_size = 0
-        self._truncated = False
+        self._body_room = self._body_limit
+        self._over_limit = False
+        #: Why the body is not complete, where libcurl does not know.
+        self._cut = ""
         #: Why we stopped this request ourselves; libcurl then only knows that a callback failed.
-        self._fault: tuple[OutcomeKind, str] | None = None
+        self._failure: Failure | None = None
+        self._sockets = Sockets()
+        #: The descriptor of the connection that was opened last for this request.
+        self.fd = -1
 
-    def _configure(self, options: TransportOptions, ca_bundle: str) -> None:
-        """What is the same for every request. Also what is libcurl's default, where safety hangs on it."""
+    def _set_callbacks(self) -> None:
         setopt = self.curl.setopt
-        setopt(pycurl.NOSIGNAL, 1)
-        setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        setopt(pycurl.FOLLOWLOCATION, 0)
-        setopt(pycurl.PROXY, options.proxy)  # empty: none, and none from the environment either
-        setopt(pycurl.NOPROXY, "" if options.proxy else "*")
-        setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
-        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
-        setopt(pycurl.HTTP09_ALLOWED, 0)
-        setopt(pycurl.HTTP_CONTENT_DECODING, 0)
-        setopt(pycurl.USERAGENT, "webhooks-app")  # unless the request brings its own
-        setopt(pycurl.SSL_VERIFYPEER, 1)
-        setopt(pycurl.SSL_VERIFYHOST, 2)
-        setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
-        setopt(pycurl.CAINFO, ca_bundle)
-        setopt(pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_SECONDS)  # of what we resolved and hand in with each request
-        setopt(pycurl.MAXAGE_CONN, 60)  # an idle connection older than this is not tried again
-        setopt(pycurl.MAXLIFETIME_CONN, 300)  # so that a receiver which moves is followed
-        setopt(pycurl.POST, 1)
         setopt(pycurl.WRITEFUNCTION, self._on_body)
         setopt(pycurl.HEADERFUNCTION, self._on_header)
         setopt(pycurl.OPENSOCKETFUNCTION, self._on_open_socket)
         setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
 
     def prepare(self, request: Request, seconds: float, resolve: str) -> None:
-        """Load a request that may take `seconds` from now. `resolve` is `+host:port:address,…`, empty for a literal.
-
-        Raises ValueError where the request cannot be sent as it is.
-        """
-        check_headers(request.headers)
+        """Load a request, which was checked, and which may take `seconds` from now. `resolve` is
+        `+host:port:address,…`, empty for a literal."""
         self._reset()
         setopt = self.curl.setopt
         if request.url != self._url:
@@ -155,99 +141,174 @@ class Handle:
             setopt(pycurl.RESOLVE, [resolve] if resolve else [])
             self._resolve = resolve
         if request.connect_timeout != self._connect_timeout:
-            setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
+            setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds(request.connect_timeout))
             self._connect_timeout = request.connect_timeout
         if seconds != self._total_timeout:
-            setopt(pycurl.TIMEOUT_MS, _milliseconds(seconds))
+            setopt(pycurl.TIMEOUT_MS, milliseconds(seconds))
             self._total_timeout = seconds
-        setopt(pycurl.HTTPHEADER, _BASE_HEADERS + [_line(name, value) for name, value in request.headers])
+        setopt(pycurl.HTTPHEADER, BASE_HEADERS + [header_line(name, value) for name, value in request.headers])
         setopt(pycurl.POSTFIELDS, request.body)
         self.waited = request.total_timeout - seconds
+        self.serial += 1
         self.request = request
 
+    def prepare_again(self, code: int, message: str) -> bool:
+        """Load the same request once more, for a new connection, where libcurl found nothing but dead ones; return whether.
+
+        A receiver, or a firewall before it, may close all kept connections at once. libcurl tries five of them and gives
+        up, for the whole request; none of them has carried a byte of a response.
+        """
+        request = self.request
+        if request is None or self._fresh or code != pycurl.E_SEND_ERROR or not message.startswith(_DIED):
+            return False
+        left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
+        if left <= 0:
+            return False
+        self.prepare(request, left, self._resolve)
+        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+        self._fresh = True
+        return True
+
     def finish(self, code: int, message: str) -> Response:
-        """The answer, after libcurl has finished with `code`; the handle is free again."""
+        """Return the response, after the request has ended with `code`; the handle is free again."""
         request, self.request = self.request, None
         assert request is not None
-        getinfo = self.curl.getinfo
-        seconds, address = self.waited + getinfo(pycurl.TOTAL_TIME), getinfo(pycurl.PRIMARY_IP)
-        fault = self._fault
-        if fault is not None and (code == pycurl.E_OK or code == pycurl.E_OPERATION_TIMEDOUT):
-            fault = None  # another address of the same name answered, or took too long to
-        if fault is None and code != pycurl.E_OK and not self._truncated:
-            fault = _KINDS.get(code, OutcomeKind.PROTOCOL_ERROR), message
+        if self._fresh:
+            self.curl.setopt(pycurl.FRESH_CONNECT, 0)
+            self._fresh = False
+        seconds = self.waited + self.curl.getinfo(pycurl.TOTAL_TIME)
+        address = self.curl.getinfo(pycurl.PRIMARY_IP)[:ADDRESS_CHARACTERS]
         headers = b"".join(self._headers)
-        if fault is not None:
-            kind, detail = fault
-            return Response(request.token, None, headers, b"", seconds, kind, detail, address)
-        version = self._status_line[5:].split(b" ", 1)[0].decode("ascii", "replace")
+        failure = self._why_none(code, message)
+        if failure is not None:
+            kind, detail, fault = failure
+            return Response(
+                request.token, None, headers, b"", seconds, kind, cut_text(detail), address, our_fault=str(fault)
+            )
+        complete = code == pycurl.E_OK or self._over_limit
         return Response(
             request.token,
-            getinfo(pycurl.RESPONSE_CODE),
+            self._status,
             headers,
             b"".join(self._body),
             seconds,
+            detail="" if complete else self._why_cut(code, message),
             address=address,
-            truncated=self._truncated,
-            http_version=version,
+            truncated=self._over_limit or not complete,
+            http_version=self._version,
         )
+
+    def stop(self, error: Exception) -> None:
+        """Note that one of our callbacks failed. A response whose headers are complete stays one."""
+        if self.request is None:
+            return
+        response = not_sent(self.request, error)
+        if self._state == _COMPLETE:
+            self._cut = response.detail
+        else:
+            self._failure = our_failure(response.detail, OurFault(response.our_fault))
+
+    def _why_none(self, code: int, message: str) -> Failure | None:
+        """Return the failure; None where the headers of a final response are complete."""
+        if self._state == _COMPLETE:
+            if self._proxy and self._status == 407 and self._url.startswith("http:"):
+                return Failure(*proxy_refusal(self._proxy, self._status))
+            return None
+        # A socket could not be opened, but another address of the same name answered, or took too long to.
+        if self._failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
+            return self._failure
+        return failure_of(self.curl, code, message, self._sockets, self._proxy, self._url)
+
+    def _why_cut(self, code: int, message: str) -> str:
+        if code == BODY_LATE:
+            return message
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            return "the body was not complete at the deadline"
+        return cut_text(f"{CUT_SHORT}: {self._cut or message}")
 
     def close(self) -> None:
         self.curl.close()
 
-    @_keeping_errors(0)
+    @guarded(0)
     def _on_header(self, line: bytes) -> int | None:
         size = len(line)
         self._headers_seen += size
-        if self._headers_seen > HEADER_ABORT_BYTES:
-            self._fault = OutcomeKind.PROTOCOL_ERROR, "too many headers"
-            return 0
-        if line.startswith(b"HTTP/"):  # the answer's first line, after any number of 1xx blocks
-            self._status_line = line
-            self._headers.clear()
-            self._header_room = self._header_limit
-            if line[9:12] == b"101":
-                self._fault = OutcomeKind.PROTOCOL_ERROR, "switched protocols without being asked"
-                return 0
-        elif size <= self._header_room and size > 2:
+        if self._state == _BEFORE:
+            return self._begin_block(line)
+        if size <= 2 and self._state == _INSIDE:
+            self._end_block()
+            return None
+        self._header_lines += 1
+        if self._header_lines > MAX_HEADER_LINES or self._headers_seen > HEADER_ABORT_BYTES:
+            self._cut = TOO_MANY_TRAILERS
+            return self._refuse(TOO_MANY_HEADERS)
+        if size > self._header_room or self._state == _COMPLETE:  # trailers are not kept
+            self._header_room = 0
+        else:
             self._headers.append(line)
             self._header_room -= size
-        else:
-            self._header_room = 0 if size > 2 else self._header_room
         return None
 
-    @_keeping_errors(0)
+    def _begin_block(self, line: bytes) -> int | None:
+        """Read a status line: of the final response, or of an interim (1xx) one before it."""
+        parsed = status_of(line)
+        if parsed is None:
+            return self._refuse(f"no valid status line: {line[:60]!r}")
+        self._version, self._status = parsed
+        if self._status == 101:
+            return self._refuse("switched protocols without being asked")
+        if self._status < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                return self._refuse(TOO_MANY_INTERIM)
+        if self._headers_seen > HEADER_ABORT_BYTES:
+            return self._refuse(TOO_MANY_HEADERS)
+        self._headers.clear()
+        self._header_room = self._header_limit
+        self._state = _INSIDE
+        return None
+
+    def _refuse(self, detail: str) -> int:
+        """Return what makes libcurl end the request."""
+        self._failure = Failure(OutcomeKind.PROTOCOL_ERROR, detail)
+        return 0
+
+    def _end_block(self) -> None:
+        if self._status < 200:
+            self._state = _BEFORE
+        else:
+            self._state = _COMPLETE
+            self._headers_complete(self)
+
+    @guarded(0)
     def _on_body(self, chunk: bytes) -> int | None:
-        room = self._body_limit - self._body_size
-        self._body_size += len(chunk)
+        room = self._body_room
+        if len(self._body) >= MAX_BODY_PIECES:
+            self._cut = TOO_MANY_PIECES
+            return 0
         if len(chunk) <= room:
             self._body.append(chunk)
+            self._body_room = room - len(chunk)
             return None
         self._body.append(chunk[:room])
-        self._truncated = True
-        return 0  # ends the request; what is here is the answer
+        self._over_limit = True
+        return 0  # ends the request; what is here is the response
 
-    @_keeping_errors(pycurl.SOCKET_BAD)
+    @guarded(pycurl.SOCKET_BAD)
     def _on_open_socket(self, _purpose: int, address: Any) -> Any:
         """Check an address that libcurl is about to dial, and open the socket for it."""
-        try:
-            if not self._proxied and not address_allowed(address.addr[0], self._addresses):
-                self._fault = OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to"
-                return pycurl.SOCKET_BAD
-            return _Dialled(address.family, address.socktype, address.protocol)
-        except OSError as error:  # out of descriptors, say: the request fails and says why
-            self._fault = OutcomeKind.NOT_SENT, f"no socket: {error}"
+        if not self._proxy and not address_allowed(address.addr[0], self._addresses):
+            self._failure = Failure(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to")
             return pycurl.SOCKET_BAD
+        opened = Dialled(address.family, address.socktype, address.protocol)
+        self._sockets.opened += 1
+        self._sockets.lost += 1
+        self._sockets.ipv6 = self._sockets.ipv6 or address.family == socket.AF_INET6
+        return opened
 
-    @_keeping_errors(pycurl.SOCKOPT_ERROR)
+    @guarded(pycurl.SOCKOPT_ERROR)
     def _on_socket(self, fd: int, _purpose: int) -> int:
+        self._sockets.lost -= 1
+        self.fd = fd
         os.set_inheritable(fd, False)  # pycurl's duplicate would otherwise live on in child processes
         return int(pycurl.SOCKOPT_OK)
-
-
-def _line(name: str, value: str) -> bytes:
-    return (f"{name}: {value}" if value else f"{name};").encode("latin-1")  # "Name:" would remove the header
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))  # 0 would mean: no limit

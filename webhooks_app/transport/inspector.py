@@ -14,7 +14,8 @@ from time import monotonic
 from webhooks_app.core.inspector import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_inspector
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, Transport
-from webhooks_app.transport.wire import check_headers, failed
+from webhooks_app.transport.faults import not_sent
+from webhooks_app.transport.wire import check_headers, check_timeouts, failed
 
 
 @dataclass(slots=True, order=True)
@@ -41,10 +42,13 @@ class InspectingTransport:
         return self._network.in_flight + len(self._due)
 
     def start(self, request: Request) -> None:
-        if not is_inspector(request.url):
-            self._network.start(request)
-            return
-        response = _answer(request)
+        try:
+            if not is_inspector(request.url):
+                self._network.start(request)
+                return
+            response = _answer(request)
+        except Exception as error:  # noqa: BLE001 - it is this request's response
+            response = not_sent(request, error)
         heapq.heappush(self._due, _Due(monotonic() + response.duration, next(self._count), response))
 
     def wait(self, timeout: float) -> list[Response]:
@@ -75,14 +79,12 @@ class InspectingTransport:
 
 def _answer(request: Request) -> Response:
     """The answer, whose `duration` says how long it takes. The body is the request itself, also where the status allows
-    none, and where nothing is answered: that is how it can be looked at."""
+    none, and where nothing is answered: that is how it can be looked at. What this raises is the request's."""
     answer = answer_of(request.url)
     if answer is None:
         return failed(request, OutcomeKind.NOT_SENT, "the inspector knows no such answer")
-    try:
-        check_headers(request.headers)
-    except ValueError as error:
-        return failed(request, OutcomeKind.NOT_SENT, str(error))
+    check_timeouts(request)
+    check_headers(request.headers)
     if answer.status is None:
         response = failed(request, OutcomeKind.TIMEOUT, "the inspector does not answer", request.total_timeout)
     else:

@@ -6,10 +6,10 @@ The URL is never rewritten to an address: Host, SNI and the certificate stay tho
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
-import threading
-from dataclasses import dataclass
+from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
@@ -19,46 +19,16 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from webhooks_app.core.addresses import is_literal, usable_addresses
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import Request, TransportOptions
+from webhooks_app.transport.base import OurFault, TransportOptions
+from webhooks_app.transport.faults import fault_of, fault_of_errno, not_resolved_in_time, proxy_name, proxy_refusal
+from webhooks_app.transport.requests_job import Job, Stopped, current
+from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.resolver import Resolver
 
 #: Hosts whose idle connections are kept. Each may have several, and descriptors are not endless.
 _POOLS = 64
-
-
-class Stopped(Exception):
-    """No connection could be made. `kind` says what to record; urllib3 does not know this class and passes it on."""
-
-    def __init__(self, kind: OutcomeKind, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request and how far it has come. Shared by the thread that carries it out and the one that watches time."""
-
-    request: Request
-    deadline: float
-    begun: bool = False
-    over: bool = False  # a response was given for it; what still arrives is dropped
-    dialled: bool = False  # a new connection was opened for it, rather than one used again
-    connection: _Checked | None = None
-
-    def cut(self) -> None:
-        """Wake the thread that is blocked on this job's connection."""
-        connection = self.connection
-        if connection is not None and connection.job is self:
-            connection.cut()
-
-
-class _Current(threading.local):
-    """What the running thread works on; urllib3 gives no other way through to its connections."""
-
-    job: Job | None = None
-
-
-current = _Current()
+_IN_TIME = OutcomeKind.TIMEOUT, "the total deadline passed", ""
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 class _Checked(HTTPConnection):
@@ -69,28 +39,38 @@ class _Checked(HTTPConnection):
     job: Job | None = None
     address = ""
     _spare: socket.socket | None = None
+    _live: socket.socket | None = None
+    _at_proxy = False
 
     def connect(self) -> None:
         """Dial, and shake hands where it is TLS. Raises Stopped."""
         self._take()
+        self._at_proxy = bool(self.options.proxy)
         try:
             super().connect()
         except TimeoutError:
-            raise Stopped(OutcomeKind.TIMEOUT, "the TLS handshake timed out") from None
+            raise self._stopped(OutcomeKind.TIMEOUT, "the TLS handshake timed out") from None
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, ssl.CertificateError a ValueError
-            raise Stopped(OutcomeKind.TLS_ERROR, str(error) or type(error).__name__) from error
+            text = str(error) or type(error).__name__
+            raise self._stopped(OutcomeKind.TLS_ERROR, text, fault_of(error) or "") from error
         finally:
             spare, self._spare = self._spare, None
             if spare is not None:
                 spare.close()
+        if self.job is not None:
+            self.job.late = _IN_TIME
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         self._take()
         super().putrequest(*args, **kwargs)
 
+    def getresponse(self) -> Any:
+        self._live = self.sock  # http.client closes the connection, but not the response, where it is not kept
+        return super().getresponse()
+
     def cut(self) -> None:
-        """Shut the socket down, so that whoever is blocked on it returns. From any thread."""
-        for sock in (self._spare, self.sock):
+        """Shut the socket down, so that the thread that is blocked on it returns. From any thread."""
+        for sock in (self._spare, self.sock, self._live):
             if sock is not None:
                 with contextlib.suppress(OSError):
                     # Not the method of SSLSocket: that one takes the TLS object away under the reader's hands.
@@ -101,38 +81,80 @@ class _Checked(HTTPConnection):
         if self.job is not None:
             self.job.connection = self
 
+    def _stopped(self, kind: OutcomeKind, detail: str, fault: str = "") -> Stopped:
+        """Return what to raise: up to and with the egress proxy, every failure is ours."""
+        if fault:
+            return Stopped(OutcomeKind.NOT_SENT, detail, fault)
+        if self._at_proxy:
+            detail = f"the egress proxy {proxy_name(self.options.proxy)} failed: {detail}"
+            return Stopped(OutcomeKind.NOT_SENT, detail, OurFault.PROXY)
+        return Stopped(kind, detail)
+
+    def _tunnel(self) -> None:
+        """Ask the egress proxy for the receiver. Raises Stopped."""
+        name = proxy_name(self.options.proxy)
+        silence = OutcomeKind.NOT_SENT, f"the egress proxy {name} did not answer CONNECT in time", OurFault.PROXY_TARGET
+        if self.job is not None:
+            self.job.late = silence
+        try:
+            super()._tunnel()
+        except TimeoutError:
+            raise Stopped(*silence) from None
+        except (OSError, HTTPException) as error:
+            refused = _TUNNEL_REFUSED.search(str(error))  # http.client tells the status only so
+            if refused is not None:
+                raise Stopped(*proxy_refusal(name, int(refused[1]))) from None
+            raise self._stopped(OutcomeKind.NOT_SENT, str(error), fault_of(error) or "") from error
+        self._at_proxy = False
+        if self.job is not None:
+            self.job.late = _IN_TIME
+
     def _new_conn(self) -> socket.socket:
         job = self.job
         assert job is not None
         job.dialled = True
-        if self.options.proxy:  # the egress proxy resolves names, and must check them
-            return super()._new_conn()
+        if self._at_proxy:
+            detail = f"the egress proxy {proxy_name(self.options.proxy)} could not be connected to in time"
+            job.late = OutcomeKind.NOT_SENT, detail, OurFault.PROXY
         until = min(job.deadline, monotonic() + job.request.connect_timeout)
-        error = Stopped(OutcomeKind.REFUSED, "no address")
-        for address in self._checked_addresses(until):
+        stopped = self._stopped(OutcomeKind.REFUSED, "no address")
+        for address in self._checked_addresses(job, until):
             try:
                 return self._dial(address, until)
             except TimeoutError:
-                error = Stopped(OutcomeKind.TIMEOUT, f"connecting to {address} timed out")
+                stopped = self._stopped(OutcomeKind.TIMEOUT, f"connecting to {address} timed out")
             except OSError as reason:
-                error = Stopped(OutcomeKind.REFUSED, f"{address}: {reason}")
-        raise error
+                fault = fault_of_errno(reason.errno or 0, ":" in address) or ""
+                stopped = self._stopped(OutcomeKind.REFUSED, f"{address}: {reason}", fault)
+        raise stopped
 
-    def _checked_addresses(self, until: float) -> tuple[str, ...]:
+    def _checked_addresses(self, job: Job, until: float) -> tuple[str, ...]:
         host = self._dns_host.strip("[]")
         found: tuple[str, ...] = (host,)
         if not is_literal(host):
-            try:
-                answer = self.resolver.resolve(host, until - monotonic())
-            except TimeoutError as error:
-                raise Stopped(OutcomeKind.TIMEOUT, str(error)) from None
-            if answer.error:
-                raise Stopped(OutcomeKind.NAME_ERROR, answer.error)
-            found = answer.addresses
+            found = self._resolve(job, host, until)
+        if self._at_proxy:  # the operator's choice; the proxy resolves the receiver's name, and must check it
+            return found
         addresses = usable_addresses(found, self.options.addresses)
         if not addresses:
             raise Stopped(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{host} is {', '.join(found)}, which is not sent to")
         return addresses
+
+    def _resolve(self, job: Job, host: str, until: float) -> tuple[str, ...]:
+        job.resolving = host
+        try:
+            # The proxy's name is everybody's: no tenant's share is to hold it up.
+            answer = self.resolver.resolve(host, until - monotonic(), None if self._at_proxy else job.request.owner)
+        except TimeoutError as error:
+            if self.resolver.has_started(host):
+                raise self._stopped(OutcomeKind.TIMEOUT, str(error)) from None
+            self.resolver.give_up(host)
+            raise Stopped(*not_resolved_in_time(host)) from None
+        finally:
+            job.resolving = ""
+        if answer.error:
+            raise self._stopped(OutcomeKind.NAME_ERROR, answer.error, answer.our_fault)
+        return answer.addresses
 
     def _dial(self, address: str, until: float) -> socket.socket:
         seconds = until - monotonic()
@@ -160,7 +182,7 @@ class CheckedAdapter(HTTPAdapter):
     """Makes checked connections and keeps them open. It has no `send` of its own, so `responses` can take its place."""
 
     def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
-        self._parts = {"resolver": resolver, "options": options}
+        self._parts: dict[str, Any] = {"resolver": resolver, "options": options}
         # Made once: loading the authorities takes longer than a whole request. And not by `create_default_context`,
         # which heeds SSLKEYLOGFILE.
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -182,15 +204,17 @@ class CheckedAdapter(HTTPAdapter):
         """The context has the authorities already; `requests` would load them anew for each connection."""
         conn.cert_reqs = "CERT_REQUIRED"
 
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses. From any thread."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            manager.clear()
+
     def _pool_classes(self) -> Any:
-        plain = type("CheckedConnection", (_Checked,), self._parts)
-        tls = type("CheckedTLSConnection", (_CheckedTLS,), self._parts)
+        limit = self._parts["options"].header_limit
+        parts = {**self._parts, "response_class": type("Response", (CheckedResponse,), {"header_limit": limit})}
+        plain = type("CheckedConnection", (_Checked,), parts)
+        tls = type("CheckedTLSConnection", (_CheckedTLS,), parts)
         return {
             "http": type("CheckedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("CheckedTLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
         }
-
-
-def connection_address(job: Job) -> str:
-    """The address that a job's connection leads to; empty where there is none."""
-    return job.connection.address if job.connection is not None else ""

@@ -1,24 +1,32 @@
-"""Name resolution that never makes one name wait for another.
+"""Name resolution that never makes one name wait for another, nor one owner's requests for another owner's names.
 
 Neither of our HTTP libraries can be trusted with it: urllib3 resolves in the calling thread without any deadline, and
 libcurl (since 8.20) in a pool of twenty threads, so that twenty names whose servers hang stop every other new
-connection. Here each name that is being looked up has a thread of its own, up to a number above any window.
+connection. Here each name that is being looked up has a thread of its own. The number of threads is bounded, and one
+owner's names get only a share of them, so that an owner with hundreds of hanging names delays only these.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+
+from webhooks_app.transport.base import OurFault
+from webhooks_app.transport.faults import ThreadsExhausted, fault_of
 
 #: Seconds that an answer is used again. Short: a receiver that moves is followed, and each new connection is checked.
 KEEP_SECONDS = 10.0
 KEEP_ERROR_SECONDS = 1.0
 #: Lookups at once. Each is a thread blocked in `getaddrinfo`, which costs little.
 MAX_THREADS = 512
+#: One owner's lookups use at most this part of the threads: 1/4.
+OWNER_SHARE = 4
 _MAX_ANSWERS = 10_000
 
 
@@ -29,50 +37,85 @@ class Answer:
     addresses: tuple[str, ...]
     error: str
     until: float
+    our_fault: str = ""  # an `OurFault` where the name was not asked for properly
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A name that is being looked up, or waits for a thread. `owner` is who asked for it first."""
+
+    owner: object
+    started: bool = False
 
 
 class Resolver:
     """Looks names up in threads. All methods may be called from any thread."""
 
-    def __init__(self, on_answer: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_answer: Callable[[str], None] | None = None, max_threads: int = MAX_THREADS) -> None:
         self._on_answer = on_answer
+        self._max_threads = max_threads
+        self._share = max(1, max_threads // OWNER_SHARE)
         self._answers: dict[str, Answer] = {}
-        self._pending: set[str] = set()
-        self._todo: deque[str] = deque()
+        self._pending: dict[str, _Pending] = {}
+        #: The names that wait for a thread, by owner. The owner at the front is next.
+        self._waiting: OrderedDict[object, OrderedDict[str, None]] = OrderedDict()
+        self._running: dict[object, int] = {}
         self._threads = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def lookup(self, host: str) -> Answer | None:
-        """The answer if one is there. Else None; it is being looked up, and `on_answer` is called when it is there."""
+    def lookup(self, host: str, owner: object = None) -> Answer | None:
+        """Return the answer if there is one. Else None: the name is looked up, and `on_answer` is called afterwards.
+
+        Names without an owner may use all threads.
+        """
         answer = self._fresh(host)
         if answer is not None:
             return answer
         with self._changed:
             answer = self._fresh(host)  # it may have come just now
-            if answer is not None:
+            if answer is not None or self._closed:
                 return answer
-            if host not in self._pending and not self._closed:
-                self._pending.add(host)
-                self._todo.append(host)
-                self._hire()
-        return None
+            pending = self._pending.get(host)
+            if pending is None:
+                self._enqueue(host, owner)
+            elif not pending.started and pending.owner != owner and self._has_room(owner):
+                self._dequeue(host, pending.owner)  # it waits behind another owner's names
+                self._enqueue(host, owner)
+            else:
+                return None
+            self._hire()
+            return self._fresh(host)  # an error, where there is no thread
 
-    def resolve(self, host: str, seconds: float) -> Answer:
+    def resolve(self, host: str, seconds: float, owner: object = None) -> Answer:
         """Wait for the answer. Raises TimeoutError when it takes longer than `seconds`."""
         until = monotonic() + seconds
-        while (answer := self.lookup(host)) is None:
+        while (answer := self.lookup(host, owner)) is None:
             with self._changed:
                 answered = self._changed.wait_for(lambda: host not in self._pending, until - monotonic())
             if not answered or self._closed:
                 raise TimeoutError(f"resolving {host} timed out")
         return answer
 
+    def has_started(self, host: str) -> bool:
+        """Return False while a name waits for a thread."""
+        with self._changed:
+            pending = self._pending.get(host)
+            return pending is None or pending.started
+
+    def give_up(self, host: str) -> None:
+        """Forget a name that nobody waits for any more, unless its lookup has started."""
+        with self._changed:
+            pending = self._pending.get(host)
+            if pending is not None and not pending.started:
+                del self._pending[host]
+                self._dequeue(host, pending.owner)
+
     def close(self) -> None:
         """Forget everything. Threads that are stuck end by themselves and call nobody."""
         with self._changed:
             self._closed = True
-            self._todo.clear()
+            self._waiting.clear()
             self._pending.clear()
             self._changed.notify_all()
 
@@ -80,46 +123,114 @@ class Resolver:
         answer = self._answers.get(host)
         return answer if answer is not None and answer.until > monotonic() else None
 
+    # Everything below is called with the lock held, apart from `_work`.
+
+    def _enqueue(self, host: str, owner: object) -> None:
+        self._waiting.setdefault(owner, OrderedDict())[host] = None  # first: TypeError for an owner without a hash
+        self._pending[host] = _Pending(owner)
+
+    def _dequeue(self, host: str, owner: object) -> None:
+        names = self._waiting.get(owner)
+        if names is not None:
+            names.pop(host, None)
+            if not names:
+                del self._waiting[owner]
+
+    def _has_room(self, owner: object) -> bool:
+        return owner is None or self._running.get(owner, 0) < self._share
+
+    def _next_owner(self) -> object:
+        """Return the owner whose name is looked up next; raises LookupError where all have to wait."""
+        for owner in self._waiting:
+            if self._has_room(owner):
+                return owner
+        raise LookupError
+
+    def _take(self) -> str | None:
+        """Return the name that a thread looks up now, None where there is none for it."""
+        try:
+            owner = self._next_owner()
+        except LookupError:
+            return None
+        names = self._waiting[owner]
+        host, _ = names.popitem(last=False)
+        if names:
+            self._waiting.move_to_end(owner)
+        else:
+            del self._waiting[owner]
+        self._pending[host].started = True
+        self._running[owner] = self._running.get(owner, 0) + 1
+        return host
+
     def _hire(self) -> None:
-        if self._threads >= MAX_THREADS:
-            return  # those there take it when they are through
+        if self._threads >= self._max_threads:
+            return  # the threads there take the name when they are through
+        try:
+            self._next_owner()
+        except LookupError:
+            return
         try:
             threading.Thread(target=self._work, name="webhooks-resolver", daemon=True).start()
-        except RuntimeError:  # no more threads to be had
-            if not self._threads:
-                self._keep(
-                    self._todo.pop(), Answer((), "no thread to resolve the name", monotonic() + KEEP_ERROR_SECONDS)
-                )
+        except (RuntimeError, MemoryError):  # "can't start new thread"
+            if not self._threads:  # nobody would ever take these names
+                error = ThreadsExhausted("no thread can be started to resolve the name")
+                for host in [host for names in self._waiting.values() for host in names]:
+                    self._keep(host, _error(error))
+                self._waiting.clear()
             return
         self._threads += 1
 
     def _work(self) -> None:
+        host: str | None = None
         while True:
             with self._changed:
-                if not self._todo:
+                host = None if self._closed else self._take()
+                if host is None:
                     self._threads -= 1
                     return
-                host = self._todo.popleft()
+                owner = self._pending[host].owner
             answer = _ask(host)
             with self._changed:
-                if self._closed:
-                    return
-                self._keep(host, answer)
-            if self._on_answer is not None:
-                self._on_answer()
+                self._running[owner] -= 1
+                if not self._running[owner]:
+                    del self._running[owner]
+                if not self._closed:
+                    self._keep(host, answer)
+            if self._on_answer is not None and not self._closed:
+                with contextlib.suppress(Exception):
+                    self._on_answer(host)
 
     def _keep(self, host: str, answer: Answer) -> None:
         if len(self._answers) >= _MAX_ANSWERS:
             self._answers = {}
         self._answers[host] = answer
-        self._pending.discard(host)
+        self._pending.pop(host, None)
         self._changed.notify_all()
 
 
 def _ask(host: str) -> Answer:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        return Answer((), str(error) or type(error).__name__, monotonic() + KEEP_ERROR_SECONDS)
-    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is this name's; else it would stay pending for ever
+        return _error(error)
     return Answer(addresses, "" if addresses else "no address", monotonic() + KEEP_SECONDS)
+
+
+def _error(error: BaseException) -> Answer:
+    text = str(error) or type(error).__name__
+    fault = fault_of(error) or (_fault_behind(error) if isinstance(error, socket.gaierror) else None)
+    if fault is None and not isinstance(error, (OSError, UnicodeError)):
+        fault, text = OurFault.RESOLVER, f"{type(error).__name__}: {error}"
+    return Answer((), text, monotonic() + KEEP_ERROR_SECONDS, str(fault or ""))
+
+
+def _fault_behind(error: socket.gaierror) -> OurFault | None:
+    """Without descriptors, `getaddrinfo` cannot ask anybody, and reports that the name does not exist."""
+    if error.errno == socket.EAI_MEMORY:
+        return OurFault.MEMORY
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as reason:
+        return fault_of(reason)
+    return None

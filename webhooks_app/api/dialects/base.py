@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from webhooks_app.api import endpoints, problems
 from webhooks_app.api.access import ApiKeyAuthentication
 from webhooks_app.api.views.base import ApiView
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import epoch_ms
+from webhooks_app.events.payload import MAX_CHANNEL
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.payload import MAX_CHANNEL
 from webhooks_app.profiles.messages_dev import PROFILE
 
 MAX_LINE = MAX_CHANNEL - len(PROFILE.channel_prefix)

@@ -22,9 +22,9 @@ from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import iso_ms
+from webhooks_app.events.payload import MAX_CHANNEL
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.payload import MAX_CHANNEL
 from webhooks_app.profiles.muchaw import PROFILE
 
 _PREFIX = PROFILE.channel_prefix

@@ -13,9 +13,9 @@ from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 #: Deliveries that one bulk retry renews at most.
 MOST_RETRIED = 10_000

@@ -13,8 +13,8 @@ from webhooks_app.actions.replay import replay_event
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Event, Scope
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 _FILTERS = [
     OpenApiParameter("type", type=str),

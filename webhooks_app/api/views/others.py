@@ -15,7 +15,7 @@ from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
 from webhooks_app.api.views.base import ApiView
 from webhooks_app.conf import settings
-from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.db import pipeline_alias
 
 
 @extend_schema(tags=["Event types"])

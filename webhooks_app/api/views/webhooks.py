@@ -18,8 +18,8 @@ from webhooks_app.api import endpoints
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, time_filter
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Endpoint, HourlyStat, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 _LONGEST_STATS = timedelta(days=31)
 _TAG = ["Webhooks"]

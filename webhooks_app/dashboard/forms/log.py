@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.actions.catalogue import event_types
 from webhooks_app.dashboard.forms.select import LongSelect
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import DeliveryStatus, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import LogFilter
 from webhooks_app.reports.endpoints import name_of
 from webhooks_app.templatetags.webhooks import state_name

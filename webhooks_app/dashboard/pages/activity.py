@@ -18,10 +18,10 @@ from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
 from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.sections import ACTIVITY
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import ActorKind, AuditEntry, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.activity import Named, named_in
 
 #: So many endpoints can be chosen from.

@@ -11,9 +11,9 @@ from django.urls import path
 from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Attempt, Delivery
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.requests import curl_of, requests_of
 

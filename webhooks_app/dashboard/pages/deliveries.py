@@ -19,9 +19,9 @@ from webhooks_app.dashboard.forms.log import LogForm
 from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import LOOKED_AT, DeliveryLog, LogPage
 from webhooks_app.reports.prospects import prospect_of
 

@@ -20,8 +20,8 @@ from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.dashboard.trouble import carried_out
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Endpoint
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.profiles import get_profile
 from webhooks_app.reports.endpoints import twin_of
 

@@ -17,9 +17,9 @@ from webhooks_app.dashboard.pages.endpoints import visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.dashboard.trouble import carried_out
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Attempt, Endpoint
 from webhooks_app.models.ids import public_id as public_id_of
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.outcomes import outcome_name
 

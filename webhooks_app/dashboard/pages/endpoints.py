@@ -21,10 +21,10 @@ from webhooks_app.dashboard.once import form_id
 from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, EndpointStatus, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.reports.endpoints import lines_of, live_secrets, recent_deliveries
 from webhooks_app.reports.explanations import disabled_in_words

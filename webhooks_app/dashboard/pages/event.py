@@ -19,8 +19,8 @@ from webhooks_app.dashboard.once import form_id, once
 from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.prospects import Waiting, prospect_of, waiting_in_words, waiting_of
 

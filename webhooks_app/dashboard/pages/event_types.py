@@ -16,7 +16,7 @@ from webhooks_app.core.schemas import properties
 from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.sections import EVENT_TYPES
 from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.db import pipeline_alias
 from webhooks_app.reports.bodies import readable
 
 

@@ -16,9 +16,9 @@ from webhooks_app.dashboard.forms.log import LogForm
 from webhooks_app.dashboard.page import page
 from webhooks_app.dashboard.pages.deliveries import place
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Delivery
 from webhooks_app.models.ids import public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.deliveries import DeliveryLog
 from webhooks_app.reports.prospects import prospect_of
 

@@ -15,9 +15,9 @@ from webhooks_app.dashboard.page import found, page, show
 from webhooks_app.dashboard.sections import KEYS
 from webhooks_app.dashboard.trouble import carried_out
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey
 from webhooks_app.models.api_key import ApiKeyQuerySet
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 #: Of keys that are good for nothing any more, the newest are shown.
 SPENT_SHOWN = 50

@@ -31,10 +31,10 @@ from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.sections import PLAYGROUND
 from webhooks_app.dashboard.trouble import carried_out
 from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus
 from webhooks_app.models.ids import public_id
-from webhooks_app.pipeline.transactions import pipeline_alias
 from webhooks_app.reports.bodies import readable
 from webhooks_app.reports.explanations import disabled_in_words
 from webhooks_app.reports.health import MOST_COUNTED, waiting

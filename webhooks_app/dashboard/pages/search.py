@@ -11,7 +11,7 @@ from django.urls import path, reverse
 
 from webhooks_app.dashboard.page import page, show
 from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.pipeline.transactions import pipeline_alias
+from webhooks_app.db import pipeline_alias
 from webhooks_app.reports.tenant_search import Hits, search
 
 MOST_CHARACTERS = 255

@@ -10,20 +10,26 @@ import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand
-from django.db import connections
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError, connections
 
+from webhooks_app import telemetry
+from webhooks_app.actions.process_log import log_configuration_errors
 from webhooks_app.actions.prune import prune
 from webhooks_app.actions.tell import tell
+from webhooks_app.db import pipeline_alias
+from webhooks_app.engine import run as engine
+from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import database_now
-from webhooks_app.pipeline import engine
-from webhooks_app.pipeline.sweep import repair, sweep
-from webhooks_app.pipeline.transactions import pipeline_alias
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that the command waits for housekeeping at its end: an e-mail may be on its way.
+_LONGEST_HOUSEKEEPING = 5.0
 
 
 class Command(BaseCommand):
@@ -44,23 +50,50 @@ class Command(BaseCommand):
             action="store_true",
             help="Do not send e-mails, prune and repair beside; say so where Celery's beat does it.",
         )
+        parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Serve Prometheus metrics at /metrics.")
 
     def handle(self, *args: Any, until_idle: float | None, no_housekeeping: bool, **options: Any) -> None:
         require_tables("webhooks_app")
+        if options["metrics_port"]:
+            telemetry.serve(options["metrics_port"])
         stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        _stop_on_signals(stop)
         until = engine.for_ever if until_idle is None else engine.idle_for(until_idle)
         housekeeping = None if no_housekeeping or until_idle is not None else Housekeeping(stop)
+        log_configuration_errors()
         if housekeeping:
             housekeeping.start()
         collect_less()
-        progress = engine.run(until=until, stop=stop)
-        stop.set()
-        if housekeeping:
-            housekeeping.join()
+        try:
+            progress = engine.run(until=until, stop=stop)
+        except Exception as error:
+            logger.exception(
+                "webhooks: webhooks_deliver ends with exit code 1, since its engine failed; start it again"
+            )
+            raise CommandError(f"The engine failed: {type(error).__name__}: {error}", returncode=1) from error
+        finally:
+            stop.set()
+            if housekeeping:
+                housekeeping.join(
+                    _LONGEST_HOUSEKEEPING
+                )  # after that it ends with the process: each chore can be repeated
+        done = f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded."
+        logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
-            self.stdout.write(f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded.")
+            self.stdout.write(done)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT end the engine once what is in flight has ended. A second signal ends the process at once."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+
+    for number in numbers:
+        signal.signal(number, ask)
 
 
 def _seconds(text: str) -> float:
@@ -84,13 +117,16 @@ def collect_less() -> None:
 class Housekeeping(threading.Thread):
     """What Celery's beat does elsewhere: telling people, pruning, repairing."""
 
+    #: Seconds between two runs of `tell`.
+    TELL_SECONDS = 60.0
+
     def __init__(self, stop: threading.Event) -> None:
         super().__init__(name="webhooks-housekeeping", daemon=True)
         self._stop_asked = stop
         alias = pipeline_alias()
         #: Seconds between two runs, and the act.
         self._chores: list[tuple[float, Callable[[], object]]] = [
-            (60, lambda: tell(database_now(alias))),
+            (self.TELL_SECONDS, lambda: tell(database_now(alias), stopping=stop.is_set)),
             (60, lambda: sweep(using=alias)),  # what it finds waiting, the engine finds by itself
             (600, lambda: repair(using=alias)),
             (3600, lambda: prune()),
@@ -109,6 +145,9 @@ class Housekeeping(threading.Thread):
     def _do(act: Callable[[], object]) -> None:
         try:
             act()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("webhooks: housekeeping could not use the database (%s)", " ".join(str(error).split()))
+            connections.close_all()
         except Exception:
             # The next run tries again; delivery must not stop because a mail server is away.
             logger.exception("webhooks: housekeeping failed")

@@ -14,8 +14,8 @@ from project.demo.behaviour import Behaviour, Played
 from project.demo.receiving import write_config
 from project.messaging.models import Organisation
 from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
+from webhooks_app.events.tenants import tenant_for
 from webhooks_app.models import Endpoint, Secret
-from webhooks_app.pipeline.tenants import tenant_for
 
 USER = "demo"
 PLAYED = (Behaviour.HEALTHY, Behaviour.FLAKY)

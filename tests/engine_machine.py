@@ -1,0 +1,316 @@
+"""Simulated engines: the real parts of an engine on one thread, under a clock that a test moves, with a network that a test
+answers for and a database that fails where a test says so."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tests.outages import watched_statements
+from tests.pipelines import PROFILES, QUICK
+from webhooks_app.core.retry import OutcomeKind, RetryPolicy
+from webhooks_app.engine import sweep
+from webhooks_app.engine.database_thread import DatabaseThread
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.phase import Phase
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.sending_thread import RequestSender
+from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.window import Window
+from webhooks_app.models import Endpoint, times
+from webhooks_app.transport import OurFault, Request, Response
+
+#: How long an engine's row lives after a heartbeat (virtual seconds).
+LIFETIME = 120.0
+OPTIONS = {"window": 8, "heartbeat_seconds": LIFETIME, "stalled_after": 1e9, "read_ahead": 3, "max_leased_queues": 16}
+
+#: Retries within seconds, throttling and a circuit breaker: every way in which a queue is held.
+MACHINE = replace(
+    QUICK,
+    name="machine",
+    retry=RetryPolicy(
+        delays=(timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=20)),
+        jitter=0.0,
+        breaker_threshold=3,
+        backoff_first=timedelta(seconds=2),
+        backoff_last=timedelta(seconds=30),
+    ),
+)
+MACHINE_PROFILES = {**PROFILES, "machine": "tests.engine_machine.MACHINE"}
+
+#: Status and headers of a response, or the failure without one.
+RESPONSES: dict[str, tuple[int | None, bytes, OutcomeKind | None]] = {
+    "200": (200, b"", None),
+    "404": (404, b"", None),
+    "410": (410, b"", None),
+    "429": (429, b"Retry-After: 3\r\n", None),
+    "500": (500, b"", None),
+    "503": (503, b"", None),
+    "timeout": (None, b"", OutcomeKind.TIMEOUT),
+    "refused": (None, b"", OutcomeKind.REFUSED),
+    "not sent": (None, b"", OutcomeKind.NOT_SENT),
+}
+
+
+class Clock:
+    """The database's clock and the monotonic one of this process. Both stand still until the test moves them."""
+
+    def __init__(self) -> None:
+        # Ahead of the true time, which the database writes where a column has it as its default.
+        self._began = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+        self._milliseconds = 0
+
+    def forward(self, seconds: float) -> None:
+        self._milliseconds += max(round(seconds * 1000), 1)
+
+    def now(self) -> datetime:
+        return self._began + timedelta(milliseconds=self._milliseconds)
+
+    def monotonic(self) -> float:
+        return 1e6 + self._milliseconds / 1000
+
+    def __getitem__(self, vendor: str) -> str:
+        """The statement that asks a database for its time."""
+        text = self.now().strftime("%Y-%m-%d %H:%M:%S.%f")
+        return f"SELECT TIMESTAMPTZ '{text}+00'" if vendor == "postgresql" else f"SELECT '{text[:-3]}'"
+
+
+class _Reason(Exception):
+    """The driver's error behind Django's."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+#: What may go wrong at a statement, by the SQLSTATE that it is reported with. None: the connection is lost.
+STATEMENT_FAULTS = {"lost": None, "locked": "55P03", "deadlock": "40P01"}
+
+
+@dataclass
+class Disturbance:
+    """What happens once, while an engine uses the database.
+
+    `kind`: one of STATEMENT_FAULTS, at the `nth` statement; "commit" or "answer", before or after the `nth` COMMIT (the
+    second loses only the acknowledgement); "between", `act` at the `nth` point outside a transaction; or "during", `act`
+    at the `nth` statement.
+    """
+
+    kind: str
+    nth: int
+    act: Callable[[SimulatedEngine], object]
+
+
+class Wire:
+    """The way to the database, on which disturbances strike."""
+
+    def __init__(self) -> None:
+        self._plan: Disturbance | None = None
+        self._count = 0
+        self._user: SimulatedEngine | None = None
+
+    def arm(self, plan: Disturbance) -> None:
+        """The next one to strike. Another one that has not struck yet is given up."""
+        self._plan, self._count = plan, 0
+
+    @contextmanager
+    def used_by(self, user: SimulatedEngine | None) -> Iterator[None]:
+        """Disturbances strike in here only; their acts are called with `user`."""
+        self._user = user
+        try:
+            yield
+        finally:
+            self._user = None
+
+    @contextmanager
+    def installed(self, patch: pytest.MonkeyPatch, clock: Clock) -> Iterator[None]:
+        patch.setattr(time, "monotonic", clock.monotonic)
+        patch.setattr(times, "_NOW_SQL", clock)
+        patch.setattr(sweep, "time", SimpleNamespace(sleep=lambda seconds: None))  # no engine beats meanwhile
+        commit, autocommit = BaseDatabaseWrapper._commit, BaseDatabaseWrapper.set_autocommit
+
+        def commit_disturbed(wrapper: BaseDatabaseWrapper) -> None:
+            if self._is_time("commit"):
+                raise OperationalError("the connection was lost")
+            commit(wrapper)
+            if self._is_time("answer"):
+                raise OperationalError("the connection was lost")
+
+        def begin_disturbed(wrapper: BaseDatabaseWrapper, on: bool, **options: Any) -> None:
+            if not on:
+                self._meet("between")
+            autocommit(wrapper, on, **options)
+
+        patch.setattr(BaseDatabaseWrapper, "_commit", commit_disturbed)
+        patch.setattr(BaseDatabaseWrapper, "set_autocommit", begin_disturbed)
+        with watched_statements(self._see, thread=None):
+            yield
+
+    def _see(self, sql: str) -> None:
+        for kind, sqlstate in STATEMENT_FAULTS.items():
+            if self._is_time(kind):
+                raise OperationalError(kind) from (_Reason(sqlstate) if sqlstate else None)
+        self._meet("during")
+        if not connection.in_atomic_block and not sql.startswith("BEGIN"):
+            self._meet("between")
+
+    def _meet(self, kind: str) -> None:
+        plan, user = self._plan, self._user
+        if plan is not None and self._is_time(kind):
+            with self.used_by(None):
+                plan.act(user)
+            self._user = user
+
+    def _is_time(self, kind: str) -> bool:
+        if self._user is None or self._plan is None or self._plan.kind != kind:
+            return False
+        self._count += 1
+        if self._count < self._plan.nth:
+            return False
+        self._plan = None
+        return True
+
+
+@dataclass(eq=False)
+class Sent:
+    """One request on the network."""
+
+    engine: SimulatedEngine
+    delivery: QueuedDelivery
+    #: The engine's id when it was sent.
+    engine_id: uuid.UUID
+    #: Its engine is gone, or was taken for gone: the delivery is sent again, whatever the response.
+    lost: bool = False
+
+
+class Network:
+    """A transport whose responses the test chooses."""
+
+    name = "simulated"
+    capacity = 24
+
+    def __init__(self, engine: SimulatedEngine, on_start: Callable[[Sent], None]) -> None:
+        self._engine = engine
+        self._on_start = on_start
+        self.requests: list[Sent] = []
+        self._finished: list[Response] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.requests)
+
+    def start(self, request: Request) -> None:
+        assert isinstance(request.token, QueuedDelivery)
+        sent = Sent(self._engine, request.token, self._engine.heartbeat.engine_id)
+        self.requests.append(sent)
+        self._on_start(sent)
+
+    def finish(self, sent: Sent, kind: str) -> None:
+        status, headers, failure = RESPONSES[kind]
+        self.requests.remove(sent)
+        our_fault = OurFault.CAPACITY if failure is OutcomeKind.NOT_SENT else ""
+        self._finished.append(Response(sent.delivery, status, headers, b"", 0.01, failure, our_fault=our_fault))
+
+    def wait(self, timeout: float) -> list[Response]:
+        finished, self._finished = self._finished, []
+        return finished
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.requests.clear()
+
+
+class SimulatedEngine:
+    """An engine as `engine.run.Engine` puts it together, whose three threads take their turns when the test says so."""
+
+    def __init__(self, on_start: Callable[[Sent], None]) -> None:
+        options, faults, results = EngineOptions(**OPTIONS), FaultLog(), ResultBuffer()
+        self.network = Network(self, on_start)
+        self.window = Window(options, self.network.capacity)
+        self.heartbeat = Heartbeat("default", "command", options, on_change=lambda: None)
+        self.database = DatabaseThread(
+            "default", self.window, results, self.heartbeat, options, faults, on_work=lambda: None
+        )
+        self.sender = RequestSender(self.network, self.window, results, self.heartbeat, options, faults)
+        #: Its heartbeat thread does not get through to the database.
+        self.stalled = False
+        self.ids: set[uuid.UUID] = set()
+
+    def beat(self) -> None:
+        if not self.stalled:
+            self.heartbeat._try_to_beat()
+            self.ids.add(self.heartbeat.engine_id)
+
+    def turn(self) -> None:
+        """One turn of the database thread."""
+        if self.heartbeat.exists:
+            self.database.turn()
+
+    def send(self) -> None:
+        """One turn of the sending thread."""
+        self.sender.start_what_is_due()
+        self.sender.wait(0)
+
+    def respond(self, sent: Sent, kind: str) -> None:
+        self.network.finish(sent, kind)
+        self.sender.wait(0)
+
+    @property
+    def busy(self) -> bool:
+        return not self.database._nothing_left()
+
+    def unrecorded(self) -> set[uuid.UUID]:
+        """The deliveries whose results only this engine knows."""
+        return self.database._recorder.unrecorded_deliveries()
+
+    def owed_wakes(self) -> set[uuid.UUID]:
+        return set(self.database._fan_out._unwoken)
+
+    def resign(self, turns: int) -> None:
+        """Stop as `engine.run` does, with so many turns for the database thread to finish in."""
+        self.database.start_draining()
+        self.turn()
+        self.window.forget_in_flight()
+        self.network.close()
+        self.database._phase = Phase.FINISHING
+        for _ in range(turns):
+            if self.busy:
+                self.turn()
+        self.heartbeat.owes_wakes = bool(self.owed_wakes())
+        self.heartbeat._resign()
+
+
+class RowLock:
+    """A transaction on a connection of its own that holds rows for a while; for PostgreSQL."""
+
+    TABLES = ("endpointqueue", "endpoint", "delivery", "tenant", "event")
+    _COLUMNS = {"endpoint": "id", "tenant": "id", "event": "tenant_id"}
+
+    def __init__(self) -> None:
+        self._held: Any = None
+
+    def take(self, table: str, endpoint: Endpoint) -> None:
+        self.release()
+        self._held = connection.get_new_connection(connection.get_connection_params())
+        column = self._COLUMNS.get(table, "endpoint_id")
+        key = endpoint.tenant_id if table in ("tenant", "event") else endpoint.pk
+        query = f"SELECT 1 FROM webhooks_app_{table} WHERE {column} = %s FOR NO KEY UPDATE"
+        self._held.execute(query, [key])
+
+    def release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None

@@ -1,0 +1,365 @@
+"""Pending deliveries of paused and disabled endpoints: how many are kept, for how long, and who is notified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from tests.conftest import Configure
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, NoticeFactory
+from tests.pipelines import endpoint_at
+from tests.receiver import Receiver
+from tests.visitors import seen, visiting
+from webhooks_app import emit, registry
+from webhooks_app.actions import backlog, operations
+from webhooks_app.actions.prune import prune
+from webhooks_app.actions.states import disable, enable, pause, resume
+from webhooks_app.actions.tell import tell
+from webhooks_app.core import inspector
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Notice, NoticeKind
+from webhooks_app.models.ids import first_id
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+OFF = pytest.mark.parametrize("status", ["paused", "disabled"])
+PLAYGROUND = f"{inspector.SCHEME}:200"
+FIFO = pytest.mark.parametrize("fifo", [False, True], ids=["", "fifo"])
+
+
+def days(number: float) -> Any:
+    return NOW + timedelta(days=number)
+
+
+def off_endpoint(status: str = "paused", **values: Any) -> Endpoint:
+    return EndpointFactory(status=status, status_changed_at=NOW - timedelta(seconds=5), **values)
+
+
+def waiting(endpoint: Endpoint, number: int) -> list[Delivery]:
+    """Pending deliveries, oldest event first; in a FIFO endpoint's order."""
+    return [DeliveryFactory(endpoint=endpoint, sequence=place * endpoint.fifo) for place in range(1, number + 1)]
+
+
+def pending(endpoint: Endpoint) -> list[Any]:
+    return list(Delivery.objects.pending().filter(endpoint=endpoint).order_by("event_id").values_list("pk", flat=True))
+
+
+def notices(kind: NoticeKind) -> list[Notice]:
+    return list(Notice.objects.filter(kind=kind))
+
+
+class TestAge:
+    @OFF
+    @FIFO
+    def test_nothing_outlives_the_retention(self, status: str, fifo: bool) -> None:
+        waiting(off_endpoint(status, fifo=fifo), 3)
+        report = prune(now=days(31))
+        assert (report.dropped, report.deliveries, report.events) == (3, 3, 3)
+        assert not Event.objects.exists()
+        assert not Delivery.objects.exists()
+
+    @OFF
+    def test_what_is_younger_stays(self, status: str) -> None:
+        endpoint = off_endpoint(status)
+        rows = waiting(endpoint, 2)
+        assert prune(now=days(29)).dropped == 0
+        assert pending(endpoint) == [row.pk for row in rows]
+
+    @OFF
+    @FIFO
+    def test_a_shorter_age_ends_deliveries_and_keeps_their_history(
+        self, status: str, fifo: bool, configure: Configure
+    ) -> None:
+        configure(BACKLOG_DAYS=7)
+        [row] = waiting(off_endpoint(status, fifo=fifo), 1)
+        assert prune(now=days(6.9)).dropped == 0
+        assert prune(now=days(7.1)).dropped == 1
+        row.refresh_from_db()
+        assert (row.status, row.last_outcome, row.last_status) == (DeliveryStatus.EXHAUSTED, "expired", None)
+        assert NOW <= row.completed_at <= timezone.now()
+        assert Event.objects.get() == row.event
+
+    def test_the_retention_is_the_most(self, configure: Configure) -> None:
+        configure(BACKLOG_DAYS=90)
+        waiting(off_endpoint(), 1)
+        assert prune(now=days(31)).dropped == 1
+
+    def test_what_was_dropped_goes_with_its_event(self, configure: Configure) -> None:
+        configure(BACKLOG_DAYS=7)
+        waiting(off_endpoint(), 1)
+        prune(now=days(8))
+        assert prune(now=days(29)).events == 0
+        assert prune(now=days(31)).events == 1
+
+    @pytest.mark.parametrize("status", ["active", "deleted"])
+    def test_only_paused_and_disabled_endpoints_drop(self, status: str) -> None:
+        waiting(EndpointFactory(status=status), 1)
+        assert prune(now=days(60)).dropped == 0
+        assert not Notice.objects.exists()
+
+    def test_the_clock_of_the_emitting_machine_does_not_decide(self) -> None:
+        """Ids are made by that clock: one that is a year behind must not drop what was stored just now."""
+        endpoint = off_endpoint()
+        event = EventFactory(id=first_id(days(-365)), tenant=endpoint.tenant)
+        DeliveryFactory(endpoint=endpoint, event=event)
+        assert prune(now=NOW).dropped == 0
+
+
+class TestNumber:
+    @OFF
+    @FIFO
+    def test_the_oldest_are_dropped(
+        self, status: str, fifo: bool, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backlog, "_CHUNK", 2)
+        configure(BACKLOG_DELIVERIES=3)
+        endpoint, other = off_endpoint(status, fifo=fifo), off_endpoint(status)
+        rows, others = waiting(endpoint, 8), waiting(other, 3)
+        assert prune(now=NOW).dropped == 5
+        assert pending(endpoint) == [row.pk for row in rows[5:]]
+        assert pending(other) == [row.pk for row in others]
+        assert Event.objects.count() == 11
+        assert prune(now=NOW).dropped == 0
+
+    def test_0_is_no_limit(self, configure: Configure) -> None:
+        configure(BACKLOG_DELIVERIES=0)
+        waiting(off_endpoint(), 8)
+        assert prune(now=NOW).dropped == 0
+        assert not Notice.objects.exists()
+
+
+def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -> None:
+    configure(BACKLOG_DELIVERIES=10)
+    endpoint = off_endpoint()
+    waiting(endpoint, 9)
+    assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 0
+    assert not Notice.objects.exists()
+    waiting(endpoint, 2)
+    assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 1
+    assert [notice.kind for notice in Notice.objects.all()] == [NoticeKind.BACKLOG_DROPPED]
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize(("stop", "start"), [(pause, resume), (disable, enable)], ids=["pause", "disable"])
+class TestAfterwards:
+    @pytest.mark.django_db(transaction=True)
+    def test_only_what_is_within_the_bounds_is_sent(
+        self,
+        stop: Callable[[Endpoint], Any],
+        start: Callable[[Endpoint], Any],
+        receiver: Receiver,
+        deliver: Callable[[], Any],
+        configure: Configure,
+    ) -> None:
+        configure(BACKLOG_DELIVERIES=2)
+        endpoint = endpoint_at(receiver)
+        rows = [DeliveryFactory(endpoint=endpoint) for _ in range(5)]
+        stop(endpoint)
+        assert prune().dropped == 3
+        start(endpoint)
+        deliver()
+        assert {request.headers["webhook-id"] for request in receiver.requests} == {
+            row.event.public_id for row in rows[3:]
+        }
+
+
+class TestNotifications:
+    @OFF
+    def test_come_before_the_age_is_reached(self, status: str) -> None:
+        endpoint = off_endpoint(status)
+        first, *_ = waiting(endpoint, 3)
+        prune(now=days(23.9))
+        assert not Notice.objects.exists()
+        prune(now=days(24.1))
+        [notice] = notices(NoticeKind.BACKLOG_EXPIRING)
+        assert (notice.endpoint_id, notice.tenant_id) == (endpoint.pk, endpoint.tenant_id)
+        assert (notice.count, notice.reason, notice.delivery_id) == (3, "age", first.pk)
+        assert notice.drop_at == first.event.created_at + timedelta(days=30)
+        prune(now=days(25))
+        assert len(notices(NoticeKind.BACKLOG_EXPIRING)) == 1
+
+    def test_come_before_the_number_is_reached(self, configure: Configure) -> None:
+        configure(BACKLOG_DELIVERIES=10)
+        endpoint = off_endpoint()
+        waiting(endpoint, 7)
+        prune(now=NOW)
+        assert not Notice.objects.exists()
+        waiting(endpoint, 1)
+        prune(now=NOW)
+        [notice] = notices(NoticeKind.BACKLOG_EXPIRING)
+        assert (notice.count, notice.reason, notice.drop_at) == (8, "count", None)
+
+    def test_come_once_after_deliveries_were_dropped(
+        self, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backlog, "_CHUNK", 2)
+        configure(BACKLOG_DELIVERIES=2)
+        endpoint = off_endpoint()
+        waiting(endpoint, 7)
+        prune(now=NOW)
+        [notice] = notices(NoticeKind.BACKLOG_DROPPED)
+        assert (notice.count, notice.reason, notice.claimed_until) == (5, "count", None)
+        assert not notices(NoticeKind.BACKLOG_EXPIRING), "one that follows at once would say nothing new"
+
+        waiting(endpoint, 1)
+        prune(now=NOW)
+        notice.refresh_from_db()
+        assert notice.count == 6, "nobody was notified yet: it is one notification"
+        tell(NOW)
+        waiting(endpoint, 1)
+        prune(now=NOW)
+        notice.refresh_from_db()
+        assert notice.count == 6
+        assert Notice.objects.count() == 1
+
+    def test_that_are_still_being_counted_hold_up_no_other_mail(
+        self, configure: Configure, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`prune` was killed between two chunks: what it has claimed stays so for a while."""
+        configure(BACKLOG_DELIVERIES=2)
+        monkeypatch.setattr(backlog, "_CHUNK", 2)
+        endpoint = off_endpoint()
+        waiting(endpoint, 7)
+        drop_chunk, chunks = backlog._drop_chunk, []
+
+        def killed(*arguments: Any) -> int | None:
+            chunks.append(arguments)
+            if len(chunks) > 1:
+                raise SystemExit
+            return drop_chunk(*arguments)
+
+        monkeypatch.setattr(backlog, "_drop_chunk", killed)
+        with pytest.raises(SystemExit):
+            prune(now=NOW)
+        [counted] = notices(NoticeKind.BACKLOG_DROPPED)
+        assert counted.claimed_until is not None
+        other = NoticeFactory()
+        assert tell() == 1
+        assert Notice.objects.get(told_at__isnull=False) == other
+        assert tell(counted.claimed_until + timedelta(seconds=1)) == 1
+
+    def test_come_again_when_the_endpoint_is_paused_again(self) -> None:
+        endpoint = EndpointFactory()
+        waiting(endpoint, 1)
+        for number in (1, 2):
+            pause(endpoint)
+            prune(now=days(25))
+            prune(now=days(26))
+            assert len(notices(NoticeKind.BACKLOG_EXPIRING)) == number
+            resume(endpoint)
+
+    def test_are_remembered_as_long_as_the_endpoint_is_off(self) -> None:
+        endpoint = off_endpoint()
+        waiting(endpoint, 1)
+        prune(now=days(25))
+        Notice.objects.update(told_at=NOW)
+        assert prune(now=days(400)).notices == 0
+        Notice.objects.update(told_at=NOW)
+        assert prune(now=days(400)).notices == 0
+        Endpoint.objects.update(status="active", status_changed_at=timezone.now())
+        assert prune(now=days(400)).notices == 2
+
+    @pytest.mark.parametrize("values", [{"hidden": True}, {"url": PLAYGROUND}])
+    def test_are_not_sent_for_what_customers_do_not_rely_on(self, values: dict[str, Any]) -> None:
+        endpoint = off_endpoint(**values)
+        assert endpoint.hidden or endpoint.is_playground
+        waiting(endpoint, 1)
+        prune(now=days(25))
+        prune(now=days(31))
+        assert not Delivery.objects.exists()
+        assert not Notice.objects.exists()
+
+
+class TestTexts:
+    @pytest.fixture(autouse=True)
+    def _settings(self, settings: Any) -> None:
+        settings.ADMINS = [("Ops", "ops@us.example")]
+
+    def test_the_e_mail_before_names_number_and_date(self) -> None:
+        endpoint = off_endpoint(url="https://receiver.example.com/hook")
+        first, _ = waiting(endpoint, 2)
+        prune(now=days(25))
+        assert tell() == 2
+        to_tenant, to_staff = mail.outbox
+        assert to_tenant.to == [endpoint.tenant.email]
+        assert to_tenant.subject == "Pending webhooks will be dropped"
+        date = (first.event.created_at + timedelta(days=30)).strftime("%Y-%m-%d")
+        for body in (to_tenant.body, to_tenant.alternatives[0][0], to_staff.body, to_staff.alternatives[0][0]):
+            assert "https://receiver.example.com/hook" in body
+            assert "2 deliveries are pending for this endpoint, which is paused or disabled." in body
+            assert f"The oldest will be dropped on {date}" in body
+            assert "works again" not in body
+        assert "enable or resume the endpoint" in to_tenant.body
+
+    def test_the_e_mail_before_the_number_is_reached_names_the_limit(self, configure: Configure) -> None:
+        configure(BACKLOG_DELIVERIES=5)
+        waiting(off_endpoint(), 4)
+        prune(now=NOW)
+        tell()
+        assert "At most 5 are kept; beyond that the oldest are dropped." in mail.outbox[0].body
+
+    def test_the_e_mail_after_names_the_number(self, configure: Configure) -> None:
+        configure(BACKLOG_DELIVERIES=1)
+        waiting(off_endpoint(), 4)
+        prune(now=NOW)
+        tell()
+        assert mail.outbox[0].subject == "Pending webhooks were dropped"
+        for body in (mail.outbox[0].body, mail.outbox[0].alternatives[0][0]):
+            assert "3 pending deliveries were dropped" in body
+
+    def test_operational_events_say_the_same(self, configure: Configure) -> None:
+        registry.register(*operations.EVENT_TYPES)
+        try:
+            configure(OPERATIONS_TENANT="us")
+            endpoint = off_endpoint()
+            first, _ = waiting(endpoint, 2)
+            prune(now=days(25))
+            tell()
+            prune(now=days(31))
+            tell()
+        finally:
+            registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+        before, after = Event.objects.filter(tenant_uid="us").order_by("pk")
+        assert (before.type, after.type) == ("webhooks.backlog_expiring", "webhooks.backlog_dropped")
+        data = json.loads(before.data)
+        assert (data["endpoint"], data["count"], data["reason"]) == (endpoint.public_id, 2, "age")
+        assert data["drop_at"].startswith((first.event.created_at + timedelta(days=30)).strftime("%Y-%m-%dT%H"))
+        data = json.loads(after.data)
+        assert (data["count"], data["reason"]) == (2, "age")
+        assert "drop_at" not in data
+
+    @pytest.mark.usefixtures("visitors")
+    @OFF
+    def test_a_deliverys_page_says_until_when_it_is_kept(self, status: str) -> None:
+        [row] = waiting(off_endpoint(status), 1)
+        page = seen(visiting(row.tenant).get(f"/webhooks/deliveries/{row.public_id}"))
+        until = timezone.localtime(row.event.created_at) + timedelta(days=30)
+        assert f"It is kept until {until:%b}" in page.replace(f"{until:%B}", f"{until:%b}")
+
+    @pytest.mark.usefixtures("visitors")
+    def test_a_dropped_deliverys_page_does_not_speak_of_attempts(self, configure: Configure) -> None:
+        configure(BACKLOG_DAYS=7)
+        [row] = waiting(off_endpoint(), 1)
+        prune(now=days(8))
+        page = seen(visiting(row.tenant).get(f"/webhooks/deliveries/{row.public_id}"))
+        assert "It was pending for too long, and is not sent any more." in page
+        assert "given up after" not in page
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("event_types")
+def test_a_backlog_that_emit_and_the_fan_out_made_ends(deliver: Callable[[], Any], configure: Configure) -> None:
+    endpoint = EndpointFactory()
+    pause(endpoint)
+    for number in range(10):
+        emit("test.happened", {"n": number}, tenant=endpoint.tenant)
+    deliver()
+    assert len(pending(endpoint)) == 10
+    assert prune(now=timezone.now() + timedelta(days=60)).events == 10
+    assert not Event.objects.exists()

@@ -1,0 +1,347 @@
+"""Two engines, people, crashes and a database that fails, in every order that Hypothesis thinks of.
+
+Nothing here is a thread: each step of an engine is a rule, so a failure is repeated exactly, and shrunk to the few steps that
+it takes. `FUZZ=1000` tries other orders, and more of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tests.engine_ledger import RECEIVING, Ledger
+from tests.engine_machine import (
+    LIFETIME,
+    MACHINE_PROFILES,
+    RESPONSES,
+    Clock,
+    Disturbance,
+    RowLock,
+    SimulatedEngine,
+    Wire,
+)
+from tests.factories import EndpointFactory, TenantFactory
+from webhooks_app import emit
+from webhooks_app.actions.replay import cancel, replay, retry_now
+from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.engine.callback_urls import callback_endpoint_id
+from webhooks_app.engine.sweep import repair, sweep
+from webhooks_app.exceptions import ConflictingState
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant
+
+SLOTS = st.integers(0, 1)
+ENDPOINT_ACTIONS = (pause, resume, disable, enable)
+EARLY, LATER = st.integers(1, 6), st.integers(1, 30)
+#: The kind of a disturbance, when it strikes, and what is done meanwhile, where that is its kind.
+TROUBLE = st.one_of(
+    st.none(),
+    st.tuples(st.sampled_from(["lost", "locked", "deadlock"]), LATER, st.just("")),
+    st.tuples(st.sampled_from(["commit", "answer"]), EARLY, st.just("")),
+    st.tuples(st.just("during"), LATER, st.sampled_from(["send", "succeed", "fail"])),
+    st.tuples(
+        st.just("between"),
+        LATER,
+        st.sampled_from(["send", "succeed", "fail", "other engine", "emit", "pause", "resume", "cancel", "replay"]),
+    ),
+)
+#: Which of the requests in flight gets a response, and which one.
+SOME_RESPONSES = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["200", "200", "200", *RESPONSES])), min_size=1, max_size=8
+)
+PAUSES = st.sampled_from([0.02, 0.06, 0.6, 1.5, 6.0])
+#: The pause until something is due is cut into parts between which the engines beat.
+BEATS = LIFETIME * 0.8
+#: Rounds in which everything must come to rest.
+ROUNDS = 200
+
+
+class EngineMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        call_command("flush", interactive=False, verbosity=0)
+        self.clock, self.wire = Clock(), Wire()
+        self.stack = ExitStack()
+        self.stack.enter_context(
+            self.wire.installed(self.stack.enter_context(pytest.MonkeyPatch.context()), self.clock)
+        )
+        self.lock = RowLock()
+        self.engines: dict[int, SimulatedEngine] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        anna, bert = (TenantFactory(uid=uid) for uid in ("anna", "bert"))
+        self.endpoints: list[Endpoint] = [
+            EndpointFactory(tenant=anna, profile="machine", max_in_flight=3),
+            EndpointFactory(tenant=anna, profile="machine", fifo=True),
+            EndpointFactory(tenant=anna, profile="quick", max_in_flight=2, events__filters={"data.n": {"gte": 2}}),
+            EndpointFactory(tenant=bert, profile="quick", max_in_flight=2),
+            EndpointFactory(tenant=bert, profile="machine", max_in_flight=1, events=["test.other"]),
+        ]
+        self.ledger = Ledger(self.endpoints)
+        for slot in (0, 1):
+            self._start(slot)
+        for uid in ("anna", "bert"):
+            self.emit(uid, "test.other", 2, 3, callback=uid == "bert")
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    @rule(
+        uid=st.sampled_from(["anna", "anna", "bert", "carl"]),
+        kind=st.sampled_from(["test.happened", "test.other"]),
+        n=st.integers(1, 2),
+        count=st.integers(1, 4),
+        callback=st.booleans(),
+    )
+    def emit(self, uid: str, kind: str, n: int, count: int, callback: bool) -> None:
+        for _ in range(count):
+            self._emit(uid, kind, n, callback=callback and uid != "anna")
+
+    def _emit(self, uid: str, kind: str, n: int, *, callback: bool) -> None:
+        url = "https://back.example.com/" if callback else ""
+        event = emit(kind, {"n": n}, tenant=uid, callback_url=url)
+        if callback:
+            hidden = callback_endpoint_id(Tenant.id_for(uid), url)
+            self.ledger.emitted(event, [hidden], [hidden])
+            return
+        wanting = {"anna": [0, 1, 2] if n >= 2 else [0, 1], "bert": [3, 4] if kind == "test.other" else [3], "carl": []}
+        receiving = Endpoint.objects.filter(status__in=RECEIVING).values_list("pk", flat=True)
+        self.ledger.emitted(event, [self.endpoints[number].pk for number in wanting[uid]], set(receiving))
+
+    # --- engines -----------------------------------------------------------------------------------------------------
+
+    @rule(
+        slot=SLOTS,
+        trouble=TROUBLE,
+        sends=st.sampled_from(["first", "then", "not"]),
+        responses=SOME_RESPONSES,
+        seconds=PAUSES,
+    )
+    def work(self, slot: int, trouble: Any, sends: str, responses: list[tuple[int, str]], seconds: float) -> None:
+        """A turn of an engine's threads; one that has gone is replaced by a new one."""
+        engine = self.engines.get(slot) or self._start(slot)
+        self._arm(trouble)
+        if sends == "first":
+            engine.send()
+        with self.wire.used_by(engine):
+            engine.turn()
+        if sends == "then":
+            engine.send()
+        for number, kind in responses:
+            if engine.network.requests:
+                self._respond(engine, number, kind)
+        self._wait(seconds)
+
+    @rule(slot=SLOTS, trouble=TROUBLE, kind=st.sampled_from(["200", "200", "200", *RESPONSES]))
+    def work_through(self, slot: int, trouble: Any, kind: str) -> None:
+        """An engine does all that it can do now, for receivers that respond the same to everything."""
+        engine = self.engines.get(slot) or self._start(slot)
+        self._arm(trouble)
+        for _ in range(3):
+            with self.wire.used_by(engine):
+                engine.turn()
+            engine.send()
+            self._respond_all(engine, kind)
+            self._wait(0.06)
+
+    @rule(
+        slot=SLOTS, how=st.sampled_from(["die", "die", "resign", "stall", "recover", "sweep"]), turns=st.integers(0, 4)
+    )
+    def upset(self, slot: int, how: str, turns: int) -> None:
+        """An engine is killed, and its row expires by and by; is stopped; or its heartbeats do not arrive for a while."""
+        engine = self.engines.get(slot)
+        if how == "sweep":
+            sweep()
+            self.ledger.forget_engines(self.engines.values())
+        elif engine and how in ("die", "resign"):
+            if how == "resign":
+                with self.wire.used_by(engine):
+                    engine.resign(turns)
+            del self.engines[slot]
+            self.ledger.gone(engine)
+        elif engine:
+            engine.stalled = how == "stall"
+
+    @rule(seconds=st.sampled_from([0.6, 6.0, 61.0, LIFETIME + 10]), trouble=TROUBLE)
+    def wait(self, seconds: float, trouble: Any) -> None:
+        self._arm(trouble)
+        self._wait(seconds)
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    @rule(number=st.integers(0, 4), action=st.sampled_from([*ENDPOINT_ACTIONS] * 2 + [delete_endpoint]))
+    def change_endpoint(self, number: int, action: Callable[..., Any]) -> None:
+        self.lock.release()
+        with suppress(ConflictingState):
+            action(self.endpoints[number])
+        if action is delete_endpoint:
+            rows = Delivery.objects.filter(endpoint=self.endpoints[number])
+            self.ledger.cancelled(rows.values_list("pk", flat=True))
+
+    @rule(number=st.integers(0, 20), action=st.sampled_from([retry_now, replay, replay, cancel]))
+    def change_delivery(self, number: int, action: Callable[..., Any]) -> None:
+        self.lock.release()
+        keys = list(Delivery.objects.order_by("id").values_list("pk", flat=True))
+        if keys:
+            self._change_delivery(keys[number % len(keys)], action)
+
+    @rule(table=st.sampled_from(RowLock.TABLES), number=st.integers(0, 4))
+    def lock_rows(self, table: str, number: int) -> None:
+        """Another transaction holds rows of an endpoint until a person acts; with PostgreSQL, where rows can be locked."""
+        if connection.vendor == "postgresql":
+            self.lock.take(table, self.endpoints[number])
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        self.clock.forward(0.001)
+        if hasattr(self, "ledger"):
+            self.ledger.check(self.engines.values(), self.clock.now())
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None and hasattr(self, "ledger"):
+                self._come_to_rest()
+        finally:
+            self.lock.release()
+            self.stack.close()
+
+    def _come_to_rest(self) -> None:
+        """Every receiver is healthy, every endpoint enabled, every engine beats: now everything arrives."""
+        self.lock.release()
+        if not self.engines:
+            self._start(0)
+        for _ in range(ROUNDS):
+            self._mend()
+            for engine in self.engines.values():
+                engine.turn()
+                engine.send()
+                self._respond_all(engine)
+            self.holds()
+            if not (left := self._left()):
+                break
+            self._wait(self._next_pause())
+        else:
+            raise AssertionError(f"it never came to rest: {left}")
+        self.ledger.check_end()
+        assert repair() == 0, "a queue would have slept"
+
+    def _mend(self) -> None:
+        for engine in self.engines.values():
+            engine.stalled = False
+        for endpoint in Endpoint.objects.exclude(status__in=("active", "deleted")):
+            (resume if endpoint.status == "paused" else enable)(endpoint)
+
+    def _left(self) -> dict[str, Any]:
+        """What is still to be done."""
+        left = {
+            "events": Event.objects.pending(),
+            "deliveries": Delivery.objects.pending().exclude(endpoint__status="deleted"),
+            "held queues": EndpointQueue.objects.filter(holder_id__isnull=False),
+        }
+        found = {name: list(rows.values()) for name, rows in left.items()}
+        found["engines"] = [engine.ids for engine in self.engines.values() if engine.busy]
+        return {name: rows for name, rows in found.items() if rows}
+
+    def _next_pause(self) -> float:
+        if Event.objects.pending().exists() or any(engine.busy for engine in self.engines.values()):
+            return 0.3
+        due = EndpointQueue.objects.filter(holder_id__isnull=True).order_by("due_at").first()
+        ahead = (due.due_at - self.clock.now()).total_seconds() if due else LIFETIME
+        return min(max(ahead, 0.3), 3600.0)
+
+    # --- words -------------------------------------------------------------------------------------------------------
+
+    def _start(self, slot: int) -> SimulatedEngine:
+        engine = self.engines[slot] = SimulatedEngine(self.ledger.started)
+        engine.beat()
+        return engine
+
+    def _arm(self, trouble: tuple[str, int, str] | None) -> None:
+        """It strikes an engine sooner or later, unless another one is armed before."""
+        if trouble:
+            kind, nth, act = trouble
+            self.wire.arm(Disturbance(kind, nth, lambda engine: self._meanwhile(engine, act)))
+
+    def _wait(self, seconds: float) -> None:
+        while seconds > 0:
+            self.clock.forward(min(seconds, BEATS))
+            seconds -= BEATS
+            for engine in list(self.engines.values()):
+                with self.wire.used_by(engine):
+                    engine.beat()
+                self.ledger.forget_engines(self.engines.values())
+
+    def _respond(self, engine: SimulatedEngine, number: int, kind: str) -> None:
+        sent = engine.network.requests[number % len(engine.network.requests)]
+        self.ledger.answered(sent, kind)
+        engine.respond(sent, kind)
+
+    def _respond_all(self, engine: SimulatedEngine, kind: str = "200") -> None:
+        while engine.network.requests:
+            self._respond(engine, 0, kind)
+
+    def _change_delivery(self, key: uuid.UUID, action: Callable[..., Any]) -> None:
+        was = Delivery.objects.get(pk=key).status
+        with suppress(ConflictingState):
+            action(key)
+            if action is cancel:
+                self.ledger.cancelled([key])
+            elif was != "pending":
+                self.ledger.replayed(key)
+
+    def _meanwhile(self, engine: SimulatedEngine, act: str) -> None:
+        """What happens between two transactions of an engine, or, on its sending thread, during one."""
+        others = [other for other in self.engines.values() if other is not engine]
+        if act == "send":
+            engine.send()
+        elif act in ("succeed", "fail"):
+            self._respond_all(engine, "200" if act == "succeed" else "500")
+        elif act == "other engine":
+            for other in others:
+                other.beat()
+                self.ledger.forget_engines(self.engines.values())
+                other.turn()
+                other.send()
+        elif act == "emit":
+            self._emit("anna", "test.happened", 2, callback=False)
+        elif act in ("pause", "resume"):
+            self.change_endpoint(0, pause if act == "pause" else resume)
+        elif act in ("cancel", "replay"):
+            self.change_delivery(0, cancel if act == "cancel" else replay)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("pipeline")
+def test_whatever_happens_each_event_arrives(fast_paths: bool, configure: Any) -> None:
+    configure(FAST_PATHS=fast_paths, PROFILES=MACHINE_PROFILES, DEFAULT_PROFILE="machine")
+    more = int(os.environ.get("FUZZ", "0"))
+    logging.disable(logging.CRITICAL)  # thousands of faults, each reported at length
+    try:
+        run_state_machine_as_test(
+            EngineMachine,
+            settings=settings(
+                max_examples=more or 25,
+                stateful_step_count=50 if more else 30,
+                derandomize=not more,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+                report_multiple_bugs=False,
+                phases=[Phase.generate, Phase.shrink][: 1 + ("NOSHRINK" not in os.environ)],
+            ),
+        )
+    finally:
+        logging.disable(logging.NOTSET)

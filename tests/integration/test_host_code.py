@@ -1,0 +1,136 @@
+"""Code of the host's that builds requests: nobody waits for it but the deliveries that need it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import host_formats
+from tests.conftest import Configure
+from tests.factories import TenantFactory
+from tests.pipelines import PROFILES, InThread, deliver_until, endpoint_at, eventually, pending_event, running_engine
+from tests.receiver import Receiver
+from webhooks_app.engine import build_threads
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.run import run
+from webhooks_app.models import Attempt, Delivery, EndpointQueue, database_now
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+HANGING = ["host_hangs", "host_headers_hang", "host_scheme_hangs"]
+
+
+@pytest.fixture(autouse=True)
+def _host(pipeline: object, configure: Configure) -> Iterator[None]:
+    host_formats.reset()
+    configure(PROFILES={**PROFILES, **host_formats.PROFILES})
+    yield
+    host_formats.released.set()
+    eventually(lambda: not build_threads._pool.away())  # they count for the engines of the next test
+
+
+def hanging_endpoint(receiver: Receiver, profile: str, events: int = 3) -> None:
+    endpoint = endpoint_at(receiver, "/bad", profile=profile)
+    for _ in range(events):
+        pending_event(endpoint.tenant)
+
+
+def builders() -> int:
+    return sum(thread.name == "webhooks-builder" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("profile", [*HANGING, "host_burns"])
+def test_others_are_sent_at_once_while_host_code_hangs(receiver: Receiver, profile: str) -> None:
+    good = endpoint_at(receiver, "/good", profile="plain")
+    hanging_endpoint(receiver, profile)
+    with running_engine(options=EngineOptions(build_seconds=60.0)):
+        eventually(lambda: host_formats.calls)
+        began = time.monotonic()
+        for number in range(1, 6):
+            pending_event(good.tenant)
+            receiver.wait_for(number, path="/good")
+        eventually(lambda: Attempt.objects.filter(outcome="succeeded").count() == 5)
+        assert time.monotonic() - began < 10
+        host_formats.released.set()
+
+
+@pytest.mark.parametrize("profile", HANGING)
+def test_a_build_that_takes_too_long_is_a_fault_on_our_side(receiver: Receiver, profile: str) -> None:
+    hanging_endpoint(receiver, profile, events=1)
+    deliver_until(lambda: Attempt.objects.exists(), options=EngineOptions(build_seconds=0.3))
+    delivery, attempt = Delivery.objects.get(), Attempt.objects.get()
+    assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
+    assert "did not return within 0.3 s" in attempt.detail
+    assert EndpointQueue.objects.get().streak == 0
+    assert not receiver.requests
+
+
+def test_what_a_late_build_returns_is_dropped(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_hangs", events=1)
+    with running_engine(options=EngineOptions(build_seconds=0.3)):
+        eventually(lambda: Attempt.objects.exists())
+        host_formats.released.set()
+        good = endpoint_at(receiver, "/good", profile="plain")
+        InThread(lambda: pending_event(good.tenant)).result()
+        receiver.wait_for(1, path="/good")
+    assert [request.path for request in receiver.requests] == ["/good"]
+
+
+def test_an_engine_ends_while_host_code_hangs(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_hangs")
+    stop = threading.Event()
+    engine = InThread(lambda: run(stop=stop, options=EngineOptions(build_seconds=60.0, drain_seconds=0.5)))
+    eventually(lambda: host_formats.calls)
+    stop.set()
+    engine.result()
+    assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
+
+
+def test_lost_threads_are_bounded_and_only_their_wire_format_waits(receiver: Receiver) -> None:
+    before = builders()
+    for _ in range(4):
+        hanging_endpoint(receiver, "host_hangs", events=5)
+    tenant = TenantFactory()
+    endpoint_at(receiver, "/good", profile="plain", tenant=tenant)
+    endpoint_at(receiver, "/moment", profile="host_moment", tenant=tenant)
+    with running_engine(options=EngineOptions(build_seconds=0.3, build_threads_of_format=3, build_threads_of_tenant=1)):
+        eventually(lambda: EndpointQueue.objects.filter(not_before__gt=database_now("default")).count() == 4)
+        pending_event(tenant)
+        receiver.wait_for(1, path="/good")
+        receiver.wait_for(1, path="/moment")
+        assert host_formats.calls["hangs"] == 3
+        assert builders() - before <= 3 + 1
+        host_formats.released.set()
+    assert Delivery.objects.filter(endpoint__profile="host_hangs", status="pending").count() == 20
+
+
+def test_host_code_that_exits_ends_no_engine(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_exits", events=1)
+    deliver_until(lambda: Attempt.objects.exists())
+    assert "SystemExit" in Attempt.objects.get().detail
+
+
+def test_more_deliveries_than_threads_are_all_sent(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver, "/hook", profile="host_moment")
+    for _ in range(30):
+        pending_event(endpoint.tenant)
+    deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 30)
+    assert len(receiver.requests) == len({request.headers["webhook-id"] for request in receiver.requests}) == 30
+
+
+def test_the_order_of_a_fifo_endpoint_is_kept(receiver: Receiver) -> None:
+    endpoint = endpoint_at(receiver, "/hook", profile="host_moment", fifo=True)
+    events = [pending_event(endpoint.tenant) for _ in range(8)]
+    deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 8)
+    assert [request.headers["webhook-id"] for request in receiver.requests] == [event.public_id for event in events]
+
+
+def test_a_new_engine_has_no_further_threads_for_code_that_has_not_returned_to_the_last_one(receiver: Receiver) -> None:
+    options = EngineOptions(build_seconds=0.3, build_threads_of_format=2, drain_seconds=0.1)
+    for _ in range(4):
+        hanging_endpoint(receiver, "host_hangs", events=1)
+        run(until=lambda progress: progress.seconds > 1.0, options=options)
+    assert host_formats.calls["hangs"] == 2

@@ -1,0 +1,289 @@
+"""While single events come, whatever is done at once is done in small portions, and nobody is left out for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import TenantFactory
+from tests.locks import locked
+from tests.pipelines import at_once, due_delivery, endpoint_at, eventually, pending_event, running_engine
+from tests.receiver import Hang, Receiver
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.lease import Lease
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql.types import Room
+from webhooks_app.engine.window import Window
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant, database_now
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+#: What a tenant with very many may have leased at once.
+SHARE = 4
+
+
+@dataclass
+class Leases:
+    """The leases of one engine that is not running, and their window."""
+
+    lease: Lease
+    window: Window
+
+    def tenants(self) -> set[Tenant]:
+        return set(Tenant.objects.filter(id__in=EndpointQueue.objects.exclude(holder_id=None).values("tenant_id")))
+
+
+@pytest.fixture
+def leases() -> Iterator[Leases]:
+    options = EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)
+    heartbeat = Heartbeat("default", "test", options, on_change=lambda: None)
+    heartbeat.start()
+    eventually(lambda: heartbeat.alive)
+    window = Window(options, capacity=1000)
+    yield Leases(Lease("default", heartbeat, window, options, FaultLog()), window)
+    heartbeat.end(5.0)
+
+
+def many_due(receiver: Receiver, number: int) -> list[Endpoint]:
+    """So many endpoints of one tenant that have been due for a while."""
+    tenant = TenantFactory()
+    endpoints = [endpoint_at(receiver, tenant=tenant) for _ in range(number)]
+    for endpoint in endpoints:
+        due_delivery(endpoint, next_attempt_at=database_now("default") - timedelta(minutes=1))
+    return endpoints
+
+
+def test_a_tenant_with_very_many_due_queues_has_every_second_turn(receiver: Receiver, leases: Leases) -> None:
+    first = many_due(receiver, 3 * SHARE)[0]
+    other = endpoint_at(receiver)
+    due_delivery(other)
+    assert leases.lease.take(gently=True) == SHARE
+    assert leases.tenants() == {first.tenant}
+    assert leases.lease.take(gently=True) == 1
+    assert leases.tenants() == {first.tenant, other.tenant}
+    assert leases.lease.take(gently=True) == SHARE
+    assert leases.lease.take(gently=True) == SHARE, "now the others have nothing due"
+
+
+def test_many_are_leased_at_once_where_nobody_waits_for_single_events(receiver: Receiver, leases: Leases) -> None:
+    many_due(receiver, 3 * SHARE)
+    assert leases.lease.take() == 3 * SHARE
+
+
+def test_what_there_is_no_room_for_is_left_alone_for_a_moment(
+    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every turn would look for it, while a tenant's endpoints hang."""
+    monkeypatch.setattr("webhooks_app.engine.lease_room._NO_USE_SECONDS", 60.0)
+    many_due(receiver, 2)
+    held = EndpointQueue.objects.order_by("pk")
+    held.update(not_before=database_now("default"))
+    full = leases.window.room()
+    tenant = held[0].tenant_id
+    monkeypatch.setattr(
+        leases.window,
+        "room",
+        lambda: {name: some.narrowed(limit=9, share=9, full={tenant}, refused=()) for name, some in full.items()},
+    )
+    assert leases.lease.take() == 0
+    with CaptureQueriesContext(connection) as captured:
+        assert leases.lease.take() == 0
+    assert captured.captured_queries == []
+    monkeypatch.undo()
+    assert leases.lease.take() == 2, "there is room now"
+
+
+def test_what_fan_out_makes_due_is_looked_for_at_once(
+    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks_app.engine.lease_room._NO_USE_SECONDS", 60.0)
+    assert leases.lease.take() == 0
+    many_due(receiver, 1)
+    assert leases.lease.take() == 0
+    leases.lease.expect_due()
+    assert leases.lease.take() == 1
+
+
+def test_a_recheck_joins_no_tables(receiver: Receiver, leases: Leases) -> None:
+    """How a join is done depends on what the database last saw of the tables: on new ones it was quadratic."""
+    endpoints = many_due(receiver, 3)
+    leases.lease.take()
+    with CaptureQueriesContext(connection) as captured:
+        leases.lease.recheck()
+    assert captured.captured_queries
+    assert not [query["sql"] for query in captured.captured_queries if "JOIN" in query["sql"]]
+    Endpoint.objects.filter(pk=endpoints[0].pk).update(status="paused")
+    EndpointQueue.objects.filter(pk=endpoints[1].pk).update(holder_id=None)
+    leases.lease.recheck()
+    dropped = leases.window.take_finished(time.monotonic())
+    assert {(queue.endpoint_id, queue.lost) for queue in dropped} == {(endpoints[0].pk, False), (endpoints[1].pk, True)}
+
+
+@pytest.mark.postgres
+def test_locked_queues_of_one_class_are_left_alone_while_others_are_taken(
+    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the queues that are looked at would be the locked ones for ever."""
+    monkeypatch.setattr(Room, "looked_at", property(lambda room: 3))
+    theirs = many_due(receiver, 5)
+    new, trusted = endpoint_at(receiver), endpoint_at(receiver)
+    due_delivery(new)
+    EndpointQueue.objects.filter(pk=trusted.pk).update(last_success_at=database_now("default"))
+
+    def take_new() -> bool:
+        EndpointQueue.objects.filter(pk=trusted.pk).update(holder_id=None, due_at=database_now("default"))
+        leases.window.take_finished(time.monotonic() + 60)
+        leases.lease.take()
+        return EndpointQueue.objects.filter(pk=new.pk).exclude(holder_id=None).exists()
+
+    with ExitStack() as stack:
+        for endpoint in theirs:
+            stack.enter_context(locked(endpoint.queue))
+        eventually(take_new)
+
+
+class TestFanOut:
+    def test_does_a_large_event_in_small_portions_while_single_ones_come(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
+        monkeypatch.setattr("webhooks_app.engine.fan_out._BESIDE_SINGLE", 4)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        small = endpoint_at(receiver)
+        pending_event(small.tenant)
+        large = TenantFactory()
+        for _ in range(10):
+            endpoint_at(receiver, tenant=large)
+        pending_event(large)
+        assert not fan_out.serves_single_events
+        assert fan_out.begin(database_now("default")).deliveries == 1
+        assert fan_out.serves_single_events
+        portions = []
+        while Event.objects.pending().exists():
+            assert fan_out.begin(database_now("default")).deliveries == 0, "more single events may come at any moment"
+            portions.append(fan_out.go_on(database_now("default")).deliveries)
+        assert sum(portions) == 10
+        assert Delivery.objects.count() == 11
+
+    @pytest.mark.parametrize("endpoint", [{"fifo": True}, {}], ids=["FIFO", "filters"])
+    def test_does_so_for_tenants_that_are_not_plain(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, endpoint: dict[str, object]
+    ) -> None:
+        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
+        monkeypatch.setattr("webhooks_app.engine.fan_out._BESIDE_SINGLE", 4)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        pending_event(endpoint_at(receiver).tenant)
+        large = TenantFactory()
+        first = endpoint_at(receiver, tenant=large, **endpoint)
+        if not endpoint:
+            first.subscriptions.update(filters={"nothing": "like this"})
+        for _ in range(9):
+            endpoint_at(receiver, tenant=large)
+        pending_event(large)
+        assert fan_out.begin(database_now("default")).deliveries == 1
+        portions = []
+        while Event.objects.pending().exists():
+            fan_out.begin(database_now("default"))
+            portions.append(fan_out.go_on(database_now("default")).deliveries)
+        assert (max(portions), sum(portions)) == (4, 10 if endpoint else 9)
+
+    def test_keeps_what_it_left_until_it_is_done(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`begin` may come several times before `go_on`, with other tenants each time."""
+        at_once(monkeypatch, deliveries=10)
+        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        small, large = TenantFactory(), TenantFactory()
+        endpoint_at(receiver, tenant=small)
+        for _ in range(10):
+            endpoint_at(receiver, tenant=large)
+        pending_event(small)
+        fan_out.begin(database_now("default"))
+        pending_event(large)
+        for _ in range(4):
+            pending_event(small)
+            fan_out.begin(database_now("default"))
+        assert Event.objects.pending().filter(tenant_id=large.pk).exists()
+        fan_out.go_on(database_now("default"))
+        assert Delivery.objects.filter(tenant_id=large.pk).count() == 10
+
+    def test_takes_no_backlog_for_single_events(self, receiver: Receiver) -> None:
+        endpoint = endpoint_at(receiver)
+        for _ in range(150):
+            pending_event(endpoint.tenant)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        fan_out.begin(database_now("default"))
+        assert not fan_out.serves_single_events
+
+    def test_does_it_at_once_where_no_single_ones_come(self, receiver: Receiver) -> None:
+        large = TenantFactory()
+        for _ in range(101):
+            endpoint_at(receiver, tenant=large)
+        pending_event(large)
+        assert FanOut("default", EngineOptions(), FaultLog()).begin(database_now("default")).deliveries == 101
+
+
+def test_every_late_step_has_its_turn_however_much_is_new(receiver: Receiver) -> None:
+    """With no time for them, one is done in each turn: results are recorded, queues released, and a paused endpoint noticed."""
+    receiver.on("/hang", Hang())
+    hanging = endpoint_at(receiver, "/hang", profile="plain")
+    for _ in range(3):
+        due_delivery(hanging)
+    single = endpoint_at(receiver)
+    large = TenantFactory()
+    for _ in range(101):
+        endpoint_at(receiver, tenant=large)
+    pending_event(large)
+    with running_engine(options=EngineOptions(late_seconds=0.0, recheck_seconds=0.05)):
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            pending_event(single.tenant)
+            time.sleep(0.005)
+        eventually(lambda: not Delivery.objects.filter(endpoint__tenant=large).exclude(status="succeeded").exists())
+        eventually(lambda: not Delivery.objects.filter(endpoint=single).exclude(status="succeeded").exists())
+        eventually(lambda: not EndpointQueue.objects.exclude(endpoint=hanging).exclude(holder_id=None).exists())
+    assert Delivery.objects.filter(endpoint__tenant=large).count() == 101
+
+
+class TestTenantsWithOrder:
+    def test_are_fanned_out_for_a_moment_and_then_the_others_have_their_turn(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("webhooks_app.engine.fan_out._LONGEST_PARTS", 0.0)
+        tenants = [endpoint_at(receiver, fifo=True).tenant for _ in range(3)]
+        for tenant in tenants:
+            pending_event(tenant)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        assert [fan_out.begin(database_now("default")).deliveries for _ in range(4)] == [1, 1, 1, 0]
+
+    @pytest.mark.postgres
+    def test_that_another_engine_has_are_left_alone_for_a_while(self, receiver: Receiver) -> None:
+        endpoint = endpoint_at(receiver, fifo=True)
+        pending_event(endpoint.tenant)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        with locked(endpoint.tenant):
+            fan_out.begin(database_now("default"))
+            with CaptureQueriesContext(connection) as captured:
+                fan_out.begin(database_now("default"))
+        assert not [query for query in captured.captured_queries if "webhooks_app_delivery" in query["sql"]]
+        eventually(lambda: fan_out.begin(database_now("default")).deliveries == 1)
+
+
+def test_more_that_may_start_is_not_waited_with(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are started for a moment at a time; where no response comes in between, nothing else wakes the thread."""
+    monkeypatch.setattr("webhooks_app.engine.sending_thread._LONGEST_START", 0.0)
+    monkeypatch.setattr("webhooks_app.engine.sending_thread._STARTED_AT_ONCE", 1)
+    monkeypatch.setattr("webhooks_app.engine.run._LOOK_UP", 5.0)
+    receiver.on("/hook", Hang())
+    for _ in range(12):
+        due_delivery(endpoint_at(receiver, profile="plain"))
+    with running_engine():
+        eventually(lambda: len(receiver.requests) == 12, patience=8.0)

@@ -1,0 +1,197 @@
+"""What a host may put into a policy, a profile and a secret format, and that what is accepted never fails later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.strategies import HEALTHS, MOMENTS, OUTCOMES, POLICIES
+from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open, longest_own_hold
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.retry import MAX_DELAYS, Outcome, OutcomeKind, RetryPolicy, Verdict, decide, later
+from webhooks_app.core.signing import HexScheme, SecretFormat, TimestampedHexScheme
+from webhooks_app.core.validation import LONGEST
+from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.profiles import BUILT_IN, standard
+
+NAN, INFINITE = float("nan"), float("inf")
+TOO_LONG = LONGEST + timedelta(microseconds=1)
+NEGATIVE = timedelta(microseconds=-1)
+NOTHING = timedelta(0)
+NO_SPAN = (None, 5, 5.0, "5", NEGATIVE, TOO_LONG, timedelta.max, timedelta.min)
+NO_FLAG = (None, 0, 1, "yes")
+NO_COUNT = (0, -1, 1.5, True, "5", NAN, 2**31)
+NO_SECONDS = (None, 0, -1, NAN, INFINITE, 3600.5, "15", True, timedelta(seconds=15))
+
+
+BAD_HEADERS = ("", "X Signature", "X-Signature:", "X-Signature\r\n", "X-Sïgnature")
+
+
+class WithoutNames:
+    headers = staticmethod(lambda **values: ())
+
+
+class WithoutHeaders:
+    header_names = ("x-signature",)
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
+    RetryPolicy: {
+        "delays": (
+            *(None, 5, [timedelta(seconds=5)], (5,), ("5",), (timedelta(seconds=5), None), (NEGATIVE,), (TOO_LONG,)),
+            (timedelta.max,),
+            (NOTHING,) * (MAX_DELAYS + 1),
+        ),
+        "jitter": (None, "0.1", True, -0.1, 1, 1.0, NAN, INFINITE, Unspeakable()),
+        "honours_retry_after": NO_FLAG,
+        "retry_after_cap": NO_SPAN,
+        "gone_disables": NO_FLAG,
+        "throttles": NO_FLAG,
+        "breaker": NO_FLAG,
+        "breaker_threshold": (*NO_COUNT, None),
+        "backoff_first": (*NO_SPAN, NOTHING, timedelta(minutes=6)),
+        "backoff_last": (*NO_SPAN, NOTHING),
+        "max_age": (*NO_SPAN, NOTHING),
+        "disable_after_failures": NO_COUNT,
+        "disable_after": (*NO_SPAN[1:], NOTHING),
+    },
+    SecretFormat: {
+        "prefix": (None, 5, b"whsec_"),
+        "random_bytes": (*NO_COUNT, None, 15, 4097),
+        "written_as": (None, "", "base32", ["hex"]),
+        "key_from": (None, "hex", 1),
+        "min_key_bytes": (*NO_COUNT, None, 65),
+        "max_key_bytes": (*NO_COUNT, None, 4097),
+    },
+    HexScheme: {"header": (None, 5, b"X-Signature"), "prefix": (None, 5, b"sha256=")},
+    TimestampedHexScheme: {"header": (None, 5, b"X-Signature")},
+    Profile: {
+        "name": (None, "", 5, "a" * 65),
+        "title": (None, 5),
+        "scheme": (
+            None,
+            "hex",
+            HexScheme,
+            WithoutNames(),
+            WithoutHeaders(),
+            Unspeakable(),
+            *map(HexScheme, BAD_HEADERS),
+        ),
+        "envelope": (None, b"{}"),
+        "extra_headers": (None, (("X-A", "1"),)),
+        "secret_format": (None, "whsec_", SecretFormat),
+        "single_signature": NO_FLAG,
+        "retry": (None, {}, RetryPolicy, (timedelta(seconds=5),)),
+        "connect_timeout": NO_SECONDS,
+        "total_timeout": NO_SECONDS,
+        "https_only": NO_FLAG,
+        "warn_body_bytes": NO_COUNT,
+        "event_types": (None, [], ("message.sent",)),
+        "reserved_keys": (None, {"a"}, ("a",), frozenset({1})),
+        "numbers_endpoints": NO_FLAG,
+        "channel_prefix": (None, 5),
+    },
+}
+RIGHT: dict[type, Any] = {
+    RetryPolicy: RetryPolicy(),
+    SecretFormat: SecretFormat(),
+    HexScheme: HexScheme("X-Signature"),
+    TimestampedHexScheme: TimestampedHexScheme("X-Signature"),
+    Profile: standard.PROFILE,
+}
+
+
+@pytest.mark.parametrize("type_", WRONG)
+def test_every_field_is_checked(type_: type) -> None:
+    assert set(WRONG[type_]) == set(type_.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("type_", "field", "value"),
+    [
+        (type_, field, value)
+        for type_, by_field in WRONG.items()
+        for field, values in by_field.items()
+        for value in values
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or (value if isinstance(value, str) else type(value).__name__),
+)
+def test_a_wrong_field_is_named_with_what_is_allowed(type_: type, field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{type_.__name__}\.{field} must be .+, not ") as caught:
+        replace(RIGHT[type_], **{field: value})
+    assert caught.value.field == field
+    assert len(str(caught.value)) < 250
+
+
+def test_what_is_allowed_at_the_edges() -> None:
+    RetryPolicy(delays=(NOTHING, LONGEST) * (MAX_DELAYS // 2), jitter=0, retry_after_cap=NOTHING, disable_after=LONGEST)
+    RetryPolicy(delays=(), jitter=0.999, breaker_threshold=1, backoff_first=LONGEST, backoff_last=LONGEST)
+    RetryPolicy(disable_after_failures=1, disable_after=None, max_age=timedelta(microseconds=1))
+    SecretFormat(prefix="", random_bytes=16, min_key_bytes=1, max_key_bytes=1)
+    replace(standard.PROFILE, connect_timeout=0.001, total_timeout=3600, warn_body_bytes=1)
+    for profile in BUILT_IN.values():
+        assert replace(profile) == profile
+
+
+# --- what is accepted never fails ------------------------------------------------------------------------------------
+
+
+@given(
+    outcome=OUTCOMES,
+    step=st.integers(-(2**31), 2**63),
+    now=MOMENTS,
+    policy=POLICIES,
+    roll=st.floats(0, 1),
+    unsent=st.integers(-(2**31), 2**63),
+    expires_at=st.none() | MOMENTS,
+)
+def test_a_decision_never_fails(
+    outcome: Outcome,
+    step: int,
+    now: datetime,
+    policy: RetryPolicy,
+    roll: float,
+    unsent: int,
+    expires_at: datetime | None,
+) -> None:
+    decision = decide(outcome, step, now, policy, roll, unsent=unsent, expires_at=expires_at)
+    assert (decision.at is not None) == (decision.verdict is Verdict.RETRY)
+    assert decision.at is None or now <= decision.at <= later(now, 2 * LONGEST)
+    assert decision.uses_step == (outcome.kind is not OutcomeKind.NOT_SENT)
+
+
+@given(health=HEALTHS, outcome=OUTCOMES, started=MOMENTS, now=MOMENTS, policy=POLICIES)
+def test_health_never_fails(
+    health: Health, outcome: Outcome, started: datetime, now: datetime, policy: RetryPolicy
+) -> None:
+    changed = after(health, outcome, started, now)
+    assert changed.streak <= health.streak + 1
+    until = hold_until(changed, outcome, now, policy)
+    assert until is None or now <= until <= later(now, LONGEST)
+    assert disable_reason(changed, now, policy, outcome) in ("", "failures", "days")
+    assert is_open(changed, policy) in (True, False)
+    assert NOTHING <= longest_own_hold(changed, policy) <= policy.backoff_last
+
+
+def test_a_back_off_that_doubles_beyond_every_timedelta_stays_at_its_last() -> None:
+    policy = RetryPolicy(backoff_first=timedelta(days=200), backoff_last=LONGEST)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for streak in (7, 31, 1000, 2**31, 2**63):
+        assert hold_until(Health(streak=streak), Outcome(OutcomeKind.TIMEOUT), now, policy) == now + LONGEST
+
+
+def test_a_retry_beyond_the_last_year_is_put_at_its_end() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    policy = RetryPolicy(delays=(LONGEST,), jitter=0.5)
+    assert decide(Outcome(OutcomeKind.TIMEOUT), 0, last, policy).at == last
+    assert decide(Outcome(OutcomeKind.NOT_SENT), 0, last, policy).at == last

@@ -1,0 +1,256 @@
+"""Is delivery healthy? `Figures` in, findings out. The command, `/readyz` and the metrics share this decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Severity(IntEnum):
+    """The value is the exit code of `webhooks_status`."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFigures:
+    """One engine that is alive. Ages in seconds: of its last heartbeat, and of each thread's last completed turn at the time
+    of that heartbeat. An engine that was killed is not stalled; only its heartbeat grows old."""
+
+    id: str
+    #: host:pid
+    name: str
+    kind: str
+    heartbeat_age: float
+    database_turn_age: float
+    sending_turn_age: float
+    in_flight: int = 0
+    unrecorded: int = 0
+    #: Seconds ahead of the database.
+    clock_drift: float = 0.0
+    retiring: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatFigures:
+    """Celery beat's rows for this app: those that are missing or disabled, and how far `sweep` is behind its schedule."""
+
+    missing: tuple[str, ...] = ()
+    #: Seconds since beat last ran `sweep`, and seconds between two runs.
+    last_run_age: float | None = None
+    interval: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the database says about delivery. Ages in seconds, None where nothing waits; counts stop at a bound."""
+
+    engines: tuple[EngineFigures, ...] = ()
+    #: Engines whose heartbeat ended without a goodbye and that nobody has cleaned up yet.
+    dead_engines: int = 0
+    #: Queues with due work that no live engine holds, and the age of the oldest.
+    overdue_queues: int = 0
+    oldest_due_age: float | None = None
+    #: Events that wait for fan-out, and the age of the oldest.
+    pending_events: int = 0
+    oldest_event_age: float | None = None
+    #: Events that were quarantined in the last 24 hours.
+    quarantined_events: int = 0
+    #: Seconds that this process's clock is ahead of the database's.
+    clock_drift: float = 0.0
+    #: None where Celery beat is not in use, or its schedule is not in the database.
+    beat: BeatFigures | None = None
+
+    @property
+    def oldest_wait(self) -> float:
+        """The age of the oldest work that nobody has taken; 0 where there is none."""
+        return max(self.oldest_due_age or 0.0, self.oldest_event_age or 0.0)
+
+    @property
+    def unrecorded(self) -> int:
+        return sum(engine.unrecorded for engine in self.engines)
+
+    @property
+    def largest_drift(self) -> float:
+        """The largest distance between the database's clock and any other, in seconds."""
+        return max(abs(drift) for drift in (self.clock_drift, *(engine.clock_drift for engine in self.engines)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """From when on a figure is a warning or critical. Seconds, unless the name says otherwise."""
+
+    #: Work that is due for longer than this should have been begun.
+    overdue: float = 40.0
+    #: The same while engines are alive: they have more to do than they can.
+    backlog_critical: float = 600.0
+    #: At 30 s the engine stops its heartbeat, so that others take over its queues; an age above that is never seen.
+    stalled: float = 10.0
+    stalled_critical: float = 20.0
+    #: Engines renew their heartbeat at a sixth of its life; this is four of these.
+    heartbeat_late: float = 20.0
+    clock_drift: float = 2.0
+    #: Results in one engine.
+    unrecorded: int = 1536
+    #: Beat writes its last runs down every three minutes only, so these are added to the interval.
+    beat_late: float = 300.0
+    beat_critical: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check that is not OK, with a sentence that says what is wrong and what to do."""
+
+    check: str
+    severity: Severity
+    text: str
+
+
+#: Every check. `/readyz` fails on "engines".
+CHECKS = ("engines", "backlog", "stalled_threads", "heartbeats", "beat", "clock_drift", "quarantine", "unrecorded")
+
+
+def judge(figures: Figures, limits: Limits) -> list[Finding]:
+    """Return what is wrong, the worst first. At most one finding a check."""
+    found = [
+        *_work(figures, limits),
+        *_threads(figures, limits),
+        *_heartbeats(figures, limits),
+        *_beat(figures.beat, limits),
+        *_clock(figures, limits),
+        *_quarantine(figures),
+        *_unrecorded(figures, limits),
+    ]
+    return sorted(found, key=lambda finding: -finding.severity)
+
+
+def severity_of(findings: list[Finding]) -> Severity:
+    """Return the worst severity."""
+    return max((finding.severity for finding in findings), default=Severity.OK)
+
+
+def is_stalled(engine: EngineFigures, limits: Limits) -> bool:
+    """Return whether one of the engine's threads has not completed a turn for too long."""
+    return max(engine.database_turn_age, engine.sending_turn_age) > limits.stalled
+
+
+def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
+    waits = figures.oldest_wait
+    if waits <= limits.overdue:
+        return
+    if not any(not engine.retiring for engine in figures.engines):
+        yield Finding(
+            "engines",
+            Severity.CRITICAL,
+            f"No engine is running, and work has been due for {duration(waits)}. "
+            "Start `manage.py webhooks_deliver`, or a Celery worker that reads the queue for webhooks.",
+        )
+        return
+    severity = Severity.CRITICAL if waits > limits.backlog_critical else Severity.WARNING
+    yield Finding(
+        "backlog",
+        severity,
+        f"Work has been due for {duration(waits)} and no engine has taken it "
+        f"(overdue queues: {figures.overdue_queues}, events waiting for fan-out: {figures.pending_events}). "
+        "Run more engines, or look for a stalled one.",
+    )
+
+
+def _threads(figures: Figures, limits: Limits) -> Iterator[Finding]:
+    stalled = [engine for engine in figures.engines if is_stalled(engine, limits)]
+    if not stalled:
+        return
+    longest = max(max(engine.database_turn_age, engine.sending_turn_age) for engine in stalled)
+    names = ", ".join(f"{engine.name} ({_thread_of(engine)} thread)" for engine in stalled[:5])
+    yield Finding(
+        "stalled_threads",
+        Severity.CRITICAL if longest > limits.stalled_critical else Severity.WARNING,
+        f"Engines with a thread that has been stalled for up to {duration(longest)}: {names}. "
+        "Restart the process; its log says what it was doing.",
+    )
+
+
+def _thread_of(engine: EngineFigures) -> str:
+    return "database" if engine.database_turn_age >= engine.sending_turn_age else "sending"
+
+
+def _heartbeats(figures: Figures, limits: Limits) -> Iterator[Finding]:
+    late = [engine for engine in figures.engines if engine.heartbeat_age > limits.heartbeat_late]
+    if late or figures.dead_engines:
+        texts = []
+        if late:
+            texts.append(f"The heartbeat of {', '.join(engine.name for engine in late[:5])} is late.")
+        if figures.dead_engines:
+            texts.append(f"Engines that ended without giving back their queues: {figures.dead_engines}.")
+        texts.append(
+            "Other engines take over their queues. Look for a killed process, or a database that does not respond."
+        )
+        yield Finding("heartbeats", Severity.WARNING, " ".join(texts))
+
+
+def _beat(beat: BeatFigures | None, limits: Limits) -> Iterator[Finding]:
+    if beat is None:
+        return
+    if beat.missing:
+        yield Finding(
+            "beat",
+            Severity.WARNING,
+            f"Not in the beat schedule, or disabled: {', '.join(beat.missing)}. Run `manage.py webhooks_schedule`, and "
+            "enable them in the admin.",
+        )
+    elif beat.last_run_age is not None and beat.last_run_age > beat.interval + limits.beat_late:
+        severe = beat.last_run_age > beat.interval + limits.beat_critical
+        yield Finding(
+            "beat",
+            Severity.CRITICAL if severe else Severity.WARNING,
+            f"Celery beat last ran webhooks_app.sweep {duration(beat.last_run_age)} ago. Start `celery beat` with "
+            "django-celery-beat's DatabaseScheduler.",
+        )
+
+
+def _clock(figures: Figures, limits: Limits) -> Iterator[Finding]:
+    clocks = [("this machine", figures.clock_drift), *((one.name, one.clock_drift) for one in figures.engines)]
+    off = [f"{name} by {drift:+.1f} s" for name, drift in clocks if abs(drift) > limits.clock_drift]
+    if off:
+        yield Finding(
+            "clock_drift",
+            Severity.WARNING,
+            f"Clocks differ from the database's: {', '.join(off[:5])}. Synchronise them with NTP.",
+        )
+
+
+def _quarantine(figures: Figures) -> Iterator[Finding]:
+    if figures.quarantined_events:
+        yield Finding(
+            "quarantine",
+            Severity.WARNING,
+            f"Events that were quarantined in the last 24 hours and are not delivered: {figures.quarantined_events}. "
+            "The admin's list of events says why.",
+        )
+
+
+def _unrecorded(figures: Figures, limits: Limits) -> Iterator[Finding]:
+    behind = [engine for engine in figures.engines if engine.unrecorded > limits.unrecorded]
+    if behind:
+        yield Finding(
+            "unrecorded",
+            Severity.WARNING,
+            f"Finished requests that are not in the database yet: {sum(engine.unrecorded for engine in behind)} "
+            f"({', '.join(engine.name for engine in behind[:5])}). The database is slow or locked; they are sent again if "
+            "the process ends first.",
+        )
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in its largest units: "45 s", "12 min", "3 h 20 min"."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

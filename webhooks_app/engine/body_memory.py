@@ -1,0 +1,42 @@
+"""The memory for event bodies that are read ahead or in flight: bounded in all, and shared between tenants."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+
+from webhooks_app.engine.options import EngineOptions
+
+
+class BodyMemory:
+    """How many more bytes of bodies may be read. `used`: bytes in memory by tenant.
+
+    One tenant may use its share of the whole. A tenant with nothing in memory always gets one body, whatever the others do.
+    `full`: tenants whose next body had no room the last time, and how many bytes they had in memory then. Until some of these
+    are free again, reading for them would be in vain.
+    """
+
+    def __init__(
+        self, options: EngineOptions, used: Counter[uuid.UUID], full: Mapping[uuid.UUID, int] | None = None
+    ) -> None:
+        self.full = {tenant_id: size for tenant_id, size in (full or {}).items() if 0 < size <= used[tenant_id]}
+        self._used = used
+        self._room = options.prefetch_bytes - used.total()
+        self._share = round(options.prefetch_bytes * options.tenant_share)
+
+    def has_room(self, tenant_id: uuid.UUID) -> bool:
+        """Return whether anything may be read for this tenant."""
+        used = self._used[tenant_id]
+        return not used or (self._room > 0 and used < self._share and tenant_id not in self.full)
+
+    def take(self, tenant_id: uuid.UUID, size: int) -> bool:
+        """Take the bytes of one body. False: there is no room for it now."""
+        fits = size <= self._room and self._used[tenant_id] + size <= self._share
+        if self._used[tenant_id] and not fits:
+            if self._used[tenant_id] + size > self._share:
+                self.full[tenant_id] = self._used[tenant_id]
+            return False
+        self._used[tenant_id] += max(size, 1)
+        self._room -= size
+        return True

@@ -1,0 +1,95 @@
+"""Callback URLs: an event that names one goes to a hidden endpoint per (tenant, URL), which is made when first needed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+
+from webhooks_app.conf import address_policy, settings
+from webhooks_app.core.addresses import check_url
+from webhooks_app.core.secrets import new_secret
+from webhooks_app.engine.matching import Target
+from webhooks_app.models import Endpoint, EndpointQueue, Event, Secret, Tenant
+from webhooks_app.models.ids import derived_id
+from webhooks_app.models.lookups import any_of, for_change
+from webhooks_app.profiles import get_profile
+
+
+def callback_endpoint_id(tenant_id: uuid.UUID, url: str) -> uuid.UUID:
+    """The hidden endpoint's key, the same for whoever asks: two workers that make it at once make one."""
+    return derived_id("callback", str(tenant_id), url)
+
+
+def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Target]:
+    """The target of each event that has a callback URL, by event id; endpoints, queues and secrets are made where missing."""
+    events = [event for event in events if event.callback_url]
+    if not events:
+        return {}
+    keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
+    wanted = {keys[event.id]: event for event in events}
+    _make_missing(wanted, using)
+    profiles = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "profile"))
+    return {event.id: Target(keys[event.id], event.tenant_id, profiles[keys[event.id]]) for event in events}
+
+
+def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
+    """Until the deliveries of these events are in, `prune` must not remove a hidden endpoint that is idle. One that it just
+    has removed is made again. `endpoint_ids`: all the queues that the transaction will write, since all are locked in one
+    order or not at all."""
+    events = [event for event in events if event.callback_url]
+    if events:
+        queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids))
+        list(queues.locked().values_list("endpoint_id"))
+        _make_missing({callback_endpoint_id(event.tenant_id, event.callback_url): event for event in events}, using)
+
+
+def ensure_account_secret(tenant: Tenant, using: str) -> None:
+    """Give the tenant its first account secret, if it has none. Nobody has seen it: showing one means rotating."""
+    secrets = Secret.objects.using(using)
+    if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
+        return
+    list(for_change(Tenant.objects.using(using).filter(pk=tenant.pk)))  # a rotation may be making the first one
+    if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
+        return
+    secret = Secret(id=derived_id("account-secret", str(tenant.id)), tenant_id=tenant.id)
+    secret.seal(new_secret(get_profile(profile_name(tenant)).secret_format))
+    secrets.bulk_create([secret], ignore_conflicts=True)
+
+
+def profile_name(tenant: Tenant) -> str:
+    """The wire format of a tenant's new endpoints."""
+    return tenant.profile or settings().DEFAULT_PROFILE
+
+
+def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
+    known = set(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", flat=True))
+    missing = {key: event for key, event in wanted.items() if key not in known}
+    if not missing:
+        return
+    tenants = Tenant.objects.using(using).in_bulk({event.tenant_id for event in missing.values()})
+    for event in missing.values():
+        profile = get_profile(profile_name(tenants[event.tenant_id]))
+        if profile.https_only:  # `emit` could not know: it does not read the tenant
+            check_url(event.callback_url, address_policy(), https_only=True)
+    for tenant_id in sorted(tenants):
+        ensure_account_secret(tenants[tenant_id], using)
+    Endpoint.objects.using(using).bulk_create(
+        [
+            Endpoint(
+                id=key,
+                tenant_id=event.tenant_id,
+                url=event.callback_url,
+                hidden=True,
+                profile=profile_name(tenants[event.tenant_id]),
+            )
+            for key, event in sorted(missing.items())
+        ],
+        ignore_conflicts=True,
+    )
+    EndpointQueue.objects.using(using).bulk_create(
+        [
+            EndpointQueue(endpoint_id=key, tenant_id=event.tenant_id, not_before=event.created_at)
+            for key, event in sorted(missing.items())
+        ],
+        ignore_conflicts=True,
+    )

@@ -1,0 +1,75 @@
+"""The crash guard: it finds a delivery that crashes the engine, and isolates it.
+
+Engines are killed for many reasons, so suspicion needs evidence. A queue that was taken over from crashed engines twice
+within a while is suspected: it runs alone, and each of its deliveries is marked before it is sent. Where the engine dies
+within a moment of that mark, the marked delivery is the cause. It is not given up: it waits, longer each time, and is
+sent in isolation again, while the other deliveries of its queue go on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db import OperationalError
+
+from webhooks_app import telemetry
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.models import Delivery, EndpointQueue
+from webhooks_app.models.lookups import any_of, for_change
+from webhooks_app.telemetry.logs import log_ids
+
+logger = engine_logger(__name__)
+
+#: A crash comes at once or not at all: an engine that lived on for so long after the mark died for another reason. Between
+#: the mark and the request lies the wait to be alone.
+_AT_ONCE = timedelta(seconds=4)
+#: How long a delivery waits that has crashed an engine once, twice, …; the last one for every further time.
+_WAITS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
+
+
+def mark_before_send(delivery_ids: Collection[uuid.UUID], now: datetime, using: str, lock_timeout: float) -> bool:
+    """Note in the database that these deliveries are about to be sent, in a transaction of its own. Returns False where
+    another transaction has locked their rows."""
+    rows = Delivery.objects.using(using).filter(id__in=delivery_ids)
+    try:
+        in_fresh_transaction(lambda: rows.update(marked_at=now), using, lock_timeout=lock_timeout)
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        return False
+    return True
+
+
+def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, now: datetime, using: str) -> int:
+    """Judge the marked deliveries of these queues, whose engine is dead and beat last at `last_beat`. Needs a transaction
+    that has locked the queues. Returns the number of deliveries that crashed it."""
+    culprits = 0
+    marked = (
+        Delivery.objects.using(using).pending().filter(any_of("endpoint_id", endpoint_ids), marked_at__isnull=False)
+    )
+    # One that another transaction has locked keeps its mark, and is judged by the next crash.
+    for delivery in for_change(marked.order_by("id"), skip_locked=True):
+        at_once = delivery.marked_at is not None and last_beat < delivery.marked_at + _AT_ONCE
+        if at_once:
+            crashes = delivery.crashes + 1
+            wait = _WAITS[min(crashes, len(_WAITS)) - 1]
+            logger.error(
+                "webhooks: delivery %s crashed an engine (%d so far); it is isolated and tried again in %s",
+                delivery.public_id,
+                crashes,
+                wait,
+                extra=log_ids(delivery=delivery.id, event=delivery.event_id, endpoint=delivery.endpoint_id),
+            )
+            Delivery.objects.using(using).filter(id=delivery.id).update(
+                marked_at=None, crashes=crashes, next_attempt_at=now + wait, last_outcome="quarantined"
+            )
+            telemetry.count("isolated")
+            culprits += 1
+        else:
+            Delivery.objects.using(using).filter(id=delivery.id).update(marked_at=None)
+        # Either the cause is found, or this queue is not the cause.
+        EndpointQueue.objects.using(using).filter(endpoint_id=delivery.endpoint_id).update(takeovers=0)
+    return culprits

@@ -1,0 +1,191 @@
+"""The rows that a fan-out writes: deliveries, places in FIFO orders, channels, tenants that `emit` was the first to name.
+
+A plan says which endpoints get which events. It is made before the transaction that locks the events, since filters take
+time; what has changed by then is left out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.db.models import F
+
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
+from webhooks_app.engine.matching import Target, match
+from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
+from webhooks_app.engine.queue_wakeup import wake_unlocked
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import NewDelivery
+from webhooks_app.engine.types import FannedOut
+from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
+from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import any_of
+from webhooks_app.profiles import retry_policy_of
+
+Wanted = list[tuple[Event, list[Target]]]
+
+
+class RowsBusy(Exception):
+    """Another transaction has locked a row that a FIFO order needs."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which endpoints get which events, in the order of the events. Events for which there was no room are not in it."""
+
+    wanted: Wanted
+    #: Not None: the (only) event has more endpoints after this one.
+    position: uuid.UUID | None = None
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.wanted]
+
+
+def plan_deliveries(events: Sequence[Event], using: str, lock_timeout: float, deliveries: int) -> Plan:
+    """Find out who wants these events, which are in order and of which only one alone may have a position, up to so many
+    deliveries. Needs no transaction; hidden endpoints behind callback URLs are created in one where they are missing."""
+    limits = store_for(using).limits
+    callbacks: dict[uuid.UUID, Target] = {}
+    if any(event.callback_url for event in events):
+        callbacks = in_fresh_transaction(lambda: callback_targets(events, using), using, lock_timeout=lock_timeout)
+    wanted: Wanted = [(event, [callbacks[event.id]]) for event in events if event.id in callbacks]
+    plain = [event for event in events if event.id not in callbacks]
+    position = None
+    if plain:
+        matches = match(plain, using, subscriptions=limits.subscriptions, deliveries=deliveries)
+        wanted += matches.events
+        position = matches.position
+    if position is not None:
+        # Cut in the middle, so it is alone in its transaction.
+        return Plan(matches.events, position)
+    wanted.sort(key=lambda pair: pair[0].id)
+    return Plan(_leading(wanted, deliveries))
+
+
+def _leading(wanted: Wanted, deliveries: int) -> Wanted:
+    """The leading events whose deliveries fit into one transaction; the first one always."""
+    for number, (_, targets) in enumerate(wanted):
+        deliveries -= len(targets)
+        if deliveries < 0 and number > 0:
+            return wanted[:number]
+    return wanted
+
+
+def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -> FannedOut:
+    """Carry a plan out, inside the caller's transaction. Waits for no row.
+
+    `in_order`: the events are of one tenant with FIFO endpoints, and one worker at a time may have them. Raises RowsBusy
+    where another one has them, or a queue's row is locked that gives the places in a FIFO order.
+    """
+    if in_order and not claim_tenant(plan.events[0].tenant_id, using):
+        raise RowsBusy
+    claimed = claim(plan.events, using)
+    if in_order and is_pending([event for event in plan.events if event.id not in claimed], using):
+        raise RowsBusy  # the ones behind it must not overtake it
+    fitting = [(event, targets) for event, targets in plan.wanted if event.id in claimed]
+    if not fitting:
+        return FannedOut()
+    events = [event for event, _ in fitting]
+    pairs = [(event, target) for event, targets in fitting for target in targets]
+    endpoint_ids = sorted({target.endpoint_id for _, target in pairs})
+    keep_callbacks(events, endpoint_ids, using)
+    places = _assign_sequences(pairs, endpoint_ids, using) if in_order else [0] * len(pairs)
+    store_for(using).insert_deliveries(
+        [_delivery(event, target, place, now) for (event, target), place in zip(pairs, places, strict=True)]
+    )
+    _mark_done(events, plan.position, now, using)
+    woken = wake_unlocked(endpoint_ids, now, using=using)
+    if not in_order:
+        assign_missing_sequences(woken, using)
+    return FannedOut(len(events), len(pairs), woken, set(endpoint_ids) - woken)
+
+
+def create_missing_tenants(
+    events: Sequence[Event], using: str, lock_timeout: float, last_try: Callable[[uuid.UUID], float]
+) -> tuple[set[uuid.UUID], uuid.UUID | None]:
+    """Create the rows of tenants that `emit` was the first to name. Returns the tenants whose rows exist now, and the one
+    whose row cannot be created yet, because another transaction is creating it and has not committed.
+
+    That costs a wait, so the tenants after it are not tried; `last_try` is the key to sort by.
+    """
+    uids = {event.tenant_id: event.tenant_uid for event in events}
+    known = set(Tenant.objects.using(using).filter(any_of("id", uids)).values_list("id", flat=True))
+    for tenant_id in sorted(uids.keys() - known, key=lambda key: (last_try(key), key)):
+        uid = uids[tenant_id]
+        try:
+            work = partial(Tenant.objects.using(using).bulk_create, [Tenant(uid=uid)], ignore_conflicts=True)
+            in_fresh_transaction(work, using, relaxed=True, lock_timeout=lock_timeout)
+        except Exception as error:
+            if not is_lock_timeout(error):
+                raise
+            return known, tenant_id
+        known.add(tenant_id)
+    return known, None
+
+
+def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) -> None:
+    """Give places to deliveries of endpoints that became FIFO since their events were claimed; without a place a delivery
+    would never be its queue's head. The queues' rows are locked by the caller, so that it is certain now."""
+    if not endpoint_ids:
+        return
+    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
+    for endpoint_id, last in queues.order_by("endpoint_id").values_list("endpoint_id", "sequence"):
+        unplaced = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint_id, sequence=0)
+        keys = list(unplaced.order_by("event_id").values_list("id", flat=True))
+        for place, key in enumerate(keys, start=last + 1):
+            unplaced.filter(id=key).update(sequence=place)
+        queues.filter(endpoint_id=endpoint_id).update(sequence=last + len(keys))
+
+
+def _assign_sequences(
+    pairs: Sequence[tuple[Event, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
+) -> list[int]:
+    """Numbers in each FIFO endpoint's order, given under its queue row's lock. All the rows are locked here, not the FIFO
+    ones alone: `wake_unlocked` will lock the rest, and out of order that would be a deadlock."""
+    queues = EndpointQueue.objects.using(using)
+    wanted = queues.filter(any_of("endpoint_id", endpoint_ids))
+    rows = list(wanted.locked(skip_locked=True).values_list("endpoint_id", "sequence", "fifo"))
+    if len(rows) < wanted.count():
+        raise RowsBusy
+    last = {endpoint_id: sequence for endpoint_id, sequence, fifo in rows if fifo}
+    places = []
+    for _, target in pairs:
+        if target.endpoint_id in last:
+            last[target.endpoint_id] += 1
+        places.append(last.get(target.endpoint_id, 0))
+    # Nearly always they all get as many: one statement, and not one for each of thousands.
+    by_number: dict[int, list[uuid.UUID]] = defaultdict(list)
+    for endpoint_id, number in Counter(target.endpoint_id for _, target in pairs).items():
+        if endpoint_id in last:
+            by_number[number].append(endpoint_id)
+    for number, some in by_number.items():
+        queues.filter(any_of("endpoint_id", some)).update(sequence=F("sequence") + number)
+    return places
+
+
+def _delivery(event: Event, target: Target, place: int, now: datetime) -> NewDelivery:
+    expires_at = now + retry_policy_of(target.profile).max_age
+    return NewDelivery(new_id(), event.tenant_id, event.id, target.endpoint_id, now, expires_at, place)
+
+
+def _mark_done(events: Sequence[Event], position: uuid.UUID | None, now: datetime, using: str) -> None:
+    """Finished events are pending no more; a large one only moves its position."""
+    rows = Event.objects.using(using).filter(any_of("id", [event.id for event in events]))
+    if position is not None:
+        rows.update(fan_out_position=position)
+    else:
+        rows.update(fanned_out_at=now)
+    channels = [
+        EventChannel(tenant_id=event.tenant_id, event_id=event.id, channel=channel)
+        for event in events
+        for channel in event.channels
+    ]
+    if channels:
+        EventChannel.objects.using(using).bulk_create(channels, ignore_conflicts=True)

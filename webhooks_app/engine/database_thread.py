@@ -1,0 +1,300 @@
+"""The database thread of an engine: fan-out, lease, read-ahead, record and release, one step after the other.
+
+When the sending loop waited for a stalled database itself, the network library reported timeouts for responses that had
+already arrived. So the two threads meet only in the window (what to send) and in the result buffer (what has finished),
+both bounded. Each step fails on its own: it is left alone for a while, and the others go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from django.db import connections
+
+from webhooks_app import telemetry
+from webhooks_app.db import is_lock_timeout, is_outage
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.lease import Lease
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.phase import Phase
+from webhooks_app.engine.read_ahead import ReadAhead
+from webhooks_app.engine.record import Recorder
+from webhooks_app.engine.record_rows import give_up
+from webhooks_app.engine.record_signals import SignalThread
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.step import Step, longer
+from webhooks_app.engine.types import FannedOut
+from webhooks_app.engine.window import Window
+from webhooks_app.log_thread import engine_logger
+
+logger = engine_logger(__name__)
+
+
+class DatabaseThread:
+    """The database side of one engine."""
+
+    def __init__(
+        self,
+        using: str,
+        window: Window,
+        results: ResultBuffer,
+        heartbeat: Heartbeat,
+        options: EngineOptions,
+        faults: FaultLog,
+        on_work: Callable[[], None],
+    ) -> None:
+        self._using = using
+        self._window = window
+        self._heartbeat = heartbeat
+        self._options = options
+        self._faults = faults
+        self._on_work = on_work
+        self._in_a_row = store_for(using).limits.in_a_row
+        self._signals = SignalThread()
+        self._lease = Lease(using, heartbeat, window, options, faults)
+        self._read_ahead = ReadAhead(using, heartbeat, window, options, faults)
+        self._fan_out = FanOut(using, options, faults, self._signals.send)
+        self._recorder = Recorder(using, window, results, heartbeat, options, faults, self._signals.announce)
+        self._steps = (
+            Step("fan-out", self._fan_out_pending, takes_work=True),
+            Step("wake", self._wake_owed, takes_work=False),
+            Step("lease", self._take, takes_work=True),
+            Step("read-ahead", self._refill, takes_work=True),
+        )
+        #: A single event waits for none of these. The one whose turn it is comes first.
+        self._late_steps = deque(
+            (
+                Step("recheck", self._recheck, takes_work=True),
+                Step("fan-out of many", partial(self._fan_out_batch, self._fan_out.go_on), takes_work=True),
+                Step("record", self._record, takes_work=False),
+                Step("release", self._lease.release, takes_work=False),
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="webhooks-database", daemon=True)
+        self._nudge = threading.Event()
+        self._phase = Phase.RUNNING
+        self._pending = self._due = False
+        self._next_recheck = 0.0
+        self._worked_at = time.monotonic()
+        self._after_outage = False
+        self._outage_pause = 0.0
+        #: When there was last nothing to do (monotonic); None while there is work.
+        self.idle_since: float | None = None
+        #: What ended the thread before its time.
+        self.failure: BaseException | None = None
+        self.events = 0
+        self.deliveries = 0
+
+    # --- called from the sending thread ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Wake the thread early where a full batch is waiting, or nothing is in flight."""
+        if self._recorder.has_full_batch or self._window.in_flight == 0:
+            self._nudge.set()
+
+    def wake(self) -> None:
+        self._nudge.set()
+
+    def start_draining(self) -> None:
+        """Take and read no more; record and release what is there."""
+        self._phase = Phase.DRAINING
+        self._window.stop_all()
+        self._nudge.set()
+
+    def finish(self, timeout: float) -> bool:
+        """Record and release everything, and end the thread, within `timeout` seconds. Returns whether it did."""
+        self._phase = Phase.FINISHING
+        self._nudge.set()
+        until = time.monotonic() + timeout
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._phase = Phase.ENDED
+            self._nudge.set()
+            self._thread.join(0.5)
+        self._signals.end(max(until - time.monotonic(), 0.5))
+        return self._phase is Phase.FINISHING
+
+    @property
+    def recorded(self) -> int:
+        return self._recorder.recorded
+
+    @property
+    def unrecorded(self) -> int:
+        return self._recorder.unrecorded
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not (self._phase is Phase.ENDED or (self._phase is Phase.FINISHING and self._nothing_left())):
+                self._nudge.clear()
+                busy = self._heartbeat.exists and self.turn()
+                self._heartbeat.activity.database_turn = time.monotonic()
+                if not busy:
+                    self._nudge.wait(max(self._outage_pause, self._options.poll_seconds))
+        except BaseException as error:  # noqa: BLE001 - handed to the sending thread, which raises it
+            self.failure = error
+            self._on_work()
+        finally:
+            self._heartbeat.owes_wakes = self._fan_out.owes_wakes
+            connections.close_all()
+
+    def turn(self) -> bool:
+        """One round of steps. Returns whether there was anything to do."""
+        done = 0
+        if self._phase is Phase.FINISHING:
+            # Whatever has no result by now has none: its queue is released, and it is sent again.
+            self._window.keep_in_memory(self._recorder.unrecorded_deliveries())
+        activity = self._heartbeat.activity
+        activity.unrecorded, activity.leased_queues = self.unrecorded, len(self._window)
+        try:
+            if self._after_outage:
+                self._lease.release_unknown()
+                self._after_outage = False
+            if self._phase is Phase.RUNNING:
+                self._pending, self._due = self._lease.look()
+            self._outage_pause = 0.0
+        except Exception as error:  # noqa: BLE001 - as in a step
+            self._note_fault("look", error)
+        for step in self._steps:
+            done += self._try(step)
+        done += self._try_late_steps(in_haste=bool(done) and self._fan_out.serves_single_events)
+        self._note_idleness(busy=bool(done))
+        return bool(done)
+
+    def _try_late_steps(self, *, in_haste: bool) -> int:
+        """Do the late steps; `in_haste`, since more that is new may have come meanwhile, only as many of them as are done in
+        a moment, and the others in the turns that follow."""
+        end = time.monotonic() + self._options.late_seconds
+        done = 0
+        for _ in range(len(self._late_steps)):
+            step = self._late_steps[0]
+            self._late_steps.rotate(-1)
+            done += self._try(step)
+            if in_haste and time.monotonic() > end:
+                break
+        return done
+
+    def _try(self, step: Step) -> int:
+        """Do one step; where it fails, leave it alone for a while, longer each time. Returns how much it did."""
+        if step.takes_work and self._phase is not Phase.RUNNING:
+            return 0
+        began = time.monotonic()
+        if began < step.not_before and self._phase is Phase.RUNNING:
+            return 0
+        try:
+            done = step.work()
+        except Exception as error:  # noqa: BLE001 - a fault of one step must not stop the others
+            telemetry.step_finished(step.name, time.monotonic() - began, failed=True)
+            # A lock is waited for in the database itself, for a moment at each try: there is no need to come more seldom.
+            step.put_off(self._options.busy_pause if is_lock_timeout(error) else self._options.longest_pause)
+            self._note_fault(step.name, error)
+            return 0
+        step.went_well()
+        if done:
+            telemetry.step_finished(step.name, time.monotonic() - began, failed=False)
+        return done
+
+    def _note_fault(self, name: str, error: Exception) -> None:
+        """Nothing is lost by a failed step: results stay in memory, and what the database may have done unseen is looked for
+        in the next turn."""
+        self._after_outage = True
+        if is_lock_timeout(error):
+            logger.info("webhooks: %s waits for a lock of another transaction", name)
+            return
+        if not is_outage(error):
+            self._faults.report(f"step {name} {type(error).__name__}", "the step %s failed", name, error=error)
+            return
+        self._outage_pause = longer(self._outage_pause, self._options.longest_pause)
+        self._faults.report(
+            "outage", "the database failed (%s); next try in %.2f s", str(error).strip(), self._outage_pause
+        )
+        connections[self._using].close()
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def _fan_out_pending(self) -> int:
+        if not self._pending:
+            return 0
+        done = 0
+        for _ in range(self._in_a_row):
+            events = self._fan_out_batch(self._fan_out.begin)
+            done += events
+            if not events:
+                break
+        return done
+
+    def _fan_out_batch(self, batch: Callable[[datetime], FannedOut]) -> int:
+        result = batch(self._heartbeat.now())
+        self._window.mark_has_work(result.woken)
+        self.events += result.events
+        self.deliveries += result.deliveries
+        self._note_woken(result.woken)
+        return result.events
+
+    def _wake_owed(self) -> int:
+        woken = self._fan_out.wake_owed() if self._fan_out.owes_wakes else set()
+        self._window.mark_has_work(woken)
+        self._note_woken(woken)
+        return len(woken)
+
+    def _note_woken(self, woken: set[uuid.UUID]) -> None:
+        """A queue that is leased here already is read on; others are due."""
+        if not woken.issubset(self._window.leased()):
+            self._due = True
+            self._lease.expect_due()
+
+    def _take(self) -> int:
+        return self._lease.take(gently=self._fan_out.serves_single_events) if self._due else 0
+
+    def _refill(self) -> int:
+        fed, refused = self._read_ahead.refill()
+        now = self._heartbeat.now()
+        self._recorder.add([give_up(queue, delivery, kind, now) for queue, delivery, kind in refused])
+        if fed:
+            self._on_work()
+        return 0  # what it fed will keep the engine busy
+
+    def _recheck(self) -> int:
+        if time.monotonic() >= self._next_recheck:
+            self._lease.recheck()
+            self._next_recheck = time.monotonic() + self._options.recheck_seconds
+        return 0
+
+    def _record(self) -> int:
+        recorded = 0
+        for _ in range(self._in_a_row):
+            done = self._recorder.step(at_once=self._phase is not Phase.RUNNING)
+            recorded += done
+            if not done:
+                break
+        return recorded
+
+    # --- idleness ----------------------------------------------------------------------------------------------------
+
+    def _nothing_left(self) -> bool:
+        return self._window.idle and not self.unrecorded and self._lease.all_released and not self._fan_out.owes_wakes
+
+    def _note_idleness(self, *, busy: bool) -> None:
+        if busy:
+            self._worked_at = time.monotonic()
+        # Something is pending or due, but another engine has it, or it failed and is left alone for a moment.
+        waits = self._pending or self._due or any(step.not_before for step in (*self._steps, *self._late_steps))
+        gives_up = time.monotonic() - self._worked_at > self._options.idle_despite_work
+        if busy or self._outage_pause or not self._nothing_left() or (waits and not gives_up):
+            self.idle_since = None
+        elif self.idle_since is None:
+            self.idle_since = time.monotonic()
+            self._on_work()  # the sending thread evaluates its `until` now

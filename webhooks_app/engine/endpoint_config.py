@@ -1,0 +1,105 @@
+"""Endpoint configuration: everything needed to send to an endpoint, read at each lease so that a change takes effect soon."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from django.db import DatabaseError
+from django.db.models import Q
+
+from webhooks_app.conf import settings
+from webhooks_app.core.profile import Profile
+from webhooks_app.core.signing import Key, SecretFormat, key_of
+from webhooks_app.engine.types import EndpointConfig, SigningKey
+from webhooks_app.exceptions import WebhooksError
+from webhooks_app.models import Endpoint, Secret
+from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
+from webhooks_app.models.fields import key_ring
+from webhooks_app.models.lookups import any_of
+from webhooks_app.profiles import get_profile
+from webhooks_app.profiles.standard import PROFILE as STANDARD
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
+    """Return the configurations of these endpoints, read in two queries. One that cannot be used now says why in `fault`."""
+    endpoints = list(Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)))
+    secrets = _live_secrets(endpoints, using)
+    return {endpoint.id: _config(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
+
+
+def _owner(endpoint: Endpoint) -> uuid.UUID:
+    """Whose secrets sign: the endpoint's own, or, behind a callback URL, the tenant's account secret."""
+    return endpoint.tenant_id if endpoint.hidden else endpoint.id
+
+
+def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list[Secret]]:
+    own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
+    accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
+    wanted = Q(any_of("endpoint_id", own))
+    if accounts:
+        wanted |= Q(any_of("tenant_id", accounts), endpoint_id__isnull=True)
+    found: dict[uuid.UUID, list[Secret]] = defaultdict(list)
+    for secret in Secret.objects.using(using).live().filter(wanted):
+        found[secret.endpoint_id or secret.tenant_id].append(secret)
+    return found
+
+
+def _config(endpoint: Endpoint, secrets: list[Secret]) -> EndpointConfig:
+    fault = ""
+    keys: tuple[SigningKey, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    profile = STANDARD
+    try:
+        profile = get_profile(endpoint.profile)
+        keys = tuple(opened(secret, profile) for secret in _in_order(secrets, profile))
+        headers = tuple(parse_headers(headers_field().reveal(endpoint)).items())
+        if not keys:
+            fault = "it has no live secret"
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - keys, headers and profiles of the host may fail in any way: this endpoint waits
+        fault = str(error) if isinstance(error, WebhooksError) else f"{type(error).__name__}: {error}"
+    return EndpointConfig(
+        endpoint_id=endpoint.id,
+        tenant_id=endpoint.tenant_id,
+        url=endpoint.url,
+        profile=profile,
+        headers=headers,
+        keys=keys,
+        max_in_flight=max(min(endpoint.max_in_flight or settings().MAX_IN_FLIGHT, settings().MAX_IN_FLIGHT * 16), 1),
+        rate_limit=endpoint.rate_limit,
+        fifo=endpoint.fifo,
+        hidden=endpoint.hidden,
+        playground=endpoint.is_playground,
+        fault=fault,
+    )
+
+
+def _in_order(secrets: list[Secret], profile: Profile) -> list[Secret]:
+    """Newest first; or, where only one signature is sent, the one that the receiver accepted last, else the oldest: until
+    the receiver has been given the new secret, only the old one can work."""
+    if profile.single_signature:
+        by_age = sorted(secrets, key=_age)
+        return sorted(by_age, key=lambda secret: secret.accepted_at or _NEVER, reverse=True)
+    return sorted(secrets, key=_age, reverse=True)
+
+
+def _age(secret: Secret) -> tuple[datetime, uuid.UUID]:
+    return secret.created_at, secret.id
+
+
+def opened(secret: Secret, profile: Profile) -> SigningKey:
+    """What the secret signs with. Raises SealingError where its key is missing, InvalidSecret for a text of another kind."""
+    # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
+    return SigningKey(secret.id, _opened(secret.id, secret.value, profile.secret_format, key_ring()))
+
+
+@lru_cache(maxsize=8192)
+def _opened(secret_id: uuid.UUID, sealed: str, secret_format: SecretFormat, ring: object) -> Key:
+    return key_of(value_field().open(secret_id, sealed), secret_format)

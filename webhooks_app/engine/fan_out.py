@@ -1,0 +1,297 @@
+"""② fan_out: committed events become deliveries, in bulk, each batch in a short transaction of its own.
+
+Tenants take turns and have a share each. What goes wrong with an event or a tenant costs that one its turn: it is left alone
+for a while, longer each time, and the others go on. Only an event that is itself at fault is quarantined.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage
+from webhooks_app.engine.create_deliveries import (
+    RowsBusy,
+    assign_missing_sequences,
+    create_missing_tenants,
+    plan_deliveries,
+    write_deliveries,
+)
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pauses import Pauses
+from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read_pending
+from webhooks_app.engine.quarantine import Quarantine
+from webhooks_app.engine.queue_wakeup import wake_unlocked
+from webhooks_app.engine.sql import PostgreSQLStore, store_for
+from webhooks_app.engine.sql.fan_out import fan_out_in_sql
+from webhooks_app.engine.types import FannedOut
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.models import EndpointQueue, Event
+from webhooks_app.models.lookups import any_of
+from webhooks_app.profiles import profile_names, retry_policy_of
+from webhooks_app.telemetry.logs import log_ids
+
+logger = engine_logger(__name__)
+
+Done = TypeVar("Done")
+
+#: What one step may wait for locks, and how long (seconds) it looks for the events to blame: each is paid by everybody. Tenants
+#: and events that were not tried have their turn in the next step, those first that were tried least recently.
+_MOST_WAITS = 2
+_LONGEST_PARTS = 0.1
+#: Deliveries of one tenant that make its share a small one, and what is done at once of large ones beside them, and while
+#: single events come: until so long after the last one (seconds).
+_SMALL = 100
+_BESIDE_SMALL = 500
+_BESIDE_SINGLE = 150
+_SINGLE_LAST = 1.0
+_MOST_SERVED = 1000
+
+
+class FanOut:
+    """Turns pending events into deliveries. Safe to run anywhere, any number of times and by many at once."""
+
+    def __init__(
+        self,
+        using: str,
+        options: EngineOptions,
+        faults: FaultLog,
+        send_signal: Callable[[Callable[[], object]], object] = lambda send: send(),
+    ) -> None:
+        """`send_signal` calls the function that it is given, on a thread of its own."""
+        self._using = using
+        self._options = options
+        self._faults = faults
+        self._store = store_for(using)
+        self._turns = TenantTurns(using, options.lock_timeout)
+        #: Lock timeouts that this step may still run into, and until when (monotonic) it may try events one by one.
+        self._waits_left, self._parts_until = _MOST_WAITS, 0.0
+        #: What `begin` has left for `go_on`, by tenant.
+        self._large: dict[uuid.UUID, Share] = {}
+        #: Until when (monotonic) more single events are to be expected.
+        self._single_until = 0.0
+        #: When tenants that cannot all be served in one step had their last turn (monotonic).
+        self._served_at: dict[uuid.UUID, float] = {}
+        self._paused_tenants = Pauses(longest=1.0)
+        self._held_events = Pauses()
+        self._quarantine = Quarantine(using, options, faults, self._held_events, send_signal)
+        #: Queues that are still to be woken, and when their earliest new delivery was created.
+        self._unwoken: dict[uuid.UUID, datetime] = {}
+        self._wake_again = Pauses(longest=1.0)
+
+    def step(self, now: datetime) -> FannedOut:
+        """Fan out one batch of pending events: the next tenants, a share of each."""
+        done = self.begin(now)
+        done.add(self.go_on(now))
+        return done
+
+    def begin(self, now: datetime) -> FannedOut:
+        """Fan out the part of a batch that is soon done; `go_on` does the rest. In between others have their turn: an event
+        for one endpoint does not wait for one for a thousand."""
+        self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + _LONGEST_PARTS
+        shares = self._turns.next(self._paused_tenants.active())
+        small = [share for share in shares if share.deliveries <= _SMALL]
+        if len(shares) < self._store.limits.tenants and any(share.takes_all for share in small):
+            self._single_until = time.monotonic() + _SINGLE_LAST
+        if small or self.serves_single_events:
+            self._large.update((share.tenant.id, share) for share in shares if share.deliveries > _SMALL)
+            shares = small
+        return self._fan_out(shares, now, self._store.limits.deliveries)
+
+    def go_on(self, now: datetime) -> FannedOut:
+        """Fan out what `begin` has left."""
+        self._parts_until = time.monotonic() + _LONGEST_PARTS
+        portion = _BESIDE_SINGLE if self.serves_single_events else _BESIDE_SMALL
+        deliveries = min(self._store.limits.deliveries, portion)
+        paused = self._paused_tenants.active()
+        left = {key: share for key, share in self._large.items() if key not in paused}
+        shares = part_of(sorted(left.values(), key=self._last_served), deliveries)
+        for share in shares:
+            del left[share.tenant.id]
+        self._large = left
+        self._note_served(shares)
+        return self._fan_out(shares, now, deliveries)
+
+    def _last_served(self, share: Share) -> float:
+        return self._served_at.get(share.tenant.id, 0.0)
+
+    def _note_served(self, shares: Sequence[Share]) -> None:
+        if len(self._served_at) > _MOST_SERVED:
+            self._served_at.clear()
+        self._served_at.update((share.tenant.id, time.monotonic()) for share in shares)
+
+    def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
+        done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
+        left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
+        done.add(self._fan_out_others([share for share in left if not share.tenant.fifo], now, deliveries))
+        in_order = sorted((share for share in left if share.tenant.fifo), key=self._last_served)
+        for share in in_order:
+            if share is in_order[0] or (self._waits_left and time.monotonic() < self._parts_until):
+                self._note_served([share])
+                done.add(self._fan_out_others([share], now, deliveries, in_order=True))
+        for endpoint_id in done.unwoken:
+            self._unwoken.setdefault(endpoint_id, now)
+        return done
+
+    @property
+    def serves_single_events(self) -> bool:
+        """Whether lately a few events came of tenants that have no more: whatever is done at once is then done in small
+        portions, so that the next of them starts soon."""
+        return time.monotonic() < self._single_until
+
+    @property
+    def owes_wakes(self) -> bool:
+        """Whether queues with new deliveries are still to be woken."""
+        return bool(self._unwoken)
+
+    def wake_owed(self) -> set[uuid.UUID]:
+        """Wake the queues whose rows were locked when their deliveries were created. Returns those that were woken."""
+        waiting = set(self._unwoken) - self._wake_again.active()
+        if not waiting:
+            return set()
+
+        def wake_now() -> set[uuid.UUID]:
+            # One time for all of them: earlier than needed does no harm, later would be slept through.
+            woken = wake_unlocked(waiting, min(self._unwoken[key] for key in waiting), using=self._using)
+            assign_missing_sequences(woken, self._using)
+            return woken
+
+        woken = self._in_transaction(wake_now)
+        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", waiting - woken))
+        locked = set(rows.values_list("endpoint_id", flat=True))
+        for endpoint_id in waiting:
+            if endpoint_id in locked:
+                self._wake_again.put(endpoint_id)
+            else:  # woken, or pruned meanwhile
+                del self._unwoken[endpoint_id]
+        return woken
+
+    # --- plain events ------------------------------------------------------------------------------------------------
+
+    def _fan_out_plain(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
+        """The plain events of these tenants, up to so many deliveries, in one statement. Where that fails, the long way
+        finds out which is to blame."""
+        if not shares or not isinstance(self._store, PostgreSQLStore):
+            return FannedOut()
+        ages = {name: retry_policy_of(name).max_age for name in profile_names()}
+
+        def fan_out_and_wake() -> FannedOut:
+            found = fan_out_in_sql(
+                now,
+                self._using,
+                shares={share.tenant.id: share.events for share in shares},
+                held=self._held_events.active(),
+                deliveries=deliveries,
+                ages=ages,
+                default_age=RetryPolicy().max_age,
+            )
+            woken = wake_unlocked(found.endpoint_ids, now, using=self._using)
+            assign_missing_sequences(woken, self._using)
+            unwoken = set(found.endpoint_ids) - woken
+            return FannedOut(found.events, found.deliveries, woken, unwoken, set(found.tenants_left))
+
+        try:
+            return self._in_transaction(fan_out_and_wake)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            self._faults.report(
+                "fan-out in sql", "a fan-out in one statement failed and is done the long way: %r", error
+            )
+            return FannedOut(tenants_left={share.tenant.id for share in shares})
+
+    # --- all others --------------------------------------------------------------------------------------------------
+
+    def _fan_out_others(
+        self, shares: Sequence[Share], now: datetime, deliveries: int, *, in_order: bool = False
+    ) -> FannedOut:
+        if not shares:
+            return FannedOut()
+        held = self._held_events.active()
+        found: list[Event] = []
+
+        def read(some: list[Share]) -> None:
+            found.extend(self._in_transaction(partial(read_pending, some, held, self._using, in_order=in_order)))
+
+        divided(read, shares, lambda share, error: self._pause(share.tenant.id, error))
+        events = self._with_tenants(sorted(found, key=lambda event: event.id))
+        # One that is fanned out in parts goes alone.
+        whole = [event for event in events if event.fan_out_position is None]
+        parted = [event for event in events if event.fan_out_position is not None]
+        if in_order and parted:  # and nothing overtakes it
+            return self._in_batch(events[: events.index(parted[0])] or parted[:1], now, deliveries, in_order=True)
+        done = self._in_batch(whole, now, deliveries, in_order=in_order)
+        for event in parted:
+            done.add(self._in_batch([event], now, deliveries, in_order=in_order))
+        return done
+
+    def _in_batch(self, events: Sequence[Event], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
+        """A batch in one transaction; where that fails, tenant by tenant, and where that fails, event by event."""
+        done = FannedOut()
+        left = list(events)
+        while left:
+            try:
+                plan = plan_deliveries(left, self._using, self._options.lock_timeout, deliveries)
+                done.add(self._in_transaction(partial(write_deliveries, plan, now, self._using, in_order=in_order)))
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                done.add(self._in_parts(left, error, now, deliveries, in_order=in_order))
+                return done
+            # The others had no room, and have their turn later: those of tenants that this batch has not served, now.
+            served = {event.tenant_id for event in plan.events}
+            left = [event for event in left if event.tenant_id not in served]
+        return done
+
+    def _in_parts(
+        self, events: Sequence[Event], error: Exception, now: datetime, deliveries: int, *, in_order: bool
+    ) -> FannedOut:
+        tenants = sorted({event.tenant_id for event in events})
+        done = FannedOut()
+        if len(tenants) > 1:
+            for tenant_id in sorted(tenants, key=self._paused_tenants.last):
+                if self._waits_left:
+                    some = [event for event in events if event.tenant_id == tenant_id]
+                    done.add(self._in_batch(some, now, deliveries, in_order=in_order))
+        elif isinstance(error, RowsBusy):
+            self._paused_tenants.put(tenants[0])
+        elif is_lock_timeout(error):
+            self._waits_left = max(self._waits_left - 1, 0)
+            self._paused_tenants.put(tenants[0])
+        elif len(events) > 1:
+            for event in events:
+                one = self._in_batch([event], now, deliveries, in_order=in_order)
+                done.add(one)
+                if (in_order and not one.events) or time.monotonic() > self._parts_until:
+                    break  # nothing may overtake it; the others have their turn
+        else:
+            done.add(self._quarantine.put_aside(events[0], error, now))
+            if in_order and not done.events:
+                self._paused_tenants.put(tenants[0])
+        return done
+
+    def _pause(self, tenant_id: uuid.UUID, error: Exception) -> None:
+        self._paused_tenants.put(tenant_id)
+        self._faults.report(
+            f"tenant {tenant_id}",
+            "the pending events of a tenant cannot be read",
+            error=error,
+            ids=log_ids(tenant=tenant_id),
+        )
+
+    def _with_tenants(self, events: Sequence[Event]) -> list[Event]:
+        """The events of tenants whose rows exist. One that another transaction is just inserting is not waited for: that
+        tenant has its turn later."""
+        there, busy = create_missing_tenants(events, self._using, self._options.lock_timeout, self._paused_tenants.last)
+        if busy is not None:
+            self._paused_tenants.put(busy)
+        return [event for event in events if event.tenant_id in there]
+
+    def _in_transaction(self, work: Callable[[], Done]) -> Done:
+        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._options.lock_timeout)

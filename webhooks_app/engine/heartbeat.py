@@ -1,0 +1,287 @@
+"""The heartbeat of an engine: one row, renewed on a thread and a connection of its own.
+
+Nothing that the engine's other threads wait for (a lock, a slow statement, a callback of the host) stops it. An engine
+whose row has expired is dead: any other engine, and `sweep`, releases its queues (see `reaper`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import OperationalError, connections
+
+from webhooks_app import telemetry
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
+from webhooks_app.engine.repair_thread import repair_soon
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.models import EndpointQueue, Engine, database_now
+from webhooks_app.models.ids import new_id
+
+logger = engine_logger(__name__)
+
+#: While a delivery is sent that is suspected of crashing engines, the last heartbeat tells whether it was the one.
+_CLOSE_WATCH_SECONDS = 0.25
+#: How long the engine's own row is waited for where another transaction has locked it (seconds).
+_LOCK_TIMEOUT = 1.0
+#: A worker's clock that differs from the database's by more than this is worth a warning (seconds).
+_DRIFT_WORTH_A_WARNING = 2.0
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the engine's two threads tell the heartbeat. Each field is written by one thread; times are monotonic."""
+
+    database_turn: float
+    sending_turn: float
+    in_flight: int = 0
+    unrecorded: int = 0
+    leased_queues: int = 0
+
+
+class Heartbeat:
+    """The engine's row, and its only clock: the database's time, carried on between heartbeats by the monotonic clock."""
+
+    def __init__(self, using: str, kind: str, options: EngineOptions, on_change: Callable[[], None]) -> None:
+        self._using = using
+        self._kind = kind
+        self._options = options
+        self._on_change = on_change
+        self.activity = Activity(time.monotonic(), time.monotonic())
+        #: Changes where the engine was taken for dead; written by this thread alone.
+        self.engine_id = new_id()
+        #: The ids before, and those of them that may still hold queues.
+        self._former: list[uuid.UUID] = []
+        self._unreleased: list[uuid.UUID] = []
+        #: Whether the database has confirmed a row under the present id.
+        self._created = False
+        #: The database's time, and the monotonic time when it was asked: a pair, since several threads read it.
+        self._told = datetime.now(UTC), time.monotonic()
+        self._good_until = float("-inf")
+        self._regular_since = float("inf")
+        self._draining = threading.Event()
+        self._drains = threading.Event()
+        self._ended = threading.Event()
+        self._wakeup = threading.Event()
+        self._close_watch_until = float("-inf")
+        self._warned_of_drift = False
+        #: Set by the database thread at its end, where this engine owes a queue its wake-up: the row is left to be found.
+        self.owes_wakes = False
+        #: What ended the beating before its time.
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="webhooks-heartbeat", daemon=True)
+
+    # --- for the other threads ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def now(self) -> datetime:
+        """The database's clock, as well as it is known here. Aware, UTC."""
+        base, told_at = self._told
+        return base + timedelta(seconds=time.monotonic() - told_at)
+
+    @property
+    def ids(self) -> list[uuid.UUID]:
+        """The engine's id, and those that it had before it was taken for dead."""
+        return [self.engine_id, *self._former]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the row exists and has not expired, by this machine's monotonic clock. Nothing is leased or sent before."""
+        return time.monotonic() < self._good_until
+
+    @property
+    def exists(self) -> bool:
+        """Whether the row was ever written: the database has answered."""
+        return self._good_until > float("-inf")
+
+    @property
+    def drains(self) -> bool:
+        """Whether the row says that this engine takes nothing more."""
+        return self._drains.is_set()
+
+    def start_draining(self) -> None:
+        self._draining.set()
+        self._wakeup.set()
+
+    def watch_closely(self, seconds: float) -> None:
+        """Beat several times a second for a while: a request may crash the engine."""
+        self._close_watch_until = time.monotonic() + seconds
+        self._wakeup.set()
+
+    def end(self, timeout: float) -> None:
+        """Remove the row and end the thread. Queues that the engine still holds are released; that is no takeover."""
+        self._ended.set()
+        self._wakeup.set()
+        if self._thread.is_alive():  # or it could not even be started
+            self._thread.join(timeout)
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            try:
+                while not self._ended.is_set():
+                    self._wakeup.clear()
+                    self._try_to_beat()
+                    self._wakeup.wait(self._pause())
+            except BaseException as error:  # noqa: BLE001 - the sending thread sees it, and ends the engine
+                self._fail(error)
+            if self.exists:
+                self._resign()
+        finally:
+            connections.close_all()
+
+    def _fail(self, error: BaseException) -> None:
+        """Beat once more, so that the row says that this engine takes nothing more, and wait until its other threads have
+        ended: the row must not be removed before, or others would take what they still have in flight."""
+        self.failure = error
+        self._draining.set()
+        self._close_connection()
+        with suppress(BaseException):
+            self._beat()
+        self._on_change()
+        self._ended.wait()
+
+    def _pause(self) -> float:
+        if time.monotonic() < self._close_watch_until:
+            return _CLOSE_WATCH_SECONDS
+        return self._options.heartbeat_seconds / BEATS
+
+    def _try_to_beat(self) -> None:
+        """Beat once, unless a thread of the engine has stalled."""
+        if stalled := self._stalled_thread():
+            logger.error(
+                "webhooks: the %s thread of engine %s has stalled; its queues are given up", stalled, self.engine_id
+            )
+            return
+        try:
+            self._beat()
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the next beat tries again
+            logger.warning("webhooks: no heartbeat: %s: %s", type(error).__name__, error)
+            self._close_connection()
+            self._regular_since = float("inf")
+            return
+        self._reap()
+
+    def _close_connection(self) -> None:
+        with suppress(Exception):  # a broken connection may fail at this, too
+            connections[self._using].close()
+
+    def _stalled_thread(self) -> str:
+        oldest = time.monotonic() - self._options.stalled_after
+        if self.activity.sending_turn < oldest:
+            return "sending"
+        return "database" if self.activity.database_turn < oldest else ""
+
+    def _beat(self) -> None:
+        asked_at = time.monotonic()
+        now = database_now(self._using)
+        self._told = now, time.monotonic()
+        self._note_drift(now)
+        values = self._values(now, asked_at)
+        if not self._renew(values):
+            if self._created:
+                logger.warning("webhooks: engine %s was taken for dead; it goes on as a new one", self.engine_id)
+                self._former.append(self.engine_id)
+                self._unreleased.append(self.engine_id)
+                self.engine_id = new_id()
+                self._created = False
+            self._insert(values)
+        self._created = True
+        telemetry.engine_state(self.activity.in_flight, self.activity.unrecorded, self.activity.leased_queues)
+        was_alive = self.alive
+        # Counted from before the question: the true end of this life cannot be earlier.
+        self._good_until = asked_at + self._options.heartbeat_seconds
+        if values["retiring"] and not self._drains.is_set():
+            self._drains.set()
+            self._on_change()
+        elif not was_alive:
+            self._on_change()
+
+    def _renew(self, values: dict[str, object]) -> bool:
+        """Return False where the row is gone, or where another transaction has locked it for longer than can be waited."""
+        row = Engine.objects.using(self._using).filter(id=self.engine_id)
+        try:
+            return bool(in_fresh_transaction(lambda: row.update(**values), self._using, lock_timeout=_LOCK_TIMEOUT))
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            return False
+
+    def _insert(self, values: dict[str, object]) -> None:
+        """Without model signals: a receiver of the host must not stop the engine. Where the row was written but its commit
+        was not confirmed, the next beat finds and renews it."""
+        row = Engine(id=self.engine_id, host=socket.gethostname(), pid=os.getpid(), kind=self._kind, **values)
+        engines = Engine.objects.using(self._using)
+        in_fresh_transaction(lambda: engines.bulk_create([row]), self._using, lock_timeout=_LOCK_TIMEOUT)
+
+    def _values(self, now: datetime, asked_at: float) -> dict[str, object]:
+        def ago(moment: float) -> datetime:
+            return now - timedelta(seconds=max(asked_at - moment, 0.0))
+
+        return {
+            "alive_until": now + timedelta(seconds=self._options.heartbeat_seconds),
+            "beat_at": now,
+            "database_turn_at": ago(self.activity.database_turn),
+            "sending_turn_at": ago(self.activity.sending_turn),
+            "in_flight": self.activity.in_flight,
+            "unrecorded": self.activity.unrecorded,
+            "clock_drift": round((datetime.now(UTC) - now).total_seconds(), 3),
+            "retiring": self._draining.is_set(),
+        }
+
+    def _note_drift(self, now: datetime) -> None:
+        drift = (datetime.now(UTC) - now).total_seconds()
+        if abs(drift) > _DRIFT_WORTH_A_WARNING and not self._warned_of_drift:
+            self._warned_of_drift = True
+            logger.warning(
+                "webhooks: the clock of this machine differs from the database's by %.1f s; set it right. Deliveries go by "
+                "the database's clock.",
+                drift,
+            )
+
+    def _reap(self) -> None:
+        """Release the queues of dead engines, and those that this engine took before it knew that it was taken for dead.
+
+        Not while this engine's own heartbeats are irregular: where the database was away for a while, the others are as
+        much alive as this one, and about to beat again.
+        """
+        now = time.monotonic()
+        self._regular_since = min(self._regular_since, now)
+        try:
+            if self._unreleased:
+                self._release_former_ids()
+            if now - self._regular_since >= patience(self._options.heartbeat_seconds):
+                self._release_dead_engines()
+        except Exception as error:  # noqa: BLE001 - the next beat tries again
+            logger.warning("webhooks: the queues of dead engines were not released: %r", error)
+            self._close_connection()
+
+    def _release_former_ids(self) -> None:
+        release_queues_of(self._using, self._unreleased, crashed=False)
+        # Those whose rows another transaction has locked are released at a later beat.
+        if not EndpointQueue.objects.using(self._using).filter(holder_id__in=self._unreleased).exists():
+            self._unreleased = []
+
+    def _release_dead_engines(self) -> None:
+        if release_dead_engines(self._using, self.now()).engines:
+            # One of them may have owed a queue its wake-up. Looking at all queues takes a while, and the heartbeat must not.
+            repair_soon(self._using)
+
+    def _resign(self) -> None:
+        telemetry.engine_state(0, 0, 0)
+        try:
+            release_queues_of(self._using, self.ids, crashed=False, keep_row=self.owes_wakes)
+        except Exception as error:  # noqa: BLE001 - the row expires by itself
+            logger.warning("webhooks: the heartbeat could not be ended (%s); others release the queues", error)

@@ -1,0 +1,72 @@
+"""Which wire formats call code of the host's when a request is built: such code may be slow, or never return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from types import FunctionType, MethodType
+from typing import Any
+
+from webhooks_app.core.profile import Profile
+
+_PACKAGE = __name__.partition(".")[0]
+_DEEPEST = 8
+#: Values of exactly these types run no code but Python's own.
+_PLAIN = (str, bytes, int, float, bool, type(None), frozenset)
+#: The last wire formats that were asked for, by identity: their parts need not have a hash.
+_known: dict[int, tuple[Profile, bool]] = {}
+_MOST_KNOWN = 256
+
+
+def runs_host_code(profile: Profile) -> bool:
+    """Return whether building a request of this wire format calls anything that is not defined in this package.
+
+    True for functions, lambdas and methods of other modules, and for objects whose class is defined in another module, even if it
+    is a subclass of one in this package. True also for an envelope or scheme of this package that was given one of those, and
+    where it is not certain.
+    """
+    found = _known.get(id(profile))
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[id(profile)] = (profile, _runs_host_code(profile))
+    return found[1]
+
+
+def _runs_host_code(profile: Profile) -> bool:
+    if type(profile) is not Profile:
+        return True
+    return any(_is_the_hosts(part, _DEEPEST) for part in (profile.envelope, profile.extra_headers, profile.scheme))
+
+
+def _is_the_hosts(value: Any, deepest: int) -> bool:
+    if type(value) in _PLAIN:
+        return False
+    if deepest <= 0 or not _is_ours(value):
+        return True
+    return any(_is_the_hosts(part, deepest - 1) for part in _parts(value))
+
+
+def _is_ours(value: Any) -> bool:
+    if type(value) in (tuple, MethodType):
+        return True  # its parts count
+    # By its globals: functools.wraps, in a decorator of the host's, copies the name and the module of our function.
+    module = value.__globals__.get("__name__") if type(value) is FunctionType else type(value).__module__
+    return isinstance(module, str) and module.partition(".")[0] == _PACKAGE
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield the values that the code of this value may call."""
+    if type(value) is tuple:
+        yield from value
+    elif type(value) is MethodType:
+        yield value.__func__
+        yield value.__self__
+    elif type(value) is FunctionType:
+        for cell in value.__closure__ or ():
+            # An empty cell has no contents: then it cannot be told.
+            yield getattr(cell, "cell_contents", object)
+        yield from value.__defaults__ or ()
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield getattr(value, one.name)

@@ -1,0 +1,50 @@
+"""Isolation: a queue that is suspected of crashing engines runs while no other request starts."""
+
+from __future__ import annotations
+
+from webhooks_app.engine.leased_queue import LeasedQueue
+
+
+class IsolationSlot:
+    """The one queue of a window that is isolated at a time. All times are monotonic seconds.
+
+    A crash comes at once or not at all, so a request is alone for `seconds` only; and so that many suspected queues do not
+    add up to a stall, the others then have the window for themselves for twice as long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._queue: LeasedQueue | None = None
+        #: Since when it has waited to be alone, or has had its request in flight.
+        self._since = 0.0
+        self._rest_until = 0.0
+
+    def holds_back(self, queue: LeasedQueue, in_flight: int, now: float) -> bool:
+        """Return whether the queue must not start a request now. `in_flight`: requests in the window, slow ones not counted.
+
+        While an isolated queue waits for the others to end, no new ones start: ask only for a queue that could start but for
+        this.
+        """
+        active = self._queue is not None and now - self._since < self._seconds
+        if active and queue is not self._queue:
+            return True
+        if not queue.sending.isolated:
+            return False
+        if queue is not self._queue:
+            if now < self._rest_until:
+                return True
+            self._queue, self._since = queue, now
+            self._rest_until = now + 4 * self._seconds
+            return bool(in_flight)
+        return active and bool(in_flight)
+
+    def begin(self, queue: LeasedQueue, now: float) -> None:
+        """A request of the isolated queue has started, or has been built and is sent only now: its time begins anew."""
+        had = min(now - self._since, self._seconds) if queue is self._queue else 0.0
+        self._queue, self._since = queue, now
+        self._rest_until = now + 3 * self._seconds + 2 * had
+
+    def end(self, queue: LeasedQueue) -> None:
+        """The queue's request has ended or was not sent, or the queue was released."""
+        if queue is self._queue:
+            self._queue = None

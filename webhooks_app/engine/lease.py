@@ -1,0 +1,243 @@
+"""③ lease: take the queues that are due, read ahead what they have to send, release them.
+
+An engine leases queues, not deliveries. While it holds one, it alone sends for that endpoint.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from webhooks_app.core.health import is_open
+from webhooks_app.core.ramp import RAMP_SECONDS
+from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage
+from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.lease_room import LeaseRoom
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pauses import Pauses
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import QueueClass, Release, Room, Taken
+from webhooks_app.engine.types import EndpointConfig
+from webhooks_app.engine.window import Window
+from webhooks_app.models import IDLE, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models.ids import public_id
+from webhooks_app.models.lookups import any_of
+
+T = TypeVar("T")
+
+
+class Lease:
+    """The leases of one engine, as the database has them. Used by the database thread only."""
+
+    def __init__(
+        self, using: str, heartbeat: Heartbeat, window: Window, options: EngineOptions, faults: FaultLog
+    ) -> None:
+        self._using = using
+        self._store = store_for(using)
+        self._heartbeat = heartbeat
+        self._window = window
+        self._options = options
+        self._faults = faults
+        #: Out of the window, but not yet released in the database; and until when (monotonic) they are left alone, because
+        #: another transaction has locked a row.
+        self._leaving: list[LeasedQueue] = []
+        self._leave_after = 0.0
+        #: Queues whose rows the database does not let this engine change.
+        self._refused = Pauses()
+        self._room = LeaseRoom(using, window, options)
+
+    def look(self) -> tuple[bool, bool]:
+        """Return whether an event is pending, and whether a queue is due that nobody holds. A cheap question."""
+        return self._store.look(self._heartbeat.now())
+
+    # --- take --------------------------------------------------------------------------------------------------------
+
+    def take(self, *, gently: bool = False) -> int:
+        """Lease free queues that are due, as many of each class as there is room for; `gently`: not too many at once, since
+        others wait for single deliveries. Returns their number."""
+        now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
+        room = self._room.find(gently=gently, refused=self._refused.active())
+        if not self._heartbeat.alive or not any(some.limit for some in room.values()) or self._room.is_useless(room):
+            return 0
+        taken = self._take(engine_id, now, room)
+        if not taken and self._room.turn_of_others:
+            self._room.end_turn_of_others()  # they have nothing due
+            room = self._room.find(gently=gently, refused=self._refused.active())
+            taken = self._take(engine_id, now, room)
+        if self._heartbeat.engine_id != engine_id:
+            # Taken for dead meanwhile: what was held under that id may have been released before these were taken.
+            self.release_unknown()
+            return 0
+        taken = self._without_unfinished(taken, now)
+        self._room.note_taken(taken, now, room)
+        configs = self._load_configs(taken, now)
+        queues = [
+            self._leased(row, configs[row.endpoint_id], engine_id, now) for row in taken if row.endpoint_id in configs
+        ]
+        # One that was leased anew was released: only the acknowledgement of that is missing. It must not be released again.
+        anew = {queue.endpoint_id for queue in queues}
+        self._leaving = [queue for queue in self._leaving if queue.endpoint_id not in anew]
+        self._room.note_shares(queues, room, gently=gently)
+        self._window.add(queues)
+        return len(queues)
+
+    def _load_configs(self, taken: list[Taken], now: datetime) -> dict[uuid.UUID, EndpointConfig]:
+        """Read the endpoints of these queues, and release those that cannot be read or are gone."""
+        configs: dict[uuid.UUID, EndpointConfig] = {}
+        ids = [row.endpoint_id for row in taken]
+        divided(
+            lambda some: configs.update(load_endpoint_configs(some, self._using)),
+            ids,
+            lambda endpoint_id, error: self._hold(endpoint_id, now, error),
+        )
+        refused = self._refused.active()
+        if gone := [key for key in ids if key not in configs and key not in refused]:
+            # Pruned since they were taken, and their queues with them; or deleted by hand, and then never due again.
+            self._give_back([Release(key, IDLE, None) for key in gone])
+        return {key: config for key, config in configs.items() if key not in refused}
+
+    def expect_due(self) -> None:
+        """Look again at once: fan-out has made queues due. What others make due is looked for after a moment."""
+        self._room.expect_due()
+
+    def _take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
+        try:
+            return self._in_transaction(lambda: self._store.take(engine_id, now, room))
+        except Exception as error:
+            if is_outage(error) or is_lock_timeout(error):
+                raise
+        # One row is to blame (a trigger of the host's, say): find it, and lease the others.
+        taken: list[Taken] = []
+
+        def take_these(ids: list[uuid.UUID]) -> None:
+            taken.extend(self._in_transaction(lambda: self._store.take_these(engine_id, now, ids)))
+
+        divided(take_these, self._store.due_queues(now, room), self._refuse)
+        return taken
+
+    def _hold(self, endpoint_id: uuid.UUID, now: datetime, error: Exception) -> None:
+        """Release a queue whose endpoint cannot be read."""
+        self._refuse(endpoint_id, error)
+        self._give_back([Release(endpoint_id, now + self._options.fault_hold, None)])
+
+    def _refuse(self, endpoint_id: uuid.UUID, error: Exception) -> None:
+        self._refused.put(endpoint_id)
+        name = public_id("wh", endpoint_id)
+        self._faults.report(f"queue {endpoint_id}", "the rows of %s cannot be read or changed", name, error=error)
+
+    def _leased(self, row: Taken, config: EndpointConfig, engine_id: uuid.UUID, now: datetime) -> LeasedQueue:
+        queue = LeasedQueue(config, row.health, time.monotonic(), engine_id, takeovers=row.takeovers)
+        queue.trusted = row.is_trusted(now)
+        if row.recovered_at is not None and now - row.recovered_at < timedelta(seconds=RAMP_SECONDS):
+            queue.sending.ramp_since = time.monotonic() - (now - row.recovered_at).total_seconds()
+        fault = config.fault
+        try:
+            queue.sending.probing = is_open(queue.health, config.profile.retry)
+        except Exception as error:  # noqa: BLE001 - a profile of the host with a policy that is none: this endpoint waits
+            fault = fault or f"its retry policy cannot be used: {type(error).__name__}: {error}"
+        if fault:
+            self._faults.report(
+                f"endpoint {config.endpoint_id}",
+                "nothing is sent to %s until this is mended: %s",
+                public_id("wh", config.endpoint_id),
+                fault,
+            )
+            queue.stop(now + self._options.fault_hold)
+        return queue
+
+    def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
+        """Drop queues for which this engine still has requests in flight from a lost lease. They are released for a moment:
+        those requests count against the endpoint's limits and its order."""
+        unfinished = set(self._window.leased()).intersection(row.endpoint_id for row in taken)
+        if unfinished:
+            self._give_back([Release(key, now + self._options.lost_hold, None) for key in unfinished])
+        return [row for row in taken if row.endpoint_id not in unfinished]
+
+    # --- look again, release -----------------------------------------------------------------------------------------
+
+    def recheck(self) -> None:
+        """Read the leased queues again: one that was paused, disabled, deleted or taken by another engine drops what was
+        read ahead."""
+        self._window.drop_leases_of_others(self._heartbeat.engine_id)
+        ids = self._window.leased()
+        if not ids:
+            return
+        # Not one statement: the plan of a join depends on what the database last saw of both tables.
+        mine = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
+        mine = mine.filter(holder_id=self._heartbeat.engine_id)
+        awake = mine.filter(not_before__lt=IDLE)
+        active = Endpoint.objects.using(self._using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
+        if min(awake.count(), active.count()) < len(ids):  # seldom, and counting costs a fraction of reading the ids
+            dropped = set(ids).difference(
+                set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))
+            )
+            still_mine = set(mine.filter(any_of("endpoint_id", dropped)).values_list("endpoint_id", flat=True))
+            self._window.drop(still_mine, lost=False)
+            self._window.drop(dropped - still_mine, lost=True)
+        self._window.reread_exhausted()
+
+    def release(self) -> int:
+        """Release the queues that have nothing left to do here. Returns their number."""
+        self._leaving += [queue for queue in self._window.take_finished(time.monotonic()) if not queue.lost]
+        if not self._leaving or time.monotonic() < self._leave_after:
+            return 0
+        self._leave_after = time.monotonic() + self._options.busy_pause  # where it fails, and where rows are locked
+        refused = self._refused.active()
+        rows = [Release(q.endpoint_id, self._not_before(q), q.sending.succeeded_at) for q in self._leaving]
+        released = self._give_back([row for row in rows if row.endpoint_id not in refused])
+        count = len(self._leaving)
+        self._leaving = [queue for queue in self._leaving if queue.endpoint_id not in released]
+        if not self._leaving:
+            self._leave_after = 0.0
+        return count - len(self._leaving)
+
+    def _not_before(self, queue: LeasedQueue) -> datetime | None:
+        """A rate limit lasts beyond the lease, or each of the events that trickle in would find it new."""
+        state = queue.sending
+        ahead = state.next_slot - time.monotonic()
+        if ahead <= 0:
+            return state.hold_until
+        slot = self._heartbeat.now() + timedelta(seconds=ahead)
+        return max(slot, state.hold_until or slot)
+
+    def release_unknown(self) -> int:
+        """Release what the database says this engine holds but the engine does not know of: the result of a `take` was lost
+        on its way, or came after the engine was taken for dead. Returns the number of such queues."""
+        engine_id = self._heartbeat.engine_id
+        held = EndpointQueue.objects.using(self._using).filter(holder_id__in=self._heartbeat.ids)
+        known = {*self._window.leased(), *(queue.endpoint_id for queue in self._leaving)}
+        unknown: dict[uuid.UUID, list[Release]] = {}
+        for key, holder_id in held.values_list("endpoint_id", "holder_id"):
+            if holder_id is not None and (holder_id != engine_id or key not in known):
+                unknown.setdefault(holder_id, []).append(Release(key, None, None))
+        for holder_id, rows in unknown.items():
+            self._give_back(rows, holder_id)
+        return sum(map(len, unknown.values()))
+
+    def _give_back(self, rows: list[Release], holder_id: uuid.UUID | None = None) -> Collection[uuid.UUID]:
+        """`holder_id`: the id that they are held under, if not the present one."""
+        released: set[uuid.UUID] = set()
+        engine_id = holder_id or self._heartbeat.engine_id
+
+        def give_back(some: list[Release]) -> None:
+            released.update(self._in_transaction(lambda: self._store.release(engine_id, some)))
+
+        divided(
+            give_back,
+            sorted(rows, key=lambda row: row.endpoint_id),
+            lambda row, error: self._refuse(row.endpoint_id, error),
+        )
+        return released
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._options.lock_timeout)
+
+    @property
+    def all_released(self) -> bool:
+        return not self._leaving

@@ -1,0 +1,171 @@
+"""LeasedQueue: what an engine remembers of one endpoint's queue while it holds the lease.
+
+Ownership is written down here, because two threads use one queue:
+
+- `sending` belongs to the window: read and written under the window's lock only;
+- `reading` belongs to the database thread;
+- `health`, `build_faults` and `config.keys` belong to the sending thread; the database thread sees them in results.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from webhooks_app.core.health import Health
+from webhooks_app.core.ramp import ramp_rate
+from webhooks_app.engine.host_code import runs_host_code
+from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
+from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
+
+#: Deliveries that are read at once for a queue whose last request failed, until one succeeds under this lease: it starts with
+#: one request, and where that fails, too, the others were read for nothing.
+_AHEAD_OF_FAILING = 16
+
+
+@dataclass(slots=True, eq=False)
+class Sending:
+    """What the window knows of a queue. Guarded by the window's lock."""
+
+    ready: deque[QueuedDelivery] = field(default_factory=deque)
+    #: Deliveries read and not yet recorded: a re-read must not take them twice.
+    in_memory: set[uuid.UUID] = field(default_factory=set)
+    in_flight: int = 0
+    #: Of those, requests in the slow room; and the bytes of all their bodies.
+    slow: int = 0
+    bytes_in_flight: int = 0
+    #: Requests that it may have in flight now; doubles with every success.
+    allowance: int = 1
+    #: Has succeeded under this lease.
+    proven: bool = False
+    #: Only one request (a probe) until it succeeds.
+    probing: bool = False
+    failing: bool = False
+    #: Suspected of crashing engines: one request at a time, with nothing else in flight.
+    isolated: bool = False
+    #: Starts nothing more; is released once its requests in flight are recorded.
+    stopping: bool = False
+    #: Released with this `not_before`.
+    hold_until: datetime | None = None
+    succeeded_at: datetime | None = None
+    #: Earliest monotonic time of the next start under the rate limit.
+    next_slot: float = 0.0
+    #: Since when (monotonic) a recovering endpoint is ramped up; None: no ramp.
+    ramp_since: float | None = None
+    #: In which of its tenant's two rings it waits for a turn; None: in neither.
+    ring: bool | None = None
+
+    @property
+    def hangs(self) -> bool:
+        """All its requests have been without a response for a while."""
+        return 0 < self.in_flight == self.slow
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """How far the database thread has read a queue."""
+
+    #: The next read continues after this (next_attempt_at, id). None: from the start.
+    cursor: tuple[datetime, uuid.UUID] | None = None
+    #: The last read found less than it asked for; nothing to read until new work or a recheck.
+    exhausted: bool = False
+    #: When it was last read (monotonic).
+    read_at: float = 0.0
+    #: The last read found deliveries that are given up without a request: there may be many of these.
+    found_late: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class LeasedQueue:
+    """One queue under this engine's lease."""
+
+    config: EndpointConfig
+    health: Health
+    leased_at: float
+    #: Under which of the engine's ids it was taken; one that was taken for dead goes on under a new id.
+    engine_id: uuid.UUID | None = None
+    takeovers: int = 0
+    #: It succeeded not long ago and has not failed since.
+    trusted: bool = False
+    #: Another engine holds it now, or it was paused or deleted: not this engine's to release.
+    lost: bool = False
+    #: Requests in a row that could not be built; counted by the sending thread.
+    build_faults: int = 0
+    #: Its requests are built on threads of their own; see `BuildThreads`.
+    runs_host_code: bool = field(init=False)
+    sending: Sending = field(default_factory=Sending)
+    reading: Reading = field(default_factory=Reading)
+
+    def __post_init__(self) -> None:
+        self.runs_host_code = runs_host_code(self.config.profile)
+        self.sending.failing = self.health.streak > 0
+        self.sending.isolated = self.takeovers >= SUSPECTED_FROM
+
+    @property
+    def endpoint_id(self) -> uuid.UUID:
+        return self.config.endpoint_id
+
+    @property
+    def cap(self) -> int:
+        """The most requests that it may have in flight, whatever its allowance."""
+        state = self.sending
+        return 1 if self.config.fifo or state.isolated or state.probing else self.config.max_in_flight
+
+    @property
+    def has_startable(self) -> bool:
+        state = self.sending
+        return bool(state.ready) and not state.stopping and state.in_flight < min(state.allowance, self.cap)
+
+    @property
+    def queue_class(self) -> QueueClass:
+        state = self.sending
+        if state.isolated:
+            return QueueClass.SUSPECTED
+        if state.failing:
+            return QueueClass.FAILING
+        return QueueClass.TRUSTED if self.trusted else QueueClass.NEW
+
+    def rate(self, now: float) -> float | None:
+        """Return the requests a second that it may start now; None: no limit."""
+        limit = self.config.rate_limit
+        if self.sending.ramp_since is None:
+            return limit
+        ramp = ramp_rate(now - self.sending.ramp_since)
+        if ramp is None:
+            self.sending.ramp_since = None
+            return limit
+        return min(limit, ramp) if limit else ramp
+
+    @property
+    def empty(self) -> bool:
+        return not self.sending.ready and not self.sending.in_memory
+
+    def stop(self, hold_until: datetime | None = None) -> None:
+        """Drop what was read ahead and start nothing more."""
+        state = self.sending
+        state.stopping = True
+        state.in_memory.difference_update(delivery.delivery_id for delivery in state.ready)
+        state.ready.clear()
+        if hold_until and (state.hold_until is None or hold_until > state.hold_until):
+            state.hold_until = hold_until
+
+    def portion(self, usual: int) -> int:
+        """Return how many deliveries to read for it at once; `usual`: for one that does not fail."""
+        if self.sending.proven or not self.sending.failing or self.reading.found_late:
+            return usual
+        return min(usual, _AHEAD_OF_FAILING)
+
+    def limit(self, usual: int) -> int:
+        """Return up to how many rows to read for its portion: from the start, the deliveries in memory come again."""
+        from_the_start = self.reading.cursor is None or self.config.fifo
+        return self.portion(usual) + (len(self.sending.in_memory) if from_the_start else 0)
+
+    def runs_low(self, usual: int) -> bool:
+        """Return whether more should be read for it. `usual`: as for `portion`."""
+        state = self.sending
+        if state.isolated:
+            # The next one is marked when it is read: never two at once.
+            return not state.in_memory
+        return len(state.ready) <= (0 if self.cap == 1 else self.portion(usual) // 2)

@@ -1,0 +1,48 @@
+"""The result of one attempt, as the sending thread hands it to the database thread."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from webhooks_app.core.health import Health
+from webhooks_app.core.retry import Decision, Outcome
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.types import QueuedDelivery, Result
+from webhooks_app.transport import Response
+
+
+def new_result(
+    delivery: QueuedDelivery,
+    queue: LeasedQueue,
+    outcome: Outcome,
+    response: Response | None,
+    decision: Decision | None,
+    *,
+    was: Health,
+    began: datetime,
+) -> Result:
+    """Return the result of the attempt that `began` then. `was`: the endpoint's health before it. Where it was signed with
+    another key than the first, and succeeded, that key goes first from now on."""
+    config = queue.config
+    signed_with = delivery.tried[-1] if delivery.tried else None
+    key_changed = outcome.succeeded and signed_with is not None and signed_with != config.keys[0]
+    if key_changed and signed_with is not None:
+        config.keys = (signed_with, *(key for key in config.keys if key != signed_with))
+    result = Result(
+        delivery=delivery,
+        config=config,
+        outcome=outcome,
+        started_at=began,
+        duration=response.duration if response is not None else 0.0,
+        decision=decision,
+        health=queue.health,
+        was=was,
+        takeovers=queue.takeovers,
+        secret_id=signed_with.secret_id if signed_with else None,
+        key_changed=key_changed,
+    )
+    if response is not None:
+        result.address, result.http_version = response.address, response.http_version
+        result.response_headers, result.response_body = response.headers, response.body
+        result.truncated = response.truncated
+    return result

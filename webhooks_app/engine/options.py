@@ -1,0 +1,84 @@
+"""EngineOptions: everything about one engine that its parts are given, so that none of them reads settings or constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from webhooks_app.conf import settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """The options of one engine. Times are seconds unless they are timedeltas.
+
+    The first group has settings of its own (see `conf.Settings`); the rest are internals with defaults that were measured.
+    """
+
+    window: int = field(default_factory=lambda: settings().WINDOW)
+    max_leased_queues: int = field(default_factory=lambda: settings().MAX_HELD_QUEUES)
+    prefetch_bytes: int = field(default_factory=lambda: settings().PREFETCH_BYTES)
+    heartbeat_seconds: float = field(default_factory=lambda: settings().HEARTBEAT_SECONDS)
+    poll_seconds: float = field(default_factory=lambda: settings().POLL_SECONDS)
+    #: How long requests in flight may take to end once the engine was asked to stop.
+    drain_seconds: float = field(default_factory=lambda: settings().DRAIN_SECONDS)
+
+    #: Exceptions that end the engine like a stop, wherever in the sending thread they arrive (Celery's soft time limit).
+    interrupts: tuple[type[BaseException], ...] = ()
+
+    # --- window: how requests share it ---------------------------------------------------------------------------
+    #: A request without a response after this time leaves the window for the room of slow requests …
+    slow_after: float = 1.0
+    #: … and earlier where the window is more than three quarters full.
+    slow_after_if_crowded: float = 0.25
+    #: Room for slow requests, in windows.
+    slow_room_windows: int = 4
+    #: The share of the window, and of the slow room, that one tenant's queues without a success may fill.
+    tenant_share: float = 0.25
+    #: How far a rate-limited queue may run ahead of its even pace.
+    burst: float = 0.1
+    #: How long a queue that is suspected of crashing engines has the window for itself.
+    isolation_seconds: float = 0.5
+    #: Unrecorded results, in windows: above this no new request starts until the database has caught up.
+    unrecorded_windows: int = 8
+
+    # --- wire formats with code of the host's ----------------------------------------------------------------------
+    #: A request that takes longer to build is not sent: it counts as a fault on our side.
+    build_seconds: float = 2.0
+    #: Threads that build such requests, those included that have not come back in time: all, those of one wire format, and
+    #: those of one wire format for one tenant.
+    build_threads: int = 8
+    build_threads_of_format: int = 4
+    build_threads_of_tenant: int = 2
+
+    # --- leasing and reading ahead -------------------------------------------------------------------------------
+    #: Deliveries read ahead for one queue.
+    read_ahead: int = 48
+    #: Queues of one class that are leased at once, and of those, queues of one tenant, while others wait for single deliveries.
+    leased_gently: int = 96
+    leased_gently_of_tenant: int = 32
+    #: A queue is released after this time even if it has more: its configuration is read again, others get a turn.
+    longest_lease: float = 5.0
+    #: Leased queues are read again this often: a paused endpoint gets no new request later than this.
+    recheck_seconds: float = 0.5
+    #: How long a queue waits whose endpoint cannot be sent to because of a fault on this side.
+    fault_hold: timedelta = timedelta(seconds=60)
+    #: How long a queue waits that was lost and found again before the last of its requests had ended.
+    lost_hold: timedelta = timedelta(seconds=1)
+
+    # --- database ------------------------------------------------------------------------------------------------
+    #: The longest that a statement of the engine waits for a lock.
+    lock_timeout: float = 0.05
+    #: How long what needed such a lock is left alone.
+    busy_pause: float = 0.25
+    #: From so many results on they are written at once; fewer wait this long for more.
+    record_batch: int = 400
+    record_after: float = 0.05
+    #: For how long a turn records, releases and so on where there was something new: the next new event waits meanwhile.
+    late_seconds: float = 0.005
+    #: The longest pause between two tries while the database is away or a step fails.
+    longest_pause: float = 5.0
+    #: With work that cannot be done now, an engine counts as idle after this time.
+    idle_despite_work: float = 3.0
+    #: A thread that has not completed a turn for this time has stalled; the engine then stops renewing its heartbeat.
+    stalled_after: float = 30.0

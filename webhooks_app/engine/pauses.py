@@ -1,0 +1,40 @@
+"""Pauses: events, tenants and queues that failed are left alone for a while, longer each time.
+
+A key that has gone on well for as long as its last pause lasted begins anew.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+#: What failed is left alone this long at first, and twice as long each time after (seconds).
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 60.0
+#: With more keys than this, those whose pauses are over and forgotten are dropped.
+_MOST_KEYS = 1000
+
+
+class Pauses:
+    """Keys that are left alone for a while, longer each time. Times are monotonic seconds."""
+
+    def __init__(self, longest: float = _LONGEST_PAUSE) -> None:
+        self._longest = longest
+        self._until: dict[uuid.UUID, tuple[float, float]] = {}
+
+    def put(self, key: uuid.UUID) -> None:
+        now = time.monotonic()
+        until, last = self._until.get(key, (0.0, 0.0))
+        pause = _FIRST_PAUSE if now > until + last else min(last * 2, self._longest)
+        self._until[key] = (now + pause, pause)
+        if len(self._until) > _MOST_KEYS:
+            self._until = {key: (until, last) for key, (until, last) in self._until.items() if now <= until + last}
+
+    def last(self, key: uuid.UUID) -> float:
+        """Return when the last pause of a key ended or will end, 0.0 where it had none. Sorted by this, the keys that were
+        tried least recently come first."""
+        return self._until.get(key, (0.0, 0.0))[0]
+
+    def active(self) -> set[uuid.UUID]:
+        now = time.monotonic()
+        return {key for key, (until, _) in self._until.items() if until > now}

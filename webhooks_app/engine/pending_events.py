@@ -1,0 +1,141 @@
+"""Which pending events one fan-out takes: tenants take turns, and each has its share.
+
+Rows are claimed inside the caller's transaction and stay locked until it ends; nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import Limits, PendingTenant
+from webhooks_app.models import Event, Tenant
+from webhooks_app.models.lookups import any_of, for_change
+
+#: A tenant's pending events are counted up to this: enough to see that they are few.
+_COUNTED = 100
+
+
+class Share(NamedTuple):
+    """How many of a tenant's events one fan-out takes."""
+
+    tenant: PendingTenant
+    events: int
+
+    @property
+    def deliveries(self) -> int:
+        """How many deliveries that makes at most."""
+        return self.events * self.tenant.endpoints
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether the tenant has no more pending events than these."""
+        return self.events >= self.tenant.events and self.tenant.events < _COUNTED
+
+
+def shares_of(tenants: Sequence[PendingTenant], limits: Limits) -> list[Share]:
+    """Divide the events and deliveries of one fan-out among these tenants. Pure.
+
+    Each tenant gets at least one event; those that do not fit in any more wait for the next turn.
+    """
+    chosen: list[Share] = []
+    deliveries = 0
+    events_each = max(limits.events // max(len(tenants), 1), 1)
+    deliveries_each = max(limits.deliveries // max(len(tenants), 1), 1)
+    for tenant in tenants:
+        endpoints = max(tenant.endpoints, 1)
+        events = min(events_each, max(deliveries_each // endpoints, 1))
+        if tenant.events < _COUNTED:
+            events = min(events, tenant.events)
+        deliveries += events * endpoints
+        if chosen and deliveries > limits.deliveries:
+            break
+        chosen.append(Share(tenant, events))
+    return chosen
+
+
+def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
+    """Return the first of these shares, as many events of each as fit into so many deliveries. Pure.
+
+    The first share has at least one event, which may not fit: it is then fanned out in parts.
+    """
+    chosen: list[Share] = []
+    for share in shares:
+        endpoints = max(share.tenant.endpoints, 1)
+        events = min(share.events, deliveries // endpoints)
+        if not events:
+            break
+        chosen.append(share._replace(events=events))
+        deliveries -= events * endpoints
+    return chosen or [share._replace(events=1) for share in shares[:1]]
+
+
+class TenantTurns:
+    """The tenants with pending events, in the order of their ids, over and over."""
+
+    def __init__(self, using: str, lock_timeout: float) -> None:
+        self._store = store_for(using)
+        self._lock_timeout = lock_timeout
+        self._after = uuid.UUID(int=0)
+
+    def next(self, paused: Collection[uuid.UUID]) -> list[Share]:
+        """Return the shares of the tenants whose turn it is."""
+        limits = self._store.limits
+        found = self._after_this(self._after, limits.tenants)
+        if len(found) < limits.tenants and self._after.int:
+            first = self._after_this(uuid.UUID(int=0), limits.tenants - len(found))
+            found += [tenant for tenant in first if tenant.id <= self._after]
+        chosen = shares_of([tenant for tenant in found if tenant.id not in paused], limits)
+        whole_round = len(found) < limits.tenants and len(chosen) == len(found)
+        self._after = uuid.UUID(int=0) if whole_round or not chosen else chosen[-1].tenant.id
+        if not chosen and found and len(found) == limits.tenants:
+            self._after = found[-1].id
+        return chosen
+
+    def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
+        endpoints = self._store.limits.deliveries + 1
+        return self._store.pending_tenants(
+            after, number, endpoints=endpoints, events=_COUNTED, lock_timeout=self._lock_timeout
+        )
+
+
+def read_pending(shares: Sequence[Share], held: Collection[uuid.UUID], using: str, *, in_order: bool) -> list[Event]:
+    """Return the oldest pending events of these tenants, up to each one's share, by id.
+
+    Those that nobody has locked now; needs a transaction, and the locks that it takes end with it, since what follows takes
+    time. `in_order`: all of them, held ones too, since nothing may overtake another event.
+    """
+    events: list[Event] = []
+    for share in shares:
+        pending = _pending(using).filter(tenant_id=share.tenant.id).order_by("id")
+        free = pending if in_order else for_change(pending.exclude(id__in=held), skip_locked=True)
+        events += free[: share.events]
+    return sorted(events, key=lambda event: event.id)
+
+
+def claim(events: Sequence[Event], using: str) -> set[uuid.UUID]:
+    """Lock those of the events that are still pending, at the position they were read at, and that nobody else has."""
+    rows = Event.objects.using(using).pending().filter(any_of("id", [event.id for event in events])).order_by("id")
+    positions = dict(for_change(rows, skip_locked=True).values_list("id", "fan_out_position"))
+    return {event.id for event in events if event.id in positions and positions[event.id] == event.fan_out_position}
+
+
+def is_pending(events: Sequence[Event], using: str) -> bool:
+    """Return whether any of these events is still to be fanned out."""
+    rows = Event.objects.using(using).pending().filter(any_of("id", [event.id for event in events]))
+    return bool(events) and rows.exists()
+
+
+def claim_tenant(tenant_id: uuid.UUID, using: str) -> bool:
+    """Lock the tenant's row: the worker that has it has the tenant's events in their order. False: another one has it."""
+    return bool(list(for_change(Tenant.objects.using(using).filter(id=tenant_id), skip_locked=True)))
+
+
+def _pending(using: str) -> QuerySet[Event]:
+    # What the fan-out needs. The data only where a subscription has filters: 500 times 256 KiB is much to read for nothing.
+    needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
+    return Event.objects.using(using).pending().only(*needed)

@@ -1,0 +1,56 @@
+"""Waking a queue: the only way in which it learns that it has work."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db import connections
+from django.db.models import F
+from django.db.models.functions import Greatest, Least
+
+from webhooks_app.models import EndpointQueue, database_now
+
+_POSTGRESQL_WAKE = """
+WITH locked AS (
+    SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(%s)
+    ORDER BY endpoint_id FOR NO KEY UPDATE {skip_locked}
+)
+UPDATE webhooks_app_endpointqueue AS queue
+SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %s))
+FROM locked WHERE queue.endpoint_id = locked.endpoint_id
+RETURNING queue.endpoint_id
+"""
+
+
+def wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> None:
+    """Make these queues due at `at` (default: now, by the database's clock), or when `not_before` allows.
+
+    Every writer that makes a delivery pending calls this, in the same transaction, after the write: retry, replay, a person.
+    It updates every row it is given, whether it is due, leased or paused. The rows are locked in the order that all writers
+    keep. An engine that is releasing such a queue at this moment either sees the new delivery or is overwritten here.
+    """
+    _wake(endpoint_ids, at, using, skip_locked=False)
+
+
+def wake_unlocked(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> set[uuid.UUID]:
+    """`wake` for the engine, which waits for nobody: return the queues that were woken. The rows of the others are locked by
+    another transaction, and the caller tries them again later, in a transaction of its own."""
+    return _wake(endpoint_ids, at, using, skip_locked=True)
+
+
+def _wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None, using: str, *, skip_locked: bool) -> set[uuid.UUID]:
+    if not endpoint_ids:
+        return set()
+    moment = at or database_now(using)
+    if connections[using].vendor == "postgresql":
+        statement = _POSTGRESQL_WAKE.format(skip_locked="SKIP LOCKED" if skip_locked else "")
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement, [list(endpoint_ids), moment])
+            return {row[0] for row in cursor.fetchall()}
+    queues = EndpointQueue.objects.using(using)
+    rows = queues.filter(endpoint_id__in=endpoint_ids).locked(skip_locked=skip_locked)
+    locked = set(rows.values_list("endpoint_id", flat=True))
+    queues.filter(endpoint_id__in=locked).update(due_at=Least(F("due_at"), Greatest(F("not_before"), moment)))
+    return locked

@@ -1,0 +1,199 @@
+"""Read ahead: the deliveries that leased queues send next, with their events."""
+
+from __future__ import annotations
+
+import time
+import uuid
+import weakref
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from django.db import DatabaseError
+
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.db import divided
+from webhooks_app.engine.body_memory import BodyMemory
+from webhooks_app.engine.crash_guard import mark_before_send
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import DueRow, Wanted
+from webhooks_app.engine.types import EventBody, QueuedDelivery
+from webhooks_app.engine.window import Window
+from webhooks_app.models.ids import public_id
+
+#: Queues read for in one statement.
+_QUEUES_AT_ONCE = 200
+#: And of queues in order, which have a statement each.
+_FIFO_AT_ONCE = 24
+#: How long the heartbeat watches closely after a delivery was marked (seconds).
+_CLOSE_WATCH = 5.0
+
+#: A delivery that is given up without a request, and why.
+Refused = tuple[LeasedQueue, QueuedDelivery, OutcomeKind]
+
+
+class ReadAhead:
+    """Feeds the window. Used by the database thread only."""
+
+    def __init__(
+        self, using: str, heartbeat: Heartbeat, window: Window, options: EngineOptions, faults: FaultLog
+    ) -> None:
+        self._using = using
+        self._store = store_for(using)
+        self._heartbeat = heartbeat
+        self._window = window
+        self._options = options
+        self._faults = faults
+        #: Tenants whose next body had no room; see `BodyMemory`.
+        self._full: dict[uuid.UUID, int] = {}
+        #: Events that some delivery in memory still needs.
+        self._events: weakref.WeakValueDictionary[uuid.UUID, EventBody] = weakref.WeakValueDictionary()
+
+    def refill(self) -> tuple[int, list[Refused]]:
+        """Read for the queues that run low. Returns how many deliveries the window was given, and those that have waited
+        beyond their maximum age: they are not sent, only recorded."""
+        memory = BodyMemory(self._options, self._window.bytes_by_tenant(), self._full)
+        queues = self._queues_to_read(memory)
+        if not queues:
+            return 0, []
+        rows: dict[uuid.UUID, list[DueRow]] = defaultdict(list)
+
+        def read(some: list[Wanted]) -> None:
+            for row in self._store.due(some, self._heartbeat.now()):
+                rows[row.endpoint_id].append(row)
+
+        divided(read, queues.values(), lambda one, error: self._hold(one.endpoint_id, error))
+        refused: list[Refused] = []
+        accepted: list[tuple[LeasedQueue, list[QueuedDelivery]]] = []
+        for queue, wanted in queues.items():
+            found = rows[queue.endpoint_id]
+            _move_cursor(queue, found, wanted)
+            try:
+                deliveries, late = self._split_expired(queue, found)
+            except DatabaseError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a row with a value that none of this can use
+                self._hold(queue.endpoint_id, error)
+                continue
+            deliveries = _fit_memory(memory, queue, deliveries)
+            queue.reading.found_late = bool(late)
+            refused += late
+            accepted.append((queue, deliveries))
+        self._full = memory.full
+        unreadable = self._attach_events([delivery for _, deliveries in accepted for delivery in deliveries])
+        accepted = [(queue, [one for one in some if one.event_id not in unreadable]) for queue, some in accepted]
+        # Only now: where a statement fails, nothing here is remembered that will never be recorded.
+        for queue, delivery, _ in refused:
+            self._window.remember(queue, delivery)
+        for queue, deliveries in accepted:
+            self._window.feed(queue, deliveries)
+        return sum(len(deliveries) for _, deliveries in accepted), refused
+
+    def _queues_to_read(self, memory: BodyMemory) -> dict[LeasedQueue, Wanted]:
+        """Return those that run low and for which there is room, the ones that were read least recently first: a tenant with
+        very many queues must not take every turn."""
+        limits = self._window.queues_to_refill(self._options.read_ahead)
+        chosen = [queue for queue in limits if memory.has_room(queue.config.tenant_id)]
+        chosen.sort(key=lambda queue: queue.reading.read_at)
+        fifo = [queue for queue in chosen if queue.config.fifo][:_FIFO_AT_ONCE]
+        others = [queue for queue in chosen if not queue.config.fifo][:_QUEUES_AT_ONCE]
+        now = time.monotonic()
+        for queue in (*fifo, *others):
+            queue.reading.read_at = now
+        return {
+            queue: Wanted(queue.endpoint_id, queue.config.fifo, queue.reading.cursor, limits[queue])
+            for queue in (*fifo, *others)
+        }
+
+    def _split_expired(
+        self, queue: LeasedQueue, rows: Collection[DueRow]
+    ) -> tuple[list[QueuedDelivery], list[Refused]]:
+        """The deliveries to send, and those to give up. Ones in memory already are left out."""
+        deliveries: list[QueuedDelivery] = []
+        refused: list[Refused] = []
+        now = self._heartbeat.now()
+        for row in rows:
+            if row.id in queue.sending.in_memory:
+                continue
+            delivery = _queued(row)
+            late = row.expires_at <= now
+            if late and row.crashes:
+                refused.append((queue, delivery, OutcomeKind.QUARANTINED))
+            elif late and queue.sending.probing:
+                refused.append((queue, delivery, OutcomeKind.EXPIRED))
+            elif row.crashes and not queue.sending.isolated:
+                # It is sent alone, and before the others: then the queue goes on as usual.
+                self._window.isolate(queue)
+                deliveries.insert(0, delivery)
+            else:
+                deliveries.append(delivery)
+        if (queue.sending.probing or queue.sending.isolated) and len(deliveries) > 1:
+            # One is enough to know; the others are read again when it has ended.
+            queue.reading.exhausted, queue.reading.cursor = False, None
+            del deliveries[1:]
+        if queue.sending.isolated and deliveries:
+            for delivery in deliveries:
+                delivery.alone = True
+            ids = [delivery.delivery_id for delivery in deliveries]
+            if not mark_before_send(ids, now, self._using, self._options.lock_timeout):
+                self._window.hold(queue.endpoint_id, now + self._options.lost_hold)
+                return [], refused
+            self._heartbeat.watch_closely(_CLOSE_WATCH)
+        return deliveries, refused
+
+    def _hold(self, endpoint_id: uuid.UUID, error: Exception) -> None:
+        """Let the queue wait whose rows cannot be read."""
+        name = public_id("wh", endpoint_id)
+        self._faults.report(f"read {endpoint_id}", "the deliveries of %s cannot be read", name, error=error)
+        self._window.hold(endpoint_id, self._heartbeat.now() + self._options.fault_hold)
+
+    def _attach_events(self, deliveries: list[QueuedDelivery]) -> set[uuid.UUID]:
+        """Give the deliveries their events. Returns the events whose rows cannot be read; their queues wait."""
+        known = {delivery.event_id: self._events.get(delivery.event_id) for delivery in deliveries}
+        missing = [event_id for event_id, event in known.items() if event is None]
+        unreadable: dict[uuid.UUID, Exception] = {}
+
+        def read(some: list[uuid.UUID]) -> None:
+            for row in self._store.events(some):
+                known[row.id] = self._events[row.id] = EventBody(*row)
+
+        divided(read, missing, unreadable.__setitem__)
+        for delivery in deliveries:
+            delivery.event = known[delivery.event_id]
+            if delivery.event_id in unreadable:
+                self._hold(delivery.endpoint_id, unreadable[delivery.event_id])
+        return set(unreadable)
+
+
+def _move_cursor(queue: LeasedQueue, rows: Sequence[DueRow], wanted: Wanted) -> None:
+    """Continue after what was read. Short of the limit the queue is exhausted, until something marks that it has work. What
+    was committed late and lies before the cursor is found from the start: by the next recheck, or at the release."""
+    queue.reading.exhausted = len(rows) < wanted.limit
+    if rows and not queue.config.fifo:
+        queue.reading.cursor = (rows[-1].next_attempt_at, rows[-1].id)
+
+
+def _fit_memory(memory: BodyMemory, queue: LeasedQueue, deliveries: list[QueuedDelivery]) -> list[QueuedDelivery]:
+    """As many of the deliveries as the memory for bodies allows; the rest is read again later."""
+    for position, delivery in enumerate(deliveries):
+        if not memory.take(queue.config.tenant_id, delivery.size):
+            queue.reading.exhausted, queue.reading.cursor = False, None
+            return deliveries[:position]
+    return deliveries
+
+
+def _queued(row: DueRow) -> QueuedDelivery:
+    return QueuedDelivery(
+        delivery_id=row.id,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        attempts=row.attempts,
+        step=row.step,
+        next_attempt_at=row.next_attempt_at,
+        sequence=row.sequence,
+        size=row.size,
+        expires_at=row.expires_at,
+    )

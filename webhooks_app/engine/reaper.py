@@ -1,0 +1,160 @@
+"""Releasing the queues of engines that are gone, and finding out whether a delivery crashed them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
+
+from webhooks_app import telemetry
+from webhooks_app.db import divided, in_fresh_transaction
+from webhooks_app.engine.crash_guard import isolate_culprits
+from webhooks_app.engine.sql.types import SUSPICION_LASTS
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.models import EndpointQueue, Engine, database_now
+from webhooks_app.models.ids import public_id
+from webhooks_app.models.lookups import any_of, for_change
+
+logger = engine_logger(__name__)
+
+#: Heartbeats in the life of one.
+BEATS = 6
+#: Engines whose last heartbeats are no further apart died together: of a power cut or a deployment, not of a delivery.
+_TOGETHER = timedelta(seconds=5)
+#: Seconds. The heartbeat waits for this.
+_LOCK_TIMEOUT = 0.5
+
+
+class Released(NamedTuple):
+    """How many queues were released, and the engines that hold none any more: their rows are removed, unless they are kept."""
+
+    queues: int = 0
+    engines: tuple[uuid.UUID, ...] = ()
+
+
+def patience(heartbeat_seconds: float) -> float:
+    """Return for how long (seconds) the database must have been reachable before an expired row means a dead engine: one and
+    a half beats, in which every engine that is alive has renewed its row."""
+    return 1.5 * heartbeat_seconds / BEATS
+
+
+def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -> Released:
+    """Release every queue whose holder's heartbeat has expired by `now`, and remove the rows of these engines.
+
+    A released queue is due at once: what its holder had in flight is not known. The caller knows that the database has been
+    reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
+    """
+    dead = list(Engine.objects.using(using).filter(alive_until__lt=now))
+    if not dead:
+        return Released()
+    crashed, others = _suspicious(dead)
+    some = release_queues_of(using, crashed, crashed=True, expired=True, keep_row=keep_row)
+    more = release_queues_of(using, others, crashed=False, expired=True, keep_row=keep_row)
+    released = Released(some.queues + more.queues, some.engines + more.engines)
+    if any(released):  # or they are left again, because a row is locked
+        logger.warning(
+            "webhooks: %d engine(s) missed their heartbeat; released %d queue(s)", len(dead), released.queues
+        )
+    return released
+
+
+def _suspicious(dead: Sequence[Engine]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+    """Tell apart the engines that may have crashed over a delivery, and the others: one that was draining was stopped by
+    somebody, and several that ended at the same time have a cause in common."""
+    alone = [
+        engine
+        for engine in dead
+        if not engine.retiring
+        and not any(other is not engine and abs(other.beat_at - engine.beat_at) < _TOGETHER for other in dead)
+    ]
+    crashed = [engine.id for engine in alone]
+    return crashed, [engine.id for engine in dead if engine.id not in set(crashed)]
+
+
+def release_queues_without_engine(using: str) -> int:
+    """Release the queues whose holder has no row at all (it was deleted by hand). Run by `sweep`."""
+    queues = EndpointQueue.objects.using(using)
+    alive = Engine.objects.using(using).filter(id=OuterRef("holder_id"))
+    ownerless = queues.filter(holder_id__isnull=False).exclude(Exists(alive))
+    holders = sorted({holder for holder in ownerless.values_list("holder_id", flat=True) if holder is not None})
+    return release_queues_of(using, holders, crashed=False).queues
+
+
+def release_queues_of(
+    using: str, holders: Sequence[uuid.UUID], *, crashed: bool, expired: bool = False, keep_row: bool = False
+) -> Released:
+    """Release what these engines hold and remove their rows, in a transaction of its own.
+
+    `crashed`: the takeover is counted. `expired`: their heartbeats had expired; those that have beaten after all are left
+    alone.
+    Queues whose rows another transaction has locked are left for the next time, and so is the engine's row then.
+    `keep_row`: it is left in any case, so that another engine finds it and looks for what this one owes.
+    """
+    if not holders:
+        return Released()
+    work = partial(_release_queues_of, using, holders, crashed=crashed, expired=expired, keep_row=keep_row)
+    return in_fresh_transaction(work, using, lock_timeout=_LOCK_TIMEOUT)
+
+
+def _release_queues_of(
+    using: str, holders: Sequence[uuid.UUID], *, crashed: bool, expired: bool, keep_row: bool
+) -> Released:
+    engines = Engine.objects.using(using)
+    rows = list(for_change(engines.filter(id__in=holders).order_by("id"), skip_locked=True))
+    now = database_now(using)
+    if expired:
+        rows = [row for row in rows if row.alive_until < now]
+        holders = [row.id for row in rows]
+    queues = EndpointQueue.objects.using(using)
+    held = queues.filter(holder_id__in=holders)
+    locked = list(held.locked(skip_locked=True).values_list("endpoint_id", flat=True))
+    released = 0
+    if locked:
+        released = _release(held, locked, _takeover(now) if crashed else {}, using)
+        if crashed:
+            telemetry.count("takeovers", released)
+            isolate_culprits(locked, max(row.beat_at for row in rows), now, using)
+    return Released(released, _remove_rows(rows, using, keep_row=keep_row))
+
+
+def _release(held: QuerySet[EndpointQueue], locked: list[uuid.UUID], changes: dict[str, object], using: str) -> int:
+    """Release the queues; one whose row the database does not let anybody change is left, and stops no other."""
+    released = 0
+
+    def release_these(ids: list[uuid.UUID]) -> None:
+        nonlocal released
+        with transaction.atomic(using=using):  # a savepoint
+            rows = held.filter(any_of("endpoint_id", ids))
+            released += rows.update(holder_id=None, due_at=F("not_before"), **changes)
+
+    def leave(endpoint_id: uuid.UUID, error: Exception) -> None:
+        logger.error("webhooks: the queue of %s cannot be released: %r", public_id("wh", endpoint_id), error)
+
+    divided(release_these, locked, leave)
+    return released
+
+
+def _takeover(now: datetime) -> dict[str, object]:
+    """Count one more takeover, or the first, where the last one is long ago."""
+    lately = When(crashed_at__gt=now - SUSPICION_LASTS, then=F("takeovers") + 1)
+    return {"takeovers": Case(lately, default=Value(1)), "crashed_at": now}
+
+
+def _remove_rows(rows: Collection[Engine], using: str, *, keep_row: bool) -> tuple[uuid.UUID, ...]:
+    """Returns the ids of those that hold nothing any more."""
+    gone = [row.id for row in rows]
+    holding = EndpointQueue.objects.using(using).filter(holder_id__in=gone)
+    kept = {key for key in holding.order_by().values_list("holder_id", flat=True).distinct() if key is not None}
+    free = [key for key in gone if key not in kept]
+    if keep_row:
+        kept.update(free)
+    elif free:  # without model signals: a receiver of the host must not stop a takeover
+        Engine.objects.using(using).filter(id__in=free)._raw_delete(using)
+    # The rest is released the next time. It was counted, or nothing is to be counted: the mark says so.
+    Engine.objects.using(using).filter(id__in=kept).update(retiring=True, alive_until=database_now(using))
+    return tuple(free)

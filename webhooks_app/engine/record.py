@@ -1,0 +1,291 @@
+"""⑤ record: finished requests are written in bulk: attempts, deliveries, the queues' health, statistics, notices."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from webhooks_app import telemetry
+from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.record_rows import attempt_row, measured, without
+from webhooks_app.engine.record_signals import RecordedBatch
+from webhooks_app.engine.record_writes import BatchWriter
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.sql.types import AttemptRow
+from webhooks_app.engine.types import Result
+from webhooks_app.engine.window import Window
+from webhooks_app.models import Attempt
+
+#: What else a transaction returns: the positions of what it left out, or what it was refused.
+Left = TypeVar("Left")
+
+#: Of the results that may wait for locks, the share from which on the queues concerned are held, and the share of one queue.
+#: Fewer hold nothing up: a lock is mostly gone after a moment, and a table that is locked concerns every endpoint.
+_CROWDED = 0.5
+_SHARE_OF_ONE = 0.125
+
+
+class _Unacknowledged(NamedTuple):
+    """A batch that was written, up to its COMMIT: the id of the first attempt that was, and what `_write` returns of it."""
+
+    batch: list[Result]
+    attempt_id: uuid.UUID
+    recorded: RecordedBatch
+    left_out: set[int]
+
+
+class Recorder:
+    """Takes results from the buffer and writes them. Used by the database thread only.
+
+    A batch stays here until the database has acknowledged it. Where the database refuses it for what is in it, it is halved
+    until the result to blame is alone. Of that one, the delivery is settled, so that it is not sent again, and each other
+    row is written that the database accepts. Only where the delivery itself cannot be settled, the result is lost. Results
+    whose rows another transaction has locked, or whose tables or columns are missing, wait; the others go on.
+    """
+
+    def __init__(
+        self,
+        using: str,
+        window: Window,
+        results: ResultBuffer,
+        heartbeat: Heartbeat,
+        options: EngineOptions,
+        faults: FaultLog,
+        announce: Callable[[RecordedBatch], None],
+    ) -> None:
+        self._using = using
+        self._window = window
+        self._heartbeat = heartbeat
+        self._results = results
+        self._options = options
+        self._faults = faults
+        self._announce = announce
+        self._limits = store_for(using).limits
+        self._batch_size = min(options.record_batch, self._limits.results)
+        self._writer = BatchWriter(using, heartbeat)
+        #: Batches to write, in order.
+        self._batches: deque[list[Result]] = deque()
+        #: What may be committed, though nobody has heard of it.
+        self._unacknowledged: _Unacknowledged | None = None
+        #: Results that wait for a locked row, and until when (monotonic).
+        self._busy: list[Result] = []
+        self._busy_until = 0.0
+        self.recorded = 0
+        self.dropped = 0
+
+    @property
+    def unrecorded(self) -> int:
+        return len(self._results) + sum(map(len, self._batches)) + len(self._busy)
+
+    @property
+    def has_full_batch(self) -> bool:
+        return len(self._results) >= self._batch_size
+
+    def unrecorded_deliveries(self) -> set[uuid.UUID]:
+        """Return the deliveries whose results are not in the database yet."""
+        results = [*self._busy, *(result for batch in self._batches for result in batch)]
+        return {result.delivery.delivery_id for result in results} | self._results.deliveries()
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Add results of deliveries that are given up without a request."""
+        if results:
+            self._batches.append(list(results))
+
+    def step(self, *, at_once: bool) -> int:
+        """Write one batch, if there is one or if results have waited long enough. Returns how many were recorded.
+
+        Never at once in normal operation: a queue that is kept for a moment gets its next event without a new lease.
+        """
+        if self._busy and time.monotonic() >= self._busy_until:
+            self._batches.append(self._busy)
+            self._busy = []
+        if (
+            not self._batches
+            and len(self._busy) < self._limits.results
+            and (at_once or self.has_full_batch or self._results.oldest_age() >= self._options.record_after)
+        ):
+            self.add(self._results.take(self._limits.results))
+        return self._write_next() if self._batches else 0
+
+    def _write_next(self) -> int:
+        batch = self._batches[0]
+        try:
+            recorded, left_out = self._write(batch, careful=False)
+        except Exception as error:
+            if is_outage(error):
+                raise  # the batch stays where it is
+            self._batches.popleft()
+            return self._write_what_is_free(batch) if is_transient(error) else self._divide(batch, error)
+        self._batches.popleft()
+        return self._done_but(left_out, batch, recorded)
+
+    def _write(self, batch: list[Result], *, careful: bool) -> tuple[RecordedBatch, set[int]]:
+        """Write a batch in one transaction. Returns what to announce of it, and the positions of those that another
+        transaction's locks left out."""
+        if seen := self._committed_unseen(batch):
+            return seen.recorded, seen.left_out
+        attempts = [attempt_row(result) if result.was_sent else None for result in batch]
+
+        def work() -> tuple[RecordedBatch, set[int]]:
+            recorded, left_out = self._writer.write(batch, attempts, self._window.own(), careful=careful)
+            self._remember(batch, without(attempts, left_out), recorded, left_out)
+            return recorded, left_out
+
+        return self._in_transaction(work)
+
+    def _in_transaction(self, work: Callable[[], tuple[RecordedBatch, Left]]) -> tuple[RecordedBatch, Left]:
+        """Only an outage leaves open whether what was remembered of it has been committed."""
+        try:
+            written = in_fresh_transaction(work, self._using, lock_timeout=self._options.lock_timeout)
+        except Exception as error:
+            if not is_outage(error):
+                self._unacknowledged = None
+            raise
+        self._unacknowledged = None
+        return written
+
+    def _remember(
+        self, batch: list[Result], written: Sequence[AttemptRow | None], recorded: RecordedBatch, left_out: set[int]
+    ) -> None:
+        """Called at the end of a transaction, before its COMMIT. What has no attempt can be written twice without harm."""
+        first = next((row for row in written if row is not None), None)
+        self._unacknowledged = _Unacknowledged(batch, first.id, recorded, left_out) if first else None
+
+    def _committed_unseen(self, batch: list[Result]) -> _Unacknowledged | None:
+        """Return what was remembered of this batch if the COMMIT of an earlier try happened, though its acknowledgement was
+        lost."""
+        seen = self._unacknowledged
+        if seen is None or seen.batch is not batch:
+            return None
+        if Attempt.objects.using(self._using).filter(id=seen.attempt_id).exists():
+            self._unacknowledged = None
+            return seen
+        return None
+
+    def _write_what_is_free(self, batch: list[Result]) -> int:
+        """Another transaction has locked rows of this batch: write the others, and let these wait."""
+        try:
+            recorded, left_out = self._write(batch, careful=True)
+        except Exception as error:
+            if is_outage(error):
+                self._batches.appendleft(batch)  # whether it was committed is asked for this list
+                raise
+            if not is_transient(error):
+                return self._divide(batch, error)
+            self._put_off(batch)
+            return 0
+        return self._done_but(left_out, batch, recorded)
+
+    def _done_but(self, left_out: set[int], batch: Sequence[Result], recorded: RecordedBatch) -> int:
+        self._put_off([result for position, result in enumerate(batch) if position in left_out])
+        return self._done(without(batch, left_out), recorded)
+
+    def _put_off(self, results: Sequence[Result]) -> None:
+        """Let these wait; the queues of which too many wait send nothing more meanwhile."""
+        if not results:
+            return
+        if not self._busy:  # else new ones would put off for ever what waits already
+            self._busy_until = time.monotonic() + self._options.busy_pause
+        self._busy.extend(results)
+        waiting = Counter(result.delivery.endpoint_id for result in self._busy)
+        most = min(self._limits.results, self._options.window * self._options.unrecorded_windows)
+        crowded = len(self._busy) >= most * _CROWDED
+        until = self._heartbeat.now() + timedelta(seconds=2 * self._options.busy_pause)  # beyond the next try
+        for endpoint_id in {result.delivery.endpoint_id for result in results}:
+            if crowded or waiting[endpoint_id] >= most * _SHARE_OF_ONE:
+                self._window.hold(endpoint_id, until)
+
+    def _divide(self, batch: list[Result], error: Exception) -> int:
+        if len(batch) == 1:
+            return self._write_alone(batch, error)
+        middle = len(batch) // 2
+        self._batches.extendleft([batch[middle:], batch[:middle]])
+        return 0
+
+    def _write_alone(self, batch: list[Result], error: Exception) -> int:
+        """Write what the database accepts of one result that it has refused: its delivery, and each other row by itself; or,
+        where it refuses even that (a constraint that is checked at the COMMIT), its delivery alone."""
+        delivery_id = batch[0].delivery.delivery_id
+        attempt = attempt_row(batch[0]) if batch[0].was_sent else None
+        for side_rows in (True, False):
+            if is_schema_fault(error):
+                return self._wait_for_migration(batch, error)
+            try:
+                recorded, refused = self._in_transaction(partial(self._write_single, batch, attempt, side_rows))
+            except Exception as again:
+                if is_outage(again):
+                    self._batches.appendleft(batch)
+                    raise
+                if is_transient(again):
+                    self._put_off(batch)
+                    return 0
+                error = again
+                continue
+            if not side_rows:
+                refused = {"side rows": error}
+            for name, cause in refused.items():
+                self._faults.report(
+                    f"record {name} {type(cause).__name__}",
+                    "of the result of delivery %s, the database refuses the %s; the delivery is settled without",
+                    delivery_id,
+                    name,
+                    error=cause,
+                )
+            return self._done(batch, recorded)
+        if is_schema_fault(error):
+            return self._wait_for_migration(batch, error)
+        return self._lose(batch, error)
+
+    def _write_single(
+        self, batch: list[Result], attempt: AttemptRow | None, side_rows: bool
+    ) -> tuple[RecordedBatch, dict[str, Exception]]:
+        written = self._writer.write_alone(batch[0], attempt, self._window.own(), side_rows=side_rows)
+        self._remember(batch, [attempt] if side_rows else [], written[0], set())
+        return written
+
+    def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
+        """It concerns every result alike, and is mended by the deployment that is going on: nothing is given up for it."""
+        self._faults.report(
+            "record schema",
+            "a table, a column or a privilege that this version needs is missing in the database; %d result(s) wait in "
+            "memory: was `migrate` run?",
+            self.unrecorded + len(batch),
+            error=error,
+        )
+        self._put_off(batch)
+        return 0
+
+    def _lose(self, batch: list[Result], error: Exception) -> int:
+        result = batch[0]
+        cause = f"record {type(error).__name__} at all"
+        self._faults.report(cause, "the result of delivery %s is lost", result.delivery.delivery_id, error=error)
+        self.dropped += 1
+        telemetry.count("results_dropped")
+        # It is sent again, since the database knows nothing of it; but not at once, and over and over.
+        self._window.hold(result.delivery.endpoint_id, self._heartbeat.now() + self._options.fault_hold)
+        return self._forget(batch)
+
+    def _done(self, batch: Sequence[Result], recorded: RecordedBatch) -> int:
+        """The database has these results. Whatever fails from here on, they are not written again."""
+        number = self._forget(batch)
+        try:
+            self._announce(recorded)
+            if telemetry.enabled():
+                telemetry.requests_recorded([measured(result) for result in batch if result.was_sent])
+        except Exception as error:  # noqa: BLE001 - costs signals and measurements, not the recording
+            self._faults.report(f"announce {type(error).__name__}", "results were recorded, not announced", error=error)
+        return number
+
+    def _forget(self, batch: Sequence[Result]) -> int:
+        self._window.recorded(result.delivery for result in batch if result.decision is not None)
+        self.recorded += len(batch)
+        return len(batch)

@@ -1,0 +1,173 @@
+"""The rows that a result becomes."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from webhooks_app import telemetry
+from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.record_signals import RecordedBatch
+from webhooks_app.engine.sql.types import AttemptRow, HealthRow, Settlement
+from webhooks_app.engine.types import QueuedDelivery, Result
+from webhooks_app.models import DeliveryStatus, Notice, NoticeKind
+from webhooks_app.models.ids import new_id
+
+Item = TypeVar("Item")
+
+#: Characters that are kept of what the network or a library said.
+_LONGEST_DETAIL = 2000
+
+_STATUS = {
+    Verdict.SUCCEEDED: DeliveryStatus.SUCCEEDED,
+    Verdict.RETRY: DeliveryStatus.PENDING,
+    Verdict.GIVE_UP: DeliveryStatus.EXHAUSTED,
+}
+
+
+def give_up(queue: LeasedQueue, delivery: QueuedDelivery, kind: OutcomeKind, now: datetime) -> Result:
+    """Return the result of a delivery that is given up without a request."""
+    decision = Decision(Verdict.GIVE_UP)
+    return Result(delivery, queue.config, Outcome(kind), now, -1.0, decision, queue.health, queue.health)
+
+
+def without_response(result: Result, error: Exception) -> Result:
+    """Return the same result without anything that the receiver chose."""
+    outcome = replace(result.outcome, detail=f"the response could not be stored: {type(error).__name__}")
+    return replace(
+        result, outcome=outcome, address="", http_version="", response_headers=b"", response_body=b"", truncated=True
+    )
+
+
+def without(items: Sequence[Item], left_out: Collection[int]) -> list[Item]:
+    """Return the items but for those at these positions."""
+    return [item for position, item in enumerate(items) if position not in left_out]
+
+
+def attempt_row(result: Result) -> AttemptRow:
+    """Return the row of one request."""
+    delivery = result.delivery
+    return AttemptRow(
+        id=new_id(),
+        tenant_id=result.config.tenant_id,
+        delivery_id=delivery.delivery_id,
+        endpoint_id=delivery.endpoint_id,
+        number=delivery.number,
+        started_at=result.started_at,
+        duration_ms=round(result.duration * 1000, 3),
+        outcome=result.outcome.kind.value,
+        status=result.outcome.status,
+        detail=_storable(result.outcome.detail[:_LONGEST_DETAIL]),
+        address=_storable(result.address[:64]),
+        http_version=_storable(result.http_version[:8]),
+        secret_id=result.secret_id,
+        url=result.config.url,
+        response_headers=_storable(result.response_headers.decode("latin-1")),
+        response_body=result.response_body,
+        response_truncated=result.truncated,
+    )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no NUL in text."""
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text
+
+
+def settlement(result: Result, now: datetime) -> Settlement:
+    """Return what the delivery becomes. The result has a decision."""
+    delivery, decision = result.delivery, result.decision
+    assert decision is not None
+    done = decision.verdict is not Verdict.RETRY
+    return Settlement(
+        id=delivery.delivery_id,
+        attempts=delivery.attempts,
+        status=_STATUS[decision.verdict].value,
+        new_attempts=delivery.attempts + result.was_sent,
+        step=delivery.step + (not done and decision.uses_step),
+        next_attempt_at=decision.at or delivery.next_attempt_at,
+        completed_at=now if done else None,
+        outcome=result.outcome.kind.value,
+        http_status=result.outcome.status,
+    )
+
+
+# --- health ------------------------------------------------------------------------------------------------------------
+
+
+def health_changed(result: Result) -> bool:
+    """Return whether the database's row of the endpoint's health is to be written."""
+    if result.was_sent and result.takeovers:
+        return True  # the engine has survived its request
+    return result.health.streak != result.was.streak
+
+
+def health_rows(results: Sequence[Result]) -> list[HealthRow]:
+    """The last health of each endpoint where it differs from what the database has. Healthy ones cost nothing."""
+    last: dict[uuid.UUID, HealthRow] = {}
+    for result in results:
+        endpoint_id = result.delivery.endpoint_id
+        before = last.get(endpoint_id)
+        if health_changed(result) or before is not None:
+            cleared = result.was_sent or (before is not None and before.cleared)
+            recovered_at = result.finished_at if result.recovered else (before.recovered_at if before else None)
+            last[endpoint_id] = HealthRow(endpoint_id, result.health, cleared, recovered_at)
+    return list(last.values())
+
+
+# --- notices -----------------------------------------------------------------------------------------------------------
+
+
+def sort_results(
+    results: Sequence[Result], settled: Collection[uuid.UUID], recovered: Sequence[Result]
+) -> RecordedBatch:
+    """Sort the results of one batch by what is announced of them. `settled`: the deliveries that have changed."""
+    batch = RecordedBatch(recovered=list(recovered))
+    for result in results:
+        if result.decision and result.delivery.delivery_id in settled:
+            if result.decision.verdict is Verdict.SUCCEEDED:
+                batch.succeeded.append(result)
+            elif result.decision.verdict is Verdict.GIVE_UP:
+                batch.exhausted.append(result)
+        if result.disable:
+            batch.disabled.append(result)
+    return batch
+
+
+def notices_of(batch: RecordedBatch) -> list[Notice]:
+    """One notice an endpoint and kind, however many deliveries it is about."""
+    exhausted = Counter(result.delivery.endpoint_id for result in batch.exhausted)
+    example = {result.delivery.endpoint_id: result for result in batch.exhausted}
+    notices = [
+        _notice(example[endpoint_id], NoticeKind.EXHAUSTED, example[endpoint_id].outcome.kind.value, count)
+        for endpoint_id, count in exhausted.items()
+    ]
+    notices += [_notice(result, NoticeKind.DISABLED, result.disable) for result in batch.disabled]
+    notices += [_notice(result, NoticeKind.RECOVERED) for result in batch.recovered]
+    return notices
+
+
+def _notice(result: Result, kind: NoticeKind, reason: str = "", count: int = 1) -> Notice:
+    return Notice(
+        tenant_id=result.config.tenant_id,
+        endpoint_id=result.delivery.endpoint_id,
+        kind=kind,
+        count=count,
+        delivery_id=result.delivery.delivery_id,
+        reason=reason,
+    )
+
+
+def measured(result: Result) -> telemetry.RecordedRequest:
+    """Return what metrics are told of a request."""
+    return telemetry.RecordedRequest(
+        result.outcome.kind.value,
+        result.outcome.status,
+        result.duration,
+        telemetry.host_of(result.config.url),
+        result.config.profile.name,
+    )

@@ -1,0 +1,111 @@
+"""The signed request of one attempt, and what its response means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from webhooks_app import telemetry
+from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.retry import RETRY_AFTER_STATUSES, Outcome, OutcomeKind, outcome_of_status, parse_retry_after
+from webhooks_app.core.signing import Headers, Key
+from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, SigningKey
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.transport import Request, Response
+
+logger = engine_logger(__name__)
+
+
+def untried_keys(delivery: QueuedDelivery, config: EndpointConfig) -> list[SigningKey]:
+    """Return the keys that this attempt has not signed with. By key and not by place: while several requests are in flight,
+    the response to another one may change the order."""
+    return [key for key in config.keys if key not in delivery.tried]
+
+
+def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) -> Request:
+    """Return the signed request of one attempt. The body is the event's; timestamp and signature are this attempt's.
+
+    Raises what the profile's envelope, headers and scheme raise, and LookupError where the event's row is gone.
+    """
+    if delivery.event is None:
+        raise LookupError(f"the row of event {delivery.event_id} is gone")
+    profile, message = config.profile, delivery.event.message
+    body = delivery.event.body(profile)
+    if profile.warn_body_bytes is not None and len(body) > profile.warn_body_bytes:
+        logger.warning(
+            "webhooks: %s has a body of %d bytes; many receivers of %s stop at %d",
+            message.id,
+            len(body),
+            profile.title,
+            profile.warn_body_bytes,
+        )
+    started = delivery.started_at or datetime.now(UTC)
+    signing_keys = delivery.tried[-1:] if profile.single_signature else config.keys
+    keys = tuple(signing.key for signing in signing_keys)
+    signature = signature_headers(profile, message, body, started, keys)
+    headers = headers_in_order(profile, message, agent, config.headers, signature)
+    return Request(
+        delivery,
+        config.url,
+        headers,
+        body,
+        profile.connect_timeout,
+        profile.total_timeout,
+        owner=config.tenant_id,
+    )
+
+
+def signature_headers(
+    profile: Profile, message: Message, body: bytes, started: datetime, keys: tuple[Key, ...]
+) -> Headers:
+    """Return the headers that prove who sent the attempt that began at `started`."""
+    timestamp = int(started.timestamp())
+    return profile.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
+
+
+def headers_in_order(profile: Profile, message: Message, agent: str, own: Headers, signature: Headers) -> Headers:
+    """Return all headers of a request but for those that the transport adds. `own` are the tenant's."""
+    return (
+        ("Content-Type", "application/json"),
+        ("User-Agent", agent),
+        *own,
+        *profile.extra_headers(message),
+        *signature,
+    )
+
+
+def traced(request: Request, delivery: QueuedDelivery, *, tells_receiver: bool) -> Request:
+    """Start the request's span, where tracing is on. `tells_receiver`: the request names it in a `traceparent` header."""
+    if not telemetry.enabled():
+        return request
+    host = telemetry.host_of(request.url)
+    ids = (delivery.delivery_id, delivery.event_id, delivery.endpoint_id)
+    delivery.span = telemetry.start_request_span(*ids, delivery.number, host)
+    traceparent = telemetry.traceparent(delivery.span) if tells_receiver else ""
+    return replace(request, headers=(*request.headers, ("traceparent", traceparent))) if traceparent else request
+
+
+def outcome_of(response: Response, now: datetime) -> Outcome:
+    """Sort what came back."""
+    if response.status is None:
+        return Outcome(response.failure or OutcomeKind.PROTOCOL_ERROR, detail=response.detail)
+    asked = None
+    if response.status in RETRY_AFTER_STATUSES:
+        asked = parse_retry_after(response.header("retry-after"), now)
+    outcome = outcome_of_status(response.status, asked)
+    return Outcome(outcome.kind, outcome.status, outcome.retry_after, response.detail)
+
+
+def another_key_may_help(delivery: QueuedDelivery, config: EndpointConfig, outcome: Outcome) -> bool:
+    """During a rotation, where only one signature is sent: after a 4xx the next live secret gets one request at once.
+    429 is left out: it says "slower", not "who are you"."""
+    if outcome.kind is not OutcomeKind.CLIENT_ERROR or outcome.status == 429:
+        return False
+    return config.profile.single_signature and len(delivery.tried) == 1 and bool(untried_keys(delivery, config))
+
+
+def age_of(delivery: QueuedDelivery, config: EndpointConfig, now: datetime) -> timedelta:
+    """Return for how long the delivery has been tried since it was created, replayed or given more time."""
+    if delivery.expires_at is None:
+        return timedelta(0)
+    return now - delivery.expires_at + config.profile.retry.max_age

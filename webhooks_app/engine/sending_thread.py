@@ -1,0 +1,234 @@
+"""④ send: sign and POST deliveries, many at once, over one event loop.
+
+The sending thread never uses the database: it takes deliveries from the window and puts results into the buffer. Each
+start and each response has a boundary of its own: what goes wrong in one costs that delivery its turn, and no other. Requests
+of wire formats with code of the host's are built on threads of their own: such code may take its time.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from webhooks_app import telemetry
+from webhooks_app.conf import settings
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.engine.build_threads import BuildThreads
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.new_result import new_result
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.requests import (
+    another_key_may_help,
+    build_request,
+    outcome_of,
+    traced,
+    untried_keys,
+)
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.settle import Settler
+from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.window import Window
+from webhooks_app.telemetry.logs import log_ids
+from webhooks_app.transport import OurFault, Request, Response, Transport
+
+#: Responses that name a lack of these make the window shrink.
+_SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
+#: For how long requests are built at a time (seconds): meanwhile responses wait, and so do queues that have just got work.
+#: The time is looked at after so many, and before each large one (bytes).
+_LONGEST_START = 0.02
+_STARTED_AT_ONCE = 32
+_LARGE = 16 * 1024
+#: A request that takes longer to build (seconds) is charged to its tenant: it starts nothing for as long, and others have
+#: their turn for several times as long.
+_CHEAP_TO_BUILD = 0.003
+
+
+class RequestSender:
+    """The network side of one engine."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        window: Window,
+        results: ResultBuffer,
+        heartbeat: Heartbeat,
+        options: EngineOptions,
+        faults: FaultLog,
+    ) -> None:
+        self._transport = transport
+        self._window = window
+        self._results = results
+        self._heartbeat = heartbeat
+        self._faults = faults
+        self._interrupts = options.interrupts
+        self._fault_hold = options.fault_hold
+        self._most_unrecorded = options.window * options.unrecorded_windows
+        self._agent = settings().USER_AGENT
+        self._sends_traceparent = settings().TRACEPARENT
+        self._settler = Settler(window, results, heartbeat, options, faults)
+        self._builds = BuildThreads(options, on_built=transport.wake)
+        window.waits_for_thread = self._builds.must_wait
+        #: The last start ended for the time that it took, or for the room there was.
+        self.more_may_start = False
+
+    def start_what_is_due(self) -> int:
+        """Start as many requests as the window, the heartbeat and the unrecorded results allow. Returns their number."""
+        room = self._most_unrecorded - len(self._results)
+        self.more_may_start = False
+        if room <= 0 or not self._heartbeat.alive:
+            return 0
+        end = time.monotonic() + _LONGEST_START
+        started = 0
+        while started < room:
+            deliveries = self._window.start(time.monotonic(), min(room - started, _STARTED_AT_ONCE))
+            waiting = self._start_until(end, deliveries)
+            self._window.put_back(waiting)
+            started += len(deliveries) - len(waiting)
+            self.more_may_start = len(waiting) < len(deliveries)
+            if not self.more_may_start or time.monotonic() > end:
+                break
+        return started
+
+    def _start_until(self, end: float, deliveries: list[QueuedDelivery]) -> list[QueuedDelivery]:
+        """Start these requests; return those that have to wait for a thread, or, since bodies are large, for their turn."""
+        waiting: list[QueuedDelivery] = []
+        for number, delivery in enumerate(deliveries):
+            if number and delivery.size > _LARGE and time.monotonic() > end:
+                return waiting + deliveries[number:]
+            if not self._start(delivery):
+                waiting.append(delivery)
+        return waiting
+
+    def wait(self, seconds: float) -> int:
+        """Block until something happens on the network; handle what has finished, and send what was built meanwhile.
+        Returns the number of results."""
+        handled = 0
+        for response in self._transport.wait(seconds):
+            handled += 1
+            self._handle(response)
+        return handled + self._take_built()
+
+    # --- one request -------------------------------------------------------------------------------------------------
+
+    def _start(self, delivery: QueuedDelivery) -> bool:
+        """Start a request. Returns False where it has to wait for a thread that builds it."""
+        queue = self._window.queue_of(delivery)
+        if queue is None:
+            self._faults.report("no queue", "delivery %s has no queue; it is sent later", delivery.delivery_id)
+            self._window.abandon(delivery)
+            return True
+        if queue.runs_host_code and self._builds.must_wait(queue.config):
+            return False
+        try:
+            if queue.runs_host_code and self._builds.are_lost(queue.config):
+                self._wait_for_lost_threads(delivery, queue)
+                return True
+            delivery.started_at = self._heartbeat.now()
+            if queue.config.profile.single_signature:
+                delivery.tried = (*delivery.tried, *untried_keys(delivery, queue.config)[:1])
+            build = partial(build_request, delivery, queue.config, self._agent)
+            if queue.runs_host_code:
+                self._builds.start(delivery, queue.config, build)
+            else:
+                began = time.monotonic()
+                request = build()
+                self._send(request, delivery, queue, time.monotonic() - began)
+        except self._interrupts:
+            raise
+        except Exception as error:  # noqa: BLE001 - a wire format or headers of the host: this delivery waits
+            self._refuse(delivery, queue, error)
+        return True
+
+    def _wait_for_lost_threads(self, delivery: QueuedDelivery, queue: LeasedQueue) -> None:
+        name = queue.config.profile.name
+        text = "requests of the wire format %s cannot be built: the host's code has not returned from earlier ones"
+        self._faults.report(f"lost threads {name}", text, name, ids=_ids(delivery))
+        self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)
+
+    def _take_built(self) -> int:
+        """Send the requests that threads have built. Returns how many could not be built: these have a result already."""
+        refused = 0
+        for build in self._builds.take():
+            delivery, queue = build.delivery, self._window.queue_of(build.delivery)
+            if queue is None or queue.sending.stopping or not self._heartbeat.alive:
+                self._window.abandon(delivery)  # it may be another engine's now, or paused; it stays due
+                continue
+            error = build.error
+            try:
+                if build.request is not None:
+                    self._send(build.request, delivery, queue, build.cost)
+            except self._interrupts:
+                raise
+            except Exception as raised:  # noqa: BLE001 - what the host's code returned cannot be used
+                error = raised
+            if error is not None:
+                self._refuse(delivery, queue, error)
+                refused += 1
+        return refused
+
+    def _send(self, request: Request, delivery: QueuedDelivery, queue: LeasedQueue, cost: float) -> None:
+        if cost > _CHEAP_TO_BUILD:
+            self._window.charge(queue, time.monotonic(), cost)
+        if delivery.alone:
+            self._window.isolate_anew(queue, time.monotonic())
+        queue.build_faults = 0
+        self._transport.start(traced(request, delivery, tells_receiver=self._sends_traceparent))
+
+    def _refuse(self, delivery: QueuedDelivery, queue: LeasedQueue, error: BaseException) -> None:
+        """Settle a delivery whose request could not be built."""
+        self._faults.report(
+            f"start {delivery.endpoint_id} {type(error).__name__}",
+            "the request of delivery %s to endpoint %s could not be built",
+            delivery.delivery_id,
+            delivery.endpoint_id,
+            error=error,
+            ids=_ids(delivery),
+        )
+        queue.build_faults += delivery.event is not None  # without its event it is the delivery, not the endpoint
+        self._settler.settle_unsent(delivery, queue, f"{type(error).__name__}: {error}")
+
+    def _handle(self, response: Response) -> None:
+        delivery = response.token
+        if not isinstance(delivery, QueuedDelivery):
+            self._faults.report("token", "a response belongs to no delivery: %r", type(delivery))
+            return
+        queue = self._window.queue_of(delivery)
+        if queue is None:
+            self._faults.report("no queue", "delivery %s has no queue; it is sent again", delivery.delivery_id)
+            self._window.abandon(delivery)
+            return
+        try:
+            self._settle_response(delivery, queue, response)
+        except self._interrupts:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever this response does, it does it to its own delivery
+            self._faults.report(
+                f"response {delivery.endpoint_id} {type(error).__name__}",
+                "the response to delivery %s could not be handled; its status alone is recorded",
+                delivery.delivery_id,
+                error=error,
+                ids=_ids(delivery),
+            )
+            self._settler.settle_by_status(delivery, queue, response)
+
+    def _settle_response(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
+        if response.our_fault in _SCARCE:
+            self._window.shrink()
+        outcome = outcome_of(response, self._heartbeat.now())
+        telemetry.end_request_span(delivery.span, outcome.kind.value, outcome.status)
+        delivery.span = None
+        if outcome.kind is OutcomeKind.NOT_SENT:
+            self._faults.report(f"not sent {response.our_fault}", "a request could not be sent: %s", outcome.detail)
+        if self._heartbeat.alive and another_key_may_help(delivery, queue.config, outcome):
+            began = delivery.started_at or self._heartbeat.now()
+            self._results.put(new_result(delivery, queue, outcome, response, None, was=queue.health, began=began))
+            if not self._start(delivery):
+                self._window.put_back([delivery])
+        else:
+            self._settler.settle(delivery, queue, outcome, response, queue.config.profile.retry)
+
+
+def _ids(delivery: QueuedDelivery) -> dict[str, dict[str, str]]:
+    return log_ids(delivery=delivery.delivery_id, event=delivery.event_id, endpoint=delivery.endpoint_id)

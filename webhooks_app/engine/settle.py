@@ -1,0 +1,112 @@
+"""What an outcome means: for its delivery, for its queue, and for the endpoint's health."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from webhooks_app.core.health import after, disable_reason, hold_until, is_open
+from webhooks_app.core.retry import (
+    SLOWING_KINDS,
+    Outcome,
+    OutcomeKind,
+    RetryPolicy,
+    Verdict,
+    decide,
+    unsent_attempts,
+)
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.heartbeat import Heartbeat
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.new_result import new_result
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.requests import age_of, outcome_of
+from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.window import Window
+from webhooks_app.transport import Response
+
+#: After so many requests in a row that could not be built, the queue waits.
+_BUILD_FAULTS = 3
+
+
+class Settler:
+    """Used by the sending thread only."""
+
+    def __init__(
+        self, window: Window, results: ResultBuffer, heartbeat: Heartbeat, options: EngineOptions, faults: FaultLog
+    ) -> None:
+        self._window = window
+        self._results = results
+        self._heartbeat = heartbeat
+        self._interrupts = options.interrupts
+        self._fault_hold = options.fault_hold
+        self._faults = faults
+
+    def settle(
+        self,
+        delivery: QueuedDelivery,
+        queue: LeasedQueue,
+        outcome: Outcome,
+        response: Response | None,
+        policy: RetryPolicy,
+    ) -> None:
+        """Decide what the outcome means, put the result down, and tell the window."""
+        now, was = self._heartbeat.now(), queue.health
+        decision = decide(
+            outcome,
+            delivery.step,
+            now,
+            policy,
+            random.random(),
+            unsent=unsent_attempts(delivery.attempts, delivery.step, age_of(delivery, queue.config, now)),
+            # Without its event it can never be sent.
+            expires_at=delivery.expires_at if delivery.event else now,
+        )
+        health = after(was, outcome, delivery.started_at or now, now)
+        hold = hold_until(health, outcome, now, policy)
+        if queue.build_faults >= _BUILD_FAULTS:
+            hold = now + self._fault_hold  # it is the endpoint, not one event
+        disable = "" if queue.config.hidden else decision.disable or disable_reason(health, now, policy, outcome)
+        recovered = outcome.succeeded and is_open(was, policy)
+        queue.health = health
+        result = new_result(delivery, queue, outcome, response, decision, was=was, began=delivery.started_at or now)
+        result.disable, result.recovered = disable, recovered
+        self._results.put(result)
+        delivery.event = None  # many results may wait for a slow database, and bodies are large
+        self._window.finish(
+            delivery,
+            succeeded_at=now if outcome.succeeded else None,
+            slowed=outcome.kind in SLOWING_KINDS,
+            hold_until=hold,
+            # A FIFO queue must not go on past a head that has to wait; a disabled one must not go on at all.
+            stop=bool(disable) or (queue.config.fifo and decision.verdict is Verdict.RETRY),
+            ramp_since=time.monotonic() if recovered else None,
+        )
+
+    def settle_by_status(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
+        """What is left when a response could not be handled: its status, and the default policy."""
+
+        def settle() -> None:
+            bare = Response(delivery, response.status, b"", b"", response.duration, response.failure)
+            self.settle(delivery, queue, outcome_of(bare, self._heartbeat.now()), bare, RetryPolicy())
+
+        self._settle_or_abandon(settle, delivery, "delivery %s is sent again later")
+
+    def settle_unsent(self, delivery: QueuedDelivery, queue: LeasedQueue, detail: str) -> None:
+        """Settle a delivery whose request was not sent, for a fault on this side."""
+
+        def settle() -> None:
+            self.settle(delivery, queue, Outcome(OutcomeKind.NOT_SENT, detail=detail[:500]), None, RetryPolicy())
+
+        self._settle_or_abandon(settle, delivery, "delivery %s is sent later")
+
+    def _settle_or_abandon(self, settle: Callable[[], None], delivery: QueuedDelivery, otherwise: str) -> None:
+        try:
+            settle()
+        except self._interrupts:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort
+            self._faults.report("settle", otherwise, delivery.delivery_id, error=error)
+            self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)

@@ -1,0 +1,30 @@
+"""The statements of the engine that are worth writing twice: portably with the ORM, and set-based for PostgreSQL.
+
+Each function's contract stands in `portable.py`; `postgresql.py` does the same in fewer round trips. The same tests run on
+both. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from django.db import connections
+
+from webhooks_app.conf import settings
+from webhooks_app.engine.sql.portable import PortableStore
+from webhooks_app.engine.sql.postgresql import PostgreSQLStore
+
+
+def store_for(using: str) -> PortableStore:
+    """The statements for this database. FAST_PATHS off forces the portable ones, for comparison and diagnosis."""
+    return PostgreSQLStore(using) if settings().FAST_PATHS and _has_psycopg3(using) else PortableStore(using)
+
+
+def _has_psycopg3(using: str) -> bool:
+    """Return whether the database is PostgreSQL, reached through psycopg 3: the statements use its own cursors."""
+    if connections[using].vendor != "postgresql":
+        return False
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    return bool(is_psycopg3)
+
+
+__all__ = ["PortableStore", "PostgreSQLStore", "store_for"]

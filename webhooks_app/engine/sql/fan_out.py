@@ -1,0 +1,178 @@
+"""Fan-out in one statement, for PostgreSQL: the plain events, which are nearly all of them.
+
+Plain is an event without a callback URL, of a tenant whose row exists, which has no FIFO endpoint and no subscription with
+filters. What "wants" means (patterns, channels, the endpoint being older than the event) is written here in SQL and in
+`engine.matching` in Python; the same tests run on both. Everything else, and whatever fails here, goes the portable way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connections
+
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine.sql.types import PendingTenant
+from webhooks_app.models.lookups import array_literal
+
+# A UUIDv7 made by the database: 48 bits of milliseconds over a random UUIDv4, whose version is then set to 7.
+_NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+    52, 1), 53, 1), 'hex')::uuid"""
+
+_FAN_OUT = f"""
+WITH shares AS MATERIALIZED (
+    SELECT * FROM unnest(%(tenants)s::uuid[], %(shares)s::int[]) AS share (tenant_id, events)
+), pending AS MATERIALIZED (
+    SELECT event.* FROM shares CROSS JOIN LATERAL (
+        SELECT id, tenant_id, type, channels, created_at, fan_out_position AS position, callback_url = '' AS plain
+        FROM webhooks_app_event
+        WHERE tenant_id = shares.tenant_id AND fanned_out_at IS NULL AND id <> ALL(%(held)s::uuid[])
+        ORDER BY id LIMIT shares.events FOR NO KEY UPDATE SKIP LOCKED
+    ) AS event
+), claimed AS MATERIALIZED (
+    SELECT * FROM pending WHERE plain
+), wanted AS MATERIALIZED (
+    SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.profile
+    FROM claimed
+    JOIN webhooks_app_endpoint AS endpoint ON endpoint.tenant_id = claimed.tenant_id
+    WHERE endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden AND endpoint.created_at <= claimed.created_at
+      AND (claimed.position IS NULL OR endpoint.id > claimed.position)
+      AND (endpoint.channels = '[]'::jsonb
+        OR endpoint.channels ?| ARRAY(SELECT jsonb_array_elements_text(claimed.channels)))
+      AND EXISTS (
+        SELECT 1 FROM webhooks_app_subscription AS subscription
+        WHERE subscription.endpoint_id = endpoint.id
+          AND (subscription.pattern IN (claimed.type, '*')
+            OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1)))))
+), numbered AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY event_id, endpoint_id) AS place FROM wanted
+), fitting AS MATERIALIZED (
+    SELECT id, tenant_id, channels FROM claimed
+    WHERE id NOT IN (SELECT event_id FROM numbered WHERE place > %(deliveries)s)
+), delivered AS (
+    INSERT INTO webhooks_app_delivery
+        (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
+    SELECT {_NEW_ID}, tenant_id, event_id, endpoint_id, %(now)s,
+           %(now)s + make_interval(secs => COALESCE(age.seconds, %(default_age)s)), 0, 'pending', 0, 0, ''
+    FROM numbered LEFT JOIN unnest(%(profiles)s::text[], %(ages)s::float8[]) AS age (profile, seconds) USING (profile)
+    WHERE place <= %(deliveries)s
+    ON CONFLICT (event_id, endpoint_id) DO NOTHING
+    RETURNING endpoint_id
+), channelled AS (
+    INSERT INTO webhooks_app_eventchannel (id, tenant_id, event_id, channel)
+    SELECT {_NEW_ID}, fitting.tenant_id, fitting.id, channel
+    FROM fitting, jsonb_array_elements_text(fitting.channels) AS channel
+    ON CONFLICT DO NOTHING
+), finished AS (
+    UPDATE webhooks_app_event AS event SET fanned_out_at = %(now)s
+    WHERE event.id = ANY(ARRAY(SELECT id FROM fitting))
+    RETURNING event.id
+), parted AS (
+    -- The event that the limit cuts in two is continued after the last endpoint that got it.
+    UPDATE webhooks_app_event AS event SET fan_out_position = numbered.endpoint_id
+    FROM numbered
+    WHERE numbered.place = %(deliveries)s AND event.id = numbered.event_id
+      AND event.id = (SELECT event_id FROM numbered WHERE place = %(deliveries)s + 1)
+    RETURNING event.id
+)
+SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT count(*) FROM delivered),
+       ARRAY(SELECT DISTINCT endpoint_id FROM delivered),
+       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain)
+"""  # noqa: S608 - constants only
+
+
+# Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
+_WALK_THE_INDEX = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
+
+
+# The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event.
+_PENDING_TENANTS = """
+WITH RECURSIVE walk AS (
+    (SELECT tenant_id FROM webhooks_app_event
+     WHERE fanned_out_at IS NULL AND tenant_id > %(after)s ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT next.tenant_id FROM walk CROSS JOIN LATERAL (
+        SELECT tenant_id FROM webhooks_app_event
+        WHERE fanned_out_at IS NULL AND tenant_id > walk.tenant_id ORDER BY tenant_id LIMIT 1
+    ) AS next
+), tenants AS MATERIALIZED (
+    SELECT tenant_id FROM walk LIMIT %(limit)s
+)
+SELECT tenant_id,
+    EXISTS (SELECT 1 FROM webhooks_app_tenant AS tenant WHERE tenant.id = tenants.tenant_id) AND NOT EXISTS (
+        SELECT 1 FROM webhooks_app_endpoint AS endpoint
+        JOIN webhooks_app_subscription AS subscription ON subscription.endpoint_id = endpoint.id
+        WHERE endpoint.tenant_id = tenants.tenant_id AND subscription.filters <> '{}'::jsonb),
+    EXISTS (
+        SELECT 1 FROM webhooks_app_endpoint AS endpoint
+        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted'),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM webhooks_app_endpoint AS endpoint
+        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden
+        LIMIT %(endpoints)s) AS counted),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM webhooks_app_event AS event
+        WHERE event.tenant_id = tenants.tenant_id AND event.fanned_out_at IS NULL LIMIT %(events)s) AS counted)
+FROM tenants
+"""
+
+
+def pending_tenants(
+    after: uuid.UUID, limit: int, endpoints: int, events: int, lock_timeout: float, using: str
+) -> list[PendingTenant]:
+    """See `portable.py`. A table that a migration has locked must not stop what needs no fan-out."""
+    parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
+
+    def read() -> list[PendingTenant]:
+        with connections[using].cursor() as cursor:
+            cursor.execute(_WALK_THE_INDEX)
+            cursor.execute(_PENDING_TENANTS, parameters)
+            return [
+                PendingTenant(tenant_id, plain and not fifo and receiving < endpoints, fifo, receiving, pending)
+                for tenant_id, plain, fifo, receiving, pending in cursor.fetchall()
+            ]
+
+    return in_fresh_transaction(read, using, lock_timeout=lock_timeout)
+
+
+class SqlFanOut(NamedTuple):
+    """What one statement has done, and the tenants whose events it left because they are not plain. `events`: those that were
+    finished, and the one that was cut in two."""
+
+    events: int
+    deliveries: int
+    endpoint_ids: list[uuid.UUID]
+    tenants_left: list[uuid.UUID]
+
+
+def fan_out_in_sql(
+    now: datetime,
+    using: str,
+    *,
+    shares: Mapping[uuid.UUID, int],
+    held: Collection[uuid.UUID],
+    deliveries: int,
+    ages: Mapping[str, timedelta],
+    default_age: timedelta,
+) -> SqlFanOut:
+    """Turn plain events of these tenants into up to `deliveries` deliveries. Inside the caller's transaction; the caller wakes
+    the queues. `shares`: how many events of each tenant. `held`: events to leave alone. `ages`: the maximum age of a delivery
+    by wire format."""
+    parameters: dict[str, Any] = {
+        "now": now,
+        "tenants": array_literal(shares),
+        "shares": array_literal(shares.values()),
+        "held": array_literal(held),
+        "deliveries": deliveries,
+        "profiles": list(ages),
+        "ages": [age.total_seconds() for age in ages.values()],
+        "default_age": default_age.total_seconds(),
+    }
+    with connections[using].cursor() as cursor:
+        cursor.execute(_WALK_THE_INDEX)
+        cursor.execute(_FAN_OUT, parameters)
+        return SqlFanOut(*cursor.fetchone())

@@ -1,0 +1,342 @@
+"""The engine's statements in the ORM: select ids, then write by id; no RETURNING, no reliance on partial indexes."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import Case, DateTimeField, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest
+
+from webhooks_app.core.health import Health
+from webhooks_app.engine.sql.types import (
+    LARGE,
+    SMALL,
+    STAT_COUNTS,
+    SUSPECTED_FROM,
+    SUSPICION_LASTS,
+    TRUSTED_FOR,
+    AttemptRow,
+    DueRow,
+    EventRow,
+    HealthRow,
+    NewDelivery,
+    PendingTenant,
+    QueueClass,
+    Release,
+    Room,
+    Settlement,
+    StatRow,
+    Taken,
+    Wanted,
+)
+from webhooks_app.models import (
+    IDLE,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Event,
+    HourlyStat,
+)
+from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import any_of, count_up_to, for_change
+
+#: SQLite takes 250,000 variables a statement now, but once took 999; other databases want short lists too.
+_CHUNK = 500
+
+
+def of_class(queue_class: QueueClass, now: datetime) -> Q:
+    """The condition for queues of this class."""
+    suspected = Q(takeovers__gte=SUSPECTED_FROM, crashed_at__isnull=False, crashed_at__gt=now - SUSPICION_LASTS)
+    trusted = Q(streak=0, last_success_at__isnull=False, last_success_at__gt=now - TRUSTED_FOR)
+    return {
+        QueueClass.TRUSTED: trusted & ~suspected,
+        QueueClass.NEW: Q(streak=0) & ~trusted & ~suspected,
+        QueueClass.FAILING: Q(streak__gt=0) & ~suspected,
+        QueueClass.SUSPECTED: suspected,
+    }[queue_class]
+
+
+class PortableStore:
+    """Works on every database that Django supports. All methods but `look` and `due` are called inside a transaction."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.limits = SMALL if connections[using].vendor == "sqlite" else LARGE
+
+    # --- ② fan_out ---------------------------------------------------------------------------------------------------
+
+    def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
+        """Insert; a delivery that exists already (same event and endpoint) is left as it is."""
+        Delivery.objects.using(self.using).bulk_create(
+            [Delivery(**row._asdict()) for row in rows], batch_size=_CHUNK, ignore_conflicts=True
+        )
+
+    def look(self, now: datetime) -> tuple[bool, bool]:
+        """Is an event pending, and is a queue due that nobody holds? Outside of a transaction."""
+        due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)
+        return Event.objects.using(self.using).pending().exists(), due.exists()
+
+    def pending_tenants(
+        self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, lock_timeout: float
+    ) -> list[PendingTenant]:
+        """The tenants with pending events whose ids follow, in their order. `endpoints`, `events`: count up to so many.
+        `lock_timeout`: seconds, where the database can do that."""
+        tenants: list[PendingTenant] = []
+        there = Endpoint.objects.using(self.using).exclude(status=EndpointStatus.DELETED)
+        while len(tenants) < limit:
+            # One by one, each by a look into the index: DISTINCT would read every pending event.
+            pending = Event.objects.using(self.using).pending().filter(tenant_id__gt=after)
+            found = pending.order_by("tenant_id").values_list("tenant_id", flat=True).first()
+            if found is None:
+                break
+            after = found
+            fifo = there.filter(tenant_id=after, fifo=True).exists()
+            receiving = there.filter(tenant_id=after, hidden=False).exclude(status=EndpointStatus.DISABLED)
+            count = count_up_to(receiving.order_by("pk"), endpoints)
+            waiting = count_up_to(
+                Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk"), events
+            )
+            tenants.append(PendingTenant(after, plain=False, fifo=fifo, endpoints=count, events=waiting))
+        return tenants
+
+    # --- ③ lease -----------------------------------------------------------------------------------------------------
+
+    def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
+        """Lease free queues that are due, oldest due first, of each class and tenant as many as there is room for."""
+        return self.take_these(engine_id, now, self.due_queues(now, room))
+
+    def due_queues(self, now: datetime, room: Mapping[QueueClass, Room]) -> list[uuid.UUID]:
+        """Return the queues that `take` would lease."""
+        return [key for name, some in room.items() if some.limit > 0 for key in self._due_queues(now, name, some)]
+
+    def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
+        """Return the tenants of the queues that `take` would lease."""
+        queues = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", self.due_queues(now, room)))
+        return set(queues.values_list("tenant_id", flat=True))
+
+    def take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
+        """Lease those of these queues that are free and due."""
+        queues = EndpointQueue.objects.using(self.using)
+        ids = self._hold(engine_id, now, ids)
+        fields = (
+            "endpoint_id", "takeovers", "crashed_at", "recovered_at",
+            "streak", "failing_since", "last_failure_at", "last_success_at",
+        )  # fmt: skip
+        rows = queues.filter(endpoint_id__in=ids).values_list(*fields) if ids else []
+        return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]
+
+    def _due_queues(self, now: datetime, name: QueueClass, room: Room) -> list[uuid.UUID]:
+        free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
+        due = free.filter(of_class(name, now), due_at__lte=now).exclude(tenant_id__in=list(room.full))
+        due = due.exclude(endpoint_id__in=list(room.refused))
+        oldest = due.order_by("due_at").values_list("endpoint_id", "tenant_id")[: room.looked_at]
+        chosen: list[uuid.UUID] = []
+        of_tenant: Counter[uuid.UUID] = Counter()
+        for endpoint_id, tenant_id in oldest:
+            of_tenant[tenant_id] += 1
+            if of_tenant[tenant_id] <= room.share and len(chosen) < room.limit:
+                chosen.append(endpoint_id)
+        return chosen
+
+    def _hold(self, engine_id: uuid.UUID, now: datetime, chosen: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
+        locked = for_change(free.filter(endpoint_id__in=chosen, due_at__lte=now), skip_locked=True)
+        ids = list(locked.values_list("endpoint_id", flat=True)) if chosen else []
+        if ids:
+            free.filter(endpoint_id__in=ids).update(holder_id=engine_id)
+        return ids
+
+    def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
+        """The next due deliveries of each queue. FIFO queues give the beginning of their order, as far as it is due."""
+        rows: list[DueRow] = []
+        for queue in wanted:
+            rows.extend(self._due_of_one(queue, now))
+        return rows
+
+    def _due_of_one(self, queue: Wanted, now: datetime) -> list[DueRow]:
+        pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=queue.endpoint_id)
+        if queue.fifo:
+            ordered = pending.order_by("sequence", "id")
+        else:
+            ordered = pending.filter(next_attempt_at__lte=now).order_by("next_attempt_at", "id")
+            if queue.cursor is not None:
+                at, delivery_id = queue.cursor
+                ordered = ordered.filter(Q(next_attempt_at__gt=at) | Q(next_attempt_at=at, id__gt=delivery_id))
+        fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "sequence")
+        # Not a join: a delivery whose event is gone must be read too, to be given up.
+        size = Coalesce(Subquery(Event.objects.filter(id=OuterRef("event_id")).values("size")), 0)
+        found = ordered.annotate(size=size).values_list(*fields, "size", "expires_at", "crashes")
+        found = found[: queue.limit]
+        rows = [DueRow(*row) for row in found]
+        return _due_prefix(rows, now) if queue.fifo else rows
+
+    def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
+        """The content of these events, as far as their rows are still there."""
+        fields = ("id", "type", "occurred_at", "data")
+        return [
+            EventRow(*row) for row in Event.objects.using(self.using).filter(any_of("id", ids)).values_list(*fields)
+        ]
+
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
+        """Release queues: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
+
+        One statement would not do: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and a
+        delivery that was committed in between would be slept through. Returns the queues that were released or were not
+        this engine's; those whose rows another transaction has locked are left for later.
+        """
+        held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
+        ids = {row.endpoint_id for row in rows}
+        mine = held.filter(endpoint_id__in=ids)
+        locked = set(mine.locked(skip_locked=True).values_list("endpoint_id", flat=True))
+        for row in rows:
+            if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
+                held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
+        held.filter(endpoint_id__in=locked).update(
+            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
+        )
+        return ids - set(mine.values_list("endpoint_id", flat=True))
+
+    def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        """Compute when these queues (locked by the caller, held by nobody) are due."""
+        EndpointQueue.objects.using(self.using).filter(endpoint_id__in=endpoint_ids).update(
+            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE)))
+        )
+
+    def _earliest(self) -> Case:
+        """When a queue's earliest work is due: for a FIFO endpoint its head's time, else the smallest time."""
+        pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
+        head = pending.order_by("sequence", "id").values("next_attempt_at")[:1]
+        first = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
+        return Case(When(fifo=True, then=Subquery(head)), default=Subquery(first))
+
+    # --- ⑤ record ----------------------------------------------------------------------------------------------------
+
+    def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
+        Attempt.objects.using(self.using).bulk_create([Attempt(**row._asdict()) for row in rows], batch_size=_CHUNK)
+
+    def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
+        """Compare-and-set. A 2xx turns pending into succeeded whoever records it; anything else only where the delivery still
+        has the number of attempts that this one started from. Returns the ids that were changed."""
+        changed: set[uuid.UUID] = set()
+        successes: dict[tuple[Any, ...], list[Settlement]] = defaultdict(list)
+        for row in rows:
+            if row.status == DeliveryStatus.SUCCEEDED:
+                successes[row.outcome, row.http_status].append(row)
+            elif self._settle_one(row):
+                changed.add(row.id)
+        for group in successes.values():
+            changed.update(self._settle_successes(group))
+        return changed
+
+    def _settle_one(self, row: Settlement) -> bool:
+        pending = Delivery.objects.using(self.using).pending().filter(id=row.id, attempts=row.attempts)
+        return bool(
+            pending.update(
+                status=row.status,
+                attempts=row.new_attempts,
+                step=row.step,
+                next_attempt_at=row.next_attempt_at,
+                completed_at=row.completed_at,
+                last_outcome=row.outcome,
+                last_status=row.http_status,
+                marked_at=None,
+            )
+        )
+
+    def _settle_successes(self, group: list[Settlement]) -> list[uuid.UUID]:
+        pending = Delivery.objects.using(self.using).pending()
+        chosen = pending.filter(id__in=[row.id for row in group]).order_by("id")
+        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: the ids told are the ids changed
+        pending.filter(id__in=ids).update(
+            status=DeliveryStatus.SUCCEEDED,
+            attempts=F("attempts") + 1,
+            completed_at=group[0].completed_at,
+            last_outcome=group[0].outcome,
+            last_status=group[0].http_status,
+            marked_at=None,
+        )
+        return ids
+
+    def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
+        """Only the holder writes an endpoint's health. The caller has locked the rows."""
+        held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
+        for row in sorted(rows, key=lambda row: row.endpoint_id):
+            takeovers = Value(0) if row.cleared else F("takeovers")
+            held.filter(endpoint_id=row.endpoint_id).update(
+                streak=row.health.streak,
+                failing_since=row.health.failing_since,
+                last_failure_at=row.health.last_failure_at,
+                last_success_at=Coalesce(
+                    Value(row.health.last_success_at, output_field=DateTimeField()), F("last_success_at")
+                ),
+                takeovers=takeovers,
+                recovered_at=Coalesce(Value(row.recovered_at, output_field=DateTimeField()), F("recovered_at")),
+            )
+
+    def add_stats(self, rows: Sequence[StatRow]) -> None:
+        """Add to the hourly rows, in one order, never a row that two endpoints share."""
+        table = connections[self.using].ops.quote_name(HourlyStat._meta.db_table)
+        statement = _stat_statement(table, connections[self.using].vendor)
+        adapt = HourlyStat._meta.get_field("id").get_db_prep_value
+        hour = HourlyStat._meta.get_field("hour").get_db_prep_value
+        connection = connections[self.using]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                statement,
+                [
+                    (
+                        adapt(new_id(), connection),
+                        adapt(row.endpoint_id, connection),
+                        hour(row.hour, connection),
+                        *row.counts,
+                        row.latency_sum_ms,
+                        row.latency_max_ms,
+                    )
+                    for row in sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
+                ],
+            )
+
+
+def lasting_takeovers(count: int, crashed_at: datetime | None, now: datetime) -> int:
+    """The takeovers that still count."""
+    return count if crashed_at is not None and crashed_at > now - SUSPICION_LASTS else 0
+
+
+def _due_prefix(rows: list[DueRow], now: datetime) -> list[DueRow]:
+    """A FIFO queue's beginning, up to the first delivery that has to wait: nothing may overtake it."""
+    for position, row in enumerate(rows):
+        if row.next_attempt_at > now:
+            return rows[:position]
+    return rows
+
+
+def _release_changes(row: Release) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if row.not_before:
+        changes["not_before"] = Greatest(F("not_before"), Value(row.not_before))
+    if row.succeeded_at:
+        changes["last_success_at"] = row.succeeded_at
+    return changes
+
+
+def _stat_statement(table: str, vendor: str) -> str:
+    """The upsert; MySQL and MariaDB spell it in their own way. Names and numbers only, no values."""
+    columns = ("id", "endpoint_id", "hour", *STAT_COUNTS, "latency_sum_ms", "latency_max_ms")
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+    added = (*STAT_COUNTS, "latency_sum_ms")
+    if vendor == "mysql":
+        sums = [f"{name} = {name} + VALUES({name})" for name in added]
+        largest = "latency_max_ms = GREATEST(latency_max_ms, VALUES(latency_max_ms))"
+        return insert + "ON DUPLICATE KEY UPDATE " + ", ".join([*sums, largest])
+    sums = [f"{name} = {table}.{name} + excluded.{name}" for name in added]
+    greatest = "MAX" if vendor == "sqlite" else "GREATEST"
+    largest = f"latency_max_ms = {greatest}({table}.latency_max_ms, excluded.latency_max_ms)"
+    return insert + "ON CONFLICT (endpoint_id, hour) DO UPDATE SET " + ", ".join([*sums, largest])

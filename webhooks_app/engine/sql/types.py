@@ -1,0 +1,233 @@
+"""Values that the engine's statements take and return."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import NamedTuple
+
+from webhooks_app.core.health import Health
+
+#: From this many takeovers from crashed engines on, a queue is suspected of crashing them and runs alone …
+SUSPECTED_FROM = 2
+#: … where the last of them was not longer ago than this. Suspicion fades: engines are killed for many reasons.
+SUSPICION_LASTS = timedelta(minutes=10)
+#: A queue that succeeded within this time, and has not failed since, is trusted to answer.
+TRUSTED_FOR = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one transaction does at most, and how many of one kind an engine makes in a row."""
+
+    #: Events that one fan-out takes, deliveries that it creates, and tenants that it serves.
+    events: int
+    deliveries: int
+    tenants: int
+    #: Subscriptions read for it. A batch that would need more is done one event at a time, in keyset pages.
+    subscriptions: int
+    #: Finished requests recorded.
+    results: int
+    in_a_row: int
+
+
+#: More at once blocked heartbeats and releases for seconds.
+LARGE = Limits(events=500, deliveries=2000, tenants=100, subscriptions=8000, results=1600, in_a_row=1)
+#: For a database with one writer at a time, where the host's requests wait meanwhile: some 50 ms.
+SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, results=100, in_a_row=8)
+
+
+class QueueClass(Enum):
+    """Queues are leased by class: each has room of its own in an engine."""
+
+    TRUSTED = "trusted"  # succeeded lately, and has not failed since
+    NEW = "new"  # neither
+    FAILING = "failing"
+    SUSPECTED = "suspected"  # of crashing engines
+
+
+class Room(NamedTuple):
+    """How many queues of one class to lease: at most `limit`, none of the `full` tenants, of one tenant at most `share`, and
+    none of the `refused`, whose rows the database did not let this engine change."""
+
+    limit: int
+    full: frozenset[uuid.UUID]
+    share: int
+    refused: frozenset[uuid.UUID] = frozenset()
+
+    @property
+    def looked_at(self) -> int:
+        """So many of the oldest are looked at, to find some of every tenant."""
+        return max(4 * self.limit, 400) if self.limit else 0
+
+    def admits_more(self, than: Room) -> bool:
+        """Whether a queue that there was no room for in the other may have room in this one."""
+        opened = self.limit > 0 and than.limit == 0
+        return opened or not (than.full <= self.full and than.refused <= self.refused)
+
+    def narrowed(self, *, limit: int, share: int, full: Collection[uuid.UUID], refused: Collection[uuid.UUID]) -> Room:
+        """Return the same with less room: of these limits, and of its own, the stricter ones."""
+        return Room(min(self.limit, limit), self.full.union(full), min(self.share, share), self.refused.union(refused))
+
+
+class PendingTenant(NamedTuple):
+    """A tenant with pending events."""
+
+    id: uuid.UUID
+    #: Its row exists, it has no FIFO endpoint and no filters: its events can be fanned out in one statement.
+    plain: bool
+    fifo: bool
+    #: Endpoints that may get an event of its, counted up to a limit.
+    endpoints: int
+    #: Its pending events, counted up to a limit.
+    events: int
+
+
+class NewDelivery(NamedTuple):
+    """A delivery to insert, pending."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    event_id: uuid.UUID
+    endpoint_id: uuid.UUID
+    next_attempt_at: datetime
+    expires_at: datetime
+    sequence: int
+
+
+class Wanted(NamedTuple):
+    """What to read of one queue: the next `limit` due deliveries after `cursor` (FIFO: from the head)."""
+
+    endpoint_id: uuid.UUID
+    fifo: bool
+    cursor: tuple[datetime, uuid.UUID] | None
+    limit: int
+
+
+class Taken(NamedTuple):
+    """A queue that was just leased."""
+
+    endpoint_id: uuid.UUID
+    #: Takeovers from crashed engines, as far as suspicion has not faded.
+    takeovers: int
+    health: Health
+    #: When its circuit breaker last closed.
+    recovered_at: datetime | None
+
+    def is_trusted(self, now: datetime) -> bool:
+        """Whether it succeeded not long ago and has not failed since."""
+        succeeded_at = self.health.last_success_at
+        return not self.health.streak and succeeded_at is not None and succeeded_at > now - TRUSTED_FOR
+
+    def queue_class(self, now: datetime) -> QueueClass:
+        if self.takeovers >= SUSPECTED_FROM:
+            return QueueClass.SUSPECTED
+        if self.health.streak:
+            return QueueClass.FAILING
+        return QueueClass.TRUSTED if self.is_trusted(now) else QueueClass.NEW
+
+
+class DueRow(NamedTuple):
+    """A pending delivery that is due, as read."""
+
+    endpoint_id: uuid.UUID
+    id: uuid.UUID
+    event_id: uuid.UUID
+    attempts: int
+    step: int
+    next_attempt_at: datetime
+    sequence: int
+    size: int
+    #: When it has waited for its maximum age.
+    expires_at: datetime
+    #: Engines that crashed just after they had started a request of it; see `engine.crash_guard`.
+    crashes: int
+
+
+class EventRow(NamedTuple):
+    """An event's content, as read."""
+
+    id: uuid.UUID
+    type: str
+    occurred_at: datetime
+    data: str
+
+
+class Settlement(NamedTuple):
+    """What a delivery becomes, if it is still pending and still has `attempts` attempts (a success: if still pending)."""
+
+    id: uuid.UUID
+    attempts: int
+    status: str
+    new_attempts: int
+    step: int
+    next_attempt_at: datetime
+    completed_at: datetime | None
+    outcome: str
+    http_status: int | None
+
+
+class AttemptRow(NamedTuple):
+    """One row of Attempt, in the order of the columns that COPY writes."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    delivery_id: uuid.UUID
+    endpoint_id: uuid.UUID
+    number: int
+    started_at: datetime
+    duration_ms: float
+    outcome: str
+    status: int | None
+    detail: str
+    address: str
+    http_version: str
+    secret_id: uuid.UUID | None
+    url: str
+    response_headers: str
+    response_body: bytes
+    response_truncated: bool
+
+
+class Release(NamedTuple):
+    """A queue to release. `not_before` None: as it is."""
+
+    endpoint_id: uuid.UUID
+    not_before: datetime | None
+    succeeded_at: datetime | None
+
+
+class HealthRow(NamedTuple):
+    """An endpoint's health to write. `cleared`: it crashes no engine, so its takeovers are reset. `recovered_at`: set where
+    its circuit breaker has just closed."""
+
+    endpoint_id: uuid.UUID
+    health: Health
+    cleared: bool
+    recovered_at: datetime | None
+
+
+@dataclass(slots=True)
+class StatRow:
+    """What to add to one endpoint's hour. `counts` are in the order of STAT_COLUMNS."""
+
+    endpoint_id: uuid.UUID
+    hour: datetime
+    counts: list[int]
+    latency_sum_ms: float = 0.0
+    latency_max_ms: float = 0.0
+
+
+STAT_COUNTS = (
+    "succeeded",
+    "redirect",
+    "client_error",
+    "server_error",
+    "timeout",
+    "unreachable",
+    "exhausted",
+    *(f"latency_{bucket}" for bucket in range(10)),
+)

@@ -1,0 +1,129 @@
+"""Sweep: find what a lost hint, a dead engine or a bug left behind. Run every few seconds by Celery's beat."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from django.db.models import Exists, F, OuterRef
+
+from webhooks_app import telemetry
+from webhooks_app.conf import settings
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.engine.reaper import (
+    Released,
+    patience,
+    release_dead_engines,
+    release_queues_of,
+    release_queues_without_engine,
+)
+from webhooks_app.engine.sql import store_for
+from webhooks_app.log_thread import engine_logger
+from webhooks_app.models import Delivery, EndpointQueue, Engine, Event, database_now
+
+logger = engine_logger(__name__)
+
+_REPAIR_CHUNK = 500
+_LOCK_TIMEOUT = 1.0  # seconds
+#: An engine may owe a queue its wake-up for a moment, where another transaction has locked the row, or the engine has died.
+_OWED_AT_MOST = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found. `work_waits`: something is due that nobody holds; the caller leaves a hint."""
+
+    freed: int = 0
+    work_waits: bool = False
+
+
+class Repaired(NamedTuple):
+    """How many queues were woken by a repair, and how many could not be looked at."""
+
+    queues: int = 0
+    skipped: int = 0
+
+
+def sweep(*, using: str | None = None) -> Swept:
+    """Free the queues of dead engines, and say whether work is waiting.
+
+    Where an engine has missed most of its heartbeats, this waits for a quarter of HEARTBEAT_SECONDS before it acts.
+    """
+    alias = using or pipeline_alias()
+    now = database_now(alias)
+    released = _release_dead_engines(now, alias)
+    freed = released.queues + release_queues_without_engine(alias)
+    # A dead engine may have owed a queue its wake-up. Its row is the only trace of that: it stays until all are compared.
+    if released.engines and not repair_free(alias).skipped:
+        release_queues_of(alias, released.engines, crashed=False, expired=True)
+    return Swept(freed=freed, work_waits=work_waits(database_now(alias), alias))
+
+
+def _release_dead_engines(now: datetime, using: str) -> Released:
+    """Release what they hold, and leave their rows.
+
+    Look twice: after an outage of the database all rows have expired, and their engines are about to beat again.
+
+    Between the two looks, every engine that is alive has the time for a heartbeat. The first look includes the rows that expire
+    until the second, so that a dead engine is found no later than by a single look.
+    """
+    seconds = patience(settings().HEARTBEAT_SECONDS)
+    second_look = now + timedelta(seconds=seconds)
+    if not Engine.objects.using(using).filter(alive_until__lt=second_look).exists():
+        return Released()
+    time.sleep(seconds)
+    return release_dead_engines(using, second_look, keep_row=True)
+
+
+def work_waits(now: datetime, using: str) -> bool:
+    """Is anything due that nobody holds?"""
+    due = EndpointQueue.objects.using(using).filter(holder_id__isnull=True, due_at__lte=now)
+    return Event.objects.using(using).pending().exists() or due.exists()
+
+
+def repair(*, using: str | None = None) -> int:
+    """Compare every free queue with its pending deliveries (every 10 minutes); correct and count those that would be woken
+    too late.
+
+    In a correct program the count is 0, always: each one is a lost wake-up, and logged as an error.
+    """
+    return repair_free(using or pipeline_alias()).queues
+
+
+def repair_free(using: str) -> Repaired:
+    """The same, and say how many queues were left out because another transaction has locked their rows."""
+    suspicious, repaired = _suspicious(using), Repaired()
+    for start in range(0, len(suspicious), _REPAIR_CHUNK):
+        chunk = suspicious[start : start + _REPAIR_CHUNK]
+        more = in_fresh_transaction(partial(_repair, chunk, using), using, lock_timeout=_LOCK_TIMEOUT)
+        repaired = Repaired(repaired.queues + more.queues, repaired.skipped + more.skipped)
+    return repaired
+
+
+def _suspicious(using: str) -> list[uuid.UUID]:
+    """Free queues that have a pending delivery before their due time. Some are right (a FIFO queue waits for its head)."""
+    earlier = Delivery.objects.using(using).pending()
+    earlier = earlier.filter(endpoint_id=OuterRef("endpoint_id"), next_attempt_at__lt=OuterRef("due_at"))
+    # One that is due will be leased in any case, whatever its earliest delivery.
+    asleep = EndpointQueue.objects.using(using).filter(due_at__gt=database_now(using))
+    free = asleep.filter(holder_id__isnull=True, not_before__lt=F("due_at"))
+    return list(free.filter(Exists(earlier)).order_by("endpoint_id").values_list("endpoint_id", flat=True))
+
+
+def _repair(ids: Sequence[uuid.UUID], using: str) -> Repaired:
+    """Compute the due times anew, under the rows' locks; count those that became earlier."""
+    free = EndpointQueue.objects.using(using).filter(endpoint_id__in=ids, holder_id__isnull=True)
+    before = dict(free.locked(skip_locked=True).values_list("endpoint_id", "due_at"))
+    store_for(using).set_due(list(before))
+    after = dict(free.filter(endpoint_id__in=before).values_list("endpoint_id", "due_at"))
+    woken = [due_at for endpoint_id, due_at in after.items() if due_at < before[endpoint_id]]
+    overdue = database_now(using) - _OWED_AT_MOST
+    if late := sum(due_at < overdue for due_at in woken):
+        telemetry.count("repaired", late)
+        logger.error("webhooks: %d queue(s) had slept through their work and were woken: a bug, please report", late)
+    return Repaired(len(woken), free.exclude(endpoint_id__in=before).count())

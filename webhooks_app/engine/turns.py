@@ -1,0 +1,109 @@
+"""Turns: tenants start requests in turn, and so do the queues of one tenant. Used under the window's lock."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from webhooks_app.engine.leased_queue import LeasedQueue
+
+
+@dataclass(slots=True, eq=False)
+class TenantShare:
+    """What one tenant has in flight, and its queues with something to start."""
+
+    #: By whether they have succeeded under their lease. An entry is stale where the queue's `ring` says otherwise.
+    rings: dict[bool, deque[LeasedQueue]] = field(default_factory=lambda: {True: deque(), False: deque()})
+    #: Requests in the window, those of them of queues without a success, and requests in the slow room.
+    in_window: int = 0
+    unproven: int = 0
+    slow: int = 0
+    waits_for_turn: bool = False
+    #: Until then (monotonic) it starts nothing, or nothing while others wait: its requests were expensive to build.
+    pauses_until: float = 0.0
+    lets_others_go_first_until: float = 0.0
+    proven_first: bool = True
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.in_window or self.slow or self.waits_for_turn)
+
+    def next_queue(self, may_start: Callable[[LeasedQueue], bool], *, unproven_too: bool) -> LeasedQueue | None:
+        """Return the queue that starts the tenant's next request: those with and without a success take turns."""
+        for proven in (self.proven_first, not self.proven_first):
+            if proven or unproven_too:
+                queue = self._next_of(proven, may_start)
+                if queue is not None:
+                    self.proven_first = not proven
+                    return queue
+        return None
+
+    def _next_of(self, proven: bool, may_start: Callable[[LeasedQueue], bool]) -> LeasedQueue | None:
+        ring = self.rings[proven]
+        for _ in range(len(ring)):
+            queue = ring[0]
+            stale = queue.sending.ring is not proven
+            if stale or not queue.has_startable:
+                ring.popleft()
+                if not stale:
+                    queue.sending.ring = None
+                continue
+            ring.rotate(-1)
+            if may_start(queue):
+                return queue
+        return None
+
+
+class TenantShares:
+    """The shares of the tenants that have queues here, or requests in flight."""
+
+    def __init__(self) -> None:
+        self._shares: dict[uuid.UUID, TenantShare] = {}
+
+    def of(self, queue: LeasedQueue) -> TenantShare:
+        return self._shares.setdefault(queue.config.tenant_id, TenantShare())
+
+    def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:
+        """Return the tenants that have so many slow requests."""
+        return frozenset(key for key, share in self._shares.items() if share.slow >= most_slow)
+
+    def forget_idle(self, queues: Collection[LeasedQueue]) -> None:
+        """Forget tenants without queues and requests, once there are many of them."""
+        if len(self._shares) > 2 * len(queues) + 64:
+            held = {queue.config.tenant_id for queue in queues}
+            self._shares = {key: share for key, share in self._shares.items() if key in held or share.busy}
+
+
+class Turns:
+    """The tenants that have something to start, in turn."""
+
+    def __init__(self) -> None:
+        self._tenants: deque[TenantShare] = deque()
+
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+    def enter(self, queue: LeasedQueue, tenant: TenantShare) -> None:
+        """Let the queue wait for its turn, if it has something to start."""
+        state = queue.sending
+        if state.ring is not None or not queue.has_startable:
+            return
+        state.ring = state.proven
+        tenant.rings[state.proven].append(queue)
+        if not tenant.waits_for_turn:
+            tenant.waits_for_turn = True
+            self._tenants.append(tenant)
+
+    def next(self) -> TenantShare:
+        return self._tenants[0]
+
+    def end_turn(self, tenant: TenantShare) -> bool:
+        """Move the tenant that `next` returned to the end, or out where it has nothing to start. Returns whether it stays."""
+        tenant.waits_for_turn = bool(tenant.rings[True] or tenant.rings[False])
+        if tenant.waits_for_turn:
+            self._tenants.rotate(-1)
+        else:
+            self._tenants.popleft()
+        return tenant.waits_for_turn

@@ -1,0 +1,159 @@
+"""Values that pass through one engine: EndpointConfig, EventBody, QueuedDelivery, Result."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from webhooks_app.core.health import Health
+from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.retry import Decision, Outcome
+from webhooks_app.core.signing import Key
+from webhooks_app.models.ids import public_id
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A live secret, opened. `secret_id` names its row; the text itself is not kept."""
+
+    secret_id: uuid.UUID
+    key: Key = field(repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class EndpointConfig:
+    """How to send to one endpoint, read afresh at every lease."""
+
+    endpoint_id: uuid.UUID
+    tenant_id: uuid.UUID
+    url: str
+    profile: Profile
+    #: The tenant's own headers; values may be secrets.
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    #: The one to sign with first comes first. With a single-signature profile the others are tried after a 4xx.
+    keys: tuple[SigningKey, ...] = field(repr=False)
+    max_in_flight: int
+    rate_limit: int | None
+    fifo: bool
+    #: Behind a callback URL: never disabled, since each event names it anew.
+    hidden: bool = False
+    #: The playground: nobody is notified of how it does.
+    playground: bool = False
+    #: Not empty: nothing can be sent now (a secret cannot be opened, say); the reason, for the log.
+    fault: str = ""
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class EventBody:
+    """One event's content, shared by all its deliveries in this engine, with the body built once a profile."""
+
+    id: uuid.UUID
+    type: str
+    occurred_at: datetime
+    data: str = field(repr=False)
+    message: Message = field(init=False, repr=False)
+    _bodies: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.message = Message(public_id("evt", self.id), self.type, self.occurred_at, self.data)
+
+    def body(self, profile: Profile) -> bytes:
+        """The request body, byte-identical in every attempt. Raises what the profile's envelope raises."""
+        built = self._bodies.get(profile.name)
+        if built is None:
+            built = self._bodies[profile.name] = profile.envelope(self.message)
+        return built
+
+
+@dataclass(slots=True, eq=False)
+class QueuedDelivery:
+    """One delivery that is due, read ahead of its request."""
+
+    delivery_id: uuid.UUID
+    endpoint_id: uuid.UUID
+    event_id: uuid.UUID
+    #: Requests made before this one, and the position in the retry policy.
+    attempts: int
+    step: int
+    next_attempt_at: datetime
+    sequence: int
+    #: Bytes of the event's data.
+    size: int
+    expires_at: datetime | None = None
+    event: EventBody | None = None
+    #: For single-signature profiles: the keys that this attempt has signed with so far, its request's own last.
+    tried: tuple[SigningKey, ...] = ()
+    #: When the request began: the database's clock.
+    started_at: datetime | None = None
+    #: The span of its request, where tracing is on.
+    span: object | None = None
+    #: Suspected of crashing engines: it is sent with nothing else in flight.
+    alone: bool = False
+    #: How the window counts it while it is in flight: since when (monotonic), and in which of its rooms.
+    in_flight_since: float | None = None
+    slow: bool = False
+    unproven: bool = False
+
+    @property
+    def number(self) -> int:
+        """Of the attempt that this delivery makes next: 1 for the first."""
+        return self.attempts + 1
+
+
+@dataclass(slots=True, eq=False)
+class Result:
+    """One finished request (or a decision without one), ready to be recorded."""
+
+    delivery: QueuedDelivery
+    config: EndpointConfig
+    outcome: Outcome
+    started_at: datetime
+    duration: float  # seconds
+    #: None: an extra request inside one attempt (the first half of a rotation pair); only its row is written.
+    decision: Decision | None
+    #: The endpoint's health after it, and before.
+    health: Health
+    was: Health
+    #: Takeovers of the queue from crashed engines, as it was leased.
+    takeovers: int = 0
+    #: Why the endpoint is to be disabled; empty: it is not.
+    disable: str = ""
+    #: True where this success closed the circuit breaker.
+    recovered: bool = False
+    secret_id: uuid.UUID | None = None
+    #: True where this response says that the receiver knows another of the endpoint's keys than was thought.
+    key_changed: bool = False
+    address: str = ""
+    http_version: str = ""
+    response_headers: bytes = b""
+    response_body: bytes = b""
+    truncated: bool = False
+
+    @property
+    def was_sent(self) -> bool:
+        """False for deliveries given up without a request (expired, quarantined)."""
+        return self.duration >= 0
+
+    @property
+    def finished_at(self) -> datetime:
+        return self.started_at + timedelta(seconds=max(self.duration, 0.0))
+
+
+@dataclass(slots=True)
+class FannedOut:
+    """What a fan-out has done: events finished or advanced, deliveries created, queues woken."""
+
+    events: int = 0
+    deliveries: int = 0
+    woken: set[uuid.UUID] = field(default_factory=set)
+    #: Queues with new deliveries whose rows another transaction has locked: they are to be woken later.
+    unwoken: set[uuid.UUID] = field(default_factory=set)
+    #: Tenants that have events which this way of fanning out leaves to another.
+    tenants_left: set[uuid.UUID] = field(default_factory=set)
+
+    def add(self, other: FannedOut) -> None:
+        self.events += other.events
+        self.deliveries += other.deliveries
+        self.woken |= other.woken
+        self.unwoken |= other.unwoken

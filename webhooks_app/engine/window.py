@@ -1,0 +1,326 @@
+"""The window: which request starts next. Bookkeeping in memory under one lock; no clock, no I/O.
+
+These rules keep one bad endpoint from slowing the others down:
+
+- a queue starts with one request in flight and doubles with every success, up to its cap; a timeout resets it to one;
+- tenants take turns, and so do the queues of one tenant;
+- one tenant may fill half of the window while others wait, and three quarters of it while none does;
+- queues without a success under their lease may fill half of the window, and those of one tenant a quarter; queues that
+  answered lately may fill the rest;
+- a request without a response for a while is slow: it moves out of the window into a room several times as large, of which
+  one tenant may fill a quarter; then it starts nothing more until one of them ends;
+- a recovering endpoint is ramped up over time;
+- a queue that is suspected of crashing engines runs alone; see `isolation`.
+
+All times here are monotonic seconds. Thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from functools import partial
+
+from webhooks_app.engine.isolation import IsolationSlot
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.leased_queues import LeasedQueues
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.room import free_room
+from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.turns import TenantShare, TenantShares, Turns
+from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
+
+#: A window that has shrunk for lack of descriptors or threads grows by one request after so many that ended well.
+_GROWS_AFTER = 20
+_SMALLEST = 4
+
+
+class Window(LeasedQueues):
+    """The queues that an engine has leased and the requests that it has in flight."""
+
+    def __init__(self, options: EngineOptions, capacity: int) -> None:
+        super().__init__()
+        self._options = options
+        #: `capacity`: requests that the transport can have on the network. Most of it is for slow ones.
+        self._size = self._full_size = max(min(options.window, capacity * 3 // 5), 1)
+        self._slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
+        self._tenant_unproven = max(round(self._size * options.tenant_share), 1)
+        self._tenant_slow = max(round(self._slow_room * options.tenant_share), 1)
+        self._tenants = TenantShares()
+        self._turns = Turns()
+        #: All requests in flight that may still become slow, oldest first.
+        self._started: deque[QueuedDelivery] = deque()
+        self._in_window = self._slow = self._unproven = 0
+        self._isolation = IsolationSlot(options.isolation_seconds)
+        self._successes = 0
+        #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
+        self.waits_for_thread: Callable[[EndpointConfig], bool] = lambda config: False
+        #: When the earliest start becomes possible of those that only had to wait.
+        self._next_slot: float | None = None
+
+    # --- asked by the sending thread -------------------------------------------------------------------------------
+
+    def start(self, now: float, room: int) -> list[QueuedDelivery]:
+        """Return up to `room` deliveries to send now; they count as in flight from here on."""
+        with self._lock:
+            self._move_slow_ones(now)
+            self._next_slot = None
+            started: list[QueuedDelivery] = []
+            fruitless = 0
+            while fruitless < len(self._turns) and len(started) < room and self._in_window < self._size:
+                tenant = self._turns.next()
+                delivery = self._start_one(tenant, now)
+                waits = self._turns.end_turn(tenant)
+                if delivery is not None:
+                    fruitless = 0
+                    started.append(delivery)
+                elif waits:
+                    fruitless += 1
+            return started
+
+    def finish(
+        self,
+        delivery: QueuedDelivery,
+        *,
+        succeeded_at: datetime | None,
+        slowed: bool,
+        hold_until: datetime | None,
+        stop: bool,
+        ramp_since: float | None = None,
+    ) -> None:
+        """Note that a request has ended. `slowed`: by a timeout or refused connection, which resets the queue's allowance.
+        `ramp_since`: the endpoint has recovered, and is ramped up from this moment on."""
+        with self._lock:
+            self._end(delivery)
+            queue = self._queues.get(delivery.endpoint_id)
+            if queue is None:
+                return
+            queue.sending.failing = queue.health.streak > 0
+            if delivery.alone:
+                queue.sending.isolated = False  # the engine has survived its request
+                self._isolation.end(queue)
+            if ramp_since is not None:
+                queue.sending.ramp_since = ramp_since
+            if succeeded_at is not None:
+                queue.sending.succeeded_at = succeeded_at
+                self._prove(queue)
+            elif slowed:
+                queue.sending.allowance = 1
+            if hold_until or stop:
+                queue.stop(hold_until)
+            self._turns.enter(queue, self._tenants.of(queue))
+
+    def abandon(self, delivery: QueuedDelivery, hold_until: datetime | None = None) -> None:
+        """Return a delivery that was not started or whose end cannot be recorded. Its queue is released; it stays due."""
+        with self._lock:
+            self._end(delivery)
+            queue = self._queues.get(delivery.endpoint_id)
+            if queue is not None:
+                self._isolation.end(queue)
+                queue.sending.in_memory.discard(delivery.delivery_id)
+                queue.stop(hold_until)
+
+    def charge(self, queue: LeasedQueue, now: float, cost: float) -> None:
+        """Let the tenant pause: its request took `cost` seconds to build. Others go first for four times as long."""
+        with self._lock:
+            tenant = self._tenants.of(queue)
+            tenant.pauses_until, tenant.lets_others_go_first_until = now + cost, now + 4 * cost
+
+    def isolate_anew(self, queue: LeasedQueue, now: float) -> None:
+        """Start nothing else for a moment, if the queue is suspected: its request took its time to build, and is sent now."""
+        with self._lock:
+            if queue.sending.isolated:
+                self._isolation.begin(queue, now)
+
+    def put_back(self, deliveries: Sequence[QueuedDelivery]) -> None:
+        """Return deliveries that `start` gave and that were not started; they have their turn again."""
+        with self._lock:
+            for delivery in reversed(deliveries):
+                since = delivery.in_flight_since or 0.0
+                self._end(delivery)
+                queue = self._queues.get(delivery.endpoint_id)
+                if queue is None:
+                    continue
+                self._isolation.end(queue)
+                if queue.sending.stopping:
+                    queue.sending.in_memory.discard(delivery.delivery_id)
+                    continue
+                if rate := queue.rate(since):
+                    queue.sending.next_slot -= 1 / rate
+                queue.sending.ready.appendleft(delivery)
+                self._turns.enter(queue, self._tenants.of(queue))
+
+    def shrink(self) -> None:
+        """Let fewer requests be in flight: the process has run out of descriptors or threads."""
+        with self._lock:
+            self._size = max(self._in_window * 3 // 4, _SMALLEST)
+            self._successes = 0
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_window + self._slow
+
+    def earliest_slot(self) -> float | None:
+        """Return when the next start becomes possible of those that the last `start` held back for a rate limit alone."""
+        return self._next_slot
+
+    # --- asked by the database thread ------------------------------------------------------------------------------
+
+    def feed(self, queue: LeasedQueue, deliveries: Collection[QueuedDelivery]) -> None:
+        """Add deliveries that were read for a queue. Ignored where the queue was stopped or lost meanwhile."""
+        with self._lock:
+            if queue.sending.stopping or self._queues.get(queue.endpoint_id) is not queue:
+                return
+            queue.sending.ready.extend(deliveries)
+            queue.sending.in_memory.update(delivery.delivery_id for delivery in deliveries)
+            self._turns.enter(queue, self._tenants.of(queue))
+
+    def isolate(self, queue: LeasedQueue) -> None:
+        """Send the queue's next delivery with nothing else in flight."""
+        with self._lock:
+            queue.sending.isolated = True
+
+    def take_finished(self, now: float) -> list[LeasedQueue]:
+        """Remove and return the queues to release: nothing left to send, stopped, or leased long enough."""
+        with self._lock:
+            for queue in self._queues.values():
+                if now - queue.leased_at > self._options.longest_lease and not queue.sending.stopping:
+                    queue.stop()
+            done = [q for q in self._queues.values() if (q.reading.exhausted or q.sending.stopping) and q.empty]
+            for queue in done:
+                del self._queues[queue.endpoint_id]
+                self._isolation.end(queue)
+            self._tenants.forget_idle(self._queues.values())
+            return done
+
+    def room(self) -> dict[QueueClass, Room]:
+        """Return how many more queues of each class may be leased; see `free_room`."""
+        with self._lock:
+            crowded = self._tenants.crowded(self._tenant_slow)
+            return free_room(
+                self._queues.values(), self._full_size, self._options.max_leased_queues, self._tenant_unproven, crowded
+            )
+
+    def forget_in_flight(self) -> int:
+        """Give up on the requests in flight: nothing will be heard of them. Returns how many those were."""
+        with self._lock:
+            forgotten = self._in_window + self._slow
+            self._in_window = self._slow = self._unproven = 0
+            self._started.clear()
+            for queue in self._queues.values():
+                queue.stop()
+                queue.sending.in_flight = queue.sending.bytes_in_flight = 0
+            return forgotten
+
+    @property
+    def idle(self) -> bool:
+        with self._lock:
+            return not self._queues and not self.in_flight
+
+    # --- under the lock --------------------------------------------------------------------------------------------
+
+    def _start_one(self, tenant: TenantShare, now: float) -> QueuedDelivery | None:
+        # Whatever its queues have answered before: a tenant that hangs now must leave room for the others.
+        most = self._size * 3 // 4 if len(self._turns) == 1 else self._size // 2
+        if tenant.in_window >= max(most, 1) or (self._slow_room and tenant.slow >= self._tenant_slow):
+            return None
+        pause = tenant.lets_others_go_first_until if len(self._turns) > 1 else tenant.pauses_until
+        if now < pause:
+            self._look_again_at(tenant.pauses_until if now < tenant.pauses_until else pause)
+            return None
+        may_start = partial(self._may_start, now=now)
+        queue = tenant.next_queue(may_start, unproven_too=tenant.unproven < self._tenant_unproven)
+        return None if queue is None else self._begin(queue, tenant, now)
+
+    def _may_start(self, queue: LeasedQueue, now: float) -> bool:
+        state = queue.sending
+        # An isolated one waits until the window is empty; its half is empty then, too.
+        if not (state.proven or queue.trusted or state.isolated) and self._unproven >= max(self._size // 2, 1):
+            return False
+        if queue.runs_host_code and self.waits_for_thread(queue.config):
+            return False
+        slot = state.next_slot - self._options.burst
+        if now < slot and queue.rate(now):
+            self._look_again_at(slot)
+            return False
+        return not self._isolation.holds_back(queue, self._in_window, now)
+
+    def _look_again_at(self, moment: float) -> None:
+        self._next_slot = moment if self._next_slot is None else min(self._next_slot, moment)
+
+    def _begin(self, queue: LeasedQueue, tenant: TenantShare, now: float) -> QueuedDelivery:
+        state = queue.sending
+        delivery = state.ready.popleft()
+        delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
+        state.in_flight += 1
+        state.bytes_in_flight += delivery.size
+        self._in_window += 1
+        tenant.in_window += 1
+        if delivery.unproven:
+            self._unproven += 1
+            tenant.unproven += 1
+        if state.isolated:
+            self._isolation.begin(queue, now)
+        if rate := queue.rate(now):
+            state.next_slot = max(state.next_slot, now) + 1 / rate
+        self._started.append(delivery)
+        return delivery
+
+    def _move_slow_ones(self, now: float) -> None:
+        """Move requests without a response out of the window: as many as half of it would stop everybody else until they
+        time out. Where the tenant's share of the slow room is full, they stay."""
+        crowded = self._in_window * 4 > self._size * 3
+        patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
+        while self._started:
+            delivery = self._started[0]
+            since = delivery.in_flight_since
+            if since is not None and since > now - patience:
+                return
+            self._started.popleft()
+            queue = self._queues.get(delivery.endpoint_id)
+            if since is None or delivery.slow or queue is None or self._slow >= self._slow_room:
+                continue
+            tenant = self._tenants.of(queue)
+            if tenant.slow >= self._tenant_slow:
+                continue
+            delivery.slow = True
+            self._slow += 1
+            tenant.slow += 1
+            queue.sending.slow += 1
+            self._leave_window(delivery, tenant)
+
+    def _leave_window(self, delivery: QueuedDelivery, tenant: TenantShare | None) -> None:
+        self._in_window -= 1
+        self._unproven -= delivery.unproven
+        if tenant is not None:
+            tenant.in_window -= 1
+            tenant.unproven -= delivery.unproven
+
+    def _end(self, delivery: QueuedDelivery) -> None:
+        if delivery.in_flight_since is None:
+            return
+        delivery.in_flight_since = None
+        queue = self._queues.get(delivery.endpoint_id)
+        tenant = self._tenants.of(queue) if queue is not None else None
+        if not delivery.slow:
+            self._leave_window(delivery, tenant)
+        else:
+            self._slow -= 1
+            if tenant is not None:
+                tenant.slow -= 1
+        if queue is not None:
+            queue.sending.in_flight -= 1
+            queue.sending.slow -= delivery.slow
+            queue.sending.bytes_in_flight -= delivery.size
+
+    def _prove(self, queue: LeasedQueue) -> None:
+        state = queue.sending
+        if not state.proven:
+            state.proven, state.ring = True, None
+        state.probing = False
+        state.allowance = min(state.allowance * 2, max(queue.cap, 1))
+        if self._size < self._full_size:
+            self._successes += 1
+            if self._successes % _GROWS_AFTER == 0:
+                self._size += 1

@@ -1,0 +1,190 @@
+"""① emit: one Event row in the caller's own transaction, and nothing else. The truth is that row; the hint is a courtesy."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseError
+from django.db import transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from webhooks_app import signals, telemetry
+from webhooks_app.conf import strict as is_strict
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.db import pipeline_alias
+from webhooks_app.events import hint, payload
+from webhooks_app.events.backlog_limits import check_backlog
+from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
+from webhooks_app.models import Event
+
+logger = logging.getLogger(__name__)
+
+#: Anything that names a tenant: a Tenant, a uid, or an object of the host's (user, organisation …).
+TenantLike = Model | str | int | Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventInput:
+    """One event for `emit_many`; the fields are the arguments of `emit`."""
+
+    type: str
+    data: Any
+    tenant: TenantLike
+    channels: Sequence[str] = ()
+    subject: str = ""
+    idempotency_key: str | None = None
+    callback_url: str = ""
+    occurred_at: datetime | None = None
+
+
+def emit(
+    type: str,  # noqa: A002 - the field's word
+    data: Any,
+    *,
+    tenant: TenantLike,
+    channels: Sequence[str] = (),
+    subject: str = "",
+    idempotency_key: str | None = None,
+    callback_url: str = "",
+    occurred_at: datetime | None = None,
+    using: str | None = None,
+) -> Event:
+    """Say that something happened. It is sent if, and only if, the transaction around this call commits.
+
+    `type`: a name of the catalogue. `data`: anything that Django can write as JSON, at most MAX_PAYLOAD_BYTES. `tenant`: a
+    Tenant, a uid or any object of yours. `channels`: names by which endpoints can narrow what they get. `subject`: your own
+    id, to find the event by. `idempotency_key`: the same key and content again returns the first event. `callback_url`: this
+    one event goes there and not to the tenant's endpoints. `occurred_at`: aware; default now. `using`: database alias.
+
+    Returns the Event. A mistake in the event raises a subclass of `InvalidEvent` or `URLNotAllowed` where STRICT (default:
+    DEBUG); otherwise the event is stored quarantined, logged as an error, and the host's transaction goes on.
+    Raises BacklogFull, whatever STRICT says, where too many events are pending and BACKLOG_POLICY is "refuse".
+    """
+    event = EventInput(
+        type=type,
+        data=data,
+        tenant=tenant,
+        channels=channels,
+        subject=subject,
+        idempotency_key=idempotency_key,
+        callback_url=callback_url,
+        occurred_at=occurred_at,
+    )
+    return emit_many([event], using=using)[0]
+
+
+#: `emit` for async code.
+aemit = sync_to_async(emit)
+
+
+def emit_many(
+    events: Iterable[EventInput], *, using: str | None = None, strict: bool | None = None, limited: bool = True
+) -> list[Event]:
+    """`emit` for many events in one INSERT. The list returned is in the order of the input. `strict`: instead of STRICT.
+    `limited`: whether the limits on pending events apply; not to what the app emits itself.
+
+    Types that staff added in the admin, and no code declares, cost one SELECT for all of them.
+    """
+    alias = using or pipeline_alias()
+    inputs = list(events)
+    added = payload.added_types([item.type for item in inputs], alias)
+    raises = is_strict() if strict is None else strict
+    made = [_event(item, added, strict=raises) for item in inputs]
+    if limited:
+        check_backlog(made, alias)
+    keyed = any(event.idempotency_key is not None for event in made)
+    # A conflict under one key must leave none of the others behind. One event alone needs no savepoint for that.
+    with transaction.atomic(using=alias) if keyed and len(made) > 1 else nullcontext():
+        stored = _insert(made, alias, strict=raises)
+    for event in stored:
+        if event.quarantine_reason:
+            _tell_quarantined(event, alias)
+    if any(not event.quarantine_reason for event in made):
+        _after_commit(hint.send, alias)
+    return stored
+
+
+def _after_commit(act: Callable[[], None], alias: str) -> None:
+    """Call `act` when the host's transaction commits.
+
+    Django has no commit hooks where the host commits by hand (`transaction.set_autocommit(False)`). There the call is left
+    out: `sweep` finds the event, and a quarantined one is in the log.
+    """
+    connection = transaction.get_connection(alias)
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(act, using=alias, robust=True)
+
+
+def _event(item: EventInput, added: Mapping[str, EventType], *, strict: bool) -> Event:
+    """The row for one input. Raises where strict; otherwise a faulty input becomes a quarantined row."""
+    event = payload.blank_event(item)
+    try:
+        payload.fill(event, item, added)
+    except Exception as error:  # whatever is wrong with an event, in production the host's business goes on
+        if strict or isinstance(error, DatabaseError):
+            raise
+        logger.error("webhooks: event %s of type %r was quarantined: %s", event.public_id, item.type, error)
+        telemetry.count("events_quarantined")
+        reason = str(error) if isinstance(error, WebhooksError) else repr(error)
+        payload.quarantine(event, item, reason, timezone.now())
+    event.fingerprint = _fingerprint(event)
+    return event
+
+
+def _fingerprint(event: Event) -> str:
+    """What makes two events under one idempotency key the same."""
+    if event.idempotency_key is None:
+        return ""
+    parts = (event.type, event.data, event.subject, event.callback_url, *event.channels)
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _insert(events: list[Event], alias: str, *, strict: bool) -> list[Event]:
+    """One INSERT for the plain events, one more for those with idempotency keys (which must not abort the transaction)."""
+    keyed = [event for event in events if event.idempotency_key is not None]
+    plain = [event for event in events if event.idempotency_key is None]
+    if plain:
+        Event.objects.using(alias).bulk_create(plain, batch_size=500)
+    if not keyed:
+        return events
+    Event.objects.using(alias).bulk_create(keyed, batch_size=500, ignore_conflicts=True)
+    return [
+        event if event.idempotency_key is None else _first_of_its_key(event, alias, strict=strict) for event in events
+    ]
+
+
+def _first_of_its_key(event: Event, alias: str, *, strict: bool) -> Event:
+    """The event that owns the key: this one, or an earlier one with the same content."""
+    same_key = Event.objects.using(alias).filter(tenant_id=event.tenant_id, idempotency_key=event.idempotency_key)
+    # A transaction at REPEATABLE READ may not see the row that it collided with, but it can see that it did collide.
+    first = same_key.first()
+    if first is not None and first.quarantine_reason and not event.quarantine_reason:
+        # The mistake was mended: the key belongs to the event that can be delivered.
+        same_key.exclude(quarantine_reason="").update(idempotency_key=None)
+        Event.objects.using(alias).bulk_create([event], ignore_conflicts=True)
+        first = same_key.first()
+    if first is None or first.fingerprint != event.fingerprint:
+        message = f"The idempotency key {event.idempotency_key!r} was used before, for an event with other content."
+        if strict:
+            raise IdempotencyConflict(message, field="idempotency_key")
+        logger.error("webhooks: %s The first event stands.", message)
+    return first or event
+
+
+def _tell_quarantined(event: Event, alias: str) -> None:
+    """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
+
+    def tell() -> None:
+        signals.event_quarantined.send_robust(
+            sender=Event, event_id=event.id, tenant_id=event.tenant_id, reason=event.quarantine_reason
+        )
+
+    _after_commit(tell, alias)

@@ -1,0 +1,158 @@
+"""The loggers of the engine's threads: a filter or handler of the host's that raises or is slow holds up none of them.
+
+While an engine runs, its threads only put their records into a queue, and a thread of its own hands them to the host's
+handlers. Otherwise (a test that calls one part, a task before its engine, a process that starts no more threads) records are
+handled at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+#: Records that may wait for slow handlers; further ones are counted, and dropped.
+_MOST_WAITING = 1000
+#: How long the end of the last engine waits for slow handlers (seconds).
+_LONGEST_FLUSH = 1.0
+
+
+class LogThread:
+    """Hands records to the host's handlers, in order. Thread-safe. Raises RuntimeError where no thread can be started."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[logging.Logger, logging.LogRecord] | None] = queue.SimpleQueue()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="webhooks-logs", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def put(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+        if self._waiting.qsize() < _MOST_WAITING:
+            self._waiting.put((logger, record))
+        else:
+            self._dropped += 1
+
+    def end(self) -> None:
+        """Wait for a moment until what is there is written. The thread ends after that, or with the process."""
+        self._waiting.put(None)
+        self._thread.join(_LONGEST_FLUSH)
+
+    def _run(self) -> None:
+        while (one := self._waiting.get()) is not None:
+            logger, record = one
+            try:
+                _handle(logger, record)
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, 0
+                    _handle(logger, _dropped_record(logger, dropped))
+            except BaseException:  # noqa: BLE001 - a handler that calls sys.exit ends nothing here
+                with contextlib.suppress(BaseException):
+                    _complain(record.msg)
+
+
+def _dropped_record(logger: logging.Logger, number: int) -> logging.LogRecord:
+    text = "webhooks: the handlers of the log are too slow; %d record(s) were not written"
+    return logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (number,), None)
+
+
+def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
+    """Give a record to the host's handlers. What fails is written to standard error."""
+    try:
+        logger.handle(record)
+    except Exception:  # noqa: BLE001 - whatever the host's logging does
+        _complain(record.msg)
+
+
+def _complain(msg: object) -> None:
+    with contextlib.suppress(Exception):  # standard error may be closed, and `msg` have no repr
+        print(f"webhooks: logging failed for {msg!r}", file=sys.stderr)  # noqa: T201 - there is no other way
+        traceback.print_exc()
+
+
+class EngineLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose calls never raise an Exception and, while an engine runs, wait for nobody."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Leave `extra` as the caller gave it."""
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        try:
+            if self.isEnabledFor(level):
+                self._write(self._record(level, msg, args, **kwargs))
+        except Exception:  # noqa: BLE001 - whatever the host's record factory does
+            _complain(msg)
+
+    def _record(
+        self, level: int, msg: object, args: tuple[object, ...], exc_info: Any = None, extra: Any = None, **_: Any
+    ) -> logging.LogRecord:
+        path, line, function, _stack = self.logger.findCaller(stacklevel=3)
+        if isinstance(exc_info, BaseException):
+            exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+        elif exc_info and not isinstance(exc_info, tuple):
+            exc_info = sys.exc_info()
+        return self.logger.makeRecord(self.name, level, path, line, msg, args, exc_info or None, function, extra)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        thread = _thread
+        if thread is None or not thread.alive:
+            _handle(self.logger, record)
+        else:
+            thread.put(self.logger, record)
+
+
+def engine_logger(name: str) -> EngineLogger:
+    """Return the logger of a module that runs in an engine's threads."""
+    return EngineLogger(logging.getLogger(name), {})
+
+
+_lock = threading.Lock()
+_thread: LogThread | None = None
+_engines: set[object] = set()
+
+
+@contextlib.contextmanager
+def logs_on_a_thread() -> Iterator[None]:
+    """Let a thread write the records of all engines of this process, until the last of them has ended."""
+    global _thread
+    engine = object()
+    with _lock:
+        _engines.add(engine)
+        if _thread is None or not _thread.alive:
+            _thread = _started()
+    try:
+        yield
+    finally:
+        with _lock:
+            _engines.discard(engine)
+            ended, _thread = (None, _thread) if _engines else (_thread, None)
+        if ended is not None:
+            ended.end()
+
+
+def _started() -> LogThread | None:
+    try:
+        return LogThread()
+    except (RuntimeError, MemoryError):  # the process is at its limit of threads
+        return None
+
+
+def _forget_thread() -> None:
+    """A forked child has none of its parent's threads and engines."""
+    global _lock, _thread
+    _lock, _thread = threading.Lock(), None
+    _engines.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_thread)

@@ -1,0 +1,1 @@
+"""Routes for monitoring: `/healthz`, `/readyz`, `/metrics`."""

@@ -1,0 +1,297 @@
+"""Metrics and traces of this process. The engine calls these functions; `WEBHOOKS["METRICS"]` names the backends.
+
+Every function is cheap, does nothing while no backend is enabled, and never raises. If a backend fails or is slow, this is
+logged and the backend is switched off for a minute. The sending thread calls this module, so it imports no models and no client
+libraries.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from webhooks_app.conf import settings
+from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.log_thread import engine_logger
+
+if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
+logger = engine_logger(__name__)
+
+#: What `count` accepts.
+CounterName = Literal[
+    "takeovers", "isolated", "events_quarantined", "results_dropped", "hint_failures", "repaired", "own_faults"
+]
+#: Each counter with its description, for the backends.
+COUNTERS: dict[CounterName, str] = {
+    "takeovers": "Queues taken over from an engine that died.",
+    "isolated": "Deliveries isolated because they may have crashed an engine.",
+    "events_quarantined": "Events quarantined because they were not valid.",
+    "results_dropped": "Finished requests that could not be recorded.",
+    "hint_failures": "Hints that could not be sent to the broker.",
+    "repaired": "Queues that repair had to wake.",
+    "own_faults": "Deliveries that were not sent because of a fault on our side.",
+}
+
+#: Seconds that a backend stays switched off after it failed.
+OFF_SECONDS = 60.0
+#: A call that takes longer than SLOW_CALL (seconds) is slow. A backend is also switched off when its slow calls within
+#: OFF_SECONDS add up to MOST_SLOW_SECONDS. One slow call is not enough, because the processor may have been busy.
+SLOW_CALL = 0.05
+MOST_SLOW_SECONDS = 0.1
+#: The host label of requests beyond the first METRICS_HOSTS hosts.
+OTHER_HOSTS = "other"
+
+
+class RecordedRequest(NamedTuple):
+    """One finished request. `outcome` is an `OutcomeKind`; `status` is None where no response came; `host` is the URL's."""
+
+    outcome: str
+    status: int | None
+    seconds: float
+    host: str
+    wire_format: str
+
+
+class Backend(Protocol):
+    """What receives the measurements. A backend may raise; the functions of this module catch it."""
+
+    def requests_recorded(self, results: Sequence[RecordedRequest]) -> None: ...
+
+    def step_finished(self, step: str, seconds: float, failed: bool) -> None: ...
+
+    def count(self, name: CounterName, amount: int) -> None: ...
+
+    def engine_state(self, in_flight: int, unrecorded: int, leased_queues: int) -> None: ...
+
+
+class Tracer(Protocol):
+    """What creates the spans of requests. Only the OpenTelemetry backend is one."""
+
+    def start_request_span(
+        self, delivery_id: uuid.UUID, event_id: uuid.UUID, endpoint_id: uuid.UUID, attempt: int, host: str
+    ) -> object: ...
+
+    def end_request_span(self, span: Any, outcome: str, status: int | None) -> None: ...
+
+    def traceparent(self, span: Any) -> str: ...
+
+
+class _Slot:
+    """One backend, and until when it is switched off (monotonic seconds)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.backend: Any = None
+        self.off_until = 0.0
+        #: Off because it was too slow: then no span is ended either.
+        self.too_slow = False
+        self._slow_seconds = self._slow_since = 0.0
+
+    @property
+    def is_off(self) -> bool:
+        return time.monotonic() < self.off_until
+
+    def call(self, call: Callable[[Any], Any]) -> Any:
+        """Call the backend, and switch it off where it takes its time. Raises what it raises."""
+        began = time.monotonic()
+        try:
+            return call(self.backend)
+        finally:
+            now = time.monotonic()
+            if now - began > SLOW_CALL:
+                self._note_slow(now - began, now)
+
+    def _note_slow(self, seconds: float, now: float) -> None:
+        if now - self._slow_since > OFF_SECONDS:
+            self._slow_seconds, self._slow_since = 0.0, now
+        self._slow_seconds += seconds
+        if self._slow_seconds < MOST_SLOW_SECONDS:
+            return
+        self.too_slow, self.off_until, self._slow_seconds = True, now + OFF_SECONDS, 0.0
+        logger.warning(
+            "webhooks: the metrics backend %r took %.2f s for a call and is off for %.0f s",
+            self.name,
+            seconds,
+            OFF_SECONDS,
+        )
+
+    def failed(self) -> None:
+        """Switch the backend off for a while. Call this while the exception is handled: it goes to the log."""
+        self.too_slow = self.too_slow and self.is_off
+        self.off_until = time.monotonic() + OFF_SECONDS
+        logger.warning(
+            "webhooks: the metrics backend %r failed and is off for %.0f s", self.name, OFF_SECONDS, exc_info=True
+        )
+
+
+_lock = threading.Lock()
+#: The value of METRICS that `_slots` was built for.
+_metrics: object = ()
+_slots: tuple[_Slot, ...] = ()
+#: Hosts that have a label of their own.
+_hosts: set[str] = set()
+
+
+def enabled() -> bool:
+    """Return whether a backend is enabled, so that callers can skip building values."""
+    return bool(_enabled_slots())
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL, for labels and spans; empty where there is none, or the URL is not one."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # it was written into the row by hand
+        return ""
+
+
+def requests_recorded(results: Sequence[RecordedRequest]) -> None:
+    """Count finished requests and their durations. Call this once a batch."""
+    if results and _enabled_slots():
+        bounded = [
+            result if result.host in _hosts else result._replace(host=_host_label(result.host)) for result in results
+        ]
+        _each(lambda backend: backend.requests_recorded(bounded))
+
+
+def step_finished(step: str, seconds: float, failed: bool) -> None:
+    """Note how long one step of the database thread took, and whether it failed."""
+    _each(lambda backend: backend.step_finished(step, seconds, failed))
+
+
+def count(name: CounterName, amount: int = 1) -> None:
+    """Add to one of the counters of `COUNTERS`."""
+    if amount > 0:
+        _each(lambda backend: backend.count(name, amount))
+
+
+def engine_state(in_flight: int, unrecorded: int, leased_queues: int) -> None:
+    """Set the gauges of this process's engine; call it once a heartbeat, and with zeros when the engine ends."""
+    _each(lambda backend: backend.engine_state(in_flight, unrecorded, leased_queues))
+
+
+def start_request_span(
+    delivery_id: uuid.UUID, event_id: uuid.UUID, endpoint_id: uuid.UUID, attempt: int, host: str = ""
+) -> object | None:
+    """Start a new trace with one client span, for one request. Returns None while tracing is off."""
+    ids = (delivery_id, event_id, endpoint_id)
+    for slot in _tracing_slots():
+        try:
+            if _ready(slot):
+                span: object = slot.call(lambda tracer: tracer.start_request_span(*ids, attempt, host))
+                return span
+        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
+            slot.failed()
+    return None
+
+
+def end_request_span(span: object | None, outcome: str, status: int | None) -> None:
+    """End a span of `start_request_span`. None is fine. Outcomes other than "succeeded" mark the span as failed."""
+    if span is not None:
+        _traced(lambda tracer: tracer.end_request_span(span, outcome, status))
+
+
+def traceparent(span: object | None) -> str:
+    """Return the W3C `traceparent` header of a span; an empty text if there is no span or no SDK is configured."""
+    return "" if span is None else _traced(lambda tracer: tracer.traceparent(span)) or ""
+
+
+def serve(port: int, address: str | None = None) -> ThreadingHTTPServer:
+    """Serve `/metrics` on a port of its own from a daemon thread, for processes that are not web servers.
+
+    Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError where METRICS
+    has no "prometheus", and OSError where the port is taken.
+    """
+    from webhooks_app.telemetry import server  # imports models and prometheus_client
+
+    return server.serve(port, address)
+
+
+def reset() -> None:
+    """Forget which hosts have labels and which backends are switched off. For tests."""
+    global _metrics, _slots
+    with _lock:
+        _metrics, _slots = None, ()
+        _hosts.clear()
+
+
+# --- backends --------------------------------------------------------------------------------------------------------
+
+
+def _enabled_slots() -> tuple[_Slot, ...]:
+    """The slots of METRICS. Settings are replaced as a whole, so an identity comparison notices every change."""
+    global _metrics, _slots
+    try:
+        wanted = settings().METRICS
+    except ConfigurationError:  # the system checks report it
+        return ()
+    if wanted is not _metrics:
+        with _lock:
+            # A backend that stays enabled stays switched off, too.
+            known = {slot.name: slot for slot in _slots}
+            _slots = tuple(known.get(name) or _Slot(name) for name in dict.fromkeys(wanted))
+            _metrics = wanted
+    return _slots
+
+
+def _each(call: Callable[[Backend], None]) -> None:
+    for slot in _enabled_slots():
+        try:
+            if _ready(slot):
+                slot.call(call)
+        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
+            slot.failed()
+
+
+def _ready(slot: _Slot) -> bool:
+    """Load the backend at its first use. Raises what the import raises, e.g. where the extra is not installed."""
+    if slot.is_off:
+        return False
+    if slot.backend is None:
+        slot.backend = _load(slot.name)
+    return True
+
+
+def _load(name: str) -> Backend:
+    if name == "prometheus":
+        from webhooks_app.telemetry.prometheus_backend import PrometheusBackend
+
+        return PrometheusBackend()
+    if name == "opentelemetry":
+        from webhooks_app.telemetry.opentelemetry_backend import OpenTelemetryBackend
+
+        return OpenTelemetryBackend()
+    raise ValueError(f"{name!r} is not a metrics backend; use 'prometheus' or 'opentelemetry'.")
+
+
+def _traced(call: Callable[[Tracer], Any]) -> Any:
+    """Call the tracer, also while it is switched off after a failure: a span that was started must be ended. Only where it is
+    too slow the spans are lost: each of them would be waited for."""
+    for slot in _tracing_slots():
+        try:
+            if slot.backend is not None and not (slot.too_slow and slot.is_off):
+                return slot.call(call)
+        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
+            slot.failed()
+    return None
+
+
+def _tracing_slots() -> list[_Slot]:
+    return [slot for slot in _enabled_slots() if slot.name == "opentelemetry"]
+
+
+def _host_label(host: str) -> str:
+    """The host, or "other" where METRICS_HOSTS hosts have a label already: customers choose hosts, and labels cost memory."""
+    host = host.lower()
+    if host in _hosts:
+        return host
+    if len(_hosts) >= settings().METRICS_HOSTS:
+        return OTHER_HOSTS
+    _hosts.add(host)
+    return host

@@ -1,0 +1,132 @@
+"""Read the figures of the whole installation from the database. Every read is bounded and goes through an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connections, router, transaction
+from django.db.models import Q
+
+from webhooks_app.conf import settings
+from webhooks_app.core.status import EngineFigures, Figures, Limits
+from webhooks_app.models import EndpointQueue, Engine, Event, database_now
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import count_up_to
+from webhooks_app.telemetry.beat import beat_figures
+
+#: Nothing is counted further than this.
+MOST_COUNTED = 10_000
+_MOST_ENGINES = 100
+#: Quarantined events older than this are no longer reported.
+_QUARANTINE = timedelta(hours=24)
+#: Windows of results that an engine may have unrecorded; it stops sending at eight.
+_UNRECORDED_WINDOWS = 4
+#: A late heartbeat, as a share of its life: it is renewed at a sixth.
+_LATE_HEARTBEAT = 2 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Work that nobody has begun, each counted to MOST_COUNTED, and since when the oldest is due."""
+
+    queues: int
+    oldest_due: datetime | None
+    events: int
+    oldest_event: datetime | None
+
+
+def database_alias() -> str:
+    """The database that the events are in."""
+    return router.db_for_write(Event)
+
+
+def limits() -> Limits:
+    """The limits as the settings are now."""
+    chosen = settings()
+    return Limits(
+        overdue=chosen.OVERDUE_SECONDS,
+        heartbeat_late=chosen.HEARTBEAT_SECONDS * _LATE_HEARTBEAT,
+        unrecorded=chosen.WINDOW * _UNRECORDED_WINDOWS,
+    )
+
+
+def figures(*, using: str | None = None) -> Figures:
+    """Read everything that `core.status.judge` wants."""
+    using = using or database_alias()
+    now, drift = _clock(using)
+    engines = list(Engine.objects.using(using).order_by("-alive_until")[:_MOST_ENGINES])
+    alive = [engine for engine in engines if engine.alive_until > now]
+    found = waiting(now, using=using)
+    quarantined = Event.objects.using(using).quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
+    return Figures(
+        engines=tuple(_engine(engine, now) for engine in alive),
+        dead_engines=len(engines) - len(alive),
+        overdue_queues=found.queues,
+        oldest_due_age=_age(found.oldest_due, now),
+        pending_events=found.events,
+        oldest_event_age=_age(found.oldest_event, now),
+        quarantined_events=count_up_to(quarantined, MOST_COUNTED),
+        clock_drift=drift,
+        beat=beat_figures(),
+    )
+
+
+def waiting(now: datetime, *, using: str) -> Waiting:
+    """Queues with due work that no live engine holds, and events that wait for fan-out."""
+    alive = list(Engine.objects.using(using).filter(alive_until__gt=now).values_list("id", flat=True))
+    # What a dead engine holds waits, too, until another engine or a sweep takes it over.
+    free = Q(holder_id__isnull=True) | ~Q(holder_id__in=alive)
+    queues = EndpointQueue.objects.using(using).due(now).filter(free)
+    events = Event.objects.using(using).pending().order_by("id")
+    oldest = queues.first()
+    first = events.only("created_at").first()
+    return Waiting(
+        queues=count_up_to(queues, MOST_COUNTED),
+        oldest_due=oldest.due_at if oldest else None,
+        events=count_up_to(events, MOST_COUNTED),
+        oldest_event=first.created_at if first else None,
+    )
+
+
+@contextmanager
+def bounded(using: str, seconds: float) -> Iterator[None]:
+    """A short transaction in which PostgreSQL gives up a statement after so long. Other databases have no such limit."""
+    with transaction.atomic(using=using):
+        connection = connections[using]
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # LOCAL: behind a connection pool, a setting of the session would reach other clients.
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
+        yield
+
+
+def _clock(using: str) -> tuple[datetime, float]:
+    """The database's time, and how far this machine's clock is ahead of it (seconds; half of the round trip is not known)."""
+    before = datetime.now(UTC)
+    now = database_now(using)
+    after = datetime.now(UTC)
+    middle = before + (after - before) / 2
+    return now, (middle - now).total_seconds()
+
+
+def _engine(row: Engine, now: datetime) -> EngineFigures:
+    return EngineFigures(
+        id=str(row.pk),
+        name=str(row),
+        kind=row.kind,
+        heartbeat_age=_age(row.beat_at, now) or 0.0,
+        # At the heartbeat, which wrote them down: after it, only the heartbeat itself is late.
+        database_turn_age=_age(row.database_turn_at, row.beat_at) or 0.0,
+        sending_turn_age=_age(row.sending_turn_at, row.beat_at) or 0.0,
+        in_flight=row.in_flight,
+        unrecorded=row.unrecorded,
+        clock_drift=row.clock_drift,
+        retiring=row.retiring,
+    )
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else max((now - since).total_seconds(), 0.0)

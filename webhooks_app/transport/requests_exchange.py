@@ -1,0 +1,159 @@
+"""One request of the `requests` transport, from the adapter to its response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import requests
+import urllib3
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import InvalidHeader, RequestException, SSLError, Timeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from webhooks_app.core.addresses import refusal
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport.base import Request, Response, TransportOptions
+from webhooks_app.transport.faults import fault_of, not_sent, proxy_name, proxy_refusal
+from webhooks_app.transport.requests_adapter import CheckedAdapter
+from webhooks_app.transport.requests_job import Head, Job, Stopped
+from webhooks_app.transport.wire import CUT_SHORT, MAX_BODY_PIECES, TOO_MANY_PIECES, check_request, failed
+
+
+class Exchange:
+    """Carries requests out, each in the thread that calls `carry_out`. `on_head` is called when headers are complete."""
+
+    def __init__(self, options: TransportOptions, adapter: CheckedAdapter, on_head: Callable[[Job], None]) -> None:
+        self._options = options
+        self._adapter = adapter
+        self._on_head = on_head
+        self._proxies = {"http": options.proxy, "https": options.proxy} if options.proxy else {}
+
+    def carry_out(self, job: Job) -> Response:
+        """Return the response. Raises nothing but what is no Exception."""
+        request = job.request
+        try:
+            place = check_request(request)
+            detail = refusal(place.scheme, place.host, place.port, self._options.addresses)  # also behind a proxy
+            if detail:
+                return failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail)
+            return self._exchange(job, _prepare(request))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's and must not end the thread
+            if job.head is not None:
+                return job.response(job.head, self._options.body_limit, f"{CUT_SHORT}: {error or type(error).__name__}")
+            return _sort(error, request)
+
+    def _exchange(self, job: Job, prepared: requests.PreparedRequest) -> Response:
+        try:
+            answer = self._send(job, prepared)
+        except RequestsConnectionError as error:
+            if job.dialled or job.over or not _says_closed(error):
+                raise
+            answer = self._send(job, prepared)  # the kept connection was closed just then; libcurl does the same
+        raw = answer.raw
+        try:
+            head = job.head or _head_of(answer, self._options.header_limit)  # none from the `responses` library
+            self._check_head(job, head)
+            self._read_body(job, raw, head)
+        except BaseException:
+            raw.close()
+            raise
+        return job.response(head, self._options.body_limit)
+
+    def _send(self, job: Job, prepared: requests.PreparedRequest) -> requests.Response:
+        seconds = max(job.deadline - monotonic(), 0.001)
+        connect = min(job.request.connect_timeout, seconds)
+        return self._adapter.send(prepared, stream=True, timeout=(connect, seconds), verify=True, proxies=self._proxies)
+
+    def _check_head(self, job: Job, head: Head) -> None:
+        if head.status < 200:
+            raise Stopped(OutcomeKind.PROTOCOL_ERROR, f"switched protocols without being asked ({head.status})")
+        if self._options.proxy and head.status == 407 and job.request.url.startswith("http:"):
+            job.head = None  # it is the proxy's, not the receiver's
+            raise Stopped(*proxy_refusal(proxy_name(self._options.proxy), head.status))
+
+    def _read_body(self, job: Job, raw: Any, head: Head) -> None:
+        """Read the body into the job, as it comes. Raises urllib3's errors, or Stopped, for a body that is cut short."""
+        if head.status in (204, 304) and raw.chunked:
+            raw.close()  # they have no body, whatever the headers say
+            return
+        if raw.length_remaining != 0:
+            self._on_head(job)
+        room = self._options.body_limit + 1
+        while room > 0 and (chunk := raw.read1(room, decode_content=False)):
+            if len(job.body) >= MAX_BODY_PIECES:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_PIECES)
+            job.body.append(chunk)
+            room -= len(chunk)
+        if room <= 0:
+            raw.close()
+
+
+def _prepare(request: Request) -> requests.PreparedRequest:
+    """Raises ValueError where `requests` does not send the request as it is."""
+    headers = {"User-Agent": "webhooks-app", "Accept-Encoding": "identity", "Accept": "*/*"}
+    seen = {name.lower(): name for name in headers}
+    for name, value in request.headers:
+        headers.pop(seen.get(name.lower(), ""), None)
+        seen[name.lower()] = name
+        headers[name] = value
+    try:
+        return requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
+    except InvalidHeader:  # its text has the value in it, which may be a secret
+        raise ValueError("a header's value begins with a space: it cannot be sent") from None
+
+
+def _head_of(answer: requests.Response, limit: int) -> Head:
+    version = {10: "1.0", 11: "1.1"}.get(answer.raw.version, "")
+    return Head(answer.status_code, version, _header_block(answer.raw.headers, limit))
+
+
+def _header_block(headers: Any, limit: int) -> bytes:
+    lines: list[bytes] = []
+    for name, value in _pairs(headers):
+        line = f"{name}: {value}\r\n".encode("latin-1", "replace")
+        limit -= len(line)
+        if limit < 0:
+            break
+        lines.append(line)
+    return b"".join(lines)
+
+
+def _pairs(headers: Any) -> Iterator[tuple[str, str]]:
+    yield from headers.iteritems() if isinstance(headers, urllib3.HTTPHeaderDict) else headers.items()
+
+
+def _says_closed(error: RequestsConnectionError) -> bool:
+    """Did the other side close the connection before a byte of an answer came?"""
+    reason = error.args[0] if error.args else None
+    cause = reason.args[1] if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1 else None
+    return isinstance(cause, (ConnectionResetError, BrokenPipeError))  # http.client.RemoteDisconnected is one
+
+
+def _sort(error: Exception, request: Request) -> Response:
+    """Return the response for an error of `requests`, of urllib3, or of ours."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, Stopped):
+        return failed(request, error.kind, detail, our_fault=error.our_fault)
+    fault = fault_of(error)
+    kind = _kind_of(error) if fault is None else OutcomeKind.NOT_SENT
+    if kind is OutcomeKind.NOT_SENT:
+        return not_sent(request, error)
+    return failed(request, kind, detail)
+
+
+def _kind_of(error: Exception) -> OutcomeKind:
+    if isinstance(error, (Timeout, ReadTimeoutError, TimeoutError)):
+        return OutcomeKind.TIMEOUT
+    if isinstance(error, SSLError):
+        return OutcomeKind.TLS_ERROR
+    if isinstance(error, RequestsConnectionError):
+        reason = error.args[0] if error.args else None
+        connected = isinstance(reason, urllib3.exceptions.ProtocolError)
+        return OutcomeKind.PROTOCOL_ERROR if connected else OutcomeKind.REFUSED
+    if isinstance(error, ValueError):  # also the errors of `requests` about a request that it does not send
+        return OutcomeKind.NOT_SENT
+    if isinstance(error, (RequestException, HTTPError, OSError)):
+        return OutcomeKind.PROTOCOL_ERROR
+    return OutcomeKind.NOT_SENT

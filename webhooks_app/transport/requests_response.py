@@ -1,0 +1,147 @@
+"""How the `requests` transport reads the headers of a response: strictly, and at most so many bytes of them.
+
+`http.client` takes a connection that ends inside the headers for the end of the headers, fails for the 101st header, and
+returns interim responses such as 103 Early Hints as if they were final. Here it is given only the headers that say where
+the body ends; all others go into `Head.headers` as they came. A block of headers is handled as a whole, not line by line:
+the threads share one interpreter, so Python code per line would take its time from all of them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import time
+from typing import Any
+
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport.requests_job import Head, Stopped, current
+from webhooks_app.transport.wire import (
+    HEADER_ABORT_BYTES,
+    MAX_HEADER_LINES,
+    MAX_INTERIM_RESPONSES,
+    TOO_MANY_HEADERS,
+    TOO_MANY_INTERIM,
+    TOO_MANY_TRAILERS,
+    status_of,
+)
+
+_FRAMING = re.compile(
+    rb"^(?:content-length|transfer-encoding|connection|keep-alive|proxy-connection)[ \t]*:.*\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+_END = re.compile(rb"\n\r?\n")
+_END_BYTES = 3
+#: After so many reads, each read waits a little, so that the bytes of a dripping receiver gather in the kernel.
+_QUICK_READS = 32
+_PAUSE = 0.02
+
+
+class _HeadReader:
+    """Reads the headers of one response, and counts them."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._reads = 0
+        self._interim = 0
+        self._seen = 0
+        self._lines = 0
+        self.version = ""
+        self.status = 0
+
+    def read(self) -> bytes:
+        """Return the status line and the headers of the final response, with the empty line. Empty where the connection
+        was closed without a word. Raises Stopped where the headers are no valid ones."""
+        while (block := self._read_block()) and self.status < 200 and self.status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_INTERIM)
+        return block
+
+    def _read_block(self) -> bytes:
+        block = bytearray()
+        self.status = 0
+        while True:
+            piece = self._peek()
+            if not piece and not self._seen:
+                return b""
+            known = len(block)
+            block += piece
+            if not self.status:
+                self._read_status(block)
+            end = _END.search(block, max(known - _END_BYTES, 0))
+            if end is not None:
+                del block[end.end() :]
+            self._count(self._file.read(len(block) - known))
+            if end is not None:
+                self._lines -= 2  # the status line and the empty one
+            if self._lines > MAX_HEADER_LINES + (end is None) or self._seen > HEADER_ABORT_BYTES:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_HEADERS)
+            if end is not None:
+                return bytes(block)
+            if not piece:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
+
+    def _peek(self) -> bytes:
+        """Return what has come, at least one byte but at the end of the connection, and leave it in the file."""
+        self._reads += 1
+        if self._reads > _QUICK_READS:
+            time.sleep(_PAUSE)
+        try:
+            return bytes(self._file.peek())
+        except ConnectionError:
+            if not self._seen:
+                raise  # a kept connection that was closed meanwhile: the request may be sent again
+            raise Stopped(OutcomeKind.PROTOCOL_ERROR, "the connection was reset inside the headers") from None
+
+    def _read_status(self, block: bytearray) -> None:
+        """Read the status line, once it is complete."""
+        end = block.find(b"\n") + 1
+        if end:
+            parsed = status_of(bytes(block[:end]))
+            if parsed is None:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, f"no valid status line: {bytes(block[: min(end, 60)])!r}")
+            self.version, self.status = parsed
+
+    def _count(self, piece: bytes) -> None:
+        self._seen += len(piece)
+        self._lines += piece.count(b"\n")
+
+    def skip_trailers(self) -> None:
+        """Read up to the empty line after the last chunk. Raises Stopped where there are too many trailers."""
+        while (line := self._file.readline(HEADER_ABORT_BYTES)) not in (b"\r\n", b"\n", b""):
+            self._count(line)
+            if self._lines > MAX_HEADER_LINES or self._seen > HEADER_ABORT_BYTES:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_TRAILERS)
+
+
+class CheckedResponse(http.client.HTTPResponse):
+    """A response whose headers were complete. Tells the job so."""
+
+    header_limit = 8 * 1024
+    _reader: _HeadReader
+
+    def begin(self) -> None:
+        if self.headers is not None:  # http.client asks more than once
+            return
+        file: Any = self.fp
+        self._reader = _HeadReader(file)
+        block = self._reader.read()
+        first = block.find(b"\n") + 1
+        headers = block[first : block.rfind(b"\n", 0, -1) + 1]
+        self.fp = io.BytesIO(block[:first] + b"".join(_FRAMING.findall(headers)) + b"\r\n" * bool(block))
+        try:
+            super().begin()
+        finally:
+            self.fp = file
+        job = current.job
+        if job is not None and self.status >= 200:
+            job.head = Head(self.status, self._reader.version, _cut(headers, self.header_limit))
+
+    def _read_and_discard_trailer(self) -> None:
+        self._reader.skip_trailers()  # http.client itself reads any number
+
+
+def _cut(headers: bytes, limit: int) -> bytes:
+    """Return the first lines of the headers, at most `limit` bytes of them."""
+    return headers if len(headers) <= limit else headers[: headers.rfind(b"\n", 0, limit) + 1]

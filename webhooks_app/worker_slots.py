@@ -1,0 +1,110 @@
+"""How many delivery tasks one Celery worker may run at once, counted across its processes.
+
+An engine occupies a slot of its worker for a minute, and the next one follows. If engines had all slots, the host's tasks and the
+periodic tasks of this app would never run.
+
+- A worker that consumes other queues too keeps one slot free of delivery.
+- A worker of its own for webhooks, or one that has a single slot, may deliver in all of them. Its last slot is only lent: a task
+  delivers there for a few seconds, then the slot is free for a moment, in which waiting tasks get their turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import multiprocessing
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: a worker has one process there, and the set of this process is enough
+    fcntl = None  # type: ignore[assignment]
+
+#: Seconds for which the last slot of a worker is lent: where the host's tasks wait for it, and in a worker of its own.
+LENT_SECONDS_SHARED = 5.0
+LENT_SECONDS = 15.0
+#: Seconds for which the last slot then stays free.
+PAUSE_SECONDS = 1.0
+
+
+class WorkerSlots:
+    """The slots of one worker. Made in its main process before the children are forked, which inherit it."""
+
+    def __init__(self, concurrency: int, *, shared: bool) -> None:
+        """`shared`: the worker consumes other queues, too."""
+        self.shared = shared
+        #: How many delivery tasks run at once.
+        self.count = concurrency - 1 if shared and concurrency > 1 else concurrency
+        self._last = concurrency - 1
+        # Byte n of this file is locked while slot n delivers. The kernel unlocks it when its process dies, however it dies.
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker runs
+        #: What this process has taken, by its number.
+        self._taken_here: dict[int, Slot] = {}
+        self._lock = threading.Lock()
+        self._paused_until: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
+
+    def take(self) -> Slot | None:
+        """Take a free slot; None where delivery must leave the rest to other tasks."""
+        with self._lock:
+            for number in range(self.count):
+                lent = number == self._last
+                if lent and time.monotonic() < self._paused_until.value:
+                    return None
+                if number not in self._taken_here and self._lock_byte(number):
+                    self._taken_here[number] = slot = Slot(self, number, lent)
+                    return slot
+        return None
+
+    def give_back(self, slot: Slot, *, pause: bool) -> None:
+        """Free the slot; with `pause` a lent one stays free for PAUSE_SECONDS. Safe to repeat."""
+        with self._lock:
+            if self._taken_here.get(slot.number) is not slot:
+                return
+            if slot.lent and pause:
+                self._paused_until.value = time.monotonic() + PAUSE_SECONDS
+            del self._taken_here[slot.number]
+            if fcntl is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot.number)
+
+    def close(self) -> None:
+        """Give up counting, as a worker does when it ends."""
+        self._file.close()
+
+    def _lock_byte(self, number: int) -> bool:
+        if fcntl is None:
+            return True
+        with contextlib.suppress(OSError):
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot that a delivery task has taken. `lent`: for `seconds` at most, because other tasks wait for it."""
+
+    slots: WorkerSlots | None
+    number: int
+    lent: bool
+
+    @classmethod
+    def unlimited(cls) -> Slot:
+        """For delivery outside a worker, where nothing else waits."""
+        return cls(None, 0, lent=False)
+
+    @property
+    def seconds(self) -> float:
+        """How long a delivery task may run here."""
+        if self.slots is None or not self.lent:
+            return math.inf
+        return LENT_SECONDS_SHARED if self.slots.shared else LENT_SECONDS
+
+    def give_back(self, *, pause: bool = True) -> None:
+        """Let the next delivery task have it: a lent slot after a pause, unless it was hardly used. Safe to repeat."""
+        if self.slots is not None:
+            self.slots.give_back(self, pause=pause)
