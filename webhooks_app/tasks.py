@@ -88,8 +88,8 @@ def _hand_over(slot: Slot, progress: engine.Progress) -> None:
     away. From now on the place is free, except for a lent slot whose time was up: other tasks get that first."""
     if slot.lent and not progress.idle:
         return
-    slot.give_back(pause=False)
-    if not _shutting_down() and (not progress.idle or _work_waits()):
+    pauses = slot.give_back(pause=False)
+    if not pauses and not _shutting_down() and (not progress.idle or _work_waits()):
         hint.send()
 
 

@@ -4,8 +4,9 @@ An engine occupies a slot of its worker for a minute, and the next one follows. 
 periodic tasks of this app would never run.
 
 - A worker that consumes other queues too keeps one slot free of delivery.
-- A worker of its own for webhooks, or one that has a single slot, may deliver in all of them. Its last slot is only lent: a task
-  delivers there for a few seconds, then the slot is free for a moment, in which waiting tasks get their turn.
+- A worker of its own for webhooks, or one that has a single slot, may deliver in all of them. Its last slot is only lent: tasks
+  deliver there for a few seconds, then the slot is free for a moment, in which waiting tasks get their turn. The seconds are
+  counted over all tasks that follow one another, since each of many hints in the queue can begin a new one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ except ImportError:  # not POSIX: a worker has one process there, and the set of
 #: Seconds for which the last slot of a worker is lent: where the host's tasks wait for it, and in a worker of its own.
 LENT_SECONDS_SHARED = 5.0
 LENT_SECONDS = 15.0
+#: With less left of that, a task does not begin (seconds).
+SHORTEST_SECONDS = 1.0
 #: Seconds for which the last slot then stays free.
 PAUSE_SECONDS = 1.0
 
@@ -46,7 +49,11 @@ class WorkerSlots:
         #: What this process has taken, by its number.
         self._taken_here: dict[int, Slot] = {}
         self._lock = threading.Lock()
+        #: Of the last slot (monotonic): until when it stays free, when it was given back, and since when it has been lent to
+        #: tasks that followed one another without a pause.
         self._paused_until: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
+        self._freed_at: Any = multiprocessing.RawValue(ctypes.c_double, -math.inf)
+        self._lent_since: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
 
     def take(self) -> Slot | None:
         """Take a free slot; None where delivery must leave the rest to other tasks."""
@@ -56,20 +63,34 @@ class WorkerSlots:
                 if lent and time.monotonic() < self._paused_until.value:
                     return None
                 if number not in self._taken_here and self._lock_byte(number):
+                    if lent and time.monotonic() >= self._freed_at.value + PAUSE_SECONDS:
+                        self._lent_since.value = time.monotonic()
                     self._taken_here[number] = slot = Slot(self, number, lent)
                     return slot
         return None
 
-    def give_back(self, slot: Slot, *, pause: bool) -> None:
-        """Free the slot; with `pause` a lent one stays free for PAUSE_SECONDS. Safe to repeat."""
+    def lent_seconds(self) -> float:
+        """How much longer the last slot is lent."""
+        seconds = LENT_SECONDS_SHARED if self.shared else LENT_SECONDS
+        since: float = self._lent_since.value
+        return max(since + seconds - time.monotonic(), 0.0)
+
+    def give_back(self, slot: Slot, *, pause: bool) -> bool:
+        """Free the slot. A lent one stays free for PAUSE_SECONDS with `pause`, or where its time is nearly up; returns whether
+        it does. Safe to repeat."""
         with self._lock:
             if self._taken_here.get(slot.number) is not slot:
-                return
-            if slot.lent and pause:
-                self._paused_until.value = time.monotonic() + PAUSE_SECONDS
+                return False
+            now = time.monotonic()
+            pauses = slot.lent and (pause or self.lent_seconds() < SHORTEST_SECONDS)
+            if slot.lent:
+                self._freed_at.value = now
+            if pauses:
+                self._paused_until.value = now + PAUSE_SECONDS
             del self._taken_here[slot.number]
             if fcntl is not None:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot.number)
+            return pauses
 
     def close(self) -> None:
         """Give up counting, as a worker does when it ends."""
@@ -100,11 +121,9 @@ class Slot:
     @property
     def seconds(self) -> float:
         """How long a delivery task may run here."""
-        if self.slots is None or not self.lent:
-            return math.inf
-        return LENT_SECONDS_SHARED if self.slots.shared else LENT_SECONDS
+        return self.slots.lent_seconds() if self.slots is not None and self.lent else math.inf
 
-    def give_back(self, *, pause: bool = True) -> None:
-        """Let the next delivery task have it: a lent slot after a pause, unless it was hardly used. Safe to repeat."""
-        if self.slots is not None:
-            self.slots.give_back(self, pause=pause)
+    def give_back(self, *, pause: bool = True) -> bool:
+        """Let the next delivery task have it: a lent slot after a pause, unless it was hardly used. Returns whether there is
+        a pause. Safe to repeat."""
+        return self.slots is not None and self.slots.give_back(self, pause=pause)

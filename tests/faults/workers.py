@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: A dead engine is known by then (seconds).
 HEARTBEAT = 3.0
 #: No test waits longer than this for something that must happen (seconds).
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 #: A second for a request, and a retry after another one.
 BRISK = replace(
