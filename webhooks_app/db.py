@@ -125,6 +125,9 @@ _SCHEMA_NUMBERS = frozenset(
 _SCHEMA_MESSAGES = ("no such table", "no such column", "has no column named")  # of SQLite, which has no code for them
 _TRIES = 6
 
+#: The longest that a statement of an engine waits for a lock (seconds).
+LOCK_TIMEOUT = 0.05
+
 
 def pipeline_alias() -> str:
     """The database that the events are in."""
@@ -173,6 +176,14 @@ def in_fresh_transaction(
             logger.info("webhooks: the database asked to try again (%s)", type(error.__cause__).__name__)
             time.sleep(random.uniform(0.002, 0.02) * attempt)
     raise AssertionError("unreachable")
+
+
+def read(work: Callable[[], Result], using: str) -> Result:
+    """Run `work`, which only reads, so that it waits at most LOCK_TIMEOUT for a table that a migration has locked; then
+    OperationalError is raised (see `is_lock_timeout`). On PostgreSQL that takes a transaction; elsewhere there is none."""
+    if not is_postgresql(using):
+        return work()
+    return in_fresh_transaction(work, using, lock_timeout=LOCK_TIMEOUT)
 
 
 def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None:

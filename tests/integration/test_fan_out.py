@@ -418,7 +418,7 @@ def test_one_event_in_a_batch_costs_no_more_statements_than_many(django_assert_m
     endpoint = EndpointFactory()
     for _ in range(50):
         pending_event(endpoint.tenant)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(35):
         assert fan_out_now().deliveries == 50
 
 

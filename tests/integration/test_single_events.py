@@ -74,6 +74,31 @@ def test_a_tenant_with_very_many_due_queues_has_every_second_turn(receiver: Rece
     assert leases.lease.take(gently=True) == SHARE, "now the others have nothing due"
 
 
+def test_several_such_tenants_leave_the_others_their_turn(receiver: Receiver, leases: Leases) -> None:
+    """Two could else take turns with each other."""
+    large = {many_due(receiver, 3 * SHARE)[0].tenant for _ in range(3)}
+    other = endpoint_at(receiver)
+    due_delivery(other)
+    assert [leases.lease.take(gently=True) for _ in range(3)] == [SHARE] * 3
+    assert leases.tenants() == large
+    assert leases.lease.take(gently=True) == 1
+    assert leases.tenants() == {*large, other.tenant}
+    assert leases.lease.take(gently=True) == SHARE
+
+
+def test_a_queue_that_has_had_its_turn_goes_behind_those_that_wait(receiver: Receiver, leases: Leases) -> None:
+    """Else the oldest backlogs would have every turn, and endpoints that wait for a new event none."""
+    old = many_due(receiver, 1)[0]
+    due_delivery(old, next_attempt_at=database_now("default") - timedelta(minutes=2))
+    leases.lease.take()
+    new = endpoint_at(receiver)
+    due_delivery(new)
+    leases.window.drop({old.pk}, lost=False)
+    assert leases.lease.release() == 1
+    waiting = EndpointQueue.objects.due(database_now("default"))
+    assert list(waiting.values_list("pk", flat=True)) == [new.pk, old.pk]
+
+
 def test_many_are_leased_at_once_where_nobody_waits_for_single_events(receiver: Receiver, leases: Leases) -> None:
     many_due(receiver, 3 * SHARE)
     assert leases.lease.take() == 3 * SHARE

@@ -1,4 +1,4 @@
-"""A host's migration locks a whole table for seconds: nothing can be recorded meanwhile, and healthy endpoints notice nothing."""
+"""A host's migration locks a whole table for seconds: endpoints that do not need it notice nothing, no engine seems dead."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 from django.db import connection, transaction
 
 from tests.conftest import Configure
-from tests.pipelines import endpoint_at, eventually, pending_event, running_engine
-from tests.receiver import Receiver
-from webhooks_app.models import Attempt, Delivery, Engine
+from tests.pipelines import due_delivery, endpoint_at, eventually, pending_event, running_engine
+from tests.receiver import Delay, Receiver
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -27,8 +28,8 @@ HELD, EVERY, SOON = 3.0, 0.25, 2.0
 
 
 @contextmanager
-def locked_table(name: str) -> Iterator[threading.Event]:
-    """Another connection locks the table for HELD seconds. Gives the event that is set once the lock is gone."""
+def locked_table(name: str, held: float = HELD) -> Iterator[threading.Event]:
+    """Another connection locks the table for so many seconds. Gives the event that is set once the lock is gone."""
     begun, gone = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -36,7 +37,7 @@ def locked_table(name: str) -> Iterator[threading.Event]:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
                 begun.set()
-                time.sleep(HELD)
+                time.sleep(held)
         finally:
             gone.set()
             connection.close()
@@ -91,3 +92,31 @@ def test_what_waits_for_a_lock_is_bounded(receiver: Receiver, configure: Configu
             assert len(receiver.requests) < 50
         eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 100)
     assert len(receiver.requests) == 100
+
+
+@pytest.mark.parametrize(
+    "table", ["endpoint", "secret", "subscription", "event", "delivery", "tenant", "endpointqueue"]
+)
+def test_no_thread_of_an_engine_stalls_while_a_table_that_it_reads_is_locked(
+    receiver: Receiver, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other engines would else take its queues, and count that as a crash."""
+    leased, new = endpoint_at(receiver, "/leased"), endpoint_at(receiver, "/new")
+    for _ in range(60):
+        due_delivery(leased)
+    receiver.on("/leased", Delay(0.05))
+    with running_engine(options=EngineOptions(stalled_after=2.5, heartbeat_seconds=3.0, recheck_seconds=0.1)):
+        engine = eventually(lambda: Engine.objects.first())
+        receiver.wait_for(1, path="/leased")
+        with locked_table(f"webhooks_app_{table}", held=6.0) as gone:
+            if table not in ("event", "tenant", "delivery", "endpointqueue"):
+                pending_event(new.tenant)
+                due_delivery(new)
+            gone.wait(30)
+        due_delivery(new)
+        eventually(lambda: not Delivery.objects.exclude(status="succeeded").exists())
+        assert Engine.objects.get() == engine
+    assert "has stalled" not in caplog.text
+    assert not EndpointQueue.objects.filter(takeovers__gt=0).exists()
+    ids = Counter((request.path, request.headers["webhook-id"]) for request in receiver.requests)
+    assert set(ids.values()) == {1}

@@ -15,7 +15,7 @@ from functools import partial
 
 from django.db.models import F
 
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout, read
 from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
@@ -116,7 +116,8 @@ def create_missing_tenants(
     That costs a wait, so the tenants after it are not tried; `last_try` is the key to sort by.
     """
     uids = {event.tenant_id: event.tenant_uid for event in events}
-    known = set(Tenant.objects.using(using).filter(any_of("id", uids)).values_list("id", flat=True))
+    rows = Tenant.objects.using(using).filter(any_of("id", uids))
+    known = read(lambda: set(rows.values_list("id", flat=True)), using)
     for tenant_id in sorted(uids.keys() - known, key=lambda key: (last_try(key), key)):
         uid = uids[tenant_id]
         try:

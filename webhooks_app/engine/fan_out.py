@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage
+from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage, read
 from webhooks_app.engine.create_deliveries import (
     RowsBusy,
     assign_missing_sequences,
@@ -69,7 +69,7 @@ class FanOut:
         self._options = options
         self._faults = faults
         self._store = store_for(using)
-        self._turns = TenantTurns(using, options.lock_timeout)
+        self._turns = TenantTurns(using)
         #: Lock timeouts that this step may still run into, and until when (monotonic) it may try events one by one.
         self._waits_left, self._parts_until = _MOST_WAITS, 0.0
         #: What `begin` has left for `go_on`, by tenant.
@@ -164,7 +164,7 @@ class FanOut:
 
         woken = self._in_transaction(wake_now)
         rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", waiting - woken))
-        locked = set(rows.values_list("endpoint_id", flat=True))
+        locked = read(lambda: set(rows.values_list("endpoint_id", flat=True)), self._using)
         for endpoint_id in waiting:
             if endpoint_id in locked:
                 self._wake_again.put(endpoint_id)
@@ -216,10 +216,10 @@ class FanOut:
         held = self._held_events.active()
         found: list[Event] = []
 
-        def read(some: list[Share]) -> None:
+        def find(some: list[Share]) -> None:
             found.extend(self._in_transaction(partial(read_pending, some, held, self._using, in_order=in_order)))
 
-        divided(read, shares, lambda share, error: self._pause(share.tenant.id, error))
+        divided(find, shares, lambda share, error: self._pause(share.tenant.id, error))
         events = self._with_tenants(sorted(found, key=lambda event: event.id))
         # One that is fanned out in parts goes alone.
         whole = [event for event in events if event.fan_out_position is None]

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from webhooks_app.core.health import is_open
 from webhooks_app.core.ramp import RAMP_SECONDS
-from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage
+from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage, read
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -92,7 +92,7 @@ class Lease:
         configs: dict[uuid.UUID, EndpointConfig] = {}
         ids = [row.endpoint_id for row in taken]
         divided(
-            lambda some: configs.update(load_endpoint_configs(some, self._using)),
+            lambda some: configs.update(read(lambda: load_endpoint_configs(some, self._using), self._using)),
             ids,
             lambda endpoint_id, error: self._hold(endpoint_id, now, error),
         )
@@ -118,7 +118,7 @@ class Lease:
         def take_these(ids: list[uuid.UUID]) -> None:
             taken.extend(self._in_transaction(lambda: self._store.take_these(engine_id, now, ids)))
 
-        divided(take_these, self._store.due_queues(now, room), self._refuse)
+        divided(take_these, read(lambda: self._store.due_queues(now, room), self._using), self._refuse)
         return taken
 
     def _hold(self, endpoint_id: uuid.UUID, now: datetime, error: Exception) -> None:
@@ -165,22 +165,27 @@ class Lease:
         """Read the leased queues again: one that was paused, disabled, deleted or taken by another engine drops what was
         read ahead."""
         self._window.drop_leases_of_others(self._heartbeat.engine_id)
-        ids = self._window.leased()
-        if not ids:
-            return
+        if ids := self._window.leased():
+            dropped, still_mine = read(lambda: self._no_longer_sent_to(ids), self._using)
+            self._window.drop(still_mine, lost=False)
+            self._window.drop(dropped - still_mine, lost=True)
+            self._window.reread_exhausted()
+
+    def _no_longer_sent_to(self, ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+        """Return those of these queues that were paused, disabled, deleted or taken, and which of them this engine still has."""
         # Not one statement: the plan of a join depends on what the database last saw of both tables.
         mine = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
         mine = mine.filter(holder_id=self._heartbeat.engine_id)
         awake = mine.filter(not_before__lt=IDLE)
         active = Endpoint.objects.using(self._using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
-        if min(awake.count(), active.count()) < len(ids):  # seldom, and counting costs a fraction of reading the ids
-            dropped = set(ids).difference(
-                set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))
-            )
-            still_mine = set(mine.filter(any_of("endpoint_id", dropped)).values_list("endpoint_id", flat=True))
-            self._window.drop(still_mine, lost=False)
-            self._window.drop(dropped - still_mine, lost=True)
-        self._window.reread_exhausted()
+        if min(awake.count(), active.count()) == len(
+            ids
+        ):  # nearly always, and counting costs a fraction of reading the ids
+            return set(), set()
+        dropped = set(ids).difference(
+            set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))
+        )
+        return dropped, set(mine.filter(any_of("endpoint_id", dropped)).values_list("endpoint_id", flat=True))
 
     def release(self) -> int:
         """Release the queues that have nothing left to do here. Returns their number."""
@@ -213,7 +218,7 @@ class Lease:
         held = EndpointQueue.objects.using(self._using).filter(holder_id__in=self._heartbeat.ids)
         known = {*self._window.leased(), *(queue.endpoint_id for queue in self._leaving)}
         unknown: dict[uuid.UUID, list[Release]] = {}
-        for key, holder_id in held.values_list("endpoint_id", "holder_id"):
+        for key, holder_id in read(lambda: list(held.values_list("endpoint_id", "holder_id")), self._using):
             if holder_id is not None and (holder_id != engine_id or key not in known):
                 unknown.setdefault(holder_id, []).append(Release(key, None, None))
         for holder_id, rows in unknown.items():
@@ -226,7 +231,7 @@ class Lease:
         engine_id = holder_id or self._heartbeat.engine_id
 
         def give_back(some: list[Release]) -> None:
-            released.update(self._in_transaction(lambda: self._store.release(engine_id, some)))
+            released.update(self._in_transaction(lambda: self._store.release(engine_id, some, self._heartbeat.now())))
 
         divided(
             give_back,

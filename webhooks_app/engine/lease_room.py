@@ -34,15 +34,16 @@ class LeaseRoom:
         #: Tenants of a class of which none was taken, though some are due; and when (monotonic) that is looked at again.
         self._seen_due: set[uuid.UUID] = set()
         self._look_for_locked_at = 0.0
-        #: Tenants of which the last gentle lease took a full share.
+        #: Tenants of which gentle leases have taken a full share since the others last had a turn of their own.
         self._had_their_share: set[uuid.UUID] = set()
         #: The last room for which no queue was due, and until when (monotonic) that is remembered.
         self._no_use: dict[QueueClass, Room] = {}
         self._no_use_until = 0.0
 
     def find(self, *, gently: bool, refused: Collection[uuid.UUID]) -> dict[QueueClass, Room]:
-        """Return how much room there is for each class, and for whom. Gently, tenants with very many queues have every second
-        turn only: else all that is looked at might be theirs. `refused`: queues that cannot be leased."""
+        """Return how much room there is for each class, and for whom. Gently, tenants with very many queues have one turn each,
+        and then the others have theirs: else all that is looked at might belong to the same few. `refused`: queues that cannot be
+        leased."""
         options = self._options
         limit = options.leased_gently if gently else options.max_leased_queues
         share = options.leased_gently_of_tenant if gently else options.max_leased_queues
@@ -64,7 +65,7 @@ class LeaseRoom:
 
     @property
     def turn_of_others(self) -> bool:
-        """Whether some tenants are passed over, since they had a full share the last time."""
+        """Whether some tenants are passed over, since they have had a full share."""
         return bool(self._had_their_share)
 
     def end_turn_of_others(self) -> None:
@@ -96,6 +97,8 @@ class LeaseRoom:
         self._seen_due = found
 
     def note_shares(self, queues: Sequence[LeasedQueue], room: Mapping[QueueClass, Room], *, gently: bool) -> None:
+        """Remember which tenants had a full share. A turn in which none had was that of the others."""
         of_tenant = Counter(queue.config.tenant_id for queue in queues)
         share = room[QueueClass.TRUSTED].share
-        self._had_their_share = {key for key, count in of_tenant.items() if gently and count >= share}
+        had = {key for key, count in of_tenant.items() if gently and count >= share}
+        self._had_their_share = self._had_their_share | had if had else set()

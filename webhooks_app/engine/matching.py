@@ -14,6 +14,7 @@ from typing import Any
 
 from webhooks_app.core.comparisons import ComparisonBudget
 from webhooks_app.core.filters import channel_wanted, passes, patterns_for
+from webhooks_app.db import read
 from webhooks_app.exceptions import FilterTooCostly
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import EndpointStatus, Event, Subscription
@@ -163,7 +164,7 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: in
         wanted = wanted.filter(endpoint_id__gt=after)
     fields = ("endpoint_id", "endpoint__tenant_id", "endpoint__profile", "endpoint__channels", "endpoint__created_at")
     ordered = wanted.order_by("endpoint_id") if len(events) == 1 else wanted
-    return list(ordered.values_list(*fields, "pattern", "filters")[: most + 1])
+    return read(lambda: list(ordered.values_list(*fields, "pattern", "filters")[: most + 1]), using)
 
 
 def _by_tenant(rows: Sequence[tuple[Any, ...]]) -> dict[uuid.UUID, list[Target]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from webhooks_app.conf import settings
+from webhooks_app.db import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class EngineOptions:
 
     # --- database ------------------------------------------------------------------------------------------------
     #: The longest that a statement of the engine waits for a lock.
-    lock_timeout: float = 0.05
+    lock_timeout: float = LOCK_TIMEOUT
     #: How long what needed such a lock is left alone.
     busy_pause: float = 0.25
     #: From so many results on they are written at once; fewer wait this long for more.

@@ -77,9 +77,8 @@ def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
 class TenantTurns:
     """The tenants with pending events, in the order of their ids, over and over."""
 
-    def __init__(self, using: str, lock_timeout: float) -> None:
+    def __init__(self, using: str) -> None:
         self._store = store_for(using)
-        self._lock_timeout = lock_timeout
         self._after = uuid.UUID(int=0)
 
     def next(self, paused: Collection[uuid.UUID]) -> list[Share]:
@@ -98,9 +97,7 @@ class TenantTurns:
 
     def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
         endpoints = self._store.limits.deliveries + 1
-        return self._store.pending_tenants(
-            after, number, endpoints=endpoints, events=_COUNTED, lock_timeout=self._lock_timeout
-        )
+        return self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED)
 
 
 def read_pending(shares: Sequence[Share], held: Collection[uuid.UUID], using: str, *, in_order: bool) -> list[Event]:

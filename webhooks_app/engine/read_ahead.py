@@ -6,7 +6,7 @@ import time
 import uuid
 import weakref
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db import DatabaseError
 
@@ -66,6 +66,17 @@ class ReadAhead:
                 rows[row.endpoint_id].append(row)
 
         divided(read, queues.values(), lambda one, error: self._hold(one.endpoint_id, error))
+        try:
+            return self._feed(queues, rows, memory)
+        except Exception:
+            for queue in queues:  # nothing was fed: it is all read again
+                queue.reading.exhausted, queue.reading.cursor = False, None
+            raise
+
+    def _feed(
+        self, queues: Mapping[LeasedQueue, Wanted], rows: Mapping[uuid.UUID, list[DueRow]], memory: BodyMemory
+    ) -> tuple[int, list[Refused]]:
+        """Give the window the deliveries of these rows, with their events."""
         refused: list[Refused] = []
         accepted: list[tuple[LeasedQueue, list[QueuedDelivery]]] = []
         for queue, wanted in queues.items():

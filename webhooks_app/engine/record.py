@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient
+from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient, read
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.options import EngineOptions
@@ -166,7 +166,7 @@ class Recorder:
         seen = self._unacknowledged
         if seen is None or seen.batch is not batch:
             return None
-        if Attempt.objects.using(self._using).filter(id=seen.attempt_id).exists():
+        if read(Attempt.objects.using(self._using).filter(id=seen.attempt_id).exists, self._using):
             self._unacknowledged = None
             return seen
         return None

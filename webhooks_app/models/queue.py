@@ -61,7 +61,8 @@ class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
 class EndpointQueue(models.Model):
     """The working side of an endpoint, apart from its configuration. One row an endpoint, updated often.
 
-    `due_at` is the later of `not_before` and the queue's earliest work; IDLE where there is none. It is never NULL.
+    `due_at` is the later of `not_before` and the queue's earliest work, but not before its last release: a queue that has had
+    its turn goes behind those that wait. IDLE where there is no work. It is never NULL.
     """
 
     # No constraint: at COMMIT it would look at the endpoint's row, which the host may have locked, and all queues released in

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.sql.types import PendingTenant
 from webhooks_app.models.lookups import array_literal
 
@@ -121,22 +120,16 @@ FROM tenants
 """
 
 
-def pending_tenants(
-    after: uuid.UUID, limit: int, endpoints: int, events: int, lock_timeout: float, using: str
-) -> list[PendingTenant]:
-    """See `portable.py`. A table that a migration has locked must not stop what needs no fan-out."""
+def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:
+    """See `portable.py`; inside the caller's transaction."""
     parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
-
-    def read() -> list[PendingTenant]:
-        with connections[using].cursor() as cursor:
-            cursor.execute(_WALK_THE_INDEX)
-            cursor.execute(_PENDING_TENANTS, parameters)
-            return [
-                PendingTenant(tenant_id, plain and not fifo and receiving < endpoints, fifo, receiving, pending)
-                for tenant_id, plain, fifo, receiving, pending in cursor.fetchall()
-            ]
-
-    return in_fresh_transaction(read, using, lock_timeout=lock_timeout)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_WALK_THE_INDEX)
+        cursor.execute(_PENDING_TENANTS, parameters)
+        return [
+            PendingTenant(tenant_id, plain and not fifo and receiving < endpoints, fifo, receiving, pending)
+            for tenant_id, plain, fifo, receiving, pending in cursor.fetchall()
+        ]
 
 
 class SqlFanOut(NamedTuple):

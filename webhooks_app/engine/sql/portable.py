@@ -13,6 +13,7 @@ from django.db.models import Case, DateTimeField, F, OuterRef, Q, Subquery, Valu
 from django.db.models.functions import Coalesce, Greatest
 
 from webhooks_app.core.health import Health
+from webhooks_app.db import read
 from webhooks_app.engine.sql.types import (
     LARGE,
     SMALL,
@@ -65,7 +66,8 @@ def of_class(queue_class: QueueClass, now: datetime) -> Q:
 
 
 class PortableStore:
-    """Works on every database that Django supports. All methods but `look` and `due` are called inside a transaction."""
+    """Works on every database that Django supports. `look`, `pending_tenants`, `due_tenants`, `due` and `events`
+    need no transaction, and wait for no locked table; all others are called inside one."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -82,13 +84,14 @@ class PortableStore:
     def look(self, now: datetime) -> tuple[bool, bool]:
         """Is an event pending, and is a queue due that nobody holds? Outside of a transaction."""
         due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)
-        return Event.objects.using(self.using).pending().exists(), due.exists()
+        pending = Event.objects.using(self.using).pending()
+        return read(lambda: (pending.exists(), due.exists()), self.using)
 
-    def pending_tenants(
-        self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, lock_timeout: float
-    ) -> list[PendingTenant]:
-        """The tenants with pending events whose ids follow, in their order. `endpoints`, `events`: count up to so many.
-        `lock_timeout`: seconds, where the database can do that."""
+    def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
+        """The tenants with pending events whose ids follow, in their order. `endpoints`, `events`: count up to so many."""
+        return read(lambda: self._pending_tenants(after, limit, endpoints, events), self.using)
+
+    def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
         tenants: list[PendingTenant] = []
         there = Endpoint.objects.using(self.using).exclude(status=EndpointStatus.DELETED)
         while len(tenants) < limit:
@@ -119,8 +122,12 @@ class PortableStore:
 
     def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
         """Return the tenants of the queues that `take` would lease."""
-        queues = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", self.due_queues(now, room)))
-        return set(queues.values_list("tenant_id", flat=True))
+
+        def find() -> set[uuid.UUID]:
+            queues = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", self.due_queues(now, room)))
+            return set(queues.values_list("tenant_id", flat=True))
+
+        return read(find, self.using)
 
     def take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
         """Lease those of these queues that are free and due."""
@@ -156,10 +163,7 @@ class PortableStore:
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
         """The next due deliveries of each queue. FIFO queues give the beginning of their order, as far as it is due."""
-        rows: list[DueRow] = []
-        for queue in wanted:
-            rows.extend(self._due_of_one(queue, now))
-        return rows
+        return read(lambda: [row for queue in wanted for row in self._due_of_one(queue, now)], self.using)
 
     def _due_of_one(self, queue: Wanted, now: datetime) -> list[DueRow]:
         pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=queue.endpoint_id)
@@ -180,17 +184,18 @@ class PortableStore:
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
         """The content of these events, as far as their rows are still there."""
-        fields = ("id", "type", "occurred_at", "data")
-        return [
-            EventRow(*row) for row in Event.objects.using(self.using).filter(any_of("id", ids)).values_list(*fields)
-        ]
+        rows = (
+            Event.objects.using(self.using).filter(any_of("id", ids)).values_list("id", "type", "occurred_at", "data")
+        )
+        return read(lambda: [EventRow(*row) for row in rows], self.using)
 
-    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release], now: datetime) -> set[uuid.UUID]:
         """Release queues: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
 
         One statement would not do: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and a
-        delivery that was committed in between would be slept through. Returns the queues that were released or were not
-        this engine's; those whose rows another transaction has locked are left for later.
+        delivery that was committed in between would be slept through. A queue with more to do is due from `now` on, behind those
+        that wait already. Returns the queues that were released or were not this engine's; those whose rows another transaction
+        has locked are left for later.
         """
         held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
         ids = {row.endpoint_id for row in rows}
@@ -200,7 +205,7 @@ class PortableStore:
             if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
                 held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
         held.filter(endpoint_id__in=locked).update(
-            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
+            due_at=Greatest(F("not_before"), Value(now), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
         )
         return ids - set(mine.values_list("endpoint_id", flat=True))
 

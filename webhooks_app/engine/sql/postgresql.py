@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connections
 
 from webhooks_app.core.health import Health
+from webhooks_app.db import LOCK_TIMEOUT
 from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
 from webhooks_app.engine.sql.types import (
@@ -40,6 +41,9 @@ _LOOK = """
 SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
        EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
 """
+
+#: A table that a migration has locked is not waited for.
+_BRIEFLY = f"SET LOCAL lock_timeout = '{round(LOCK_TIMEOUT * 1000)}ms';"
 
 _SUSPECTED = f"(takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
@@ -122,7 +126,7 @@ _STILL_HELD = (
 
 _SET_DUE = """
 UPDATE webhooks_app_endpointqueue AS queue
-SET {extra} due_at = GREATEST(queue.not_before, COALESCE(CASE WHEN queue.fifo THEN (
+SET {extra} due_at = GREATEST(queue.not_before, %s, COALESCE(CASE WHEN queue.fifo THEN (
         SELECT next_attempt_at FROM webhooks_app_delivery AS head
         WHERE head.endpoint_id = queue.endpoint_id AND head.status = 'pending' AND head.sequence > 0
         ORDER BY head.sequence LIMIT 1
@@ -200,10 +204,8 @@ class PostgreSQLStore(PortableStore):
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
         self._execute(_INSERT_DELIVERIES, _columns(rows, 7))
 
-    def pending_tenants(
-        self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, lock_timeout: float
-    ) -> list[PendingTenant]:
-        return pending_tenants(after, limit, endpoints, events, lock_timeout, self.using)
+    def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
+        return pending_tenants(after, limit, endpoints, events, self.using)
 
     def look(self, now: datetime) -> tuple[bool, bool]:
         pending, due = self._query(_LOOK, [now])[0]
@@ -228,29 +230,29 @@ class PostgreSQLStore(PortableStore):
                 array_literal(queue.limit for queue in plain),
             ]
             rows.extend(DueRow(*row) for row in self._query(_DUE, [*arrays, now]))
-        for queue in wanted:
-            if queue.fifo:
-                rows.extend(self._due_of_one(queue, now))
+        in_order = [queue for queue in wanted if queue.fifo]
+        if in_order:
+            rows.extend(super().due(in_order, now))
         return rows
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
         return [EventRow(*row) for row in self._query(_EVENTS, [array_literal(ids)])]
 
-    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release], now: datetime) -> set[uuid.UUID]:
         asked = array_literal(row.endpoint_id for row in rows)
         locked = {row[0] for row in self._query(_LOCK, [asked, engine_id])}
         changes = [row for row in rows if row.endpoint_id in locked and (row.not_before or row.succeeded_at)]
         if changes:
             self._execute(_RELEASE_CHANGES, [*_columns(changes, 3), engine_id])
         if locked:
-            self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [IDLE, array_literal(locked)])
+            self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [now, IDLE, array_literal(locked)])
         ids = {row.endpoint_id for row in rows}
         if len(locked) == len(ids):
             return ids
         return ids - {row[0] for row in self._query(_STILL_HELD, [asked, engine_id])}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        self._execute(_SET_DUE.format(extra=""), [IDLE, array_literal(endpoint_ids)])
+        self._execute(_SET_DUE.format(extra=""), [None, IDLE, array_literal(endpoint_ids)])
 
     def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         connection = connections[self.using]
@@ -316,8 +318,13 @@ class PostgreSQLStore(PortableStore):
 
         connection = connections[self.using]
         connection.ensure_connection()
-        # Not Django's cursor: this one's binary results are read by psycopg's C code, while Django matches each timestamp
-        # that comes as text with a pattern.
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(statement, parameters, binary=True)
+        # Not Django's cursor: psycopg's C code reads the results, while Django matches each timestamp with a pattern.
+        if connection.in_atomic_block:
+            with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+                cursor.execute(statement, parameters, binary=True)
+                return cursor.fetchall()
+        # Sent as one, the two statements are one transaction, in one round trip.
+        with connection.wrap_database_errors, psycopg.ClientCursor(connection.connection) as cursor:
+            cursor.execute(_BRIEFLY + statement, parameters)
+            cursor.nextset()
             return cursor.fetchall()
