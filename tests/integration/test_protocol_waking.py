@@ -258,6 +258,23 @@ class TestRepair:
         assert repair() == 0
         assert ("a bug" in caplog.text) is late
 
+    @pytest.mark.parametrize(("status", "fifo"), [("active", False), ("active", True), ("paused", False)])
+    def test_gives_an_endpoint_the_queue_that_it_lacks(
+        self, receiver: Receiver, deliver: Callable[[], Any], status: str, fifo: bool, caplog: Any
+    ) -> None:
+        endpoint = endpoint_at(receiver, fifo=fifo, status=status)
+        EndpointQueue.objects.all().delete()
+        pending_event(endpoint.tenant)
+        deliver()
+        assert not receiver.requests
+        repair()
+        deliver()
+        assert len(receiver.requests) == (status == "active")
+        assert "had no queue" in caplog.text
+        caplog.clear()
+        repair()
+        assert not caplog.text
+
     def test_leaves_what_is_right(self) -> None:
         head = EndpointFactory(fifo=True, queue__due_at=now() + HOUR)
         DeliveryFactory(endpoint=head, sequence=1, next_attempt_at=due_at(head))

@@ -15,6 +15,7 @@ from django.db.models import Exists, F, OuterRef
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
 from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.engine.create_deliveries import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
     patience,
@@ -24,7 +25,16 @@ from webhooks_app.engine.reaper import (
 )
 from webhooks_app.engine.sql import store_for
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import Delivery, EndpointQueue, Engine, Event, database_now
+from webhooks_app.models import (
+    IDLE,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Engine,
+    Event,
+    database_now,
+)
 
 logger = engine_logger(__name__)
 
@@ -90,9 +100,37 @@ def repair(*, using: str | None = None) -> int:
     """Compare every free queue with its pending deliveries (every 10 minutes); correct and count those that would be woken
     too late.
 
-    In a correct program the count is 0, always: each one is a lost wake-up, and logged as an error.
+    In a correct program the count is 0, always: each one is a lost wake-up, and logged as an error. Endpoints without a queue
+    are given one first; they are not counted.
     """
-    return repair_free(using or pipeline_alias()).queues
+    alias = using or pipeline_alias()
+    in_fresh_transaction(partial(_make_missing_queues, alias), alias, lock_timeout=_LOCK_TIMEOUT)
+    return repair_free(alias).queues
+
+
+def _make_missing_queues(using: str) -> None:
+    """An endpoint that a fixture or a shell has made has none, and would never be sent to."""
+    endpoints = Endpoint.objects.using(using).filter(queue__isnull=True).exclude(status=EndpointStatus.DELETED)
+    now = database_now(using)
+    rows = [
+        EndpointQueue(
+            endpoint_id=endpoint.pk,
+            tenant_id=endpoint.tenant_id,
+            fifo=endpoint.fifo,
+            not_before=now if endpoint.status == EndpointStatus.ACTIVE else IDLE,
+        )
+        for endpoint in endpoints.order_by("pk")[:_REPAIR_CHUNK]
+    ]
+    if rows:
+        ids = [row.endpoint_id for row in rows]
+        EndpointQueue.objects.using(using).bulk_create(rows, ignore_conflicts=True)
+        assign_missing_sequences(ids, using)
+        store_for(using).set_due(ids)
+        logger.warning(
+            "webhooks: %d endpoint(s) had no queue and were given one; nothing was sent to them until now. Make endpoints with "
+            "`create_endpoint`, the API or the pages.",
+            len(rows),
+        )
 
 
 def repair_free(using: str) -> Repaired:
