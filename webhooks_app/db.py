@@ -160,8 +160,9 @@ def in_fresh_transaction(
 
     Inside a transaction of the caller there is no fresh one: then the error is the caller's, too. On PostgreSQL:
     `relaxed`: the COMMIT does not wait for the disk. `lock_timeout`: seconds that a statement may wait for a lock; then
-    OperationalError (see `is_lock_timeout`) is raised at once and not tried again. Both last for this transaction only,
-    since the connection may belong to a pool: what outlived it would change the host's own transactions.
+    OperationalError (see `is_lock_timeout`) is raised at once and not tried again. With it no statement is compiled (JIT):
+    where statistics are old that takes longer than all else. These settings last for this transaction only, since the
+    connection may belong to a pool: what outlived it would change the host's own transactions.
     """
     tries = 1 if connections[using].in_atomic_block else _TRIES
     for attempt in range(1, tries + 1):
@@ -195,6 +196,7 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
         chosen["synchronous_commit"] = "off"
     if lock_timeout:
         chosen["lock_timeout"] = f"{max(round(lock_timeout * 1000), 1)}ms"
+        chosen["jit"] = "off"
     calls = ", ".join(["set_config(%s, %s, true)"] * len(chosen))
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {calls}", [part for pair in chosen.items() for part in pair])

@@ -14,7 +14,9 @@ from django.db import connection, transaction
 from tests.conftest import Configure
 from tests.pipelines import due_delivery, endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Delay, Receiver
+from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql import PostgreSQLStore
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine
 
 pytestmark = [
@@ -120,3 +122,19 @@ def test_no_thread_of_an_engine_stalls_while_a_table_that_it_reads_is_locked(
     assert not EndpointQueue.objects.filter(takeovers__gt=0).exists()
     ids = Counter((request.path, request.headers["webhook-id"]) for request in receiver.requests)
     assert set(ids.values()) == {1}
+
+
+def test_what_the_engine_sets_ends_with_its_statement() -> None:
+    """No session keeps it: behind a pool it is the host's session, too."""
+
+    def chosen() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('lock_timeout'), current_setting('jit')")
+            return list(cursor.fetchone())
+
+    before = chosen()
+    assert in_fresh_transaction(chosen, "default", lock_timeout=1.0) == ["1s", "off"]
+    assert read(chosen, "default") == ["50ms", "off"]
+    store = PostgreSQLStore("default")
+    assert store._query("SELECT current_setting('lock_timeout'), current_setting('jit')", []) == [("50ms", "off")]
+    assert chosen() == before

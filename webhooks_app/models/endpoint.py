@@ -73,7 +73,12 @@ class Endpoint(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="webhooks_endpoint_tenant"),
-            # Read by fan_out to find the tenants that need their events one at a time.
+            # Read by fan-out: who may get an event, and the tenants that need their events one at a time.
+            models.Index(
+                fields=["tenant", "id"],
+                condition=Q(status__in=["active", "paused"], hidden=False),
+                name="webhooks_endpoint_receiving",
+            ),
             models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
         ]
         permissions = [

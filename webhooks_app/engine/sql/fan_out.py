@@ -88,7 +88,8 @@ SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT 
 _WALK_THE_INDEX = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
 
 
-# The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event.
+# The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event. No
+# EXISTS: the planner may read all tenants or endpoints into a hash for it.
 _PENDING_TENANTS = """
 WITH RECURSIVE walk AS (
     (SELECT tenant_id FROM webhooks_app_event
@@ -102,13 +103,18 @@ WITH RECURSIVE walk AS (
     SELECT tenant_id FROM walk LIMIT %(limit)s
 )
 SELECT tenant_id,
-    EXISTS (SELECT 1 FROM webhooks_app_tenant AS tenant WHERE tenant.id = tenants.tenant_id) AND NOT EXISTS (
-        SELECT 1 FROM webhooks_app_endpoint AS endpoint
-        JOIN webhooks_app_subscription AS subscription ON subscription.endpoint_id = endpoint.id
-        WHERE endpoint.tenant_id = tenants.tenant_id AND subscription.filters <> '{}'::jsonb),
-    EXISTS (
-        SELECT 1 FROM webhooks_app_endpoint AS endpoint
-        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted'),
+    (SELECT tenant.id FROM webhooks_app_tenant AS tenant WHERE tenant.id = tenants.tenant_id) IS NOT NULL,
+    (SELECT count(*) FILTER (WHERE filters <> '{}'::jsonb) > 0 OR count(*) = %(subscriptions)s FROM (
+        SELECT subscription.filters
+        FROM (
+            SELECT id FROM webhooks_app_endpoint AS endpoint
+            WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden
+            LIMIT %(endpoints)s) AS receiving
+        CROSS JOIN LATERAL (
+            SELECT filters FROM webhooks_app_subscription WHERE endpoint_id = receiving.id
+        ) AS subscription LIMIT %(subscriptions)s) AS counted),
+    (SELECT endpoint.id FROM webhooks_app_endpoint AS endpoint
+        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted' LIMIT 1) IS NOT NULL,
     (SELECT count(*) FROM (
         SELECT 1 FROM webhooks_app_endpoint AS endpoint
         WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden
@@ -120,15 +126,26 @@ FROM tenants
 """
 
 
-def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:
-    """See `portable.py`; inside the caller's transaction."""
-    parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
+def pending_tenants(
+    after: uuid.UUID, limit: int, endpoints: int, events: int, subscriptions: int, using: str
+) -> list[PendingTenant]:
+    """See `portable.py`; inside the caller's transaction. A tenant with more than so many endpoints or `subscriptions` is not
+    plain: looking at them all in every turn would cost the others their time."""
+    parameters: dict[str, Any] = {
+        "after": after,
+        "limit": limit,
+        "endpoints": endpoints,
+        "events": events,
+        "subscriptions": subscriptions,
+    }
     with connections[using].cursor() as cursor:
         cursor.execute(_WALK_THE_INDEX)
         cursor.execute(_PENDING_TENANTS, parameters)
         return [
-            PendingTenant(tenant_id, plain and not fifo and receiving < endpoints, fifo, receiving, pending)
-            for tenant_id, plain, fifo, receiving, pending in cursor.fetchall()
+            PendingTenant(
+                tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending
+            )
+            for tenant_id, there, filters, fifo, receiving, pending in cursor.fetchall()
         ]
 
 

@@ -42,8 +42,8 @@ SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
        EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
 """
 
-#: A table that a migration has locked is not waited for.
-_BRIEFLY = f"SET LOCAL lock_timeout = '{round(LOCK_TIMEOUT * 1000)}ms';"
+#: A table that a migration has locked is not waited for, and nothing is compiled; see `in_fresh_transaction`.
+_BRIEFLY = f"SELECT set_config('lock_timeout', '{round(LOCK_TIMEOUT * 1000)}ms', true), set_config('jit', 'off', true);"
 
 _SUSPECTED = f"(takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
@@ -205,7 +205,7 @@ class PostgreSQLStore(PortableStore):
         self._execute(_INSERT_DELIVERIES, _columns(rows, 7))
 
     def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
-        return pending_tenants(after, limit, endpoints, events, self.using)
+        return pending_tenants(after, limit, endpoints, events, 2 * self.limits.subscriptions, self.using)
 
     def look(self, now: datetime) -> tuple[bool, bool]:
         pending, due = self._query(_LOOK, [now])[0]
