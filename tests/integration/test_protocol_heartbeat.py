@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from django.db import connection
 from tests.conftest import Configure
 from tests.factories import EndpointFactory, EngineFactory
 from tests.pipelines import (
+    PATIENCE,
     Gate,
     deliver_until,
     due_delivery,
@@ -27,6 +29,7 @@ from tests.receiver import Delay, Receiver
 from webhooks_app.db import write
 from webhooks_app.engine import heartbeat, reaper
 from webhooks_app.engine import run as engine
+from webhooks_app.engine.lease import Lease
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import release_dead_engines
 from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
@@ -147,3 +150,14 @@ class TestTheHeartbeat:
                 assert len(receiver.requests) == 1
             eventually(lambda: not Delivery.objects.exclude(status="succeeded").exists())
         assert len(receiver.requests) == 10
+
+    def test_says_where_a_thread_has_stalled(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stall = threading.Event()
+        monkeypatch.setattr(Lease, "recheck", lambda lease: stall.wait(PATIENCE))
+        with running_engine(options=EngineOptions(heartbeat_seconds=0.6, stalled_after=0.5)):
+            eventually(lambda: "has stalled" in caplog.text)
+            stall.set()
+        assert "the database thread of engine" in caplog.text
+        assert "stall.wait(PATIENCE)" in caplog.text

@@ -103,6 +103,17 @@ def test_the_worst_comes_first_and_gives_the_exit_code():
     assert int(severity_of(findings[1:])) == 1
 
 
+@pytest.mark.parametrize(
+    "beat", [BeatFigures(missing=("webhooks_app.sweep",)), BeatFigures(last_run_age=999.0)], ids=["missing", "late"]
+)
+def test_where_beat_is_missing_it_is_named_first(beat):
+    """It starts the workers' engines where their hints were lost."""
+    findings = {finding.check: finding.text for finding in judge(Figures(oldest_due_age=99, beat=beat), LIMITS)}
+    assert "Start `celery beat` first" in findings["engines"]
+    running = judge(Figures(oldest_due_age=99, beat=BeatFigures(last_run_age=9.0)), LIMITS)
+    assert "webhooks_deliver" in running[0].text
+
+
 def test_every_check_is_listed():
     everything = Figures(
         engines=(engine(database_turn_age=99, heartbeat_age=99, unrecorded=9999),),

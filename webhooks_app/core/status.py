@@ -146,7 +146,7 @@ def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
             "engines",
             Severity.CRITICAL,
             f"No engine is running, and work has been due for {duration(waits)}. "
-            "Start `manage.py webhooks_deliver`, or a Celery worker that reads the queue for webhooks.",
+            f"{_what_starts_one(figures.beat, limits)}",
         )
         return
     severity = Severity.CRITICAL if waits > limits.backlog_critical else Severity.WARNING
@@ -157,6 +157,13 @@ def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
         f"(overdue queues: {figures.overdue_queues}, events waiting for fan-out: {figures.pending_events}). "
         "Run more engines, or look for a stalled one.",
     )
+
+
+def _what_starts_one(beat: BeatFigures | None, limits: Limits) -> str:
+    """A worker's engines are begun by hints; where those were lost, by beat's."""
+    if any(_beat(beat, limits)):
+        return "Start `celery beat` first: it asks the workers to deliver. See the finding about beat."
+    return "Start `manage.py webhooks_deliver`, or a Celery worker that reads the queue for webhooks."
 
 
 def _threads(figures: Figures, limits: Limits) -> Iterator[Finding]:

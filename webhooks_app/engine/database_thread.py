@@ -137,6 +137,7 @@ class DatabaseThread:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._heartbeat.activity.database_thread = threading.get_ident()
         try:
             while not (self._phase is Phase.ENDED or (self._phase is Phase.FINISHING and self._nothing_left())):
                 self._nudge.clear()

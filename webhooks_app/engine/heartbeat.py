@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +45,9 @@ class Activity:
 
     database_turn: float
     sending_turn: float
+    #: The threads' identifiers, once they run.
+    database_thread: int = 0
+    sending_thread: int = 0
     in_flight: int = 0
     unrecorded: int = 0
     leased_queues: int = 0
@@ -162,7 +167,10 @@ class Heartbeat:
         """Beat once, unless a thread of the engine has stalled."""
         if stalled := self._stalled_thread():
             logger.error(
-                "webhooks: the %s thread of engine %s has stalled; its queues are given up", stalled, self.engine_id
+                "webhooks: the %s thread of engine %s has stalled; its queues are given up. It is here:\n%s",
+                stalled,
+                self.engine_id,
+                self._stack_of(stalled),
             )
             return
         try:
@@ -183,6 +191,12 @@ class Heartbeat:
         if self.activity.sending_turn < oldest:
             return "sending"
         return "database" if self.activity.database_turn < oldest else ""
+
+    def _stack_of(self, thread: str) -> str:
+        """Return where this thread is now: files and lines, no values."""
+        ident = self.activity.sending_thread if thread == "sending" else self.activity.database_thread
+        frame = sys._current_frames().get(ident)
+        return "".join(traceback.format_stack(frame)) if frame is not None else "unknown"
 
     def _beat(self) -> None:
         asked_at = time.monotonic()

@@ -181,6 +181,7 @@ class Engine:
 
     def _run_until_over(self, until: Until, stop: threading.Event) -> tuple[BaseException | None, BaseException | None]:
         """Return what ended the engine from outside, like Ctrl-C, and what failed in it: one of them, or neither."""
+        self._heartbeat.activity.sending_thread = threading.get_ident()
         try:
             self._heartbeat.start()
             self._database.start()
