@@ -16,7 +16,7 @@ from tests.pipelines import due_delivery, endpoint_at, eventually, pending_event
 from tests.receiver import Delay, Receiver
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.sql import PostgreSQLStore
+from webhooks_app.engine.sql.psycopg_cursors import query
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine
 
 pytestmark = [
@@ -135,6 +135,5 @@ def test_what_the_engine_sets_ends_with_its_statement() -> None:
     before = chosen()
     assert in_fresh_transaction(chosen, "default", lock_timeout=1.0) == ["1s", "off"]
     assert read(chosen, "default") == ["50ms", "off"]
-    store = PostgreSQLStore("default")
-    assert store._query("SELECT current_setting('lock_timeout'), current_setting('jit')", []) == [("50ms", "off")]
+    assert query("default", "SELECT current_setting('lock_timeout'), current_setting('jit')", []) == [("50ms", "off")]
     assert chosen() == before

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
 from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
 from webhooks_app.engine.repair_thread import repair_soon
@@ -39,20 +37,6 @@ _LOCK_TIMEOUT = 1.0
 _DRIFT_WORTH_A_WARNING = 2.0
 
 
-@dataclass(slots=True)
-class Activity:
-    """What the engine's two threads tell the heartbeat. Each field is written by one thread; times are monotonic."""
-
-    database_turn: float
-    sending_turn: float
-    #: The threads' identifiers, once they run.
-    database_thread: int = 0
-    sending_thread: int = 0
-    in_flight: int = 0
-    unrecorded: int = 0
-    leased_queues: int = 0
-
-
 class Heartbeat:
     """The engine's row, and its only clock: the database's time, carried on between heartbeats by the monotonic clock."""
 
@@ -61,7 +45,7 @@ class Heartbeat:
         self._kind = kind
         self._options = options
         self._on_change = on_change
-        self.activity = Activity(time.monotonic(), time.monotonic())
+        self.activity = Activity()
         #: Changes where the engine was taken for dead; written by this thread alone.
         self.engine_id = new_id()
         #: The ids before, and those of them that may still hold queues.
@@ -165,12 +149,12 @@ class Heartbeat:
 
     def _try_to_beat(self) -> None:
         """Beat once, unless a thread of the engine has stalled."""
-        if stalled := self._stalled_thread():
+        if stalled := self.activity.stalled_thread(self._options.stalled_after):
             logger.error(
                 "webhooks: the %s thread of engine %s has stalled; its queues are given up. It is here:\n%s",
                 stalled,
                 self.engine_id,
-                self._stack_of(stalled),
+                self.activity.stack_of(stalled),
             )
             return
         try:
@@ -185,18 +169,6 @@ class Heartbeat:
     def _close_connection(self) -> None:
         with suppress(Exception):  # a broken connection may fail at this, too
             connections[self._using].close()
-
-    def _stalled_thread(self) -> str:
-        oldest = time.monotonic() - self._options.stalled_after
-        if self.activity.sending_turn < oldest:
-            return "sending"
-        return "database" if self.activity.database_turn < oldest else ""
-
-    def _stack_of(self, thread: str) -> str:
-        """Return where this thread is now: files and lines, no values."""
-        ident = self.activity.sending_thread if thread == "sending" else self.activity.database_thread
-        frame = sys._current_frames().get(ident)
-        return "".join(traceback.format_stack(frame)) if frame is not None else "unknown"
 
     def _beat(self) -> None:
         asked_at = time.monotonic()

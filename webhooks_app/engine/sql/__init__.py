@@ -1,7 +1,7 @@
 """The statements of the engine that are worth writing twice: portably with the ORM, and set-based for PostgreSQL.
 
-Each function's contract stands in `portable.py`; `postgresql.py` does the same in fewer round trips. The same tests run on
-both. Nothing here decides anything.
+Each function's contract stands in `portable.py` or `portable_record.py`; `postgresql.py` and `postgresql_record.py` do the same
+in fewer round trips. The same tests run on both. Nothing here decides anything.
 """
 
 from __future__ import annotations

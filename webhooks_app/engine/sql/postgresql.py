@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connections
-
 from webhooks_app.core.health import Health
-from webhooks_app.db import LOCK_TIMEOUT
 from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
+from webhooks_app.engine.sql.postgresql_record import PostgreSQLRecord
+from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query
 from webhooks_app.engine.sql.types import (
-    STAT_COUNTS,
     SUSPECTED_FROM,
     SUSPICION_LASTS,
     TRUSTED_FOR,
-    AttemptRow,
     DueRow,
     EventRow,
-    HealthRow,
     NewDelivery,
     PendingTenant,
     QueueClass,
     Release,
     Room,
-    Settlement,
-    StatRow,
     Taken,
     Wanted,
 )
 from webhooks_app.models import IDLE
-from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import array_literal
 
 _LOOK = """
 SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
        EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
 """
-
-#: A table that a migration has locked is not waited for, and nothing is compiled; see `in_fresh_transaction`.
-_BRIEFLY = f"SELECT set_config('lock_timeout', '{round(LOCK_TIMEOUT * 1000)}ms', true), set_config('jit', 'off', true);"
 
 _SUSPECTED = f"(takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
@@ -138,53 +127,7 @@ SET {extra} due_at = GREATEST(queue.not_before, %s, COALESCE(CASE WHEN queue.fif
 WHERE queue.endpoint_id = ANY(%s::uuid[])
 """
 
-# Nearly all rows: nothing but ids travels. "|| ''" keeps the planner from walking an index of what is pending, all of it.
-_SETTLE_SUCCESSES = """
-UPDATE webhooks_app_delivery
-SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, marked_at = NULL
-WHERE id = ANY(%s::uuid[]) AND status || '' = 'pending'
-RETURNING id
-"""
-
-_SETTLE = """
-UPDATE webhooks_app_delivery AS delivery
-SET status = given.status, step = given.step, attempts = given.new_attempts,
-    next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
-    last_status = given.http_status, marked_at = NULL
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::int[])
-    AS given (id, attempts, status, new_attempts, step, next_attempt_at, completed_at, outcome, http_status)
-WHERE delivery.id = given.id AND delivery.status = 'pending' AND delivery.attempts = given.attempts
-RETURNING delivery.id
-"""
-
-_WRITE_HEALTH = """
-UPDATE webhooks_app_endpointqueue AS queue
-SET streak = given.streak, failing_since = given.failing_since, last_failure_at = given.last_failure_at,
-    last_success_at = COALESCE(given.last_success_at, queue.last_success_at),
-    takeovers = CASE WHEN given.cleared THEN 0 ELSE queue.takeovers END,
-    recovered_at = COALESCE(given.recovered_at, queue.recovered_at)
-FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::timestamptz[])
-    AS given (endpoint_id, streak, failing_since, last_failure_at, last_success_at, cleared, recovered_at)
-WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
-"""
-
-_COPY = f"COPY webhooks_app_attempt ({', '.join(AttemptRow._fields)}) FROM STDIN"
-
-# Only the counters that are not 0 in any row travel as arrays; most batches have four or five of them.
-_ADD_STATS = """
-INSERT INTO webhooks_app_hourlystat AS stat
-    (id, endpoint_id, hour, latency_sum_ms, latency_max_ms, {counted}{zeros})
-SELECT *{zero_values} FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::float8[], %s::float8[]{arrays})
-ON CONFLICT (endpoint_id, hour) DO UPDATE
-SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
-"""
-
 _BEGINNING = ("-infinity", uuid.UUID(int=0))
-
-
-def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
-    """Rows to the arrays that unnest takes."""
-    return [array_literal(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
 def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any]:
@@ -200,23 +143,23 @@ def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any
     return found
 
 
-class PostgreSQLStore(PortableStore):
+class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
-        self._execute(_INSERT_DELIVERIES, _columns(rows, 7))
+        execute(self.using, _INSERT_DELIVERIES, columns(rows, 7))
 
     def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
         return pending_tenants(after, limit, endpoints, events, 2 * self.limits.subscriptions, self.using)
 
     def look(self, now: datetime) -> tuple[bool, bool]:
-        pending, due = self._query(_LOOK, [now])[0]
+        pending, due = query(self.using, _LOOK, [now])[0]
         return pending, due
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
-        rows = self._query(_TAKE, {"engine": engine_id, **_parameters(now, room)})
+        rows = query(self.using, _TAKE, {"engine": engine_id, **_parameters(now, room)})
         return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]
 
     def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
-        return {row[0] for row in self._query(_DUE_TENANTS, _parameters(now, room))}
+        return {row[0] for row in query(self.using, _DUE_TENANTS, _parameters(now, room))}
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
         rows: list[DueRow] = []
@@ -229,102 +172,27 @@ class PostgreSQLStore(PortableStore):
                 array_literal(after for _, after in cursors),
                 array_literal(queue.limit for queue in plain),
             ]
-            rows.extend(DueRow(*row) for row in self._query(_DUE, [*arrays, now]))
+            rows.extend(DueRow(*row) for row in query(self.using, _DUE, [*arrays, now]))
         in_order = [queue for queue in wanted if queue.fifo]
         if in_order:
             rows.extend(super().due(in_order, now))
         return rows
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
-        return [EventRow(*row) for row in self._query(_EVENTS, [array_literal(ids)])]
+        return [EventRow(*row) for row in query(self.using, _EVENTS, [array_literal(ids)])]
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release], now: datetime) -> set[uuid.UUID]:
         asked = array_literal(row.endpoint_id for row in rows)
-        locked = {row[0] for row in self._query(_LOCK, [asked, engine_id])}
+        locked = {row[0] for row in query(self.using, _LOCK, [asked, engine_id])}
         changes = [row for row in rows if row.endpoint_id in locked and (row.not_before or row.succeeded_at)]
         if changes:
-            self._execute(_RELEASE_CHANGES, [*_columns(changes, 3), engine_id])
+            execute(self.using, _RELEASE_CHANGES, [*columns(changes, 3), engine_id])
         if locked:
-            self._execute(_SET_DUE.format(extra="holder_id = NULL,"), [now, IDLE, array_literal(locked)])
+            execute(self.using, _SET_DUE.format(extra="holder_id = NULL,"), [now, IDLE, array_literal(locked)])
         ids = {row.endpoint_id for row in rows}
         if len(locked) == len(ids):
             return ids
-        return ids - {row[0] for row in self._query(_STILL_HELD, [asked, engine_id])}
+        return ids - {row[0] for row in query(self.using, _STILL_HELD, [asked, engine_id])}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        self._execute(_SET_DUE.format(extra=""), [None, IDLE, array_literal(endpoint_ids)])
-
-    def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
-        connection = connections[self.using]
-        # Django's cursor wraps the errors of the call alone; those of the copying are raised in the `with` block.
-        with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
-            for row in rows:
-                copy.write_row(row)
-
-    def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
-        successes: dict[tuple[Any, ...], set[uuid.UUID]] = defaultdict(set)
-        others: dict[uuid.UUID, Settlement] = {}
-        for row in rows:
-            if row.status == "succeeded":
-                successes[row.completed_at, row.outcome, row.http_status].add(row.id)
-            else:
-                others.setdefault(row.id, row)  # of two in one statement the database would choose any
-        changed: set[uuid.UUID] = set()
-        # Successes first: a delivery that has arrived is not tried again, whatever else is said of it.
-        for common, ids in successes.items():
-            changed.update(row[0] for row in self._query(_SETTLE_SUCCESSES, [*common, array_literal(ids)]))
-        if others:
-            changed.update(row[0] for row in self._query(_SETTLE, _columns(others.values(), 9)))
-        return changed
-
-    def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
-        values = [
-            (
-                row.endpoint_id,
-                row.health.streak,
-                row.health.failing_since,
-                row.health.last_failure_at,
-                row.health.last_success_at,
-                row.cleared,
-                row.recovered_at,
-            )
-            for row in rows
-        ]
-        self._execute(_WRITE_HEALTH, [*_columns(values, 7), engine_id])
-
-    def add_stats(self, rows: Sequence[StatRow]) -> None:
-        ordered = sorted(rows, key=lambda row: (row.endpoint_id, row.hour))
-        columns = list(zip(*(row.counts for row in ordered), strict=True))
-        counted = [
-            (name, array_literal(column)) for name, column in zip(STAT_COUNTS, columns, strict=True) if any(column)
-        ]
-        zeros = set(STAT_COUNTS) - {name for name, _ in counted}
-        statement = _ADD_STATS.format(
-            counted=", ".join(name for name, _ in counted),
-            zeros="".join(f", {name}" for name in sorted(zeros)),
-            zero_values=", 0" * len(zeros),
-            arrays=", %s::int[]" * len(counted),
-            sums=", ".join(f"{name} = stat.{name} + excluded.{name}" for name in [*dict(counted), "latency_sum_ms"]),
-        )
-        fixed = [(new_id(), row.endpoint_id, row.hour, row.latency_sum_ms, row.latency_max_ms) for row in ordered]
-        self._execute(statement, [*_columns(fixed, 5), *(column for _, column in counted)])
-
-    def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
-        with connections[self.using].cursor() as cursor:
-            cursor.execute(statement, parameters)
-
-    def _query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        import psycopg  # not where another database is used
-
-        connection = connections[self.using]
-        connection.ensure_connection()
-        # Not Django's cursor: psycopg's C code reads the results, while Django matches each timestamp with a pattern.
-        if connection.in_atomic_block:
-            with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-                cursor.execute(statement, parameters, binary=True)
-                return cursor.fetchall()
-        # Sent as one, the two statements are one transaction, in one round trip.
-        with connection.wrap_database_errors, psycopg.ClientCursor(connection.connection) as cursor:
-            cursor.execute(_BRIEFLY + statement, parameters)
-            cursor.nextset()
-            return cursor.fetchall()
+        execute(self.using, _SET_DUE.format(extra=""), [None, IDLE, array_literal(endpoint_ids)])
