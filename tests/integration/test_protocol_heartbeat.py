@@ -161,3 +161,33 @@ class TestTheHeartbeat:
             stall.set()
         assert "the database thread of engine" in caplog.text
         assert "stall.wait(PATIENCE)" in caplog.text
+
+    def test_after_a_standstill_takes_no_other_for_dead_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine stood still, with all of its engines: the first one to beat again has to wait for the others."""
+        still, beats, looks = threading.Event(), [], []
+        beat, release = heartbeat.Heartbeat._try_to_beat, release_dead_engines
+
+        def beat_unless_still(self: heartbeat.Heartbeat) -> None:
+            if not still.is_set():
+                beats.append(time.monotonic())
+                beat(self)
+
+        def look(*args: Any, **values: Any) -> Any:
+            looks.append(time.monotonic())
+            return release(*args, **values)
+
+        monkeypatch.setattr(heartbeat.Heartbeat, "_try_to_beat", beat_unless_still)
+        monkeypatch.setattr(heartbeat, "release_dead_engines", look)
+        options = EngineOptions(heartbeat_seconds=1.8)
+        mine = heartbeat.Heartbeat("default", "test", options, on_change=lambda: None)
+        mine.start()
+        try:
+            eventually(lambda: looks)
+            still.set()
+            time.sleep(1.5)
+            before = len(beats), len(looks)
+            still.clear()
+            eventually(lambda: len(looks) > before[1])
+            assert looks[before[1]] - beats[before[0]] >= reaper.patience(options.heartbeat_seconds)
+        finally:
+            mine.end(5.0)

@@ -33,6 +33,8 @@ logger = engine_logger(__name__)
 _CLOSE_WATCH_SECONDS = 0.25
 #: How long the engine's own row is waited for where another transaction has locked it (seconds).
 _LOCK_TIMEOUT = 1.0
+#: Heartbeats are irregular where the database's clock says that so many were left out.
+_REGULAR_BEATS = 2.5
 #: A worker's clock that differs from the database's by more than this is worth a warning (seconds).
 _DRIFT_WORTH_A_WARNING = 2.0
 
@@ -173,6 +175,8 @@ class Heartbeat:
     def _beat(self) -> None:
         asked_at = time.monotonic()
         now = database_now(self._using)
+        if now - self._told[0] > timedelta(seconds=_REGULAR_BEATS * self._options.heartbeat_seconds / BEATS):
+            self._regular_since = float("inf")
         self._told = now, time.monotonic()
         self._note_drift(now)
         values = self._values(now, asked_at)
@@ -240,8 +244,8 @@ class Heartbeat:
     def _reap(self) -> None:
         """Release the queues of dead engines, and those that this engine took before it knew that it was taken for dead.
 
-        Not while this engine's own heartbeats are irregular: where the database was away for a while, the others are as
-        much alive as this one, and about to beat again.
+        Not while this engine's own heartbeats are irregular: where the database was away for a while, or this machine stood
+        still, the others are as much alive as this one, and about to beat again.
         """
         now = time.monotonic()
         self._regular_since = min(self._regular_since, now)
