@@ -21,4 +21,5 @@ class WebhooksConfig(AppConfig):
         raw = getattr(settings, "WEBHOOKS", None)  # as it is: what is wrong with it is for the checks to say
         if isinstance(raw, dict) and raw.get("OPERATIONS_TENANT"):
             registry.register(*import_module("webhooks_app.actions.operations").EVENT_TYPES)
-        import_module("webhooks_app.checks")  # registers the system checks
+        for module in ("checks", "checks_database"):
+            import_module(f"webhooks_app.{module}")  # registers the system checks

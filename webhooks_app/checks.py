@@ -1,4 +1,7 @@
-"""Numbered system checks: unsafe or impossible configuration is told before it does harm. Each hint says what to do."""
+"""Numbered system checks: unsafe or impossible configuration is told before it does harm. Each hint says what to do.
+
+The checks of the database are in `checks_database.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,12 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own word
-from django.db import connections
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's own word
 from django.utils.module_loading import import_string
 
-from webhooks_app.actions.schedule import BEAT, PERIODIC, missing_from_schedule
+from webhooks_app.actions.schedule import BEAT, PERIODIC
 from webhooks_app.conf import Settings, settings
 from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6, check_ports, parse_networks
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import ConfigurationError, SealingError
 from webhooks_app.models.fields import key_ring
 from webhooks_app.profiles import get_profile, profile_names
@@ -28,17 +29,12 @@ _SHORTEST_TIME_LIMIT = 15
 _RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 #: Value of METRICS → the module that its extra installs.
 _METRICS_LIBRARIES = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
-#: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
-_PSYCOPG_POOL = 4
-_ENGINE_CONNECTIONS = 3
-_MARIADB_LEAST = (10, 6)
-_MYSQL_LEAST = (8, 0, 13)
 
 Messages = Iterator[CheckMessage]
 Check = Callable[[Settings], Messages]
 
 
-def _check(function: Check) -> Callable[..., list[CheckMessage]]:
+def register_check(function: Check) -> Callable[..., list[CheckMessage]]:
     """Register a check that wants the settings; it is silent where they are invalid, since E001 says that once."""
 
     def run(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -55,7 +51,7 @@ def _check(function: Check) -> Callable[..., list[CheckMessage]]:
 
 @register(TAG)
 def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001, E002, E017"""
+    """E001, E002"""
     found: list[CheckMessage] = []
     try:
         settings()
@@ -65,13 +61,10 @@ def check_settings(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> l
         found.append(
             Error("USE_TZ is off.", hint="Set USE_TZ = True: all times here are aware.", id="webhooks_app.E002")
         )
-    if not connections[pipeline_alias()].settings_dict["AUTOCOMMIT"]:
-        hint = "Remove AUTOCOMMIT from this database: without it nothing that the engine records is committed."
-        found.append(Error("AUTOCOMMIT is off for the webhooks' database.", hint=hint, id="webhooks_app.E017"))
     return found
 
 
-@_check
+@register_check
 def check_keys(chosen: Settings) -> Messages:
     """E003, E004, W001"""
     if not chosen.ENCRYPTION_KEYS:
@@ -90,7 +83,7 @@ def check_keys(chosen: Settings) -> Messages:
         )
 
 
-@_check
+@register_check
 def check_networks(chosen: Settings) -> Messages:
     """E005, W002, W003"""
     for port in chosen.ALLOWED_PORTS:
@@ -124,7 +117,7 @@ def _is_inside(network: Any) -> bool:
     return any(network.overlaps(each) for each in REFUSED_V4)
 
 
-@_check
+@register_check
 def check_profiles(chosen: Settings) -> Messages:
     """E006"""
     for name in sorted({chosen.DEFAULT_PROFILE, *map(str, chosen.DASHBOARD_PROFILES), *profile_names()}):
@@ -135,7 +128,7 @@ def check_profiles(chosen: Settings) -> Messages:
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
 
 
-@_check
+@register_check
 def check_paths(chosen: Settings) -> Messages:
     """E008, E009, E010"""
     if chosen.TRANSPORT not in ("auto", "curl", "requests"):
@@ -158,7 +151,7 @@ def check_paths(chosen: Settings) -> Messages:
         yield Error(f"WEBHOOKS['API_RATE'] is {chosen.API_RATE!r}.", hint=hint, id="webhooks_app.E010")
 
 
-@_check
+@register_check
 def check_timing(chosen: Settings) -> Messages:
     """W004, W005, W006"""
     if chosen.LINGER_SECONDS <= chosen.HINT_COALESCE_SECONDS:
@@ -183,7 +176,7 @@ def check_timing(chosen: Settings) -> Messages:
         )
 
 
-@_check
+@register_check
 def check_metrics(chosen: Settings) -> Messages:
     """E015, E016, W015"""
     for name in chosen.METRICS:
@@ -205,41 +198,11 @@ def check_metrics(chosen: Settings) -> Messages:
         )
 
 
-@_check
-def check_sqlite(chosen: Settings) -> Messages:
-    """W007"""
-    database = connections[pipeline_alias()].settings_dict
-    immediate = str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper() == "IMMEDIATE"
-    if database["ENGINE"].endswith("sqlite3") and immediate and database.get("ATOMIC_REQUESTS"):
-        yield Warning(
-            "SQLite with transaction_mode IMMEDIATE and ATOMIC_REQUESTS: every request, reading ones too, takes the "
-            "write lock and keeps deliveries waiting.",
-            hint="Turn ATOMIC_REQUESTS off, or use PostgreSQL.",
-            id="webhooks_app.W007",
-        )
-
-
-@_check
-def check_pool(chosen: Settings) -> Messages:
-    """W016"""
-    options = connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool")
-    if not isinstance(options, dict):
-        return
-    least = options.get("min_size", _PSYCOPG_POOL)
-    size = options.get("max_size") or least  # as psycopg_pool reads it
-    if size < _ENGINE_CONNECTIONS:
-        yield Warning(
-            f"The pool of the webhooks' database has {size} connection(s), and an engine alone uses {_ENGINE_CONNECTIONS}.",
-            hint="Set max_size in DATABASES[…]['OPTIONS']['pool'] to at least 4, and more where engines share a process.",
-            id="webhooks_app.W016",
-        )
-
-
-@_check
+@register_check
 def check_beat(chosen: Settings) -> Messages:
     """W008"""
     # Without hints (WAKE empty) the engine is `webhooks_deliver`, which does that work itself.
-    if chosen.WAKE and not apps.is_installed(BEAT) and not _scheduled_in_settings():
+    if chosen.WAKE and not apps.is_installed(BEAT) and not scheduled_in_settings():
         yield Warning(
             "Nothing runs webhooks_app.sweep: what a lost hint leaves behind is never sent.",
             hint=f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py webhooks_schedule`, or name the tasks in "
@@ -248,55 +211,8 @@ def check_beat(chosen: Settings) -> Messages:
         )
 
 
-def _scheduled_in_settings() -> bool:
+def scheduled_in_settings() -> bool:
+    """Return whether CELERY_BEAT_SCHEDULE names all periodic tasks."""
     entries = getattr(django_settings, "CELERY_BEAT_SCHEDULE", None) or {}
     tasks = {entry.get("task") for entry in entries.values()}
     return all(periodic.name in tasks for periodic in PERIODIC)
-
-
-@register(Tags.database)
-def check_database(
-    app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """W009, W010. Asks the database, so it runs with `check --database` and before migrations only."""
-    found: list[CheckMessage] = []
-    for alias in databases or ():
-        found.extend(_check_version(alias))
-        found.extend(_check_schedule(alias))
-    return found
-
-
-def _wants_beat() -> bool:
-    try:
-        return bool(settings().WAKE)
-    except ConfigurationError:
-        return False
-
-
-def _check_version(alias: str) -> Messages:
-    connection = connections[alias]
-    if connection.vendor != "mysql" or alias != pipeline_alias():
-        return
-    mariadb = bool(getattr(connection, "mysql_is_mariadb", False))
-    version, least = connection.mysql_version, _MARIADB_LEAST if mariadb else _MYSQL_LEAST  # type: ignore[attr-defined]
-    if tuple(version) < least:
-        yield Warning(
-            f"This {'MariaDB' if mariadb else 'MySQL'} is too old: it cannot skip locked rows.",
-            hint=f"Use {'MariaDB' if mariadb else 'MySQL'} {'.'.join(map(str, least))} or newer, or PostgreSQL.",
-            id="webhooks_app.W009",
-        )
-
-
-def _check_schedule(alias: str) -> Messages:
-    table = f"{BEAT}_periodictask"
-    if not apps.is_installed(BEAT) or _scheduled_in_settings() or not _wants_beat():
-        return
-    if table not in connections[alias].introspection.table_names():
-        return
-    missing = missing_from_schedule(alias)
-    if missing:
-        yield Warning(
-            f"Not in the beat schedule: {', '.join(missing)}.",
-            hint="Run `manage.py webhooks_schedule`.",
-            id="webhooks_app.W010",
-        )

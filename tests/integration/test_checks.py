@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connection
 
-from webhooks_app import checks
+from webhooks_app import checks, checks_database
 from webhooks_app.core.sealing import new_key
 
 SAFE = {"ALLOW_HTTP": False, "ALLOWED_NETWORKS": [], "ALLOWED_PORTS": [443, 80]}
@@ -170,7 +170,7 @@ def test_rows_missing_from_the_beat_tables(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
 
     def found() -> list[Any]:
-        return [message.id for message in checks.check_database(databases=["default"])]
+        return [message.id for message in checks_database.check_database(databases=["default"])]
 
     assert found() == ["webhooks_app.W010"]
     settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": ""}
@@ -178,7 +178,7 @@ def test_rows_missing_from_the_beat_tables(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
     call_command("webhooks_schedule", verbosity=0, stdout=StringIO())
     assert found() == []
-    assert checks.check_database(databases=None) == []
+    assert checks_database.check_database(databases=None) == []
 
 
 def test_every_message_says_what_to_do(settings):
