@@ -1,4 +1,4 @@
-"""Celery: the only module that imports it. Each task is one call; arguments are none, because the database is the truth.
+"""The Celery tasks, and the hints that start them. Each task is one call without arguments: the database is the truth.
 
 Tasks are hints, so they are acknowledged early and ignore their results. None expires: whether there is work the task asks the
 database, and a worker whose clock is ahead would discard every message. Delivery is one task a batch of work, never one a
@@ -20,10 +20,10 @@ from typing import Any
 
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.signals import celeryd_after_setup, worker_init, worker_shutting_down
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
+from webhooks_app import celery_worker
 from webhooks_app.actions.process_log import log_configuration_errors, log_now_and_then
 from webhooks_app.actions.prune import prune as prune_old_rows
 from webhooks_app.actions.tell import tell as tell_people
@@ -37,16 +37,10 @@ from webhooks_app.engine.sweep import work_waits
 from webhooks_app.events import hint
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Engine, database_now
-from webhooks_app.worker_slots import PAUSE_SECONDS, Slot, WorkerSlots
-
-logger = logging.getLogger(__name__)
+from webhooks_app.worker_slots import PAUSE_SECONDS, Slot
 
 #: While messages lie in the queue, a process leaves a hint only this often (seconds).
 HINT_REPEAT_SECONDS = 30.0
-#: An engine ends so long before a time limit of Celery's: its last requests end and are recorded meanwhile (seconds).
-_TIME_LIMIT_MARGIN = 10.0
-#: A time limit below this leaves an engine no time to deliver (seconds).
-_SHORTEST_TIME_LIMIT = 15.0
 
 
 # --- delivery ---------------------------------------------------------------------------------------------------------
@@ -55,7 +49,7 @@ _SHORTEST_TIME_LIMIT = 15.0
 @shared_task(bind=True, name="webhooks_app.deliver", ignore_result=True, acks_late=False)
 def deliver(task: Any) -> None:
     """Run one engine for DELIVER_SECONDS at most, or until nothing has been due for LINGER_SECONDS."""
-    with _quietly("deliver"), _slot() as slot:
+    with _quietly("deliver"), celery_worker.take_slot() as slot:
         if slot is None:
             return
         if engines_running() >= settings().ENGINES:
@@ -66,15 +60,15 @@ def deliver(task: Any) -> None:
 
 
 def _run_engine(task: Any, slot: Slot) -> None:
-    seconds = min(settings().DELIVER_SECONDS, slot.seconds, _seconds_before_time_limit(task))
+    seconds = min(settings().DELIVER_SECONDS, slot.seconds, celery_worker.seconds_before_time_limit(task))
     engine.run(
         until=engine.budget(seconds, linger=settings().LINGER_SECONDS),
-        stop=_Shutdown(),
+        stop=celery_worker.Shutdown(),
         kind="celery",
         on_retired=partial(_hand_over, slot),
         options=EngineOptions(interrupts=(SoftTimeLimitExceeded,)),
     )
-    if slot.lent and not _shutting_down() and _work_waits():
+    if slot.lent and not celery_worker.shutting_down() and _work_waits():
         # After the pause: a hint that came during it would go away again.
         timer = threading.Timer(PAUSE_SECONDS + 0.1, hint.send)
         timer.daemon = True
@@ -89,7 +83,7 @@ def _hand_over(slot: Slot, progress: engine.Progress) -> None:
     if slot.lent and not progress.idle:
         return
     pauses = slot.give_back(pause=False)
-    if not pauses and not _shutting_down() and (not progress.idle or _work_waits()):
+    if not pauses and not celery_worker.shutting_down() and (not progress.idle or _work_waits()):
         hint.send()
 
 
@@ -105,20 +99,6 @@ def engines_running() -> int:
     """Engines that are alive and take work."""
     alias = pipeline_alias()
     return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), retiring=False).count()
-
-
-def _seconds_before_time_limit(task: Any) -> float:
-    """How long an engine can run before Celery's time limits end it; infinity where there are none."""
-    limits = [*(task.request.timelimit or ()), task.time_limit, task.soft_time_limit, *_worker_time_limits]
-    shortest = min((float(limit) for limit in limits if limit), default=math.inf)
-    if shortest < _SHORTEST_TIME_LIMIT:
-        log_now_and_then(
-            logging.ERROR,
-            "time limit",
-            f"Celery ends tasks after {shortest:g} s, which leaves delivery no time. Set task_time_limit and "
-            f"task_soft_time_limit to {_SHORTEST_TIME_LIMIT:g} s or more, or run `manage.py webhooks_deliver`.",
-        )
-    return max(shortest - _TIME_LIMIT_MARGIN, 1.0)
 
 
 # --- periodic tasks ---------------------------------------------------------------------------------------------------
@@ -137,7 +117,7 @@ def _periodic(*, soft: int, hard: int, gap: float) -> Callable[[Callable[[], obj
         )
         @wraps(work)
         def run() -> None:
-            if _slots is not None:
+            if celery_worker.delivers():
                 now = time.monotonic()
                 if now < last_run.value + gap:
                     return
@@ -146,7 +126,7 @@ def _periodic(*, soft: int, hard: int, gap: float) -> Callable[[Callable[[], obj
                 with _quietly(name):
                     work()
             finally:
-                if _slots is not None:
+                if celery_worker.delivers():
                     last_run.value = time.monotonic()
 
         return run
@@ -170,7 +150,7 @@ def repair() -> None:
 @_periodic(soft=120, hard=150, gap=5.0)
 def tell() -> None:
     """Send the e-mails that are due."""
-    tell_people(database_now(pipeline_alias()), stopping=_shutting_down)
+    tell_people(database_now(pipeline_alias()), stopping=celery_worker.shutting_down)
 
 
 @_periodic(soft=600, hard=660, gap=60.0)
@@ -233,83 +213,3 @@ def _runs_inline() -> bool:
 
 
 send_hint.runs_inline = _runs_inline  # type: ignore[attr-defined]
-
-
-# --- the worker -------------------------------------------------------------------------------------------------------
-
-#: None outside a worker that delivers.
-_slots: WorkerSlots | None = None
-#: The worker's own limits (`--time-limit`, `--soft-time-limit`), for tasks that have none. Seconds.
-_worker_time_limits: tuple[float | None, ...] = ()
-
-
-@celeryd_after_setup.connect
-def _prepare_slots(instance: Any, **_: object) -> None:
-    """Before the worker's children are forked: find out how many of them may deliver."""
-    global _slots, _worker_time_limits
-    with _quietly("delivery"):
-        queues = set(current_app.amqp.queues.consume_from)
-        if settings().CELERY_QUEUE not in queues:
-            return
-        alone = "solo" in str(instance.pool_cls)  # has one slot, whatever its concurrency says
-        concurrency = 1 if alone else int(instance.max_concurrency or instance.concurrency)
-        _worker_time_limits = (instance.time_limit, instance.soft_time_limit)
-        _slots = WorkerSlots(concurrency, shared=len(queues) > 1)
-        _tell_slots(_slots, concurrency)
-
-
-def _tell_slots(slots: WorkerSlots, concurrency: int) -> None:
-    if slots.shared and concurrency == 1:
-        logger.error(
-            "webhooks: this worker has one slot for webhooks and for other queues: delivery and your tasks keep each other "
-            "waiting. Start a worker of its own (`celery worker -Q %s`), and take that queue out of this one's -Q.",
-            settings().CELERY_QUEUE,
-        )
-    logger.info("webhooks: this worker runs up to %d of %d slots as delivery engines", slots.count, concurrency)
-
-
-@contextlib.contextmanager
-def _slot() -> Iterator[Slot | None]:
-    """A slot of this worker to deliver in; None where the rest is for other tasks."""
-    slot = Slot.unlimited() if _slots is None else _slots.take()
-    try:
-        yield slot
-    finally:
-        if slot is not None:
-            slot.give_back()
-
-
-# On SIGTERM Celery's main process waits for its children's tasks to end, but does not tell them. A byte of shared memory,
-# made before the children are forked, does: without it, a shutdown would take as long as a delivery task may run.
-
-#: Seconds after which those that wait for the shutdown look at that byte again.
-_LOOK_AGAIN = 0.25
-_flag: Any = multiprocessing.RawValue(ctypes.c_bool, False)
-
-
-@worker_init.connect
-def _begin(**_: object) -> None:
-    _flag.value = False
-
-
-@worker_shutting_down.connect
-def _end(**_: object) -> None:
-    _flag.value = True
-
-
-def _shutting_down() -> bool:
-    return bool(_flag.value)
-
-
-class _Shutdown(threading.Event):
-    """Looks like an event that is set when the worker shuts down."""
-
-    def is_set(self) -> bool:
-        return _shutting_down()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Nothing wakes those that wait, so they look at the byte again and again."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.is_set() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_AGAIN))
-        return self.is_set()

@@ -16,7 +16,7 @@ from project.celery import app
 from tests.customer import Customer, attempts, statuses, the_delivery
 from tests.factories import EngineFactory
 from tests.receiver import Delay
-from webhooks_app import tasks
+from webhooks_app import celery_worker, tasks
 from webhooks_app.actions.schedule import PERIODIC
 from webhooks_app.engine import run as engine
 from webhooks_app.events import hint
@@ -158,7 +158,7 @@ def test_a_worker_that_shuts_down_ends_its_deliver_and_leaves_no_hint(customer):
     customer.endpoint()
     customer.emit()
     HINTS.clear()
-    tasks._end()
+    celery_worker._end()
     try:
         begun = time.monotonic()
         tasks.deliver()
@@ -166,7 +166,7 @@ def test_a_worker_that_shuts_down_ends_its_deliver_and_leaves_no_hint(customer):
         assert HINTS == []
         assert not Engine.objects.exists()
     finally:
-        tasks._begin()
+        celery_worker._begin()
     tasks.deliver()
     assert statuses() == {"succeeded"}
 
@@ -241,7 +241,7 @@ def test_sweeps_that_piled_up_while_no_worker_ran_are_passed_over(customer, queu
     customer.endpoint()
     customer.emit()
     with contextlib.closing(WorkerSlots(2, shared=True)) as slots:
-        monkeypatch.setattr(tasks, "_slots", slots)
+        monkeypatch.setattr(celery_worker, "_slots", slots)
         for _ in range(5):
             tasks.sweep()
     assert len(hints_in(queue)) == 1

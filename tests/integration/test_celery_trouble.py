@@ -16,7 +16,7 @@ from django.db import connection
 from project.celery import app
 from tests.customer import Customer, statuses
 from tests.pipelines import eventually
-from webhooks_app import tasks, worker_slots
+from webhooks_app import celery_worker, tasks, worker_slots
 from webhooks_app.actions import process_log
 from webhooks_app.engine import run as engine
 from webhooks_app.events import hint
@@ -55,7 +55,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 def test_an_engine_ends_before_celerys_time_limits(customer, caplog, monkeypatch, soft, hard, seconds):
     monkeypatch.setattr(tasks.deliver, "soft_time_limit", soft)
     monkeypatch.setattr(tasks.deliver, "time_limit", hard)
-    assert tasks._seconds_before_time_limit(tasks.deliver) == seconds
+    assert celery_worker.seconds_before_time_limit(tasks.deliver) == seconds
     assert ("leaves delivery no time" in caplog.text) is (seconds == 1)
 
 
@@ -127,7 +127,7 @@ def test_a_soft_time_limit_that_strikes_all_the_same_ends_the_engine(customer, m
 def test_an_engine_that_ran_out_of_work_leaves_even_the_last_slot_to_the_next_one(customer, monkeypatch):
     customer.endpoint()
     with contextlib.closing(WorkerSlots(1, shared=True)) as slots:
-        monkeypatch.setattr(tasks, "_slots", slots)
+        monkeypatch.setattr(celery_worker, "_slots", slots)
         for number in (1, 2):
             customer.emit({"n": number})
             tasks.deliver()
@@ -141,7 +141,7 @@ def test_an_engine_whose_time_in_the_last_slot_is_up_lets_other_tasks_go_first(c
     customer.emit()
     HINTS.clear()
     with contextlib.closing(WorkerSlots(1, shared=True)) as slots:
-        monkeypatch.setattr(tasks, "_slots", slots)
+        monkeypatch.setattr(celery_worker, "_slots", slots)
         tasks.deliver()
         assert slots.take() is None, "the slot is free for a moment"
     eventually(lambda: HINTS)

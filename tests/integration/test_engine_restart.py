@@ -14,7 +14,7 @@ from tests.conftest import Configure
 from tests.outages import watched_statements
 from tests.pipelines import InThread, deliver_until, due_delivery, endpoint_at, eventually
 from tests.receiver import Receiver
-from webhooks_app import tasks
+from webhooks_app import celery_worker
 from webhooks_app.engine import run as engine
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Delivery, EndpointQueue, Engine
@@ -107,16 +107,16 @@ def never_starting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_shutdown_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     never_starting(monkeypatch)
     told: list[engine.Progress] = []
-    running = InThread(lambda: engine.run(stop=tasks._Shutdown(), on_retired=told.append))
+    running = InThread(lambda: engine.run(stop=celery_worker.Shutdown(), on_retired=told.append))
     time.sleep(0.3)
-    tasks._end()
+    celery_worker._end()
     try:
         began = time.monotonic()
         running.result()
         assert time.monotonic() - began < 10.0
         assert len(told) == 1
     finally:
-        tasks._begin()
+        celery_worker._begin()
 
 
 def test_a_budget_that_is_used_up_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,17 +127,17 @@ def test_a_budget_that_is_used_up_ends_the_pause_before_a_start(monkeypatch: pyt
 
 
 def test_waiting_for_a_shutdown_ends_with_it() -> None:
-    shutdown = tasks._Shutdown()
+    shutdown = celery_worker.Shutdown()
     assert not shutdown.wait(0.05)
     waiting = InThread(lambda: shutdown.wait(30.0))
     time.sleep(0.1)
-    tasks._end()
+    celery_worker._end()
     try:
         began = time.monotonic()
         assert waiting.result() is True
         assert time.monotonic() - began < 10.0
     finally:
-        tasks._begin()
+        celery_worker._begin()
 
 
 # --- the caller's connection ------------------------------------------------------------------------------------------
