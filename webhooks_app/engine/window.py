@@ -17,11 +17,11 @@ All times here are monotonic seconds. Thread-safe.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
+from webhooks_app.engine.in_flight import InFlight
 from webhooks_app.engine.isolation import IsolationSlot
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.leased_queues import LeasedQueues
@@ -44,14 +44,11 @@ class Window(LeasedQueues):
         self._options = options
         #: `capacity`: requests that the transport can have on the network. Most of it is for slow ones.
         self._size = self._full_size = max(min(options.window, capacity * 3 // 5), 1)
-        self._slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
+        slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
         self._tenant_unproven = max(round(self._size * options.tenant_share), 1)
-        self._tenant_slow = max(round(self._slow_room * options.tenant_share), 1)
         self._tenants = TenantShares()
         self._turns = Turns()
-        #: All requests in flight that may still become slow, oldest first.
-        self._started: deque[QueuedDelivery] = deque()
-        self._in_window = self._slow = self._unproven = 0
+        self._in_flight = InFlight(options, slow_room, self._queues, self._tenants)
         self._isolation = IsolationSlot(options.isolation_seconds)
         self._successes = 0
         #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
@@ -64,11 +61,11 @@ class Window(LeasedQueues):
     def start(self, now: float, room: int) -> list[QueuedDelivery]:
         """Return up to `room` deliveries to send now; they count as in flight from here on."""
         with self._lock:
-            self._move_slow_ones(now)
+            self._in_flight.move_slow_ones(now, self._size)
             self._next_slot = None
             started: list[QueuedDelivery] = []
             fruitless = 0
-            while fruitless < len(self._turns) and len(started) < room and self._in_window < self._size:
+            while fruitless < len(self._turns) and len(started) < room and self._in_flight.in_window < self._size:
                 tenant = self._turns.next()
                 delivery = self._start_one(tenant, now)
                 waits = self._turns.end_turn(tenant)
@@ -92,7 +89,7 @@ class Window(LeasedQueues):
         """Note that a request has ended. `slowed`: by a timeout or refused connection, which resets the queue's allowance.
         `ramp_since`: the endpoint has recovered, and is ramped up from this moment on."""
         with self._lock:
-            self._end(delivery)
+            self._in_flight.end(delivery)
             queue = self._queues.get(delivery.endpoint_id)
             if queue is None:
                 return
@@ -114,7 +111,7 @@ class Window(LeasedQueues):
     def abandon(self, delivery: QueuedDelivery, hold_until: datetime | None = None) -> None:
         """Return a delivery that was not started or whose end cannot be recorded. Its queue is released; it stays due."""
         with self._lock:
-            self._end(delivery)
+            self._in_flight.end(delivery)
             queue = self._queues.get(delivery.endpoint_id)
             if queue is not None:
                 self._isolation.end(queue)
@@ -138,7 +135,7 @@ class Window(LeasedQueues):
         with self._lock:
             for delivery in reversed(deliveries):
                 since = delivery.in_flight_since or 0.0
-                self._end(delivery)
+                self._in_flight.end(delivery)
                 queue = self._queues.get(delivery.endpoint_id)
                 if queue is None:
                     continue
@@ -154,12 +151,12 @@ class Window(LeasedQueues):
     def shrink(self) -> None:
         """Let fewer requests be in flight: the process has run out of descriptors or threads."""
         with self._lock:
-            self._size = max(self._in_window * 3 // 4, _SMALLEST)
+            self._size = max(self._in_flight.in_window * 3 // 4, _SMALLEST)
             self._successes = 0
 
     @property
     def in_flight(self) -> int:
-        return self._in_window + self._slow
+        return self._in_flight.in_window + self._in_flight.slow
 
     def earliest_slot(self) -> float | None:
         """Return when the next start becomes possible of those that the last `start` held back for a rate limit alone."""
@@ -197,7 +194,7 @@ class Window(LeasedQueues):
     def room(self) -> dict[QueueClass, Room]:
         """Return how many more queues of each class may be leased; see `free_room`."""
         with self._lock:
-            crowded = self._tenants.crowded(self._tenant_slow)
+            crowded = self._tenants.crowded(self._in_flight.tenant_slow)
             return free_room(
                 self._queues.values(), self._full_size, self._options.max_leased_queues, self._tenant_unproven, crowded
             )
@@ -205,13 +202,9 @@ class Window(LeasedQueues):
     def forget_in_flight(self) -> int:
         """Give up on the requests in flight: nothing will be heard of them. Returns how many those were."""
         with self._lock:
-            forgotten = self._in_window + self._slow
-            self._in_window = self._slow = self._unproven = 0
-            self._started.clear()
             for queue in self._queues.values():
                 queue.stop()
-                queue.sending.in_flight = queue.sending.bytes_in_flight = 0
-            return forgotten
+            return self._in_flight.forget()
 
     @property
     def idle(self) -> bool:
@@ -223,7 +216,8 @@ class Window(LeasedQueues):
     def _start_one(self, tenant: TenantShare, now: float) -> QueuedDelivery | None:
         # Whatever its queues have answered before: a tenant that hangs now must leave room for the others.
         most = self._size * 3 // 4 if len(self._turns) == 1 else self._size // 2
-        if tenant.in_window >= max(most, 1) or (self._slow_room and tenant.slow >= self._tenant_slow):
+        in_flight = self._in_flight
+        if tenant.in_window >= max(most, 1) or (in_flight.slow_room and tenant.slow >= in_flight.tenant_slow):
             return None
         pause = tenant.lets_others_go_first_until if len(self._turns) > 1 else tenant.pauses_until
         if now < pause:
@@ -236,7 +230,8 @@ class Window(LeasedQueues):
     def _may_start(self, queue: LeasedQueue, now: float) -> bool:
         state = queue.sending
         # An isolated one waits until the window is empty; its half is empty then, too.
-        if not (state.proven or queue.trusted or state.isolated) and self._unproven >= max(self._size // 2, 1):
+        counts_as_proven = state.proven or queue.trusted or state.isolated
+        if not counts_as_proven and self._in_flight.unproven >= max(self._size // 2, 1):
             return False
         if queue.runs_host_code and self.waits_for_thread(queue.config):
             return False
@@ -244,7 +239,7 @@ class Window(LeasedQueues):
         if now < slot and queue.rate(now):
             self._look_again_at(slot)
             return False
-        return not self._isolation.holds_back(queue, self._in_window, now)
+        return not self._isolation.holds_back(queue, self._in_flight.in_window, now)
 
     def _look_again_at(self, moment: float) -> None:
         self._next_slot = moment if self._next_slot is None else min(self._next_slot, moment)
@@ -252,67 +247,12 @@ class Window(LeasedQueues):
     def _begin(self, queue: LeasedQueue, tenant: TenantShare, now: float) -> QueuedDelivery:
         state = queue.sending
         delivery = state.ready.popleft()
-        delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
-        state.in_flight += 1
-        state.bytes_in_flight += delivery.size
-        self._in_window += 1
-        tenant.in_window += 1
-        if delivery.unproven:
-            self._unproven += 1
-            tenant.unproven += 1
+        self._in_flight.begin(delivery, queue, tenant, now)
         if state.isolated:
             self._isolation.begin(queue, now)
         if rate := queue.rate(now):
             state.next_slot = max(state.next_slot, now) + 1 / rate
-        self._started.append(delivery)
         return delivery
-
-    def _move_slow_ones(self, now: float) -> None:
-        """Move requests without a response out of the window: as many as half of it would stop everybody else until they
-        time out. Where the tenant's share of the slow room is full, they stay."""
-        crowded = self._in_window * 4 > self._size * 3
-        patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
-        while self._started:
-            delivery = self._started[0]
-            since = delivery.in_flight_since
-            if since is not None and since > now - patience:
-                return
-            self._started.popleft()
-            queue = self._queues.get(delivery.endpoint_id)
-            if since is None or delivery.slow or queue is None or self._slow >= self._slow_room:
-                continue
-            tenant = self._tenants.of(queue)
-            if tenant.slow >= self._tenant_slow:
-                continue
-            delivery.slow = True
-            self._slow += 1
-            tenant.slow += 1
-            queue.sending.slow += 1
-            self._leave_window(delivery, tenant)
-
-    def _leave_window(self, delivery: QueuedDelivery, tenant: TenantShare | None) -> None:
-        self._in_window -= 1
-        self._unproven -= delivery.unproven
-        if tenant is not None:
-            tenant.in_window -= 1
-            tenant.unproven -= delivery.unproven
-
-    def _end(self, delivery: QueuedDelivery) -> None:
-        if delivery.in_flight_since is None:
-            return
-        delivery.in_flight_since = None
-        queue = self._queues.get(delivery.endpoint_id)
-        tenant = self._tenants.of(queue) if queue is not None else None
-        if not delivery.slow:
-            self._leave_window(delivery, tenant)
-        else:
-            self._slow -= 1
-            if tenant is not None:
-                tenant.slow -= 1
-        if queue is not None:
-            queue.sending.in_flight -= 1
-            queue.sending.slow -= delivery.slow
-            queue.sending.bytes_in_flight -= delivery.size
 
     def _prove(self, queue: LeasedQueue) -> None:
         state = queue.sending

@@ -1,0 +1,108 @@
+"""InFlight: counts the requests in flight, and moves slow ones out of the window. Used under the window's lock.
+
+Each request is in the window or in the room of slow requests, and is counted there for the engine, its tenant and its queue.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Mapping
+
+from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.turns import TenantShare, TenantShares
+from webhooks_app.engine.types import QueuedDelivery
+
+
+class InFlight:
+    """The requests in flight. All times are monotonic seconds."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        slow_room: int,
+        queues: Mapping[uuid.UUID, LeasedQueue],
+        tenants: TenantShares,
+    ) -> None:
+        """`slow_room`: how many slow requests there may be. `queues`: the leased ones, as they are at any time."""
+        self._options = options
+        self._queues = queues
+        self._tenants = tenants
+        self.slow_room = slow_room
+        #: How many slow requests one tenant may have.
+        self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
+        #: Requests in the window, those of them of queues without a success, and requests in the slow room.
+        self.in_window = self.unproven = self.slow = 0
+        #: All requests that may still become slow, oldest first.
+        self._started: deque[QueuedDelivery] = deque()
+
+    def begin(self, delivery: QueuedDelivery, queue: LeasedQueue, tenant: TenantShare, now: float) -> None:
+        """Count a request that starts now, in the window."""
+        state = queue.sending
+        delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
+        state.in_flight += 1
+        state.bytes_in_flight += delivery.size
+        self.in_window += 1
+        tenant.in_window += 1
+        if delivery.unproven:
+            self.unproven += 1
+            tenant.unproven += 1
+        self._started.append(delivery)
+
+    def end(self, delivery: QueuedDelivery) -> None:
+        """Stop counting a request. Does nothing where the delivery is not in flight."""
+        if delivery.in_flight_since is None:
+            return
+        delivery.in_flight_since = None
+        queue = self._queues.get(delivery.endpoint_id)
+        tenant = self._tenants.of(queue) if queue is not None else None
+        if not delivery.slow:
+            self._leave_window(delivery, tenant)
+        else:
+            self.slow -= 1
+            if tenant is not None:
+                tenant.slow -= 1
+        if queue is not None:
+            queue.sending.in_flight -= 1
+            queue.sending.slow -= delivery.slow
+            queue.sending.bytes_in_flight -= delivery.size
+
+    def move_slow_ones(self, now: float, size: int) -> None:
+        """Move requests without a response out of the window, which has room for `size`: as many as half of it would stop
+        everybody else until they time out. Where the tenant's share of the slow room is full, they stay."""
+        crowded = self.in_window * 4 > size * 3
+        patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
+        while self._started:
+            delivery = self._started[0]
+            since = delivery.in_flight_since
+            if since is not None and since > now - patience:
+                return
+            self._started.popleft()
+            queue = self._queues.get(delivery.endpoint_id)
+            if since is None or delivery.slow or queue is None or self.slow >= self.slow_room:
+                continue
+            tenant = self._tenants.of(queue)
+            if tenant.slow >= self.tenant_slow:
+                continue
+            delivery.slow = True
+            self.slow += 1
+            tenant.slow += 1
+            queue.sending.slow += 1
+            self._leave_window(delivery, tenant)
+
+    def forget(self) -> int:
+        """Count none of the requests any more: nothing will be heard of them. Returns how many those were."""
+        forgotten = self.in_window + self.slow
+        self.in_window = self.slow = self.unproven = 0
+        self._started.clear()
+        for queue in self._queues.values():
+            queue.sending.in_flight = queue.sending.bytes_in_flight = 0
+        return forgotten
+
+    def _leave_window(self, delivery: QueuedDelivery, tenant: TenantShare | None) -> None:
+        self.in_window -= 1
+        self.unproven -= delivery.unproven
+        if tenant is not None:
+            tenant.in_window -= 1
+            tenant.unproven -= delivery.unproven
