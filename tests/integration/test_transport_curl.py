@@ -106,7 +106,7 @@ class TestManyResponsesAtOnce:
     def test_are_handled_in_several_turns(
         self, transport: Transport, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("webhooks_app.transport.curl._TURN_SECONDS", 0.0)
+        monkeypatch.setattr("webhooks_app.transport.curl_sockets._TURN_SECONDS", 0.0)
         go = threading.Event()
         receiver.on("/", Together(go))
         for number in range(100):
@@ -129,7 +129,7 @@ class TestManyResponsesAtOnce:
         self, transport: Transport, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Endpoints that always have more to read do not keep the others from being read."""
-        monkeypatch.setattr("webhooks_app.transport.curl._TURN_SECONDS", 0.0)
+        monkeypatch.setattr("webhooks_app.transport.curl_sockets._TURN_SECONDS", 0.0)
         receiver.on("/drip", Drip("headers", 0.001))
         for number in range(60):
             transport.start(request(receiver.url("/drip"), number, total=60.0))

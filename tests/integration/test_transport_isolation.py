@@ -149,9 +149,9 @@ def _is_tcp(fd: int) -> bool:
 def test_a_socket_that_the_selector_does_not_take(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pycurl")
     receiver.on("/", Delay(0.05))
-    monkeypatch.setattr("webhooks_app.transport.curl.selectors.DefaultSelector", _Refusing)
+    monkeypatch.setattr("webhooks_app.transport.curl_sockets.selectors.DefaultSelector", _Refusing)
     network: Any = open_transport(TransportOptions(LOOPBACK), "curl")
-    selector = network._network._selector
+    selector = network._network._sockets._selector
     for _ in range(2):  # on a new connection, and on a kept one
         selector.refuses = 1
         response = send(network, receiver.url(), total=60.0)

@@ -9,7 +9,6 @@ transport keeps one policy for its life.
 
 from __future__ import annotations
 
-import selectors
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
@@ -21,8 +20,8 @@ import pycurl
 from webhooks_app.core.addresses import refusal, usable_addresses
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
-from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.curl_handle import BODY_LATE, Handle
+from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.lookups import Lookup, Lookups
@@ -30,17 +29,6 @@ from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.stalls import StallWatch
 from webhooks_app.transport.wakeup import Wakeup
 from webhooks_app.transport.wire import Place, check_request, failed
-
-_EVENTS = {
-    pycurl.POLL_IN: selectors.EVENT_READ,
-    pycurl.POLL_OUT: selectors.EVENT_WRITE,
-    pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
-}
-#: Bits for `socket_action`, by the selector's event mask.
-_READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
-#: A turn handles ready sockets for so long, and then lets the caller start requests. The clock is read once per batch.
-_TURN_SECONDS = 0.010
-_BATCH = 16
 
 
 class CurlTransport:
@@ -61,22 +49,16 @@ class CurlTransport:
         self._finished: list[Response] = []
         self._timer: float | None = None
         self._raised: BaseException | None = None
-        self._selector = selectors.DefaultSelector()
-        #: What the selector reported and no turn has handled yet.
-        self._ready: list[tuple[selectors.SelectorKey, int]] = []
-        self._watched: set[int] = set()
-        self._unwatched: dict[int, Exception] = {}
         self._stalls = StallWatch()
         self._wakeup = Wakeup()
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._lookups = Lookups(lambda: self._wakeup.send(b"n"), min(MAX_THREADS, max(4, self.capacity)))
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         connections = options.concurrency + spare_connections(options.concurrency)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at it, an idle one is closed for a new one
-        self._guard = CallGuard(self._watched)  # last, since it starts a thread that `close` ends
+        # Last, since it starts a thread that `close` ends.
+        self._sockets = CurlSockets(self._multi, self._wakeup, self._take_names, self._keep_error)
 
     @property
     def in_flight(self) -> int:
@@ -95,7 +77,7 @@ class CurlTransport:
     def wait(self, timeout: float) -> list[Response]:
         until = monotonic() + timeout
         pause = 0.0 if self._finished else timeout
-        while not self._turn(pause) and not self._finished and not self._ready:
+        while not self._turn(pause) and not self._finished and not self._sockets.ready:
             pause = until - monotonic()
             if pause <= 0:
                 break
@@ -106,14 +88,14 @@ class CurlTransport:
         self._wakeup.send(b"w")
 
     def close(self) -> None:
-        self._guard.close()
+        self._sockets.stop_guard()
         self._lookups.close()
         for handle in self._running.values():
             self._multi.remove_handle(handle.curl)
         for handle in (*self._running.values(), *self._idle):
             handle.close()
         self._multi.close()
-        self._selector.close()
+        self._sockets.close()
         self._wakeup.close()
         for kept in (self._running, self._idle, self._heads, self._bodies, self._queued, self._finished):
             kept.clear()
@@ -200,14 +182,14 @@ class CurlTransport:
             pause = min(pause, self._bodies[0][0] - now)
         if (until := self._lookups.next_until) is not None:
             pause = min(pause, until - now)
-        pause = 0.0 if self._ready else max(pause, 0.0)
-        if not self._ready:
-            self._ready = self._selector.select(pause)
+        pause = 0.0 if self._sockets.ready else max(pause, 0.0)
+        self._sockets.poll(pause)
         self._stalls.turn(pause)
-        woken, now = self._handle_ready()
+        woken = self._sockets.handle_ready()
+        now = monotonic()
         if self._timer is not None and self._timer <= now:
             self._timer = None
-            self._act(pycurl.SOCKET_TIMEOUT, 0)
+            self._sockets.act(pycurl.SOCKET_TIMEOUT, 0)
         if self._lookups.count:
             self._finished += self._lookups.take_late(now)
         self._gather(now)
@@ -218,35 +200,10 @@ class CurlTransport:
             raise error
         return woken
 
-    def _handle_ready(self) -> tuple[bool, float]:
-        """Handle the sockets that are ready; after `_TURN_SECONDS` leave the others for the next turn, which handles them
-        before it looks for new ones. Return whether the transport was woken, and the time."""
-        ready, self._ready = self._ready, []
-        woken = False
-        until = monotonic() + _TURN_SECONDS
-        for start in range(0, len(ready), _BATCH):
-            if start and monotonic() >= until:
-                self._ready = ready[start:]
-                break
-            for key, mask in ready[start : start + _BATCH]:
-                if key.fileobj is self._wakeup:
-                    woken = b"w" in self._wakeup.take()
-                    self._take_names()
-                elif key.fd in self._watched:  # not closed by an event handled just before
-                    self._act(key.fd, _READY[mask])
-        return woken, monotonic()
-
-    def _act(self, fd: int, what: int) -> None:
-        self._guard.enter(fd)
-        try:
-            self._multi.socket_action(fd, what)
-        finally:
-            self._guard.leave()
-
     def _gather(self, now: float) -> None:
         for curl, code, message in self._results():
             self._end(self._running[curl], code, message)
-        if self._unwatched:
+        if self._sockets.unwatched:
             self._end_unwatched()
         if self._heads:
             until = now + self.options.body_seconds
@@ -272,7 +229,7 @@ class CurlTransport:
 
     def _end_unwatched(self) -> None:
         """End the requests on sockets that the selector did not take: libcurl would wait for them in vain."""
-        errors, self._unwatched = self._unwatched, {}
+        errors, self._sockets.unwatched = self._sockets.unwatched, {}
         for handle in list(self._running.values()):
             error = errors.get(handle.fd) or errors.get(handle.curl.getinfo(pycurl.ACTIVESOCKET))
             if error is not None:
@@ -287,25 +244,8 @@ class CurlTransport:
                 yield curl, pycurl.E_OK, ""
             yield from bad
 
-    # libcurl's callbacks. pycurl would print an exception and forget it; it is kept, and raised by `wait`.
-
-    def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        try:
-            if what == pycurl.POLL_REMOVE:
-                if fd in self._watched:
-                    self._watched.discard(fd)
-                    self._selector.unregister(fd)
-            elif fd in self._watched:
-                self._selector.modify(fd, _EVENTS[what])
-            elif what in _EVENTS:
-                self._selector.register(fd, _EVENTS[what])
-                self._watched.add(fd)
-        except Exception as error:  # noqa: BLE001 - it is the response of the requests on this socket
-            self._unwatched[fd] = error
-        except BaseException as error:  # noqa: BLE001 - raised by `_turn`
-            self._keep_error(error)
-
     def _keep_error(self, error: BaseException) -> None:
+        """Keep what a callback of libcurl has raised: pycurl would print and forget it. `wait` raises it."""
         self._raised = self._raised or error
 
     def _set_timer(self, milliseconds: int) -> None:
