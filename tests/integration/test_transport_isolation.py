@@ -107,19 +107,20 @@ class Fault(Exception):
 
 
 @pytest.mark.parametrize("error", [Fault("oh"), MemoryError(), OSError(errno.EBADF, "Bad file descriptor")])
-@pytest.mark.parametrize("where", ["set_inheritable", "address_allowed", "status_of"])
+@pytest.mark.parametrize(
+    "where", ["curl_handle.os.set_inheritable", "curl_handle.address_allowed", "curl_received.status_of"]
+)
 def test_an_exception_in_a_callback_of_libcurl(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
     pytest.importorskip("pycurl")
-    path = "webhooks_app.transport.curl_handle."
 
     def fails(*_: object) -> None:
         raise error
 
     transport = open_transport(TransportOptions(LOOPBACK), "curl")
     with monkeypatch.context() as patch:
-        patch.setattr(path + ("os.set_inheritable" if where == "set_inheritable" else where), fails)
+        patch.setattr(f"webhooks_app.transport.{where}", fails)
         response = send(transport, receiver.url())
     assert response.failure is OutcomeKind.NOT_SENT
     assert type(error).__name__ in response.detail

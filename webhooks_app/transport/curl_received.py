@@ -1,0 +1,156 @@
+"""What a libcurl handle has received of the response to its request: status line, headers and body, each within a limit.
+
+libcurl calls `on_header` for every line and `on_body` for every piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport.base import TransportOptions
+from webhooks_app.transport.curl_callbacks import guarded
+from webhooks_app.transport.curl_outcome import Failure
+from webhooks_app.transport.wire import (
+    HEADER_ABORT_BYTES,
+    MAX_BODY_PIECES,
+    MAX_HEADER_LINES,
+    MAX_INTERIM_RESPONSES,
+    TOO_MANY_HEADERS,
+    TOO_MANY_INTERIM,
+    TOO_MANY_PIECES,
+    TOO_MANY_TRAILERS,
+    status_of,
+)
+
+#: What `_state` says: a status line comes next; inside a block of headers; the final block is complete.
+_BEFORE, _INSIDE, _COMPLETE = range(3)
+
+
+class Received:
+    """The response to a handle's present request; `reset` comes before the next one."""
+
+    __slots__ = (
+        "_body_limit",
+        "_body_room",
+        "_header_limit",
+        "_header_lines",
+        "_header_room",
+        "_headers_complete",
+        "_headers_seen",
+        "_interim",
+        "_state",
+        "body",
+        "cut",
+        "failure",
+        "headers",
+        "keep_error",
+        "over_limit",
+        "status",
+        "stop",
+        "version",
+    )
+
+    def __init__(
+        self,
+        options: TransportOptions,
+        headers_complete: Callable[[], None],
+        stop: Callable[[Exception], None],
+        keep_error: Callable[[BaseException], None],
+    ) -> None:
+        """`headers_complete` is called once a response. `stop` and `keep_error`: see `guarded`."""
+        self._header_limit = options.header_limit
+        self._body_limit = options.body_limit
+        self._headers_complete = headers_complete
+        self.stop = stop
+        self.keep_error = keep_error
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was received: the next response comes."""
+        self._state = _BEFORE
+        self.status = 0
+        #: Of HTTP, as the status line says it.
+        self.version = ""
+        self.headers: list[bytes] = []
+        self._header_room = self._header_limit
+        #: Bytes of headers, lines of them, and interim responses until now.
+        self._headers_seen = self._header_lines = self._interim = 0
+        self.body: list[bytes] = []
+        self._body_room = self._body_limit
+        #: The body was longer than its limit, and the request was ended for that.
+        self.over_limit = False
+        #: Why the body is not complete, where libcurl does not know.
+        self.cut = ""
+        #: Why we stopped the request ourselves; libcurl then only knows that a callback failed.
+        self.failure: Failure | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the headers of a final response are complete."""
+        return self._state == _COMPLETE
+
+    @guarded(0)
+    def on_header(self, line: bytes) -> int | None:
+        size = len(line)
+        self._headers_seen += size
+        if self._state == _BEFORE:
+            return self._begin_block(line)
+        if size <= 2 and self._state == _INSIDE:
+            self._end_block()
+            return None
+        self._header_lines += 1
+        if self._header_lines > MAX_HEADER_LINES or self._headers_seen > HEADER_ABORT_BYTES:
+            self.cut = TOO_MANY_TRAILERS
+            return self._refuse(TOO_MANY_HEADERS)
+        if size > self._header_room or self._state == _COMPLETE:  # trailers are not kept
+            self._header_room = 0
+        else:
+            self.headers.append(line)
+            self._header_room -= size
+        return None
+
+    @guarded(0)
+    def on_body(self, chunk: bytes) -> int | None:
+        room = self._body_room
+        if len(self.body) >= MAX_BODY_PIECES:
+            self.cut = TOO_MANY_PIECES
+            return 0
+        if len(chunk) <= room:
+            self.body.append(chunk)
+            self._body_room = room - len(chunk)
+            return None
+        self.body.append(chunk[:room])
+        self.over_limit = True
+        return 0  # ends the request; what is here is the response
+
+    def _begin_block(self, line: bytes) -> int | None:
+        """Read a status line: of the final response, or of an interim (1xx) one before it."""
+        parsed = status_of(line)
+        if parsed is None:
+            return self._refuse(f"no valid status line: {line[:60]!r}")
+        self.version, self.status = parsed
+        if self.status == 101:
+            return self._refuse("switched protocols without being asked")
+        if self.status < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                return self._refuse(TOO_MANY_INTERIM)
+        if self._headers_seen > HEADER_ABORT_BYTES:
+            return self._refuse(TOO_MANY_HEADERS)
+        self.headers.clear()
+        self._header_room = self._header_limit
+        self._state = _INSIDE
+        return None
+
+    def _end_block(self) -> None:
+        if self.status < 200:
+            self._state = _BEFORE
+        else:
+            self._state = _COMPLETE
+            self._headers_complete()
+
+    def _refuse(self, detail: str) -> int:
+        """Return what makes libcurl end the request."""
+        self.failure = Failure(OutcomeKind.PROTOCOL_ERROR, detail)
+        return 0
