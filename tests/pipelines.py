@@ -190,4 +190,11 @@ def running_engine(
 
 def fan_out(now: datetime, using: str) -> FannedOut:
     """One batch of a fan-out of its own. Where a queue's row is locked it still owes a wake-up, and forgets it."""
-    return FanOut(using, EngineOptions(), FaultLog()).step(now)
+    return fan_out_batch(FanOut(using, EngineOptions(), FaultLog()), now)
+
+
+def fan_out_batch(fan: FanOut, now: datetime) -> FannedOut:
+    """Fan out one batch of pending events: the next tenants, a share of each."""
+    done = fan.begin(now)
+    done.add(fan.go_on(now))
+    return done

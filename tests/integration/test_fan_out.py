@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tests.factories import EndpointFactory, TenantFactory
-from tests.pipelines import InThread, at_once, eventually, fan_out, pending_event
+from tests.pipelines import InThread, at_once, eventually, fan_out, fan_out_batch, pending_event
 from webhooks_app import emit
 from webhooks_app.db import write
 from webhooks_app.engine import fan_out as module
@@ -108,7 +108,7 @@ def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest
     def work() -> None:
         fan = module.FanOut("default", EngineOptions(), FaultLog())
         gate.wait(10)
-        while fan.step(database_now("default")).events:
+        while fan_out_batch(fan, database_now("default")).events:
             pass
         # Of the three, two at a time find a queue's row locked.
         eventually(lambda: not fan.owes_wakes or (fan.wake_owed() and not fan.owes_wakes))
@@ -290,7 +290,7 @@ class TestOthersBesideIt:
         part = module.FanOut("default", EngineOptions(), FaultLog())
         for _ in range(3):
             pending_event(small.tenant)
-            part.step(database_now("default"))
+            fan_out_batch(part, database_now("default"))
         assert Delivery.objects.filter(tenant=other).count() == 5
         assert Event.objects.pending().filter(tenant_id=backlog.pk).exists()
 

@@ -14,6 +14,7 @@ from tests.pipelines import (
     ENGINE,
     InThread,
     eventually,
+    fan_out_batch,
     held_endpoint,
     pending_event,
     release,
@@ -117,7 +118,7 @@ def _fan_out(*endpoints: Endpoint) -> Writer:
     fan = FanOut("default", EngineOptions(), FaultLog())
 
     def act() -> None:
-        fan.step(now())
+        fan_out_batch(fan, now())
         if fan.owes_wakes:
             fan.wake_owed()
 
@@ -213,14 +214,14 @@ def test_a_fan_out_to_a_callback_url_does_not_wait_either(receiver: Receiver) ->
         pending_event(plain.tenant, callback_url="https://example.com/back")
         pending_event(plain.tenant)
         if not Delivery.objects.exists():
-            fan.step(now())
+            fan_out_batch(fan, now())
     hidden = Endpoint.objects.get(hidden=True)
     assert plain.pk < hidden.pk
     with write("default"):
         list(EndpointQueue.objects.filter(pk=plain.pk).locked())
-        InThread(lambda: fan.step(now())).result()
+        InThread(lambda: fan_out_batch(fan, now())).result()
         assert EndpointQueue.objects.filter(pk=hidden.pk).select_for_update(no_key=True, nowait=True).get()
-    eventually(lambda: fan.step(now()) and Delivery.objects.count() == 4)
+    eventually(lambda: fan_out_batch(fan, now()) and Delivery.objects.count() == 4)
     eventually(lambda: fan.wake_owed() is not None and not fan.owes_wakes)
     assert is_due(plain)
     assert is_due(hidden)
@@ -236,9 +237,9 @@ def test_locked_rows_of_some_tenants_cost_no_other_tenant_its_turn() -> None:
         list(EndpointQueue.objects.filter(pk__in=[one.pk for one in endpoints[:3]]).locked())
         for endpoint in endpoints:
             pending_event(endpoint.tenant)
-        InThread(lambda: eventually(lambda: fan.step(now()) and is_fanned_out(tenants[3]))).result()
+        InThread(lambda: eventually(lambda: fan_out_batch(fan, now()) and is_fanned_out(tenants[3]))).result()
         assert not any(is_fanned_out(tenant) for tenant in tenants[:3])
-    eventually(lambda: fan.step(now()) and all(is_fanned_out(tenant) for tenant in tenants))
+    eventually(lambda: fan_out_batch(fan, now()) and all(is_fanned_out(tenant) for tenant in tenants))
 
 
 @pytest.mark.postgres
@@ -252,12 +253,14 @@ def test_tenants_that_nobody_can_create_now_cost_no_other_tenant_its_turn() -> N
         def emit_and_fan_out() -> None:
             for uid in uids:
                 emit("test.happened", {}, tenant=uid)
-            eventually(lambda: fan.step(now()) and Tenant.objects.filter(uid=uids[5]).exists())
-            eventually(lambda: fan.step(now()) and not Event.objects.pending().filter(tenant_uid=uids[5]).exists())
+            eventually(lambda: fan_out_batch(fan, now()) and Tenant.objects.filter(uid=uids[5]).exists())
+            eventually(
+                lambda: fan_out_batch(fan, now()) and not Event.objects.pending().filter(tenant_uid=uids[5]).exists()
+            )
 
         InThread(emit_and_fan_out).result()
         assert Event.objects.pending().count() == 5
-    eventually(lambda: fan.step(now()) and not Event.objects.pending().exists())
+    eventually(lambda: fan_out_batch(fan, now()) and not Event.objects.pending().exists())
 
 
 def is_fanned_out(tenant: Tenant) -> bool:

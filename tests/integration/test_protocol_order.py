@@ -17,6 +17,7 @@ from tests.pipelines import (
     endpoint_at,
     eventually,
     fan_out,
+    fan_out_batch,
     pending_event,
     running_engine,
 )
@@ -148,7 +149,7 @@ def test_an_endpoint_that_becomes_fifo_while_an_event_is_fanned_out_gives_it_a_p
     fan = FanOut("default", EngineOptions(), FaultLog())
     with write("default"):
         change_endpoint(endpoint, fifo=True)
-        fanned_out = InThread(lambda: fan.step(database_now("default"))).result()
+        fanned_out = InThread(lambda: fan_out_batch(fan, database_now("default"))).result()
         assert fanned_out.deliveries == 1, "it does not wait for the queue's row"
         assert fan.owes_wakes
     eventually(lambda: fan.wake_owed())

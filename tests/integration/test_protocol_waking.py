@@ -23,6 +23,7 @@ from tests.pipelines import (
     endpoint_at,
     eventually,
     fan_out,
+    fan_out_batch,
     held_endpoint,
     pending_event,
     release,
@@ -81,7 +82,7 @@ class TestTheLostWakeUp:
         fan = FanOut("default", EngineOptions(), FaultLog())
         with write("default"):
             release(endpoint)
-            fanning_out = InThread(lambda: fan.step(now()))
+            fanning_out = InThread(lambda: fan_out_batch(fan, now()))
             does_not_wait(fanning_out)
         assert fanning_out.result().deliveries == 1
         while fan.owes_wakes:

@@ -85,12 +85,6 @@ class FanOut:
         self._unwoken: dict[uuid.UUID, datetime] = {}
         self._wake_again = Pauses(longest=1.0)
 
-    def step(self, now: datetime) -> FannedOut:
-        """Fan out one batch of pending events: the next tenants, a share of each."""
-        done = self.begin(now)
-        done.add(self.go_on(now))
-        return done
-
     def begin(self, now: datetime) -> FannedOut:
         """Fan out the part of a batch that is soon done; `go_on` does the rest. In between others have their turn: an event
         for one endpoint does not wait for one for a thousand."""
