@@ -73,7 +73,7 @@ def held_endpoint(**values: Any) -> Endpoint:
 
 def release(*endpoints: Endpoint) -> None:
     rows = [Release(key, None, None) for key in sorted(endpoint.pk for endpoint in endpoints)]
-    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows, database_now("default")), "default")
+    in_fresh_transaction(lambda: store_for("default").release(ENGINE, rows), "default")
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:

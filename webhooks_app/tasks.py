@@ -21,7 +21,7 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 
 from webhooks_app import celery_worker
 from webhooks_app.actions.process_log import log_configuration_errors, log_now_and_then
@@ -68,11 +68,19 @@ def _run_engine(task: Any, slot: Slot) -> None:
         on_retired=partial(_hand_over, slot),
         options=EngineOptions(interrupts=(SoftTimeLimitExceeded,)),
     )
-    if slot.lent and not celery_worker.shutting_down() and _work_waits():
-        # After the pause: a hint that came during it would go away again.
-        timer = threading.Timer(PAUSE_SECONDS + 0.1, hint.send)
+    if slot.lent and not celery_worker.shutting_down():
+        # A hint that comes during the pause goes away again.
+        timer = threading.Timer(PAUSE_SECONDS + 0.1, _hint_where_work_waits)
         timer.daemon = True
         timer.start()
+
+
+def _hint_where_work_waits() -> None:
+    try:
+        if _work_waits():
+            hint.send()
+    finally:
+        connections[pipeline_alias()].close()  # this thread's own
 
 
 def _hand_over(slot: Slot, progress: engine.Progress) -> None:

@@ -49,11 +49,11 @@ class WorkerSlots:
         #: What this process has taken, by its number.
         self._taken_here: dict[int, Slot] = {}
         self._lock = threading.Lock()
-        #: Of the last slot (monotonic): until when it stays free, when it was given back, and since when it has been lent to
-        #: tasks that followed one another without a pause.
+        #: Of the last slot: until when it stays free and when it was given back (monotonic), and for how long (seconds) it was
+        #: used by tasks that followed one another without a pause. Written by the process that has the slot.
         self._paused_until: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
         self._freed_at: Any = multiprocessing.RawValue(ctypes.c_double, -math.inf)
-        self._lent_since: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
+        self._used: Any = multiprocessing.RawValue(ctypes.c_double, 0.0)
 
     def take(self) -> Slot | None:
         """Take a free slot; None where delivery must leave the rest to other tasks."""
@@ -64,16 +64,15 @@ class WorkerSlots:
                     return None
                 if number not in self._taken_here and self._lock_byte(number):
                     if lent and time.monotonic() >= self._freed_at.value + PAUSE_SECONDS:
-                        self._lent_since.value = time.monotonic()
-                    self._taken_here[number] = slot = Slot(self, number, lent)
+                        self._used.value = 0.0
+                    self._taken_here[number] = slot = Slot(self, number, lent, time.monotonic())
                     return slot
         return None
 
     def lent_seconds(self) -> float:
-        """How much longer the last slot is lent."""
-        seconds = LENT_SECONDS_SHARED if self.shared else LENT_SECONDS
-        since: float = self._lent_since.value
-        return max(since + seconds - time.monotonic(), 0.0)
+        """For how much longer the last slot may be used before there is a pause."""
+        used: float = self._used.value
+        return max((LENT_SECONDS_SHARED if self.shared else LENT_SECONDS) - used, 0.0)
 
     def give_back(self, slot: Slot, *, pause: bool) -> bool:
         """Free the slot. A lent one stays free for PAUSE_SECONDS with `pause`, or where its time is nearly up; returns whether
@@ -82,9 +81,11 @@ class WorkerSlots:
             if self._taken_here.get(slot.number) is not slot:
                 return False
             now = time.monotonic()
-            pauses = slot.lent and (pause or self.lent_seconds() < SHORTEST_SECONDS)
+            pauses = False
             if slot.lent:
                 self._freed_at.value = now
+                self._used.value += now - slot.taken_at
+                pauses = pause or self.lent_seconds() < SHORTEST_SECONDS
             if pauses:
                 self._paused_until.value = now + PAUSE_SECONDS
             del self._taken_here[slot.number]
@@ -107,16 +108,18 @@ class WorkerSlots:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot that a delivery task has taken. `lent`: for `seconds` at most, because other tasks wait for it."""
+    """A slot that a delivery task has taken. `lent`: for `seconds` at most, because other tasks wait for it. `taken_at`:
+    monotonic."""
 
     slots: WorkerSlots | None
     number: int
     lent: bool
+    taken_at: float
 
     @classmethod
     def unlimited(cls) -> Slot:
         """For delivery outside a worker, where nothing else waits."""
-        return cls(None, 0, lent=False)
+        return cls(None, 0, lent=False, taken_at=time.monotonic())
 
     @property
     def seconds(self) -> float:

@@ -145,3 +145,21 @@ def test_an_engine_whose_time_in_the_last_slot_is_up_lets_other_tasks_go_first(c
         tasks.deliver()
         assert slots.take() is None, "the slot is free for a moment"
     eventually(lambda: HINTS)
+
+
+def test_an_event_during_the_pause_of_the_last_slot_is_delivered_after_it(customer, settings, monkeypatch):
+    """The engine had run out of work, and its time was nearly up: a hint that comes now goes away again."""
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "LINGER_SECONDS": 0.0}
+    customer.endpoint()
+    with contextlib.closing(WorkerSlots(1, shared=True)) as slots:
+        monkeypatch.setattr(celery_worker, "_slots", slots)
+        slots.take().give_back(pause=False)
+        slots._used.value = worker_slots.LENT_SECONDS_SHARED - worker_slots.SHORTEST_SECONDS
+        customer.emit({"n": 1})
+        tasks.deliver()
+        customer.emit({"n": 2})
+        tasks.deliver()
+        assert customer.numbers == [1]
+        eventually(lambda: HINTS and HINTS[-1] > slots._paused_until.value)
+        tasks.deliver()
+    assert customer.numbers == [1, 2]

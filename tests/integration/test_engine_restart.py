@@ -6,6 +6,7 @@ import errno
 import threading
 import time
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from django.db import connection, transaction
@@ -16,6 +17,8 @@ from tests.pipelines import InThread, deliver_until, due_delivery, endpoint_at, 
 from tests.receiver import Receiver
 from webhooks_app import celery_worker
 from webhooks_app.engine import run as engine
+from webhooks_app.engine.lease import Lease
+from webhooks_app.engine.window import Window
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Delivery, EndpointQueue, Engine
 from webhooks_app.transport import open_transport
@@ -176,3 +179,24 @@ def test_a_connection_without_autocommit_is_left_alone() -> None:
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
+
+
+def test_what_is_being_leased_when_the_engine_is_asked_to_stop_is_released(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a queue was kept for as long as a lease may last, and the engine ended without it."""
+    stop, load = threading.Event(), Lease._load_configs
+
+    def stop_meanwhile(lease: Lease, *args: Any) -> Any:
+        stop.set()
+        eventually(lambda: stopping.called)
+        return load(lease, *args)
+
+    stopping = create_autospec(Window.stop_all, side_effect=Window.stop_all)
+    monkeypatch.setattr(Window, "stop_all", stopping)
+    monkeypatch.setattr(Lease, "_load_configs", stop_meanwhile)
+    due_delivery(endpoint_at(receiver))
+    engine.run(stop=stop)
+    assert "before it had released all queues" not in caplog.text
+    assert EndpointQueue.objects.get().holder_id is None
+    assert not receiver.requests

@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
+from tests.locks import locked
 from tests.pipelines import (
     ENGINE,
     Gate,
@@ -275,6 +276,20 @@ class TestRepair:
         caplog.clear()
         repair()
         assert not caplog.text
+
+    @pytest.mark.postgres
+    def test_stops_at_no_endpoint_whose_rows_are_locked(self, caplog: Any) -> None:
+        locked_out, other = EndpointFactory(fifo=True), EndpointFactory()
+        delivery = DeliveryFactory(endpoint=locked_out)
+        asleep = EndpointFactory(queue__not_before=now() - HOUR)
+        DeliveryFactory(endpoint=asleep)
+        EndpointQueue.objects.exclude(pk=asleep.pk).delete()
+        with locked(delivery):
+            assert repair() == 1
+        assert set(EndpointQueue.objects.values_list("pk", flat=True)) == {asleep.pk, other.pk}
+        assert "no queue was created for" in caplog.text
+        repair()
+        assert EndpointQueue.objects.get(pk=locked_out.pk).due_at <= now()
 
     def test_leaves_what_is_right(self) -> None:
         head = EndpointFactory(fifo=True, queue__due_at=now() + HOUR)

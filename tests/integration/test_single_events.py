@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,6 +24,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import Room
 from webhooks_app.engine.window import Window
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant, database_now
+from webhooks_app.telemetry.figures import figures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -42,15 +43,20 @@ class Leases:
         return set(Tenant.objects.filter(id__in=EndpointQueue.objects.exclude(holder_id=None).values("tenant_id")))
 
 
-@pytest.fixture
-def leases() -> Iterator[Leases]:
-    options = EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)
+@contextmanager
+def leases_of(options: EngineOptions) -> Iterator[Leases]:
     heartbeat = Heartbeat("default", "test", options, on_change=lambda: None)
     heartbeat.start()
     eventually(lambda: heartbeat.alive)
     window = Window(options, capacity=1000)
     yield Leases(Lease("default", heartbeat, window, options, FaultLog()), window)
     heartbeat.end(5.0)
+
+
+@pytest.fixture
+def leases() -> Iterator[Leases]:
+    with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
+        yield leases
 
 
 def many_due(receiver: Receiver, number: int) -> list[Endpoint]:
@@ -62,7 +68,7 @@ def many_due(receiver: Receiver, number: int) -> list[Endpoint]:
     return endpoints
 
 
-def test_a_tenant_with_very_many_due_queues_has_every_second_turn(receiver: Receiver, leases: Leases) -> None:
+def test_a_tenant_with_very_many_due_queues_has_no_turn_before_the_others(receiver: Receiver, leases: Leases) -> None:
     first = many_due(receiver, 3 * SHARE)[0]
     other = endpoint_at(receiver)
     due_delivery(other)
@@ -75,7 +81,7 @@ def test_a_tenant_with_very_many_due_queues_has_every_second_turn(receiver: Rece
 
 
 def test_several_such_tenants_leave_the_others_their_turn(receiver: Receiver, leases: Leases) -> None:
-    """Two could else take turns with each other."""
+    """Two of them must not take turns with each other."""
     large = {many_due(receiver, 3 * SHARE)[0].tenant for _ in range(3)}
     other = endpoint_at(receiver)
     due_delivery(other)
@@ -86,9 +92,47 @@ def test_several_such_tenants_leave_the_others_their_turn(receiver: Receiver, le
     assert leases.lease.take(gently=True) == SHARE
 
 
+@pytest.mark.parametrize("number", [3, 4, 7])
+def test_so_do_tenants_that_share_one_turn(receiver: Receiver, number: int) -> None:
+    """None of them has a full share where they were due at the same times."""
+    tenants = [TenantFactory() for _ in range(number)]
+    since = database_now("default") - timedelta(minutes=1)
+    for position in range(20):
+        for tenant in tenants:
+            due_delivery(endpoint_at(receiver, tenant=tenant), next_attempt_at=since + timedelta(seconds=position))
+    other = endpoint_at(receiver)
+    due_delivery(other)
+    with leases_of(EngineOptions(leased_gently=3 * SHARE, leased_gently_of_tenant=SHARE)) as leases:
+        turns = 0
+        while other.tenant not in leases.tenants():
+            assert leases.lease.take(gently=True) > 0
+            turns += 1
+    assert turns <= 3
+
+
+def test_so_does_one_where_there_is_room_for_few(
+    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Room, "looked_at", property(lambda room: 4))
+    many_due(receiver, 10)
+    other = endpoint_at(receiver)
+    due_delivery(other)
+    room = leases.window.room
+    monkeypatch.setattr(
+        leases.window,
+        "room",
+        lambda: {key: some.narrowed(limit=3, share=9, full=(), refused=()) for key, some in room().items()},
+    )
+    assert leases.lease.take(gently=True) == 3
+    assert leases.lease.take(gently=True) == 1
+    assert other.tenant in leases.tenants()
+
+
 def test_a_queue_that_has_had_its_turn_goes_behind_those_that_wait(receiver: Receiver, leases: Leases) -> None:
-    """Else the oldest backlogs would have every turn, and endpoints that wait for a new event none."""
+    """The oldest backlogs must not have every turn, while endpoints wait for a new event. For how long work has waited is
+    still known."""
     old = many_due(receiver, 1)[0]
+    EndpointQueue.objects.update(not_before=database_now("default") - timedelta(hours=1))
     due_delivery(old, next_attempt_at=database_now("default") - timedelta(minutes=2))
     leases.lease.take()
     new = endpoint_at(receiver)
@@ -97,6 +141,7 @@ def test_a_queue_that_has_had_its_turn_goes_behind_those_that_wait(receiver: Rec
     assert leases.lease.release() == 1
     waiting = EndpointQueue.objects.due(database_now("default"))
     assert list(waiting.values_list("pk", flat=True)) == [new.pk, old.pk]
+    assert figures().oldest_due_age > 100
 
 
 def test_many_are_leased_at_once_where_nobody_waits_for_single_events(receiver: Receiver, leases: Leases) -> None:
@@ -239,6 +284,19 @@ class TestFanOut:
         assert Event.objects.pending().filter(tenant_id=large.pk).exists()
         fan_out.go_on(database_now("default"))
         assert Delivery.objects.filter(tenant_id=large.pk).count() == 10
+
+    def test_keeps_to_filters_that_came_meanwhile(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        large = TenantFactory()
+        picky = [endpoint_at(receiver, tenant=large) for _ in range(10)][4]
+        pending_event(large)
+        pending_event(endpoint_at(receiver).tenant)
+        assert fan_out.begin(database_now("default")).deliveries == 1
+        picky.subscriptions.update(filters={"nothing": "like this"})
+        assert fan_out.go_on(database_now("default")).deliveries == 9
+        assert not Delivery.objects.filter(endpoint=picky).exists()
+        assert not Event.objects.pending().exists()
 
     def test_takes_no_backlog_for_single_events(self, receiver: Receiver) -> None:
         endpoint = endpoint_at(receiver)

@@ -35,7 +35,7 @@ PERIODIC = (
     Periodic(
         "webhooks_app.repair",
         600,
-        "Compares idle queues with their deliveries; wakes and counts those that would sleep on.",
+        "Compares idle queues with their deliveries and wakes those that would sleep on; creates queues that are missing.",
     ),
     Periodic("webhooks_app.tell", 60, "E-mails about failed deliveries and disabled endpoints."),
     Periodic("webhooks_app.prune", 3600, "Deletes what is older than the retention."),

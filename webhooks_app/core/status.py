@@ -109,6 +109,9 @@ class Finding:
     text: str
 
 
+#: The periodic task that notices work for which no engine runs.
+_SWEEP = "webhooks_app.sweep"
+
 #: Every check. `/readyz` fails on "engines".
 CHECKS = ("engines", "backlog", "stalled_threads", "heartbeats", "beat", "clock_drift", "quarantine", "unrecorded")
 
@@ -160,9 +163,13 @@ def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
 
 
 def _what_starts_one(beat: BeatFigures | None, limits: Limits) -> str:
-    """A worker's engines are begun by hints; where those were lost, by beat's."""
-    if any(_beat(beat, limits)):
-        return "Start `celery beat` first: it asks the workers to deliver. See the finding about beat."
+    """A worker's engines begin with a hint; where hints are lost, beat's sweep leaves another."""
+    if beat is not None and _SWEEP in beat.missing:
+        return (
+            "Run `manage.py webhooks_schedule` first: sweep, which asks the workers to deliver, is not in the schedule."
+        )
+    if beat is not None and _is_late(beat, limits.beat_late):
+        return "Start `celery beat` first: it asks the workers to deliver."
     return "Start `manage.py webhooks_deliver`, or a Celery worker that reads the queue for webhooks."
 
 
@@ -208,14 +215,17 @@ def _beat(beat: BeatFigures | None, limits: Limits) -> Iterator[Finding]:
             f"Not in the beat schedule, or disabled: {', '.join(beat.missing)}. Run `manage.py webhooks_schedule`, and "
             "enable them in the admin.",
         )
-    elif beat.last_run_age is not None and beat.last_run_age > beat.interval + limits.beat_late:
-        severe = beat.last_run_age > beat.interval + limits.beat_critical
+    elif _is_late(beat, limits.beat_late):
         yield Finding(
             "beat",
-            Severity.CRITICAL if severe else Severity.WARNING,
-            f"Celery beat last ran webhooks_app.sweep {duration(beat.last_run_age)} ago. Start `celery beat` with "
+            Severity.CRITICAL if _is_late(beat, limits.beat_critical) else Severity.WARNING,
+            f"Celery beat last ran {_SWEEP} {duration(beat.last_run_age or 0.0)} ago. Start `celery beat` with "
             "django-celery-beat's DatabaseScheduler.",
         )
+
+
+def _is_late(beat: BeatFigures, limit: float) -> bool:
+    return beat.last_run_age is not None and beat.last_run_age > beat.interval + limit
 
 
 def _clock(figures: Figures, limits: Limits) -> Iterator[Finding]:

@@ -158,6 +158,8 @@ class DatabaseThread:
         if self._phase is Phase.FINISHING:
             # Whatever has no result by now has none: its queue is released, and it is sent again.
             self._window.keep_in_memory(self._recorder.unrecorded_deliveries())
+        if self._phase is not Phase.RUNNING:
+            self._window.stop_all()  # what was just being leased when the stop came, too
         activity = self._heartbeat.activity
         activity.unrecorded, activity.leased_queues = self.unrecorded, len(self._window)
         try:
@@ -239,7 +241,6 @@ class DatabaseThread:
 
     def _fan_out_batch(self, batch: Callable[[datetime], FannedOut]) -> int:
         result = batch(self._heartbeat.now())
-        self._window.mark_has_work(result.woken)
         self.events += result.events
         self.deliveries += result.deliveries
         self._note_woken(result.woken)
@@ -247,12 +248,12 @@ class DatabaseThread:
 
     def _wake_owed(self) -> int:
         woken = self._fan_out.wake_owed() if self._fan_out.owes_wakes else set()
-        self._window.mark_has_work(woken)
         self._note_woken(woken)
         return len(woken)
 
     def _note_woken(self, woken: set[uuid.UUID]) -> None:
         """A queue that is leased here already is read on; others are due."""
+        self._window.mark_has_work(woken)
         if not woken.issubset(self._window.leased()):
             self._due = True
             self._lease.expect_due()

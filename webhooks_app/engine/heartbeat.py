@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout, read
 from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
@@ -65,6 +65,8 @@ class Heartbeat:
         self._wakeup = threading.Event()
         self._close_watch_until = float("-inf")
         self._warned_of_drift = False
+        #: The thread of which it was said last that it has stalled.
+        self._stalled = ""
         #: Set by the database thread at its end, where this engine owes a queue its wake-up: the row is left to be found.
         self.owes_wakes = False
         #: What ended the beating before its time.
@@ -151,13 +153,16 @@ class Heartbeat:
 
     def _try_to_beat(self) -> None:
         """Beat once, unless a thread of the engine has stalled."""
-        if stalled := self.activity.stalled_thread(self._options.stalled_after):
+        stalled = self.activity.stalled_thread(self._options.stalled_after)
+        if stalled and not self._stalled:
             logger.error(
                 "webhooks: the %s thread of engine %s has stalled; its queues are given up. It is here:\n%s",
                 stalled,
                 self.engine_id,
                 self.activity.stack_of(stalled),
             )
+        self._stalled = stalled
+        if stalled:
             return
         try:
             self._beat()
@@ -261,7 +266,8 @@ class Heartbeat:
     def _release_former_ids(self) -> None:
         release_queues_of(self._using, self._unreleased, crashed=False)
         # Those whose rows another transaction has locked are released at a later beat.
-        if not EndpointQueue.objects.using(self._using).filter(holder_id__in=self._unreleased).exists():
+        held = EndpointQueue.objects.using(self._using).filter(holder_id__in=self._unreleased)
+        if not read(held.exists, self._using):
             self._unreleased = []
 
     def _release_dead_engines(self) -> None:

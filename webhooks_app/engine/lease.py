@@ -178,9 +178,8 @@ class Lease:
         mine = mine.filter(holder_id=self._heartbeat.engine_id)
         awake = mine.filter(not_before__lt=IDLE)
         active = Endpoint.objects.using(self._using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
-        if min(awake.count(), active.count()) == len(
-            ids
-        ):  # nearly always, and counting costs a fraction of reading the ids
+        # Nearly always, and counting costs a fraction of reading the ids.
+        if min(awake.count(), active.count()) == len(ids):
             return set(), set()
         dropped = set(ids).difference(
             set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))
@@ -231,7 +230,7 @@ class Lease:
         engine_id = holder_id or self._heartbeat.engine_id
 
         def give_back(some: list[Release]) -> None:
-            released.update(self._in_transaction(lambda: self._store.release(engine_id, some, self._heartbeat.now())))
+            released.update(self._in_transaction(lambda: self._store.release(engine_id, some)))
 
         divided(
             give_back,

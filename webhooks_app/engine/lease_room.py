@@ -34,7 +34,7 @@ class LeaseRoom:
         #: Tenants of a class of which none was taken, though some are due; and when (monotonic) that is looked at again.
         self._seen_due: set[uuid.UUID] = set()
         self._look_for_locked_at = 0.0
-        #: Tenants of which gentle leases have taken a full share since the others last had a turn of their own.
+        #: Tenants that have had their share of gentle leases since the others last had a turn of their own.
         self._had_their_share: set[uuid.UUID] = set()
         #: The last room for which no queue was due, and until when (monotonic) that is remembered.
         self._no_use: dict[QueueClass, Room] = {}
@@ -97,8 +97,17 @@ class LeaseRoom:
         self._seen_due = found
 
     def note_shares(self, queues: Sequence[LeasedQueue], room: Mapping[QueueClass, Room], *, gently: bool) -> None:
-        """Remember which tenants had a full share. A turn in which none had was that of the others."""
-        of_tenant = Counter(queue.config.tenant_id for queue in queues)
-        share = room[QueueClass.TRUSTED].share
-        had = {key for key, count in of_tenant.items() if gently and count >= share}
+        """Remember which tenants have had their share. A turn in which none had was that of the others."""
+        had = {key for name, some in room.items() for key in _large_ones(queues, name, some)} if gently else set()
         self._had_their_share = self._had_their_share | had if had else set()
+
+
+def _large_ones(queues: Sequence[LeasedQueue], name: QueueClass, room: Room) -> set[uuid.UUID]:
+    """Return the tenants that had half of what one could have, or more, where the room of this class did not suffice."""
+    of_tenant = Counter(queue.config.tenant_id for queue in queues if queue.queue_class is name)
+    if not of_tenant:
+        return set()
+    most = room.share
+    if of_tenant.total() >= room.limit:
+        most = min(most, room.limit // len(of_tenant))
+    return {key for key, count in of_tenant.items() if 2 * count >= most}

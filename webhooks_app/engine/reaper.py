@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
 
 from webhooks_app import telemetry
-from webhooks_app.db import divided, in_fresh_transaction
+from webhooks_app.db import divided, in_fresh_transaction, read
 from webhooks_app.engine.crash_guard import isolate_culprits
 from webhooks_app.engine.sql.types import SUSPICION_LASTS
 from webhooks_app.log_thread import engine_logger
@@ -49,7 +49,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     A released queue is due at once: what its holder had in flight is not known. The caller knows that the database has been
     reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
     """
-    dead = list(Engine.objects.using(using).filter(alive_until__lt=now))
+    dead = read(lambda: list(Engine.objects.using(using).filter(alive_until__lt=now)), using)
     if not dead:
         return Released()
     crashed, others = _suspicious(dead)

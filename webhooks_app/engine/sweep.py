@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
+from django.db import DatabaseError
 from django.db.models import Exists, F, OuterRef
 
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
-from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.db import in_fresh_transaction, is_outage, pipeline_alias
 from webhooks_app.engine.create_deliveries import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
@@ -35,6 +36,7 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
+from webhooks_app.models.ids import public_id
 
 logger = engine_logger(__name__)
 
@@ -100,41 +102,59 @@ def repair(*, using: str | None = None) -> int:
     """Compare every free queue with its pending deliveries (every 10 minutes); correct and count those that would be woken
     too late.
 
-    In a correct program the count is 0, always: each one is a lost wake-up, and logged as an error. Endpoints without a queue
-    are given one first; they are not counted.
+    In a correct program the count is 0: each one is a lost wake-up, and logged as an error. Afterwards, endpoints that have no
+    queue get one.
     """
     alias = using or pipeline_alias()
-    in_fresh_transaction(partial(_make_missing_queues, alias), alias, lock_timeout=_LOCK_TIMEOUT)
-    return repair_free(alias).queues
+    repaired = repair_free(alias)
+    _create_missing_queues(alias)
+    return repaired.queues
 
 
-def _make_missing_queues(using: str) -> None:
-    """An endpoint that a fixture or a shell has made has none, and would never be sent to."""
+def _create_missing_queues(using: str) -> None:
+    """An endpoint that was created by a fixture or in a shell has no queue, and would never be sent to."""
     endpoints = Endpoint.objects.using(using).filter(queue__isnull=True).exclude(status=EndpointStatus.DELETED)
-    now = database_now(using)
-    rows = [
-        EndpointQueue(
-            endpoint_id=endpoint.pk,
-            tenant_id=endpoint.tenant_id,
-            fifo=endpoint.fifo,
-            not_before=now if endpoint.status == EndpointStatus.ACTIVE else IDLE,
-        )
-        for endpoint in endpoints.order_by("pk")[:_REPAIR_CHUNK]
-    ]
-    if rows:
-        ids = [row.endpoint_id for row in rows]
-        EndpointQueue.objects.using(using).bulk_create(rows, ignore_conflicts=True)
-        assign_missing_sequences(ids, using)
-        store_for(using).set_due(ids)
+    created = 0
+    # One by one: where a row is locked or refused, the others get theirs.
+    for endpoint_id in list(endpoints.order_by("pk").values_list("pk", flat=True)):
+        try:
+            work = partial(_create_queue, endpoint_id, using)
+            created += in_fresh_transaction(work, using, lock_timeout=_LOCK_TIMEOUT)
+        except DatabaseError as error:
+            if is_outage(error):
+                raise
+            logger.warning("webhooks: no queue was created for %s: %s", public_id("wh", endpoint_id), error)
+    if created:
         logger.warning(
-            "webhooks: %d endpoint(s) had no queue and were given one; nothing was sent to them until now. Make endpoints with "
+            "webhooks: %d endpoint(s) had no queue, so that nothing was sent to them. They have one now. Create endpoints with "
             "`create_endpoint`, the API or the pages.",
-            len(rows),
+            created,
         )
+
+
+def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
+    """Return False where somebody else was faster."""
+    endpoint = Endpoint.objects.using(using).filter(pk=endpoint_id).first()
+    if endpoint is None:
+        return False
+    queue = EndpointQueue(
+        endpoint_id=endpoint_id,
+        tenant_id=endpoint.tenant_id,
+        fifo=endpoint.fifo,
+        not_before=database_now(using) if endpoint.status == EndpointStatus.ACTIVE else IDLE,
+    )
+    queues = EndpointQueue.objects.using(using)
+    if queues.filter(pk=endpoint_id).exists():
+        return False
+    queues.bulk_create([queue])
+    assign_missing_sequences([endpoint_id], using)
+    store_for(using).set_due([endpoint_id])
+    return True
 
 
 def repair_free(using: str) -> Repaired:
-    """The same, and say how many queues were left out because another transaction has locked their rows."""
+    """Wake the queues that would be woken too late, and say how many were left out because another transaction has locked their
+    rows."""
     suspicious, repaired = _suspicious(using), Repaired()
     for start in range(0, len(suspicious), _REPAIR_CHUNK):
         chunk = suspicious[start : start + _REPAIR_CHUNK]

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import connections, router, transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 
 from webhooks_app.conf import settings
 from webhooks_app.core.status import EngineFigures, Figures, Limits
-from webhooks_app.models import EndpointQueue, Engine, Event, database_now
+from webhooks_app.models import Delivery, EndpointQueue, Engine, Event, database_now
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
+from webhooks_app.models.queue import EndpointQueueQuerySet
 from webhooks_app.telemetry.beat import beat_figures
 
 #: Nothing is counted further than this.
 MOST_COUNTED = 10_000
 _MOST_ENGINES = 100
+#: Due queues of which the work is looked at for its age.
+_LOOKED_AT = 1000
 #: Quarantined events older than this are no longer reported.
 _QUARANTINE = timedelta(hours=24)
 #: Windows of results that an engine may have unrecorded; it stops sending at eight.
@@ -81,14 +84,26 @@ def waiting(now: datetime, *, using: str) -> Waiting:
     free = Q(holder_id__isnull=True) | ~Q(holder_id__in=alive)
     queues = EndpointQueue.objects.using(using).due(now).filter(free)
     events = Event.objects.using(using).pending().order_by("id")
-    oldest = queues.first()
     first = events.only("created_at").first()
     return Waiting(
         queues=count_up_to(queues, MOST_COUNTED),
-        oldest_due=oldest.due_at if oldest else None,
+        oldest_due=min(map(_due_since, _with_first(queues, using)), default=None),
         events=count_up_to(events, MOST_COUNTED),
         oldest_event=first.created_at if first else None,
     )
+
+
+def _with_first(queues: EndpointQueueQuerySet, using: str) -> list[EndpointQueue]:
+    """The first due queues, annotated with `first`: when their earliest pending delivery became due."""
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
+    earliest = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
+    return list(queues.annotate(first=Subquery(earliest))[:_LOOKED_AT])
+
+
+def _due_since(queue: EndpointQueue) -> datetime:
+    """A queue that has had its turn is due from then on; its work has waited for longer."""
+    first: datetime | None = getattr(queue, "first", None)
+    return min(queue.due_at, max(queue.not_before, first)) if first is not None else queue.due_at
 
 
 @contextmanager

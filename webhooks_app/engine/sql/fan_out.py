@@ -1,7 +1,7 @@
 """Fan-out in one statement, for PostgreSQL: the plain events, which are nearly all of them.
 
-Plain is an event without a callback URL, of a tenant whose row exists, which has no FIFO endpoint and no subscription with
-filters. What "wants" means (patterns, channels, the endpoint being older than the event) is written here in SQL and in
+Plain is an event without a callback URL, of a tenant whose row exists, which has no FIFO endpoint, and that no subscription with
+filters may want. What "wants" means (patterns, channels, the endpoint being older than the event) is written here in SQL and in
 `engine.matching` in Python; the same tests run on both. Everything else, and whatever fails here, goes the portable way.
 """
 
@@ -34,24 +34,32 @@ WITH shares AS MATERIALIZED (
     ) AS event
 ), claimed AS MATERIALIZED (
     SELECT * FROM pending WHERE plain
-), wanted AS MATERIALIZED (
-    SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.profile
+), matched AS MATERIALIZED (
+    SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.profile, subscribed.filtered
     FROM claimed
     JOIN webhooks_app_endpoint AS endpoint ON endpoint.tenant_id = claimed.tenant_id
+    CROSS JOIN LATERAL (
+        SELECT bool_or(subscription.filters <> '{{}}'::jsonb) AS filtered FROM webhooks_app_subscription AS subscription
+        WHERE subscription.endpoint_id = endpoint.id
+          AND (subscription.pattern IN (claimed.type, '*')
+            OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1))))
+    ) AS subscribed
     WHERE endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden AND endpoint.created_at <= claimed.created_at
       AND (claimed.position IS NULL OR endpoint.id > claimed.position)
       AND (endpoint.channels = '[]'::jsonb
         OR endpoint.channels ?| ARRAY(SELECT jsonb_array_elements_text(claimed.channels)))
-      AND EXISTS (
-        SELECT 1 FROM webhooks_app_subscription AS subscription
-        WHERE subscription.endpoint_id = endpoint.id
-          AND (subscription.pattern IN (claimed.type, '*')
-            OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1)))))
+      AND subscribed.filtered IS NOT NULL
+), filtered AS MATERIALIZED (
+    -- The tenant had no filters when it was looked at, and has one now.
+    SELECT DISTINCT event_id FROM matched WHERE filtered
+), wanted AS MATERIALIZED (
+    SELECT * FROM matched WHERE event_id NOT IN (SELECT event_id FROM filtered)
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY event_id, endpoint_id) AS place FROM wanted
 ), fitting AS MATERIALIZED (
     SELECT id, tenant_id, channels FROM claimed
     WHERE id NOT IN (SELECT event_id FROM numbered WHERE place > %(deliveries)s)
+      AND id NOT IN (SELECT event_id FROM filtered)
 ), delivered AS (
     INSERT INTO webhooks_app_delivery
         (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
@@ -80,7 +88,7 @@ WITH shares AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT count(*) FROM delivered),
        ARRAY(SELECT DISTINCT endpoint_id FROM delivered),
-       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain)
+       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
 """  # noqa: S608 - constants only
 
 

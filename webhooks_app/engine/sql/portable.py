@@ -40,6 +40,7 @@ from webhooks_app.models import (
     Event,
 )
 from webhooks_app.models.lookups import any_of, count_up_to, for_change
+from webhooks_app.models.times import Now
 
 
 def of_class(queue_class: QueueClass, now: datetime) -> Q:
@@ -178,11 +179,11 @@ class PortableStore(PortableRecord):
         )
         return read(lambda: [EventRow(*row) for row in rows], self.using)
 
-    def release(self, engine_id: uuid.UUID, rows: Sequence[Release], now: datetime) -> set[uuid.UUID]:
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
         """Release queues: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
 
         One statement would not do: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and a
-        delivery that was committed in between would be slept through. A queue with more to do is due from `now` on, behind those
+        delivery that was committed in between would be slept through. A queue with more to do is due from now on, behind those
         that wait already. Returns the queues that were released or were not this engine's; those whose rows another transaction
         has locked are left for later.
         """
@@ -194,7 +195,7 @@ class PortableStore(PortableRecord):
             if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
                 held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
         held.filter(endpoint_id__in=locked).update(
-            due_at=Greatest(F("not_before"), Value(now), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
+            due_at=Greatest(F("not_before"), Now(), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
         )
         return ids - set(mine.values_list("endpoint_id", flat=True))
 

@@ -115,7 +115,7 @@ _STILL_HELD = (
 
 _SET_DUE = """
 UPDATE webhooks_app_endpointqueue AS queue
-SET {extra} due_at = GREATEST(queue.not_before, %s, COALESCE(CASE WHEN queue.fifo THEN (
+SET {release} due_at = GREATEST(queue.not_before, {earliest} COALESCE(CASE WHEN queue.fifo THEN (
         SELECT next_attempt_at FROM webhooks_app_delivery AS head
         WHERE head.endpoint_id = queue.endpoint_id AND head.status = 'pending' AND head.sequence > 0
         ORDER BY head.sequence LIMIT 1
@@ -181,18 +181,22 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
         return [EventRow(*row) for row in query(self.using, _EVENTS, [array_literal(ids)])]
 
-    def release(self, engine_id: uuid.UUID, rows: Sequence[Release], now: datetime) -> set[uuid.UUID]:
+    def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
         asked = array_literal(row.endpoint_id for row in rows)
         locked = {row[0] for row in query(self.using, _LOCK, [asked, engine_id])}
         changes = [row for row in rows if row.endpoint_id in locked and (row.not_before or row.succeeded_at)]
         if changes:
             execute(self.using, _RELEASE_CHANGES, [*columns(changes, 3), engine_id])
         if locked:
-            execute(self.using, _SET_DUE.format(extra="holder_id = NULL,"), [now, IDLE, array_literal(locked)])
+            execute(
+                self.using,
+                _SET_DUE.format(release="holder_id = NULL,", earliest="now(),"),
+                [IDLE, array_literal(locked)],
+            )
         ids = {row.endpoint_id for row in rows}
         if len(locked) == len(ids):
             return ids
         return ids - {row[0] for row in query(self.using, _STILL_HELD, [asked, engine_id])}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        execute(self.using, _SET_DUE.format(extra=""), [None, IDLE, array_literal(endpoint_ids)])
+        execute(self.using, _SET_DUE.format(release="", earliest=""), [IDLE, array_literal(endpoint_ids)])
