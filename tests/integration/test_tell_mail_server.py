@@ -181,6 +181,17 @@ def test_a_process_that_stops_leaves_the_rest_to_the_next_run():
     assert Notice.objects.untold().filter(claimed_until=None).count() == 2
 
 
+def test_a_process_that_stops_does_not_wait_for_a_silent_mail_server(settings):
+    """Stopping must take less time than the mail server is given."""
+    server = SilentMailServer()
+    server.start()
+    send_by_smtp(settings, server.port, timeout=60.0)
+    notice = NoticeFactory()
+    assert tell(NOW, stopping=lambda: bool(server.connections)) == 0
+    assert Notice.objects.get(pk=notice.pk).claimed_until is None
+    server.close()
+
+
 def test_a_letter_that_cannot_be_written_stops_no_other(settings):
     broken, good = NoticeFactory(endpoint__description="broken"), NoticeFactory()
     loaders = [

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import random
 import smtplib
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Q
 
 from webhooks_app.actions import letters, operations
@@ -44,6 +45,8 @@ _NOTICES_AT_ONCE = 1000
 _NOTICES_IN_ALL = 5000
 #: Seconds that one step of the mail connection may take, where the host has set no timeout of its own.
 _MAIL_TIMEOUT = 10.0
+#: How often (seconds) a run that waits for the mail server looks whether its process stops.
+_LOOK_AGAIN = 0.25
 #: Seconds after which a run begins no further e-mail to a tenant. The e-mail to staff follows, within a minute in all.
 _RUN_SECONDS = 45.0
 #: After so many e-mails in a row that could not be sent, the mail server counts as down.
@@ -65,7 +68,8 @@ def tell(now: datetime | None = None, *, using: str | None = None, stopping: Cal
     """Send the notifications that are due; return the number of e-mails that the mail server has accepted.
 
     Returns at once while another run is at work. A mail server that is down leaves everything to the next run. `now` is
-    aware; None: the database's clock. `stopping`: asked between two e-mails; True ends the run early.
+    aware; None: the database's clock. `stopping`: asked between two e-mails, and while the mail server says nothing;
+    True ends the run early.
     """
     alias = using or pipeline_alias()
     moment = now or database_now(alias)
@@ -74,7 +78,7 @@ def tell(now: datetime | None = None, *, using: str | None = None, stopping: Cal
     claims = list(_claim_all(moment, alias))
     if not claims:
         return 0
-    post = _open_mailer()
+    post = _open_mailer(stopping)
     if post is None:
         logger.error("webhooks: %d tenants are told in the next run", len(claims))
         _give_back(claims, alias)
@@ -224,17 +228,30 @@ def _publish(claim: _Claim, using: str) -> None:
         logger.exception("webhooks: no operational events about tenant %s; its e-mail was sent", claim.tenant.uid)
 
 
-def _open_mailer() -> BaseEmailBackend | None:
-    """The host's default way of sending e-mail, connected; None where it cannot be reached."""
-    try:
-        post = _mailer()
-        if getattr(post, "timeout", 0) is None:
-            post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as Django's SMTP backend has it
-        post.open()
-    except Exception:  # mail backends are plugins and raise what they like
-        logger.exception("webhooks: the mail server cannot be reached")
-        return None
-    return post
+def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
+    """The host's default way of sending e-mail, connected; None where it cannot be reached, or not before `stopping`.
+
+    Connected on a thread of its own: a mail server that says nothing must not keep a worker from its end."""
+    opened: list[BaseEmailBackend] = []
+
+    def connect() -> None:
+        try:
+            post = _mailer()
+            if getattr(post, "timeout", 0) is None:
+                post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as Django's SMTP backend has it
+            post.open()
+            opened.append(post)
+        except Exception:  # mail backends are plugins and raise what they like
+            logger.exception("webhooks: the mail server cannot be reached")
+        finally:
+            connections.close_all()  # this thread's own: some backends write to the database
+
+    thread = threading.Thread(target=connect, name="webhooks-mail", daemon=True)
+    thread.start()
+    thread.join(_LOOK_AGAIN)
+    while thread.is_alive() and not stopping():
+        thread.join(_LOOK_AGAIN)
+    return opened[0] if opened else None
 
 
 def _mailer() -> BaseEmailBackend:

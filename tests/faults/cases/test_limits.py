@@ -104,6 +104,7 @@ def test_a_mail_server_that_never_answers_celery(silent_mail: Stage) -> None:
         for _ in range(6):  # as beat does once a minute
             stage.host.call("run_on_celery", "webhooks_app.tell")
             time.sleep(2.0)
+    stage.settle()
     seconds = stage.workers[0].terminate()
     stage.demand(seconds < SHUTDOWN, f"the worker took {seconds:.1f} s to stop")
     stage.command()  # delivers the rest
@@ -117,6 +118,7 @@ def test_a_mail_server_that_never_answers_the_command(silent_mail: Stage) -> Non
     stage.command()
     with stage.traffic(rate=5):
         time.sleep(63.0)  # its housekeeping sends e-mails once a minute
+    stage.settle()
     seconds = stage.workers[0].terminate()
     stage.demand(seconds < SHUTDOWN, f"the command took {seconds:.1f} s to stop")
     stage.command()  # delivers the rest

@@ -243,6 +243,10 @@ class Stage:
         assert not problems, f"{'; '.join(problems)}\n{self.story()}"
         return count
 
+    def settle(self) -> None:
+        """Wait until everything has arrived, before something is stopped that would deliver the last event."""
+        self.until(lambda: not self._count().lost, "everything arrives")
+
     def demand(self, condition: bool, problem: str) -> None:
         """Something else that must hold. Before `judge` it is kept for the verdict, afterwards it fails at once."""
         if condition:
@@ -271,12 +275,15 @@ class Stage:
     def _settled(self, patience: float) -> Count:
         until = time.monotonic() + patience
         while True:
-            ledger = read_ledger(self.host.ledger)
-            count = take_stock(ledger, self.targets, self.arrivals.update(), self.database, self._flows_since)
+            count = self._count()
             done = not count.lost and not self._pending() and count.unrecorded <= self.row.allowed
             if done or time.monotonic() > until:
                 return count
             time.sleep(0.2)
+
+    def _count(self) -> Count:
+        ledger = read_ledger(self.host.ledger)
+        return take_stock(ledger, self.targets, self.arrivals.update(), self.database, self._flows_since)
 
     def _pending(self) -> bool:
         owed = {target.public_id.removeprefix("wh_") for target in self.targets if target.owed}
