@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, router, transaction
@@ -191,15 +191,20 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
     """Settings of this one transaction, in one round trip."""
     if not is_postgresql(using) or not (relaxed or lock_timeout):
         return
+    with connections[using].cursor() as cursor:
+        cursor.execute(local_settings(relaxed=relaxed, lock_timeout=lock_timeout))
+
+
+@cache
+def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None) -> str:
+    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`."""
     chosen = {}
     if relaxed:
         chosen["synchronous_commit"] = "off"
     if lock_timeout:
         chosen["lock_timeout"] = f"{max(round(lock_timeout * 1000), 1)}ms"
         chosen["jit"] = "off"
-    calls = ", ".join(["set_config(%s, %s, true)"] * len(chosen))
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", [part for pair in chosen.items() for part in pair])
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in chosen.items())
 
 
 def divided(

@@ -63,7 +63,10 @@ class TenantShares:
         self._shares: dict[uuid.UUID, TenantShare] = {}
 
     def of(self, queue: LeasedQueue) -> TenantShare:
-        return self._shares.setdefault(queue.config.tenant_id, TenantShare())
+        share = self._shares.get(queue.config.tenant_id)
+        if share is None:
+            share = self._shares[queue.config.tenant_id] = TenantShare()
+        return share
 
     def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:
         """Return the tenants that have so many slow requests."""
