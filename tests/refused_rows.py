@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,20 +10,31 @@ from contextlib import contextmanager
 from django.db import connection
 
 
-@contextmanager
-def refused(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> Iterator[None]:
+def refused(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> contextlib.AbstractContextManager[None]:
     """A trigger of the host's in the database that refuses the rows of this one."""
+    return _trigger(table, column, key, moment, "RAISE EXCEPTION 'no rows of this one'", "ABORT, 'no rows of this one'")
+
+
+def ignored(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> contextlib.AbstractContextManager[None]:
+    """A trigger of the host's in the database that passes over the rows of this one without a word."""
+    return _trigger(table, column, key, moment, "RETURN NULL", "IGNORE")
+
+
+@contextmanager
+def _trigger(
+    table: str, column: str, key: uuid.UUID, moment: str, in_postgresql: str, in_sqlite: str
+) -> Iterator[None]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
                 f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.{column} = '{key}' THEN "
-                "RAISE EXCEPTION 'no rows of this one'; END IF; RETURN NEW; END $$"
+                f"{in_postgresql}; END IF; RETURN NEW; END $$"
             )
             cursor.execute(f"CREATE TRIGGER refuse BEFORE {moment} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()")
         else:
             cursor.execute(
                 f"CREATE TRIGGER refuse BEFORE {moment} ON {table} WHEN NEW.{column} = '{key.hex}' "
-                "BEGIN SELECT RAISE(ABORT, 'no rows of this one'); END"
+                f"BEGIN SELECT RAISE({in_sqlite}); END"
             )
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from tests import faulty_hosts
 from tests.conftest import Configure
@@ -27,11 +28,15 @@ from tests.pipelines import (
     running_engine,
 )
 from tests.receiver import Close, Drip, Hang, Raw, Receiver, Reset
-from tests.refused_rows import refused
+from tests.refused_rows import ignored, refused
 from webhooks_app import emit, signals
 from webhooks_app.actions.replay import replay
 from webhooks_app.actions.states import pause
 from webhooks_app.db import write
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pauses import Pauses
+from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.models import (
     Attempt,
     Delivery,
@@ -172,6 +177,11 @@ def trigger(table: str, column: str, moment: str = "INSERT") -> Scene:
     return scene
 
 
+def tenant_that_the_database_refuses(receiver: Receiver, stack: ExitStack) -> None:
+    emit("test.happened", {}, tenant="gone")
+    stack.enter_context(refused("webhooks_app_tenant", "id", Tenant.id_for("gone")))
+
+
 def infinite(model: Any, field: str) -> Scene:
     """Somebody has written a time into the row that Python cannot read."""
 
@@ -207,6 +217,7 @@ ROWS: dict[str, Scene] = {
     "an event that the database does not let anybody change": trigger("event", "id", "UPDATE"),
     "a queue that the database does not let anybody change": trigger("endpointqueue", "endpoint_id", "UPDATE"),
     "statistics that the database refuses": trigger("hourlystat", "endpoint_id"),
+    "a tenant that the database refuses": tenant_that_the_database_refuses,
 }
 
 
@@ -380,6 +391,29 @@ def test_what_waited_for_a_lock_is_delivered_once_it_is_gone(receiver: Receiver,
         eventually(lambda: not Delivery.objects.exclude(status="succeeded").exists() and Delivery.objects.count() > 1)
     ids = Counter(request.headers["webhook-id"] for request in receiver.requests)
     assert set(ids.values()) == {1}
+
+
+def test_a_delivery_that_the_database_silently_leaves_as_it_is_is_not_sent_again_and_again(receiver: Receiver) -> None:
+    """A trigger of the host's that forgets to return the row; it was sent some thirty times a second."""
+    endpoint = endpoint_at(receiver, "/bad")
+    due_delivery(endpoint)
+    with ignored("webhooks_app_delivery", "endpoint_id", endpoint.pk, "UPDATE"), running_engine():
+        receiver.wait_for(1)
+        eventually(lambda: EndpointQueue.objects.get(pk=endpoint.pk).not_before > database_now("default"))
+        time.sleep(1.0)
+        assert len(receiver.requests) == 1
+
+
+def test_a_column_that_this_version_does_not_know_costs_no_event(receiver: Receiver) -> None:
+    """The migration of the next version comes before its code: the event waits, and is not quarantined."""
+    event = pending_event(endpoint_at(receiver).tenant)
+    with pytest.raises(IntegrityError) as refusal:
+        Delivery.objects.create(
+            event=event, endpoint_id=None, tenant_id=event.tenant_id, next_attempt_at=event.created_at
+        )
+    quarantine = Quarantine("default", EngineOptions(), FaultLog(), Pauses(), lambda send: send())
+    assert quarantine.put_aside(event, refusal.value, database_now("default")).events == 0
+    assert Event.objects.pending().get() == event
 
 
 def test_an_event_is_never_blamed_for_the_hosts_wire_format(receiver: Receiver, configure: Configure) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 
 from django.db.models import F
 
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout, read
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout, is_outage, is_transient, read
 from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
@@ -108,12 +108,17 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
 
 
 def create_missing_tenants(
-    events: Sequence[Event], using: str, lock_timeout: float, last_try: Callable[[uuid.UUID], float]
+    events: Sequence[Event],
+    using: str,
+    lock_timeout: float,
+    last_try: Callable[[uuid.UUID], float],
+    on_refused: Callable[[uuid.UUID, Exception], object],
 ) -> tuple[set[uuid.UUID], uuid.UUID | None]:
     """Create the rows of tenants that `emit` was the first to name. Returns the tenants whose rows exist now, and the one
     whose row cannot be created yet, because another transaction is creating it and has not committed.
 
-    That costs a wait, so the tenants after it are not tried; `last_try` is the key to sort by.
+    That costs a wait, so the tenants after it are not tried; `last_try` is the key to sort by. `on_refused`: called for a tenant
+    whose row the database refuses, because of a constraint or trigger of the host's; the others are tried.
     """
     uids = {event.tenant_id: event.tenant_uid for event in events}
     rows = Tenant.objects.using(using).filter(any_of("id", uids))
@@ -124,9 +129,12 @@ def create_missing_tenants(
             work = partial(Tenant.objects.using(using).bulk_create, [Tenant(uid=uid)], ignore_conflicts=True)
             in_fresh_transaction(work, using, relaxed=True, lock_timeout=lock_timeout)
         except Exception as error:
-            if not is_lock_timeout(error):
+            if is_lock_timeout(error):
+                return known, tenant_id
+            if is_outage(error) or is_transient(error):
                 raise
-            return known, tenant_id
+            on_refused(tenant_id, error)
+            continue
         known.add(tenant_id)
     return known, None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -122,6 +122,7 @@ class FanOut:
 
     def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
+        self._owe(done.unwoken, now)  # whatever happens to the others
         left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
         done.add(self._fan_out_others([share for share in left if not share.tenant.fifo], now, deliveries))
         in_order = sorted((share for share in left if share.tenant.fifo), key=self._last_served)
@@ -129,9 +130,12 @@ class FanOut:
             if share is in_order[0] or (self._waits_left and time.monotonic() < self._parts_until):
                 self._note_served([share])
                 done.add(self._fan_out_others([share], now, deliveries, in_order=True))
-        for endpoint_id in done.unwoken:
-            self._unwoken.setdefault(endpoint_id, now)
+        self._owe(done.unwoken, now)
         return done
+
+    def _owe(self, unwoken: Collection[uuid.UUID], now: datetime) -> None:
+        for endpoint_id in unwoken:
+            self._unwoken.setdefault(endpoint_id, now)
 
     @property
     def serves_single_events(self) -> bool:
@@ -274,7 +278,7 @@ class FanOut:
         self._paused_tenants.put(tenant_id)
         self._faults.report(
             f"tenant {tenant_id}",
-            "the pending events of a tenant cannot be read",
+            "the pending events of a tenant cannot be read, or its row cannot be created",
             error=error,
             ids=log_ids(tenant=tenant_id),
         )
@@ -282,7 +286,9 @@ class FanOut:
     def _with_tenants(self, events: Sequence[Event]) -> list[Event]:
         """The events of tenants whose rows exist. One that another transaction is just inserting is not waited for: that
         tenant has its turn later."""
-        there, busy = create_missing_tenants(events, self._using, self._options.lock_timeout, self._paused_tenants.last)
+        there, busy = create_missing_tenants(
+            events, self._using, self._options.lock_timeout, self._paused_tenants.last, self._pause
+        )
         if busy is not None:
             self._paused_tenants.put(busy)
         return [event for event in events if event.tenant_id in there]

@@ -28,8 +28,8 @@ class Share(NamedTuple):
 
     @property
     def deliveries(self) -> int:
-        """How many deliveries that makes at most."""
-        return self.events * self.tenant.endpoints
+        """How many deliveries that makes at most. Events without an endpoint count, too: each may have a callback URL."""
+        return self.events * max(self.tenant.endpoints, 1)
 
     @property
     def takes_all(self) -> bool:

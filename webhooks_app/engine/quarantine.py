@@ -25,6 +25,9 @@ logger = engine_logger(__name__)
 #: Errors that are an event's own fault: its data, its URL, or what the database or a trigger in it says of its rows.
 _EVENTS_FAULT = (DataError, IntegrityError, InternalError, InvalidEventData, URLNotAllowed)
 _EVENTS_FAULT_STATES = ("22", "23", "P0")
+#: Never an event's fault: a column that this version does not know, and that has no default. The migration came before the code.
+_NOT_NULL_STATE = "23502"
+_NOT_NULL_MESSAGE = "NOT NULL constraint failed"  # of SQLite
 
 
 class Quarantine:
@@ -84,7 +87,9 @@ class Quarantine:
 
 
 def _is_events_fault(error: Exception) -> bool:
+    state = sql_state(error)
+    if state == _NOT_NULL_STATE or _NOT_NULL_MESSAGE in str(error):
+        return False
     if isinstance(error, _EVENTS_FAULT):
         return True
-    state = sql_state(error)
     return isinstance(error, DatabaseError) and state is not None and state.startswith(_EVENTS_FAULT_STATES)

@@ -39,6 +39,10 @@ _ATTEMPT = "attempt"
 _DISABLING = "disabling of the endpoint"
 
 
+class DeliveryUnchanged(Exception):
+    """A delivery is as it was before it was settled."""
+
+
 class BatchWriter:
     """Writes batches, each inside the caller's transaction."""
 
@@ -106,7 +110,18 @@ class BatchWriter:
 
     def _settle(self, results: Sequence[Result], now: datetime) -> tuple[RecordedBatch, set[uuid.UUID]]:
         settled = self._store.settle([settlement(result, now) for result in results if result.decision])
+        self._refuse_unchanged([r for r in results if r.decision and r.delivery.delivery_id not in settled])
         return sort_results(results, settled, [result for result in results if _has_recovered(result)]), settled
+
+    def _refuse_unchanged(self, results: Sequence[Result]) -> None:
+        """Of these no row was changed: nearly always, since somebody else was faster. Where a trigger or a policy of the host's
+        keeps a delivery as it was, it is due, and would be sent again at once, without end."""
+        attempts = {result.delivery.delivery_id: result.delivery.attempts for result in results}
+        if not attempts:
+            return
+        pending = Delivery.objects.using(self._using).pending().filter(any_of("id", attempts))
+        if any(attempts[key] == number for key, number in pending.values_list("id", "attempts")):
+            raise DeliveryUnchanged("the database accepts the change of a delivery, and does not make it")
 
     def _attempt_rows(
         self, result: Result, row: AttemptRow | None, refused: dict[str, Exception]

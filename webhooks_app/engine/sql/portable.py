@@ -38,9 +38,9 @@ from webhooks_app.models import (
     EndpointQueue,
     EndpointStatus,
     Event,
+    database_now,
 )
 from webhooks_app.models.lookups import any_of, count_up_to, for_change
-from webhooks_app.models.times import Now
 
 
 def of_class(queue_class: QueueClass, now: datetime) -> Q:
@@ -195,7 +195,8 @@ class PortableStore(PortableRecord):
             if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
                 held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
         held.filter(endpoint_id__in=locked).update(
-            due_at=Greatest(F("not_before"), Now(), Coalesce(self._earliest(), Value(IDLE))), holder_id=None
+            due_at=Greatest(F("not_before"), Value(database_now(self.using)), Coalesce(self._earliest(), Value(IDLE))),
+            holder_id=None,
         )
         return ids - set(mine.values_list("endpoint_id", flat=True))
 

@@ -61,8 +61,8 @@ class PortableRecord:
     def _settle_successes(self, group: list[Settlement]) -> list[uuid.UUID]:
         pending = Delivery.objects.using(self.using).pending()
         chosen = pending.filter(id__in=[row.id for row in group]).order_by("id")
-        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: the ids told are the ids changed
-        pending.filter(id__in=ids).update(
+        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: nobody else changes them now
+        changed = pending.filter(id__in=ids).update(
             status=DeliveryStatus.SUCCEEDED,
             attempts=F("attempts") + 1,
             completed_at=group[0].completed_at,
@@ -70,6 +70,8 @@ class PortableRecord:
             last_status=group[0].http_status,
             marked_at=None,
         )
+        if changed < len(ids):  # a trigger or a policy of the host's has kept some as they were
+            return list(set(ids).difference(pending.filter(id__in=ids).values_list("id", flat=True)))
         return ids
 
     def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
