@@ -45,6 +45,13 @@ def connect(port: int, database: str) -> psycopg.Connection[Any]:
     return psycopg.connect(host=HOST, port=port, user="app", dbname=database, prepare_threshold=None)
 
 
+def lets_in(port: int, database: str) -> bool:
+    with contextlib.suppress(psycopg.OperationalError), connect(port, database) as client:
+        client.execute("SELECT 1")
+        return True
+    return False
+
+
 def left_behind(port: int, database: str) -> list[str]:
     """Look at every session of the pool at once: what is set there that a client did not ask for?"""
     found, seen = [], set()
@@ -98,6 +105,8 @@ def test_the_hosts_commits_survive_a_crash_behind_pgbouncer(play: Play, postgres
     postgres.start()
     kept = stage.database.number("SELECT count(*) FROM orders")
     stage.demand(kept == COMMITS, f"{COMMITS - kept} of {COMMITS} acknowledged commits of the host are gone")
+    # For up to 15 s it refuses logins after one that has failed, and a command that cannot log in is its supervisor's to restart.
+    stage.until(lambda: lets_in(bouncer.port, stage.database.name), "PgBouncer lets clients in again")
     stage.command()
     stage.row.allowed = stage.arrivals.update().count()  # this case is about the host's own rows
     stage.judge(stall=None)
