@@ -12,14 +12,19 @@ from tests.faults.harness.stage import Stage
 LOCK_QUEUE = "SELECT 1 FROM webhooks_app_endpointqueue WHERE endpoint_id = %s FOR UPDATE"
 
 
+def emit_one_by_one(stage: Stage, group: str, count: int, pause: float) -> None:
+    """So many events to this group, with a pause of so many seconds after each."""
+    for _ in range(count):
+        stage.host.call("emit", group, 1)
+        time.sleep(pause)
+
+
 def hold_a_queue_row(stage: Stage, seconds: float) -> None:
     """One customer's queue row is locked while events of theirs come."""
     [locked] = stage.customer("locked", 1, "locked")
     with stage.traffic(), stage.database.admin() as admin, admin.transaction():
         admin.execute(LOCK_QUEUE, (locked.public_id.removeprefix("wh_"),))
-        for _ in range(10):
-            stage.host.call("emit", "locked", 1)
-            time.sleep(seconds / 10)
+        emit_one_by_one(stage, "locked", 10, seconds / 10)
 
 
 @pytest.mark.parametrize("worker", ["command", "celery"])
@@ -45,9 +50,7 @@ def test_pause_within_a_request_whose_transaction_stays_open(stage: Stage) -> No
     stage.command()
     with stage.traffic():
         stage.host.call("act_and_hold", "pause", paused.public_id, 6.0)
-        for _ in range(12):
-            stage.host.call("emit", "careless", 1)
-            time.sleep(0.5)
+        emit_one_by_one(stage, "careless", 12, 0.5)
     stage.judge()
 
 
@@ -57,9 +60,7 @@ def test_a_tenant_row_is_inserted_in_a_transaction_that_stays_open(stage: Stage)
     with stage.traffic():
         stage.host.call("sign_up_and_hold", "new", 6.0)
         time.sleep(0.3)
-        for _ in range(12):
-            stage.host.call("emit", "new", 1)
-            time.sleep(0.5)
+        emit_one_by_one(stage, "new", 12, 0.5)
     stage.judge()
 
 
@@ -85,7 +86,5 @@ def test_a_trigger_refuses_one_tenants_deliveries(play: Play) -> None:
     )
     stage.command()
     with stage.traffic():
-        for _ in range(5):
-            stage.host.call("emit", "refused", 1)
-            time.sleep(1.0)
+        emit_one_by_one(stage, "refused", 5, 1.0)
     stage.judge()
