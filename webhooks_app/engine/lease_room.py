@@ -65,7 +65,7 @@ class LeaseRoom:
 
     @property
     def turn_of_others(self) -> bool:
-        """Whether some tenants are passed over, since they have had a full share."""
+        """Whether some tenants are passed over, since they have had their share."""
         return bool(self._had_their_share)
 
     def end_turn_of_others(self) -> None:
