@@ -85,7 +85,7 @@ def test_events_that_a_host_calls_so_are_real_ones():
 
 
 def test_only_what_its_subscriptions_channels_and_filters_want():
-    endpoint = an_endpoint(events=["message.sent"], events__filters={"data.amount": {"gte": 10}}, channels=["number:1"])
+    endpoint = an_endpoint(events=["message.sent"], filters={"data.amount": {"gte": 10}}, channels=["number:1"])
     wanted = EventFactory(tenant=endpoint.tenant, payload={"amount": 10}, channels=["number:1", "number:2"])
     EventFactory(tenant=endpoint.tenant, payload={"amount": 9}, channels=["number:1"])
     EventFactory(tenant=endpoint.tenant, payload={"amount": 10}, channels=["number:2"])

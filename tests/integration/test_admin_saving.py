@@ -46,7 +46,7 @@ def test_a_new_endpoint_has_all_that_one_needs_and_its_secret_is_shown_this_once
     assert "no-store" in response["Cache-Control"]
     assert (endpoint.patterns, endpoint.channels) == (["test.happened", "message.*"], ["line:1", "line:2"])
     assert (endpoint.rate_limit, endpoint.fifo, endpoint.description) == (5, True, "CRM")
-    assert endpoint.subscriptions.first().filters == {"data.n": {"gt": 1}}
+    assert endpoint.filters == {"data.n": {"gt": 1}}
     assert EndpointQueue.objects.get(pk=endpoint.pk).fifo is True
     entry = AuditEntry.objects.get(verb="endpoint.created")
     assert entry.actor.startswith("staff:root")

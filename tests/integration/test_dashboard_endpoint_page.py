@@ -98,7 +98,7 @@ class TestThePage:
     def test_shows_settings_but_no_value_of_a_header_or_secret(self) -> None:
         endpoint = EndpointFactory(
             events=["order.*"], headers={"X-Token": "s3cret"}, channels=["number:1"], rate_limit=5, metadata={"team": "blue"},
-            events__filters={"data.n": 1},
+            filters={"data.n": 1},
         )  # fmt: skip
         SecretFactory(tenant=endpoint.tenant, endpoint=endpoint, expires_at=NOW + timedelta(hours=3))
         page = visiting(endpoint.tenant).get(place(endpoint)).content.decode()

@@ -85,7 +85,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.endpoints: list[Endpoint] = [
             EndpointFactory(tenant=anna, profile="machine", max_in_flight=3),
             EndpointFactory(tenant=anna, profile="machine", fifo=True),
-            EndpointFactory(tenant=anna, profile="quick", max_in_flight=2, events__filters={"data.n": {"gte": 2}}),
+            EndpointFactory(tenant=anna, profile="quick", max_in_flight=2, filters={"data.n": {"gte": 2}}),
             EndpointFactory(tenant=bert, profile="quick", max_in_flight=2),
             EndpointFactory(tenant=bert, profile="machine", max_in_flight=1, events=["test.other"]),
         ]

@@ -45,7 +45,6 @@ from webhooks_app.models import (
     Engine,
     Event,
     HourlyStat,
-    Subscription,
     Tenant,
     database_now,
 )
@@ -124,12 +123,12 @@ def no_event_row(receiver: Receiver, stack: ExitStack) -> None:
 
 def malformed_filters(receiver: Receiver, stack: ExitStack) -> None:
     endpoint = endpoint_at(receiver, "/bad")
-    Subscription.objects.filter(endpoint=endpoint).update(filters=[{"data.n": {"$or": 1}}])
+    Endpoint.objects.filter(pk=endpoint.pk).update(filters=[{"data.n": {"$or": 1}}])
     pending_event(endpoint.tenant)
 
 
 def data_that_is_no_json(receiver: Receiver, stack: ExitStack) -> None:
-    endpoint = endpoint_at(receiver, "/bad", events__filters={"data.n": 1})
+    endpoint = endpoint_at(receiver, "/bad", filters={"data.n": 1})
     pending_event(endpoint.tenant, data="{broken")
 
 
@@ -186,7 +185,7 @@ def infinite(model: Any, field: str) -> Scene:
     """Somebody has written a time into the row that Python cannot read."""
 
     def scene(receiver: Receiver, stack: ExitStack) -> None:
-        endpoint = endpoint_at(receiver, "/bad", events__filters={"data": 1} if model is Event else {})
+        endpoint = endpoint_at(receiver, "/bad", filters={"data": 1} if model is Event else {})
         due_delivery(endpoint)
         pending_event(endpoint.tenant)
         time = "'infinity'" if connection.vendor == "postgresql" else "'a while ago'"

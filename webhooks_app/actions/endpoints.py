@@ -66,6 +66,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "max_in_flight": checked_in_flight,
     "fifo": checked_fifo,
     "metadata": checked_metadata,
+    "filters": checked_filters,
 }
 
 
@@ -90,7 +91,7 @@ def create_endpoint(
 ) -> tuple[Endpoint, str]:
     """Create an endpoint; returns it and its secret's text, which is shown this once.
 
-    `events`: 1 to 50 types or patterns. `filters`: conditions on the data, for every one of them (see `core.filters`).
+    `events`: 1 to 50 types or patterns. `filters`: conditions on their data (see `core.filters`).
     `secret`: one that the customer brings, of the length that the profile asks for. `imported`: for products that move here,
     the secret is one that the receiver verifies with already and is taken over whatever its length; no face offers this
     to customers. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
@@ -100,15 +101,14 @@ def create_endpoint(
     owner = tenant_for(tenant, using=using)
     wire = checked_profile(profile, owner)
     patterns = checked_events(events, wire, using=using)
-    conditions = checked_filters(filters)
     text = chosen_secret(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, profile=wire.name, url=checked_url(url, wire).url)
-    values = (channels, description, rate_limit, max_in_flight, fifo, metadata)
+    values = (channels, description, rate_limit, max_in_flight, fifo, metadata, filters)
     for name, value in zip(_CHECKS, values, strict=True):
         setattr(endpoint, name, _CHECKS[name](value))
     endpoint.set_custom_headers(check_headers(headers, wire))
     take_place(owner, using=using)
-    put_in(endpoint, patterns, conditions, text, using=using)
+    put_in(endpoint, patterns, text, using=using)
     detail = {"events": patterns, "server": _server(endpoint.url)}
     note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, **detail)
     return endpoint, text
@@ -155,9 +155,7 @@ def change_endpoint(
 # --- steps that other acts take too; each needs a transaction -------------------------------------------------------
 
 
-def put_in(
-    endpoint: Endpoint, patterns: Sequence[str], conditions: Mapping[str, Any], text: str, *, using: str
-) -> None:
+def put_in(endpoint: Endpoint, patterns: Sequence[str], text: str, *, using: str) -> None:
     """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
     endpoint.save(using=using, force_insert=True)
     EndpointQueue.objects.using(using).create(
@@ -165,7 +163,7 @@ def put_in(
     )
     if get_profile(endpoint.profile).numbers_endpoints:
         number_endpoints([endpoint])
-    _subscribe(endpoint, patterns, conditions, using)
+    _subscribe(endpoint, patterns, using)
     add_secret(endpoint, text, using=using)
     endpoint.refresh_from_db(using=using)  # for what the database filled in
 
@@ -232,25 +230,18 @@ def _origin(row: Endpoint, wire: Profile) -> tuple[str, str, int] | None:
         return None
 
 
-def _subscribe(row: Endpoint, patterns: Sequence[str], filters: Mapping[str, Any], using: str) -> None:
-    Subscription.objects.using(using).bulk_create(
-        Subscription(endpoint=row, pattern=pattern, filters=filters) for pattern in patterns
-    )
+def _subscribe(row: Endpoint, patterns: Sequence[str], using: str) -> None:
+    Subscription.objects.using(using).bulk_create(Subscription(endpoint=row, pattern=pattern) for pattern in patterns)
 
 
 def _resubscribe(row: Endpoint, wire: Profile, changes: EndpointChanges, using: str) -> None:
-    if "events" not in changes and "filters" not in changes:
+    if "events" not in changes:
         return
     subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
-    old = {one.pattern: one.filters for one in subscriptions.order_by("pk")}
-    filters = checked_filters(changes["filters"]) if "filters" in changes else next(iter(old.values()), {})
-    wanted = list(old)
-    if "events" in changes:
-        wanted = checked_events(changes["events"], wire, using=using, kept=old.keys())
+    old = set(subscriptions.values_list("pattern", flat=True))
+    wanted = checked_events(changes["events"], wire, using=using, kept=old)
     subscriptions.exclude(pattern__in=wanted).delete()
-    _subscribe(row, [pattern for pattern in wanted if pattern not in old], filters, using)
-    if "filters" in changes:
-        subscriptions.update(filters=filters)
+    _subscribe(row, [pattern for pattern in wanted if pattern not in old], using)
 
 
 def _reorder(row: Endpoint, queue: EndpointQueue, using: str) -> None:

@@ -56,7 +56,7 @@ def open_playground(
     patterns = checked_events(events, wire, using=using)
     text = chosen_secret(None, wire.secret_format)
     endpoint = Endpoint(tenant=owner, profile=wire.name, url=url_of(DEFAULT_ANSWER), description="Playground")
-    put_in(endpoint, patterns, {}, text, using=using)
+    put_in(endpoint, patterns, text, using=using)
     note(owner.pk, actor, "playground.opened", endpoint.public_id, using=using, events=patterns)
     return endpoint, text
 

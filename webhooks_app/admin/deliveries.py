@@ -114,7 +114,7 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
         using = pipeline_alias()
         return super().get_queryset(request).prefetch_related(
             Prefetch("event", Event.objects.using(using).defer("data")),
-            Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata")),
+            Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata", "filters")),
             Prefetch("tenant", Tenant.objects.using(using)),
         )  # fmt: skip
 

@@ -66,9 +66,7 @@ class EndpointForm(SavedByAct):
             self.fields["profile"].choices = profile_choices(_("the tenant's profile"))  # type: ignore[attr-defined]
         if not self.instance._state.adding:
             rows = self.instance.subscriptions.using(pipeline_alias()).order_by("pk")
-            subscriptions = list(rows.values_list("pattern", "filters"))
-            self.initial["events"] = [pattern for pattern, _filters in subscriptions]
-            self.initial["filters"] = subscriptions[0][1] if subscriptions else {}
+            self.initial["events"] = list(rows.values_list("pattern", flat=True))
         elif "profile" in self.fields:
             self.initial["profile"] = ""
 

@@ -239,7 +239,7 @@ def _queue_of(row: Endpoint) -> EndpointQueue:
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
     list_display = (column("pattern"), "of_endpoint")
-    fields = ("of_endpoint", "pattern", "filters")
+    fields = ("of_endpoint", "pattern")
     search_fields = ("pattern",)
     narrowed_by = ("endpoint",)
 

@@ -150,7 +150,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
 
 def _deliveries_of(row: Event) -> dict[str, Any]:
     using = pipeline_alias()
-    endpoints = Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata"))
+    endpoints = Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata", "filters"))
     rows = Delivery.objects.using(using).filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
     listed = list(rows[: _DELIVERIES_SHOWN + 1])
     shown = [

@@ -34,7 +34,7 @@ MAX_CONDITIONS = 50
 MAX_CHOICES = 200
 MAX_DEPTH = 5
 MAX_PATH = 255
-#: Bytes of all filters of a subscription, written as JSON.
+#: Bytes of all filters of an endpoint, written as JSON.
 MAX_SIZE = 16 * 1024
 _INDEX = re.compile(r"[0-9]{1,9}")
 

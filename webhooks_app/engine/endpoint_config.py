@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.db.models import Q
 
 from webhooks_app.conf import settings
+from webhooks_app.core.inspector import is_inspector
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.types import EndpointConfig, SigningKey
@@ -26,19 +28,35 @@ from webhooks_app.profiles.standard import PROFILE as STANDARD
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+class _Row(NamedTuple):
+    """The columns of an endpoint that sending needs. The others are left out: filters and metadata may be long, and no host's
+    `post_init` receiver runs."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    url: str
+    profile: str
+    headers: str
+    max_in_flight: int | None
+    rate_limit: int | None
+    fifo: bool
+    hidden: bool
+
+
 def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
     """Return the configurations of these endpoints, read in two queries. One that cannot be used now says why in `fault`."""
-    endpoints = list(Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)))
+    rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids))
+    endpoints = [_Row(*values) for values in rows.values_list(*_Row._fields)]
     secrets = _live_secrets(endpoints, using)
     return {endpoint.id: _config(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
 
 
-def _owner(endpoint: Endpoint) -> uuid.UUID:
+def _owner(endpoint: _Row) -> uuid.UUID:
     """Whose secrets sign: the endpoint's own, or, behind a callback URL, the tenant's account secret."""
     return endpoint.tenant_id if endpoint.hidden else endpoint.id
 
 
-def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list[Secret]]:
+def _live_secrets(endpoints: list[_Row], using: str) -> dict[uuid.UUID, list[Secret]]:
     own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
     accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
     wanted = Q(any_of("endpoint_id", own))
@@ -50,7 +68,7 @@ def _live_secrets(endpoints: list[Endpoint], using: str) -> dict[uuid.UUID, list
     return found
 
 
-def _config(endpoint: Endpoint, secrets: list[Secret]) -> EndpointConfig:
+def _config(endpoint: _Row, secrets: list[Secret]) -> EndpointConfig:
     fault = ""
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
@@ -58,7 +76,7 @@ def _config(endpoint: Endpoint, secrets: list[Secret]) -> EndpointConfig:
     try:
         profile = get_profile(endpoint.profile)
         keys = tuple(opened(secret, profile) for secret in _in_order(secrets, profile))
-        headers = tuple(parse_headers(headers_field().reveal(endpoint)).items())
+        headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
         if not keys:
             fault = "it has no live secret"
     except DatabaseError:
@@ -76,7 +94,7 @@ def _config(endpoint: Endpoint, secrets: list[Secret]) -> EndpointConfig:
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
         hidden=endpoint.hidden,
-        playground=endpoint.is_playground,
+        playground=is_inspector(endpoint.url),
         fault=fault,
     )
 

@@ -12,12 +12,18 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from django.db import connections
+from django.db.models import Expression, F, Func, IntegerField, TextField
+from django.db.models.functions import Cast, Length
+from django.db.models.lookups import GreaterThan
+
 from webhooks_app.core.comparisons import ComparisonBudget
 from webhooks_app.core.filters import channel_wanted, passes, patterns_for
 from webhooks_app.db import read
+from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
 from webhooks_app.exceptions import FilterTooCostly
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import EndpointStatus, Event, Subscription
+from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)
@@ -25,8 +31,11 @@ logger = engine_logger(__name__)
 #: Comparisons that the filters of one batch may cost, and seconds; then the batch ends, and others have their turn.
 _COMPARISONS = 100_000
 _LONGEST = 0.1
-#: Bytes of JSON that cost as much to parse as a comparison.
-_BYTES_A_COMPARISON = 16
+#: Bytes of JSON that cost as much to read or parse as a comparison.
+_BYTES_A_COMPARISON = 32
+#: Endpoints whose filters are read at once, and characters of filters that are kept for the next event.
+_FILTERS_AT_ONCE = 32
+_MOST_KEPT = 2_000_000
 
 
 class InvalidEventData(ValueError):
@@ -42,8 +51,8 @@ class Target:
     profile: str
     channels: list[str] = field(default_factory=list)
     created_at: datetime | None = None
-    #: Pattern → filters, and the same as text: equal filters are evaluated once.
-    subscriptions: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    filtered: bool = False
+    patterns: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -72,7 +81,7 @@ def match(events: Sequence[Event], using: str, *, subscriptions: int, deliveries
         last = rows[-1][0]
         rows = [row for row in rows if row[0] != last]
         position = rows[-1][0]
-    return _match_within(events, _by_tenant(rows), position, deliveries)
+    return _match_within(events, _by_tenant(rows), position, deliveries, using)
 
 
 def _match_within(
@@ -80,14 +89,16 @@ def _match_within(
     targets: dict[uuid.UUID, list[Target]],
     position: uuid.UUID | None,
     deliveries: int,
+    using: str,
 ) -> Matches:
     cost = ComparisonBudget(_COMPARISONS)
+    filters = _Filters(using, cost)
     end = time.monotonic() + _LONGEST
     done: list[tuple[Event, list[Target]]] = []
     for event in events:
         wanting: list[Target] = []
         last: uuid.UUID | None = None
-        for target, wants in _judged(event, targets[event.tenant_id], cost):
+        for target, wants in _judged(event, targets[event.tenant_id], filters, cost):
             full = len(wanting) == deliveries or cost.spent >= cost.limit or (cost.spent and time.monotonic() > end)
             if full and (done or last is not None):
                 # No room for this one: the event waits for the next batch, or, where it is the first, is cut here. Its first
@@ -101,12 +112,15 @@ def _match_within(
     return Matches(done, position)
 
 
-def _judged(event: Event, targets: Sequence[Target], cost: ComparisonBudget) -> Iterator[tuple[Target, bool]]:
+def _judged(
+    event: Event, targets: Sequence[Target], filters: _Filters, cost: ComparisonBudget
+) -> Iterator[tuple[Target, bool]]:
     """Each target, by endpoint id, and whether it wants the event. One created after the event does not get it."""
     patterns = patterns_for(event.type)
+    results: dict[str, bool] = {}  # of each distinct text of filters
 
     @cache
-    def data() -> Any:
+    def data() -> Any:  # parsed only where there are filters
         try:
             text = event.data
             cost.spent += len(text) // _BYTES_A_COMPARISON
@@ -114,33 +128,25 @@ def _judged(event: Event, targets: Sequence[Target], cost: ComparisonBudget) -> 
         except ValueError as error:
             raise InvalidEventData(f"{type(error).__name__}: {error}") from error
 
-    results: dict[str, bool] = {}  # of each distinct filter
-    for target in targets:
-        fits = (target.created_at is None or target.created_at <= event.created_at) and channel_wanted(
-            target.channels, event.channels
+    for place, target in enumerate(targets):
+        fits = (
+            (target.created_at is None or target.created_at <= event.created_at)
+            and not target.patterns.isdisjoint(patterns)
+            and channel_wanted(target.channels, event.channels)
         )
-        yield target, fits and _any_fits(target, patterns, data, results, cost)
+        if fits and target.filtered:
+            text = filters.of(targets, place)
+            if text not in results:
+                results[text] = _passes(target, text, data, cost)
+            fits = results[text]
+        yield target, fits
 
 
-def _any_fits(
-    target: Target,
-    patterns: Sequence[str],
-    data: Callable[[], Any],
-    results: dict[str, bool],
-    cost: ComparisonBudget,
-) -> bool:
-    """Return whether any of the subscriptions fits, filters included. The data is parsed only where there are filters."""
-    filters = [target.subscriptions[pattern] for pattern in patterns if pattern in target.subscriptions]
-    if not all(key for _, key in filters):
-        return bool(filters)
+def _passes(target: Target, text: str, data: Callable[[], Any], cost: ComparisonBudget) -> bool:
+    cost.spent += len(text) // _BYTES_A_COMPARISON
     budget = ComparisonBudget()
     try:
-        for one, key in filters:
-            if key not in results:
-                results[key] = passes(one, data(), budget)
-            if results[key]:
-                return True
-        return False
+        return passes(json.loads(text), data(), budget)
     except FilterTooCostly:
         # Better one event too many than one lost.
         logger.warning(
@@ -149,6 +155,32 @@ def _any_fits(
         return True
     finally:
         cost.spent += budget.spent
+
+
+class _Filters:
+    """The filters of endpoints as text, read when the first event is compared with them: of thousands of endpoints they are
+    too many for the memory, and a batch may end before it comes to them."""
+
+    def __init__(self, using: str, cost: ComparisonBudget) -> None:
+        self._using = using
+        self._cost = cost
+        self._texts: dict[uuid.UUID, str] = {}
+
+    def of(self, targets: Sequence[Target], place: int) -> str:
+        """The filters of the target at this place, and read with them those of the next ones. An endpoint that was removed
+        meanwhile has filters that match nothing."""
+        wanted = targets[place].endpoint_id
+        if wanted not in self._texts:
+            self._read([target.endpoint_id for target in targets[place:] if target.filtered][:_FILTERS_AT_ONCE])
+        return self._texts.get(wanted, "null")
+
+    def _read(self, ids: Sequence[uuid.UUID]) -> None:
+        if sum(map(len, self._texts.values())) > _MOST_KEPT:
+            self._texts.clear()
+        rows = Endpoint.objects.using(self._using).filter(any_of("id", ids))
+        texts = dict(read(lambda: list(rows.values_list("id", Cast("filters", TextField()))), self._using))
+        self._texts.update(texts)
+        self._cost.spent += sum(map(len, texts.values())) // _BYTES_A_COMPARISON
 
 
 def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: int) -> list[tuple[Any, ...]]:
@@ -164,17 +196,25 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: in
         wanted = wanted.filter(endpoint_id__gt=after)
     fields = ("endpoint_id", "endpoint__tenant_id", "endpoint__profile", "endpoint__channels", "endpoint__created_at")
     ordered = wanted.order_by("endpoint_id") if len(events) == 1 else wanted
-    return read(lambda: list(ordered.values_list(*fields, "pattern", "filters")[: most + 1]), using)
+    return read(lambda: list(ordered.values_list(*fields, _is_filtered(using), "pattern")[: most + 1]), using)
+
+
+def _is_filtered(using: str) -> Expression:
+    """Whether the endpoint of a subscription has filters, by their stored size: they need not be read for it."""
+    if connections[using].vendor == "postgresql":
+        size: Func = Func(F("endpoint__filters"), function="pg_column_size", output_field=IntegerField())
+        return GreaterThan(size, EMPTY_FILTERS_SIZE)
+    return GreaterThan(Length(Cast("endpoint__filters", TextField())), len("{}"))
 
 
 def _by_tenant(rows: Sequence[tuple[Any, ...]]) -> dict[uuid.UUID, list[Target]]:
     """The targets of each tenant, by endpoint id."""
     targets: dict[uuid.UUID, Target] = {}
-    for endpoint_id, tenant_id, profile, channels, created_at, pattern, filters in rows:
+    for endpoint_id, tenant_id, profile, channels, created_at, filtered, pattern in rows:
         target = targets.get(endpoint_id)
         if target is None:
-            target = targets[endpoint_id] = Target(endpoint_id, tenant_id, profile, channels, created_at)
-        target.subscriptions[pattern] = filters, json.dumps(filters, sort_keys=True) if filters else ""
+            target = targets[endpoint_id] = Target(endpoint_id, tenant_id, profile, channels, created_at, filtered)
+        target.patterns.add(pattern)
     by_tenant: dict[uuid.UUID, list[Target]] = defaultdict(list)
     for target in sorted(targets.values(), key=lambda target: target.endpoint_id):
         by_tenant[target.tenant_id].append(target)

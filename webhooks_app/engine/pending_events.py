@@ -133,6 +133,6 @@ def claim_tenant(tenant_id: uuid.UUID, using: str) -> bool:
 
 
 def _pending(using: str) -> QuerySet[Event]:
-    # What the fan-out needs. The data only where a subscription has filters: 500 times 256 KiB is much to read for nothing.
+    # What the fan-out needs. The data only where an endpoint has filters: 500 times 256 KiB is much to read for nothing.
     needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
     return Event.objects.using(using).pending().only(*needed)

@@ -60,6 +60,8 @@ class Endpoint(models.Model):
     rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a second; empty: no limit.")
     max_in_flight = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the setting's.")
     metadata = models.JSONField(default=dict, blank=True)
+    #: Conditions on the events' data; see `core.filters`. Empty: every event that it subscribes to.
+    filters = models.JSONField(default=dict, blank=True)
     #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
     headers = SealedTextField(blank=True, default="")
     #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
@@ -136,8 +138,6 @@ class Subscription(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="subscriptions")
     pattern = models.CharField(max_length=130)
-    #: Conditions on the payload's fields; see `core.filters`. Empty: every event of the pattern.
-    filters = models.JSONField(default=dict, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["endpoint", "pattern"], name="webhooks_subscription_once")]

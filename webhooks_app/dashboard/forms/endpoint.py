@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -252,9 +252,8 @@ class ChangeEndpointForm(EndpointForm):
 
 def stored_values(endpoint: Endpoint) -> dict[str, Any]:
     """The endpoint in the words of the form, but for its headers."""
-    filters: Mapping[str, Any] = next((one.filters for one in endpoint.subscriptions.all()), {})
-    names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo", "metadata")
-    return {**{name: getattr(endpoint, name) for name in names}, "events": endpoint.patterns, "filters": filters}
+    names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo", "metadata", "filters")
+    return {**{name: getattr(endpoint, name) for name in names}, "events": endpoint.patterns}
 
 
 def header_names(endpoint: Endpoint) -> list[str] | None:

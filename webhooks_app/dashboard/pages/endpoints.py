@@ -91,7 +91,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "reason": disabled_in_words(row.status_reason),
         "secrets": live_secrets(row, using=using),
         "header_names": header_names(row),
-        "filters": next((one.filters for one in row.subscriptions.all()), {}),
+        "filters": row.filters,
         "deliveries": recent_deliveries(row, using=using),
         "done": _DONE.get(request.GET.get("done", "")),
         **_charts(row, request.GET.get("span", ""), now, using),

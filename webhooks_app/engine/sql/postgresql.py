@@ -148,7 +148,7 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         execute(self.using, _INSERT_DELIVERIES, columns(rows, 7))
 
     def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
-        return pending_tenants(after, limit, endpoints, events, 2 * self.limits.subscriptions, self.using)
+        return pending_tenants(after, limit, endpoints, events, self.using)
 
     def look(self, now: datetime) -> tuple[bool, bool]:
         pending, due = query(self.using, _LOOK, [now])[0]
