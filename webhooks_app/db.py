@@ -164,12 +164,22 @@ def in_fresh_transaction(
     where statistics are old that takes longer than all else. These settings last for this transaction only, since the
     connection may belong to a pool: what outlived it would change the host's own transactions.
     """
+
+    def transaction_of_its_own() -> Result:
+        with write(using):
+            _set_local(using, relaxed=relaxed, lock_timeout=lock_timeout)
+            return work()
+
+    return with_retries(transaction_of_its_own, using, lock_timeout=lock_timeout)
+
+
+def with_retries(work: Callable[[], Result], using: str, *, lock_timeout: float | None) -> Result:
+    """Do `work`, which is a whole transaction, again after a deadlock or a serialisation failure; with a `lock_timeout`, not
+    after one of these. Inside a transaction of the caller it is done once."""
     tries = 1 if connections[using].in_atomic_block else _TRIES
     for attempt in range(1, tries + 1):
         try:
-            with write(using):
-                _set_local(using, relaxed=relaxed, lock_timeout=lock_timeout)
-                return work()
+            return work()
         except OperationalError as error:
             gives_up = lock_timeout is not None and is_lock_timeout(error)
             if attempt == tries or gives_up or not is_transient(error):
@@ -196,14 +206,17 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
 
 
 @cache
-def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None) -> str:
-    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`."""
+def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False) -> str:
+    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`. `walks_index`: no
+    plan reads whole tables or bitmaps of them, though the planner may think that they are small."""
     chosen = {}
     if relaxed:
         chosen["synchronous_commit"] = "off"
     if lock_timeout:
         chosen["lock_timeout"] = f"{max(round(lock_timeout * 1000), 1)}ms"
         chosen["jit"] = "off"
+    if walks_index:
+        chosen |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in chosen.items())
 
 

@@ -187,13 +187,14 @@ def test_a_recheck_joins_no_tables(receiver: Receiver, leases: Leases) -> None:
     """How a join is done depends on what the database last saw of the tables: on new ones it was quadratic."""
     endpoints = many_due(receiver, 3)
     leases.lease.take()
+    leases.lease.recheck()
+    assert not leases.window.take_finished(time.monotonic())
+    Endpoint.objects.filter(pk=endpoints[0].pk).update(status="paused")
+    EndpointQueue.objects.filter(pk=endpoints[1].pk).update(holder_id=None)
     with CaptureQueriesContext(connection) as captured:
         leases.lease.recheck()
     assert captured.captured_queries
     assert not [query["sql"] for query in captured.captured_queries if "JOIN" in query["sql"]]
-    Endpoint.objects.filter(pk=endpoints[0].pk).update(status="paused")
-    EndpointQueue.objects.filter(pk=endpoints[1].pk).update(holder_id=None)
-    leases.lease.recheck()
     dropped = leases.window.take_finished(time.monotonic())
     assert {(queue.endpoint_id, queue.lost) for queue in dropped} == {(endpoints[0].pk, False), (endpoints[1].pk, True)}
 

@@ -16,6 +16,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.inspector import is_inspector
 from webhooks_app.core.profile import Profile
 from webhooks_app.core.signing import Key, SecretFormat, key_of
+from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
@@ -43,10 +44,19 @@ class _Row(NamedTuple):
     hidden: bool
 
 
+class _SecretRow(NamedTuple):
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    endpoint_id: uuid.UUID | None
+    value: str
+    created_at: datetime
+    accepted_at: datetime | None
+
+
 def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
     """Return the configurations of these endpoints, read in two queries. One that cannot be used now says why in `fault`."""
     rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids))
-    endpoints = [_Row(*values) for values in rows.values_list(*_Row._fields)]
+    endpoints = [_Row(*values) for values in store_for(using).rows(rows.values_list(*_Row._fields))]
     secrets = _live_secrets(endpoints, using)
     return {endpoint.id: _config(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
 
@@ -56,19 +66,21 @@ def _owner(endpoint: _Row) -> uuid.UUID:
     return endpoint.tenant_id if endpoint.hidden else endpoint.id
 
 
-def _live_secrets(endpoints: list[_Row], using: str) -> dict[uuid.UUID, list[Secret]]:
+def _live_secrets(endpoints: list[_Row], using: str) -> dict[uuid.UUID, list[_SecretRow]]:
     own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
     accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
     wanted = Q(any_of("endpoint_id", own))
     if accounts:
         wanted |= Q(any_of("tenant_id", accounts), endpoint_id__isnull=True)
-    found: dict[uuid.UUID, list[Secret]] = defaultdict(list)
-    for secret in Secret.objects.using(using).live().filter(wanted):
+    found: dict[uuid.UUID, list[_SecretRow]] = defaultdict(list)
+    rows = Secret.objects.using(using).live().filter(wanted).order_by()
+    for values in store_for(using).rows(rows.values_list(*_SecretRow._fields)):
+        secret = _SecretRow(*values)
         found[secret.endpoint_id or secret.tenant_id].append(secret)
     return found
 
 
-def _config(endpoint: _Row, secrets: list[Secret]) -> EndpointConfig:
+def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     fault = ""
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
@@ -99,7 +111,7 @@ def _config(endpoint: _Row, secrets: list[Secret]) -> EndpointConfig:
     )
 
 
-def _in_order(secrets: list[Secret], profile: Profile) -> list[Secret]:
+def _in_order(secrets: list[_SecretRow], profile: Profile) -> list[_SecretRow]:
     """Newest first; or, where only one signature is sent, the one that the receiver accepted last, else the oldest: until
     the receiver has been given the new secret, only the old one can work."""
     if profile.single_signature:
@@ -108,11 +120,11 @@ def _in_order(secrets: list[Secret], profile: Profile) -> list[Secret]:
     return sorted(secrets, key=_age, reverse=True)
 
 
-def _age(secret: Secret) -> tuple[datetime, uuid.UUID]:
+def _age(secret: _SecretRow) -> tuple[datetime, uuid.UUID]:
     return secret.created_at, secret.id
 
 
-def opened(secret: Secret, profile: Profile) -> SigningKey:
+def opened(secret: Secret | _SecretRow, profile: Profile) -> SigningKey:
     """What the secret signs with. Raises SealingError where its key is missing, InvalidSecret for a text of another kind."""
     # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
     return SigningKey(secret.id, _opened(secret.id, secret.value, profile.secret_format, key_ring()))

@@ -178,8 +178,7 @@ class FanOut:
         if not shares or not isinstance(self._store, PostgreSQLStore):
             return FannedOut()
         ages = {name: retry_policy_of(name).max_age for name in profile_names()}
-
-        def fan_out_and_wake() -> FannedOut:
+        try:
             found = fan_out_in_sql(
                 now,
                 self._using,
@@ -189,13 +188,6 @@ class FanOut:
                 ages=ages,
                 default_age=RetryPolicy().max_age,
             )
-            woken = wake_unlocked(found.endpoint_ids, now, using=self._using)
-            assign_missing_sequences(woken, self._using)
-            unwoken = set(found.endpoint_ids) - woken
-            return FannedOut(found.events, found.deliveries, woken, unwoken, set(found.tenants_left))
-
-        try:
-            return self._in_transaction(fan_out_and_wake)
         except Exception as error:
             if is_outage(error):
                 raise
@@ -203,6 +195,7 @@ class FanOut:
                 "fan-out in sql", "a fan-out in one statement failed and is done the long way: %r", error
             )
             return FannedOut(tenants_left={share.tenant.id for share in shares})
+        return FannedOut(found.events, found.deliveries, set(found.woken), set(found.unwoken), set(found.tenants_left))
 
     # --- all others --------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class Lease:
         configs: dict[uuid.UUID, EndpointConfig] = {}
         ids = [row.endpoint_id for row in taken]
         divided(
-            lambda some: configs.update(read(lambda: load_endpoint_configs(some, self._using), self._using)),
+            lambda some: configs.update(load_endpoint_configs(some, self._using)),
             ids,
             lambda endpoint_id, error: self._hold(endpoint_id, now, error),
         )
@@ -108,10 +108,12 @@ class Lease:
 
     def _take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         try:
-            return self._in_transaction(lambda: self._store.take(engine_id, now, room))
+            return self._store.take(engine_id, now, room)
         except Exception as error:
             if is_outage(error) or is_lock_timeout(error):
                 raise
+        # Where it is the answer that cannot be read, the queues are leased already.
+        self.release_unknown()
         # One row is to blame (a trigger of the host's, say): find it, and lease the others.
         taken: list[Taken] = []
 
@@ -166,21 +168,24 @@ class Lease:
         read ahead."""
         self._window.drop_leases_of_others(self._heartbeat.engine_id)
         if ids := self._window.leased():
-            dropped, still_mine = read(lambda: self._no_longer_sent_to(ids), self._using)
+            dropped, still_mine = self._no_longer_sent_to(ids)
             self._window.drop(still_mine, lost=False)
             self._window.drop(dropped - still_mine, lost=True)
             self._window.reread_exhausted()
 
     def _no_longer_sent_to(self, ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         """Return those of these queues that were paused, disabled, deleted or taken, and which of them this engine still has."""
+        # Nearly always all, and counting costs a fraction of reading the ids.
+        if self._store.count_sendable(self._heartbeat.engine_id, ids) == len(ids):
+            return set(), set()
+        return read(lambda: self._find_not_sendable(ids), self._using)
+
+    def _find_not_sendable(self, ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         # Not one statement: the plan of a join depends on what the database last saw of both tables.
         mine = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
         mine = mine.filter(holder_id=self._heartbeat.engine_id)
         awake = mine.filter(not_before__lt=IDLE)
         active = Endpoint.objects.using(self._using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
-        # Nearly always, and counting costs a fraction of reading the ids.
-        if min(awake.count(), active.count()) == len(ids):
-            return set(), set()
         dropped = set(ids).difference(
             set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))
         )
@@ -230,7 +235,7 @@ class Lease:
         engine_id = holder_id or self._heartbeat.engine_id
 
         def give_back(some: list[Release]) -> None:
-            released.update(self._in_transaction(lambda: self._store.release(engine_id, some)))
+            released.update(self._store.release(engine_id, some))
 
         divided(
             give_back,

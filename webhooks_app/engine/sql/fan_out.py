@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connections
-
+from webhooks_app.engine.sql.psycopg_cursors import send
 from webhooks_app.engine.sql.types import PendingTenant
 from webhooks_app.models.lookups import array_literal
 
@@ -90,15 +89,40 @@ WITH shares AS MATERIALIZED (
     WHERE numbered.place = %(deliveries)s AND event.id = numbered.event_id
       AND event.id = (SELECT event_id FROM numbered WHERE place = %(deliveries)s + 1)
     RETURNING event.id
+), touched AS MATERIALIZED (
+    SELECT DISTINCT endpoint_id FROM delivered
+), woken AS (
+    -- As `wake_unlocked` does.
+    UPDATE webhooks_app_endpointqueue AS queue SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %(now)s))
+    FROM (
+        SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM touched))
+        ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
+    ) AS free
+    WHERE queue.endpoint_id = free.endpoint_id
+    RETURNING queue.endpoint_id, queue.fifo
 )
 SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT count(*) FROM delivered),
-       ARRAY(SELECT DISTINCT endpoint_id FROM delivered),
-       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
+       ARRAY(SELECT endpoint_id FROM woken),
+       ARRAY(SELECT endpoint_id FROM touched WHERE endpoint_id NOT IN (SELECT endpoint_id FROM woken)),
+       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered)),
+       set_config('webhooks_app.fifo', ARRAY(SELECT endpoint_id FROM woken WHERE fifo)::text, true)
 """  # noqa: S608 - constants only
 
-
-# Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
-_WALK_THE_INDEX = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
+# Nearly always for none: see `assign_missing_sequences`.
+_ASSIGN_MISSING_SEQUENCES = """
+WITH ordered AS MATERIALIZED (
+    SELECT delivery.id, endpoint_id,
+           queue.sequence + row_number() OVER (PARTITION BY endpoint_id ORDER BY delivery.event_id) AS place
+    FROM webhooks_app_endpointqueue AS queue JOIN webhooks_app_delivery AS delivery USING (endpoint_id)
+    WHERE endpoint_id = ANY(current_setting('webhooks_app.fifo')::uuid[])
+      AND delivery.status = 'pending' AND delivery.sequence = 0
+), placed AS (
+    UPDATE webhooks_app_delivery AS delivery SET sequence = ordered.place FROM ordered WHERE delivery.id = ordered.id
+)
+UPDATE webhooks_app_endpointqueue AS queue SET sequence = last.place
+FROM (SELECT endpoint_id, max(place) AS place FROM ordered GROUP BY endpoint_id) AS last
+WHERE queue.endpoint_id = last.endpoint_id
+"""
 
 
 # The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event. No
@@ -135,27 +159,26 @@ FROM tenants CROSS JOIN LATERAL (
 
 
 def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:
-    """See `portable.py`; inside the caller's transaction. A tenant with more than so many endpoints is not plain: looking at
+    """See `portable.py`. A tenant with more than so many endpoints is not plain: looking at
     them all in every turn would cost the others their time."""
     parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
-    with connections[using].cursor() as cursor:
-        cursor.execute(_WALK_THE_INDEX)
-        cursor.execute(_PENDING_TENANTS, parameters)
-        return [
-            PendingTenant(
-                tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending
-            )
-            for tenant_id, there, filters, fifo, receiving, pending in cursor.fetchall()
-        ]
+    # Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
+    rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True)[0]
+    return [
+        PendingTenant(tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending)
+        for tenant_id, there, filters, fifo, receiving, pending in rows
+    ]
 
 
 class SqlFanOut(NamedTuple):
-    """What one statement has done, and the tenants whose events it left because they are not plain. `events`: those that were
-    finished, and the one that was cut in two."""
+    """What one statement has done. `events`: those that were finished, and the one that was cut in two."""
 
     events: int
     deliveries: int
-    endpoint_ids: list[uuid.UUID]
+    #: Queues with new deliveries that were woken, and those whose rows another transaction has locked.
+    woken: list[uuid.UUID]
+    unwoken: list[uuid.UUID]
+    #: Tenants whose events were left because they are not plain.
     tenants_left: list[uuid.UUID]
 
 
@@ -169,8 +192,8 @@ def fan_out_in_sql(
     ages: Mapping[str, timedelta],
     default_age: timedelta,
 ) -> SqlFanOut:
-    """Turn plain events of these tenants into up to `deliveries` deliveries. Inside the caller's transaction; the caller wakes
-    the queues. `shares`: how many events of each tenant. `held`: events to leave alone. `ages`: the maximum age of a delivery
+    """Turn plain events of these tenants into up to `deliveries` deliveries, and wake their queues, in a transaction of its
+    own. `shares`: how many events of each tenant. `held`: events to leave alone. `ages`: the maximum age of a delivery
     by wire format."""
     parameters: dict[str, Any] = {
         "now": now,
@@ -182,7 +205,6 @@ def fan_out_in_sql(
         "ages": [age.total_seconds() for age in ages.values()],
         "default_age": default_age.total_seconds(),
     }
-    with connections[using].cursor() as cursor:
-        cursor.execute(_WALK_THE_INDEX)
-        cursor.execute(_FAN_OUT, parameters)
-        return SqlFanOut(*cursor.fetchone())
+    statements = ((_FAN_OUT, parameters), (_ASSIGN_MISSING_SEQUENCES, ()))
+    rows = send(using, *statements, relaxed=True, walks_index=True)[0]
+    return SqlFanOut(*rows[0][:-1])

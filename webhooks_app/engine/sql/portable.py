@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from webhooks_app.core.health import Health
-from webhooks_app.db import read
+from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, read
 from webhooks_app.engine.sql.portable_record import CHUNK, PortableRecord
 from webhooks_app.engine.sql.types import (
     LARGE,
@@ -42,6 +42,8 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.lookups import any_of, count_up_to, for_change
 
+Result = TypeVar("Result")
+
 
 def of_class(queue_class: QueueClass, now: datetime) -> Q:
     """The condition for queues of this class."""
@@ -56,8 +58,8 @@ def of_class(queue_class: QueueClass, now: datetime) -> Q:
 
 
 class PortableStore(PortableRecord):
-    """Works on every database that Django supports. `look`, `pending_tenants`, `due_tenants`, `due` and `events`
-    need no transaction, and wait for no locked table; all others are called inside one."""
+    """Works on every database that Django supports. What reads, `take` and `release`
+    need no transaction, and wait for no lock; all others are called inside one."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)
@@ -102,9 +104,19 @@ class PortableStore(PortableRecord):
 
     # --- ③ lease -----------------------------------------------------------------------------------------------------
 
+    def rows(self, wanted: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a `values_list` of columns that need no conversion (no JSON)."""
+        return read(lambda: list(wanted), self.using)
+
+    def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
+        """Of these queues, leased by this engine: how many it still has and may send for, at most."""
+        mine = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", ids), holder_id=engine_id)
+        active = Endpoint.objects.using(self.using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
+        return read(lambda: min(mine.filter(not_before__lt=IDLE).count(), active.count()), self.using)
+
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         """Lease free queues that are due, oldest due first, of each class and tenant as many as there is room for."""
-        return self.take_these(engine_id, now, self.due_queues(now, room))
+        return self._in_transaction(lambda: self.take_these(engine_id, now, self.due_queues(now, room)))
 
     def due_queues(self, now: datetime, room: Mapping[QueueClass, Room]) -> list[uuid.UUID]:
         """Return the queues that `take` would lease."""
@@ -118,6 +130,9 @@ class PortableStore(PortableRecord):
             return set(queues.values_list("tenant_id", flat=True))
 
         return read(find, self.using)
+
+    def _in_transaction(self, work: Callable[[], Result]) -> Result:
+        return in_fresh_transaction(work, self.using, relaxed=True, lock_timeout=LOCK_TIMEOUT)
 
     def take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
         """Lease those of these queues that are free and due."""
@@ -187,6 +202,9 @@ class PortableStore(PortableRecord):
         that wait already. Returns the queues that were released or were not this engine's; those whose rows another transaction
         has locked are left for later.
         """
+        return self._in_transaction(lambda: self._release(engine_id, rows))
+
+    def _release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
         held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
         ids = {row.endpoint_id for row in rows}
         mine = held.filter(endpoint_id__in=ids)

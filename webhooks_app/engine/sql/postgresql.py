@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from django.db.models import QuerySet
 
 from webhooks_app.core.health import Health
 from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
 from webhooks_app.engine.sql.postgresql_record import PostgreSQLRecord
-from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query
+from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query, send
 from webhooks_app.engine.sql.types import (
     SUSPECTED_FROM,
     SUSPICION_LASTS,
@@ -94,20 +96,24 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 
-# Nothing is locked or computed here but what the holder alone writes; the due time is a second statement's (see portable.py).
-_RELEASE_CHANGES = """
+# The statements of a release are one message; that which computes the due time comes after that which locks (see portable.py).
+# The ids of the locked rows are handed on in a setting that ends with the transaction: a row that is free only a moment later
+# would be written from a snapshot taken before its lock.
+_LOCK = """
+SELECT set_config('webhooks_app.locked', ARRAY(
+    SELECT endpoint_id FROM webhooks_app_endpointqueue
+    WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
+)::text, true)
+"""
+_LOCKED = "ANY(current_setting('webhooks_app.locked')::uuid[])"
+
+_RELEASE_CHANGES = f"""
 UPDATE webhooks_app_endpointqueue AS queue
 SET not_before = GREATEST(queue.not_before, COALESCE(given.not_before, queue.not_before)),
     last_success_at = COALESCE(given.succeeded_at, queue.last_success_at)
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS given (endpoint_id, not_before, succeeded_at)
-WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
-  AND (given.not_before IS NOT NULL OR given.succeeded_at IS NOT NULL)
-"""
-
-_LOCK = """
-SELECT endpoint_id FROM webhooks_app_endpointqueue
-WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
-"""
+WHERE queue.endpoint_id = given.endpoint_id AND queue.endpoint_id = {_LOCKED}
+"""  # noqa: S608 - constants only
 
 _STILL_HELD = (
     "SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s"
@@ -124,7 +130,14 @@ SET {release} due_at = GREATEST(queue.not_before, {earliest} COALESCE(CASE WHEN 
         WHERE first.endpoint_id = queue.endpoint_id AND first.status = 'pending'
         ORDER BY first.next_attempt_at, first.id LIMIT 1
     ) END, %s))
-WHERE queue.endpoint_id = ANY(%s::uuid[])
+WHERE queue.endpoint_id = {which}
+"""
+
+# No join: its plan would depend on what the database last saw of both tables.
+_COUNT_SENDABLE = """
+SELECT (SELECT count(*) FROM webhooks_app_endpointqueue
+        WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s AND not_before < %s),
+       (SELECT count(*) FROM webhooks_app_endpoint WHERE id = ANY(%s::uuid[]) AND status = 'active')
 """
 
 _BEGINNING = ("-infinity", uuid.UUID(int=0))
@@ -147,15 +160,24 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
         execute(self.using, _INSERT_DELIVERIES, columns(rows, 7))
 
-    def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
+    def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
         return pending_tenants(after, limit, endpoints, events, self.using)
 
     def look(self, now: datetime) -> tuple[bool, bool]:
         pending, due = query(self.using, _LOOK, [now])[0]
         return pending, due
 
+    def rows(self, wanted: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
+        statement, parameters = wanted.query.get_compiler(self.using).as_sql()
+        return query(self.using, statement, parameters)
+
+    def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
+        asked = array_literal(ids)
+        awake, active = query(self.using, _COUNT_SENDABLE, [asked, engine_id, IDLE, asked])[0]
+        return int(min(awake, active))
+
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
-        rows = query(self.using, _TAKE, {"engine": engine_id, **_parameters(now, room)})
+        rows = send(self.using, (_TAKE, {"engine": engine_id, **_parameters(now, room)}), relaxed=True)[0]
         return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]
 
     def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
@@ -182,21 +204,18 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         return [EventRow(*row) for row in query(self.using, _EVENTS, [array_literal(ids)])]
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
-        asked = array_literal(row.endpoint_id for row in rows)
-        locked = {row[0] for row in query(self.using, _LOCK, [asked, engine_id])}
-        changes = [row for row in rows if row.endpoint_id in locked and (row.not_before or row.succeeded_at)]
-        if changes:
-            execute(self.using, _RELEASE_CHANGES, [*columns(changes, 3), engine_id])
-        if locked:
-            execute(
-                self.using,
-                _SET_DUE.format(release="holder_id = NULL,", earliest="now(),"),
-                [IDLE, array_literal(locked)],
-            )
-        ids = {row.endpoint_id for row in rows}
-        if len(locked) == len(ids):
-            return ids
-        return ids - {row[0] for row in query(self.using, _STILL_HELD, [asked, engine_id])}
+        asked = [array_literal(row.endpoint_id for row in rows), engine_id]
+        changes = [row for row in rows if row.not_before or row.succeeded_at]
+        change = [(_RELEASE_CHANGES, columns(changes, 3))] if changes else []
+        set_due = _SET_DUE.format(release="holder_id = NULL,", earliest="now(),", which=_LOCKED)
+        still_held = send(self.using, (_LOCK, asked), *change, (set_due, [IDLE]), (_STILL_HELD, asked), relaxed=True)[
+            -1
+        ]
+        return {row.endpoint_id for row in rows} - {row[0] for row in still_held}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        execute(self.using, _SET_DUE.format(release="", earliest=""), [IDLE, array_literal(endpoint_ids)])
+        execute(
+            self.using,
+            _SET_DUE.format(release="", earliest="", which="ANY(%s::uuid[])"),
+            [IDLE, array_literal(endpoint_ids)],
+        )

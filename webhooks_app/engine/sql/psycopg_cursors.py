@@ -1,24 +1,21 @@
-"""Statements of PostgreSQL's own, sent through psycopg 3."""
+"""Statements of PostgreSQL's own, sent through psycopg 3.
+
+Each wait for an answer costs a busy engine some milliseconds: its threads take turns. So what belongs together goes to the
+database as one message.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
-from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, local_settings
+from webhooks_app.db import LOCK_TIMEOUT, local_settings, with_retries
 from webhooks_app.models.lookups import array_literal
 
-#: Characters of parameters: some thirty ids.
-_LONG = 1200
-
-
-def _is_long(parameters: Sequence[Any] | Mapping[str, Any]) -> bool:
-    """Whether so many rows are asked for that a transaction costs less than to read them as text."""
-    values = parameters.values() if isinstance(parameters, Mapping) else parameters
-    return sum(len(value) for value in values if isinstance(value, str)) > _LONG
+Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
@@ -31,21 +28,50 @@ def execute(using: str, statement: str, parameters: Sequence[Any]) -> None:
         cursor.execute(statement, parameters)
 
 
-def query(using: str, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def query(using: str, statement: str, parameters: Parameters) -> list[Row]:
     """Return the rows. Outside of a transaction, a table that a migration has locked is not waited for."""
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        return send(using, (statement, parameters))[0]
     import psycopg  # not where another database is used
+
+    # Not Django's cursor: psycopg's C code reads binary results, while Django matches each timestamp with a pattern.
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(statement, parameters, binary=True)
+        return cursor.fetchall()
+
+
+def send(
+    using: str, *statements: tuple[str, Parameters], relaxed: bool = False, walks_index: bool = False
+) -> list[list[Row]]:
+    """Run the statements in one round trip. Returns the rows of each.
+
+    Outside of a transaction they have one of their own, which no table or row keeps waiting for longer than LOCK_TIMEOUT; after
+    a deadlock it is tried again. `relaxed`: its COMMIT does not wait for the disk. `walks_index`: for statements that are only
+    fast where the planner walks an index, whatever it thinks of the sizes of tables.
+    """
+    settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
+    if connections[using].in_atomic_block:
+        with transaction.atomic(using=using):
+            return _send(using, [(settings, ()), *statements])[1:]
+    return with_retries(lambda: _send(using, [(settings, ()), *statements])[1:], using, lock_timeout=LOCK_TIMEOUT)
+
+
+def _send(using: str, statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+    import psycopg
 
     connection = connections[using]
     connection.ensure_connection()
-    # Not Django's cursor: psycopg's C code reads binary results, while Django matches each timestamp with a pattern.
-    if connection.in_atomic_block:
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(statement, parameters, binary=True)
-            return cursor.fetchall()
-    if _is_long(parameters):
-        return in_fresh_transaction(partial(query, using, statement, parameters), using, lock_timeout=LOCK_TIMEOUT)
-    # Sent as one, the two statements are one transaction, in one round trip; but the rows come as text.
+    results = []
     with connection.wrap_database_errors, psycopg.ClientCursor(connection.connection) as cursor:
-        cursor.execute(f"{local_settings(lock_timeout=LOCK_TIMEOUT)}; {statement}", parameters)
-        cursor.nextset()
-        return cursor.fetchall()
+        # psycopg's own, in C: Django's matches each timestamp with a pattern.
+        timestamptz = psycopg.adapters.types["timestamptz"].oid
+        loader = psycopg.adapters.get_loader(timestamptz, psycopg.pq.Format.TEXT)
+        assert loader is not None
+        cursor.adapters.register_loader(timestamptz, loader)
+        cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
+        more: bool | None = True
+        while more:
+            results.append(cursor.fetchall() if cursor.description else [])
+            more = cursor.nextset()
+    return results
