@@ -123,6 +123,8 @@ _SCHEMA_NUMBERS = frozenset(
     }
 )
 _SCHEMA_MESSAGES = ("no such table", "no such column", "has no column named")  # of SQLite, which has no code for them
+#: "A column that must have a value got none": SQLSTATE, SQLite's result code, and the number of MySQL and MariaDB.
+_NO_VALUE = frozenset({"23502", "SQLITE_CONSTRAINT_NOTNULL", 1364})
 _TRIES = 6
 
 #: The longest that a statement of an engine waits for a lock (seconds).
@@ -290,6 +292,12 @@ def is_schema_fault(error: BaseException) -> bool:
     if code == "SQLITE_ERROR":
         return any(words in str(error) for words in _SCHEMA_MESSAGES)
     return code is not None and code.startswith(_SCHEMA_CLASS)
+
+
+def lacks_a_value(error: BaseException) -> bool:
+    """Return whether a column got no value that must have one. This version gives all of its columns a value, so it is one
+    that this version does not know, and that has no default: the migration of the next version came before its code."""
+    return isinstance(error, DatabaseError) and _code(error) in _NO_VALUE
 
 
 def _code(error: BaseException) -> str | int | None:

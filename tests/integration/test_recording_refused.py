@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.pipelines import deliver_until, due_delivery, endpoint_at, eventually
 from tests.receiver import Receiver
 from tests.refused_rows import refused
 from webhooks_app import signals, telemetry
+from webhooks_app.engine.options import EngineOptions
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, HourlyStat, Notice
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -59,6 +62,18 @@ def before_its_migration(table: str, column: str) -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute(rename.format("not_yet", column))
+
+
+@contextmanager
+def before_its_code(table: str) -> Iterator[None]:
+    """The migration has run (on a table without rows), and the code does not know the column that it has added."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} ADD COLUMN not_known integer NOT NULL DEFAULT (NULL)")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} DROP COLUMN not_known")
 
 
 def settled() -> bool:
@@ -126,6 +141,54 @@ def test_results_wait_for_a_migration_that_is_late(
             eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 5)
     assert len(receiver.requests) == 5
     assert Attempt.objects.count() == 5
+    assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
+
+
+class TestAColumnThatThisVersionDoesNotKnow:
+    """The migration of the next version comes before its code, and the column has no default."""
+
+    @pytest.mark.parametrize("table", ["hourlystat", "attempt"])
+    def test_lets_results_wait_and_loses_none(
+        self, receiver: Receiver, table: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(5):
+            due_delivery(endpoint_at(receiver))
+        with ExitStack() as stack:
+            stack.enter_context(before_its_code(f"webhooks_app_{table}"))
+            with running_engine():
+                receiver.wait_for(5)
+                eventually(lambda: "the database has a column that this version does not know" in caplog.text)
+                assert not Delivery.objects.filter(status="succeeded").exists()
+                stack.close()
+                eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 5)
+        assert len(receiver.requests) == 5
+        assert Attempt.objects.count() == 5
+        assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
+
+    def test_is_waited_for_once_and_not_for_ever(self, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+        """The endpoints must not wait for the next version without end."""
+        due_delivery(endpoint_at(receiver))
+        with before_its_code("webhooks_app_attempt"), running_engine(options=EngineOptions(unknown_column_seconds=0.5)):
+            receiver.wait_for(1)
+            eventually(settled)
+            eventually(lambda: "the database refuses the attempt;" in caplog.text)
+            assert "the database has a column that this version does not know" in caplog.text
+            due_delivery(endpoint_at(receiver))
+            eventually(settled, patience=5)
+        assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("schema", [before_its_code, partial(before_its_migration, column="response_truncated")])
+def test_an_engine_that_stops_settles_what_waits_for_a_schema(
+    receiver: Receiver, schema: Callable[[str], contextlib.AbstractContextManager[None]]
+) -> None:
+    """Otherwise its results would end with it, and the deliveries be sent again."""
+    for _ in range(5):
+        due_delivery(endpoint_at(receiver))
+    with schema("webhooks_app_attempt"):
+        deliver_until(lambda: len(receiver.requests) == 5)
+        assert settled()
+    assert {delivery.status for delivery in Delivery.objects.all()} == {"succeeded"}
     assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
 
 

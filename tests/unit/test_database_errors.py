@@ -17,7 +17,7 @@ from django.db import (
     ProgrammingError,
 )
 
-from webhooks_app.db import is_lock_timeout, is_outage, is_schema_fault, is_transient
+from webhooks_app.db import is_lock_timeout, is_outage, is_schema_fault, is_transient, lacks_a_value
 
 OUTAGE, BUSY, SCHEMA, STATEMENT = "outage", "busy", "schema", "statement"
 
@@ -97,6 +97,21 @@ def test_a_lock_that_was_not_to_be_had(state: str | int) -> None:
     assert not is_lock_timeout(caused(OperationalError("x"), Cause(1213, "x")))
 
 
+@pytest.mark.parametrize(
+    ("cause", "wanted"),
+    [
+        (Cause("x", sqlstate="23502"), True),
+        (Cause("x", sqlstate="23505"), False),
+        (Cause("x", sqlite_errorname="SQLITE_CONSTRAINT_NOTNULL"), True),
+        (Cause("x", sqlite_errorname="SQLITE_CONSTRAINT_CHECK"), False),
+        (Cause(1364, "Field 'x' doesn't have a default value"), True),
+        (Cause(1048, "Column 'x' cannot be null"), False),
+    ],
+)
+def test_a_column_that_got_no_value(cause: Exception, wanted: bool) -> None:
+    assert lacks_a_value(caused(IntegrityError("x"), cause)) is wanted
+
+
 SQLITE = {
     "disk I/O error": ("SQLITE_IOERR_WRITE", OUTAGE),
     "database or disk is full": ("SQLITE_FULL", OUTAGE),
@@ -133,6 +148,10 @@ def test_real_errors_of_sqlite(tmp_path: Any) -> None:
         with pytest.raises(sqlite3.Error) as caught:
             first.execute(statement)
         assert meaning(caused(OperationalError(str(caught.value)), caught.value)) == meant, statement
+    first.execute("CREATE TABLE w (n INTEGER, new INTEGER NOT NULL)")
+    with pytest.raises(sqlite3.Error) as caught:
+        first.execute("INSERT INTO w (n) VALUES (1)")
+    assert lacks_a_value(caused(IntegrityError(str(caught.value)), caught.value))
     first.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError) as busy:
         second.execute("BEGIN IMMEDIATE")

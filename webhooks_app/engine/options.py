@@ -77,6 +77,9 @@ class EngineOptions:
     record_after: float = 0.05
     #: For how long a turn records, releases and so on where there was something new: the next new event waits meanwhile.
     late_seconds: float = 0.005
+    #: How long an engine lets results wait where the database has a column that this version does not know and that has no
+    #: default, counted from the first of them. Then it records them without the rows that the database refuses.
+    unknown_column_seconds: float = 120.0
     #: The longest pause between two tries while the database is away or a step fails.
     longest_pause: float = 5.0
     #: With work that cannot be done now, an engine counts as idle after this time.

@@ -9,7 +9,7 @@ from functools import partial
 from django.db import DatabaseError, DataError, IntegrityError, InternalError
 
 from webhooks_app import signals, telemetry
-from webhooks_app.db import in_fresh_transaction, is_outage, sql_state
+from webhooks_app.db import in_fresh_transaction, is_outage, lacks_a_value, sql_state
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.matching import InvalidEventData
 from webhooks_app.engine.options import EngineOptions
@@ -25,9 +25,6 @@ logger = engine_logger(__name__)
 #: Errors that are an event's own fault: its data, its URL, or what the database or a trigger in it says of its rows.
 _EVENTS_FAULT = (DataError, IntegrityError, InternalError, InvalidEventData, URLNotAllowed)
 _EVENTS_FAULT_STATES = ("22", "23", "P0")
-#: Never an event's fault: a column that this version does not know, and that has no default. The migration came before the code.
-_NOT_NULL_STATE = "23502"
-_NOT_NULL_MESSAGE = "NOT NULL constraint failed"  # of SQLite
 
 
 class Quarantine:
@@ -87,9 +84,9 @@ class Quarantine:
 
 
 def _is_events_fault(error: Exception) -> bool:
-    state = sql_state(error)
-    if state == _NOT_NULL_STATE or _NOT_NULL_MESSAGE in str(error):
+    if lacks_a_value(error):  # never an event's fault: the database is ahead of this version
         return False
+    state = sql_state(error)
     if isinstance(error, _EVENTS_FAULT):
         return True
     return isinstance(error, DatabaseError) and state is not None and state.startswith(_EVENTS_FAULT_STATES)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient, read
+from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient, lacks_a_value, read
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.options import EngineOptions
@@ -49,7 +49,7 @@ class Recorder:
     A batch stays here until the database has acknowledged it. Where the database refuses it for what is in it, it is halved
     until the result to blame is alone. Of that one, the delivery is settled, so that it is not sent again, and each other
     row is written that the database accepts. Only where the delivery itself cannot be settled, the result is lost. Results
-    whose rows another transaction has locked, or whose tables or columns are missing, wait; the others go on.
+    whose rows another transaction has locked, or whose tables or columns do not fit this version, wait; the others go on.
     """
 
     def __init__(
@@ -79,6 +79,9 @@ class Recorder:
         #: Results that wait for a locked row, and until when (monotonic).
         self._busy: list[Result] = []
         self._busy_until = 0.0
+        #: Until when results wait for the code that knows a column (monotonic); None where none was missed yet.
+        self._unknown_column_until: float | None = None
+        self._engine_stops = False
         self.recorded = 0
         self.dropped = 0
 
@@ -103,8 +106,9 @@ class Recorder:
     def step(self, *, at_once: bool) -> int:
         """Write one batch, if there is one or if results have waited long enough. Returns how many were recorded.
 
-        Never at once in normal operation: a queue that is kept for a moment gets its next event without a new lease.
+        At once only where the engine stops: a queue that is kept for a moment gets its next event without a new lease.
         """
+        self._engine_stops = at_once
         if self._busy and time.monotonic() >= self._busy_until:
             self._batches.append(self._busy)
             self._busy = []
@@ -217,7 +221,7 @@ class Recorder:
         delivery_id = batch[0].delivery.delivery_id
         attempt = attempt_row(batch[0]) if batch[0].was_sent else None
         for side_rows in (True, False):
-            if is_schema_fault(error):
+            if self._waits_for_schema(error):
                 return self._wait_for_migration(batch, error)
             try:
                 recorded, refused = self._in_transaction(partial(self._write_single, batch, attempt, side_rows))
@@ -248,19 +252,41 @@ class Recorder:
     def _write_single(
         self, batch: list[Result], attempt: AttemptRow | None, side_rows: bool
     ) -> tuple[RecordedBatch, dict[str, Exception]]:
-        written = self._writer.write_alone(batch[0], attempt, self._window.own(), side_rows=side_rows)
+        own = self._window.own()
+        written = self._writer.write_alone(
+            batch[0], attempt, own, side_rows=side_rows, concerns_all=self._waits_for_schema
+        )
         self._remember(batch, [attempt] if side_rows else [], written[0], set())
         return written
 
+    def _waits_for_schema(self, error: Exception) -> bool:
+        """Return whether the deployment that is going on mends this, so that no row is given up for it.
+
+        What is missing in the database comes with `migrate`. A column that this version does not know is mended by the next
+        version, which replaces this process: so that is waited for only once and for a while, or endpoints would get nothing
+        more. An engine that stops waits for neither: its results end with it, and their deliveries would be sent again.
+        """
+        if self._engine_stops:
+            return False
+        if not lacks_a_value(error):
+            return is_schema_fault(error)
+        if self._unknown_column_until is None:
+            self._unknown_column_until = time.monotonic() + self._options.unknown_column_seconds
+        return time.monotonic() < self._unknown_column_until
+
     def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
         """It concerns every result alike, and is mended by the deployment that is going on: nothing is given up for it."""
-        self._faults.report(
-            "record schema",
-            "a table, a column or a privilege that this version needs is missing in the database; %d result(s) wait in "
-            "memory: was `migrate` run?",
-            self.unrecorded + len(batch),
-            error=error,
-        )
+        if lacks_a_value(error):
+            text = (
+                "the database has a column that this version does not know and that has no default; %d result(s) wait in "
+                "memory: start the version that `migrate` was run for, or give the column a default"
+            )
+        else:
+            text = (
+                "a table, a column or a privilege that this version needs is missing in the database; %d result(s) wait in "
+                "memory: was `migrate` run?"
+            )
+        self._faults.report("record schema", text, self.unrecorded + len(batch), error=error)
         self._put_off(batch)
         return 0
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webhooks_app.core.retry import Verdict
-from webhooks_app.db import is_outage, is_schema_fault, is_transient
+from webhooks_app.db import is_outage, is_transient
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.record_rows import (
@@ -81,11 +81,17 @@ class BatchWriter:
         return batch.without_playgrounds(), left_out
 
     def write_alone(
-        self, result: Result, attempt: AttemptRow | None, own: Collection[uuid.UUID], *, side_rows: bool
+        self,
+        result: Result,
+        attempt: AttemptRow | None,
+        own: Collection[uuid.UUID],
+        *,
+        side_rows: bool,
+        concerns_all: Callable[[Exception], bool],
     ) -> tuple[RecordedBatch, dict[str, Exception]]:
         """Settle one delivery and write each side row in a savepoint of its own (`side_rows` False: write none). `attempt` is
-        its row, if there is one. Returns what to announce, and which rows the database refused. Raises what concerns no row:
-        an outage, a lock, a missing column.
+        its row, if there is one. Returns what to announce, and which rows the database refused. Raises what is no fault of one
+        row: an outage, a lock, and what `concerns_all` says so of.
         """
         now = self._heartbeat.now()
         if side_rows:
@@ -101,7 +107,7 @@ class BatchWriter:
                 with transaction.atomic(using=self._using):
                     write_rows()
             except Exception as error:
-                if is_outage(error) or is_transient(error) or is_schema_fault(error):
+                if is_outage(error) or is_transient(error) or concerns_all(error):
                     raise
                 refused[name] = error
         if _DISABLING in refused:
