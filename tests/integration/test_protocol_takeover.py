@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import ModelSignal, post_delete, post_save, pre_delete, pre_save
 
@@ -81,6 +81,33 @@ def test_an_engine_whose_row_was_written_without_an_acknowledgement_goes_on(
     with broken(outage, "answer", monkeypatch):
         deliver_until(all_succeeded)
     assert outage.happened
+    assert not Engine.objects.exists()
+
+
+@contextmanager
+def idle_sessions_end_after(milliseconds: int) -> Iterator[None]:
+    """Of every connection that is opened meanwhile, the server ends those that are idle for so long."""
+    database = f'DATABASE "{connection.settings_dict["NAME"]}"'
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER {database} SET idle_session_timeout = {milliseconds}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER {database} RESET idle_session_timeout")
+
+
+@pytest.mark.postgres
+def test_a_server_that_ends_idle_sessions_prevents_no_takeover(
+    receiver: Receiver, configure: Configure, caplog: Any
+) -> None:
+    """Each heartbeat finds its connection ended."""
+    configure(HEARTBEAT_SECONDS=1.8)
+    dead = EngineFactory(alive_until=now() - SECOND)
+    due_delivery(endpoint_at(receiver, queue__holder_id=dead.pk))
+    with idle_sessions_end_after(100), running_engine():  # the test's own connection was opened before
+        eventually(all_succeeded)
+    assert "no heartbeat" not in caplog.text
     assert not Engine.objects.exists()
 
 

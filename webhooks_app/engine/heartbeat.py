@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout, read
+from webhooks_app.db import in_fresh_transaction, is_lock_timeout, is_outage, read
 from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
@@ -165,13 +165,25 @@ class Heartbeat:
         if stalled:
             return
         try:
-            self._beat()
+            self._on_a_live_connection(self._beat)
         except Exception as error:  # noqa: BLE001 - whatever fails here, the next beat tries again
             logger.warning("webhooks: no heartbeat: %s: %s", type(error).__name__, error)
             self._close_connection()
             self._regular_since = float("inf")
             return
         self._reap()
+
+    def _on_a_live_connection(self, work: Callable[[], object]) -> None:
+        """Do `work`; where the server or a pooler has ended the connection since the last heartbeat (idle_session_timeout), do
+        it again on a new one. Else no two heartbeats in a row would succeed, and no dead engine be replaced."""
+        was_open = connections[self._using].connection is not None
+        try:
+            work()
+        except Exception as error:
+            if not (was_open and is_outage(error)):
+                raise
+            self._close_connection()
+            work()
 
     def _close_connection(self) -> None:
         with suppress(Exception):  # a broken connection may fail at this, too
@@ -278,6 +290,8 @@ class Heartbeat:
     def _resign(self) -> None:
         telemetry.engine_state(0, 0, 0)
         try:
-            release_queues_of(self._using, self.ids, crashed=False, keep_row=self.owes_wakes)
+            self._on_a_live_connection(
+                lambda: release_queues_of(self._using, self.ids, crashed=False, keep_row=self.owes_wakes)
+            )
         except Exception as error:  # noqa: BLE001 - the row expires by itself
             logger.warning("webhooks: the heartbeat could not be ended (%s); others release the queues", error)
