@@ -15,9 +15,11 @@ from django.db import connection
 from django.dispatch import Signal
 
 from tests.customer import Customer, age, deliver, make_due, statuses, the_delivery
+from tests.pipelines import eventually
 from webhooks_app import signals
 from webhooks_app.actions.tell import tell
 from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.engine.record_signals import SignalThread
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notice
 from webhooks_app.profiles import standard
 
@@ -138,6 +140,27 @@ def test_a_listener_that_fails_stops_nobody(customer, caplog):
     assert len(calls) == 3
     assert statuses() == {"succeeded"}
     assert "signal receiver" in caplog.text
+
+
+@pytest.mark.postgres
+def test_a_listener_gets_a_new_connection_after_the_server_has_ended_the_one_it_had():
+    thread, counted = SignalThread(), []
+    pid: list[int] = []
+
+    def look() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid[:] = cursor.fetchone()
+            counted.append(pid[0])
+
+    thread.send(look)
+    eventually(lambda: len(counted) == 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", pid)
+    thread.send(look)
+    thread.send(look)
+    thread.end(5.0)
+    assert len(counted) >= 2
 
 
 def test_an_event_that_cannot_be_accepted_is_signalled_in_production(customer, settings):

@@ -125,7 +125,7 @@ class SignalThread:
                 finally:
                     with self._lock:
                         self._number -= len(calls)
-                self._make(_close_open_transactions)
+                self._make(_tidy_connections)
         finally:
             self._make(connections.close_all)
 
@@ -137,14 +137,17 @@ class SignalThread:
             logger.exception("webhooks: a receiver of a signal failed, or what is cleaned up after it")
 
 
-def _close_open_transactions() -> None:
-    """A receiver may have left a transaction open; its locks would last as long as the engine."""
+def _tidy_connections() -> None:
+    """Do what Django does after a request. A receiver may have left a transaction open, whose locks would last as long as the
+    engine; and on a connection that the server has ended, every receiver after it would fail."""
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             connection.close()
             del connections[connection.alias]  # inside the block that nobody has left, it could not connect again
-        elif connection.connection is not None and not connection.get_autocommit():
-            connection.close()
+        elif connection.connection is not None:
+            if not connection.get_autocommit():
+                connection.close()
+            connection.close_if_unusable_or_obsolete()
 
 
 def signals_of(batch: RecordedBatch) -> list[Call]:
