@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -9,16 +10,18 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from tests.customer import Customer, attempts, make_due, statuses
 from tests.factories import NoticeFactory
 from tests.mail_servers import send_by_smtp
-from tests.pipelines import PATIENCE
+from tests.outages import watched_statements
+from tests.pipelines import PATIENCE, eventually
 from tests.receiver import Delay
 from webhooks_app.actions import process_log
 from webhooks_app.management.commands.webhooks_deliver import Housekeeping
@@ -72,6 +75,60 @@ def test_before_migrate_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr(Engine._meta, "db_table", "not_there_yet")
     with pytest.raises(CommandError, match=r"manage\.py migrate"):
         run("--until-idle=0")
+
+
+@contextmanager
+def database_away(statements: float = math.inf) -> Iterator[list[str]]:
+    """The database fails at so many statements."""
+    failed: list[str] = []
+
+    def fail(sql: str) -> None:
+        if len(failed) < statements:
+            failed.append(sql)
+            raise OperationalError("connection failed:\nFATAL: no login for you")
+
+    with watched_statements(fail, thread=None):
+        yield failed
+
+
+def test_it_waits_for_a_database_that_is_away_at_the_start(customer, caplog):
+    customer.endpoint()
+    customer.emit()
+
+    def play() -> None:
+        customer.receiver.wait_for(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    player = threading.Thread(target=play)
+    player.start()
+    with database_away(2):
+        run("--no-housekeeping")
+    player.join()
+    assert statuses() == {"succeeded"}
+    waits = [record.message for record in caplog.records if "waits for the database" in record.message]
+    assert len(waits) == 2
+    assert "(connection failed: FATAL: no login for you); next try in 1.0 s" in waits[1]
+
+
+def test_a_signal_ends_it_while_it_waits_for_the_database():
+    with database_away() as failed:
+        player = threading.Thread(target=lambda: eventually(lambda: failed) and os.kill(os.getpid(), signal.SIGTERM))
+        player.start()
+        assert run() == ""
+        player.join()
+
+
+def test_until_idle_ends_with_one_line_where_the_database_is_away():
+    with database_away(), pytest.raises(CommandError, match=r"^The database cannot be used \(.*no login") as caught:
+        run("--until-idle=0")
+    assert caught.value.returncode == 1
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_a_chore_leaves_no_connection_that_the_server_could_end():
+    Housekeeping._do(lambda: NoticeFactory())
+    assert connections["default"].connection is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,9 +6,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from tests.factories import SECRET, EndpointFactory, SecretFactory
+from tests.outages import watched_statements
 from webhooks_app.core.sealing import KeyRing, new_key
 from webhooks_app.models import Endpoint, Secret
 
@@ -109,6 +111,22 @@ def test_before_migrate_a_command_says_what_to_do(command, model, monkeypatch):
     monkeypatch.setattr(model._meta, "db_table", "not_there_yet")
     with pytest.raises(CommandError, match=r"manage\.py migrate"):
         run(*command)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "command", [("webhooks_schedule",), ("webhooks_reseal",), ("webhooks_api_key", "list", "--tenant=acme")]
+)
+def test_a_command_says_in_one_line_that_the_database_is_away(command):
+    def fail(sql: str) -> None:
+        raise OperationalError("connection failed:\nFATAL: no login for you")
+
+    with (
+        watched_statements(fail, thread=None),
+        pytest.raises(CommandError, match=r"\(connection failed: FATAL") as caught,
+    ):
+        run(*command)
+    assert caught.value.returncode == 1
 
 
 @pytest.mark.django_db

@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
 from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import WebhooksError
+from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import ApiKey, Scope
 from webhooks_app.models.ids import parse_public_id
@@ -20,7 +21,7 @@ from webhooks_app.models.ids import parse_public_id
 ACTOR = "command"
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Make, list and revoke keys for the REST API. `create` prints the key, and nothing else, on standard output."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections
 
 from webhooks_app import telemetry
 from webhooks_app.actions.process_log import log_configuration_errors
 from webhooks_app.actions.prune import prune
 from webhooks_app.actions.tell import tell
-from webhooks_app.db import pipeline_alias
+from webhooks_app.db import is_outage, pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.sweep import repair, sweep
+from webhooks_app.management.database import DatabaseCommand, one_line
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import database_now
 
@@ -30,9 +32,12 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the command waits for housekeeping at its end: an e-mail may be on its way.
 _LONGEST_HOUSEKEEPING = 5.0
+#: Seconds between two tries while there is no database at the start: the first pause, doubled each time, and the longest.
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Deliver webhooks until stopped (SIGTERM or Ctrl-C): what is in flight then ends and is recorded. "
         "Run as many of these as you like, on as many machines; Celery is not needed beside them."
@@ -53,11 +58,14 @@ class Command(BaseCommand):
         parser.add_argument("--metrics-port", type=int, metavar="PORT", help="Serve Prometheus metrics at /metrics.")
 
     def handle(self, *args: Any, until_idle: float | None, no_housekeeping: bool, **options: Any) -> None:
-        require_tables("webhooks_app")
-        if options["metrics_port"]:
-            telemetry.serve(options["metrics_port"])
         stop = threading.Event()
         _stop_on_signals(stop)
+        if until_idle is not None:
+            require_tables("webhooks_app")
+        elif not _wait_for_tables(stop):
+            return
+        if options["metrics_port"]:
+            telemetry.serve(options["metrics_port"])
         until = engine.for_ever if until_idle is None else engine.idle_for(until_idle)
         housekeeping = None if no_housekeeping or until_idle is not None else Housekeeping(stop)
         log_configuration_errors()
@@ -81,6 +89,26 @@ class Command(BaseCommand):
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
             self.stdout.write(done)
+
+
+def _wait_for_tables(stop: threading.Event) -> bool:
+    """Wait for the database, as the engine does where it goes away later: a supervisor that starts both at once may give up a
+    command that ends several times. Returns False where it is stopped meanwhile. Raises CommandError where the tables are
+    not in the database."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            require_tables("webhooks_app")
+            return True
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            text = "webhooks: webhooks_deliver waits for the database (%s); next try in %.1f s"
+            logger.warning(text, one_line(error), pause)
+            connections.close_all()
+        if stop.wait(pause):
+            return False
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -139,16 +167,15 @@ class Housekeeping(threading.Thread):
                 if time.monotonic() >= due[number]:
                     due[number] = time.monotonic() + every
                     self._do(act)
-        connections.close_all()
 
     @staticmethod
     def _do(act: Callable[[], object]) -> None:
         try:
             act()
         except (OperationalError, InterfaceError) as error:
-            logger.warning("webhooks: housekeeping could not use the database (%s)", " ".join(str(error).split()))
-            connections.close_all()
+            logger.warning("webhooks: housekeeping could not use the database (%s)", one_line(error))
         except Exception:
             # The next run tries again; delivery must not stop because a mail server is away.
             logger.exception("webhooks: housekeeping failed")
-            connections.close_all()
+        finally:
+            connections.close_all()  # until the next chore is due, the server or a pooler may have ended them

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from webhooks_app.actions.reseal import reseal
 from webhooks_app.exceptions import SealingError
+from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Encrypts every secret at rest anew with the first key of WEBHOOKS['ENCRYPTION_KEYS']. Safe to repeat and to "
         "run beside the workers. Afterwards the older keys can be taken out of the list."

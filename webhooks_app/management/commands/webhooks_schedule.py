@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from webhooks_app.actions.schedule import BEAT, put_schedule, remove_schedule
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Puts sweep, repair, tell and prune into django-celery-beat's tables. Safe to repeat: what you changed there "
         "(interval, enabled) stays."

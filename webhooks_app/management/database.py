@@ -1,0 +1,30 @@
+"""Commands that need the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
+
+from webhooks_app.db import is_outage
+
+
+class DatabaseCommand(BaseCommand):
+    """A command that ends with one line on standard error and exit code 1 where the database cannot be used: it is away, or
+    refuses the login. `--traceback` shows the database's error."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            raise CommandError(
+                f"The database cannot be used ({one_line(error)}). Start it, or correct DATABASES, then run this command again."
+            ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error without its line breaks."""
+    return " ".join(str(error).split())
