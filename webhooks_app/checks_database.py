@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own word
 from django.db import connections
 
@@ -29,6 +31,29 @@ def check_autocommit(app_configs: Sequence[Any] | None = None, **kwargs: Any) ->
         return []
     hint = "Remove AUTOCOMMIT from this database: without it nothing that the engine records is committed."
     return [Error("AUTOCOMMIT is off for the webhooks' database.", hint=hint, id="webhooks_app.E017")]
+
+
+@register(TAG)
+def check_time_zone(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E018. Runs whatever the settings are. PostgreSQL stores times with their zone, and `USE_TZ = False` is E002."""
+    connection = connections[pipeline_alias()]
+    if connection.features.supports_timezones or not django_settings.USE_TZ or _is_utc(connection.timezone):
+        return []
+    return [
+        Error(
+            f"TIME_ZONE of the webhooks' database is {connection.timezone_name!r}: API keys and secrets expire at the wrong "
+            "time, by its difference from UTC.",
+            hint="Remove TIME_ZONE from this database in DATABASES. Times that are stored already are read as UTC from then on: "
+            "correct them, or begin with empty tables.",
+            id="webhooks_app.E018",
+        )
+    ]
+
+
+def _is_utc(zone: tzinfo | None) -> bool:
+    """Return whether the zone is UTC by any of its names, in summer and in winter."""
+    year = datetime.now(UTC).year
+    return zone is None or not any(datetime(year, month, 1, tzinfo=zone).utcoffset() for month in (1, 7))
 
 
 @register_check
@@ -65,10 +90,11 @@ def check_pool(chosen: Settings) -> Messages:
 def check_database(
     app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W009, W010. Asks the database, so it runs with `check --database` and before migrations only."""
+    """E018, W009, W010. Asks the database, so it runs with `check --database` and before migrations only."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         found.extend(_check_version(alias))
+        found.extend(_check_session_time_zone(alias))
         found.extend(_check_schedule(alias))
     return found
 
@@ -91,6 +117,22 @@ def _check_version(alias: str) -> Messages:
             f"This {'MariaDB' if mariadb else 'MySQL'} is too old: it cannot skip locked rows.",
             hint=f"Use {'MariaDB' if mariadb else 'MySQL'} {'.'.join(map(str, least))} or newer, or PostgreSQL.",
             id="webhooks_app.W009",
+        )
+
+
+def _check_session_time_zone(alias: str) -> Messages:
+    """What MySQL and MariaDB call now is in the session's zone, which is the server's unless it is set."""
+    if connections[alias].vendor != "mysql" or alias != pipeline_alias():
+        return
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), CURRENT_TIMESTAMP())")
+        minutes = cursor.fetchone()[0]
+    if minutes:
+        yield Error(
+            f"The sessions of the webhooks' database are not in UTC, but {minutes} minutes off: API keys and secrets expire at "
+            "the wrong time.",
+            hint="Put `SET time_zone = '+00:00'` into DATABASES[…]['OPTIONS']['init_command'].",
+            id="webhooks_app.E018",
         )
 
 
