@@ -3,6 +3,9 @@
 While an engine runs, its threads only put their records into a queue, and a thread of its own hands them to the host's
 handlers. Otherwise (a test that calls one part, a task before its engine, a process that starts no more threads) records are
 handled at once.
+
+The loggers of libraries (urllib3, django.db.backends, psycopg …) get a filter that does the same for records of the engine's
+threads, and lets those of all other threads pass.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 #: Records that may wait for slow handlers; further ones are counted, and dropped.
 _MOST_WAITING = 1000
+#: Records of libraries leave room for the engine's own.
+_MOST_WAITING_OF_LIBRARIES = 500
 #: How long the end of the last engine waits for slow handlers (seconds).
 _LONGEST_FLUSH = 1.0
 
@@ -36,8 +41,9 @@ class LogThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def put(self, logger: logging.Logger, record: logging.LogRecord) -> None:
-        if self._waiting.qsize() < _MOST_WAITING:
+    def put(self, logger: logging.Logger, record: logging.LogRecord, most: int = _MOST_WAITING) -> None:
+        """Let the thread handle the record, unless `most` records or more are waiting."""
+        if self._waiting.qsize() < most:
             self._waiting.put((logger, record))
         else:
             self._dropped += 1
@@ -116,6 +122,54 @@ def engine_logger(name: str) -> EngineLogger:
     return EngineLogger(logging.getLogger(name), {})
 
 
+class _HandOver(logging.Filter):
+    """A filter of one logger: what an engine's thread logs there is handled by the log thread, and not at once."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        thread = _thread
+        if thread is None or not thread.alive or not getattr(_here, "is_engines", False):
+            return True
+        thread.put(self._logger, record, _MOST_WAITING_OF_LIBRARIES)
+        return False
+
+
+def _cover_all_loggers() -> None:
+    """Give the filter to every logger that has none yet, before the host's filters, which may be slow, too. It stays: without an
+    engine it lets everything pass."""
+    for logger in [logging.root, *list(logging.root.manager.loggerDict.values())]:
+        if isinstance(logger, logging.Logger) and not any(isinstance(each, _HandOver) for each in logger.filters):
+            # A new list: another thread may be going through the old one.
+            logger.filters = [_HandOver(logger), *logger.filters]
+
+
+@contextlib.contextmanager
+def _as_engines_thread() -> Iterator[None]:
+    """Meanwhile this thread is one of an engine's."""
+    before = getattr(_here, "is_engines", False)
+    _here.is_engines = True
+    _cover_all_loggers()
+    try:
+        yield
+    finally:
+        _here.is_engines = before
+
+
+class EngineThread(threading.Thread):
+    """A thread of an engine: a daemon that waits for no handler of the host's, whichever library logs on it."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+    def run(self) -> None:
+        with _as_engines_thread():
+            super().run()
+
+
+_here = threading.local()
 _lock = threading.Lock()
 _thread: LogThread | None = None
 _engines: set[object] = set()
@@ -123,7 +177,8 @@ _engines: set[object] = set()
 
 @contextlib.contextmanager
 def logs_on_a_thread() -> Iterator[None]:
-    """Let a thread write the records of all engines of this process, until the last of them has ended."""
+    """Let a thread write the records of all engines of this process, until the last of them has ended. The thread that calls
+    this is one of the engine's meanwhile."""
     global _thread
     engine = object()
     with _lock:
@@ -131,7 +186,8 @@ def logs_on_a_thread() -> Iterator[None]:
         if _thread is None or not _thread.alive:
             _thread = _started()
     try:
-        yield
+        with _as_engines_thread():
+            yield
     finally:
         with _lock:
             _engines.discard(engine)

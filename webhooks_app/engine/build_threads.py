@@ -21,6 +21,7 @@ from django.db import close_old_connections, connections
 
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
+from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport import Request
 
 #: A thread without work ends after this time (seconds).
@@ -132,7 +133,7 @@ class _Pool:
             if self._idle:
                 self._idle -= 1
             else:
-                threading.Thread(target=self._work, name="webhooks-builder", daemon=True).start()
+                EngineThread(self._work, "webhooks-builder").start()
             self._away.add(build)
             self._todo.put(build)
 

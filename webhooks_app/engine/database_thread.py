@@ -34,7 +34,7 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.step import Step, longer
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.engine.window import Window
-from webhooks_app.log_thread import engine_logger
+from webhooks_app.log_thread import EngineThread, engine_logger
 
 logger = engine_logger(__name__)
 
@@ -79,7 +79,7 @@ class DatabaseThread:
                 Step("release", self._lease.release, takes_work=False),
             )
         )
-        self._thread = threading.Thread(target=self._run, name="webhooks-database", daemon=True)
+        self._thread = EngineThread(self._run, "webhooks-database")
         self._nudge = threading.Event()
         self._phase = Phase.RUNNING
         self._pending = self._due = False

@@ -23,7 +23,7 @@ from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
 from webhooks_app.engine.repair_thread import repair_soon
-from webhooks_app.log_thread import engine_logger
+from webhooks_app.log_thread import EngineThread, engine_logger
 from webhooks_app.models import EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
 
@@ -71,7 +71,7 @@ class Heartbeat:
         self.owes_wakes = False
         #: What ended the beating before its time.
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="webhooks-heartbeat", daemon=True)
+        self._thread = EngineThread(self._run, "webhooks-heartbeat")
 
     # --- for the other threads ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from webhooks_app import signals
 from webhooks_app.core.retry import Verdict
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.types import Result
-from webhooks_app.log_thread import engine_logger
+from webhooks_app.log_thread import EngineThread, engine_logger
 from webhooks_app.models import Delivery, Endpoint
 
 logger = engine_logger(__name__)
@@ -105,7 +105,7 @@ class SignalThread:
             self._waiting.put(calls)
 
     def _start(self, number: int) -> bool:
-        thread = threading.Thread(target=self._run, name="webhooks-signals", daemon=True)
+        thread = EngineThread(self._run, "webhooks-signals")
         try:
             thread.start()
         except Exception as error:  # noqa: BLE001 - costs these signals, and not the recording; the next ones try again

@@ -8,7 +8,7 @@ import time
 from django.db import connections
 
 from webhooks_app.engine.sweep import repair_free
-from webhooks_app.log_thread import engine_logger
+from webhooks_app.log_thread import EngineThread, engine_logger
 
 logger = engine_logger(__name__)
 
@@ -27,7 +27,7 @@ def repair_soon(using: str) -> None:
     with _lock:
         _asked.add(using)
         if _thread is None or not _thread.is_alive():
-            thread = threading.Thread(target=_repair_what_is_asked, name="webhooks-repair", daemon=True)
+            thread = EngineThread(_repair_what_is_asked, "webhooks-repair")
             thread.start()
             _thread = thread
 

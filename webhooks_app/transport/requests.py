@@ -17,6 +17,7 @@ from time import monotonic
 import certifi
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.faults import ThreadsExhausted, not_resolved_in_time, not_sent
 from webhooks_app.transport.requests_adapter import CheckedAdapter
@@ -125,7 +126,7 @@ class RequestsTransport:
         """Start one more thread if there is work for it. Where that fails, the threads there do the work."""
         if len(self._threads) >= min(self.capacity, len(self._open)):
             return
-        thread = threading.Thread(target=self._work, name="webhooks-sender", daemon=True)
+        thread = EngineThread(self._work, "webhooks-sender")
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:  # "can't start new thread"

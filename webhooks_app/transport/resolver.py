@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault
 from webhooks_app.transport.faults import ThreadsExhausted, fault_of
 
@@ -170,7 +171,7 @@ class Resolver:
         except LookupError:
             return
         try:
-            threading.Thread(target=self._work, name="webhooks-resolver", daemon=True).start()
+            EngineThread(self._work, "webhooks-resolver").start()
         except (RuntimeError, MemoryError):  # "can't start new thread"
             if not self._threads:  # nobody would ever take these names
                 error = ThreadsExhausted("no thread can be started to resolve the name")
