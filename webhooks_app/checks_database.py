@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
+from logging.handlers import DatagramHandler, HTTPHandler, SMTPHandler, SocketHandler
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own word
 from django.db import connections
+from django.utils.log import AdminEmailHandler
 
 from webhooks_app.actions.schedule import BEAT, missing_from_schedule
 from webhooks_app.checks import TAG, Messages, register_check, scheduled_in_settings
@@ -20,6 +23,8 @@ from webhooks_app.exceptions import ConfigurationError
 #: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
 _ENGINE_CONNECTIONS = 3
+#: Handlers that wait for a server. A DatagramHandler is a SocketHandler, too, and waits for nobody.
+_NETWORK_HANDLERS = (HTTPHandler, SMTPHandler, SocketHandler, AdminEmailHandler)
 _MARIADB_LEAST = (10, 6)
 _MYSQL_LEAST = (8, 0, 13)
 
@@ -84,6 +89,25 @@ def check_pool(chosen: Settings) -> Messages:
             hint="Set max_size in DATABASES[…]['OPTIONS']['pool'] to at least 4, and more where engines share a process.",
             id="webhooks_app.W016",
         )
+
+
+@register_check
+def check_pool_logging(chosen: Settings) -> Messages:
+    """W018. The threads of a pool are not the engine's, whose own records wait for no handler."""
+    if not connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool"):
+        return
+    logger: logging.Logger | None = logging.getLogger("psycopg.pool")
+    while logger is not None:
+        for handler in logger.handlers:
+            if isinstance(handler, _NETWORK_HANDLERS) and not isinstance(handler, DatagramHandler):
+                yield Warning(
+                    f"The pool of the webhooks' database logs through {type(handler).__name__}: while that waits for the "
+                    "network, engines may get no connection.",
+                    hint="Give the logger psycopg.pool handlers of its own and propagate = False, or put a QueueHandler before "
+                    "that handler.",
+                    id="webhooks_app.W018",
+                )
+        logger = logger.parent if logger.propagate else None
 
 
 @register(Tags.database)

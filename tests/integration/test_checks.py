@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
+from logging.handlers import DatagramHandler, SocketHandler
 from typing import Any
 from unittest import mock
 
@@ -14,6 +16,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connection, connections
 from django.utils import timezone
+from django.utils.log import AdminEmailHandler
 
 from webhooks_app import checks, checks_database
 from webhooks_app.actions.api_keys import create_api_key
@@ -174,6 +177,23 @@ def test_that_time_zone_shifts_what_expires():
             key, _ = create_api_key("acme", name="", scopes=tuple(Scope.values), expires_at=now + hour, actor="test")
             ApiKey.objects.filter(pk=key.pk).update(expires_at=now - hour)
             assert ApiKey.objects.filter(pk=key.pk).usable().exists() is usable
+
+
+@pytest.mark.parametrize("name", ["psycopg.pool", "psycopg"])
+@pytest.mark.parametrize(
+    ("handler", "pool", "expected"),
+    [
+        (SocketHandler("127.0.0.1", 1), True, {"W018"}),
+        (AdminEmailHandler(), True, {"W018"}),
+        (DatagramHandler("127.0.0.1", 1), True, set()),
+        (logging.StreamHandler(), True, set()),
+        (SocketHandler("127.0.0.1", 1), False, set()),
+    ],
+)
+def test_a_pool_that_logs_over_the_network(monkeypatch, name, handler, pool, expected):
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": pool})
+    monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
+    assert ids() == expected
 
 
 @pytest.mark.parametrize(
