@@ -15,6 +15,11 @@ def refused(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> 
     return _trigger(table, column, key, moment, "RAISE EXCEPTION 'no rows of this one'", "ABORT, 'no rows of this one'")
 
 
+def all_refused(table: str, moment: str = "INSERT") -> contextlib.AbstractContextManager[None]:
+    """A trigger of the host's in the database that refuses every row."""
+    return _trigger(table, "", None, moment, "RAISE EXCEPTION 'no rows at all'", "ABORT, 'no rows at all'")
+
+
 def ignored(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> contextlib.AbstractContextManager[None]:
     """A trigger of the host's in the database that passes over the rows of this one without a word."""
     return _trigger(table, column, key, moment, "RETURN NULL", "IGNORE")
@@ -22,18 +27,20 @@ def ignored(table: str, column: str, key: uuid.UUID, moment: str = "INSERT") -> 
 
 @contextmanager
 def _trigger(
-    table: str, column: str, key: uuid.UUID, moment: str, in_postgresql: str, in_sqlite: str
+    table: str, column: str, key: uuid.UUID | None, moment: str, in_postgresql: str, in_sqlite: str
 ) -> Iterator[None]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            condition = "true" if key is None else f"NEW.{column} = '{key}'"
             cursor.execute(
-                f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.{column} = '{key}' THEN "
+                f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {condition} THEN "
                 f"{in_postgresql}; END IF; RETURN NEW; END $$"
             )
             cursor.execute(f"CREATE TRIGGER refuse BEFORE {moment} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()")
         else:
+            condition = "1" if key is None else f"NEW.{column} = '{key.hex}'"
             cursor.execute(
-                f"CREATE TRIGGER refuse BEFORE {moment} ON {table} WHEN NEW.{column} = '{key.hex}' "
+                f"CREATE TRIGGER refuse BEFORE {moment} ON {table} WHEN {condition} "
                 f"BEGIN SELECT RAISE({in_sqlite}); END"
             )
     try:

@@ -34,8 +34,8 @@ from webhooks_app.actions.replay import replay
 from webhooks_app.actions.states import pause
 from webhooks_app.db import write
 from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.held_events import HeldEvents
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.models import (
     Attempt,
@@ -410,7 +410,8 @@ def test_a_column_that_this_version_does_not_know_costs_no_event(receiver: Recei
         Delivery.objects.create(
             event=event, endpoint_id=None, tenant_id=event.tenant_id, next_attempt_at=event.created_at
         )
-    quarantine = Quarantine("default", EngineOptions(), FaultLog(), Pauses(), lambda send: send())
+    options = EngineOptions(quarantine_after=0.0)
+    quarantine = Quarantine("default", options, FaultLog(), HeldEvents(), lambda send: send())
     assert quarantine.put_aside(event, refusal.value, database_now("default")).events == 0
     assert Event.objects.pending().get() == event
 

@@ -1,7 +1,7 @@
 """② fan_out: committed events become deliveries, in bulk, each batch in a short transaction of its own.
 
 Tenants take turns and have a share each. What goes wrong with an event or a tenant costs that one its turn: it is left alone
-for a while, longer each time, and the others go on. Only an event that is itself at fault is quarantined.
+for a while, longer each time, and the others go on. Only an event that is itself at fault is quarantined (see `quarantine`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from webhooks_app.engine.create_deliveries import (
     write_deliveries,
 )
 from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.held_events import HeldEvents
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
-from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read_pending
+from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read_pending, read_these
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.engine.queue_wakeup import wake_unlocked
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
@@ -52,6 +53,11 @@ _BESIDE_SMALL = 500
 _BESIDE_SINGLE = 150
 _SINGLE_LAST = 1.0
 _MOST_SERVED = 1000
+#: How many held events one step tries while they go well, and for how long (seconds); and when the next one is tried after one
+#: that failed again: were hundreds of them tried in a row, everybody would wait.
+_MOST_TRIED = 50
+_LONGEST_HELD = 0.05
+_AFTER_HELD_FAILED = 0.05
 
 
 class FanOut:
@@ -79,7 +85,9 @@ class FanOut:
         #: When tenants that cannot all be served in one step had their last turn (monotonic).
         self._served_at: dict[uuid.UUID, float] = {}
         self._paused_tenants = Pauses(longest=1.0)
-        self._held_events = Pauses()
+        self._held_events = HeldEvents()
+        #: From when on (monotonic) held events are tried again.
+        self._held_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self._held_events, send_signal)
         #: Queues that are still to be woken, and when their earliest new delivery was created.
         self._unwoken: dict[uuid.UUID, datetime] = {}
@@ -90,13 +98,22 @@ class FanOut:
         for one endpoint does not wait for one for a thousand."""
         self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + _LONGEST_PARTS
         shares = self._turns.next(self._paused_tenants.active())
+        tenants = {share.tenant.id for share in shares if not share.tenant.fifo}
         small = [share for share in shares if share.deliveries <= _SMALL]
-        if len(shares) < self._store.limits.tenants and any(share.takes_all for share in small):
+        held = self._held_events.by_tenant()
+        new = [
+            share
+            for share in small
+            if not (share.takes_all and share.tenant.events <= len(held.get(share.tenant.id, ())))
+        ]
+        if len(shares) < self._store.limits.tenants and any(share.takes_all for share in new):
             self._single_until = time.monotonic() + _SINGLE_LAST
-        if small or self.serves_single_events:
+        if new or self.serves_single_events:
             self._large.update((share.tenant.id, share) for share in shares if share.deliveries > _SMALL)
             shares = small
-        return self._fan_out(shares, now, self._store.limits.deliveries)
+        done = self._fan_out(shares, now, self._store.limits.deliveries)
+        done.add(self._try_held(tenants, now))
+        return done
 
     def go_on(self, now: datetime) -> FannedOut:
         """Fan out what `begin` has left."""
@@ -177,13 +194,14 @@ class FanOut:
         finds out which is to blame."""
         if not shares or not isinstance(self._store, PostgreSQLStore):
             return FannedOut()
+        held = self._held_events.by_tenant()
         ages = {name: retry_policy_of(name).max_age for name in profile_names()}
         try:
             found = fan_out_in_sql(
                 now,
                 self._using,
                 shares={share.tenant.id: share.events for share in shares},
-                held=self._held_events.active(),
+                held=set().union(*(held.get(share.tenant.id, ()) for share in shares)),
                 deliveries=deliveries,
                 ages=ages,
                 default_age=RetryPolicy().max_age,
@@ -204,7 +222,7 @@ class FanOut:
     ) -> FannedOut:
         if not shares:
             return FannedOut()
-        held = self._held_events.active()
+        held = self._held_events.by_tenant()
         found: list[Event] = []
 
         def find(some: list[Share]) -> None:
@@ -212,14 +230,41 @@ class FanOut:
 
         divided(find, shares, lambda share, error: self._pause(share.tenant.id, error))
         events = self._with_tenants(sorted(found, key=lambda event: event.id))
-        # One that is fanned out in parts goes alone.
-        whole = [event for event in events if event.fan_out_position is None]
-        parted = [event for event in events if event.fan_out_position is not None]
-        if in_order and parted:  # and nothing overtakes it
-            return self._in_batch(events[: events.index(parted[0])] or parted[:1], now, deliveries, in_order=True)
-        done = self._in_batch(whole, now, deliveries, in_order=in_order)
-        for event in parted:
+        # One that is fanned out in parts goes alone, and so does one that is held.
+        alone = [
+            event for event in events if event.fan_out_position is not None or event.id in held.get(event.tenant_id, ())
+        ]
+        if in_order and alone:  # and nothing overtakes it
+            return self._in_batch(events[: events.index(alone[0])] or alone[:1], now, deliveries, in_order=True)
+        done = self._in_batch([event for event in events if event not in alone], now, deliveries, in_order=in_order)
+        for event in alone:
             done.add(self._in_batch([event], now, deliveries, in_order=in_order))
+        return done
+
+    def _try_held(self, tenants: Collection[uuid.UUID], now: datetime) -> FannedOut:
+        """Try held events of these tenants again, each alone, until one fails. `tenants`: without those that have FIFO
+        endpoints, whose held events are the next in their order anyway."""
+        done = FannedOut()
+        began = time.monotonic()
+        due = self._held_events.due(tenants)[:_MOST_TRIED] if began >= self._held_from else []
+        if not due:
+            return done
+        found: dict[uuid.UUID, Event] = {}
+
+        def find(some: list[uuid.UUID]) -> None:
+            found.update((event.id, event) for event in read_these(some, self._using))
+
+        divided(find, due, lambda *_: None)
+        # Fanned out by another engine; or it cannot be read any more, and its tenant is paused for that.
+        self._held_events.forget([key for key in due if key not in found])
+        for event in self._with_tenants([found[key] for key in due if key in found]):
+            one = self._in_batch([event], now, self._store.limits.deliveries, in_order=False)
+            self._owe(one.unwoken, now)
+            done.add(one)
+            if not one.events:
+                self._held_from = time.monotonic() + _AFTER_HELD_FAILED
+            if not one.events or time.monotonic() > began + _LONGEST_HELD:
+                break
         return done
 
     def _in_batch(self, events: Sequence[Event], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
@@ -229,12 +274,15 @@ class FanOut:
         while left:
             try:
                 plan = plan_deliveries(left, self._using, self._options.lock_timeout, deliveries)
-                done.add(self._in_transaction(partial(write_deliveries, plan, now, self._using, in_order=in_order)))
+                result = self._in_transaction(partial(write_deliveries, plan, now, self._using, in_order=in_order))
             except Exception as error:
                 if is_outage(error):
                     raise
                 done.add(self._in_parts(left, error, now, deliveries, in_order=in_order))
                 return done
+            done.add(result)
+            if result.events == len(plan.events):  # none of them is locked by another engine, which may fail
+                self._held_events.forget([event.id for event in plan.events])
             # The others had no room, and have their turn later: those of tenants that this batch has not served, now.
             served = {event.tenant_id for event in plan.events}
             left = [event for event in left if event.tenant_id not in served]

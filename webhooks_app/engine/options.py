@@ -52,6 +52,11 @@ class EngineOptions:
     build_threads_of_format: int = 4
     build_threads_of_tenant: int = 2
 
+    # --- fan-out -------------------------------------------------------------------------------------------------
+    #: An event whose deliveries the database refuses is quarantined when it has failed for this time. Until then something
+    #: else may be to blame, say a trigger of the host's that refuses every event for a moment.
+    quarantine_after: float = 60.0
+
     # --- leasing and reading ahead -------------------------------------------------------------------------------
     #: Deliveries read ahead for one queue.
     read_ahead: int = 48

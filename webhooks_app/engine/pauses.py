@@ -1,4 +1,4 @@
-"""Pauses: events, tenants and queues that failed are left alone for a while, longer each time.
+"""Pauses: tenants and queues that failed are left alone for a while, longer each time.
 
 A key that has gone on well for as long as its last pause lasted begins anew.
 """
@@ -9,8 +9,8 @@ import time
 import uuid
 
 #: What failed is left alone this long at first, and twice as long each time after (seconds).
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 60.0
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 60.0
 #: With more keys than this, those whose pauses are over and forgotten are dropped.
 _MOST_KEYS = 1000
 
@@ -18,14 +18,14 @@ _MOST_KEYS = 1000
 class Pauses:
     """Keys that are left alone for a while, longer each time. Times are monotonic seconds."""
 
-    def __init__(self, longest: float = _LONGEST_PAUSE) -> None:
+    def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         self._longest = longest
         self._until: dict[uuid.UUID, tuple[float, float]] = {}
 
     def put(self, key: uuid.UUID) -> None:
         now = time.monotonic()
         until, last = self._until.get(key, (0.0, 0.0))
-        pause = _FIRST_PAUSE if now > until + last else min(last * 2, self._longest)
+        pause = FIRST_PAUSE if now > until + last else min(last * 2, self._longest)
         self._until[key] = (now + pause, pause)
         if len(self._until) > _MOST_KEYS:
             self._until = {key: (until, last) for key, (until, last) in self._until.items() if now <= until + last}

@@ -6,11 +6,12 @@ Rows are claimed inside the caller's transaction and stay locked until it ends; 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db.models import QuerySet
 
+from webhooks_app.db import read
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Limits, PendingTenant
 from webhooks_app.models import Event, Tenant
@@ -100,18 +101,29 @@ class TenantTurns:
         return self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED)
 
 
-def read_pending(shares: Sequence[Share], held: Collection[uuid.UUID], using: str, *, in_order: bool) -> list[Event]:
+def read_pending(
+    shares: Sequence[Share], held: Mapping[uuid.UUID, Collection[uuid.UUID]], using: str, *, in_order: bool
+) -> list[Event]:
     """Return the oldest pending events of these tenants, up to each one's share, by id.
 
     Those that nobody has locked now; needs a transaction, and the locks that it takes end with it, since what follows takes
-    time. `in_order`: all of them, held ones too, since nothing may overtake another event.
+    time. `held`: events to leave alone, by tenant. `in_order`: all of them, held ones too, since nothing may overtake another
+    event.
     """
     events: list[Event] = []
     for share in shares:
         pending = _pending(using).filter(tenant_id=share.tenant.id).order_by("id")
-        free = pending if in_order else for_change(pending.exclude(id__in=held), skip_locked=True)
+        left = held.get(share.tenant.id)
+        if left and not in_order:
+            pending = pending.exclude(any_of("id", left))
+        free = pending if in_order else for_change(pending, skip_locked=True)
         events += free[: share.events]
     return sorted(events, key=lambda event: event.id)
+
+
+def read_these(ids: Sequence[uuid.UUID], using: str) -> list[Event]:
+    """Return those of these events that are still pending."""
+    return read(lambda: list(_pending(using).filter(any_of("id", ids))), using)
 
 
 def claim(events: Sequence[Event], using: str) -> set[uuid.UUID]:

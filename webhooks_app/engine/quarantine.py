@@ -1,4 +1,8 @@
-"""Quarantine: an event that is itself at fault is put aside, with the reason; any other that cannot be fanned out is held."""
+"""Quarantine: an event that is itself at fault is put aside, with the reason; any other that cannot be fanned out is held.
+
+What the database refuses may be a mistake of the event's, or a trigger or constraint of the host's that refuses every event for
+a moment. Such an event is held, too, and quarantined only when it has failed alone, again and again, for a while.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,23 @@ from django.db import DatabaseError, DataError, IntegrityError, InternalError
 from webhooks_app import signals, telemetry
 from webhooks_app.db import in_fresh_transaction, is_outage, lacks_a_value, sql_state
 from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.held_events import HeldEvents, refusals
 from webhooks_app.engine.matching import InvalidEventData
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Event
+from webhooks_app.models.event import FAN_OUT_FAILED
 from webhooks_app.telemetry.logs import log_ids
 
 logger = engine_logger(__name__)
 
-#: Errors that are an event's own fault: its data, its URL, or what the database or a trigger in it says of its rows.
-_EVENTS_FAULT = (DataError, IntegrityError, InternalError, InvalidEventData, URLNotAllowed)
-_EVENTS_FAULT_STATES = ("22", "23", "P0")
+#: Errors that are certain to be an event's own fault: its data, its callback URL.
+_EVENTS_FAULT = (InvalidEventData, URLNotAllowed)
+#: Errors that may be an event's fault: the database, or a trigger in it, refuses its rows.
+_REFUSALS = (DataError, IntegrityError, InternalError)
+_REFUSAL_STATES = ("22", "23", "P0")
 
 
 class Quarantine:
@@ -35,10 +42,10 @@ class Quarantine:
         using: str,
         options: EngineOptions,
         faults: FaultLog,
-        held: Pauses,
+        held: HeldEvents,
         send_signal: Callable[[Callable[[], object]], object],
     ) -> None:
-        """`held`: the events that are left alone for a while. `send_signal`: see `FanOut`."""
+        """`send_signal`: see `FanOut`."""
         self._using = using
         self._options = options
         self._faults = faults
@@ -46,11 +53,13 @@ class Quarantine:
         self._send_signal = send_signal
 
     def put_aside(self, event: Event, error: Exception, now: datetime) -> FannedOut:
-        """Quarantine the event; or hold it for a while, where something else is to blame or its row cannot be changed."""
-        if not _is_events_fault(error):
-            self._held.put(event.id)
+        """Quarantine an event that failed alone; or hold it, where something else is or may be to blame, or its row cannot be
+        changed."""
+        if not self._is_to_blame(event, error):
+            self._held.put(event)
+            # One cause for a tenant: where all of its events are refused, each of them would fill the log.
             self._faults.report(
-                f"event {event.id}",
+                f"fan-out {event.tenant_id} {type(error).__name__}",
                 "event %s cannot be fanned out and is tried again",
                 event.public_id,
                 error=error,
@@ -58,7 +67,7 @@ class Quarantine:
             )
             return FannedOut()
         cause = error.__cause__ if isinstance(error, InvalidEventData) and error.__cause__ else error
-        reason = f"fan-out failed: {type(cause).__name__}: {cause}"[:2000]
+        reason = f"{FAN_OUT_FAILED}{type(cause).__name__}: {cause}"[:2000]
         ids = log_ids(event=event.id, tenant=event.tenant_id)
         pending = Event.objects.using(self._using).pending().filter(id=event.id)
         try:
@@ -71,22 +80,30 @@ class Quarantine:
         except Exception as refused:
             if is_outage(refused):
                 raise
-            self._held.put(event.id)
+            self._held.put(event)
             self._faults.report(
                 f"event {event.id}", "event %s cannot be quarantined", event.public_id, error=refused, ids=ids
             )
             return FannedOut()
+        self._held.forget([event.id])
+        refusals.forget(event.id)
         logger.error("webhooks: event %s was quarantined: %s", event.public_id, reason, extra=ids)
         telemetry.count("events_quarantined")
         about = {"event_id": event.id, "tenant_id": event.tenant_id, "reason": reason}
         self._send_signal(partial(signals.event_quarantined.send_robust, sender=Event, **about))
         return FannedOut(events=1)
 
+    def _is_to_blame(self, event: Event, error: Exception) -> bool:
+        if isinstance(error, _EVENTS_FAULT):
+            return True
+        return _is_refusal(error) and refusals.seconds(event.id) >= self._options.quarantine_after
 
-def _is_events_fault(error: Exception) -> bool:
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether the database refuses the event's rows, so that the event may be at fault."""
     if lacks_a_value(error):  # never an event's fault: the database is ahead of this version
         return False
-    state = sql_state(error)
-    if isinstance(error, _EVENTS_FAULT):
+    if isinstance(error, _REFUSALS):
         return True
-    return isinstance(error, DatabaseError) and state is not None and state.startswith(_EVENTS_FAULT_STATES)
+    state = sql_state(error)
+    return isinstance(error, DatabaseError) and state is not None and state.startswith(_REFUSAL_STATES)

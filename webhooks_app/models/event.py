@@ -39,6 +39,10 @@ class EventType(models.Model):
         return catalogue.EventType(self.name, self.description, self.example, self.schema, self.group, self.retired)
 
 
+#: How the reason begins where the engine quarantined the event, which `emit` had accepted and stored whole.
+FAN_OUT_FAILED = "fan-out failed: "
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def pending(self) -> EventQuerySet:
         """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
@@ -49,6 +53,10 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
+
+    def releasable(self) -> EventQuerySet:
+        """Quarantined by the engine. What `emit` did not accept is not stored whole, and cannot be delivered."""
+        return self.quarantined().filter(quarantine_reason__startswith=FAN_OUT_FAILED)
 
 
 class Event(models.Model):
@@ -124,6 +132,11 @@ class Event(models.Model):
     def is_test(self) -> bool:
         """Was it made to try an endpoint, and did nothing really happen?"""
         return self.fingerprint == TEST_FINGERPRINT
+
+    @property
+    def is_releasable(self) -> bool:
+        """Was it quarantined by the engine, so that it can be delivered once the mistake is corrected?"""
+        return self.quarantine_reason.startswith(FAN_OUT_FAILED)
 
     @property
     def own_id(self) -> str:
