@@ -9,10 +9,11 @@ from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from webhooks_app.actions.catalogue import save_event_type
+from webhooks_app.actions.quarantine import release_quarantined
 from webhooks_app.actions.replay import replay_event
 from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.base import LargeTableAdmin, related
@@ -43,6 +44,12 @@ def _replay(row: Event, *, actor: str) -> Done:
     return Done(" ".join(filter(None, [text % {"count": count}, waiting])))
 
 
+def _release(row: Event, *, actor: str) -> Done:
+    if release_quarantined(row, actor=actor):
+        return Done(gettext("The event is pending again, and is delivered soon."))
+    return Done(gettext("The event is not quarantined."))
+
+
 @admin.register(Event)
 class EventAdmin(ActsMixin, LargeTableAdmin):
     prefix = "evt"
@@ -56,6 +63,17 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
             "replay_event",
             _replay,
             fits=lambda row: not row.quarantine_reason,
+        ),
+        Act(
+            "release",
+            _("Release event"),
+            _(
+                "Delivers a quarantined event after all, to the endpoints that want it. Correct the mistake first: if the "
+                "fan-out fails again, the event is quarantined again."
+            ),
+            "replay_event",
+            _release,
+            fits=lambda row: row.is_releasable,
         ),
     )
     finds = events_like

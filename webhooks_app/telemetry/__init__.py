@@ -31,7 +31,7 @@ CounterName = Literal[
 COUNTERS: dict[CounterName, str] = {
     "takeovers": "Queues taken over from an engine that died.",
     "isolated": "Deliveries isolated because they may have crashed an engine.",
-    "events_quarantined": "Events quarantined because they were not valid.",
+    "events_quarantined": "Events quarantined: not valid, or their deliveries were refused.",
     "results_dropped": "Finished requests that could not be recorded.",
     "hint_failures": "Hints that could not be sent to the broker.",
     "repaired": "Queues that repair had to wake.",
