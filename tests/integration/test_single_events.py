@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -13,17 +12,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import TenantFactory
+from tests.leases import Leases, leases_of, many_due
 from tests.locks import locked
 from tests.pipelines import at_once, due_delivery, endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Hang, Receiver
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
-from webhooks_app.engine.heartbeat import Heartbeat
-from webhooks_app.engine.lease import Lease
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import Room
-from webhooks_app.engine.window import Window
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant, database_now
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
 from webhooks_app.telemetry.figures import figures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -32,40 +29,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 SHARE = 4
 
 
-@dataclass
-class Leases:
-    """The leases of one engine that is not running, and their window."""
-
-    lease: Lease
-    window: Window
-
-    def tenants(self) -> set[Tenant]:
-        return set(Tenant.objects.filter(id__in=EndpointQueue.objects.exclude(holder_id=None).values("tenant_id")))
-
-
-@contextmanager
-def leases_of(options: EngineOptions) -> Iterator[Leases]:
-    heartbeat = Heartbeat("default", "test", options, on_change=lambda: None)
-    heartbeat.start()
-    eventually(lambda: heartbeat.alive)
-    window = Window(options, capacity=1000)
-    yield Leases(Lease("default", heartbeat, window, options, FaultLog()), window)
-    heartbeat.end(5.0)
-
-
 @pytest.fixture
 def leases() -> Iterator[Leases]:
     with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
         yield leases
-
-
-def many_due(receiver: Receiver, number: int) -> list[Endpoint]:
-    """So many endpoints of one tenant that have been due for a while."""
-    tenant = TenantFactory()
-    endpoints = [endpoint_at(receiver, tenant=tenant) for _ in range(number)]
-    for endpoint in endpoints:
-        due_delivery(endpoint, next_attempt_at=database_now("default") - timedelta(minutes=1))
-    return endpoints
 
 
 def test_a_tenant_with_very_many_due_queues_has_no_turn_before_the_others(receiver: Receiver, leases: Leases) -> None:

@@ -215,6 +215,14 @@ class TestRoom:
         assert a_window().room()[QueueClass.SUSPECTED].limit == 1
         assert a_window(a_queue(1, takeovers=2)).room()[QueueClass.SUSPECTED].limit == 0
 
+    def test_for_a_suspected_queue_is_none_where_its_tenant_can_start_nothing(self) -> None:
+        queue = a_queue(1)
+        window = a_window(queue, size=4, slow=1)
+        start(window, now=0.0)
+        assert not window.room()[QueueClass.SUSPECTED].full
+        start(window, now=2.0)
+        assert window.room()[QueueClass.SUSPECTED].full == {queue.config.tenant_id}
+
 
 class TestGivingBack:
     def test_waits_for_what_is_in_flight_and_unrecorded(self) -> None:

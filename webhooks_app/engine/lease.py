@@ -66,8 +66,7 @@ class Lease:
         if not self._heartbeat.alive or not any(some.limit for some in room.values()) or self._room.is_useless(room):
             return 0
         taken = self._take(engine_id, now, room)
-        if not taken and self._room.turn_of_others:
-            self._room.end_turn_of_others()  # they have nothing due
+        if not taken and self._room.end_turn_of_others(room):  # they have nothing due
             room = self._room.find(gently=gently, refused=self._refused.active())
             taken = self._take(engine_id, now, room)
         if self._heartbeat.engine_id != engine_id:

@@ -11,6 +11,7 @@ from datetime import datetime
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
+from webhooks_app.engine.room import had_share
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Room, Taken
 from webhooks_app.engine.window import Window
@@ -34,22 +35,26 @@ class LeaseRoom:
         #: Tenants of a class of which none was taken, though some are due; and when (monotonic) that is looked at again.
         self._seen_due: set[uuid.UUID] = set()
         self._look_for_locked_at = 0.0
-        #: Tenants that have had their share of gentle leases since the others last had a turn of their own.
-        self._had_their_share: set[uuid.UUID] = set()
+        #: By class, the tenants that have had their share since the others last had a turn of their own.
+        self._had_share: dict[QueueClass, frozenset[uuid.UUID]] = dict.fromkeys(QueueClass, frozenset())
         #: The last room for which no queue was due, and until when (monotonic) that is remembered.
         self._no_use: dict[QueueClass, Room] = {}
         self._no_use_until = 0.0
 
     def find(self, *, gently: bool, refused: Collection[uuid.UUID]) -> dict[QueueClass, Room]:
-        """Return how much room there is for each class, and for whom. Gently, tenants with very many queues have one turn each,
-        and then the others have theirs: else all that is looked at might belong to the same few. `refused`: queues that cannot be
-        leased."""
+        """Return how much room there is for each class, and for whom. Tenants that have had their share of a class are passed
+        over until the others have had theirs. `refused`: queues that cannot be leased."""
         options = self._options
         limit = options.leased_gently if gently else options.max_leased_queues
         share = options.leased_gently_of_tenant if gently else options.max_leased_queues
-        full = self._locked_tenants.active().union(self._had_their_share if gently else ())
+        locked = self._locked_tenants.active()
         return {
-            name: some.narrowed(limit=limit, share=share, full=full, refused=refused)
+            name: some.narrowed(
+                limit=limit,
+                share=share,
+                full=locked.union(self._had_share[name] if _in_turn(name, gently=gently) else ()),
+                refused=refused,
+            )
             for name, some in self._window.room().items()
         }
 
@@ -63,13 +68,12 @@ class LeaseRoom:
     def expect_due(self) -> None:
         self._no_use_until = 0.0
 
-    @property
-    def turn_of_others(self) -> bool:
-        """Whether some tenants are passed over, since they have had their share."""
-        return bool(self._had_their_share)
-
-    def end_turn_of_others(self) -> None:
-        self._had_their_share = set()
+    def end_turn_of_others(self, room: Mapping[QueueClass, Room]) -> bool:
+        """Let all tenants begin anew in the classes that there was room for: the others have nothing due. Returns whether any
+        tenant was passed over in them."""
+        ended = [name for name, some in room.items() if some.limit and self._had_share[name]]
+        self._had_share.update(dict.fromkeys(ended, frozenset()))
+        return bool(ended)
 
     def note_taken(self, taken: Sequence[Taken], now: datetime, room: Mapping[QueueClass, Room]) -> None:
         """Look for tenants whose queues are due and were not taken: one transaction may have locked all of the oldest. Let
@@ -97,17 +101,16 @@ class LeaseRoom:
         self._seen_due = found
 
     def note_shares(self, queues: Sequence[LeasedQueue], room: Mapping[QueueClass, Room], *, gently: bool) -> None:
-        """Remember which tenants have had their share. A turn in which none had was that of the others."""
-        had = {key for name, some in room.items() for key in _large_ones(queues, name, some)} if gently else set()
-        self._had_their_share = self._had_their_share | had if had else set()
+        """Remember which tenants have had their share of each class."""
+        for name, some in room.items():
+            if _in_turn(name, gently=gently):
+                leased = Counter(queue.config.tenant_id for queue in queues if queue.queue_class is name)
+                self._had_share[name] = had_share(self._had_share[name], leased, some)
+            else:
+                self._had_share[name] = frozenset()
 
 
-def _large_ones(queues: Sequence[LeasedQueue], name: QueueClass, room: Room) -> set[uuid.UUID]:
-    """Return the tenants that had half of what one could have, or more, where the room of this class did not suffice."""
-    of_tenant = Counter(queue.config.tenant_id for queue in queues if queue.queue_class is name)
-    if not of_tenant:
-        return set()
-    most = room.share
-    if of_tenant.total() >= room.limit:
-        most = min(most, room.limit // len(of_tenant))
-    return {key for key, count in of_tenant.items() if 2 * count >= most}
+def _in_turn(name: QueueClass, *, gently: bool) -> bool:
+    """Return whether tenants take turns in this class. What hangs keeps its place for long, so there they always do. Others
+    have their place back soon; there they do while single deliveries wait, since to pass tenants over costs a statement."""
+    return gently or name in (QueueClass.FAILING, QueueClass.SUSPECTED)

@@ -1,13 +1,16 @@
-"""Room: how many more queues of each class an engine may lease."""
+"""Room: how many more queues of each class an engine may lease, and which tenants have had their share of it."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.sql.types import QueueClass, Room
+
+#: With so many tenants that have had their share, all begin anew: the statements get the list of them.
+_MOST_TENANTS = 1000
 
 
 def free_room(
@@ -48,5 +51,30 @@ def free_room(
         QueueClass.TRUSTED: Room(max(free, 0), full, share),
         QueueClass.NEW: Room(max(min(free, half - waiting[QueueClass.NEW]), 0), full, share),
         QueueClass.FAILING: Room(max(failing, 0), full_of_failing, min(share, failing_share)),
-        QueueClass.SUSPECTED: Room(0 if waiting[QueueClass.SUSPECTED] else 1, frozenset(), 1),
+        # The one place is not for a tenant that could not start a request in it.
+        QueueClass.SUSPECTED: Room(0 if waiting[QueueClass.SUSPECTED] else 1, crowded, 1),
     }
+
+
+def had_share(before: frozenset[uuid.UUID], leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
+    """Return which tenants have had their share of a class after a lease, and let the others go first.
+
+    `before`: those that had it before. `leased`: how many queues of this class were just leased, by tenant. `room`: what there
+    was room for. Where there was none, the others had no turn. A turn in which nobody had a share was the last one of the
+    others, and all tenants begin anew.
+    """
+    if not room.limit:
+        return before
+    now = _large_ones(leased, room)
+    return before | now if now and len(before) < _MOST_TENANTS else now
+
+
+def _large_ones(leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
+    """Return the tenants that had half of what one could have, or more, where the room did not suffice."""
+    if not leased:
+        return frozenset()
+    most = room.share
+    total = sum(leased.values())
+    if total >= room.limit:
+        most = min(most, room.limit // len(leased))
+    return frozenset(key for key, count in leased.items() if 2 * count >= most)
