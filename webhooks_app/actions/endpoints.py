@@ -39,7 +39,7 @@ from webhooks_app.exceptions import (
     URLNotAllowed,
     gettext_noop,
 )
-from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
+from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
 from webhooks_app.models.lookups import for_change
 from webhooks_app.profiles import get_profile
 
@@ -158,9 +158,7 @@ def change_endpoint(
 def put_in(endpoint: Endpoint, patterns: Sequence[str], text: str, *, using: str) -> None:
     """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
     endpoint.save(using=using, force_insert=True)
-    EndpointQueue.objects.using(using).create(
-        endpoint=endpoint, tenant_id=endpoint.tenant_id, not_before=database_now(using), fifo=endpoint.fifo
-    )
+    EndpointQueue.objects.using(using).create_for([endpoint])
     if get_profile(endpoint.profile).numbers_endpoints:
         number_endpoints([endpoint])
     _subscribe(endpoint, patterns, using)

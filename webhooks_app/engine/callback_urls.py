@@ -73,23 +73,15 @@ def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
             check_url(event.callback_url, address_policy(), https_only=True)
     for tenant_id in sorted(tenants):
         ensure_account_secret(tenants[tenant_id], using)
-    Endpoint.objects.using(using).bulk_create(
-        [
-            Endpoint(
-                id=key,
-                tenant_id=event.tenant_id,
-                url=event.callback_url,
-                hidden=True,
-                profile=profile_name(tenants[event.tenant_id]),
-            )
-            for key, event in sorted(missing.items())
-        ],
-        ignore_conflicts=True,
-    )
-    EndpointQueue.objects.using(using).bulk_create(
-        [
-            EndpointQueue(endpoint_id=key, tenant_id=event.tenant_id, not_before=event.created_at)
-            for key, event in sorted(missing.items())
-        ],
-        ignore_conflicts=True,
-    )
+    endpoints = [
+        Endpoint(
+            id=key,
+            tenant_id=event.tenant_id,
+            url=event.callback_url,
+            hidden=True,
+            profile=profile_name(tenants[event.tenant_id]),
+        )
+        for key, event in sorted(missing.items())
+    ]
+    Endpoint.objects.using(using).bulk_create(endpoints, ignore_conflicts=True)
+    EndpointQueue.objects.using(using).create_for(endpoints, ignore_conflicts=True)

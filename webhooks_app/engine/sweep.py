@@ -27,7 +27,6 @@ from webhooks_app.engine.reaper import (
 from webhooks_app.engine.sql import store_for
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import (
-    IDLE,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -137,16 +136,10 @@ def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
     endpoint = Endpoint.objects.using(using).filter(pk=endpoint_id).first()
     if endpoint is None:
         return False
-    queue = EndpointQueue(
-        endpoint_id=endpoint_id,
-        tenant_id=endpoint.tenant_id,
-        fifo=endpoint.fifo,
-        not_before=database_now(using) if endpoint.status == EndpointStatus.ACTIVE else IDLE,
-    )
     queues = EndpointQueue.objects.using(using)
     if queues.filter(pk=endpoint_id).exists():
         return False
-    queues.bulk_create([queue])
+    queues.create_for([endpoint])
     assign_missing_sequences([endpoint_id], using)
     store_for(using).set_due([endpoint_id])
     return True

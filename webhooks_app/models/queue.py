@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
 
 from webhooks_app.core.health import Health
-from webhooks_app.models.endpoint import Endpoint
+from webhooks_app.models.endpoint import Endpoint, EndpointStatus
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.models.times import IDLE, Now
@@ -48,6 +49,21 @@ class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
         """In the one order that every writer uses; without it, two writers of the same rows deadlock. `skip_locked`: without
         the rows that another transaction has locked, where the database can do that; an engine waits for nobody."""
         return for_change(self.order_by("endpoint_id"), skip_locked=skip_locked)
+
+    def create_for(self, endpoints: Iterable[Endpoint], *, ignore_conflicts: bool = False) -> None:
+        """Create the queues of these endpoints. `ignore_conflicts`: one that exists already is left as it is."""
+        self.bulk_create(
+            [
+                EndpointQueue(
+                    endpoint_id=endpoint.pk,
+                    tenant_id=endpoint.tenant_id,
+                    fifo=endpoint.fifo,
+                    not_before=Now() if endpoint.status == EndpointStatus.ACTIVE else IDLE,
+                )
+                for endpoint in endpoints
+            ],
+            ignore_conflicts=ignore_conflicts,
+        )
 
     def due(self, now: datetime) -> EndpointQueueQuerySet:
         """Those with work that is due, held ones among them; the longest waiting first."""
