@@ -196,6 +196,14 @@ class TestASuspect:
         assert start(window, 2.9) == []
         assert start(window, 3.1)
 
+    def test_that_has_ended_soon_leaves_the_window_to_the_others_for_a_moment_only(self) -> None:
+        window = a_window(a_queue(1, takeovers=2), a_queue(1, takeovers=2))
+        (first,) = start(window, 0.0)
+        finish(window, first)
+        assert start(window, 0.01) == []
+        assert start(window, 0.50) == []
+        assert start(window, 0.52)
+
 
 class TestRoom:
     def test_counts_proven_queues_against_the_limit_and_unproven_ones_against_the_window(self) -> None:

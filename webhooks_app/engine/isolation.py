@@ -9,7 +9,8 @@ class IsolationSlot:
     """The one queue of a window that is isolated at a time. All times are monotonic seconds.
 
     A crash comes at once or not at all, so a request is alone for `seconds` only; and so that many suspected queues do not
-    add up to a stall, the others then have the window for themselves for twice as long.
+    add up to a stall, the others then have the window for themselves for twice as long, and for `seconds` at least: the end of
+    a request is recorded before the next one could crash the engine.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -17,7 +18,11 @@ class IsolationSlot:
         self._queue: LeasedQueue | None = None
         #: Since when it has waited to be alone, or has had its request in flight.
         self._since = 0.0
+        #: For how long it had waited before its request started.
+        self._waited = 0.0
         self._rest_until = 0.0
+        #: It has ended, and nobody has asked since.
+        self._just_ended = False
 
     def holds_back(self, queue: LeasedQueue, in_flight: int, now: float) -> bool:
         """Return whether the queue must not start a request now. `in_flight`: requests in the window, slow ones not counted.
@@ -25,6 +30,10 @@ class IsolationSlot:
         While an isolated queue waits for the others to end, no new ones start: ask only for a queue that could start but for
         this.
         """
+        if self._just_ended:
+            self._just_ended = False
+            rest = max(2 * (self._waited + now - self._since), self._seconds)
+            self._rest_until = min(self._rest_until, now + rest)
         active = self._queue is not None and now - self._since < self._seconds
         if active and queue is not self._queue:
             return True
@@ -33,7 +42,7 @@ class IsolationSlot:
         if queue is not self._queue:
             if now < self._rest_until:
                 return True
-            self._queue, self._since = queue, now
+            self._queue, self._since, self._waited = queue, now, 0.0
             self._rest_until = now + 4 * self._seconds
             return bool(in_flight)
         return active and bool(in_flight)
@@ -41,10 +50,10 @@ class IsolationSlot:
     def begin(self, queue: LeasedQueue, now: float) -> None:
         """A request of the isolated queue has started, or has been built and is sent only now: its time begins anew."""
         had = min(now - self._since, self._seconds) if queue is self._queue else 0.0
-        self._queue, self._since = queue, now
+        self._queue, self._since, self._waited = queue, now, had
         self._rest_until = now + 3 * self._seconds + 2 * had
 
     def end(self, queue: LeasedQueue) -> None:
         """The queue's request has ended or was not sent, or the queue was released."""
         if queue is self._queue:
-            self._queue = None
+            self._queue, self._just_ended = None, True
