@@ -209,7 +209,7 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
 
 @cache
 def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False) -> str:
-    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`. `walks_index`: no
+    """Return the statements of PostgreSQL that set these for the transaction; see `in_fresh_transaction`. `walks_index`: no
     plan reads whole tables or bitmaps of them, though the planner may think that they are small."""
     chosen = {}
     if relaxed:
@@ -219,7 +219,7 @@ def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, 
         chosen["jit"] = "off"
     if walks_index:
         chosen |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
-    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in chosen.items())
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in chosen.items())
 
 
 def divided(

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
 from webhooks_app.core.inspector import is_inspector
@@ -54,11 +54,17 @@ class _SecretRow(NamedTuple):
 
 
 def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
-    """Return the configurations of these endpoints, read in two queries. One that cannot be used now says why in `fault`."""
-    rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids))
-    endpoints = [_Row(*values) for values in store_for(using).rows(rows.values_list(*_Row._fields))]
-    secrets = _live_secrets(endpoints, using)
-    return {endpoint.id: _config(endpoint, secrets[_owner(endpoint)]) for endpoint in endpoints}
+    """Return the configurations of these endpoints. One that cannot be used now says why in `fault`."""
+    rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)).values_list(*_Row._fields)
+    found, secrets = store_for(using).rows(rows, _live_secrets(using, any_of("endpoint_id", endpoint_ids)))
+    endpoints = [_Row(*values) for values in found]
+    if accounts := {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}:
+        of_accounts = _live_secrets(using, any_of("tenant_id", accounts), endpoint_id__isnull=True)
+        secrets += store_for(using).rows(of_accounts)[0]
+    by_owner: dict[uuid.UUID, list[_SecretRow]] = defaultdict(list)
+    for secret in (_SecretRow(*values) for values in secrets):
+        by_owner[secret.endpoint_id or secret.tenant_id].append(secret)
+    return {endpoint.id: _config(endpoint, by_owner[_owner(endpoint)]) for endpoint in endpoints}
 
 
 def _owner(endpoint: _Row) -> uuid.UUID:
@@ -66,18 +72,8 @@ def _owner(endpoint: _Row) -> uuid.UUID:
     return endpoint.tenant_id if endpoint.hidden else endpoint.id
 
 
-def _live_secrets(endpoints: list[_Row], using: str) -> dict[uuid.UUID, list[_SecretRow]]:
-    own = [endpoint.id for endpoint in endpoints if not endpoint.hidden]
-    accounts = {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}
-    wanted = Q(any_of("endpoint_id", own))
-    if accounts:
-        wanted |= Q(any_of("tenant_id", accounts), endpoint_id__isnull=True)
-    found: dict[uuid.UUID, list[_SecretRow]] = defaultdict(list)
-    rows = Secret.objects.using(using).live().filter(wanted).order_by()
-    for values in store_for(using).rows(rows.values_list(*_SecretRow._fields)):
-        secret = _SecretRow(*values)
-        found[secret.endpoint_id or secret.tenant_id].append(secret)
-    return found
+def _live_secrets(using: str, *conditions: Any, **more: Any) -> QuerySet[Secret, Any]:
+    return Secret.objects.using(using).live().filter(*conditions, **more).order_by().values_list(*_SecretRow._fields)
 
 
 def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:

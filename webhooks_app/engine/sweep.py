@@ -170,6 +170,7 @@ def _repair(ids: Sequence[uuid.UUID], using: str) -> Repaired:
     """Compute the due times anew, under the rows' locks; count those that became earlier."""
     free = EndpointQueue.objects.using(using).filter(endpoint_id__in=ids, holder_id__isnull=True)
     before = dict(free.locked(skip_locked=True).values_list("endpoint_id", "due_at"))
+    assign_missing_sequences(before, using)
     store_for(using).set_due(list(before))
     after = dict(free.filter(endpoint_id__in=before).values_list("endpoint_id", "due_at"))
     woken = [due_at for endpoint_id, due_at in after.items() if due_at < before[endpoint_id]]

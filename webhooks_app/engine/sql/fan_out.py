@@ -92,38 +92,22 @@ WITH shares AS MATERIALIZED (
 ), touched AS MATERIALIZED (
     SELECT DISTINCT endpoint_id FROM delivered
 ), woken AS (
-    -- As `wake_unlocked` does.
+    -- As `wake_unlocked` does. Not those with an order, which the tenant had not when it was looked at: their deliveries
+    -- need places.
     UPDATE webhooks_app_endpointqueue AS queue SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %(now)s))
     FROM (
-        SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM touched))
+        SELECT endpoint_id FROM webhooks_app_endpointqueue
+        WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM touched)) AND NOT fifo
         ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
     ) AS free
     WHERE queue.endpoint_id = free.endpoint_id
-    RETURNING queue.endpoint_id, queue.fifo
+    RETURNING queue.endpoint_id
 )
 SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT count(*) FROM delivered),
        ARRAY(SELECT endpoint_id FROM woken),
        ARRAY(SELECT endpoint_id FROM touched WHERE endpoint_id NOT IN (SELECT endpoint_id FROM woken)),
-       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered)),
-       set_config('webhooks_app.fifo', ARRAY(SELECT endpoint_id FROM woken WHERE fifo)::text, true)
+       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
 """  # noqa: S608 - constants only
-
-# Nearly always for none: see `assign_missing_sequences`.
-_ASSIGN_MISSING_SEQUENCES = """
-WITH ordered AS MATERIALIZED (
-    SELECT delivery.id, endpoint_id,
-           queue.sequence + row_number() OVER (PARTITION BY endpoint_id ORDER BY delivery.event_id) AS place
-    FROM webhooks_app_endpointqueue AS queue JOIN webhooks_app_delivery AS delivery USING (endpoint_id)
-    WHERE endpoint_id = ANY(current_setting('webhooks_app.fifo')::uuid[])
-      AND delivery.status = 'pending' AND delivery.sequence = 0
-), placed AS (
-    UPDATE webhooks_app_delivery AS delivery SET sequence = ordered.place FROM ordered WHERE delivery.id = ordered.id
-)
-UPDATE webhooks_app_endpointqueue AS queue SET sequence = last.place
-FROM (SELECT endpoint_id, max(place) AS place FROM ordered GROUP BY endpoint_id) AS last
-WHERE queue.endpoint_id = last.endpoint_id
-"""
-
 
 # The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event. No
 # EXISTS: the planner may read all tenants or endpoints into a hash for it.
@@ -175,7 +159,8 @@ class SqlFanOut(NamedTuple):
 
     events: int
     deliveries: int
-    #: Queues with new deliveries that were woken, and those whose rows another transaction has locked.
+    #: Queues with new deliveries that were woken, and those that are to be woken later: another transaction has locked the row,
+    #: or the queue has an order in which the deliveries need places.
     woken: list[uuid.UUID]
     unwoken: list[uuid.UUID]
     #: Tenants whose events were left because they are not plain.
@@ -205,6 +190,5 @@ def fan_out_in_sql(
         "ages": [age.total_seconds() for age in ages.values()],
         "default_age": default_age.total_seconds(),
     }
-    statements = ((_FAN_OUT, parameters), (_ASSIGN_MISSING_SEQUENCES, ()))
-    rows = send(using, *statements, relaxed=True, walks_index=True)[0]
-    return SqlFanOut(*rows[0][:-1])
+    rows = send(using, (_FAN_OUT, parameters), relaxed=True, walks_index=True)[0]
+    return SqlFanOut(*rows[0])

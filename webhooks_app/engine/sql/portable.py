@@ -104,9 +104,9 @@ class PortableStore(PortableRecord):
 
     # --- ③ lease -----------------------------------------------------------------------------------------------------
 
-    def rows(self, wanted: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
-        """The rows of a `values_list` of columns that need no conversion (no JSON)."""
-        return read(lambda: list(wanted), self.using)
+    def rows(self, *wanted: QuerySet[Any, Any]) -> list[list[tuple[Any, ...]]]:
+        """The rows of each `values_list`, of columns that need no conversion (no JSON)."""
+        return read(lambda: [list(rows) for rows in wanted], self.using)
 
     def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
         """Of these queues, leased by this engine: how many it still has and may send for, at most."""

@@ -167,9 +167,8 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         pending, due = query(self.using, _LOOK, [now])[0]
         return pending, due
 
-    def rows(self, wanted: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
-        statement, parameters = wanted.query.get_compiler(self.using).as_sql()
-        return query(self.using, statement, parameters)
+    def rows(self, *wanted: QuerySet[Any, Any]) -> list[list[tuple[Any, ...]]]:
+        return send(self.using, *(rows.query.get_compiler(self.using).as_sql() for rows in wanted))
 
     def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
         asked = array_literal(ids)

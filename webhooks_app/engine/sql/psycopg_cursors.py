@@ -53,11 +53,11 @@ def send(
     settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
     if connections[using].in_atomic_block:
         with transaction.atomic(using=using):
-            return _send(using, [(settings, ()), *statements])[1:]
-    return with_retries(lambda: _send(using, [(settings, ()), *statements])[1:], using, lock_timeout=LOCK_TIMEOUT)
+            return _send(using, settings, statements)
+    return with_retries(lambda: _send(using, settings, statements), using, lock_timeout=LOCK_TIMEOUT)
 
 
-def _send(using: str, statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+def _send(using: str, settings: str, statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
     import psycopg
 
     connection = connections[using]
@@ -69,9 +69,9 @@ def _send(using: str, statements: Sequence[tuple[str, Parameters]]) -> list[list
         loader = psycopg.adapters.get_loader(timestamptz, psycopg.pq.Format.TEXT)
         assert loader is not None
         cursor.adapters.register_loader(timestamptz, loader)
-        cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
+        cursor.execute("; ".join([settings, *(cursor.mogrify(text, values) for text, values in statements)]))
         more: bool | None = True
         while more:
             results.append(cursor.fetchall() if cursor.description else [])
             more = cursor.nextset()
-    return results
+    return results[-len(statements) :]
