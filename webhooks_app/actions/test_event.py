@@ -117,7 +117,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig, using: str) -> Resul
     if config.profile.single_signature:
         delivery.tried = config.keys[:1]
     response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.profile.total_timeout)
-    outcome = outcome_of(response, database_now(using))
+    outcome = outcome_of(response, lambda: database_now(using))
     assert delivery.started_at is not None  # set when it was created
     return Result(
         delivery=delivery,

@@ -6,6 +6,7 @@ import email.utils
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from webhooks_app.core.validation import LONGEST, check_durations, check_flags, check_whole_numbers, is_duration, reject
 
@@ -43,6 +44,7 @@ class Outcome:
         return self.kind is OutcomeKind.SUCCEEDED
 
 
+@lru_cache(maxsize=1024)
 def outcome_of_status(status: int, retry_after: float | None = None) -> Outcome:
     """Sort an HTTP status into an `Outcome`; only 2xx is success."""
     if 200 <= status < 300:
@@ -143,6 +145,7 @@ class Decision:
     uses_step: bool = True
 
 
+_SUCCEEDED = Decision(Verdict.SUCCEEDED)
 _NEVER_RETRIED = frozenset({OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED})
 #: A delivery that this app could not send is tried again after this delay, doubled each time up to the longest.
 _UNSENT_DELAY = timedelta(minutes=1)
@@ -169,7 +172,7 @@ def decide(
         expires_at: When a delivery that cannot be sent is given up. None: never.
     """
     if outcome.succeeded:
-        return Decision(Verdict.SUCCEEDED)
+        return _SUCCEEDED
     if outcome.kind is OutcomeKind.NOT_SENT:
         return _decide_unsent(now, unsent, expires_at)
     if outcome.status == 410 and policy.gone_disables:

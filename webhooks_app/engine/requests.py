@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -75,9 +76,7 @@ def headers_in_order(profile: Profile, message: Message, agent: str, own: Header
 
 
 def traced(request: Request, delivery: QueuedDelivery, *, tells_receiver: bool) -> Request:
-    """Start the request's span, where tracing is on. `tells_receiver`: the request names it in a `traceparent` header."""
-    if not telemetry.enabled():
-        return request
+    """Start the request's span. `tells_receiver`: the request names it in a `traceparent` header."""
     host = telemetry.host_of(request.url)
     ids = (delivery.delivery_id, delivery.event_id, delivery.endpoint_id)
     delivery.span = telemetry.start_request_span(*ids, delivery.number, host)
@@ -85,15 +84,15 @@ def traced(request: Request, delivery: QueuedDelivery, *, tells_receiver: bool) 
     return replace(request, headers=(*request.headers, ("traceparent", traceparent))) if traceparent else request
 
 
-def outcome_of(response: Response, now: datetime) -> Outcome:
-    """Sort what came back."""
+def outcome_of(response: Response, now: Callable[[], datetime]) -> Outcome:
+    """Sort what came back. `now`: asked where the response names a time."""
     if response.status is None:
         return Outcome(response.failure or OutcomeKind.PROTOCOL_ERROR, detail=response.detail)
     asked = None
     if response.status in RETRY_AFTER_STATUSES:
-        asked = parse_retry_after(response.header("retry-after"), now)
+        asked = parse_retry_after(response.header("retry-after"), now())
     outcome = outcome_of_status(response.status, asked)
-    return Outcome(outcome.kind, outcome.status, outcome.retry_after, response.detail)
+    return replace(outcome, detail=response.detail) if response.detail else outcome
 
 
 def another_key_may_help(delivery: QueuedDelivery, config: EndpointConfig, outcome: Outcome) -> bool:

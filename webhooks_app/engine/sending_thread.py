@@ -67,6 +67,8 @@ class RequestSender:
         self._most_unrecorded = options.window * options.unrecorded_windows
         self._agent = settings().USER_AGENT
         self._sends_traceparent = settings().TRACEPARENT
+        #: Each request has a span.
+        self._traces = False
         self._settler = Settler(window, results, heartbeat, options, faults)
         self._builds = BuildThreads(options, on_built=transport.wake)
         window.waits_for_thread = self._builds.must_wait
@@ -75,6 +77,7 @@ class RequestSender:
 
     def start_what_is_due(self) -> int:
         """Start as many requests as the window, the heartbeat and the unrecorded results allow. Returns their number."""
+        self._traces = telemetry.enabled()
         room = self._most_unrecorded - len(self._results)
         self.more_may_start = False
         if room <= 0 or not self._heartbeat.alive:
@@ -174,7 +177,9 @@ class RequestSender:
         if delivery.alone:
             self._window.isolate_anew(queue, time.monotonic())
         queue.build_faults = 0
-        self._transport.start(traced(request, delivery, tells_receiver=self._sends_traceparent))
+        if self._traces:
+            request = traced(request, delivery, tells_receiver=self._sends_traceparent)
+        self._transport.start(request)
 
     def _refuse(self, delivery: QueuedDelivery, queue: LeasedQueue, error: BaseException) -> None:
         """Settle a delivery whose request could not be built."""
@@ -216,7 +221,7 @@ class RequestSender:
     def _settle_response(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
         if response.our_fault in _SCARCE:
             self._window.shrink()
-        outcome = outcome_of(response, self._heartbeat.now())
+        outcome = outcome_of(response, self._heartbeat.now)
         telemetry.end_request_span(delivery.span, outcome.kind.value, outcome.status)
         delivery.span = None
         if outcome.kind is OutcomeKind.NOT_SENT:

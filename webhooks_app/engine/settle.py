@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from webhooks_app.core.health import after, disable_reason, hold_until, is_open
 from webhooks_app.core.retry import (
@@ -29,6 +30,10 @@ from webhooks_app.transport import Response
 
 #: After so many requests in a row that could not be built, the queue waits.
 _BUILD_FAULTS = 3
+
+
+def _unsent_attempts(delivery: QueuedDelivery, queue: LeasedQueue, now: datetime) -> int:
+    return unsent_attempts(delivery.attempts, delivery.step, age_of(delivery, queue.config, now))
 
 
 class Settler:
@@ -60,7 +65,7 @@ class Settler:
             now,
             policy,
             random.random(),
-            unsent=unsent_attempts(delivery.attempts, delivery.step, age_of(delivery, queue.config, now)),
+            unsent=0 if outcome.succeeded else _unsent_attempts(delivery, queue, now),
             # Without its event it can never be sent.
             expires_at=delivery.expires_at if delivery.event else now,
         )
@@ -90,7 +95,7 @@ class Settler:
 
         def settle() -> None:
             bare = Response(delivery, response.status, b"", b"", response.duration, response.failure)
-            self.settle(delivery, queue, outcome_of(bare, self._heartbeat.now()), bare, RetryPolicy())
+            self.settle(delivery, queue, outcome_of(bare, self._heartbeat.now), bare, RetryPolicy())
 
         self._settle_or_abandon(settle, delivery, "delivery %s is sent again later")
 
