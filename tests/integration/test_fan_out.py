@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from tests.conftest import Configure
 from tests.factories import EndpointFactory, TenantFactory
 from tests.pipelines import InThread, at_once, eventually, fan_out, fan_out_batch, pending_event
 from webhooks_app import emit
@@ -21,6 +23,7 @@ from webhooks_app.engine import matching
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
     IDLE,
@@ -61,6 +64,20 @@ def test_plain_events_are_done_in_one_statement(monkeypatch: pytest.MonkeyPatch,
     assert done.woken == {endpoint.pk for endpoint in endpoints}
     event.refresh_from_db()
     assert event.fanned_out_at is not None
+
+
+@pytest.mark.postgres
+def test_endpoints_that_are_older_than_the_column_of_filters_are_plain(configure: Configure) -> None:
+    """Their value comes from the table's catalogue, and is stored in another size."""
+    configure(FAST_PATHS=True)
+    endpoint = EndpointFactory()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE webhooks_app_endpoint DROP COLUMN filters")
+        cursor.execute("ALTER TABLE webhooks_app_endpoint ADD COLUMN filters jsonb NOT NULL DEFAULT '{}'")
+        cursor.execute("ALTER TABLE webhooks_app_endpoint ALTER COLUMN filters DROP DEFAULT")
+    pending_event(endpoint.tenant)
+    found = store_for("default").pending_tenants(uuid.UUID(int=0), 10, endpoints=10, events=10)
+    assert [(tenant.id, tenant.plain) for tenant in found] == [(endpoint.tenant_id, True)]
 
 
 def test_an_event_goes_to_each_endpoint_that_wants_it_and_wakes_its_queue() -> None:

@@ -218,4 +218,4 @@ class TestMemory:
         refusals, ids = Refusals(), [uuid.uuid4() for _ in range(8)]
         for key in ids:
             refusals.seconds(key)
-        assert list(refusals._since) == ids[3:]
+        assert list(refusals._times) == ids[3:]

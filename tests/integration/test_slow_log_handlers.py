@@ -40,6 +40,7 @@ def slow_handler(name: str) -> Iterator[SlowHandler]:
     logger, handler = logging.getLogger(name), SlowHandler()
     level = logger.level
     logger.setLevel(logging.DEBUG)
+    handler.addFilter(lambda record: not record.name.startswith("asyncio"))  # the receiver's
     logger.addHandler(handler)
     try:
         yield handler

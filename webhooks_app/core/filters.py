@@ -1,4 +1,4 @@
-"""Does this subscription want this event: by its type, its channels, its data. Pure.
+"""Does this endpoint want this event: by its type, its channels, its data. Pure.
 
 Patterns: an exact type (`message.sent`), a family at any depth below a prefix (`message.*`), or everything (`*`).
 

@@ -150,7 +150,8 @@ def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) ->
         keys = list(unplaced.order_by("event_id").values_list("id", flat=True))
         for place, key in enumerate(keys, start=last + 1):
             unplaced.filter(id=key).update(sequence=place)
-        queues.filter(endpoint_id=endpoint_id).update(sequence=last + len(keys))
+        if keys:
+            queues.filter(endpoint_id=endpoint_id).update(sequence=last + len(keys))
 
 
 def _assign_sequences(

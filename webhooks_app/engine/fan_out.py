@@ -242,8 +242,9 @@ class FanOut:
         return done
 
     def _try_held(self, tenants: Collection[uuid.UUID], now: datetime) -> FannedOut:
-        """Try held events of these tenants again, each alone, until one fails. `tenants`: without those that have FIFO
-        endpoints, whose held events are the next in their order anyway."""
+        """Try held events of these tenants again, each alone. One that fails ends its tenant's turn; after a moment
+        the others wait for the next step. `tenants`: without those that have FIFO endpoints, whose held events are the next in
+        their order anyway."""
         done = FannedOut()
         began = time.monotonic()
         due = self._held_events.due(tenants)[:_MOST_TRIED] if began >= self._held_from else []
@@ -257,13 +258,20 @@ class FanOut:
         divided(find, due, lambda *_: None)
         # Fanned out by another engine; or it cannot be read any more, and its tenant is paused for that.
         self._held_events.forget([key for key in due if key not in found])
+        failed: set[uuid.UUID] = set()
+        portion = min(self._store.limits.deliveries, _BESIDE_SINGLE)
         for event in self._with_tenants([found[key] for key in due if key in found]):
-            one = self._in_batch([event], now, self._store.limits.deliveries, in_order=False)
+            if event.tenant_id in failed:
+                continue
+            one = self._in_batch([event], now, portion, in_order=False)
             self._owe(one.unwoken, now)
             done.add(one)
             if not one.events:
+                failed.add(event.tenant_id)
                 self._held_from = time.monotonic() + _AFTER_HELD_FAILED
-            if not one.events or time.monotonic() > began + _LONGEST_HELD:
+                if self._held_events.is_due(event):  # somebody has locked its row
+                    self._held_events.put(event)
+            if time.monotonic() > began + _LONGEST_HELD:
                 break
         return done
 

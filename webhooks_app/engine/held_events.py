@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -57,32 +58,51 @@ class HeldEvents:
         return found
 
     def due(self, tenants: Collection[uuid.UUID]) -> list[uuid.UUID]:
-        """Return the events of these tenants that may be tried again, the one that has waited longest first."""
+        """Return the events of these tenants that may be tried again. Tenants take turns, the one whose event has waited longest
+        first; of one tenant the event that has waited longest comes first."""
         now = time.monotonic()
         due = [(held.until, key) for key, held in self._held.items() if held.until <= now and held.tenant_id in tenants]
-        return [key for _, key in sorted(due)]
+        turns: Counter[uuid.UUID] = Counter()
+        ordered: list[tuple[int, float, uuid.UUID]] = []
+        for until, key in sorted(due):
+            tenant_id = self._held[key].tenant_id
+            ordered.append((turns[tenant_id], until, key))
+            turns[tenant_id] += 1
+        return [key for _, _, key in sorted(ordered)]
+
+    def is_due(self, event: Event) -> bool:
+        """Whether the event is held and may be tried again now."""
+        held = self._held.get(event.id)
+        return held is not None and held.until <= time.monotonic()
 
 
 class Refusals:
-    """Since when the database refuses the deliveries of an event. Thread-safe."""
+    """Since when the database refuses the deliveries of an event. Thread-safe.
+
+    After a time without a refusal it begins anew: the event was fanned out or quarantined elsewhere, and released since.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._since: dict[uuid.UUID, float] = {}
+        #: When it was first refused, and last (monotonic).
+        self._times: dict[uuid.UUID, tuple[float, float]] = {}
 
     def seconds(self, event_id: uuid.UUID) -> float:
         """Note a refusal, and return how long ago the first one of this event was."""
         now = time.monotonic()
         with self._lock:
-            since = self._since.setdefault(event_id, now)
-            if len(self._since) > _MOST_REFUSED:
-                del self._since[next(iter(self._since))]
-        return now - since
+            first, last = self._times.get(event_id, (now, now))
+            if now - last > 2 * LONGEST_PAUSE:
+                first = now
+            self._times[event_id] = first, now
+            if len(self._times) > _MOST_REFUSED:
+                del self._times[next(iter(self._times))]
+        return now - first
 
     def forget(self, event_id: uuid.UUID) -> None:
         """Forget an event that was quarantined: where it is released, its time begins anew."""
         with self._lock:
-            self._since.pop(event_id, None)
+            self._times.pop(event_id, None)
 
 
 #: Of the whole process: Celery's engines live for some seconds where there is nothing to do but wait for a held event.

@@ -51,6 +51,7 @@ class IsolationSlot:
         """A request of the isolated queue has started, or has been built and is sent only now: its time begins anew."""
         had = min(now - self._since, self._seconds) if queue is self._queue else 0.0
         self._queue, self._since, self._waited = queue, now, had
+        self._just_ended = False
         self._rest_until = now + 3 * self._seconds + 2 * had
 
     def end(self, queue: LeasedQueue) -> None:

@@ -34,7 +34,7 @@ _LONGEST = 0.1
 #: Bytes of JSON that cost as much to read or parse as a comparison.
 _BYTES_A_COMPARISON = 32
 #: Endpoints whose filters are read at once, and characters of filters that are kept for the next event.
-_FILTERS_AT_ONCE = 32
+_FILTERS_AT_ONCE = 8
 _MOST_KEPT = 2_000_000
 
 

@@ -147,7 +147,8 @@ def _tidy_connections() -> None:
         elif connection.connection is not None:
             if not connection.get_autocommit():
                 connection.close()
-            connection.close_if_unusable_or_obsolete()
+            if connection.errors_occurred:
+                connection.close_if_unusable_or_obsolete()
 
 
 def signals_of(batch: RecordedBatch) -> list[Call]:

@@ -58,8 +58,8 @@ def of_class(queue_class: QueueClass, now: datetime) -> Q:
 
 
 class PortableStore(PortableRecord):
-    """Works on every database that Django supports. What reads, `take` and `release`
-    need no transaction, and wait for no lock; all others are called inside one."""
+    """Works on every database that Django supports. What reads, `take` and `release` need no transaction, and wait for
+    no lock; all others are called inside one."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)

@@ -14,6 +14,9 @@ from django.db import connections, transaction
 from webhooks_app.db import LOCK_TIMEOUT, local_settings, with_retries
 from webhooks_app.models.lookups import array_literal
 
+#: The statements see what the ones before them have waited for. psycopg sends the host's `isolation_level` with BEGIN only.
+_ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
 Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -50,14 +53,17 @@ def send(
     a deadlock it is tried again. `relaxed`: its COMMIT does not wait for the disk. `walks_index`: for statements that are only
     fast where the planner walks an index, whatever it thinks of the sizes of tables.
     """
-    settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
     if connections[using].in_atomic_block:
-        with transaction.atomic(using=using):
-            return _send(using, settings, statements)
-    return with_retries(lambda: _send(using, settings, statements), using, lock_timeout=LOCK_TIMEOUT)
+        with transaction.atomic(
+            using=using
+        ):  # without the settings, which would last as long as the caller's transaction
+            return _send(using, [], statements)
+    settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
+    begin = [_ISOLATION, settings]
+    return with_retries(lambda: _send(using, begin, statements), using, lock_timeout=LOCK_TIMEOUT)
 
 
-def _send(using: str, settings: str, statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+def _send(using: str, begin: Sequence[str], statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
     import psycopg
 
     connection = connections[using]
@@ -69,7 +75,7 @@ def _send(using: str, settings: str, statements: Sequence[tuple[str, Parameters]
         loader = psycopg.adapters.get_loader(timestamptz, psycopg.pq.Format.TEXT)
         assert loader is not None
         cursor.adapters.register_loader(timestamptz, loader)
-        cursor.execute("; ".join([settings, *(cursor.mogrify(text, values) for text, values in statements)]))
+        cursor.execute("; ".join([*begin, *(cursor.mogrify(text, values) for text, values in statements)]))
         more: bool | None = True
         while more:
             results.append(cursor.fetchall() if cursor.description else [])

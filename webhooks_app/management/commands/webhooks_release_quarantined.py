@@ -6,17 +6,19 @@ from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from webhooks_app.actions.quarantine import quarantined, release_all_quarantined
 from webhooks_app.db import pipeline_alias
 from webhooks_app.management.commands.webhooks_api_key import ACTOR, moment
+from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import Event
+from webhooks_app.models.event import FAN_OUT_FAILED
 from webhooks_app.models.ids import parse_public_id
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Release events that an engine quarantined: they are pending again and are delivered. Correct the mistake first. "
         "Events that `emit` did not accept stay quarantined: emit them again. Safe to repeat."
@@ -47,7 +49,7 @@ class Command(BaseCommand):
         if events:
             chosen["events"] = [_key(text) for text in events]
         released = release_all_quarantined(**chosen, actor=ACTOR)
-        left = quarantined(**chosen).count()
+        left = quarantined(**chosen).exclude(quarantine_reason__startswith=FAN_OUT_FAILED).count()
         self.stdout.write(f"Released: {released}.")
         if left:
             text = f"Still quarantined, since `emit` did not accept them: {left}. Emit these again."
