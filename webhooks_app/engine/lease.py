@@ -111,8 +111,6 @@ class Lease:
         except Exception as error:
             if is_outage(error) or is_lock_timeout(error):
                 raise
-        # Where it is the answer that cannot be read, the queues are leased already.
-        self.release_unknown()
         # One row is to blame (a trigger of the host's, say): find it, and lease the others.
         taken: list[Taken] = []
 

@@ -62,11 +62,16 @@ _ONE_CLASS = """{name} AS (
 )"""
 _OLDEST_BY_CLASS = {name: _OLDEST.format(name=name.value, condition=text) for name, text in _CLASSES.items()}
 _EACH_CLASS = ", ".join(_ONE_CLASS.format(name=name.value, oldest=text) for name, text in _OLDEST_BY_CLASS.items())
+# A time that Python cannot read counts as none: the queues are leased by the time that the answer is read.
+_TIMES = ", ".join(
+    f"CASE WHEN {name} BETWEEN '0001-01-02' AND '9999-12-30' THEN {name} END"
+    for name in ("failing_since", "last_failure_at", "last_success_at", "crashed_at", "recovered_at")
+)
 _TAKE = f"""
 WITH {_EACH_CLASS}
 UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %(engine)s
 WHERE endpoint_id IN ({" UNION ALL ".join(f"SELECT endpoint_id FROM {name.value}" for name in _CLASSES)})
-RETURNING endpoint_id, takeovers, crashed_at, recovered_at, streak, failing_since, last_failure_at, last_success_at
+RETURNING endpoint_id, takeovers, streak, {_TIMES}
 """  # noqa: S608 - constants only
 
 _DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(_OLDEST_BY_CLASS.values())}) AS due"  # noqa: S608
@@ -177,7 +182,10 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         rows = send(self.using, (_TAKE, {"engine": engine_id, **_parameters(now, room)}), relaxed=True)[0]
-        return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]
+        return [
+            Taken(endpoint_id, lasting_takeovers(takeovers, crashed_at, now), Health(*health), recovered_at)
+            for endpoint_id, takeovers, *health, crashed_at, recovered_at in rows
+        ]
 
     def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
         return {row[0] for row in query(self.using, _DUE_TENANTS, _parameters(now, room))}
