@@ -14,9 +14,6 @@ from django.db import connections, transaction
 from webhooks_app.db import LOCK_TIMEOUT, local_settings, with_retries
 from webhooks_app.models.lookups import array_literal
 
-#: The statements see what the ones before them have waited for. psycopg sends the host's `isolation_level` with BEGIN only.
-_ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-
 Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -59,8 +56,7 @@ def send(
         ):  # without the settings, which would last as long as the caller's transaction
             return _send(using, [], statements)
     settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
-    begin = [_ISOLATION, settings]
-    return with_retries(lambda: _send(using, begin, statements), using, lock_timeout=LOCK_TIMEOUT)
+    return with_retries(lambda: _send(using, [settings], statements), using, lock_timeout=LOCK_TIMEOUT)
 
 
 def _send(using: str, begin: Sequence[str], statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
