@@ -17,7 +17,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
 from webhooks_app.events import hint
 
-pytest_plugins = ["tests.visitors"]
+pytest_plugins = ["tests.visitors", "tests.leases"]
 
 Configure = Callable[..., None]
 

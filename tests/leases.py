@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.factories import TenantFactory
 from tests.pipelines import due_delivery, endpoint_at, eventually
 from tests.receiver import Receiver
@@ -28,6 +30,16 @@ class Leases:
 
     def tenants(self) -> set[Tenant]:
         return set(Tenant.objects.filter(id__in=EndpointQueue.objects.exclude(holder_id=None).values("tenant_id")))
+
+
+#: What a tenant with very many may have leased at once, in the fixture `leases`.
+SHARE = 4
+
+
+@pytest.fixture
+def leases() -> Iterator[Leases]:
+    with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
+        yield leases
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Transactions on the database that the app's tables are in, and what an error of that database means."""
+"""Transactions on the database that the app's tables are in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 
+from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transient
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Event
 
@@ -20,111 +21,6 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Key = TypeVar("Key")
 
-#: "Nothing is wrong with the statement, do it again": SQLSTATEs of PostgreSQL, error numbers of MySQL and MariaDB.
-_TRANSIENT = frozenset(
-    {
-        "40001",  # serialization failure
-        "40P01",  # deadlock
-        "55P03",  # lock not available
-        1020,  # a row was changed since the snapshot (MariaDB with innodb_snapshot_isolation)
-        1205,  # lock wait timeout
-        1213,  # deadlock, and a conflict between the nodes of a cluster
-    }
-)
-#: Of these, the ones that say that a lock was not to be had in time.
-_LOCK_TIMEOUTS = frozenset({"55P03", 1205})
-
-#: "The connection or the server is of no use now", whatever the statement is. SQLSTATEs, in which two characters stand for
-#: their whole class.
-_OUTAGE_STATES = frozenset(
-    {
-        "08",  # connection exceptions
-        "25006",  # read-only: a standby, after a failover
-        "25P03",  # the server ended the session (idle_in_transaction_session_timeout)
-        "28",  # the login was refused
-        "3D",  # no such database
-        "53",  # disk full, out of memory, too many connections
-        "57",  # the server shuts down, has crashed or is starting
-        "58",  # input and output errors of the server
-    }
-)
-#: Inside these classes, what a limit of the host has stopped: another statement may stay within it.
-_OF_THE_STATEMENT = frozenset(
-    {
-        "53400",  # a limit of the configuration (temp_file_limit)
-        "57014",  # statement_timeout
-    }
-)
-#: The same, as error numbers of MySQL and MariaDB (below 2000: the server's; from 2000: the client library's).
-_OUTAGE_NUMBERS = frozenset(
-    {
-        1021,  # disk full
-        1026,  # error writing a file
-        1037,  # out of memory
-        1040,  # too many connections
-        1041,  # out of memory
-        1043,  # bad handshake
-        1044,  # access denied to the database
-        1045,  # login refused
-        1047,  # the node of a Galera cluster is not ready
-        1049,  # no such database
-        1053,  # server shutdown
-        1114,  # table full: the disk, or the tablespace
-        1129,  # this host is blocked after too many connection errors
-        1130,  # this host may not connect
-        1135,  # the server cannot create a thread
-        1152,  # aborted connection
-        1158,  # error reading from the network
-        1159,  # timeout reading from the network
-        1160,  # error writing to the network
-        1161,  # timeout writing to the network
-        1184,  # aborted connection
-        1203,  # too many connections of this user
-        1226,  # this user has used up a resource (queries or connections an hour)
-        1290,  # read-only (or another option of the server)
-        1637,  # too many transactions
-        1792,  # read-only transaction
-        1836,  # read-only mode
-        1927,  # connection killed (MariaDB)
-        2001,  # cannot create a socket
-        2002,  # cannot connect through the socket
-        2003,  # cannot connect
-        2004,  # cannot create a socket
-        2005,  # unknown host
-        2006,  # server has gone away
-        2012,  # error in the handshake
-        2013,  # connection lost during the query
-        2026,  # TLS error
-        2055,  # connection lost
-        3032,  # offline mode
-        4031,  # disconnected after inactivity
-    }
-)
-#: The same of SQLite: the beginnings of its result codes.
-_OUTAGE_RESULTS = (
-    "SQLITE_BUSY",
-    "SQLITE_LOCKED",
-    "SQLITE_CANTOPEN",
-    "SQLITE_FULL",
-    "SQLITE_IOERR",
-    "SQLITE_NOMEM",
-    "SQLITE_NOTADB",
-    "SQLITE_PROTOCOL",
-    "SQLITE_READONLY",
-)
-#: "The tables or privileges do not fit this version of the app": the class of SQLSTATEs, and numbers of MySQL and MariaDB.
-_SCHEMA_CLASS = "42"
-_SCHEMA_NUMBERS = frozenset(
-    {
-        1054,  # unknown column
-        1142,  # no privilege on the table
-        1143,  # no privilege on the column
-        1146,  # no such table
-    }
-)
-_SCHEMA_MESSAGES = ("no such table", "no such column", "has no column named")  # of SQLite, which has no code for them
-#: "A column that must have a value got none": SQLSTATE, SQLite's result code, and the number of MySQL and MariaDB.
-_NO_VALUE = frozenset({"23502", "SQLITE_CONSTRAINT_NOTNULL", 1364})
 _TRIES = 6
 
 #: The longest that a statement of an engine waits for a lock (seconds).
@@ -251,70 +147,6 @@ def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, 
         return in_fresh_transaction(partial(act, *args, **kwargs), pipeline_alias())
 
     return run
-
-
-def is_transient(error: BaseException) -> bool:
-    """Return whether it is a deadlock, a serialisation failure or a lock that was busy."""
-    if not isinstance(error, OperationalError):
-        return False
-    return _code(error) in _TRANSIENT or "database is locked" in str(error) or "database table is locked" in str(error)
-
-
-def is_lock_timeout(error: BaseException) -> bool:
-    """Return whether a statement gave up because another transaction holds a row or table that it needs."""
-    return isinstance(error, OperationalError) and _code(error) in _LOCK_TIMEOUTS
-
-
-def is_outage(error: BaseException) -> bool:
-    """Return whether the database as a whole failed, so that no statement, row or event is to blame."""
-    if isinstance(error, InterfaceError):
-        return True
-    if not isinstance(error, DatabaseError):
-        return False
-    code = _code(error)
-    if code is None:  # the connection was lost before the server could answer, or there was none
-        return isinstance(error, OperationalError)
-    if isinstance(code, int):
-        return code in _OUTAGE_NUMBERS
-    if code in _OF_THE_STATEMENT:
-        return False
-    return code in _OUTAGE_STATES or code[:2] in _OUTAGE_STATES or code.startswith(_OUTAGE_RESULTS)
-
-
-def is_schema_fault(error: BaseException) -> bool:
-    """Return whether a table, column or privilege is missing that a statement of this version needs, as it is for a while when
-    the code is deployed before the migration: neither the database nor a row is to blame."""
-    if not isinstance(error, DatabaseError):
-        return False
-    code = _code(error)
-    if isinstance(code, int):
-        return code in _SCHEMA_NUMBERS
-    if code == "SQLITE_ERROR":
-        return any(words in str(error) for words in _SCHEMA_MESSAGES)
-    return code is not None and code.startswith(_SCHEMA_CLASS)
-
-
-def lacks_a_value(error: BaseException) -> bool:
-    """Return whether a column got no value that must have one. This version gives all of its columns a value, so it is one
-    that this version does not know, and that has no default: the migration of the next version came before its code."""
-    return isinstance(error, DatabaseError) and _code(error) in _NO_VALUE
-
-
-def _code(error: BaseException) -> str | int | None:
-    """The SQLSTATE, the name of SQLite's result code, or the error number of MySQL or MariaDB."""
-    cause = error.__cause__
-    for name in ("sqlstate", "pgcode", "sqlite_errorname"):  # of psycopg, psycopg2 and sqlite3
-        value = getattr(cause, name, None)
-        if isinstance(value, str):
-            return value
-    first = cause.args[0] if cause is not None and cause.args else None
-    return first if isinstance(first, int) else None
-
-
-def sql_state(error: BaseException) -> str | None:
-    """Return the SQLSTATE of PostgreSQL's error behind Django's; None for other databases and errors."""
-    code = _code(error)
-    return code if isinstance(code, str) and not code.startswith("SQLITE_") else None
 
 
 def is_postgresql(using: str) -> bool:

@@ -28,6 +28,7 @@ from webhooks_app.actions.process_log import log_configuration_errors, log_now_a
 from webhooks_app.actions.prune import prune as prune_old_rows
 from webhooks_app.actions.tell import tell as tell_people
 from webhooks_app.conf import settings
+from webhooks_app.database_errors import one_line
 from webhooks_app.db import pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
@@ -176,7 +177,7 @@ def _quietly(name: str) -> Iterator[None]:
         log_now_and_then(logging.ERROR, name, f"{name} cannot run: {error}")
     except DatabaseError as error:
         key = f"{name} {type(error).__name__}"
-        message = f"{name} could not use the database ({type(error).__name__}: {' '.join(str(error).split())})"
+        message = f"{name} could not use the database ({type(error).__name__}: {one_line(error)})"
         away = isinstance(error, (OperationalError, InterfaceError))
         log_now_and_then(logging.WARNING, key, message, exc_info=None if away else error)
     except SoftTimeLimitExceeded:

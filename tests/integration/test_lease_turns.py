@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Configure
-from tests.leases import Leases, leases_of, many_due
+from tests.leases import SHARE, Leases, many_due
 from tests.pipelines import due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Hang, Receiver
 from webhooks_app.engine.options import EngineOptions
@@ -17,15 +17,6 @@ from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.models import Delivery, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
-
-#: What a tenant with very many may have leased at once.
-SHARE = 4
-
-
-@pytest.fixture
-def leases() -> Iterator[Leases]:
-    with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
-        yield leases
 
 
 def hanging(receiver: Receiver, number: int, **values: Any) -> None:

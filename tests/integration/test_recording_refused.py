@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,25 @@ def before_its_code(table: str) -> Iterator[None]:
             cursor.execute(f"ALTER TABLE {table} DROP COLUMN not_known")
 
 
+def results_wait(
+    receiver: Receiver, deployment: AbstractContextManager[None], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Results wait for as long as the deployment lasts, the log says so, and none of them is lost."""
+    for _ in range(5):
+        due_delivery(endpoint_at(receiver))
+    with ExitStack() as stack:
+        stack.enter_context(deployment)
+        with running_engine():
+            receiver.wait_for(5)
+            eventually(lambda: said in caplog.text)
+            assert not Delivery.objects.filter(status="succeeded").exists()
+            stack.close()
+            eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 5)
+    assert len(receiver.requests) == 5
+    assert Attempt.objects.count() == 5
+    assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
+
+
 def settled() -> bool:
     return not Delivery.objects.filter(status="pending").exists()
 
@@ -129,19 +148,7 @@ def test_results_wait_for_a_migration_that_is_late(
     receiver: Receiver, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     column = {"hourlystat": "latency_max_ms", "attempt": "response_truncated"}[table]
-    for _ in range(5):
-        due_delivery(endpoint_at(receiver))
-    with ExitStack() as stack:
-        stack.enter_context(before_its_migration(f"webhooks_app_{table}", column))
-        with running_engine():
-            receiver.wait_for(5)
-            eventually(lambda: "was `migrate` run?" in caplog.text)
-            assert not Delivery.objects.filter(status="succeeded").exists()
-            stack.close()
-            eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 5)
-    assert len(receiver.requests) == 5
-    assert Attempt.objects.count() == 5
-    assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
+    results_wait(receiver, before_its_migration(f"webhooks_app_{table}", column), "was `migrate` run?", caplog)
 
 
 class TestAColumnThatThisVersionDoesNotKnow:
@@ -151,19 +158,8 @@ class TestAColumnThatThisVersionDoesNotKnow:
     def test_lets_results_wait_and_loses_none(
         self, receiver: Receiver, table: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        for _ in range(5):
-            due_delivery(endpoint_at(receiver))
-        with ExitStack() as stack:
-            stack.enter_context(before_its_code(f"webhooks_app_{table}"))
-            with running_engine():
-                receiver.wait_for(5)
-                eventually(lambda: "the database has a column that this version does not know" in caplog.text)
-                assert not Delivery.objects.filter(status="succeeded").exists()
-                stack.close()
-                eventually(lambda: Delivery.objects.filter(status="succeeded").count() == 5)
-        assert len(receiver.requests) == 5
-        assert Attempt.objects.count() == 5
-        assert sum(stat.succeeded for stat in HourlyStat.objects.all()) == 5
+        said = "the database has a column that this version does not know"
+        results_wait(receiver, before_its_code(f"webhooks_app_{table}"), said, caplog)
 
     def test_is_waited_for_once_and_not_for_ever(self, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
         """The endpoints must not wait for the next version without end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import TenantFactory
-from tests.leases import Leases, leases_of, many_due
+from tests.leases import SHARE, Leases, leases_of, many_due
 from tests.locks import locked
 from tests.pipelines import at_once, due_delivery, endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Hang, Receiver
@@ -24,15 +23,6 @@ from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, databa
 from webhooks_app.telemetry.figures import figures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
-
-#: What a tenant with very many may have leased at once.
-SHARE = 4
-
-
-@pytest.fixture
-def leases() -> Iterator[Leases]:
-    with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
-        yield leases
 
 
 def test_a_tenant_with_very_many_due_queues_has_no_turn_before_the_others(receiver: Receiver, leases: Leases) -> None:

@@ -17,7 +17,7 @@ from django.db import (
     ProgrammingError,
 )
 
-from webhooks_app.db import is_lock_timeout, is_outage, is_schema_fault, is_transient, lacks_a_value
+from webhooks_app.database_errors import is_lock_timeout, is_outage, is_schema_fault, is_transient, lacks_a_value
 
 OUTAGE, BUSY, SCHEMA, STATEMENT = "outage", "busy", "schema", "statement"
 

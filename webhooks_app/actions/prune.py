@@ -22,7 +22,8 @@ from webhooks_app.actions.playground import rest_idle_playgrounds
 from webhooks_app.actions.rows import chunks
 from webhooks_app.conf import settings
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.db import in_fresh_transaction, is_postgresql, is_transient, pipeline_alias
+from webhooks_app.database_errors import is_transient
+from webhooks_app.db import in_fresh_transaction, is_postgresql, pipeline_alias
 from webhooks_app.models import (
     Attempt,
     AuditEntry,

@@ -58,7 +58,7 @@ def release_all_quarantined(
 ) -> int:
     """Make the quarantined events pending again that fit all of these; without any of them, all. Returns how many.
 
-    `tenant`: a Tenant, a uid or any object of yours. `since`: aware; when they were quarantined. Events that `emit` had not
+    `tenant`: a Tenant, a uid or any of your objects. `since`: aware; when they were quarantined. Events that `emit` had not
     accepted stay as they are. Works in chunks of their own transactions, so calling again after an error goes on.
     """
     using = pipeline_alias()

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from django.db import OperationalError
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout
+from webhooks_app.database_errors import is_lock_timeout
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Delivery, EndpointQueue
 from webhooks_app.models.lookups import any_of, for_change

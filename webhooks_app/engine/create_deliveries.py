@@ -15,7 +15,8 @@ from functools import partial
 
 from django.db.models import F
 
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout, is_outage, is_transient, read
+from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transient
+from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending

@@ -18,7 +18,7 @@ from functools import partial
 from django.db import connections
 
 from webhooks_app import telemetry
-from webhooks_app.db import is_lock_timeout, is_outage
+from webhooks_app.database_errors import is_lock_timeout, is_outage
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat

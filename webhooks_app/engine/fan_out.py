@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import TypeVar
 
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage, read
+from webhooks_app.database_errors import is_lock_timeout, is_outage
+from webhooks_app.db import divided, in_fresh_transaction, read
 from webhooks_app.engine.create_deliveries import (
     RowsBusy,
     assign_missing_sequences,
@@ -231,13 +233,16 @@ class FanOut:
         divided(find, shares, lambda share, error: self._pause(share.tenant.id, error))
         events = self._with_tenants(sorted(found, key=lambda event: event.id))
         # One that is fanned out in parts goes alone, and so does one that is held.
-        alone = [
-            event for event in events if event.fan_out_position is not None or event.id in held.get(event.tenant_id, ())
-        ]
+        alone = {
+            event.id: event
+            for event in events
+            if event.fan_out_position is not None or event.id in held.get(event.tenant_id, ())
+        }
         if in_order and alone:  # and nothing overtakes it
-            return self._in_batch(events[: events.index(alone[0])] or alone[:1], now, deliveries, in_order=True)
-        done = self._in_batch([event for event in events if event not in alone], now, deliveries, in_order=in_order)
-        for event in alone:
+            before = list(takewhile(lambda event: event.id not in alone, events))
+            return self._in_batch(before or events[:1], now, deliveries, in_order=True)
+        done = self._in_batch([event for event in events if event.id not in alone], now, deliveries, in_order=in_order)
+        for event in alone.values():
             done.add(self._in_batch([event], now, deliveries, in_order=in_order))
         return done
 
@@ -269,7 +274,7 @@ class FanOut:
             if not one.events:
                 failed.add(event.tenant_id)
                 self._held_from = time.monotonic() + _AFTER_HELD_FAILED
-                if self._held_events.is_due(event):  # somebody has locked its row
+                if self._held_events.is_due(event):  # another transaction has locked its row
                     self._held_events.put(event)
             if time.monotonic() > began + _LONGEST_HELD:
                 break

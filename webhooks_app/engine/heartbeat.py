@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_lock_timeout, is_outage, read
+from webhooks_app.database_errors import is_lock_timeout, is_outage
+from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from webhooks_app.core.health import is_open
 from webhooks_app.core.ramp import RAMP_SECONDS
-from webhooks_app.db import divided, in_fresh_transaction, is_lock_timeout, is_outage, read
+from webhooks_app.database_errors import is_lock_timeout, is_outage
+from webhooks_app.db import divided, read
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -28,8 +28,6 @@ from webhooks_app.engine.window import Window
 from webhooks_app.models import IDLE, Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
-
-T = TypeVar("T")
 
 
 class Lease:
@@ -115,7 +113,7 @@ class Lease:
         taken: list[Taken] = []
 
         def take_these(ids: list[uuid.UUID]) -> None:
-            taken.extend(self._in_transaction(lambda: self._store.take_these(engine_id, now, ids)))
+            taken.extend(self._store.take_these(engine_id, now, ids))
 
         divided(take_these, read(lambda: self._store.due_queues(now, room), self._using), self._refuse)
         return taken
@@ -240,9 +238,6 @@ class Lease:
             lambda row, error: self._refuse(row.endpoint_id, error),
         )
         return released
-
-    def _in_transaction(self, work: Callable[[], T]) -> T:
-        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._options.lock_timeout)
 
     @property
     def all_released(self) -> bool:

@@ -13,7 +13,8 @@ from functools import partial
 from django.db import DatabaseError, DataError, IntegrityError, InternalError
 
 from webhooks_app import signals, telemetry
-from webhooks_app.db import in_fresh_transaction, is_outage, lacks_a_value, sql_state
+from webhooks_app.database_errors import is_outage, lacks_a_value, sql_state
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents, refusals
 from webhooks_app.engine.matching import InvalidEventData

@@ -11,7 +11,8 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from webhooks_app import telemetry
-from webhooks_app.db import in_fresh_transaction, is_outage, is_schema_fault, is_transient, lacks_a_value, read
+from webhooks_app.database_errors import is_outage, is_schema_fault, is_transient
+from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.options import EngineOptions
@@ -19,6 +20,7 @@ from webhooks_app.engine.record_rows import attempt_row, measured, without
 from webhooks_app.engine.record_signals import RecordedBatch
 from webhooks_app.engine.record_writes import BatchWriter
 from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.schema_wait import SchemaWait
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import AttemptRow
 from webhooks_app.engine.types import Result
@@ -79,8 +81,7 @@ class Recorder:
         #: Results that wait for a locked row, and until when (monotonic).
         self._busy: list[Result] = []
         self._busy_until = 0.0
-        #: Until when results wait for the code that knows a column (monotonic); None where none was missed yet.
-        self._unknown_column_until: float | None = None
+        self._schema = SchemaWait(options, faults)
         self._engine_stops = False
         self.recorded = 0
         self.dropped = 0
@@ -260,33 +261,12 @@ class Recorder:
         return written
 
     def _waits_for_schema(self, error: Exception) -> bool:
-        """Return whether the deployment that is going on mends this, so that no row is given up for it.
-
-        What is missing in the database comes with `migrate`. A column that this version does not know is mended by the next
-        version, which replaces this process: so that is waited for only once and for a while, or endpoints would get nothing
-        more. An engine that stops waits for neither: its results end with it, and their deliveries would be sent again.
-        """
-        if self._engine_stops:
-            return False
-        if not lacks_a_value(error):
-            return is_schema_fault(error)
-        if self._unknown_column_until is None:
-            self._unknown_column_until = time.monotonic() + self._options.unknown_column_seconds
-        return time.monotonic() < self._unknown_column_until
+        """An engine that stops waits for no deployment: its results end with it, and their deliveries would be sent again."""
+        return not self._engine_stops and self._schema.waits(error)
 
     def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
         """It concerns every result alike, and is mended by the deployment that is going on: nothing is given up for it."""
-        if lacks_a_value(error):
-            text = (
-                "the database has a column that this version does not know and that has no default; %d result(s) wait in "
-                "memory: start the version that `migrate` was run for, or give the column a default"
-            )
-        else:
-            text = (
-                "a table, a column or a privilege that this version needs is missing in the database; %d result(s) wait in "
-                "memory: was `migrate` run?"
-            )
-        self._faults.report("record schema", text, self.unrecorded + len(batch), error=error)
+        self._schema.report(error, self.unrecorded + len(batch))
         self._put_off(batch)
         return 0
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webhooks_app.core.retry import Verdict
-from webhooks_app.db import is_outage, is_transient
+from webhooks_app.database_errors import is_outage, is_transient
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.record_rows import (

@@ -15,7 +15,8 @@ from django.db.models import Exists, F, OuterRef
 
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
-from webhooks_app.db import in_fresh_transaction, is_outage, pipeline_alias
+from webhooks_app.database_errors import is_outage
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
 from webhooks_app.engine.create_deliveries import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,

@@ -60,7 +60,7 @@ def emit(
     """Say that something happened. It is sent if, and only if, the transaction around this call commits.
 
     `type`: a name of the catalogue. `data`: anything that Django can write as JSON, at most MAX_PAYLOAD_BYTES. `tenant`: a
-    Tenant, a uid or any object of yours. `channels`: names by which endpoints can narrow what they get. `subject`: your own
+    Tenant, a uid or any of your objects. `channels`: names by which endpoints can narrow what they get. `subject`: your own
     id, to find the event by. `idempotency_key`: the same key and content again returns the first event. `callback_url`: this
     one event goes there and not to the tenant's endpoints. `occurred_at`: aware; default now. `using`: database alias.
 

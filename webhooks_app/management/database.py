@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
-from webhooks_app.db import is_outage
+from webhooks_app.database_errors import is_outage, one_line
 
 
 class DatabaseCommand(BaseCommand):
@@ -23,8 +23,3 @@ class DatabaseCommand(BaseCommand):
             raise CommandError(
                 f"The database cannot be used ({one_line(error)}). Start it, or correct DATABASES, then run this command again."
             ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the text of an error without its line breaks."""
-    return " ".join(str(error).split())

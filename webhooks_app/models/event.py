@@ -58,6 +58,10 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Quarantined by the engine. What `emit` did not accept is not stored whole, and cannot be delivered."""
         return self.quarantined().filter(quarantine_reason__startswith=FAN_OUT_FAILED)
 
+    def refused(self) -> EventQuerySet:
+        """Quarantined, since `emit` did not accept it."""
+        return self.quarantined().exclude(quarantine_reason__startswith=FAN_OUT_FAILED)
+
 
 class Event(models.Model):
     """One thing that happened. Immutable, but for the two fields that the fan-out keeps its position in."""

@@ -58,8 +58,8 @@ def of_class(queue_class: QueueClass, now: datetime) -> Q:
 
 
 class PortableStore(PortableRecord):
-    """Works on every database that Django supports. What reads, `take` and `release` need no transaction, and wait for
-    no lock; all others are called inside one."""
+    """Works on every database that Django supports. What reads, leases and releases needs no transaction, and waits
+    for no lock; all others are called inside one."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)
@@ -116,7 +116,7 @@ class PortableStore(PortableRecord):
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         """Lease free queues that are due, oldest due first, of each class and tenant as many as there is room for."""
-        return self._in_transaction(lambda: self.take_these(engine_id, now, self.due_queues(now, room)))
+        return self._in_transaction(lambda: self._take_these(engine_id, now, self.due_queues(now, room)))
 
     def due_queues(self, now: datetime, room: Mapping[QueueClass, Room]) -> list[uuid.UUID]:
         """Return the queues that `take` would lease."""
@@ -136,6 +136,9 @@ class PortableStore(PortableRecord):
 
     def take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
         """Lease those of these queues that are free and due."""
+        return self._in_transaction(lambda: self._take_these(engine_id, now, ids))
+
+    def _take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
         queues = EndpointQueue.objects.using(self.using)
         ids = self._hold(engine_id, now, ids)
         fields = (

@@ -13,7 +13,7 @@ from webhooks_app.core.health import Health
 from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
 from webhooks_app.engine.sql.postgresql_record import PostgreSQLRecord
-from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query, send
+from webhooks_app.engine.sql.psycopg_cursors import Statement, columns, execute, query, send
 from webhooks_app.engine.sql.types import (
     SUSPECTED_FROM,
     SUSPICION_LASTS,
@@ -213,11 +213,12 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
         asked = [array_literal(row.endpoint_id for row in rows), engine_id]
         changes = [row for row in rows if row.not_before or row.succeeded_at]
-        change = [(_RELEASE_CHANGES, columns(changes, 3))] if changes else []
+        statements: list[Statement] = [(_LOCK, asked)]
+        if changes:
+            statements.append((_RELEASE_CHANGES, columns(changes, 3)))
         set_due = _SET_DUE.format(release="holder_id = NULL,", earliest="now(),", which=_LOCKED)
-        still_held = send(self.using, (_LOCK, asked), *change, (set_due, [IDLE]), (_STILL_HELD, asked), relaxed=True)[
-            -1
-        ]
+        statements += [(set_due, [IDLE]), (_STILL_HELD, asked)]
+        still_held = send(self.using, *statements, relaxed=True)[-1]
         return {row.endpoint_id for row in rows} - {row[0] for row in still_held}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:

@@ -7,15 +7,21 @@ database as one message.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 
 from webhooks_app.db import LOCK_TIMEOUT, local_settings, with_retries
 from webhooks_app.models.lookups import array_literal
 
+if TYPE_CHECKING:
+    from psycopg.abc import Loader
+
 Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
+#: SQL with psycopg's placeholders, and their values.
+Statement = tuple[str, Parameters]
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
@@ -41,9 +47,7 @@ def query(using: str, statement: str, parameters: Parameters) -> list[Row]:
         return cursor.fetchall()
 
 
-def send(
-    using: str, *statements: tuple[str, Parameters], relaxed: bool = False, walks_index: bool = False
-) -> list[list[Row]]:
+def send(using: str, *statements: Statement, relaxed: bool = False, walks_index: bool = False) -> list[list[Row]]:
     """Run the statements in one round trip. Returns the rows of each.
 
     Outside of a transaction they have one of their own, which no table or row keeps waiting for longer than LOCK_TIMEOUT; after
@@ -51,29 +55,34 @@ def send(
     fast where the planner walks an index, whatever it thinks of the sizes of tables.
     """
     if connections[using].in_atomic_block:
-        with transaction.atomic(
-            using=using
-        ):  # without the settings, which would last as long as the caller's transaction
+        # Without the settings, which would last as long as the caller's transaction.
+        with transaction.atomic(using=using):
             return _send(using, [], statements)
     settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
     return with_retries(lambda: _send(using, [settings], statements), using, lock_timeout=LOCK_TIMEOUT)
 
 
-def _send(using: str, begin: Sequence[str], statements: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+def _send(using: str, begin: Sequence[str], statements: Sequence[Statement]) -> list[list[Row]]:
     import psycopg
 
     connection = connections[using]
     connection.ensure_connection()
     results = []
     with connection.wrap_database_errors, psycopg.ClientCursor(connection.connection) as cursor:
-        # psycopg's own, in C: Django's matches each timestamp with a pattern.
-        timestamptz = psycopg.adapters.types["timestamptz"].oid
-        loader = psycopg.adapters.get_loader(timestamptz, psycopg.pq.Format.TEXT)
-        assert loader is not None
-        cursor.adapters.register_loader(timestamptz, loader)
+        cursor.adapters.register_loader("timestamptz", _timestamptz_loader())
         cursor.execute("; ".join([*begin, *(cursor.mogrify(text, values) for text, values in statements)]))
         more: bool | None = True
         while more:
             results.append(cursor.fetchall() if cursor.description else [])
             more = cursor.nextset()
     return results[-len(statements) :]
+
+
+@cache
+def _timestamptz_loader() -> type[Loader]:
+    """psycopg's own, in C: Django's matches each timestamp with a pattern."""
+    import psycopg
+
+    loader = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
+    assert loader is not None
+    return loader

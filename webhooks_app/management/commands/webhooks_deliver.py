@@ -21,10 +21,11 @@ from webhooks_app import telemetry
 from webhooks_app.actions.process_log import log_configuration_errors
 from webhooks_app.actions.prune import prune
 from webhooks_app.actions.tell import tell
-from webhooks_app.db import is_outage, pipeline_alias
+from webhooks_app.database_errors import is_outage, one_line
+from webhooks_app.db import pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.sweep import repair, sweep
-from webhooks_app.management.database import DatabaseCommand, one_line
+from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import database_now
 

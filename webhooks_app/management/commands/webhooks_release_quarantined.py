@@ -14,7 +14,6 @@ from webhooks_app.management.commands.webhooks_api_key import ACTOR, moment
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import Event
-from webhooks_app.models.event import FAN_OUT_FAILED
 from webhooks_app.models.ids import parse_public_id
 
 
@@ -49,7 +48,7 @@ class Command(DatabaseCommand):
         if events:
             chosen["events"] = [_key(text) for text in events]
         released = release_all_quarantined(**chosen, actor=ACTOR)
-        left = quarantined(**chosen).exclude(quarantine_reason__startswith=FAN_OUT_FAILED).count()
+        left = quarantined(**chosen).refused().count()
         self.stdout.write(f"Released: {released}.")
         if left:
             text = f"Still quarantined, since `emit` did not accept them: {left}. Emit these again."
