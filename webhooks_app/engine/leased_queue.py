@@ -20,9 +20,9 @@ from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
-#: Deliveries that are read at once for a queue whose last request failed, until one succeeds under this lease: it starts with
-#: one request, and where that fails, too, the others were read for nothing.
-_AHEAD_OF_FAILING = 16
+#: Deliveries that are read at once for a queue without a recent success, until one succeeds under this lease: it starts with
+#: one request, and where that fails or hangs, the others were read for nothing.
+_AHEAD_OF_UNPROVEN = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -152,10 +152,11 @@ class LeasedQueue:
             state.hold_until = hold_until
 
     def portion(self, usual: int) -> int:
-        """Return how many deliveries to read for it at once; `usual`: for one that does not fail."""
-        if self.sending.proven or not self.sending.failing or self.reading.found_late:
+        """Return how many deliveries to read for it at once; `usual`: for one that answered lately."""
+        answered_lately = self.sending.proven or (self.trusted and not self.sending.failing)
+        if answered_lately or self.reading.found_late:
             return usual
-        return min(usual, _AHEAD_OF_FAILING)
+        return min(usual, _AHEAD_OF_UNPROVEN)
 
     def limit(self, usual: int) -> int:
         """Return up to how many rows to read for its portion: from the start, the deliveries in memory come again."""

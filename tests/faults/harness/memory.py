@@ -44,7 +44,8 @@ class Memory(threading.Thread):
     def stop(self) -> int:
         """End the watch and return the peak of the largest process in MiB."""
         self._stopped.set()
-        self.join(5)
+        if self.ident is not None:  # a case that was skipped has not started it
+            self.join(5)
         return max(self.peaks.values(), default=0)
 
     def slopes(self, lasting: float) -> dict[str, float]:
