@@ -45,5 +45,5 @@ WEBHOOKS = {
 if "BENCH_TRANSPORT" in os.environ:
     WEBHOOKS["TRANSPORT"] = os.environ["BENCH_TRANSPORT"]
 if "BENCH_PORTABLE" in os.environ:
-    WEBHOOKS["FAST_PATHS"] = False
+    WEBHOOKS["POSTGRESQL_SQL"] = False
 LOGGING = {}

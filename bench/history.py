@@ -27,7 +27,7 @@ EVENT, CHANNEL, DELIVERY, ATTEMPT, ACT = range(1, 6)
 
 
 def make_endpoints() -> list[Any]:
-    from webhooks_app.actions.endpoints import create_endpoint
+    from webhooks_app.endpoints.service import create_endpoint
 
     return [create_endpoint(TENANT, url=f"http://127.0.0.1:9/{number}", events=["*"])[0] for number in range(ENDPOINTS)]
 

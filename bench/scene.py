@@ -119,7 +119,7 @@ def workers(count: int) -> Iterator[list[Child]]:
 
 def make_endpoints(base: str, count: int, *, hanging: Collection[int] = ()) -> None:
     """`count` tenants with one endpoint each; those whose numbers are `hanging` never answer."""
-    from webhooks_app.actions.endpoints import create_endpoint
+    from webhooks_app.endpoints.service import create_endpoint
 
     for number in range(count):
         path = f"/hang/{number}" if number in hanging else f"/ok/{number}"

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from project import environment
 from project.local import encryption_keys, folder
+from webhooks_app import contrib
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = folder(Path(os.environ.get("VAR_DIR", BASE_DIR / "var")))
@@ -130,7 +131,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 DEMO_RECEIVER_PORT = environment.port("DEMO_RECEIVER_PORT", 8010)
 WEBHOOKS: dict[str, Any] = {
     "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
-    "PROFILES": {"demo": "project.demo.profiles.DEMO", "demo_doomed": "project.demo.profiles.DOOMED"},
+    "WIRE_FORMATS": {
+        **contrib.WIRE_FORMATS,
+        "demo": "project.demo.wire_formats.DEMO",
+        "demo_doomed": "project.demo.wire_formats.DOOMED",
+    },
     "TENANT_OF_REQUEST": "project.messaging.people.organisation_of",
     "ROLE_OF_REQUEST": "project.messaging.people.role_of",
     # Webhooks to this machine, for the demo. In production these lines would open the inside of your network.

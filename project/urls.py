@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from webhooks_app.api.mount import alone
+from webhooks_app.api.urls_with_fallback import include_api
 
 
 class Icon(RedirectView):
@@ -22,14 +22,14 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="login.html", redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("webhooks/", include("webhooks_app.urls")),
-    path("api/v1/", alone("webhooks_app.api.urls")),
+    path("api/v1/", include_api("webhooks_app.api.urls")),
     path("api/", include("project.api_docs")),
     path("", include("webhooks_app.monitoring.urls")),  # /healthz, /readyz and /metrics
     # APIs as other products document theirs, each under a prefix of its own.
-    path("msgine/", alone("project.messaging.sms_api")),
-    path("gateway/", alone("webhooks_app.api.dialects.gateway")),
-    path("messages-dev/", alone("webhooks_app.api.dialects.messages_dev")),
-    path("msgflash/", alone("webhooks_app.api.dialects.msgflash")),
-    path("muchaw/", alone("webhooks_app.api.dialects.muchaw")),
+    path("msgine/", include_api("project.messaging.sms_api")),
+    path("gateway/", include_api("webhooks_app.contrib.gateway.api")),
+    path("messages-dev/", include_api("webhooks_app.contrib.messages_dev.api")),
+    path("msgflash/", include_api("webhooks_app.contrib.msgflash.api")),
+    path("muchaw/", include_api("webhooks_app.contrib.muchaw.api")),
     path("", include("project.messaging.urls")),
 ]

@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpResponse
 from django.test import Client
 
-from webhooks_app.actions.api_keys import create_api_key
 from webhooks_app.models import Scope, Tenant
+from webhooks_app.tenants.api_keys import create_api_key
 
 ROOT = "/api/v1"
 

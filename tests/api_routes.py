@@ -9,7 +9,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from webhooks_app.api.dialects.base import DialectView
+from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.views.base import NoSuchPath
 
 

@@ -9,13 +9,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from tests.pipelines import EVENT_TYPES, PROFILES
+from tests.pipelines import EVENT_TYPES, WIRE_FORMATS
 from tests.receiver import Receiver
 from webhooks_app import registry
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
-from webhooks_app.events import hint
+from webhooks_app.events import worker_wakeup
 
 pytest_plugins = ["tests.visitors", "tests.leases"]
 
@@ -57,8 +57,8 @@ def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> Itera
 
     Whatever a test has done, no queue may sleep through its work afterwards; one that breaks a queue mends it too.
     """
-    configure(FAST_PATHS=fast_paths, PROFILES=PROFILES, DEFAULT_PROFILE="quick")
-    hint.reset()
+    configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=WIRE_FORMATS, DEFAULT_WIRE_FORMAT="quick")
+    worker_wakeup.reset()
     yield
     assert repair() == 0, "a wake-up was lost; a test that makes deliveries by itself uses `due_delivery`"
 

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from tests.receiver import Received, Receiver
 from webhooks_app import EventType, emit, registry
-from webhooks_app.actions.endpoints import create_endpoint
 from webhooks_app.db import in_fresh_transaction
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.queue_wakeup import wake

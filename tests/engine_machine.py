@@ -17,7 +17,7 @@ from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tests.outages import watched_statements
-from tests.pipelines import PROFILES, QUICK
+from tests.pipelines import QUICK, WIRE_FORMATS
 from webhooks_app.core.retry import OutcomeKind, RetryPolicy
 from webhooks_app.engine import sweep
 from webhooks_app.engine.database_thread import DatabaseThread
@@ -48,7 +48,7 @@ MACHINE = replace(
         backoff_last=timedelta(seconds=30),
     ),
 )
-MACHINE_PROFILES = {**PROFILES, "machine": "tests.engine_machine.MACHINE"}
+MACHINE_WIRE_FORMATS = {**WIRE_FORMATS, "machine": "tests.engine_machine.MACHINE"}
 
 #: Status and headers of a response, or the failure without one.
 RESPONSES: dict[str, tuple[int | None, bytes, OutcomeKind | None]] = {

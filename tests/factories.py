@@ -21,8 +21,8 @@ from webhooks_app.models import (
     Engine,
     Event,
     EventType,
-    Notice,
-    NoticeKind,
+    Notification,
+    NotificationKind,
     Secret,
     Subscription,
     Tenant,
@@ -187,13 +187,13 @@ class EngineFactory(DjangoModelFactory[Engine]):
     alive_until = factory.LazyFunction(timezone.now)
 
 
-class NoticeFactory(DjangoModelFactory[Notice]):
+class NoticeFactory(DjangoModelFactory[Notification]):
     class Meta:
-        model = Notice
+        model = Notification
 
     class Params:
         endpoint = factory.SubFactory(EndpointFactory)
 
     tenant = factory.SelfAttribute("endpoint.tenant")
     endpoint_id = factory.SelfAttribute("endpoint.pk")
-    kind = NoticeKind.EXHAUSTED
+    kind = NotificationKind.EXHAUSTED

@@ -6,8 +6,9 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from webhooks_app.core.profile import Message, Profile
-from webhooks_app.profiles.standard import PROFILE as STANDARD
+from webhooks_app.core.message import Message
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 
 
 def _raise(error: BaseException) -> Any:
@@ -34,16 +35,18 @@ def _no_bytes(message: Message) -> Any:
     return {"a": "dict and no bytes"}
 
 
-ENVELOPE_RAISES: Profile = replace(STANDARD, name="envelope_raises", envelope=_raise(KeyError("order")))
-ENVELOPE_RECURSES: Profile = replace(STANDARD, name="envelope_recurses", envelope=_raise(RecursionError("too deep")))
-ENVELOPE_NO_BYTES: Profile = replace(STANDARD, name="envelope_no_bytes", envelope=_no_bytes)
-HEADER_NO_TEXT: Profile = replace(STANDARD, name="header_no_text", extra_headers=_number_header)
-HEADERS_RAISE: Profile = replace(STANDARD, name="headers_raise", extra_headers=_raise(RuntimeError("no headers today")))
-SCHEME_RAISES: Profile = replace(STANDARD, name="scheme_raises", scheme=_Scheme())  # type: ignore[arg-type]
+ENVELOPE_RAISES: WireFormat = replace(STANDARD, name="envelope_raises", envelope=_raise(KeyError("order")))
+ENVELOPE_RECURSES: WireFormat = replace(STANDARD, name="envelope_recurses", envelope=_raise(RecursionError("too deep")))
+ENVELOPE_NO_BYTES: WireFormat = replace(STANDARD, name="envelope_no_bytes", envelope=_no_bytes)
+HEADER_NO_TEXT: WireFormat = replace(STANDARD, name="header_no_text", extra_headers=_number_header)
+HEADERS_RAISE: WireFormat = replace(
+    STANDARD, name="headers_raise", extra_headers=_raise(RuntimeError("no headers today"))
+)
+SCHEME_RAISES: WireFormat = replace(STANDARD, name="scheme_raises", scheme=_Scheme())  # type: ignore[arg-type]
 
-PROFILES = {
-    profile.name: f"tests.faulty_hosts.{profile.name.upper()}"
-    for profile in (
+WIRE_FORMATS = {
+    wire_format.name: f"tests.faulty_hosts.{wire_format.name.upper()}"
+    for wire_format in (
         ENVELOPE_RAISES,
         ENVELOPE_RECURSES,
         ENVELOPE_NO_BYTES,
@@ -51,7 +54,7 @@ PROFILES = {
         HEADERS_RAISE,
         SCHEME_RAISES,
     )
-} | {"exits_at_import": "tests.faulty_module.PROFILE", "nowhere": "tests.no_such_module.PROFILE"}
+} | {"exits_at_import": "tests.faulty_module.WIRE_FORMAT", "nowhere": "tests.no_such_module.WIRE_FORMAT"}
 
 
 def exit_the_process(**_: object) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.pipelines import PLAIN
-from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.message import Message
 from webhooks_app.core.signing import StandardScheme
-from webhooks_app.profiles.standard import standard_envelope
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.standard import standard_envelope
 
 #: What the wire format that hangs waits for, and how often each of its parts was called.
 released = threading.Event()
@@ -62,14 +63,14 @@ class HangingScheme(StandardScheme):
         return StandardScheme.headers(self, **values)
 
 
-HOST_HANGS: Profile = replace(PLAIN, name="host_hangs", envelope=_hangs)
-HOST_HEADERS_HANG: Profile = replace(PLAIN, name="host_headers_hang", extra_headers=_hanging_headers)
-HOST_SCHEME_HANGS: Profile = replace(PLAIN, name="host_scheme_hangs", scheme=HangingScheme())
-HOST_BURNS: Profile = replace(PLAIN, name="host_burns", envelope=_burns)
-HOST_EXITS: Profile = replace(PLAIN, name="host_exits", envelope=_exits)
-HOST_MOMENT: Profile = replace(PLAIN, name="host_moment", envelope=_takes_a_moment)
+HOST_HANGS: WireFormat = replace(PLAIN, name="host_hangs", envelope=_hangs)
+HOST_HEADERS_HANG: WireFormat = replace(PLAIN, name="host_headers_hang", extra_headers=_hanging_headers)
+HOST_SCHEME_HANGS: WireFormat = replace(PLAIN, name="host_scheme_hangs", scheme=HangingScheme())
+HOST_BURNS: WireFormat = replace(PLAIN, name="host_burns", envelope=_burns)
+HOST_EXITS: WireFormat = replace(PLAIN, name="host_exits", envelope=_exits)
+HOST_MOMENT: WireFormat = replace(PLAIN, name="host_moment", envelope=_takes_a_moment)
 
-PROFILES = {
-    profile.name: f"tests.host_formats.{profile.name.upper()}"
-    for profile in (HOST_HANGS, HOST_HEADERS_HANG, HOST_SCHEME_HANGS, HOST_BURNS, HOST_EXITS, HOST_MOMENT)
+WIRE_FORMATS = {
+    wire_format.name: f"tests.host_formats.{wire_format.name.upper()}"
+    for wire_format in (HOST_HANGS, HOST_HEADERS_HANG, HOST_SCHEME_HANGS, HOST_BURNS, HOST_EXITS, HOST_MOMENT)
 }

@@ -1,4 +1,4 @@
-"""Words for the tests of the pipeline: quick profiles, endpoints at a receiver, engines in threads, patience."""
+"""Words for the tests of the pipeline: quick wire formats, endpoints at a receiver, engines in threads, patience."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from django.db import connections, transaction
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.receiver import Answer, Behaviour, Receiver
-from webhooks_app import EventType
-from webhooks_app.core.profile import Profile
+from webhooks_app import EventType, contrib
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine import run as engine
@@ -29,7 +28,8 @@ from webhooks_app.engine.sql import portable, store_for
 from webhooks_app.engine.sql.types import Release
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant, database_now
-from webhooks_app.profiles.standard import PROFILE as STANDARD
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 
 #: No test waits longer than this for something that must happen (seconds).
 PATIENCE = 20.0
@@ -41,7 +41,7 @@ EVENT_TYPES = (
 )
 
 
-def _profile(name: str, total_timeout: float = 1.0, **retry: Any) -> Profile:
+def _wire_format(name: str, total_timeout: float = 1.0, **retry: Any) -> WireFormat:
     policy = {"delays": (timedelta(milliseconds=50),) * 3, "jitter": 0.0, "breaker": False, "throttles": False, **retry}
     return replace(STANDARD, name=name, connect_timeout=1.0, total_timeout=total_timeout, retry=RetryPolicy(**policy))
 
@@ -50,17 +50,20 @@ _LATER = (timedelta(hours=1),) * 9
 _BACKOFF = {"backoff_first": timedelta(seconds=30), "backoff_last": timedelta(minutes=5)}
 
 #: Four requests, 50 ms apart; a failure holds nothing else back.
-QUICK = _profile("quick")
+QUICK = _wire_format("quick")
 #: The same, for receivers that are slow on purpose.
-SLOW = _profile("slow", total_timeout=8.0)
+SLOW = _wire_format("slow", total_timeout=8.0)
 #: One request, whatever comes of it.
-ONCE = _profile("once", delays=())
+ONCE = _wire_format("once", delays=())
 #: A failed delivery waits for an hour; a time-out holds the others back, and after five failures the breaker is open.
-CAREFUL = _profile("careful", delays=_LATER, throttles=True, breaker=True, **_BACKOFF)
+CAREFUL = _wire_format("careful", delays=_LATER, throttles=True, breaker=True, **_BACKOFF)
 #: As patient with its deliveries and with slow receivers, and nothing holds the others back.
-PLAIN = _profile("plain", total_timeout=8.0, delays=_LATER)
+PLAIN = _wire_format("plain", total_timeout=8.0, delays=_LATER)
 
-PROFILES = {profile.name: f"tests.pipelines.{profile.name.upper()}" for profile in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)}
+WIRE_FORMATS = {
+    **contrib.WIRE_FORMATS,
+    **{each.name: f"tests.pipelines.{each.name.upper()}" for each in (QUICK, SLOW, ONCE, CAREFUL, PLAIN)},
+}
 
 
 #: Whose queue is held that no engine of the test holds.
@@ -82,9 +85,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
         monkeypatch.setattr(portable, name, replace(getattr(portable, name), **limits))
 
 
-def endpoint_at(receiver: Receiver, path: str = "/hook", profile: str = "quick", **values: Any) -> Endpoint:
+def endpoint_at(receiver: Receiver, path: str = "/hook", wire_format: str = "quick", **values: Any) -> Endpoint:
     """An active endpoint that wants everything of its tenant (a new one unless given)."""
-    return EndpointFactory(url=receiver.url(path), profile=profile, **values)
+    return EndpointFactory(url=receiver.url(path), wire_format=wire_format, **values)
 
 
 def pending_event(tenant: Tenant, **values: Any) -> Event:

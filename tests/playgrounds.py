@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from tests.factories import TenantFactory
 from tests.pipelines import PATIENCE
-from webhooks_app.actions.playground import open_playground
 from webhooks_app.models import Delivery, Endpoint, Tenant
+from webhooks_app.playground.service import open_playground
 
 Deliver = Callable[[], Any]
 
@@ -48,7 +48,7 @@ def opened(**values: Any) -> tuple[Tenant, Endpoint, str]:
 
 
 def deliver_until_nothing_waits(deliver: Deliver) -> None:
-    """Retries of the quick profile come 50 ms later."""
+    """Retries of the quick wire format come 50 ms later."""
     until = timezone.now() + timedelta(seconds=PATIENCE)
     deliver()
     while Delivery.objects.pending().exists():

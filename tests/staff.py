@@ -22,11 +22,11 @@ from tests.factories import (
     EventTypeFactory,
     NoticeFactory,
 )
-from webhooks_app.actions.api_keys import create_api_key
-from webhooks_app.actions.audit import note
-from webhooks_app.actions.numbers import number_endpoints
-from webhooks_app.actions.portal import create_portal_link
-from webhooks_app.models import EndpointQueue, EventChannel, HourlyStat, Secret, StoredReply, Subscription
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.models import EndpointQueue, EventChannel, HourlyStat, IdempotencyRecord, Secret, Subscription
+from webhooks_app.tenants.api_keys import create_api_key
+from webhooks_app.tenants.audit import note
+from webhooks_app.tenants.portal import create_portal_link
 
 _NAMES = itertools.count(1)
 #: The texts that must be on no page: what is sealed, what is digested, and what of a customer's is secret.
@@ -97,7 +97,7 @@ def messages_of(response: Any) -> list[str]:
 def one_of_everything() -> list[Model]:
     """A row of every model, all of one customer."""
     endpoint = EndpointFactory(
-        headers={"Authorization": HEADER_VALUE}, queue__streak=3, queue__failing_since=timezone.now()
+        headers={"Authorization": HEADER_VALUE}, queue__consecutive_failures=3, queue__failing_since=timezone.now()
     )
     event = EventFactory(tenant=endpoint.tenant, payload={"text": PAYLOAD}, subject="order-17")
     delivery = DeliveryFactory(endpoint=endpoint, event=event, exhausted=True)
@@ -125,7 +125,7 @@ def one_of_everything() -> list[Model]:
         NoticeFactory(endpoint=endpoint, delivery_id=delivery.pk),
         Secret.objects.get(endpoint=endpoint),
         Subscription.objects.get(endpoint=endpoint),
-        StoredReply.objects.create(
+        IdempotencyRecord.objects.create(
             tenant=endpoint.tenant, key="k-1", fingerprint="f" * 64, status=200, body=f'{{"data": "{PAYLOAD}"}}'
         ),
     ]

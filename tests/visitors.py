@@ -10,8 +10,8 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
-from webhooks_app.actions.people import Role
 from webhooks_app.models import Tenant
+from webhooks_app.tenants.access import Role
 
 #: For `configure`: the host's answers about people.
 VISITORS = {

@@ -11,7 +11,7 @@ NOW = timezone.now()
 FAILED_AT = NOW + timedelta(hours=1)
 SOON = FAILED_AT + timedelta(minutes=4)
 FAILING = {
-    "endpoint__queue__streak": 7,
+    "endpoint__queue__consecutive_failures": 7,
     "endpoint__queue__failing_since": NOW - timedelta(hours=2),
     "endpoint__queue__last_failure_at": FAILED_AT,
     "endpoint__queue__not_before": SOON,

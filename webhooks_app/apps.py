@@ -20,6 +20,6 @@ class WebhooksConfig(AppConfig):
         autodiscover_modules("webhooks")
         raw = getattr(settings, "WEBHOOKS", None)  # as it is: what is wrong with it is for the checks to say
         if isinstance(raw, dict) and raw.get("OPERATIONS_TENANT"):
-            registry.register(*import_module("webhooks_app.actions.operations").EVENT_TYPES)
+            registry.register(*import_module("webhooks_app.notifications.operational_events").EVENT_TYPES)
         for module in ("checks", "checks_database"):
             import_module(f"webhooks_app.{module}")  # registers the system checks

@@ -18,9 +18,9 @@ from typing import Any
 from celery import current_app
 from celery.signals import celeryd_after_setup, worker_init, worker_shutting_down
 
-from webhooks_app.actions.process_log import log_now_and_then
 from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.process_log import log_now_and_then
 from webhooks_app.worker_slots import Slot, WorkerSlots
 
 logger = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's own word
 from django.utils.module_loading import import_string
 
-from webhooks_app.actions.schedule import BEAT, PERIODIC
 from webhooks_app.conf import Settings, settings
 from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6, check_ports, parse_networks
 from webhooks_app.exceptions import ConfigurationError, SealingError
+from webhooks_app.maintenance.schedule import BEAT, PERIODIC
 from webhooks_app.models.fields import key_ring
-from webhooks_app.profiles import get_profile, profile_names
+from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 TAG = "webhooks_app"
 #: Engines end 10 s before a time limit of Celery's. A shorter one than this (seconds) leaves them no time to deliver.
@@ -118,13 +118,13 @@ def _is_inside(network: Any) -> bool:
 
 
 @register_check
-def check_profiles(chosen: Settings) -> Messages:
+def check_wire_formats(chosen: Settings) -> Messages:
     """E006"""
-    for name in sorted({chosen.DEFAULT_PROFILE, *map(str, chosen.DASHBOARD_PROFILES), *profile_names()}):
+    for name in sorted({chosen.DEFAULT_WIRE_FORMAT, *map(str, chosen.DASHBOARD_WIRE_FORMATS), *wire_format_names()}):
         try:
-            get_profile(name)
+            get_wire_format(name)
         except ConfigurationError as error:
-            hint = "Correct WEBHOOKS['DEFAULT_PROFILE'], WEBHOOKS['DASHBOARD_PROFILES'] or WEBHOOKS['PROFILES']."
+            hint = "Correct WEBHOOKS['DEFAULT_WIRE_FORMAT'], WEBHOOKS['DASHBOARD_WIRE_FORMATS'] or WEBHOOKS['WIRE_FORMATS']."
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
 
 
@@ -137,7 +137,7 @@ def check_paths(chosen: Settings) -> Messages:
     elif chosen.TRANSPORT == "curl" and importlib.util.find_spec("pycurl") is None:
         hint = 'Install the `curl` extra (pycurl), or use "auto".'
         yield Error("WEBHOOKS['TRANSPORT'] is 'curl', but pycurl is not installed.", hint=hint, id="webhooks_app.E008")
-    for name in ("WAKE", "TENANT_UID", "PLAN", "TENANT_OF_REQUEST", "ROLE_OF_REQUEST"):
+    for name in ("WAKE", "TENANT_UID_FUNCTION", "PLAN", "TENANT_OF_REQUEST", "ROLE_OF_REQUEST"):
         path = getattr(chosen, name)
         try:
             good = not path or callable(import_string(path))

@@ -14,11 +14,11 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.db import connections
 from django.utils.log import AdminEmailHandler
 
-from webhooks_app.actions.schedule import BEAT, missing_from_schedule
 from webhooks_app.checks import TAG, Messages, register_check, scheduled_in_settings
 from webhooks_app.conf import Settings, settings
 from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
 
 #: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4

@@ -20,14 +20,14 @@ class Settings:
     """Every setting with its default. Names end in their unit."""
 
     # --- what is sent, and to whom -------------------------------------------------------------------------------
-    #: The profile of a new tenant.
-    DEFAULT_PROFILE: str = "standard"
-    #: Profiles of the host's own: name → dotted path of a `Profile`.
-    PROFILES: dict[str, str] = field(default_factory=dict)
+    #: The wire format of a new tenant.
+    DEFAULT_WIRE_FORMAT: str = "standard"
+    #: Wire formats of the host's own: name → dotted path of a `WireFormat`.
+    WIRE_FORMATS: dict[str, str] = field(default_factory=dict)
     #: Raise on a mistake in an event (True), or store it quarantined and let the host go on (False). None: as DEBUG says.
     STRICT: bool | None = None
     #: Dotted path of a function (host object) → uid text; by default a model instance becomes "app_label.model:pk".
-    TENANT_UID: str = ""
+    TENANT_UID_FUNCTION: str = ""
     MAX_PAYLOAD_BYTES: int = 256 * 1024
     #: Events of one tenant that may be pending, that is stored but not fanned out yet; 0: no limit.
     MAX_PENDING_EVENTS_PER_TENANT: int = 0
@@ -75,7 +75,7 @@ class Settings:
     #: How long one `deliver` task runs before it hands over to a fresh one.
     DELIVER_SECONDS: float = 60.0
     #: Use PostgreSQL's own statements (COPY, set-based SQL) where the database is PostgreSQL.
-    FAST_PATHS: bool = True
+    POSTGRESQL_SQL: bool = True
     RESPONSE_BODY_BYTES: int = 16 * 1024
     RESPONSE_HEADER_BYTES: int = 8 * 1024
 
@@ -103,7 +103,7 @@ class Settings:
     #: Staff to tell; empty: the addresses in ADMINS.
     STAFF_EMAILS: Sequence[str] = ()
     #: How long further failures are gathered before they are told in one message.
-    TELL_EVERY_SECONDS: float = 3600.0
+    NOTIFICATION_DIGEST_SECONDS: float = 3600.0
     #: The uid of a tenant of your own that gets operational events (`webhooks.endpoint_disabled` …); empty: there are none.
     OPERATIONS_TENANT: str = ""
     #: Absolute URL of the dashboard, for links in e-mail.
@@ -114,15 +114,15 @@ class Settings:
     API_KEY_PREFIX: str = "wk"
     #: Requests that one key may make, as "number/second", "/minute", "/hour" or "/day"; empty: no limit.
     API_RATE: str = "1200/minute"
-    #: Dotted path of a function (tenant → `webhooks_app.actions.plan.Plan`); empty: the tenant's row says.
+    #: Dotted path of a function (tenant → `webhooks_app.tenants.plan.Plan`); empty: the tenant's row says.
     PLAN: str = ""
     #: Dotted path of a function (request → your tenant object, or None) for people who are logged in.
     TENANT_OF_REQUEST: str = ""
     #: Dotted path of a function (request → "manager", who may change things, or "viewer"); empty: everybody manages.
     ROLE_OF_REQUEST: str = ""
-    #: Names of the profiles that customers choose from when they add a webhook on their pages; empty: they are not asked, and
-    #: get the tenant's profile.
-    DASHBOARD_PROFILES: Sequence[str] = ()
+    #: Names of the wire formats that customers choose from when they add a webhook on their pages; empty: they are not asked, and
+    #: get the tenant's wire format.
+    DASHBOARD_WIRE_FORMATS: Sequence[str] = ()
     #: How long a portal link is good for.
     PORTAL_LINK_MINUTES: float = 10.0
     #: Content-Security-Policy of the customers' pages. Empty: none from us, your own middleware sets one.

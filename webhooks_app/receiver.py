@@ -1,7 +1,7 @@
 """For those who receive webhooks: is this request really from whom it says it is from? Needs no Django.
 
     verify(request.body, request.headers, secret)                       # Standard Webhooks
-    verify(request.body, request.headers, secret, profile="msgflash")   # another wire format
+    verify(request.body, request.headers, secret, wire_format="msgflash")   # another wire format
 
     @verified(settings.WEBHOOK_SECRET)                                  # a Django view
     def orders(request): ...
@@ -15,12 +15,13 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
-from webhooks_app.core.profile import Profile
 from webhooks_app.core.signing import TOLERANCE, Key, key_of
 from webhooks_app.exceptions import InvalidSecret, SignatureVerificationError, VerificationFailed
-from webhooks_app.profiles import BUILT_IN
+from webhooks_app.wire_formats import CONTRIB, standard
+from webhooks_app.wire_formats.base import WireFormat
 
 __all__ = ["SignatureVerificationError", "VerificationFailed", "verified", "verify", "verify_webhook"]
 
@@ -32,24 +33,24 @@ def verify(
     headers: Mapping[str, str],
     secret: str,
     *,
-    profile: str | Profile = "standard",
+    wire_format: str | WireFormat = "standard",
     now: float | None = None,
     tolerance: int = TOLERANCE,
 ) -> None:
     """Return if the request is genuine, else raise VerificationFailed, whose message is safe to show.
 
     `payload`: the body as it came. `headers`: names in any case. `secret`: the text that was shown when it was made.
-    `profile`: a built-in profile's name, or a profile of your own. `now`: epoch seconds; None: this machine's clock.
-    `tolerance`: how many seconds old (or early) a dated signature may be; some profiles' signatures bear no date.
-    Raises ValueError for a name that is no built-in profile's.
+    `wire_format`: a built-in wire format's name, or a wire format of your own. `now`: epoch seconds; None: this machine's clock.
+    `tolerance`: how many seconds old (or early) a dated signature may be; some wire formats' signatures bear no date.
+    Raises ValueError for a name that is no built-in wire format's.
     """
-    wire = profile if isinstance(profile, Profile) else _built_in(profile)
+    wire = wire_format if isinstance(wire_format, WireFormat) else _built_in(wire_format)
     moment = time.time() if now is None else now
     wire.scheme.verify(headers, payload, [_key(secret, wire)], now=int(moment), tolerance=tolerance)
 
 
 def verified(
-    secret: str | Callable[[Any], str | None], *, profile: str | Profile = "standard", tolerance: int = TOLERANCE
+    secret: str | Callable[[Any], str | None], *, wire_format: str | WireFormat = "standard", tolerance: int = TOLERANCE
 ) -> Callable[[View], View]:
     """Decorator for a Django view that receives webhooks: what is not a genuine POST never gets to it.
 
@@ -67,7 +68,7 @@ def verified(
         def guarded(request: Any, *args: Any, **kwargs: Any) -> Any:
             text = secret if isinstance(secret, str) else secret(request)
             try:
-                verify(request.body, request.headers, text or "", profile=profile, tolerance=tolerance)
+                verify(request.body, request.headers, text or "", wire_format=wire_format, tolerance=tolerance)
             except VerificationFailed as error:
                 return HttpResponse(f"{error}\n", status=401, content_type="text/plain")
             return view(request, *args, **kwargs)
@@ -85,19 +86,23 @@ def verify_webhook(body: bytes | str, signature: str | None, secret: str) -> Any
     raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
     headers = {"X-Webhook-Signature": signature} if isinstance(signature, str) else {}
     try:
-        verify(raw, headers, secret, profile="messages_dev")
+        verify(raw, headers, secret, wire_format="messages_dev")
     except VerificationFailed as error:
         raise SignatureVerificationError(str(error)) from error
     return json.loads(raw)
 
 
-def _built_in(name: str) -> Profile:
-    if name not in BUILT_IN:
-        raise ValueError(f"There is no built-in profile {name!r}. There are: {', '.join(sorted(BUILT_IN))}.")
-    return BUILT_IN[name]
+def _built_in(name: str) -> WireFormat:
+    if name == "standard":
+        return standard.WIRE_FORMAT
+    if name not in CONTRIB:
+        known = ", ".join([*CONTRIB, "standard"])
+        raise ValueError(f"There is no built-in wire format {name!r}. There are: {known}.")
+    wire_format: WireFormat = import_module(f"webhooks_app.contrib.{name}").WIRE_FORMAT
+    return wire_format
 
 
-def _key(secret: str, wire: Profile) -> Key:
+def _key(secret: str, wire: WireFormat) -> Key:
     """A secret that is none verifies nothing; that must never pass for a genuine request."""
     try:
         return key_of(secret, wire.secret_format)

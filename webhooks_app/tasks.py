@@ -24,9 +24,6 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections
 
 from webhooks_app import celery_worker
-from webhooks_app.actions.process_log import log_configuration_errors, log_now_and_then
-from webhooks_app.actions.prune import prune as prune_old_rows
-from webhooks_app.actions.tell import tell as tell_people
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import one_line
 from webhooks_app.db import pipeline_alias
@@ -35,9 +32,12 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair as repair_queues
 from webhooks_app.engine.sweep import sweep as sweep_queues
 from webhooks_app.engine.sweep import work_waits
-from webhooks_app.events import hint
+from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.maintenance.prune import prune as prune_old_rows
 from webhooks_app.models import Engine, database_now
+from webhooks_app.notifications import send
+from webhooks_app.process_log import log_configuration_errors, log_now_and_then
 from webhooks_app.worker_slots import PAUSE_SECONDS, Slot
 
 #: While messages lie in the queue, a process leaves a hint only this often (seconds).
@@ -79,7 +79,7 @@ def _run_engine(task: Any, slot: Slot) -> None:
 def _hint_where_work_waits() -> None:
     try:
         if _work_waits():
-            hint.send()
+            worker_wakeup.send()
     finally:
         connections[pipeline_alias()].close()  # this thread's own
 
@@ -93,7 +93,7 @@ def _hand_over(slot: Slot, progress: engine.Progress) -> None:
         return
     pauses = slot.give_back(pause=False)
     if not pauses and not celery_worker.shutting_down() and (not progress.idle or _work_waits()):
-        hint.send()
+        worker_wakeup.send()
 
 
 def _work_waits() -> bool:
@@ -107,7 +107,7 @@ def _work_waits() -> bool:
 def engines_running() -> int:
     """Engines that are alive and take work."""
     alias = pipeline_alias()
-    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), retiring=False).count()
+    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), draining=False).count()
 
 
 # --- periodic tasks ---------------------------------------------------------------------------------------------------
@@ -157,9 +157,9 @@ def repair() -> None:
 
 
 @_periodic(soft=120, hard=150, gap=5.0)
-def tell() -> None:
+def send_notifications() -> None:
     """Send the e-mails that are due."""
-    tell_people(database_now(pipeline_alias()), stopping=celery_worker.shutting_down)
+    send.send_notifications(database_now(pipeline_alias()), stopping=celery_worker.shutting_down)
 
 
 @_periodic(soft=600, hard=660, gap=60.0)

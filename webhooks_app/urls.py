@@ -1,14 +1,14 @@
 """The customers' pages. Mount them where you like: `path("webhooks/", include("webhooks_app.urls"))`."""
 
 from webhooks_app.dashboard.pages import (
-    activity,
     attempt,
+    audit_log,
     bulk_retry,
     deliveries,
     delivery,
     endpoint_changes,
     endpoint_secrets,
-    endpoint_trials,
+    endpoint_test_and_recover,
     endpoints,
     event,
     event_types,
@@ -17,7 +17,7 @@ from webhooks_app.dashboard.pages import (
     playground,
     portal,
     search,
-    verifying,
+    verify_signatures,
 )
 
 app_name = "webhooks_app"
@@ -26,7 +26,7 @@ urlpatterns = [
     *endpoint_changes.paths,
     *endpoints.paths,
     *endpoint_secrets.paths,
-    *endpoint_trials.paths,
+    *endpoint_test_and_recover.paths,
     *deliveries.paths,
     *bulk_retry.paths,  # before one delivery's: "retry" is no id
     *exports.paths,
@@ -36,8 +36,8 @@ urlpatterns = [
     *search.paths,
     *event_types.paths,
     *playground.paths,
-    *verifying.paths,
+    *verify_signatures.paths,
     *keys.paths,
-    *activity.paths,
+    *audit_log.paths,
     *portal.paths,
 ]

@@ -21,7 +21,7 @@ from project.demo.receiving import ReceiverProcess
 from project.demo.result import Result, compare
 from project.demo.rows import remove_tenants
 from webhooks_app import EventInput, emit, emit_many
-from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.engine import run as engine
 from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
 from webhooks_app.transport import open_transport
@@ -76,7 +76,7 @@ class OneShot:
                 self.uids[endpoint.tenant],
                 url=f"{base}/{endpoint.key}",
                 events=["message.*"],
-                profile=endpoint.profile,
+                wire_format=endpoint.wire_format,
                 secret=player.secret,
             )
             self.keys[row.pk] = endpoint.key
@@ -224,14 +224,14 @@ def _interruptible(done: threading.Event) -> Iterator[threading.Event]:
 
 @contextmanager
 def _demo_settings() -> Iterator[None]:
-    """Loopback may be reached, on any port, with the demo's profiles. Nobody is woken: the engine runs here."""
+    """Loopback may be reached, on any port, with the demo's wire formats. Nobody is woken: the engine runs here."""
     before, debug = settings.WEBHOOKS, settings.DEBUG
     settings.WEBHOOKS = {
         **before,
-        "PROFILES": {
-            **before.get("PROFILES", {}),
-            "demo": "project.demo.profiles.DEMO",
-            "demo_doomed": "project.demo.profiles.DOOMED",
+        "WIRE_FORMATS": {
+            **before.get("WIRE_FORMATS", {}),
+            "demo": "project.demo.wire_formats.DEMO",
+            "demo_doomed": "project.demo.wire_formats.DOOMED",
         },
         "ALLOW_HTTP": True,
         "ALLOWED_NETWORKS": ["127.0.0.0/8"],

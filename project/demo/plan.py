@@ -17,7 +17,7 @@ class PlannedEndpoint:
     behaviour: Behaviour
 
     @property
-    def profile(self) -> str:
+    def wire_format(self) -> str:
         """What never answers well is given up within seconds, so that the demo ends."""
         return "demo" if self.behaviour.can_answer else "demo_doomed"
 

@@ -13,7 +13,7 @@ OF_A_TENANT = (
     models.Delivery,
     models.EventChannel,
     models.Event,
-    models.Notice,
+    models.Notification,
     models.AuditEntry,
     models.Secret,
 )

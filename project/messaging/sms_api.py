@@ -1,7 +1,7 @@
 """A message API as MsGine documents it, simulated: what it "sends" arrives at once, or fails for numbers that end in 0000.
 
-Its webhooks are those of the `msgine` profile. `callbackUrl` sends the events of one message there, and not to the account's
-webhooks. A product of this kind alone would set DEFAULT_PROFILE; here several live side by side, so the account gets it.
+Its webhooks are those of the `msgine` wire format. `callbackUrl` sends the events of one message there, and not to the account's
+webhooks. A product of this kind alone would set DEFAULT_WIRE_FORMAT; here several live side by side, so the account gets it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions.publish import publish
-from webhooks_app.api.dialects.base import DialectView
+from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.publish import publish
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.models import Scope, Tenant
 
-PROFILE = "msgine"
+WIRE_FORMAT = "msgine"
 _SENDER = "MyApp"
 _FAILURE = {"failureReason": "Invalid phone number", "errorCode": "invalid_phone_number"}
 
@@ -36,7 +36,7 @@ class SmsSerializer(serializers.Serializer[Any]):
 class MsGineView(DialectView):
     """Errors are `{"error": …}`, as the document's own samples answer, and have a code for programs."""
 
-    profile = PROFILE
+    wire_format = WIRE_FORMAT
 
     def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
         return {"error": f"{field}: {detail}" if code == "INVALID_FIELD" and field else detail, "code": code}
@@ -68,14 +68,14 @@ class SmsView(MsGineView):
 
     def _account(self) -> Tenant:
         tenant = self.access.tenant
-        if not tenant.profile:
-            tenant.profile = PROFILE
-            tenant.save(update_fields=["profile"])
+        if not tenant.wire_format:
+            tenant.wire_format = WIRE_FORMAT
+            tenant.save(update_fields=["wire_format"])
         return tenant
 
 
 class NoSuchPathView(NoSuchPath, MsGineView):
-    """See `webhooks_app.api.mount`."""
+    """See `webhooks_app.api.urls_with_fallback`."""
 
 
 urlpatterns = [path("api/v1/messages/sms", SmsView.as_view())]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from webhooks_app import EventType, registry
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 _EXAMPLE: dict[str, Any] = {
     "message_id": 4711,
@@ -55,6 +55,6 @@ registry.register(
 # What the products whose APIs are mounted in `project/urls.py` document, as far as the sample app, or another of them, has no
 # such type already.
 for _name in ("msgflash", "msgine", "messages_dev", "muchaw", "gateway"):
-    for _type in get_profile(_name).event_types:
+    for _type in get_wire_format(_name).event_types:
         if _type.name not in registry:
-            registry.register(replace(_type, group=get_profile(_name).title))
+            registry.register(replace(_type, group=get_wire_format(_name).title))

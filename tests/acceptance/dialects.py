@@ -16,9 +16,9 @@ from django.core.cache import cache
 from tests.acceptance.receivers.harness import receiver
 from tests.receiver import Received
 from webhooks_app import registry
-from webhooks_app.actions.api_keys import create_api_key
 from webhooks_app.models import Scope, Tenant
-from webhooks_app.profiles import get_profile
+from webhooks_app.tenants.api_keys import create_api_key
+from webhooks_app.wire_formats import get_wire_format
 
 SECONDS = 20
 #: Bodies that are no JSON object in UTF-8, whatever their header says.
@@ -156,10 +156,10 @@ def key(tenant: str = "acme", scopes: Any = tuple(Scope.values)) -> str:
 
 
 @contextmanager
-def catalogue_of(profile: str) -> Iterator[None]:
+def catalogue_of(wire_format: str) -> Iterator[None]:
     """The event types that the system documents are all there are, and have no schemas."""
     before = list(registry)
-    types = get_profile(profile).event_types
+    types = get_wire_format(wire_format).event_types
     registry.unregister([type_.name for type_ in before])
     registry.register(*types)
     yield

@@ -23,7 +23,7 @@ LINE = "+15551234567"
 
 @pytest.fixture(autouse=True)
 def _catalogue(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[None]:
-    with catalogue_of(request.cls.profile):
+    with catalogue_of(request.cls.wire_format):
         yield
 
 
@@ -35,7 +35,7 @@ def curl(request: pytest.FixtureRequest, live_server: Any) -> Iterator[Curl]:
 
 class TestTheGateways:
     root = "gateway"
-    profile = "gateway"
+    wire_format = "gateway"
 
     @pytest.mark.parametrize("language", ["node", "python"])
     def test_verifies_with_the_callers_secret(self, curl: Curl, language: str) -> None:
@@ -58,12 +58,12 @@ class TestTheGateways:
         deliver()
         [request] = receiver.requests
         assert b'"n":2' in request.body
-        verify(request.body, request.headers, secret, profile="gateway")
+        verify(request.body, request.headers, secret, wire_format="gateway")
 
 
 class TestMessagesDevs:
     root = "messages-dev"
-    profile = "messages_dev"
+    wire_format = "messages_dev"
 
     def test_gets_its_own_lines_events_and_no_others(self, curl: Curl, receiver: Receiver) -> None:
         secrets = {}

@@ -10,10 +10,10 @@ import pytest
 
 from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
 from tests.factories import EndpointFactory
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.numbers import number_endpoints
-from webhooks_app.actions.states import disable
-from webhooks_app.models import AuditEntry, Endpoint, EndpointNumber, Scope, StoredReply, Tenant
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.endpoints.service import create_endpoint
+from webhooks_app.endpoints.status import disable
+from webhooks_app.models import AuditEntry, Endpoint, EndpointNumber, IdempotencyRecord, Scope, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,7 +59,7 @@ class TestCreate:
         }
         assert isinstance(made["data"]["id"], int)
         row = Endpoint.objects.get()
-        assert (row.profile, row.secrets.get().reveal(), row.pk) == ("gateway", "string", number.endpoint_id)
+        assert (row.wire_format, row.secrets.get().reveal(), row.pk) == ("gateway", "string", number.endpoint_id)
         assert AuditEntry.objects.get(verb="endpoint.created").actor.startswith("key:")
 
     @pytest.mark.parametrize("given", [{}, {"secret": None}, {"secret": ""}], ids=str)
@@ -81,10 +81,10 @@ class TestCreate:
         assert Endpoint.objects.get().secrets.get().reveal() == secret
 
     def test_ignores_what_it_does_not_know(self, curl: Curl) -> None:
-        more = {"id": 7, "active": False, "profile": "standard", "channels": ["x"], "tenant": "other"}
+        more = {"id": 7, "active": False, "wire_format": "standard", "channels": ["x"], "tenant": "other"}
         status, made = curl.asked("POST", "/webhooks", {**DOCUMENTED, **more})
         assert (status, made["data"]["active"]) == (201, True)
-        assert (Endpoint.objects.get().profile, Endpoint.objects.get().channels) == ("gateway", [])
+        assert (Endpoint.objects.get().wire_format, Endpoint.objects.get().channels) == ("gateway", [])
 
     @pytest.mark.parametrize("url", ["http://your-server.com/webhook", "HTTP://10.0.0.1/", "ftp://example.com/"])
     def test_takes_https_only(self, curl: Curl, url: str) -> None:
@@ -179,7 +179,7 @@ class TestAnIdempotencyKey:
         again = curl("POST", "/webhooks", {"url": URL}, Idempotency_Key="a")
         assert (again.status_code, again.headers["Idempotent-Replayed"], again.json()) == (201, "true", first)
         assert Endpoint.objects.count() == 1
-        assert secret not in StoredReply.objects.get().body
+        assert secret not in IdempotencyRecord.objects.get().body
 
     def test_of_another_request_is_a_conflict(self, curl: Curl) -> None:
         curl.asked("POST", "/webhooks", {"url": URL}, Idempotency_Key="a")
@@ -212,7 +212,7 @@ class TestRead:
         assert curl.asked("GET", f"/webhooks/{made['id']}")[1]["data"]["active"] is False
 
     def test_gives_one_from_before_there_were_numbers_its_number_once(self, curl: Curl) -> None:
-        rows = [EndpointFactory(tenant=Tenant.objects.get(), profile="gateway") for _ in range(3)]
+        rows = [EndpointFactory(tenant=Tenant.objects.get(), wire_format="gateway") for _ in range(3)]
         assert not EndpointNumber.objects.exists()
         shown = curl.asked("GET", "/webhooks")[1]["data"]
         assert [one["id"] for one in shown[::-1]] == [number_endpoints(rows)[row.pk] for row in rows]
@@ -223,7 +223,7 @@ class TestRead:
         headers = {"Authorization": key()}
         for count in (1, 4):
             for _ in range(count):
-                create_endpoint("acme", url=URL, events=EVENTS, profile="gateway")
+                create_endpoint("acme", url=URL, events=EVENTS, wire_format="gateway")
             client.get("/gateway/webhooks", headers=headers)  # notes the key's use, gives the numbers
             with django_assert_num_queries(4):
                 client.get("/gateway/webhooks", headers=headers)
@@ -261,8 +261,8 @@ class TestAnId:
         assert other.asked("GET", "/webhooks")[1]["data"] == []
         assert curl.asked("GET", path)[0] == 200
 
-    def test_of_another_profile_is_not_found(self, curl: Curl) -> None:
-        row, _ = create_endpoint("acme", url=URL, events=["*"], profile="muchaw")
+    def test_of_another_wire_format_is_not_found(self, curl: Curl) -> None:
+        row, _ = create_endpoint("acme", url=URL, events=["*"], wire_format="muchaw")
         number = number_endpoints([row])[row.pk]
         assert curl.asked("GET", f"/webhooks/{number}") == curl.asked("DELETE", f"/webhooks/{number}") == NO_SUCH
         assert curl.asked("GET", "/webhooks")[1]["data"] == []

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.states import disable
-from webhooks_app.models import AuditEntry, Endpoint, Scope, StoredReply, Tenant
+from webhooks_app.endpoints.service import create_endpoint
+from webhooks_app.endpoints.status import disable
+from webhooks_app.models import AuditEntry, Endpoint, IdempotencyRecord, Scope, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,7 +50,7 @@ class TestCreate:
         assert made["id"].startswith("wh_")
         assert before - 1000 <= created_at <= time.time() * 1000 + 1000
         assert isinstance(created_at, int)
-        assert (row.profile, row.channels, row.secrets.get().reveal()) == ("messages_dev", [f"line:{LINE}"], secret)
+        assert (row.wire_format, row.channels, row.secrets.get().reveal()) == ("messages_dev", [f"line:{LINE}"], secret)
         assert secret not in curl("GET", "/webhooks").text
         assert AuditEntry.objects.get(verb="endpoint.created").actor.startswith("key:")
 
@@ -65,12 +65,15 @@ class TestCreate:
             "secret": "mine mine mine mine",
             "active": False,
             "channels": ["x"],
-            "profile": "standard",
+            "wire_format": "standard",
         }
         status, made = curl.asked("POST", "/webhooks", {**DOCUMENTED, **more})
         assert (status, made["active"], made["from"]) == (201, True, LINE)
         assert made["secret"] != more["secret"]
-        assert (Endpoint.objects.get().profile, Endpoint.objects.get().channels) == ("messages_dev", [f"line:{LINE}"])
+        assert (Endpoint.objects.get().wire_format, Endpoint.objects.get().channels) == (
+            "messages_dev",
+            [f"line:{LINE}"],
+        )
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -161,7 +164,7 @@ class TestAnIdempotencyKey:
         again = curl("POST", "/webhooks", DOCUMENTED, Idempotency_Key="a")
         assert (again.status_code, again.headers["Idempotent-Replayed"], again.json()) == (201, "true", first)
         assert Endpoint.objects.count() == 1
-        assert secret not in StoredReply.objects.get().body
+        assert secret not in IdempotencyRecord.objects.get().body
 
     def test_of_another_request_is_a_conflict(self, curl: Curl) -> None:
         curl.asked("POST", "/webhooks", DOCUMENTED, Idempotency_Key="a")
@@ -183,11 +186,11 @@ class TestList:
         assert curl.asked("GET", "/webhooks")[1]["data"][0]["active"] is False
 
     def test_has_no_line_for_one_of_every_line(self, curl: Curl) -> None:
-        create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], profile="messages_dev", channels=["other"])
+        create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], wire_format="messages_dev", channels=["other"])
         assert curl.asked("GET", "/webhooks")[1]["data"][0]["from"] is None
 
-    def test_leaves_out_other_tenants_and_other_profiles(self, curl: Curl, root: str) -> None:
-        create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], profile="muchaw")
+    def test_leaves_out_other_tenants_and_other_wire_formats(self, curl: Curl, root: str) -> None:
+        create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], wire_format="muchaw")
         other = Curl(root, {"X-API-Key": key("other")})
         assert other.asked("POST", "/webhooks", DOCUMENTED)[0] == 201
         assert curl.asked("GET", "/webhooks") == (200, {"data": []})
@@ -196,7 +199,7 @@ class TestList:
         headers = {"X-API-Key": key()}
         for count in (1, 4):
             for _ in range(count):
-                create_endpoint("acme", url=DOCUMENTED["url"], events=["message.sent"], profile="messages_dev")
+                create_endpoint("acme", url=DOCUMENTED["url"], events=["message.sent"], wire_format="messages_dev")
             client.get("/messages-dev/webhooks", headers=headers)  # notes the key's use
             with django_assert_num_queries(3):
                 client.get("/messages-dev/webhooks", headers=headers)
@@ -232,7 +235,7 @@ class TestDelete:
     def test_of_anothers_is_not_found(self, curl: Curl, root: str) -> None:
         body = {"id": curl.asked("POST", "/webhooks", DOCUMENTED)[1]["id"]}
         assert Curl(root, {"X-API-Key": key("other")}).asked("DELETE", "/webhooks", body) == NO_SUCH
-        muchaw, _ = create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], profile="muchaw")
+        muchaw, _ = create_endpoint("acme", url=DOCUMENTED["url"], events=["*"], wire_format="muchaw")
         assert curl.asked("DELETE", "/webhooks", {"id": muchaw.public_id}) == NO_SUCH
         assert Endpoint.objects.visible().count() == 2
 

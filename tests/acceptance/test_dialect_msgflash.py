@@ -17,7 +17,7 @@ from tests.customer import deliver, statuses
 from tests.factories import EndpointFactory
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.models import Endpoint, Scope, StoredReply, Tenant
+from webhooks_app.models import Endpoint, IdempotencyRecord, Scope, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,15 +65,15 @@ class TestCreate:
         assert data["id"] == str(uuid.UUID(data["id"]))
         assert TIME.fullmatch(data["createdAt"])
         assert len(data["secret"]) == 64
-        assert Endpoint.objects.get().profile == "msgflash"
+        assert Endpoint.objects.get().wire_format == "msgflash"
 
     def test_takes_every_documented_event_and_ignores_what_it_does_not_know(self, curl: Caller) -> None:
         kinds = ["sent", "delivered", "read", "failed", "received"]
         events = ["instance.connected", "instance.disconnected", *(f"message.{kind}" for kind in kinds)]
-        data = made(curl, events=events, secret="mine", profile="muchaw", active=False, name={"x": [1]})
+        data = made(curl, events=events, secret="mine", wire_format="muchaw", active=False, name={"x": [1]})
         assert data["events"] == events
         assert data["secret"] != "mine"
-        assert (Endpoint.objects.get().profile, Endpoint.objects.get().status) == ("msgflash", "active")
+        assert (Endpoint.objects.get().wire_format, Endpoint.objects.get().status) == ("msgflash", "active")
 
     @pytest.mark.parametrize(
         ("change", "code"),
@@ -158,8 +158,8 @@ class TestTheSecret:
         again = curl("POST", WEBHOOKS, NEW, Idempotency_Key="a")
         assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
         assert again.json() == {"data": {name: value for name, value in first.items() if name != "secret"}}
-        assert "secret" not in StoredReply.objects.get().body
-        assert first["secret"] not in StoredReply.objects.get().body
+        assert "secret" not in IdempotencyRecord.objects.get().body
+        assert first["secret"] not in IdempotencyRecord.objects.get().body
         assert Endpoint.objects.count() == 1
 
     def test_an_idempotency_key_of_another_request_is_a_conflict(self, curl: Caller) -> None:
@@ -193,7 +193,7 @@ class TestAWebhook:
 
     def test_of_another_customer_or_of_another_product_is_not_there(self, curl: Caller, root: str) -> None:
         others = [made(Caller(root, "x-api-key", "other"))["id"]]
-        others += [str(EndpointFactory(tenant=curl.tenant, profile=name).pk) for name in ("standard", "muchaw")]
+        others += [str(EndpointFactory(tenant=curl.tenant, wire_format=name).pk) for name in ("standard", "muchaw")]
         assert curl("GET", WEBHOOKS).json() == {"data": []}
         for text in others:
             assert refusal(curl("GET", f"{WEBHOOKS}/{text}")) == (404, "NOT_FOUND")

@@ -13,7 +13,7 @@ from tests.acceptance.dialects import Curl, key, root_of
 from tests.acceptance.receivers.harness import RECEIVERS, receiver
 from tests.customer import deliver, statuses
 from tests.receiver import Receiver
-from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Event, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,7 +54,7 @@ def account_secret(live_server: Any, token: str) -> str:
 def test_the_callback_gets_all_events_of_its_message_and_the_documents_code_accepts_them(
     send: Send, live_server: Any, token: str, language: str, system: str
 ) -> None:
-    Tenant.objects.update(profile="msgine")  # before its first secret is made: it decides how that looks
+    Tenant.objects.update(wire_format="msgine")  # before its first secret is made: it decides how that looks
     with receiver(language, system, account_secret(live_server, token)) as running:
         answer = send({**MESSAGE, "callbackUrl": running.url})
         assert answer.status_code == 201
@@ -86,7 +86,7 @@ def test_a_failed_message_says_why(send: Send, loopback: Receiver) -> None:
 
 
 def test_the_callback_overrides_the_accounts_webhook(send: Send, loopback: Receiver) -> None:
-    create_endpoint("ezra", url=loopback.url("/global"), events=["message.delivered"], profile="msgine")
+    create_endpoint("ezra", url=loopback.url("/global"), events=["message.delivered"], wire_format="msgine")
     send({**MESSAGE, "callbackUrl": loopback.url("/this-one")})
     deliver()
     assert {request.path for request in loopback.requests} == {"/this-one"}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.acceptance.dialects import NO_IDS, NO_OBJECTS, Muchaw, root_of
 from tests.factories import EndpointFactory
-from webhooks_app.models import Endpoint, Scope, Secret, StoredReply, Subscription, Tenant
+from webhooks_app.models import Endpoint, IdempotencyRecord, Scope, Secret, Subscription, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,15 +53,15 @@ class TestCreate:
         assert re.fullmatch(r"wh_[0-9a-f]{32}", body["id"])
         assert re.fullmatch(r"whsec_\w{32,}", body["secret"])
         assert TIME.fullmatch(body["createdAt"])
-        assert Endpoint.objects.get().profile == "muchaw"
+        assert Endpoint.objects.get().wire_format == "muchaw"
 
     def test_takes_every_documented_event_and_ignores_what_it_does_not_know(self, curl: Muchaw) -> None:
         events = [f"message.{kind}" for kind in ("received", "sent", "delivered", "read", "failed")]
         events += [f"number.{kind}" for kind in ("activated", "disconnected", "banned")]
-        body = curl.made(events=events, secret="whsec_" + "0" * 64, profile="msgflash", fifo="?", channels=["x"])
+        body = curl.made(events=events, secret="whsec_" + "0" * 64, wire_format="msgflash", fifo="?", channels=["x"])
         assert (body["events"], body["numberIds"]) == (events, [])
         assert body["secret"] != "whsec_" + "0" * 64
-        assert (Endpoint.objects.get().profile, Endpoint.objects.get().channels) == ("muchaw", [])
+        assert (Endpoint.objects.get().wire_format, Endpoint.objects.get().channels) == ("muchaw", [])
 
     def test_takes_numbers_each_once(self, curl: Muchaw) -> None:
         body = curl.made(numberIds=["clxyz123", "number:7", "clxyz123", "é"])
@@ -149,7 +149,7 @@ class TestTheSecret:
         again = curl("POST", WEBHOOKS, NEW, Idempotency_Key="a")
         assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
         assert again.json() == without_secret(first)
-        assert first["secret"] not in StoredReply.objects.get().body
+        assert first["secret"] not in IdempotencyRecord.objects.get().body
         assert Endpoint.objects.count() == 1
 
     def test_of_a_rotation_is_not_in_an_idempotent_replay(self, curl: Muchaw) -> None:
@@ -202,7 +202,7 @@ class TestAWebhook:
 
     def test_of_another_customer_or_of_another_product_is_not_there(self, curl: Muchaw, root: str) -> None:
         others = [Muchaw(root, "other").made()["id"]]
-        others += [EndpointFactory(tenant=curl.tenant, profile=name).public_id for name in ("standard", "msgflash")]
+        others += [EndpointFactory(tenant=curl.tenant, wire_format=name).public_id for name in ("standard", "msgflash")]
         assert curl("GET", WEBHOOKS).json() == []
         for text in others:
             path = f"{WEBHOOKS}/{text}"

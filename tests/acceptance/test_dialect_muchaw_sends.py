@@ -12,8 +12,8 @@ from tests.acceptance.dialects import Muchaw, root_of, verdicts
 from tests.customer import deliver, make_due, statuses
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.actions.states import pause
-from webhooks_app.models import Endpoint, Notice, Secret, database_now
+from webhooks_app.endpoints.status import pause
+from webhooks_app.models import Endpoint, Notification, Secret, database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -100,7 +100,7 @@ class TestActive:
         send("when it is on")
         deliver()
         assert received(receiver) == ["when it is on"]
-        assert not Notice.objects.exists(), "nobody is told of what they did in person"
+        assert not Notification.objects.exists(), "nobody is told of what they did in person"
 
     def test_true_resumes_one_that_was_paused(self, curl: Muchaw, receiver: Receiver) -> None:
         webhook = curl.made(url=receiver.url())

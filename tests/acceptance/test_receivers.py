@@ -1,4 +1,4 @@
-"""Customers' receivers, run as processes of their own, accept what the profiles put on the wire."""
+"""Customers' receivers, run as processes of their own, accept what the wire formats put on the wire."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import pytest
 import requests
 
 from tests.acceptance.receivers.harness import RECEIVERS, Receiver, receiver
-from webhooks_app.core import javascript
+from webhooks_app.core import js_json
 from webhooks_app.core.envelope import Nested
-from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.message import Message
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.core.signing import key_of
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
 
 MOMENT = datetime(2026, 4, 1, 10, 0, 5, 120_000, tzinfo=UTC)
 DEEP: Any = "bottom"
@@ -88,23 +89,27 @@ def made_up(count: int) -> Iterator[Any]:
 
 @dataclass
 class Customer:
-    """A receiver, with the profile and the secret that its requests are made with."""
+    """A receiver, with the wire format and the secret that its requests are made with."""
 
     running: Receiver
-    profile: Profile
+    wire_format: WireFormat
     secret: str
     session: requests.Session
 
     def send(self, data: Any, *, type_: str = "message.failed", secret: str = "", spoil: bytes = b"") -> int:
         """POST one event as the engine does; the status of the answer."""
-        stored = javascript.escape_surrogates(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+        stored = js_json.escape_surrogates(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
         message = Message("evt_018f", type_, MOMENT, stored)
-        body = self.profile.envelope(message)
-        key = key_of(secret or self.secret, self.profile.secret_format)
-        signature = self.profile.scheme.headers(
+        body = self.wire_format.envelope(message)
+        key = key_of(secret or self.secret, self.wire_format.secret_format)
+        signature = self.wire_format.scheme.headers(
             message_id=message.id, timestamp=int(time.time()), body=body, keys=(key,)
         )
-        headers = {"Content-Type": "application/json", **dict(self.profile.extra_headers(message)), **dict(signature)}
+        headers = {
+            "Content-Type": "application/json",
+            **dict(self.wire_format.extra_headers(message)),
+            **dict(signature),
+        }
         answer = self.session.post(self.running.url, data=body + spoil, headers=headers, timeout=10)
         return answer.status_code
 
@@ -112,11 +117,11 @@ class Customer:
 @pytest.fixture(scope="module", params=RECEIVERS, ids=lambda pair: f"{pair[1]} in {pair[0]}")
 def customer(request: pytest.FixtureRequest) -> Iterator[Customer]:
     language, system = request.param
-    profile = get_profile(system.partition("-")[0])
-    secret = new_secret(profile.secret_format)
+    wire_format = get_wire_format(system.partition("-")[0])
+    secret = new_secret(wire_format.secret_format)
     with receiver(language, system, secret) as running, requests.Session() as session:
         session.trust_env = False
-        yield Customer(running, profile, secret, session)
+        yield Customer(running, wire_format, secret, session)
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
@@ -134,26 +139,26 @@ def test_a_receiver_verifies_payloads_that_nobody_thought_of(customer: Customer)
 
 
 def test_a_receiver_verifies_every_documented_event(customer: Customer) -> None:
-    assert {customer.send({"id": "msg_1"}, type_=type_.name) for type_ in customer.profile.event_types} <= {200}
+    assert {customer.send({"id": "msg_1"}, type_=type_.name) for type_ in customer.wire_format.event_types} <= {200}
 
 
 def test_a_receiver_refuses_another_secret_and_a_changed_body(customer: Customer) -> None:
     """Or else the tests above would show nothing."""
-    assert customer.send({"a": 1}, secret=new_secret(customer.profile.secret_format)) == 401
+    assert customer.send({"a": 1}, secret=new_secret(customer.wire_format.secret_format)) == 401
     assert customer.send({"a": 1}) == 200
     parses = customer.running.url.endswith(("msgine", "messages_dev-json"))  # these do not notice white space
     assert parses or customer.send({"a": 1}, spoil=b" ") == 401
-    changed = replace(customer, profile=replace(customer.profile, envelope=lambda message: b'{"a":1}'))
+    changed = replace(customer, wire_format=replace(customer.wire_format, envelope=lambda message: b'{"a":1}'))
     assert changed.send({}) == 200
     assert changed.send({}, spoil=b"}") in (401, 500)
 
 
 def test_receivers_that_parse_need_bodies_made_for_javascript() -> None:
     """The same events as Python writes them do not verify: `core.javascript` is what makes the difference."""
-    profile = get_profile("messages_dev")
-    assert isinstance(profile.envelope, Nested)
-    plain = replace(profile, envelope=replace(profile.envelope, javascript=False))
-    secret = new_secret(profile.secret_format)
+    wire_format = get_wire_format("messages_dev")
+    assert isinstance(wire_format.envelope, Nested)
+    plain = replace(wire_format, envelope=replace(wire_format.envelope, javascript=False))
+    secret = new_secret(wire_format.secret_format)
     with receiver("node", "messages_dev-json", secret) as running, requests.Session() as session:
         customer = Customer(running, plain, secret, session)
         assert customer.send({"text": "plain"}) == 200
@@ -171,4 +176,4 @@ def test_a_secret_brought_along_works_as_it_was_typed() -> None:
         ("standard", "python", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ):
         with receiver(language, name, secret) as running, requests.Session() as session:
-            assert Customer(running, get_profile(name), secret, session).send({"a": 1}) == 200
+            assert Customer(running, get_wire_format(name), secret, session).send({"a": 1}) == 200

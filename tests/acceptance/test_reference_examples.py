@@ -14,9 +14,9 @@ from tests.acceptance.dialects import catalogue_of
 from tests.customer import attempts, deliver, make_due, statuses
 from tests.receiver import Receiver, Reset
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import create_endpoint
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,7 +108,7 @@ def _catalogue(request: pytest.FixtureRequest, transactional_db: None) -> Iterat
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_example_is_what_is_sent(example: str, receiver: Receiver) -> None:
     system, moment, data, shown = EXAMPLES[example]
-    create_endpoint("acme", url=receiver.url("/hook"), events=["*"], profile=system)
+    create_endpoint("acme", url=receiver.url("/hook"), events=["*"], wire_format=system)
     emit(json.loads(shown)["event"], data, tenant="acme", occurred_at=moment)
     deliver()
     [request] = receiver.requests
@@ -127,12 +127,12 @@ def test_a_receiver_that_does_not_answer_is_asked_again_as_documented(
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/" if how == "is not there" else receiver.url("/")
         receiver.on("/", Reset())
-        create_endpoint("acme", url=url, events=["*"], profile=system)
+        create_endpoint("acme", url=url, events=["*"], wire_format=system)
         for number in range(3):
             emit("message.sent", {"messageId": f"msg_{number}"}, tenant="acme")
         deliver()
     assert statuses() == {"pending"}
-    share = get_profile(system).retry.jitter
+    share = get_wire_format(system).retry.jitter
     for attempt in attempts():
         waits = attempt.delivery.next_attempt_at - attempt.started_at - timedelta(milliseconds=attempt.duration_ms)
         wait = FIRST_WAITS[system]
@@ -143,7 +143,7 @@ def test_a_receiver_that_does_not_answer_is_asked_again_as_documented(
 @pytest.mark.parametrize("system", ["muchaw"])
 def test_failures_that_are_not_in_a_row_switch_nothing_off(system: str, receiver: Receiver) -> None:
     receiver.on("/", [500, 500, 500, 200] * 4)
-    create_endpoint("acme", url=receiver.url("/"), events=["*"], profile=system)
+    create_endpoint("acme", url=receiver.url("/"), events=["*"], wire_format=system)
     for number in range(4):
         emit("message.sent", {"id": f"msg_{number}"}, tenant="acme")
         for _ in range(4):

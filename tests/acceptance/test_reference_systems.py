@@ -1,6 +1,6 @@
 """The systems whose customers must notice nothing: what the real engine sends is what their documents promise.
 
-`test_receivers.py` holds each receiver against the profiles; here an event goes the whole way, from `emit` to it.
+`test_receivers.py` holds each receiver against the wire formats; here an event goes the whole way, from `emit` to it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.acceptance.test_receivers import PAYLOADS, made_up
 from tests.customer import attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Hang, Received, Receiver
 from webhooks_app import emit, registry
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.secrets import issue_account_secret, rotate_secret
-from webhooks_app.actions.tell import tell
 from webhooks_app.core.retry import STANDARD_DELAYS
+from webhooks_app.endpoints.secrets import issue_account_secret, rotate_secret
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Tenant
-from webhooks_app.profiles import get_profile
+from webhooks_app.notifications.send import send_notifications
+from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +53,7 @@ def _catalogue() -> Iterator[None]:
     """Every type that the systems document, and none of the sample project's with their schemas."""
     before = list(registry)
     registry.unregister([type_.name for type_ in before])
-    names = {type_.name: type_ for name in SYSTEMS for type_ in get_profile(name).event_types}
+    names = {type_.name: type_ for name in SYSTEMS for type_ in get_wire_format(name).event_types}
     registry.register(*names.values())
     yield
     registry.unregister(names)
@@ -66,10 +66,10 @@ def loopback() -> Iterator[Receiver]:
         yield running
 
 
-def subscribe(profile: str, url: str, **options: Any) -> tuple[Endpoint, str]:
+def subscribe(wire_format: str, url: str, **options: Any) -> tuple[Endpoint, str]:
     """Some systems take https:// only, and the receivers here speak plain HTTP: their URL is put in afterwards."""
     secure = url.replace("http://", "https://")
-    endpoint, secret = create_endpoint("customer", url=secure, events=["*"], profile=profile, **options)
+    endpoint, secret = create_endpoint("customer", url=secure, events=["*"], wire_format=wire_format, **options)
     Endpoint.objects.filter(pk=endpoint.pk).update(url=url)
     return endpoint, secret
 
@@ -92,10 +92,10 @@ def sent_by(system: str, type_: str, data: Any, loopback: Receiver) -> Received:
 
 @pytest.mark.parametrize(("language", "system"), RECEIVERS, ids=[f"{system} in {lang}" for lang, system in RECEIVERS])
 def test_a_customers_receiver_accepts_what_the_engine_sends(language: str, system: str) -> None:
-    profile = get_profile(system.partition("-")[0])
-    types = [type_.name for type_ in profile.event_types] or ["message.sent"]
+    wire_format = get_wire_format(system.partition("-")[0])
+    types = [type_.name for type_ in wire_format.event_types] or ["message.sent"]
     with receiver(language, system, SECRET) as running:
-        subscribe(profile.name, running.url, secret=SECRET)
+        subscribe(wire_format.name, running.url, secret=SECRET)
         data = [*PAYLOADS.values(), *made_up(25)]
         for number, one in enumerate(data):
             send(types[number % len(types)], one)
@@ -137,7 +137,7 @@ def test_a_rotated_secret_reaches_a_receiver_that_was_changed_over_already() -> 
 
 
 def test_a_callback_url_of_one_message_is_verified_with_the_accounts_secret() -> None:
-    tenant = Tenant.objects.create(uid="customer", profile="msgine")
+    tenant = Tenant.objects.create(uid="customer", wire_format="msgine")
     secret = issue_account_secret(tenant).text
     with receiver("node", "msgine", secret) as running:
         send("message.delivered", {"messageId": "msg_1", "to": "+256701521269"}, callback_url=running.url)
@@ -277,7 +277,7 @@ def test_msgine_waits_five_seconds_and_writes_a_letter_when_it_gives_up(loopback
         make_due()
         deliver()
     assert the_delivery().status == "exhausted"
-    assert tell() == 1
+    assert send_notifications() == 1
     assert mail.outbox[0].to == ["customer@example.com"]
 
 

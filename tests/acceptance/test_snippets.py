@@ -1,4 +1,4 @@
-"""The code that customers copy and paste verifies what the profiles sign, in every language, exactly as it is shown."""
+"""The code that customers copy and paste verifies what the wire formats sign, in every language, exactly as it is shown."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from tests.acceptance.snippets.harness import Served, serve
 from tests.acceptance.test_receivers import PAYLOADS
-from webhooks_app.core import javascript
-from webhooks_app.core.profile import Message, Profile
+from tests.wire_formats import BUILT_IN
+from webhooks_app.core import js_json
+from webhooks_app.core.message import Message
 from webhooks_app.core.secrets import new_ed25519_secret, new_secret
 from webhooks_app.core.signing import (
     ED25519_PUBLIC,
@@ -27,18 +28,18 @@ from webhooks_app.core.signing import (
     TimestampedHexScheme,
     key_of,
 )
-from webhooks_app.profiles import BUILT_IN
 from webhooks_app.snippets import LANGUAGES
+from webhooks_app.wire_formats.base import WireFormat
 
 UTF8 = SecretFormat(prefix="", written_as="hex", key_from="utf8", min_key_bytes=1)
-#: Profiles as a host may have them; the first one's names would break out of a literal that is not written with care.
+#: Wire formats as a host may have them; the first one's names would break out of a literal that is not written with care.
 OWN = {
     "quoted": replace(BUILT_IN["standard"], scheme=HexScheme("X-It's-Ours", prefix='it\'s $x "#{y}"\\=')),
     "renamed": replace(BUILT_IN["standard"], secret_format=SecretFormat(prefix="our\"$k'#{}_")),
     "dated": replace(BUILT_IN["standard"], scheme=TimestampedHexScheme("Acme-Signature")),
     "dated_text": replace(BUILT_IN["standard"], scheme=TimestampedHexScheme("Acme-Signature"), secret_format=UTF8),
 }
-PROFILES: dict[str, Profile] = {**BUILT_IN, **OWN}
+WIRE_FORMATS: dict[str, WireFormat] = {**BUILT_IN, **OWN}
 #: Those whose signatures bear a date; they also send one signature for each live secret.
 DATED = ("standard", "gateway", "renamed", "dated", "dated_text")
 WITH_BASE64 = ("standard", "quoted", "renamed", "dated")
@@ -59,31 +60,31 @@ class Request:
 
 def signed(name: str, *secrets: str, data: Any = None, date: Any = 0) -> Request:
     """An event as it is delivered, signed with these secrets; `date`: so many seconds from now, or the text of a timestamp."""
-    profile = PROFILES[name]
-    return signed_with(name, *(key_of(secret, profile.secret_format) for secret in secrets), data=data, date=date)
+    wire_format = WIRE_FORMATS[name]
+    return signed_with(name, *(key_of(secret, wire_format.secret_format) for secret in secrets), data=data, date=date)
 
 
 def signed_with(name: str, *keys: Key, data: Any = None, date: Any = 0) -> Request:
-    profile = PROFILES[name]
-    stored = javascript.escape_surrogates(json.dumps(data or {}, ensure_ascii=False, separators=(",", ":")))
+    wire_format = WIRE_FORMATS[name]
+    stored = js_json.escape_surrogates(json.dumps(data or {}, ensure_ascii=False, separators=(",", ":")))
     message = Message("evt_018f", "message.failed", datetime(2026, 4, 1, tzinfo=UTC), stored)
-    body = profile.envelope(message)
+    body = wire_format.envelope(message)
     timestamp = int(time.time()) + date if isinstance(date, int) else date
-    headers = profile.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
+    headers = wire_format.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
     return Request(body, {"Content-Type": "application/json", **dict(headers)})
 
 
 def fresh(name: str) -> str:
-    return new_secret(PROFILES[name].secret_format)
+    return new_secret(WIRE_FORMATS[name].secret_format)
 
 
 @pytest.fixture(scope="module", params=[language.name for language in LANGUAGES])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(request.param, PROFILES, tmp_path_factory.mktemp(request.param)) as served:
+    with serve(request.param, WIRE_FORMATS, tmp_path_factory.mktemp(request.param)) as served:
         yield served
 
 
-@pytest.fixture(params=PROFILES)
+@pytest.fixture(params=WIRE_FORMATS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -116,7 +117,7 @@ def test_another_body_or_secret_is_refused(served: Served, name: str) -> None:
 def test_missing_and_malformed_headers_are_refused(served: Served, name: str) -> None:
     secret = fresh(name)
     request = signed(name, secret)
-    for header in PROFILES[name].scheme.header_names:
+    for header in WIRE_FORMATS[name].scheme.header_names:
         kept = {key: value for key, value in request.headers.items() if key.lower() != header}
         assert served.ask(name, request.body, kept, secret) == REFUSED
         answers = {text: served.ask(name, request.body, {**kept, header: text.encode()}, secret) for text in MALFORMED}
@@ -183,7 +184,7 @@ def test_a_secret_that_is_none_lets_nobody_in(served: Served, name: str) -> None
     assert served.ask(name, nothing.body, nothing.headers, "") not in range(200, 300)
     if name not in WITH_BASE64:
         return
-    prefix = PROFILES[name].secret_format.prefix
+    prefix = WIRE_FORMATS[name].secret_format.prefix
     for text in (prefix, prefix + "=", prefix + "!"):
         assert served.ask(name, nothing.body, nothing.headers, text) not in range(200, 300), text
     key = key_of(new_ed25519_secret(), BUILT_IN["standard"].secret_format)
@@ -202,7 +203,7 @@ def guesses(text: str, prefix: str) -> Iterator[bytes]:
         yield base64.b64decode((rest[:-1] if len(rest.replace("_", "")) % 4 == 1 else rest) + "==")
 
 
-def test_the_profiles_here_are_of_every_kind_of_signature_and_key() -> None:
-    kinds = {(type(profile.scheme), profile.secret_format.key_from) for profile in PROFILES.values()}
+def test_the_wire_formats_here_are_of_every_kind_of_signature_and_key() -> None:
+    kinds = {(type(wire_format.scheme), wire_format.secret_format.key_from) for wire_format in WIRE_FORMATS.values()}
     schemes = (StandardScheme, HexScheme, TimestampedHexScheme)
     assert kinds == {(scheme, key_from) for scheme in schemes for key_from in ("base64", "utf8")}

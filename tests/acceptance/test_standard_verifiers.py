@@ -13,11 +13,11 @@ import svix.webhooks
 from tests.acceptance.test_receivers import PAYLOADS
 from tests.customer import TYPE, Customer, deliver, make_due
 from tests.receiver import Received
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.secrets import rotate_secret
 from webhooks_app.core.secrets import new_ed25519_secret
 from webhooks_app.core.signing import ED25519_PRIVATE, key_of
-from webhooks_app.profiles import standard
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.service import create_endpoint
+from webhooks_app.wire_formats import standard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -113,7 +113,7 @@ def test_an_asymmetric_secret_verifies_with_its_public_half_alone(customer: Cust
     deliver()
     [request] = customer.received
     assert request.headers["webhook-signature"].startswith("v1a,")
-    secret_format = standard.PROFILE.secret_format
+    secret_format = standard.WIRE_FORMAT.secret_format
     public = key_of(key_of(secret, secret_format).public_text, secret_format)  # type: ignore[union-attr]
     moment = int(request.headers["webhook-timestamp"])
-    standard.PROFILE.scheme.verify(request.headers, request.body, [public], now=moment)
+    standard.WIRE_FORMAT.scheme.verify(request.headers, request.body, [public], now=moment)

@@ -35,8 +35,8 @@ def add_webhook(reader: Reader, url: str, *events: str) -> Webhook:
 
 def webhook_shown(reader: Reader) -> Webhook:
     """What the page with the new secret says."""
-    reader.page.locator("#secret, .errors, .notice.bad").first.wait_for()
-    wrong = reader.page.locator(".errors, .notice.bad").all_inner_texts()
+    reader.page.locator("#secret, .errors, .notification.bad").first.wait_for()
+    wrong = reader.page.locator(".errors, .notification.bad").all_inner_texts()
     assert not wrong, wrong
     secret = reader.page.locator("#secret").inner_text()
     path = reader.page.get_by_role("link", name="To the endpoint").get_attribute("href")

@@ -16,8 +16,8 @@ from django.utils import timezone
 from project.messaging.models import Organisation
 from tests.browser.company import ENDPOINTS, FAILING, HOST, NAME, PASSWORD, PAUSED, PERSON, SHAKY, STEADY
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.states import pause
+from webhooks_app.endpoints.service import create_endpoint
+from webhooks_app.endpoints.status import pause
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Event, HourlyStat
 
 _TEXTS = (
@@ -66,7 +66,7 @@ def settle() -> str:
         _set_back(event, timedelta(minutes=4 + 23 * place + place * place))
     since = timezone.now() - timedelta(hours=3, minutes=12)
     EndpointQueue.objects.filter(endpoint_id=endpoints[FAILING].pk).update(
-        failing_since=since, streak=7, last_success_at=since - timedelta(minutes=1)
+        failing_since=since, consecutive_failures=7, last_success_at=since - timedelta(minutes=1)
     )
     return json.dumps({path: endpoint.public_id for path, endpoint in endpoints.items()})
 

@@ -27,7 +27,7 @@ import json
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from project.messaging.models import Organisation
-from webhooks_app.actions.api_keys import create_api_key
+from webhooks_app.tenants.api_keys import create_api_key
 User, password, keys = get_user_model(), make_password("browser-only"), []
 for number in range({companies}):
     organisation = Organisation.objects.create(name=f"Company {{number}}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from webhooks_app.profiles.standard import PROFILE
 from webhooks_app.snippets import LANGUAGES, Language, snippet
+from webhooks_app.wire_formats.standard import WIRE_FORMAT
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "verify-a-webhook.md"
 
@@ -22,7 +22,7 @@ def _with_snippet(text: str, language: Language) -> str:
     block = re.compile(
         rf"(^### {re.escape(language.title)}\n\n```{language.ending}\n).*?(^```$)", re.MULTILINE | re.DOTALL
     )
-    text, count = block.subn(lambda found: found[1] + snippet(PROFILE, language) + found[2], text)
+    text, count = block.subn(lambda found: found[1] + snippet(WIRE_FORMAT, language) + found[2], text)
     if count != 1:
         raise LookupError(
             f"{PAGE.name} needs one heading '### {language.title}' and a block ```{language.ending} below it."

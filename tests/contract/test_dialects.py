@@ -72,7 +72,7 @@ values = st.recursive(
     lambda inside: st.lists(inside, max_size=4) | st.dictionaries(texts, inside, max_size=4),
     max_leaves=6,
 )
-FIELDS = ("url", "events", "secret", "from", "numberIds", "active", "id", "to", "message", "callbackUrl", "profile")
+FIELDS = ("url", "events", "secret", "from", "numberIds", "active", "id", "to", "message", "callbackUrl", "wire_format")
 LEFT_OUT = object()
 
 

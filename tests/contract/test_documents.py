@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from webhooks_app.actions.schedule import PERIODIC
 from webhooks_app.conf import Settings
+from webhooks_app.maintenance.schedule import PERIODIC
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -48,7 +48,7 @@ def test_an_old_receiver_accepts_the_new_sender(
     receiver: Receiver, configure: Configure, monkeypatch: pytest.MonkeyPatch, deliver: Any
 ) -> None:
     module("shop.wire", monkeypatch)
-    configure(PROFILES={"acme": "shop.wire.ACME"})
+    configure(WIRE_FORMATS={"acme": "shop.wire.ACME"})
     old = Old(receiver.url("/hooks"))
     module("shop.move", monkeypatch).move(old)
     emit("test.happened", {"order": 17}, tenant=old.customer)

@@ -1,4 +1,4 @@
-"""The wire, byte by byte. A change here breaks receivers that are already out there: make a new profile instead."""
+"""The wire, byte by byte. A change here breaks receivers that are already out there: make a new wire format instead."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from webhooks_app import core
-from webhooks_app.core.profile import Message
+from webhooks_app.core.message import Message
 from webhooks_app.core.signing import key_of
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE = Message(
@@ -82,13 +82,13 @@ WIRE = {
 
 @pytest.mark.parametrize("name", WIRE)
 def test_the_body_and_the_headers_stay_as_they_are(name: str) -> None:
-    profile = get_profile(name)
+    wire_format = get_wire_format(name)
     text, headers = WIRE[name]
-    body = profile.envelope(MESSAGE)
+    body = wire_format.envelope(MESSAGE)
     assert body.decode() == text
-    key = key_of(SECRET, profile.secret_format)
-    signature = profile.scheme.headers(message_id=MESSAGE.id, timestamp=1775037605, body=body, keys=(key,))
-    assert dict((*profile.extra_headers(MESSAGE), *signature)) == headers
+    key = key_of(SECRET, wire_format.secret_format)
+    signature = wire_format.scheme.headers(message_id=MESSAGE.id, timestamp=1775037605, body=body, keys=(key,))
+    assert dict((*wire_format.extra_headers(MESSAGE), *signature)) == headers
 
 
 def test_core_runs_without_django() -> None:

@@ -20,7 +20,7 @@ from tests.faults.host_tasks import host_task
 from tests.faults.workers import PATIENCE, Worker, eventually
 from tests.receiver import Delay
 from webhooks_app import tasks
-from webhooks_app.models import Notice
+from webhooks_app.models import Notification
 
 pytestmark = pytest.mark.processes
 
@@ -136,13 +136,13 @@ def test_a_silent_mail_server_neither_keeps_the_slots_of_a_worker_nor_its_end(
     settings = {"DJANGO_SETTINGS_MODULE": "tests.faults.neighbour_settings"}
     celery = worker(scene, [scene.queue], 2, WEBHOOKS_TEST_SMTP_PORT=str(silent_mail_server), **settings)
     for _ in range(4):
-        tasks.tell.apply_async(queue=scene.queue)
+        tasks.send_notifications.apply_async(queue=scene.queue)
     with trickle(scene):
         scene.wait_for(60)
     scene.wait_until_delivered(beat=True)
     celery.wait_until_it_says("mail server cannot be reached")
     assert celery.terminate() == 0
-    assert Notice.objects.untold().filter(claimed_until=None).count() == 3
+    assert Notification.objects.unsent().filter(claimed_until=None).count() == 3
 
 
 def test_a_second_signal_ends_the_command_at_once(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from project.lifeline import die_with_parent
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.profiles import standard
+from webhooks_app.wire_formats import standard
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: A dead engine is known by then (seconds).
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 #: A second for a request, and a retry after another one.
 BRISK = replace(
-    standard.PROFILE,
+    standard.WIRE_FORMAT,
     name="brisk",
     connect_timeout=1.0,
     total_timeout=1.0,
@@ -42,8 +42,8 @@ def quick_settings(queue: str) -> dict[str, Any]:
     return {
         "WAKE": "webhooks_app.tasks.send_hint",
         "CELERY_QUEUE": queue,
-        "PROFILES": {"brisk": f"tests.faults.workers.{'BRISK' if heartbeat == HEARTBEAT else 'PATIENT'}"},
-        "DEFAULT_PROFILE": "brisk",
+        "WIRE_FORMATS": {"brisk": f"tests.faults.workers.{'BRISK' if heartbeat == HEARTBEAT else 'PATIENT'}"},
+        "DEFAULT_WIRE_FORMAT": "brisk",
         "HEARTBEAT_SECONDS": heartbeat,
         "HINT_COALESCE_SECONDS": 0.05,
         "LINGER_SECONDS": 0.2,

@@ -11,15 +11,15 @@ import pytest
 from django.db import connections
 
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.numbers import number_endpoints
-from webhooks_app.actions.playground import open_playground
-from webhooks_app.actions.replay import cancel, replay
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import pause, resume
 from webhooks_app.db import write
+from webhooks_app.deliveries.resend import cancel, replay
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.status import pause, resume
 from webhooks_app.exceptions import ConflictingState, TooManyEndpoints
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, Secret
+from webhooks_app.playground.service import open_playground
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

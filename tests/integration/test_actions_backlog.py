@@ -17,19 +17,20 @@ from tests.pipelines import endpoint_at
 from tests.receiver import Receiver
 from tests.visitors import seen, visiting
 from webhooks_app import emit, registry
-from webhooks_app.actions import backlog, operations
-from webhooks_app.actions.prune import prune
-from webhooks_app.actions.states import disable, enable, pause, resume
-from webhooks_app.actions.tell import tell
-from webhooks_app.core import inspector
-from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Notice, NoticeKind
+from webhooks_app.core import playground
+from webhooks_app.deliveries import backlog
+from webhooks_app.endpoints.status import disable, enable, pause, resume
+from webhooks_app.maintenance.prune import prune
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Notification, NotificationKind
 from webhooks_app.models.ids import first_id
+from webhooks_app.notifications import operational_events
+from webhooks_app.notifications.send import send_notifications
 
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now()
 OFF = pytest.mark.parametrize("status", ["paused", "disabled"])
-PLAYGROUND = f"{inspector.SCHEME}:200"
+PLAYGROUND = f"{playground.SCHEME}:200"
 FIFO = pytest.mark.parametrize("fifo", [False, True], ids=["", "fifo"])
 
 
@@ -50,8 +51,8 @@ def pending(endpoint: Endpoint) -> list[Any]:
     return list(Delivery.objects.pending().filter(endpoint=endpoint).order_by("event_id").values_list("pk", flat=True))
 
 
-def notices(kind: NoticeKind) -> list[Notice]:
-    return list(Notice.objects.filter(kind=kind))
+def notifications(kind: NotificationKind) -> list[Notification]:
+    return list(Notification.objects.filter(kind=kind))
 
 
 class TestAge:
@@ -101,7 +102,7 @@ class TestAge:
     def test_only_paused_and_disabled_endpoints_drop(self, status: str) -> None:
         waiting(EndpointFactory(status=status), 1)
         assert prune(now=days(60)).dropped == 0
-        assert not Notice.objects.exists()
+        assert not Notification.objects.exists()
 
     def test_the_clock_of_the_emitting_machine_does_not_decide(self) -> None:
         """Ids are made by that clock: one that is a year behind must not drop what was stored just now."""
@@ -131,7 +132,7 @@ class TestNumber:
         configure(BACKLOG_DELIVERIES=0)
         waiting(off_endpoint(), 8)
         assert prune(now=NOW).dropped == 0
-        assert not Notice.objects.exists()
+        assert not Notification.objects.exists()
 
 
 def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -> None:
@@ -139,10 +140,10 @@ def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -
     endpoint = off_endpoint()
     waiting(endpoint, 9)
     assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 0
-    assert not Notice.objects.exists()
+    assert not Notification.objects.exists()
     waiting(endpoint, 2)
     assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 1
-    assert [notice.kind for notice in Notice.objects.all()] == [NoticeKind.BACKLOG_DROPPED]
+    assert [notification.kind for notification in Notification.objects.all()] == [NotificationKind.BACKLOG_DROPPED]
 
 
 @pytest.mark.usefixtures("pipeline")
@@ -175,25 +176,25 @@ class TestNotifications:
         endpoint = off_endpoint(status)
         first, *_ = waiting(endpoint, 3)
         prune(now=days(23.9))
-        assert not Notice.objects.exists()
+        assert not Notification.objects.exists()
         prune(now=days(24.1))
-        [notice] = notices(NoticeKind.BACKLOG_EXPIRING)
-        assert (notice.endpoint_id, notice.tenant_id) == (endpoint.pk, endpoint.tenant_id)
-        assert (notice.count, notice.reason, notice.delivery_id) == (3, "age", first.pk)
-        assert notice.drop_at == first.event.created_at + timedelta(days=30)
+        [notification] = notifications(NotificationKind.BACKLOG_EXPIRING)
+        assert (notification.endpoint_id, notification.tenant_id) == (endpoint.pk, endpoint.tenant_id)
+        assert (notification.count, notification.reason, notification.delivery_id) == (3, "age", first.pk)
+        assert notification.drop_at == first.event.created_at + timedelta(days=30)
         prune(now=days(25))
-        assert len(notices(NoticeKind.BACKLOG_EXPIRING)) == 1
+        assert len(notifications(NotificationKind.BACKLOG_EXPIRING)) == 1
 
     def test_come_before_the_number_is_reached(self, configure: Configure) -> None:
         configure(BACKLOG_DELIVERIES=10)
         endpoint = off_endpoint()
         waiting(endpoint, 7)
         prune(now=NOW)
-        assert not Notice.objects.exists()
+        assert not Notification.objects.exists()
         waiting(endpoint, 1)
         prune(now=NOW)
-        [notice] = notices(NoticeKind.BACKLOG_EXPIRING)
-        assert (notice.count, notice.reason, notice.drop_at) == (8, "count", None)
+        [notification] = notifications(NotificationKind.BACKLOG_EXPIRING)
+        assert (notification.count, notification.reason, notification.drop_at) == (8, "count", None)
 
     def test_come_once_after_deliveries_were_dropped(
         self, configure: Configure, monkeypatch: pytest.MonkeyPatch
@@ -203,20 +204,20 @@ class TestNotifications:
         endpoint = off_endpoint()
         waiting(endpoint, 7)
         prune(now=NOW)
-        [notice] = notices(NoticeKind.BACKLOG_DROPPED)
-        assert (notice.count, notice.reason, notice.claimed_until) == (5, "count", None)
-        assert not notices(NoticeKind.BACKLOG_EXPIRING), "one that follows at once would say nothing new"
+        [notification] = notifications(NotificationKind.BACKLOG_DROPPED)
+        assert (notification.count, notification.reason, notification.claimed_until) == (5, "count", None)
+        assert not notifications(NotificationKind.BACKLOG_EXPIRING), "one that follows at once would say nothing new"
 
         waiting(endpoint, 1)
         prune(now=NOW)
-        notice.refresh_from_db()
-        assert notice.count == 6, "nobody was notified yet: it is one notification"
-        tell(NOW)
+        notification.refresh_from_db()
+        assert notification.count == 6, "nobody was notified yet: it is one notification"
+        send_notifications(NOW)
         waiting(endpoint, 1)
         prune(now=NOW)
-        notice.refresh_from_db()
-        assert notice.count == 6
-        assert Notice.objects.count() == 1
+        notification.refresh_from_db()
+        assert notification.count == 6
+        assert Notification.objects.count() == 1
 
     def test_that_are_still_being_counted_hold_up_no_other_mail(
         self, configure: Configure, monkeypatch: pytest.MonkeyPatch
@@ -237,12 +238,12 @@ class TestNotifications:
         monkeypatch.setattr(backlog, "_drop_chunk", killed)
         with pytest.raises(SystemExit):
             prune(now=NOW)
-        [counted] = notices(NoticeKind.BACKLOG_DROPPED)
+        [counted] = notifications(NotificationKind.BACKLOG_DROPPED)
         assert counted.claimed_until is not None
         other = NoticeFactory()
-        assert tell() == 1
-        assert Notice.objects.get(told_at__isnull=False) == other
-        assert tell(counted.claimed_until + timedelta(seconds=1)) == 1
+        assert send_notifications() == 1
+        assert Notification.objects.get(sent_at__isnull=False) == other
+        assert send_notifications(counted.claimed_until + timedelta(seconds=1)) == 1
 
     def test_come_again_when_the_endpoint_is_paused_again(self) -> None:
         endpoint = EndpointFactory()
@@ -251,19 +252,19 @@ class TestNotifications:
             pause(endpoint)
             prune(now=days(25))
             prune(now=days(26))
-            assert len(notices(NoticeKind.BACKLOG_EXPIRING)) == number
+            assert len(notifications(NotificationKind.BACKLOG_EXPIRING)) == number
             resume(endpoint)
 
     def test_are_remembered_as_long_as_the_endpoint_is_off(self) -> None:
         endpoint = off_endpoint()
         waiting(endpoint, 1)
         prune(now=days(25))
-        Notice.objects.update(told_at=NOW)
-        assert prune(now=days(400)).notices == 0
-        Notice.objects.update(told_at=NOW)
-        assert prune(now=days(400)).notices == 0
+        Notification.objects.update(sent_at=NOW)
+        assert prune(now=days(400)).notifications == 0
+        Notification.objects.update(sent_at=NOW)
+        assert prune(now=days(400)).notifications == 0
         Endpoint.objects.update(status="active", status_changed_at=timezone.now())
-        assert prune(now=days(400)).notices == 2
+        assert prune(now=days(400)).notifications == 2
 
     @pytest.mark.parametrize("values", [{"hidden": True}, {"url": PLAYGROUND}])
     def test_are_not_sent_for_what_customers_do_not_rely_on(self, values: dict[str, Any]) -> None:
@@ -273,7 +274,7 @@ class TestNotifications:
         prune(now=days(25))
         prune(now=days(31))
         assert not Delivery.objects.exists()
-        assert not Notice.objects.exists()
+        assert not Notification.objects.exists()
 
 
 class TestTexts:
@@ -285,7 +286,7 @@ class TestTexts:
         endpoint = off_endpoint(url="https://receiver.example.com/hook")
         first, _ = waiting(endpoint, 2)
         prune(now=days(25))
-        assert tell() == 2
+        assert send_notifications() == 2
         to_tenant, to_staff = mail.outbox
         assert to_tenant.to == [endpoint.tenant.email]
         assert to_tenant.subject == "Pending webhooks will be dropped"
@@ -301,30 +302,30 @@ class TestTexts:
         configure(BACKLOG_DELIVERIES=5)
         waiting(off_endpoint(), 4)
         prune(now=NOW)
-        tell()
+        send_notifications()
         assert "At most 5 are kept; beyond that the oldest are dropped." in mail.outbox[0].body
 
     def test_the_e_mail_after_names_the_number(self, configure: Configure) -> None:
         configure(BACKLOG_DELIVERIES=1)
         waiting(off_endpoint(), 4)
         prune(now=NOW)
-        tell()
+        send_notifications()
         assert mail.outbox[0].subject == "Pending webhooks were dropped"
         for body in (mail.outbox[0].body, mail.outbox[0].alternatives[0][0]):
             assert "3 pending deliveries were dropped" in body
 
     def test_operational_events_say_the_same(self, configure: Configure) -> None:
-        registry.register(*operations.EVENT_TYPES)
+        registry.register(*operational_events.EVENT_TYPES)
         try:
             configure(OPERATIONS_TENANT="us")
             endpoint = off_endpoint()
             first, _ = waiting(endpoint, 2)
             prune(now=days(25))
-            tell()
+            send_notifications()
             prune(now=days(31))
-            tell()
+            send_notifications()
         finally:
-            registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+            registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
         before, after = Event.objects.filter(tenant_uid="us").order_by("pk")
         assert (before.type, after.type) == ("webhooks.backlog_expiring", "webhooks.backlog_dropped")
         data = json.loads(before.data)

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import SECRET, DeliveryFactory, EndpointFactory, EventFactory, EventTypeFactory, TenantFactory
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import delete_endpoint
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.exceptions import (
     ConflictingState,
     InvalidEndpoint,
@@ -131,10 +131,10 @@ def test_header_values_must_be_visible_ascii(value):
         create_endpoint("acme", url=URL, events=["*"], headers={"X-Token": value})
 
 
-def test_the_profiles_own_header_names_are_refused():
+def test_the_wire_formats_own_header_names_are_refused():
     create_endpoint("acme", url=URL, events=["*"], headers={"X-Muchaw-Signature": "x"})
     with pytest.raises(InvalidEndpoint):
-        create_endpoint("acme", url=URL, events=["*"], profile="muchaw", headers={"x-muchaw-signature": "x"})
+        create_endpoint("acme", url=URL, events=["*"], wire_format="muchaw", headers={"x-muchaw-signature": "x"})
 
 
 def test_the_same_header_in_two_spellings_is_refused():
@@ -151,7 +151,7 @@ def test_custom_headers_are_sealed():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("profile", "no-such"),
+        ("wire_format", "no-such"),
         ("channels", "number:1"),
         ("channels", [""]),
         ("channels", [str(n) for n in range(51)]),
@@ -263,7 +263,7 @@ def test_becoming_fifo_numbers_what_is_pending_by_event_and_wakes():
 
 
 def test_a_queue_with_very_many_pending_deliveries_does_not_change_its_order(monkeypatch):
-    monkeypatch.setattr("webhooks_app.actions.pending.MAX_RENUMBERED", 1)
+    monkeypatch.setattr("webhooks_app.deliveries.bulk_updates.MAX_RENUMBERED", 1)
     endpoint = EndpointFactory()
     DeliveryFactory.create_batch(2, endpoint=endpoint)
     with pytest.raises(ConflictingState):

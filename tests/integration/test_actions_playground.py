@@ -13,19 +13,9 @@ from tests.api import Program
 from tests.factories import EndpointFactory, TenantFactory
 from tests.playgrounds import Deliver, deliver_until_nothing_waits, opened
 from webhooks_app import emit, signals
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.inspection import arrivals
-from webhooks_app.actions.playground import (
-    IDLE_AFTER,
-    answer_with,
-    close_playground,
-    open_playground,
-    playground_of,
-    send_to_playground,
-)
-from webhooks_app.actions.prune import prune
-from webhooks_app.actions.states import disable, enable
-from webhooks_app.core.inspector import ANSWERS, url_of
+from webhooks_app.core.playground import ANSWERS, url_of
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.status import disable, enable
 from webhooks_app.exceptions import (
     ConflictingState,
     InvalidEndpoint,
@@ -34,7 +24,17 @@ from webhooks_app.exceptions import (
     TooManyEndpoints,
     URLNotAllowed,
 )
-from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, Endpoint, EndpointStatus, Notice, Secret
+from webhooks_app.maintenance.prune import prune
+from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, Endpoint, EndpointStatus, Notification, Secret
+from webhooks_app.playground.requests import arrivals
+from webhooks_app.playground.service import (
+    IDLE_AFTER,
+    answer_with,
+    close_playground,
+    open_playground,
+    playground_of,
+    send_to_playground,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline", "nowhere")]
 
@@ -127,7 +127,7 @@ class TestItsHealth:
             for signal in watched:
                 signal.disconnect(listen)
         assert Delivery.objects.filter(status=DeliveryStatus.EXHAUSTED).count() == 2
-        assert (told, Notice.objects.count()) == ([], 0)
+        assert (told, Notification.objects.count()) == ([], 0)
 
     def test_gone_switches_it_off_and_another_answer_on_again(self, deliver: Deliver) -> None:
         tenant, endpoint, _ = opened()
@@ -145,7 +145,7 @@ class TestItsHealth:
 
     def test_another_answer_sends_what_waits_at_once(self, deliver: Deliver) -> None:
         """Behind an open breaker, and with an hour to go."""
-        tenant, endpoint, _ = opened(profile="careful")
+        tenant, endpoint, _ = opened(wire_format="careful")
         answer_with(tenant, "500")
         for _ in range(6):
             send_to_playground(tenant, type="test.happened")
@@ -164,7 +164,7 @@ class TestItsHealth:
         endpoint.refresh_from_db()
         other.refresh_from_db()
         assert (endpoint.status, endpoint.status_reason) == (EndpointStatus.DISABLED, "idle")
-        assert (other.status, Notice.objects.count()) == (EndpointStatus.ACTIVE, 0)
+        assert (other.status, Notification.objects.count()) == (EndpointStatus.ACTIVE, 0)
         enable(endpoint)
         assert prune(now=timezone.now() + timedelta(days=1)).rested == 0
 

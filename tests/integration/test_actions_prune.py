@@ -16,7 +16,7 @@ from tests.factories import (
     NoticeFactory,
     SecretFactory,
 )
-from webhooks_app.actions.prune import PruneReport, prune
+from webhooks_app.maintenance.prune import PruneReport, prune
 from webhooks_app.models import (
     Attempt,
     AuditEntry,
@@ -28,7 +28,7 @@ from webhooks_app.models import (
     Event,
     EventChannel,
     HourlyStat,
-    Notice,
+    Notification,
     Secret,
 )
 from webhooks_app.models.ids import new_id
@@ -41,7 +41,7 @@ LATER = NOW + timedelta(days=31)
 
 def test_nothing_young_is_taken():
     AttemptFactory(delivery__succeeded=True)
-    NoticeFactory(told_at=NOW)
+    NoticeFactory(sent_at=NOW)
     assert prune() == PruneReport()
 
 
@@ -81,7 +81,7 @@ def test_an_event_whose_delivery_was_replayed_lately_stays():
 
 
 def test_a_delivery_that_becomes_pending_while_prune_runs_stays(monkeypatch):
-    from webhooks_app.actions import prune as module
+    from webhooks_app.maintenance import prune as module
 
     row = DeliveryFactory(succeeded=True)
     delete = module._delete_now
@@ -141,13 +141,13 @@ def test_pending_deliveries_of_deleted_endpoints_are_cancelled_and_go_with_time(
 
 
 def test_told_notices_and_dead_secrets_go_others_stay():
-    NoticeFactory(told_at=NOW)
-    untold = NoticeFactory()
+    NoticeFactory(sent_at=NOW)
+    unsent = NoticeFactory()
     endpoint = EndpointFactory()
     ended = SecretFactory(tenant=endpoint.tenant, endpoint=endpoint, expires_at=NOW)
     report = prune(now=LATER)
-    assert (report.notices, report.secrets) == (1, 1)
-    assert Notice.objects.get() == untold
+    assert (report.notifications, report.secrets) == (1, 1)
+    assert Notification.objects.get() == unsent
     assert not Secret.objects.filter(pk=ended.pk).exists()
     assert endpoint.secrets.count() == 1
 

@@ -15,13 +15,13 @@ from tests.customer import Customer, deliver
 from tests.factories import EventFactory, TenantFactory
 from tests.refused_rows import all_refused
 from tests.staff import act_page, actor, messages_of, on_list, page, text_of, viewer
-from webhooks_app.actions import quarantine as quarantine_module
-from webhooks_app.actions.quarantine import release_all_quarantined, release_quarantined
-from webhooks_app.actions.rows import chunks
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.events import quarantine as quarantine_module
+from webhooks_app.events.quarantine import release_all_quarantined, release_quarantined
 from webhooks_app.exceptions import ConflictingState
+from webhooks_app.locking import chunks
 from webhooks_app.models import AuditEntry, Event, database_now
 
 pytestmark = pytest.mark.django_db

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
-from webhooks_app.actions import pending
-from webhooks_app.actions import recover as module
-from webhooks_app.actions.recover import RecoverReport, recover
+from webhooks_app.deliveries import bulk_updates
+from webhooks_app.deliveries import recover as module
+from webhooks_app.deliveries.recover import RecoverReport, recover
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
     TEST_FINGERPRINT,
@@ -129,9 +129,11 @@ def test_large_recoveries_go_in_chunks(monkeypatch):
     monkeypatch.setattr(module, "_READ_AT_ONCE", 3)
     monkeypatch.setattr(module, "CHUNK", 5)
     chunks = []
-    make = pending.make
+    make = bulk_updates.create_deliveries
     monkeypatch.setattr(
-        pending, "make", lambda row, ids, *, using: chunks.append(len(ids)) or make(row, ids, using=using)
+        bulk_updates,
+        "create_deliveries",
+        lambda row, ids, *, using: chunks.append(len(ids)) or make(row, ids, using=using),
     )
     endpoint = an_endpoint()
     EventFactory.create_batch(10, tenant=endpoint.tenant, tenant_uid="x")

@@ -8,11 +8,11 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
-from webhooks_app.actions.replay import cancel, replay, replay_event, retry_failed, retry_now
-from webhooks_app.core.inspector import url_of
+from webhooks_app.core.playground import url_of
+from webhooks_app.deliveries.resend import cancel, replay, replay_event, retry_failed, retry_now
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import IDLE, TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +30,14 @@ def test_a_replay_starts_the_policy_anew_and_goes_on_counting(trait):
     delivery = DeliveryFactory(
         **{trait: True},
         next_attempt_at=timezone.now() - timedelta(days=9),
-        marked_at=timezone.now(),
+        crash_marked_at=timezone.now(),
         endpoint__queue__due_at=IDLE,
     )
     attempts = delivery.attempts
     again = replay(delivery, actor="user:anna")
 
     assert (again.status, again.step, again.attempts) == (DeliveryStatus.PENDING, 0, attempts)
-    assert (again.marked_at, again.completed_at) == (None, None)
+    assert (again.crash_marked_at, again.completed_at) == (None, None)
     assert near(again.next_attempt_at)
     assert again.expires_at > timezone.now() + timedelta(days=4)
     assert near(queue_of(delivery).due_at)
@@ -105,7 +105,7 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
     event = EventFactory()
     made = [
         DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True),
-        DeliveryFactory(endpoint__tenant=event.tenant, event=event, succeeded=True, endpoint__profile="muchaw"),
+        DeliveryFactory(endpoint__tenant=event.tenant, event=event, succeeded=True, endpoint__wire_format="muchaw"),
         DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__fifo=True),
     ]
     pending = DeliveryFactory(endpoint__tenant=event.tenant, event=event, step=4)
@@ -132,7 +132,7 @@ def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries(
     test = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT)
     tried = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint__url=url_of("200"))
     assert tried.endpoint.is_playground
-    last = len(get_profile("standard").retry.delays)
+    last = len(get_wire_format("standard").retry.delays)
     assert [replay(row).step for row in (real, test, tried)] == [0, last, 0]
 
 
@@ -144,13 +144,13 @@ def test_those_that_failed_are_sent_again_without_tests():
     assert test.status == DeliveryStatus.EXHAUSTED
 
 
-def test_the_waiting_time_of_a_replay_is_that_of_its_own_profile():
+def test_the_waiting_time_of_a_replay_is_that_of_its_own_wire_format():
     event = EventFactory()
     rows = {
-        name: DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__profile=name)
+        name: DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__wire_format=name)
         for name in ("standard", "muchaw")
     }
     replay_event(event)
     for name, row in rows.items():
         row.refresh_from_db()
-        assert row.expires_at - row.next_attempt_at == get_profile(name).retry.max_age
+        assert row.expires_at - row.next_attempt_at == get_wire_format(name).retry.max_age

@@ -8,17 +8,17 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import SECRET, EndpointFactory, SecretFactory, TenantFactory
-from webhooks_app.actions.secrets import (
+from webhooks_app.core.encryption import new_key
+from webhooks_app.endpoints.secrets import (
     MAX_OLD,
     account_secret,
     end_old_secret,
     issue_account_secret,
     rotate_secret,
 )
-from webhooks_app.core.sealing import new_key
 from webhooks_app.exceptions import ConflictingState, InvalidSecret
 from webhooks_app.models import AuditEntry, Secret
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db
 
@@ -96,9 +96,9 @@ def test_a_lost_key_does_not_stop_a_rotation(settings):
     assert live(endpoint) == [rotated.text]
 
 
-def test_the_secret_has_the_format_of_the_profile():
-    endpoint = EndpointFactory(profile="muchaw")
-    assert rotate_secret(endpoint).text.startswith(get_profile("muchaw").secret_format.prefix)
+def test_the_secret_has_the_format_of_the_wire_format():
+    endpoint = EndpointFactory(wire_format="muchaw")
+    assert rotate_secret(endpoint).text.startswith(get_wire_format("muchaw").secret_format.prefix)
 
 
 def test_deleted_and_hidden_endpoints_have_no_secret_to_rotate():

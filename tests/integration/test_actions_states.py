@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory
 from webhooks_app import signals
-from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
     IDLE,
@@ -19,8 +19,8 @@ from webhooks_app.models import (
     Endpoint,
     EndpointQueue,
     EndpointStatus,
-    Notice,
-    NoticeKind,
+    Notification,
+    NotificationKind,
 )
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_starting_again_wakes_what_was_kept_and_gives_it_its_time_again(stop, st
 
 
 def test_more_pending_deliveries_than_one_transaction_takes_are_all_extended(monkeypatch):
-    monkeypatch.setattr("webhooks_app.actions.rows.chunks.__defaults__", (2,))
+    monkeypatch.setattr("webhooks_app.locking.chunks.__defaults__", (2,))
     endpoint = EndpointFactory(status="paused")
     DeliveryFactory.create_batch(5, endpoint=endpoint, expires_at=timezone.now())
     resume(endpoint)
@@ -72,10 +72,12 @@ def test_more_pending_deliveries_than_one_transaction_takes_are_all_extended(mon
 
 def test_enabling_starts_with_a_clean_record():
     now = timezone.now()
-    endpoint = EndpointFactory(status="disabled", queue__streak=7, queue__takeovers=2, queue__failing_since=now)
+    endpoint = EndpointFactory(
+        status="disabled", queue__consecutive_failures=7, queue__crash_takeovers=2, queue__failing_since=now
+    )
     enable(endpoint)
     queue = queue_of(endpoint)
-    assert (queue.streak, queue.takeovers, queue.failing_since) == (0, 0, None)
+    assert (queue.consecutive_failures, queue.crash_takeovers, queue.failing_since) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,12 @@ def test_disabling_leaves_a_notice_and_sends_the_signal_after_the_commit():
         disable(EndpointFactory(), "own wish", tell=False)
     finally:
         signals.endpoint_disabled.disconnect(listen)
-    notice = Notice.objects.get()
-    assert (notice.kind, notice.reason, notice.endpoint_id) == (NoticeKind.DISABLED, "not paid", endpoint.pk)
+    notification = Notification.objects.get()
+    assert (notification.kind, notification.reason, notification.endpoint_id) == (
+        NotificationKind.DISABLED,
+        "not paid",
+        endpoint.pk,
+    )
     assert [each["reason"] for each in heard] == ["not paid", "own wish"]
     assert heard[0]["endpoint_id"] == endpoint.pk
 

@@ -8,8 +8,8 @@ from django.contrib.admin.models import LogEntry
 from tests.customer import Customer, deliver
 from tests.factories import DeliveryFactory, EndpointFactory
 from tests.staff import act_page, actor, messages_of, on_list, page, text_of, viewer
-from webhooks_app.actions.states import disable, pause
-from webhooks_app.admin.acts import MOST_AT_ONCE
+from webhooks_app.admin.row_actions import MOST_AT_ONCE
+from webhooks_app.endpoints.status import disable, pause
 from webhooks_app.models import AuditEntry, Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_harmless_acts_on_a_list_are_done_at_once():
 
 
 def test_more_rows_than_a_person_waits_for_are_refused(monkeypatch):
-    monkeypatch.setattr("webhooks_app.admin.acts.MOST_AT_ONCE", 2)
+    monkeypatch.setattr("webhooks_app.admin.row_actions.MOST_AT_ONCE", 2)
     assert MOST_AT_ONCE == 500
     deliveries = DeliveryFactory.create_batch(3)
     response = on_list(viewer("cancel_delivery"), "delivery", "cancel", deliveries, select_across="1", confirmed="yes")

@@ -38,7 +38,7 @@ def columns(text: str) -> list[str]:
 
 def failing_endpoint(**more):
     now = timezone.now()
-    return EndpointFactory(queue__streak=3, queue__failing_since=now - timedelta(hours=2), **more)
+    return EndpointFactory(queue__consecutive_failures=3, queue__failing_since=now - timedelta(hours=2), **more)
 
 
 def test_a_delivery_in_the_list_tells_when_what_for_whom_and_what_the_last_answer_was():
@@ -82,7 +82,7 @@ def test_a_state_has_one_word_for_customers_and_staff(language, settings):
     word = {"en": "failed", "fr": "échouée"}[language]
     delivery, client = DeliveryFactory(exhausted=True), superuser()
     NoticeFactory(endpoint=delivery.endpoint, delivery_id=delivery.pk)
-    assert "exhausted" not in re.sub(r"<[^>]*>", "", text_of(client, pages("notice")))
+    assert "exhausted" not in re.sub(r"<[^>]*>", "", text_of(client, pages("notification")))
     for url in (pages("delivery"), page(delivery), page(delivery.event), page(delivery.endpoint)):
         text = text_of(client, url)
         assert word in text, url

@@ -93,7 +93,10 @@ def test_a_failing_endpoint_is_named_by_its_tenant_and_url():
     now = database_now("default")
     tenant = TenantFactory(uid="acme:1", name="Acme Ltd")
     endpoint = EndpointFactory(
-        tenant=tenant, url="https://acme.example/in", queue__streak=9, queue__failing_since=now - timedelta(days=1)
+        tenant=tenant,
+        url="https://acme.example/in",
+        queue__consecutive_failures=9,
+        queue__failing_since=now - timedelta(days=1),
     )
     shown = text_of(superuser(), URL)
     table = shown[shown.index('id="failing-heading"') :]
@@ -107,7 +110,9 @@ def test_failing_endpoints_tell_how_long_they_have_and_the_longest_comes_first()
     now = database_now("default")
     for days in (1, 3):
         EndpointFactory(
-            url=f"https://{days}.example/", queue__streak=days + 4, queue__failing_since=now - timedelta(days=days)
+            url=f"https://{days}.example/",
+            queue__consecutive_failures=days + 4,
+            queue__failing_since=now - timedelta(days=days),
         )
     EndpointFactory(url="https://well.example/")
     longest, shorter = context()["report"].failing
@@ -168,7 +173,9 @@ def test_what_was_sent_is_in_the_charts_and_their_tables():
 def test_all_of_it_takes_a_bounded_number_of_queries(django_assert_max_num_queries):
     now = database_now("default")
     for number in range(30):
-        endpoint = EndpointFactory(queue__streak=9, queue__failing_since=now, queue__due_at=now, queue__holder_id=None)
+        endpoint = EndpointFactory(
+            queue__consecutive_failures=9, queue__failing_since=now, queue__due_at=now, queue__holder_id=None
+        )
         HourlyStat.objects.create(
             endpoint=endpoint, hour=now.replace(minute=0, second=0, microsecond=0), succeeded=number
         )

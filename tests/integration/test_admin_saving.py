@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def filled(**changes: Any) -> dict[str, Any]:
     """The form of an endpoint."""
     values = {
-        "url": "http://127.0.0.1:9/hook", "description": "", "profile": "", "events": "test.happened\nmessage.*",
+        "url": "http://127.0.0.1:9/hook", "description": "", "wire_format": "", "events": "test.happened\nmessage.*",
         "filters": "{}", "channels": "", "metadata": "{}", "new_headers": "",
     }  # fmt: skip
     return {**values, **changes}

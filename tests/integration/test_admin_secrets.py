@@ -21,8 +21,8 @@ from tests.staff import (
     text_of,
     viewer,
 )
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.models import ApiKey, AuditEntry, Endpoint, PortalLink, Secret, StoredReply
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.models import ApiKey, AuditEntry, Endpoint, IdempotencyRecord, PortalLink, Secret
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ def test_no_page_holds_a_secret_or_what_is_kept_of_one():
         *Secret.objects.values_list("value", flat=True),
         *ApiKey.objects.values_list("digest", flat=True),
         *PortalLink.objects.values_list("digest", flat=True),
-        *StoredReply.objects.values_list("fingerprint", flat=True),
+        *IdempotencyRecord.objects.values_list("fingerprint", flat=True),
     }
     assert all(len(text) > 15 for text in forbidden)
     pages_seen = list(every_page(superuser(), rows))
@@ -88,7 +88,7 @@ def test_a_report_of_an_error_has_nothing_that_was_typed(monkeypatch):
         raise RuntimeError("a bug")
 
     value = "credential" * 3  # reports quote the code, too
-    monkeypatch.setattr("webhooks_app.actions.endpoints.check_headers", fails)
+    monkeypatch.setattr("webhooks_app.endpoints.service.check_headers", fails)
     values = {"url": endpoint.url, "events": "*", "new_headers": f"X-Own: {value}"}
     answer = client.post(page(endpoint), values)
     report = ExceptionReporter(answer.wsgi_request, *answer.exc_info)

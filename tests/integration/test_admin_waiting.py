@@ -10,8 +10,8 @@ import pytest
 from tests.factories import AttemptFactory, DeliveryFactory
 from tests.staff import act_page, messages_of, on_list, page, text_of, viewer
 from tests.waiting import FAILING, NOW, SOON
+from webhooks_app.deliveries.explain import format_timestamp
 from webhooks_app.models import TEST_FINGERPRINT, Delivery
-from webhooks_app.reports.explanations import moment
 
 pytestmark = pytest.mark.django_db
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db
 def test_a_delivery_that_is_held_back_has_one_time_for_its_next_request():
     row = DeliveryFactory(**FAILING, next_attempt_at=NOW - timedelta(hours=1))
     text = text_of(viewer(), page(row))
-    assert f"its endpoint is failing and held back until {moment(SOON)}" in text
-    assert text.count(moment(SOON)) == 2
-    assert moment(row.next_attempt_at) not in text
+    assert f"its endpoint is failing and held back until {format_timestamp(SOON)}" in text
+    assert text.count(format_timestamp(SOON)) == 2
+    assert format_timestamp(row.next_attempt_at) not in text
 
 
 def test_what_was_accepted_and_is_sent_once_more_was_accepted():
@@ -29,10 +29,12 @@ def test_what_was_accepted_and_is_sent_once_more_was_accepted():
     attempt = AttemptFactory(delivery=row, outcome="succeeded", status=200, started_at=NOW)
     client = viewer()
     text = text_of(client, page(row))
-    assert f"Yes. The receiver accepted it on {moment(attempt.started_at)}. It is to be sent once more." in text
+    assert (
+        f"Yes. The receiver accepted it on {format_timestamp(attempt.started_at)}. It is to be sent once more." in text
+    )
     Delivery.objects.update(status="exhausted", completed_at=SOON, attempts=11, last_outcome="timeout")
     text = text_of(client, page(row))
-    assert f"Sent once more, it was given up on {moment(SOON)}." in text
+    assert f"Sent once more, it was given up on {format_timestamp(SOON)}." in text
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from django.utils import timezone
 from tests.api import ROOT, Program
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
 from tests.visitors import visiting
-from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
-from webhooks_app.actions.people import Role
 from webhooks_app.exceptions import InvalidApiKey
 from webhooks_app.models import ApiKey, AuditEntry, Scope
+from webhooks_app.tenants.access import Role
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 

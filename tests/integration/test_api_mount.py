@@ -15,7 +15,7 @@ from django.urls import include, path
 from tests.acceptance.dialects import key
 from tests.api import ROOT, Program
 from tests.contract.dialect_shapes import DIALECTS
-from webhooks_app.api.mount import alone
+from webhooks_app.api.urls_with_fallback import include_api
 from webhooks_app.models import Endpoint, Event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -28,9 +28,9 @@ def shops_own(request: HttpRequest, rest: str) -> HttpResponse:
 
 
 urlpatterns = [
-    path("shop/", include("webhooks_app.api.dialects.muchaw")),
+    path("shop/", include("webhooks_app.contrib.muchaw.api")),
     path("shop/<path:rest>", shops_own),
-    path("own/", alone("webhooks_app.api.dialects.gateway")),
+    path("own/", include_api("webhooks_app.contrib.gateway.api")),
 ]
 
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from tests.api import Program
 from tests.factories import DeliveryFactory
 from tests.receiver import Receiver
-from webhooks_app.actions.plan import Plan
 from webhooks_app.models import Attempt, AuditEntry, Delivery, Endpoint, EndpointQueue, Event, HourlyStat, Tenant
+from webhooks_app.tenants.plan import Plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
@@ -92,7 +92,7 @@ class TestCreate:
             ({"fifo": "yes"}, "INVALID_FIELD", "fifo"),
             ({"metadata": [1]}, "INVALID_ENDPOINT", "metadata"),
             ({"secret": "short"}, "INVALID_SECRET", "secret"),
-            ({"profile": "nobody"}, "INVALID_ENDPOINT", "profile"),
+            ({"wire_format": "nobody"}, "INVALID_ENDPOINT", "wire_format"),
         ],
         ids=str,
     )
@@ -225,7 +225,7 @@ class TestATest:
         program.post(f"/webhooks/{made['id']}/test", {"type": "test.happened"}, status=200)
         deliver()
         assert Attempt.objects.count() == len(receiver.requests) == 1
-        assert EndpointQueue.objects.get().streak == 0
+        assert EndpointQueue.objects.get().consecutive_failures == 0
         assert not HourlyStat.objects.exists()
 
     def test_of_an_unknown_type_is_refused(self, program: Program) -> None:

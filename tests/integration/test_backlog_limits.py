@@ -15,13 +15,13 @@ from tests.conftest import Configure
 from tests.factories import EndpointFactory
 from tests.pipelines import fan_out
 from webhooks_app import EventInput, aemit, emit, emit_many, registry
-from webhooks_app.actions import operations
-from webhooks_app.actions.states import disable
-from webhooks_app.actions.tell import tell
 from webhooks_app.conf import parse
+from webhooks_app.endpoints.status import disable
 from webhooks_app.events import backlog_limits
 from webhooks_app.exceptions import BacklogFull, ConfigurationError
-from webhooks_app.models import Event, Notice, database_now
+from webhooks_app.models import Event, Notification, database_now
+from webhooks_app.notifications import operational_events
+from webhooks_app.notifications.send import send_notifications
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types", "fresh")]
 
@@ -118,14 +118,14 @@ class TestRefuse:
         """Or the notification that they belong to would be sent again and again."""
         configure(OPERATIONS_TENANT="us")
         happened("us", 3)
-        registry.register(*operations.EVENT_TYPES)
+        registry.register(*operational_events.EVENT_TYPES)
         try:
             disable(EndpointFactory(), "gone")
-            tell()
+            send_notifications()
         finally:
-            registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+            registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
         assert Event.objects.filter(type="webhooks.endpoint_disabled").count() == 1
-        assert not Notice.objects.untold().exists()
+        assert not Notification.objects.unsent().exists()
 
 
 class TestWarn:

@@ -17,16 +17,16 @@ from tests.customer import Customer, attempts, statuses, the_delivery
 from tests.factories import EngineFactory
 from tests.receiver import Delay
 from webhooks_app import celery_worker, tasks
-from webhooks_app.actions.schedule import PERIODIC
 from webhooks_app.engine import run as engine
-from webhooks_app.events import hint
+from webhooks_app.events import worker_wakeup
+from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
 from webhooks_app.worker_slots import WorkerSlots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NAMES = {f"webhooks_app.{name}" for name in ("deliver", "sweep", "repair", "tell", "prune")}
+NAMES = {f"webhooks_app.{name}" for name in ("deliver", "sweep", "repair", "send_notifications", "prune")}
 #: A hint for each time that `note_hint` was called.
 HINTS: list[float] = []
 
@@ -42,11 +42,11 @@ def customer(settings: Any) -> Iterator[Customer]:
         "WAKE": f"{__name__}.note_hint",
         "CELERY_QUEUE": f"webhooks-test-{secrets.token_hex(4)}",
     }
-    hint.reset()
+    worker_wakeup.reset()
     with Customer() as customer:
         HINTS.clear()
         yield customer
-    hint.reset()
+    worker_wakeup.reset()
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_deliver_returns_at_once_where_all_engine_slots_are_taken(customer, sett
 def test_engines_that_are_dead_or_about_to_end_take_no_slot(customer, settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENGINES": 1}
     EngineFactory(alive_until=database_now("default") - timedelta(minutes=1))
-    alive(retiring=True)
+    alive(draining=True)
     customer.endpoint()
     customer.emit()
     tasks.deliver()
@@ -142,10 +142,10 @@ def test_a_deliver_looks_once_more_when_its_place_is_free(customer, monkeypatch)
     hand_over = tasks._hand_over
 
     def event_in_between(slot: Any, progress: engine.Progress) -> None:
-        assert Engine.objects.get().retiring
+        assert Engine.objects.get().draining
         customer.emit()
         HINTS.clear()
-        hint.reset()
+        worker_wakeup.reset()
         hand_over(slot, progress)
 
     monkeypatch.setattr(tasks, "_hand_over", event_in_between)
@@ -232,7 +232,7 @@ def test_a_sweep_frees_what_a_dead_engine_held_and_leaves_a_hint(customer, queue
     EndpointQueue.objects.update(holder_id=holder)
     tasks.sweep()
     freed = EndpointQueue.objects.get()
-    assert (freed.holder_id, freed.takeovers) == (None, int(row)), "how one without a row ended, nobody knows"
+    assert (freed.holder_id, freed.crash_takeovers) == (None, int(row)), "how one without a row ended, nobody knows"
     assert not Engine.objects.exists()
     assert len(hints_in(queue)) == 1
 
@@ -247,7 +247,7 @@ def test_sweeps_that_piled_up_while_no_worker_ran_are_passed_over(customer, queu
     assert len(hints_in(queue)) == 1
 
 
-@pytest.mark.parametrize("task", [tasks.repair, tasks.tell, tasks.prune])
+@pytest.mark.parametrize("task", [tasks.repair, tasks.send_notifications, tasks.prune])
 def test_the_other_tasks_run_where_there_is_nothing_to_do(customer, task):
     task()
 

@@ -16,10 +16,9 @@ from django.db import connection
 from project.celery import app
 from tests.customer import Customer, statuses
 from tests.pipelines import eventually
-from webhooks_app import celery_worker, tasks, worker_slots
-from webhooks_app.actions import process_log
+from webhooks_app import celery_worker, process_log, tasks, worker_slots
 from webhooks_app.engine import run as engine
-from webhooks_app.events import hint
+from webhooks_app.events import worker_wakeup
 from webhooks_app.models import Engine
 from webhooks_app.worker_slots import WorkerSlots
 
@@ -36,12 +35,12 @@ def note_hint() -> None:
 @pytest.fixture
 def customer(settings: Any) -> Iterator[Customer]:
     settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": f"{__name__}.note_hint"}
-    hint.reset()
+    worker_wakeup.reset()
     process_log.reset()
     with Customer() as customer:
         HINTS.clear()
         yield customer
-    hint.reset()
+    worker_wakeup.reset()
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -59,7 +58,7 @@ def test_an_engine_ends_before_celerys_time_limits(customer, caplog, monkeypatch
     assert ("leaves delivery no time" in caplog.text) is (seconds == 1)
 
 
-@pytest.mark.parametrize("name", ["sweep", "repair", "tell", "prune"])
+@pytest.mark.parametrize("name", ["sweep", "repair", "send_notifications", "prune"])
 def test_every_periodic_task_has_time_limits(name):
     task = app.tasks[f"webhooks_app.{name}"]
     assert 0 < task.soft_time_limit < task.time_limit
@@ -80,7 +79,7 @@ def database_away() -> Iterator[None]:
         connection.settings_dict["NAME"] = name
 
 
-@pytest.mark.parametrize("name", ["deliver", "sweep", "repair", "tell", "prune"])
+@pytest.mark.parametrize("name", ["deliver", "sweep", "repair", "send_notifications", "prune"])
 def test_a_task_comes_back_quietly_while_the_database_is_away(customer, caplog, name):
     HINTS.clear()
     with database_away():

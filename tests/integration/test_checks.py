@@ -19,9 +19,9 @@ from django.utils import timezone
 from django.utils.log import AdminEmailHandler
 
 from webhooks_app import checks, checks_database
-from webhooks_app.actions.api_keys import create_api_key
-from webhooks_app.core.sealing import new_key
+from webhooks_app.core.encryption import new_key
 from webhooks_app.models import ApiKey, Scope
+from webhooks_app.tenants.api_keys import create_api_key
 
 SAFE = {"ALLOW_HTTP": False, "ALLOWED_NETWORKS": [], "ALLOWED_PORTS": [443, 80]}
 
@@ -63,15 +63,15 @@ def test_a_safe_configuration_gives_no_message():
         ({"ALLOWED_NETWORKS": ["8.8.8.0/24"]}, set()),
         ({"DENIED_NETWORKS": ["10.0.0.0/8"]}, set()),
         ({"ALLOW_HTTP": True}, {"W003"}),
-        ({"DEFAULT_PROFILE": "no-such"}, {"E006"}),
-        ({"DASHBOARD_PROFILES": ["standard", "no-such"]}, {"E006"}),
-        ({"DASHBOARD_PROFILES": [5, ["standard"]]}, {"E006"}),
-        ({"PROFILES": {"mine": "no.such.module"}}, {"E006"}),
-        ({"PROFILES": {"mine": None, 5: "no.such.module"}}, {"E006"}),
-        ({"PROFILES": {"mine": "webhooks_app.checks.TAG"}}, {"E006"}),
+        ({"DEFAULT_WIRE_FORMAT": "no-such"}, {"E006"}),
+        ({"DASHBOARD_WIRE_FORMATS": ["standard", "no-such"]}, {"E006"}),
+        ({"DASHBOARD_WIRE_FORMATS": [5, ["standard"]]}, {"E006"}),
+        ({"WIRE_FORMATS": {"mine": "no.such.module"}}, {"E006"}),
+        ({"WIRE_FORMATS": {"mine": None, 5: "no.such.module"}}, {"E006"}),
+        ({"WIRE_FORMATS": {"mine": "webhooks_app.checks.TAG"}}, {"E006"}),
         ({"TRANSPORT": "carrier-pigeon"}, {"E008"}),
         ({"WAKE": "no.such.function"}, {"E009"}),
-        ({"TENANT_UID": "webhooks_app.checks.TAG"}, {"E009"}),
+        ({"TENANT_UID_FUNCTION": "webhooks_app.checks.TAG"}, {"E009"}),
         ({"PLAN": "no.such.function"}, {"E009"}),
         ({"METRICS": ["prometheus", "opentelemetry"], "TRACEPARENT": True}, set()),
         ({"METRICS": ["statsd"]}, {"E015"}),
@@ -87,12 +87,12 @@ def test_settings_that_are_wrong_or_unsafe(settings, webhooks, expected):
     assert ids() == expected
 
 
-@pytest.mark.parametrize("source", ["PROFILE = nothing", "PROFILE = (", "import sys; sys.exit(3)", "1 / 0"])
-def test_a_profile_whose_module_fails(settings, tmp_path, monkeypatch, source):
-    module = f"checked_profile_{abs(hash(source))}"
+@pytest.mark.parametrize("source", ["WIRE_FORMAT = nothing", "WIRE_FORMAT = (", "import sys; sys.exit(3)", "1 / 0"])
+def test_a_wire_format_whose_module_fails(settings, tmp_path, monkeypatch, source):
+    module = f"checked_wire_format_{abs(hash(source))}"
     (tmp_path / f"{module}.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "PROFILES": {"mine": f"{module}.PROFILE"}}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WIRE_FORMATS": {"mine": f"{module}.WIRE_FORMAT"}}
     assert ids() == {"E006"}
 
 
@@ -219,7 +219,7 @@ def test_no_beat_schedule_at_all(settings):
     assert ids() == {"W008"}
     (message,) = run_checks(tags=[checks.TAG])
     assert "webhooks_deliver" in str(message.hint)
-    names = ("sweep", "repair", "tell", "prune")
+    names = ("sweep", "repair", "send_notifications", "prune")
     settings.CELERY_BEAT_SCHEDULE = {name: {"task": f"webhooks_app.{name}", "schedule": 60} for name in names}
     assert ids() == set()
 
@@ -253,7 +253,7 @@ def test_every_message_says_what_to_do(settings):
         "ENCRYPTION_KEYS": [],
         "ALLOW_HTTP": True,
         "ALLOWED_NETWORKS": ["::1", "x"],
-        "DEFAULT_PROFILE": "y",
+        "DEFAULT_WIRE_FORMAT": "y",
         "HEARTBEAT_SECONDS": 1,
         "WAKE": "z",
         "TRANSPORT": "z",

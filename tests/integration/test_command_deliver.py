@@ -23,9 +23,9 @@ from tests.mail_servers import send_by_smtp
 from tests.outages import watched_statements
 from tests.pipelines import PATIENCE, eventually
 from tests.receiver import Delay
-from webhooks_app.actions import process_log
+from webhooks_app import process_log
 from webhooks_app.management.commands.webhooks_deliver import Housekeeping
-from webhooks_app.models import EndpointQueue, Engine, Notice
+from webhooks_app.models import EndpointQueue, Engine, Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -233,7 +233,7 @@ def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(c
         thread.join(PATIENCE)
         assert not thread.is_alive()
     assert customer.numbers == [1]
-    assert Notice.objects.get().claimed_until is None
+    assert Notification.objects.get().claimed_until is None
 
 
 def test_every_chore_runs_where_there_is_nothing_to_do(customer):

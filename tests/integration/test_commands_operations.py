@@ -1,4 +1,4 @@
-"""The commands webhooks_key, webhooks_schedule and webhooks_reseal."""
+"""The commands webhooks_key, webhooks_schedule and webhooks_reencrypt."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from tests.factories import SECRET, EndpointFactory, SecretFactory
 from tests.outages import watched_statements
-from webhooks_app.core.sealing import KeyRing, new_key
+from webhooks_app.core.encryption import KeyRing, new_key
 from webhooks_app.models import Endpoint, Secret
 
-NAMES = {"webhooks_app.sweep", "webhooks_app.repair", "webhooks_app.tell", "webhooks_app.prune"}
+NAMES = {"webhooks_app.sweep", "webhooks_app.repair", "webhooks_app.send_notifications", "webhooks_app.prune"}
 
 
 def run(*args: str) -> str:
@@ -104,7 +104,7 @@ def test_without_django_celery_beat_the_command_says_what_to_do(settings):
     [
         (("webhooks_schedule",), PeriodicTask),
         (("webhooks_schedule", "--remove"), PeriodicTask),
-        (("webhooks_reseal",), Secret),
+        (("webhooks_reencrypt",), Secret),
     ],
 )
 def test_before_migrate_a_command_says_what_to_do(command, model, monkeypatch):
@@ -115,7 +115,7 @@ def test_before_migrate_a_command_says_what_to_do(command, model, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "command", [("webhooks_schedule",), ("webhooks_reseal",), ("webhooks_api_key", "list", "--tenant=acme")]
+    "command", [("webhooks_schedule",), ("webhooks_reencrypt",), ("webhooks_api_key", "list", "--tenant=acme")]
 )
 def test_a_command_says_in_one_line_that_the_database_is_away(command):
     def fail(sql: str) -> None:
@@ -136,8 +136,8 @@ def test_everything_sealed_is_sealed_anew_with_the_newest_key(settings):
     EndpointFactory()
     newest = new_key()
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [newest, *old]}
-    assert run("webhooks_reseal") == "3 resealed, 0 had the newest key, 0 unreadable.\n"
-    assert run("webhooks_reseal") == "0 resealed, 3 had the newest key, 0 unreadable.\n"
+    assert run("webhooks_reencrypt") == "3 reencrypted, 0 had the newest key, 0 unreadable.\n"
+    assert run("webhooks_reencrypt") == "0 reencrypted, 3 had the newest key, 0 unreadable.\n"
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [newest]}
     assert Endpoint.objects.get(pk=endpoint.pk).custom_headers() == {"X-Token": "t"}
     assert {secret.reveal() for secret in Secret.objects.all()} == {SECRET}
@@ -149,8 +149,8 @@ def test_resealing_goes_on_past_what_cannot_be_read_and_says_so(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [new_key()]}
     SecretFactory(tenant=lost.tenant)
     before = Secret.objects.get(pk=lost.pk).value
-    with pytest.raises(CommandError, match=r"0 resealed, 1 had the newest key, 1 unreadable\. Put the keys"):
-        run("webhooks_reseal")
+    with pytest.raises(CommandError, match=r"0 reencrypted, 1 had the newest key, 1 unreadable\. Put the keys"):
+        run("webhooks_reencrypt")
     assert Secret.objects.get(pk=lost.pk).value == before
 
 
@@ -158,4 +158,4 @@ def test_resealing_goes_on_past_what_cannot_be_read_and_says_so(settings):
 def test_resealing_without_a_key_says_what_to_do(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": []}
     with pytest.raises(CommandError, match="webhooks_key"):
-        call_command("webhooks_reseal", skip_checks=True)
+        call_command("webhooks_reencrypt", skip_checks=True)

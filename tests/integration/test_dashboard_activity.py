@@ -15,16 +15,16 @@ from django.test.utils import CaptureQueriesContext
 import webhooks_app
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.visitors import visiting
-from webhooks_app.actions.api_keys import create_api_key
-from webhooks_app.actions.audit import SYSTEM, note
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.prune import MONTHS_KEPT
-from webhooks_app.actions.replay import replay
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import delete_endpoint, disable, pause, resume
 from webhooks_app.dashboard import keyset
-from webhooks_app.dashboard.acts import DETAILS, VERBS
+from webhooks_app.dashboard.audit_labels import DETAILS, VERBS
+from webhooks_app.deliveries.resend import replay
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.status import delete_endpoint, disable, pause, resume
+from webhooks_app.maintenance.prune import MONTHS_KEPT
 from webhooks_app.models import AuditEntry, Endpoint, Tenant
+from webhooks_app.tenants.api_keys import create_api_key
+from webhooks_app.tenants.audit import SYSTEM, note
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

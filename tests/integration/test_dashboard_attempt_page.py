@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from tests.customer import Customer, attempts, deliver, make_due
 from tests.factories import AttemptFactory
 from tests.visitors import seen, visiting
-from webhooks_app.actions.people import Role
 from webhooks_app.models import Attempt, Tenant
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors")]
 
@@ -105,5 +105,5 @@ def test_one_whose_secret_is_lost_still_opens(customer: Customer, configure: Any
     customer.emit()
     deliver()
     (attempt,) = attempts()
-    configure(PROFILES={}, ENCRYPTION_KEYS=["b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28="])
+    configure(WIRE_FORMATS={}, ENCRYPTION_KEYS=["b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28="])
     assert "cannot be shown: the secret is gone" in page_of(customer.tenant, attempt)

@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory
 from tests.visitors import visiting
-from webhooks_app.actions import bulk_retry
-from webhooks_app.actions.people import Role
 from webhooks_app.dashboard.pages import bulk_retry as bulk_page
+from webhooks_app.deliveries import bulk_retry
+from webhooks_app.deliveries import log as report
 from webhooks_app.models import TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, Endpoint
-from webhooks_app.reports import deliveries as report
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -106,7 +106,9 @@ def test_it_says_how_many_wait_for_endpoints_that_are_off_or_failing(endpoint: E
     several(endpoint, 2)
     several(EndpointFactory(tenant=endpoint.tenant, status="disabled"), 2)
     several(EndpointFactory(tenant=endpoint.tenant, status="paused"), 1)
-    several(EndpointFactory(tenant=endpoint.tenant, queue__failing_since=timezone.now(), queue__streak=6), 1)
+    several(
+        EndpointFactory(tenant=endpoint.tenant, queue__failing_since=timezone.now(), queue__consecutive_failures=6), 1
+    )
     client = visiting(endpoint.tenant)
     page = asked(client)
     while "to be sent again." not in page:

@@ -17,7 +17,7 @@ from tests.pipelines import endpoint_at
 from tests.receiver import Receiver
 from tests.visitors import visiting
 from webhooks_app import EventType, emit, registry
-from webhooks_app.actions.people import Role
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -95,7 +95,7 @@ class TestAType:
         assert json.dumps(SCHEMA, indent=2) in shown
 
     def test_shows_the_body_and_headers_of_the_tenants_wire_format(self) -> None:
-        standard, flat = page(f"{PAGE}/{PAID.name}"), page(f"{PAGE}/{PAID.name}", profile="msgflash")
+        standard, flat = page(f"{PAGE}/{PAID.name}"), page(f"{PAGE}/{PAID.name}", wire_format="msgflash")
         assert '"data": {' in standard
         assert "webhook-signature" in standard
         assert '"event": "invoice.paid"' in flat

@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
 from tests.visitors import seen, visiting
-from webhooks_app.actions.people import Role
+from webhooks_app.deliveries import log as report
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EventChannel
 from webhooks_app.models.ids import first_id, new_id
-from webhooks_app.reports import deliveries as report
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

@@ -17,9 +17,9 @@ from tests.factories import AttemptFactory, DeliveryFactory
 from tests.forms import form_id
 from tests.receiver import Answer
 from tests.visitors import seen, visiting
-from webhooks_app.actions.people import Role
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors")]
 

@@ -13,8 +13,8 @@ from django.test import Client
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory
 from tests.playgrounds import opened
 from tests.visitors import seen, visiting
-from webhooks_app.actions.playground import answer_with, close_playground
 from webhooks_app.models import Delivery, Endpoint
+from webhooks_app.playground.service import answer_with, close_playground
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

@@ -124,15 +124,15 @@ class TestAdding:
         assert "There are 1 endpoints already" in answer.content.decode()
 
     @pytest.mark.parametrize(
-        ("rows", "profile", "says"),
+        ("rows", "wire_format", "says"),
         [
             ((("X-Ok", "1"), ("x-ok", "2")), "", "This header is there already"),
             ((("X-Ok", "1"), ("X-Ok", "2")), "", "This header is there already"),
             ((("X-Muchaw-Signature", "1"),), "muchaw", "carries our signature; choose another name"),
         ],
     )
-    def test_says_of_a_header_whether_it_is_there_twice_or_ours(self, rows: Any, profile: str, says: str) -> None:
-        client = visiting(TenantFactory(profile=profile))
+    def test_says_of_a_header_whether_it_is_there_twice_or_ours(self, rows: Any, wire_format: str, says: str) -> None:
+        client = visiting(TenantFactory(wire_format=wire_format))
         answer = client.post(NEW, endpoint_values(client, **header_values(*rows)))
         assert answer.status_code == 422
         assert says in answer.content.decode()

@@ -17,10 +17,10 @@ from tests.forms import form_ids
 from tests.receiver import Answer, Receiver
 from tests.visitors import visiting
 from webhooks_app import EventType, registry
-from webhooks_app.actions.playground import IDLE_REASON, open_playground
-from webhooks_app.actions.states import disable
+from webhooks_app.endpoints.status import disable
 from webhooks_app.models import Attempt, Delivery, Endpoint, HourlyStat, database_now
 from webhooks_app.models.ids import first_id
+from webhooks_app.playground.service import IDLE_REASON, open_playground
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors", "event_types")]
 
@@ -40,7 +40,7 @@ def read(endpoint: Endpoint, tail: str = "") -> str:
 
 class TestHealth:
     def test_of_a_failing_endpoint_says_since_when_and_what_will_happen(self) -> None:
-        endpoint = EndpointFactory(queue__streak=7, queue__failing_since=AGO, queue__last_failure_at=NOW)
+        endpoint = EndpointFactory(queue__consecutive_failures=7, queue__failing_since=AGO, queue__last_failure_at=NOW)
         DeliveryFactory.create_batch(2, endpoint=endpoint)
         text = read(endpoint)
         assert "Failing. It began 2 days ago" in text
@@ -50,7 +50,7 @@ class TestHealth:
         assert "2 deliveries wait." in text
 
     def test_of_a_failing_endpoint_says_what_is_wrong_and_what_to_do(self) -> None:
-        endpoint = EndpointFactory(queue__streak=3, queue__failing_since=NOW - timedelta(hours=1))
+        endpoint = EndpointFactory(queue__consecutive_failures=3, queue__failing_since=NOW - timedelta(hours=1))
         DeliveryFactory(endpoint=endpoint, succeeded=True)
         failed = DeliveryFactory(endpoint=endpoint, attempts=2, last_outcome="client_error", last_status=404)
         DeliveryFactory.create_batch(2, endpoint=endpoint)
@@ -60,15 +60,15 @@ class TestHealth:
 
     def test_finds_what_is_wrong_behind_many_that_were_not_tried_yet(self) -> None:
         began = NOW - timedelta(hours=1)
-        endpoint = EndpointFactory(queue__streak=3, queue__failing_since=began)
+        endpoint = EndpointFactory(queue__consecutive_failures=3, queue__failing_since=began)
         DeliveryFactory(
             id=first_id(began + timedelta(seconds=1)), endpoint=endpoint, attempts=2, last_outcome="name_error"
         )
         DeliveryFactory.create_batch(101, endpoint=endpoint)
         assert "The URL's host name could not be found." in html.unescape(read(endpoint))
 
-    def test_says_how_many_failures_are_left_where_the_profile_counts_them(self) -> None:
-        endpoint = EndpointFactory(profile="muchaw", queue__streak=7, queue__failing_since=NOW)
+    def test_says_how_many_failures_are_left_where_the_wire_format_counts_them(self) -> None:
+        endpoint = EndpointFactory(wire_format="muchaw", queue__consecutive_failures=7, queue__failing_since=NOW)
         text = read(endpoint)
         assert "3 more failures in a row disable it" in text
         assert "it is disabled" not in text
@@ -83,7 +83,7 @@ class TestHealth:
             ({"queue__last_success_at": AGO}, "Healthy. Last success 2 days ago"),
             ({}, "No event yet. 1 delivery waits."),
             (
-                {"profile": "gone.for.good", "queue__failing_since": AGO, "queue__streak": 1},
+                {"wire_format": "gone.for.good", "queue__failing_since": AGO, "queue__consecutive_failures": 1},
                 "Failing. It began 2 days ago",
             ),
         ],

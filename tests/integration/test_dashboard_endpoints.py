@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.visitors import VISITORS, seen, visiting
-from webhooks_app.actions.people import Role
-from webhooks_app.actions.plan import Plan
 from webhooks_app.models import Delivery, Endpoint, HourlyStat, Tenant, database_now
+from webhooks_app.tenants.access import Role
+from webhooks_app.tenants.plan import Plan
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors", "event_types")]
 
@@ -53,7 +53,7 @@ class TestTheList:
 
     def test_says_why_one_is_off_and_which_fail(self) -> None:
         gone = EndpointFactory(status="disabled", status_reason="gone")
-        EndpointFactory(tenant=gone.tenant, queue__streak=2, queue__failing_since=database_now("default"))
+        EndpointFactory(tenant=gone.tenant, queue__consecutive_failures=2, queue__failing_since=database_now("default"))
         page = visiting(gone.tenant).get(HOME).content.decode()
         assert "The receiver answered 410 Gone" in page
         assert ">failing<" in page

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.forms import form_id
 from tests.visitors import seen, visiting
-from webhooks_app.actions.people import Role
 from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, Event
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

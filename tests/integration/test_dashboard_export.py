@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.visitors import visiting
-from webhooks_app.actions.people import Role
 from webhooks_app.dashboard.pages import exports
+from webhooks_app.deliveries import log as report
 from webhooks_app.models import Delivery, Tenant
-from webhooks_app.reports import deliveries as report
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

@@ -15,9 +15,9 @@ from django.views.debug import ExceptionReporter
 from project.messaging.models import Organisation
 from tests.factories import EndpointFactory, TenantFactory
 from tests.visitors import VISITORS, seen, tenant_of_user, visiting
-from webhooks_app.actions.people import Role
-from webhooks_app.actions.portal import create_portal_link
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.tenants.access import Role
+from webhooks_app.tenants.portal import create_portal_link
 from webhooks_app.urls import urlpatterns
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
@@ -149,7 +149,7 @@ class TestWhereAHostIsCareless:
         def fails(*_: object, **__: object) -> None:
             raise RuntimeError("a bug")
 
-        monkeypatch.setattr("webhooks_app.actions.endpoints.put_in", fails)
+        monkeypatch.setattr("webhooks_app.endpoints.service.insert_endpoint", fails)
         client = visiting(TenantFactory(), raise_request_exception=False)
         secret, header = f"whsec_{'c2VjcmV0' * 4}", "credential" * 3  # reports quote the code, too
         page = client.get(f"{HOME}endpoints/new")

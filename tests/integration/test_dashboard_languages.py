@@ -20,10 +20,10 @@ from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, No
 from tests.forms import endpoint_values
 from tests.integration.test_dashboard_frame import OPEN
 from tests.visitors import visiting
-from webhooks_app.actions.api_keys import create_api_key
-from webhooks_app.actions.playground import open_playground
-from webhooks_app.actions.tell import tell
 from webhooks_app.models import Delivery, DeliveryStatus, Tenant
+from webhooks_app.notifications.send import send_notifications
+from webhooks_app.playground.service import open_playground
+from webhooks_app.tenants.api_keys import create_api_key
 from webhooks_app.urls import urlpatterns
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors", "event_types")]
@@ -146,6 +146,6 @@ def test_the_api_speaks_english_whatever_is_asked_for() -> None:
 def test_a_letter_is_in_the_language_of_the_project(language: str, subject: str, text: str) -> None:
     NoticeFactory(count=2)
     with translation.override(language):  # as LANGUAGE_CODE does where there is no request
-        tell()
+        send_notifications()
     assert mail.outbox[0].subject == subject
     assert text in mail.outbox[0].body

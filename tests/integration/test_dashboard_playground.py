@@ -17,12 +17,12 @@ from tests.forms import form_id
 from tests.playgrounds import Deliver, opened
 from tests.visitors import visiting
 from webhooks_app import emit
-from webhooks_app.actions.people import Role
-from webhooks_app.actions.playground import answer_with, playground_of, send_to_playground
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import pause
 from webhooks_app.dashboard.pages.playground import MOST_SHOWN
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.status import pause
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Secret, Tenant
+from webhooks_app.playground.service import answer_with, playground_of, send_to_playground
+from webhooks_app.tenants.access import Role
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -121,7 +121,7 @@ class TestSending:
 
 class TestAnswering:
     def test_retries_are_shown_with_their_number_and_end_with_another_answer(self, deliver: Deliver) -> None:
-        tenant, _, _ = opened(profile="careful")
+        tenant, _, _ = opened(wire_format="careful")
         browser = visiting(tenant)
         assert post(browser, "playground_answer", answer="500")["Location"] == address(done="answers")
         send_to_playground(tenant, type="test.happened")

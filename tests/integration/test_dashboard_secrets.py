@@ -13,7 +13,7 @@ from django.test import Client
 from tests.factories import SECRET, EndpointFactory, SecretFactory, TenantFactory
 from tests.forms import endpoint_values, form_ids, secret_in
 from tests.visitors import VISITORS, visiting
-from webhooks_app.models import AuditEntry, Endpoint, Secret, StoredReply, database_now
+from webhooks_app.models import AuditEntry, Endpoint, IdempotencyRecord, Secret, database_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors", "event_types")]
 
@@ -27,7 +27,7 @@ def place(endpoint: Endpoint, tail: str = "") -> str:
 def kept(client: Client) -> str:
     """All that the app and the session remember of a request."""
     sessions = [Session.objects.get(session_key=client.session.session_key).get_decoded()]
-    replies = list(StoredReply.objects.values("key", "body", "fingerprint"))
+    replies = list(IdempotencyRecord.objects.values("key", "body", "fingerprint"))
     audit = list(AuditEntry.objects.values_list("detail", flat=True))
     return json.dumps([sessions, replies, audit], default=str)
 
@@ -79,15 +79,19 @@ class TestANewEndpointsSecret:
 
 
 @pytest.mark.parametrize(("names", "asked"), [([], False), (["msgine"], False), (["standard", "msgine"], True)])
-def test_the_secret_has_the_form_of_the_profile_that_was_chosen(configure: Any, names: list[str], asked: bool) -> None:
-    configure(**VISITORS, DASHBOARD_PROFILES=names)
+def test_the_secret_has_the_form_of_the_wire_format_that_was_chosen(
+    configure: Any, names: list[str], asked: bool
+) -> None:
+    configure(**VISITORS, DASHBOARD_WIRE_FORMATS=names)
     tenant = TenantFactory()
     client = visiting(tenant)
-    assert ('name="profile"' in client.get(NEW).content.decode()) is asked
+    assert ('name="wire_format"' in client.get(NEW).content.decode()) is asked
     if asked:
-        assert client.post(NEW, endpoint_values(client, profile="muchaw")).status_code == 422, "one that is not offered"
-    secret = secret_in(client.post(NEW, endpoint_values(client, profile="msgine")).content.decode())
-    assert Endpoint.objects.get(tenant=tenant).profile == ("msgine" if names else "standard")
+        assert client.post(NEW, endpoint_values(client, wire_format="muchaw")).status_code == 422, (
+            "one that is not offered"
+        )
+    secret = secret_in(client.post(NEW, endpoint_values(client, wire_format="msgine")).content.decode())
+    assert Endpoint.objects.get(tenant=tenant).wire_format == ("msgine" if names else "standard")
     assert secret.startswith("whsec_") is (not names)
 
 
@@ -139,9 +143,9 @@ class TestRotation:
         assert page.index("checked") > page.index('value="3600"')
         assert page.count("checked") == 1
 
-    @pytest.mark.parametrize(("profile", "says"), [("standard", "two signatures"), ("msgine", "one signature")])
-    def test_explains_what_happens_meanwhile(self, profile: str, says: str) -> None:
-        endpoint = EndpointFactory(profile=profile)
+    @pytest.mark.parametrize(("wire_format", "says"), [("standard", "two signatures"), ("msgine", "one signature")])
+    def test_explains_what_happens_meanwhile(self, wire_format: str, says: str) -> None:
+        endpoint = EndpointFactory(wire_format=wire_format)
         assert says in visiting(endpoint.tenant).get(place(endpoint, "/rotate")).content.decode()
 
     @pytest.mark.parametrize(

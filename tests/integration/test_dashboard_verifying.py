@@ -14,19 +14,20 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.factories import SECRET, EndpointFactory, EventFactory, TenantFactory
-from tests.pipelines import endpoint_at
+from tests.pipelines import WIRE_FORMATS, endpoint_at
 from tests.receiver import Receiver
 from tests.visitors import visiting
+from tests.wire_formats import BUILT_IN
 from webhooks_app import emit
-from webhooks_app.actions.check_signature import Trouble
-from webhooks_app.actions.people import Role
-from webhooks_app.core.profile import Profile
 from webhooks_app.core.signing import HexScheme, key_of
-from webhooks_app.dashboard.findings import WORDS
+from webhooks_app.dashboard.signature_results import WORDS
+from webhooks_app.endpoints.check_signature import Trouble
 from webhooks_app.engine.types import EventBody
 from webhooks_app.models import Event, Tenant
-from webhooks_app.profiles import BUILT_IN, get_profile
 from webhooks_app.snippets import LANGUAGES, snippet
+from webhooks_app.tenants.access import Role
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -36,13 +37,13 @@ BARE = "0123456789abcdef0123456789abcdef"
 GOOD = "This request is genuine."
 
 
-def secret_for(profile: Profile) -> str:
-    return SECRET if profile.secret_format.key_from == "base64" else BARE
+def secret_for(wire_format: WireFormat) -> str:
+    return SECRET if wire_format.secret_format.key_from == "base64" else BARE
 
 
-def signed(event: Event, profile: str = "standard", age: int = 0) -> dict[str, str]:
+def signed(event: Event, wire_format: str = "standard", age: int = 0) -> dict[str, str]:
     """A filled-in form: a request as it would have arrived so many seconds ago."""
-    wire = get_profile(profile)
+    wire = get_wire_format(wire_format)
     body = EventBody(event.id, event.type, event.occurred_at, event.data).body(wire)
     secret = secret_for(wire)
     moment = int(timezone.now().timestamp()) - age
@@ -75,17 +76,17 @@ def words(trouble: Trouble) -> str:
 class TestThePage:
     @pytest.mark.parametrize("name", sorted(BUILT_IN))
     def test_is_about_the_tenants_wire_format(self, name: str) -> None:
-        profile = get_profile(name)
-        shown = visiting(TenantFactory(profile=name)).get(PAGE)
+        wire_format = get_wire_format(name)
+        shown = visiting(TenantFactory(wire_format=name)).get(PAGE)
         page = html.unescape(shown.content.decode())
-        for header in profile.scheme.header_names:
+        for header in wire_format.scheme.header_names:
             assert header in page.lower()
         for language in LANGUAGES:
-            assert snippet(profile, language) in page
-        assert len(shown.context["tries"]) == profile.retry.max_attempts
+            assert snippet(wire_format, language) in page
+        assert len(shown.context["tries"]) == wire_format.retry.max_attempts
 
     def test_says_the_schedule_in_words(self) -> None:
-        tries = visiting(TenantFactory(profile="muchaw")).get(PAGE).context["tries"]
+        tries = visiting(TenantFactory(wire_format="muchaw")).get(PAGE).context["tries"]
         assert [(one.wait, one.after) for one in tries] == [
             ("", ""),
             ("30 seconds", "30 seconds"),
@@ -94,11 +95,11 @@ class TestThePage:
         ]
 
     def test_can_be_about_another_wire_format_that_an_endpoint_speaks(self) -> None:
-        endpoint = EndpointFactory(profile="msgflash")
+        endpoint = EndpointFactory(wire_format="msgflash")
         client = visiting(endpoint.tenant)
         assert "X-MsgFlash-Signature" not in client.get(PAGE).content.decode()
-        assert "X-MsgFlash-Signature" in client.get(f"{PAGE}?profile=msgflash").content.decode()
-        assert client.get(f"{PAGE}?profile=muchaw").status_code == 404
+        assert "X-MsgFlash-Signature" in client.get(f"{PAGE}?wire_format=msgflash").content.decode()
+        assert client.get(f"{PAGE}?wire_format=muchaw").status_code == 404
 
     def test_names_the_addresses_or_says_that_there_are_none(self, configure: Any) -> None:
         client = visiting(TenantFactory())
@@ -121,7 +122,7 @@ class TestThePage:
 class TestTheCheck:
     @pytest.mark.parametrize("name", sorted(BUILT_IN))
     def test_finds_a_request_genuine_in_every_wire_format(self, event: Event, name: str) -> None:
-        event.tenant.profile = name
+        event.tenant.wire_format = name
         event.tenant.save()
         assert found(event, signed(event, name)) == GOOD
 
@@ -236,14 +237,13 @@ NO_ENVELOPE = replace(BUILT_IN["standard"], name="no-envelope", envelope=_fails)
 NO_SCHEME = replace(BUILT_IN["msgflash"], name="no-scheme", scheme=_Failing("X-MsgFlash-Signature"))
 
 
-@pytest.mark.parametrize("profile", [NO_ENVELOPE, NO_SCHEME], ids=lambda one: one.name)
+@pytest.mark.parametrize("wire_format", [NO_ENVELOPE, NO_SCHEME], ids=lambda one: one.name)
 def test_a_wire_format_of_the_hosts_that_fails_is_no_error_of_the_page(
-    profile: Profile, event: Event, configure: Any
+    wire_format: WireFormat, event: Event, configure: Any
 ) -> None:
-    configure(
-        PROFILES={profile.name: f"{__name__}.{profile.name.upper().replace('-', '_')}"}, DEFAULT_PROFILE=profile.name
-    )
-    form = signed(event, "msgflash") if profile is NO_SCHEME else {**signed(event), "secret": OTHER}
+    path = f"{__name__}.{wire_format.name.upper().replace('-', '_')}"
+    configure(WIRE_FORMATS={**WIRE_FORMATS, wire_format.name: path}, DEFAULT_WIRE_FORMAT=wire_format.name)
+    form = signed(event, "msgflash") if wire_format is NO_SCHEME else {**signed(event), "secret": OTHER}
     assert found(event, form) == words(Trouble.NO_FIT)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.factories import EndpointFactory, SecretFactory, TenantFactory
 from tests.visitors import seen, visiting
-from webhooks_app.actions.people import Role
 from webhooks_app.models import Endpoint, Tenant
+from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors", "event_types")]
 

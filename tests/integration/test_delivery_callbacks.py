@@ -8,9 +8,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.customer import Customer, deliver, make_due, statuses, the_delivery
-from webhooks_app.actions.secrets import issue_account_secret
+from webhooks_app.endpoints.secrets import issue_account_secret
 from webhooks_app.exceptions import URLNotAllowed
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, EndpointStatus, Event, Notice, Secret
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, EndpointStatus, Event, Notification, Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,7 +98,7 @@ def test_a_callback_url_is_never_switched_off_since_each_event_names_it_anew(cus
     deliver()
     assert the_delivery().status == "exhausted"
     assert Endpoint.objects.get().status == EndpointStatus.ACTIVE
-    assert not Notice.objects.filter(kind="disabled").exists()
+    assert not Notification.objects.filter(kind="disabled").exists()
     event = customer.emit(callback_url=customer.receiver.url("/gone"))
     deliver()
     assert the_delivery(event).status == "succeeded"

@@ -11,17 +11,18 @@ from django.utils import timezone
 
 from tests.customer import Customer, age, attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Answer, Delay
-from webhooks_app.actions.states import enable
+from webhooks_app import contrib
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Notice
-from webhooks_app.profiles import standard
+from webhooks_app.endpoints.status import enable
+from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Notification
+from webhooks_app.wire_formats import standard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THRESHOLD = standard.PROFILE.retry.breaker_threshold
+THRESHOLD = standard.WIRE_FORMAT.retry.breaker_threshold
 #: Fails for good at the second request.
 HASTY = replace(
-    standard.PROFILE,
+    standard.WIRE_FORMAT,
     name="hasty",
     retry=RetryPolicy(delays=(timedelta(seconds=5),), breaker=False, throttles=False, disable_after_failures=None),
 )
@@ -29,7 +30,7 @@ HASTY = replace(
 
 @pytest.fixture
 def customer(settings) -> Iterator[Customer]:
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "PROFILES": {"hasty": f"{__name__}.HASTY"}}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hasty": f"{__name__}.HASTY"}}
     with Customer() as customer:
         yield customer
 
@@ -40,7 +41,7 @@ def break_(customer: Customer) -> None:
     customer.emit_several(2 * THRESHOLD)
     deliver()
     assert len(customer.received) == THRESHOLD
-    assert EndpointQueue.objects.get().streak == THRESHOLD
+    assert EndpointQueue.objects.get().consecutive_failures == THRESHOLD
 
 
 # --- the breaker ------------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_a_probe_that_succeeds_lets_everything_through_again(customer):
     deliver()
     assert statuses() == {"succeeded"}
     queue = EndpointQueue.objects.get()
-    assert (queue.streak, queue.failing_since) == (0, None)
+    assert (queue.consecutive_failures, queue.failing_since) == (0, None)
     assert queue.last_success_at is not None
 
 
@@ -90,7 +91,7 @@ def test_what_waited_too_long_behind_the_breaker_is_given_up_without_a_request(c
     deliver()
     assert set(Delivery.objects.filter(attempts=0).values_list("status", "last_outcome")) == {("exhausted", "expired")}
     assert len(customer.received) == Attempt.objects.count() == THRESHOLD + 1, "only the probe"
-    assert Notice.objects.get(kind="exhausted").count == THRESHOLD
+    assert Notification.objects.get(kind="exhausted").count == THRESHOLD
 
 
 def test_what_is_old_is_sent_all_the_same_where_no_breaker_is_open(customer):
@@ -108,7 +109,7 @@ def test_what_is_old_is_sent_all_the_same_where_no_breaker_is_open(customer):
 
 
 def test_the_last_attempt_exhausts_the_delivery_and_leaves_a_notice(customer):
-    customer.endpoint(profile="hasty")
+    customer.endpoint(wire_format="hasty")
     customer.receiver.on("/hook", 500)
     customer.emit()
     deliver()
@@ -118,15 +119,15 @@ def test_the_last_attempt_exhausts_the_delivery_and_leaves_a_notice(customer):
     delivery = the_delivery()
     assert (delivery.status, delivery.attempts, delivery.last_status) == ("exhausted", 2, 500)
     assert delivery.completed_at is not None
-    notice = Notice.objects.get()
-    assert (notice.kind, notice.count, notice.delivery_id) == ("exhausted", 1, delivery.pk)
+    notification = Notification.objects.get()
+    assert (notification.kind, notification.count, notification.delivery_id) == ("exhausted", 1, delivery.pk)
 
 
 # --- switching off ----------------------------------------------------------------------------------------------------
 
 
-def test_ten_failures_in_a_row_switch_an_endpoint_off_where_the_profile_says_so(customer):
-    endpoint = customer.endpoint(profile="muchaw")
+def test_ten_failures_in_a_row_switch_an_endpoint_off_where_the_wire_format_says_so(customer):
+    endpoint = customer.endpoint(wire_format="muchaw")
     customer.receiver.on("/hook", 500)
     customer.emit_several(15)
     deliver()
@@ -140,7 +141,7 @@ def test_ten_failures_in_a_row_switch_an_endpoint_off_where_the_profile_says_so(
 
 
 def test_a_success_in_between_starts_the_count_anew(customer):
-    endpoint = customer.endpoint(profile="muchaw")
+    endpoint = customer.endpoint(wire_format="muchaw")
     customer.receiver.on("/hook", [*[500] * 9, 200, *[500] * 9, 200])
     customer.emit_several(20)
     deliver()
@@ -150,12 +151,12 @@ def test_a_success_in_between_starts_the_count_anew(customer):
 
 def test_failures_that_overlapped_count_once(customer):
     """Or a short outage under load would switch an endpoint off."""
-    endpoint = customer.endpoint(profile="muchaw", max_in_flight=4)  # so the last few begin after every success
+    endpoint = customer.endpoint(wire_format="muchaw", max_in_flight=4)  # so the last few begin after every success
     customer.receiver.on("/hook", [*[200] * 10, *[Delay(0.5, Answer(500))] * 8])
     customer.emit_several(18)
     deliver()
     assert Attempt.objects.filter(status=500).count() == 8
-    assert 1 <= EndpointQueue.objects.get().streak < 8
+    assert 1 <= EndpointQueue.objects.get().consecutive_failures < 8
     assert Endpoint.objects.get(pk=endpoint.pk).status == EndpointStatus.ACTIVE
 
 
@@ -177,7 +178,7 @@ def test_days_without_a_success_switch_an_endpoint_off(customer):
 
 
 def test_an_endpoint_that_is_enabled_again_sends_what_was_kept_and_has_a_clean_record(customer):
-    endpoint = customer.endpoint(profile="muchaw")
+    endpoint = customer.endpoint(wire_format="muchaw")
     customer.receiver.on("/hook", 500)
     customer.emit_several(12)
     deliver()
@@ -189,7 +190,7 @@ def test_an_endpoint_that_is_enabled_again_sends_what_was_kept_and_has_a_clean_r
     make_due()
     deliver()
     assert statuses() == {"succeeded"}
-    assert EndpointQueue.objects.get().streak == 0
+    assert EndpointQueue.objects.get().consecutive_failures == 0
 
 
 # --- recovering -------------------------------------------------------------------------------------------------------
@@ -204,8 +205,8 @@ def test_an_endpoint_that_failed_for_an_hour_and_answers_again_has_recovered(cus
     age(endpoint, hours=hours)
     make_due()
     deliver()
-    assert Notice.objects.filter(kind="recovered").count() == told
+    assert Notification.objects.filter(kind="recovered").count() == told
     customer.emit()
     deliver()
-    assert Notice.objects.filter(kind="recovered").count() == told, "once"
+    assert Notification.objects.filter(kind="recovered").count() == told, "once"
     assert len(attempts()) == 3

@@ -12,15 +12,16 @@ import pytest
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Answer, Behaviour, Delay, Drip, Hang
+from webhooks_app import contrib
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.models import Attempt, Delivery, EndpointQueue
-from webhooks_app.profiles import standard
+from webhooks_app.wire_formats import standard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: A second for everything; gives up at the second request.
 HURRIED = replace(
-    standard.PROFILE,
+    standard.WIRE_FORMAT,
     name="hurried",
     total_timeout=1.0,
     connect_timeout=1.0,
@@ -30,7 +31,7 @@ HURRIED = replace(
 
 @pytest.fixture
 def customer(settings) -> Iterator[Customer]:
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "PROFILES": {"hurried": f"{__name__}.HURRIED"}}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hurried": f"{__name__}.HURRIED"}}
     with Customer() as customer:
         yield customer
 
@@ -139,7 +140,7 @@ def test_a_fifo_head_that_fails_holds_everything_behind_it_back(customer):
 
 
 def test_a_fifo_head_that_is_given_up_lets_the_others_through(customer):
-    customer.endpoint(fifo=True, profile="hurried")
+    customer.endpoint(fifo=True, wire_format="hurried")
     customer.receiver.on("/hook", lambda request: 500 if json.loads(request.body)["data"]["n"] == 1 else 200)
     customer.emit_several(4)
     deliver()
@@ -165,7 +166,7 @@ def test_a_fifo_endpoint_behind_an_open_breaker_keeps_its_order(customer):
 
 @pytest.mark.parametrize("behaviour", [Hang(), Drip("headers")], ids=["silent", "slow headers"])
 def test_the_total_deadline_ends_a_request_whatever_the_receiver_does(customer, behaviour):
-    customer.endpoint(profile="hurried")
+    customer.endpoint(wire_format="hurried")
     customer.receiver.on("/hook", behaviour)
     customer.emit()
     deliver()
@@ -175,7 +176,7 @@ def test_the_total_deadline_ends_a_request_whatever_the_receiver_does(customer, 
 
 
 def test_a_slow_body_is_no_failure_once_the_headers_are_there(customer):
-    customer.endpoint(profile="hurried")
+    customer.endpoint(wire_format="hurried")
     customer.receiver.on("/hook", Drip("body"))
     customer.emit()
     deliver()
@@ -185,7 +186,7 @@ def test_a_slow_body_is_no_failure_once_the_headers_are_there(customer):
 
 
 def test_a_hanging_endpoint_does_not_slow_another_one_down(customer):
-    customer.endpoint("/hangs", profile="hurried")
+    customer.endpoint("/hangs", wire_format="hurried")
     customer.endpoint("/works")
     customer.receiver.on("/hangs", Hang())
     customer.emit_several(50)

@@ -12,8 +12,8 @@ from django.utils import timezone
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Close, Reset
 from webhooks_app.core.retry import STANDARD_DELAYS
-from webhooks_app.models import Delivery, EndpointQueue, EndpointStatus, HourlyStat, Notice
-from webhooks_app.profiles import standard
+from webhooks_app.models import Delivery, EndpointQueue, EndpointStatus, HourlyStat, Notification
+from webhooks_app.wire_formats import standard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -205,7 +205,7 @@ def test_410_gone_disables_at_once_and_keeps_what_is_pending(customer):
     assert (endpoint.status, endpoint.status_reason) == (EndpointStatus.DISABLED, "gone")
     mine = Delivery.objects.filter(endpoint=endpoint)
     assert sorted(mine.values_list("status", flat=True)) == ["exhausted", "pending", "pending", "pending"]
-    assert Notice.objects.filter(kind="disabled", endpoint_id=endpoint.pk).count() == 1
+    assert Notification.objects.filter(kind="disabled", endpoint_id=endpoint.pk).count() == 1
     assert set(Delivery.objects.filter(endpoint=other).values_list("status", flat=True)) == {"succeeded"}
     customer.emit()
     make_due()
@@ -239,5 +239,5 @@ def test_one_endpoints_failures_are_nothing_to_another(customer):
     assert Delivery.objects.filter(endpoint__url__endswith="/bad", status="pending").count() == 3
 
 
-def test_the_profile_says_what_the_tests_above_rely_on():
-    assert (standard.PROFILE.retry.jitter, standard.PROFILE.retry.max_attempts) == (0.2, 10)
+def test_the_wire_format_says_what_the_tests_above_rely_on():
+    assert (standard.WIRE_FORMAT.retry.jitter, standard.WIRE_FORMAT.retry.max_attempts) == (0.2, 10)

@@ -13,8 +13,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Answer, Delay, Received
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.secrets import end_old_secret, rotate_secret
+from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Secret
 from webhooks_app.models.ids import new_id
 
@@ -48,13 +48,13 @@ class Lock:
 
 def muchaw(customer: Customer) -> tuple[Endpoint, str]:
     url = customer.receiver.url("/hook")
-    return create_endpoint(customer.tenant, url=url, events=["*"], profile="muchaw")
+    return create_endpoint(customer.tenant, url=url, events=["*"], wire_format="muchaw")
 
 
 # --- several signatures -----------------------------------------------------------------------------------------------
 
 
-def test_the_standard_profile_signs_with_the_old_and_the_new_secret(customer):
+def test_the_standard_wire_format_signs_with_the_old_and_the_new_secret(customer):
     url = customer.receiver.url("/hook")
     endpoint, old = create_endpoint(customer.tenant, url=url, events=["*"])
     new = rotate_secret(endpoint).text
@@ -117,7 +117,7 @@ def test_a_receiver_that_knows_the_new_secret_gets_it_at_once_within_the_same_at
     assert [(row.number, row.status) for row in attempts()] == [(1, 401), (1, 200)]
     by_age = list(Secret.objects.filter(endpoint=endpoint).order_by("id").values_list("id", flat=True))
     assert [row.secret_id for row in attempts()] == by_age
-    assert EndpointQueue.objects.get().streak == 0
+    assert EndpointQueue.objects.get().consecutive_failures == 0
 
 
 def test_the_secret_that_was_accepted_last_goes_first_from_then_on(customer):
@@ -176,7 +176,7 @@ def test_a_receiver_that_knows_neither_secret_costs_one_attempt_of_two_requests(
     assert lock.answers == [401, 401]
     delivery = the_delivery()
     assert (delivery.status, delivery.attempts) == ("pending", 1)
-    assert EndpointQueue.objects.get().streak == 1, "the pair counts once"
+    assert EndpointQueue.objects.get().consecutive_failures == 1, "the pair counts once"
 
 
 @pytest.mark.parametrize("status", [429, 500, 302])

@@ -16,23 +16,23 @@ from django.dispatch import Signal
 
 from tests.customer import Customer, age, deliver, make_due, statuses, the_delivery
 from tests.pipelines import eventually
-from webhooks_app import signals
-from webhooks_app.actions.tell import tell
+from webhooks_app import contrib, signals
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.engine.record_signals import SignalThread
-from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notice
-from webhooks_app.profiles import standard
+from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notification
+from webhooks_app.notifications.send import send_notifications
+from webhooks_app.wire_formats import standard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HASTY = replace(standard.PROFILE, name="hasty", retry=RetryPolicy(delays=(), breaker=False))
+HASTY = replace(standard.WIRE_FORMAT, name="hasty", retry=RetryPolicy(delays=(), breaker=False))
 
 
 @pytest.fixture
 def customer(settings) -> Iterator[Customer]:
     settings.WEBHOOKS = {
         **settings.WEBHOOKS,
-        "PROFILES": {"hasty": f"{__name__}.HASTY"},
+        "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hasty": f"{__name__}.HASTY"},
         "STAFF_EMAILS": ["staff@example.com"],
     }
     with Customer() as customer:
@@ -85,7 +85,7 @@ def test_a_success_is_signalled_after_its_commit(customer):
 
 
 def test_a_delivery_that_is_given_up_is_signalled_with_its_outcome(customer):
-    endpoint = customer.endpoint(profile="hasty")
+    endpoint = customer.endpoint(wire_format="hasty")
     customer.receiver.on("/hook", 500)
     with heard(signals.delivery_exhausted) as calls, heard(signals.delivery_succeeded) as others:
         event = customer.emit()
@@ -180,19 +180,19 @@ def recipients() -> list[str]:
 
 
 def test_the_first_delivery_that_is_given_up_is_told_to_the_customer_and_to_staff(customer):
-    endpoint = customer.endpoint(profile="hasty")
+    endpoint = customer.endpoint(wire_format="hasty")
     customer.receiver.on("/hook", 500)
     customer.emit_several(3)
     deliver()
-    assert tell() == 2
+    assert send_notifications() == 2
     assert recipients() == ["customer@example.com", "staff@example.com"]
     for letter in mail.outbox:
         assert endpoint.public_id in letter.body
     customer.emit()
     deliver()
-    assert tell() == 0, "further ones are gathered by the hour"
-    Notice.objects.filter(told_at__isnull=False).update(told_at=the_past())
-    assert tell() == 2
+    assert send_notifications() == 0, "further ones are gathered by the hour"
+    Notification.objects.filter(sent_at__isnull=False).update(sent_at=the_past())
+    assert send_notifications() == 2
     assert "1 delivery was given up" in mail.outbox[2].body
 
 
@@ -202,14 +202,16 @@ def the_past() -> datetime:
     return row.completed_at - timedelta(hours=2)
 
 
-@pytest.mark.parametrize(("profile", "status", "reason"), [("standard", 410, "410 Gone"), ("muchaw", 500, "in a row")])
-def test_an_endpoint_that_is_switched_off_is_told_at_once(customer, profile, status, reason):
-    endpoint = customer.endpoint(profile=profile)
+@pytest.mark.parametrize(
+    ("wire_format", "status", "reason"), [("standard", 410, "410 Gone"), ("muchaw", 500, "in a row")]
+)
+def test_an_endpoint_that_is_switched_off_is_told_at_once(customer, wire_format, status, reason):
+    endpoint = customer.endpoint(wire_format=wire_format)
     customer.receiver.on("/hook", status)
     customer.emit_several(12)
     deliver()
     assert Endpoint.objects.get(pk=endpoint.pk).status == EndpointStatus.DISABLED
-    assert tell() == 2
+    assert send_notifications() == 2
     assert recipients() == ["customer@example.com", "staff@example.com"]
     assert reason in mail.outbox[0].body
 
@@ -219,11 +221,11 @@ def test_an_endpoint_that_recovered_is_told_at_once(customer):
     customer.receiver.on("/hook", [500, 200])
     customer.emit()
     deliver()
-    assert tell() == 0, "a failure that will be retried is nobody's business yet"
+    assert send_notifications() == 0, "a failure that will be retried is nobody's business yet"
     age(endpoint, hours=3)
     make_due()
     deliver()
-    assert tell() == 2
+    assert send_notifications() == 2
     assert "works again" in mail.outbox[0].body
 
 
@@ -231,5 +233,5 @@ def test_a_success_is_told_to_nobody(customer):
     customer.endpoint()
     customer.emit()
     deliver()
-    assert tell() == 0
+    assert send_notifications() == 0
     assert mail.outbox == []

@@ -13,8 +13,8 @@ from django.test import Client
 from tests.acceptance.dialects import key
 from tests.api_routes import Route, dialect_routes
 from tests.contract.dialect_shapes import DIALECTS
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.numbers import number_endpoints
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import AuditEntry, Endpoint, EndpointNumber, Event, Secret, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +33,7 @@ WITHOUT_ID = {
     ("muchaw", "POST", "/api/webhooks"): "make",
     ("msgine", "POST", "/api/v1/messages/sms"): "make",
 }
-PROFILES = {"messages-dev": "messages_dev"}
+WIRE_FORMATS = {"messages-dev": "messages_dev"}
 
 
 def named(route: Route, method: str) -> tuple[str, str, str]:
@@ -62,8 +62,8 @@ def everything_of(tenant: str) -> list[Any]:
 
 
 def theirs(prefix: str, tenant: str = "theirs") -> Endpoint:
-    profile = PROFILES.get(prefix, prefix)
-    return create_endpoint(tenant, url="https://theirs.example.com/", events=["*"], profile=profile)[0]
+    wire_format = WIRE_FORMATS.get(prefix, prefix)
+    return create_endpoint(tenant, url="https://theirs.example.com/", events=["*"], wire_format=wire_format)[0]
 
 
 def id_of(prefix: str, row: Endpoint) -> str:

@@ -183,7 +183,7 @@ class TestTheTenant:
         assert events[0].tenant_id == events[1].tenant_id == tenant.pk
 
     def test_is_told_by_the_hosts_function(self, configure: Configure) -> None:
-        configure(TENANT_UID="tests.integration.test_emit.shout")
+        configure(TENANT_UID_FUNCTION="tests.integration.test_emit.shout")
         assert happened(User(username="anna", pk=1)).tenant_uid == "ANNA"
         assert happened(Tenant(uid="bert")).tenant_uid == "bert"
 

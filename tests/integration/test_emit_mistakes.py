@@ -15,7 +15,7 @@ from tests.factories import EventTypeFactory
 from tests.pipelines import rolled_back
 from tests.receiver import Receiver
 from webhooks_app import EventInput, emit, emit_many
-from webhooks_app.core.profile import Message
+from webhooks_app.core.message import Message
 from webhooks_app.exceptions import (
     InvalidEvent,
     PayloadTooLarge,
@@ -24,7 +24,7 @@ from webhooks_app.exceptions import (
     WebhooksError,
 )
 from webhooks_app.models import Event
-from webhooks_app.profiles import get_profile, profile_names
+from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
@@ -149,7 +149,7 @@ class TestQuarantine:
         assert Event.objects.pending().get() == good
 
     def test_survives_a_function_of_the_hosts_that_fails(self, configure: Configure) -> None:
-        configure(TENANT_UID="tests.integration.test_emit_mistakes.fails")
+        configure(TENANT_UID_FUNCTION="tests.integration.test_emit_mistakes.fails")
         assert "KeyError" in emit("test.happened", {}, tenant=User(pk=1)).quarantine_reason
         assert Event.objects.get().tenant_uid == "(unknown)"
 
@@ -169,13 +169,13 @@ class TestQuarantine:
 
 
 class TestNesting:
-    def test_of_256_levels_is_taken_and_can_be_written_in_every_profile(self) -> None:
+    def test_of_256_levels_is_taken_and_can_be_written_in_every_wire_format(self) -> None:
         emit("test.happened", nested(256), tenant="t1")
         event = Event.objects.get()
         assert event.quarantine_reason == ""
         message = Message("evt_1", event.type, event.occurred_at, event.data)
-        for name in profile_names():
-            assert event.data.encode() in get_profile(name).envelope(message)
+        for name in wire_format_names():
+            assert event.data.encode() in get_wire_format(name).envelope(message)
 
     def test_is_not_seen_in_brackets_of_a_text(self) -> None:
         emit("test.happened", {"text": '[{"' * 500 + "\\", "more": "]" * 500}, tenant="t1")

@@ -11,8 +11,8 @@ from django.test import Client
 
 from tests.acceptance.dialects import key
 from tests.factories import EndpointFactory
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.numbers import number_endpoints
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import AuditEntry, Endpoint, EndpointNumber
 from webhooks_app.models.endpoint_number import MAX_NUMBER
 
@@ -43,19 +43,19 @@ def _count_from(number: int) -> None:
 
 
 def test_it_has_one_as_soon_as_it_is_made_wherever_that_is() -> None:
-    row, _ = create_endpoint("acme", **NEW, profile="gateway")
+    row, _ = create_endpoint("acme", **NEW, wire_format="gateway")
     assert EndpointNumber.objects.get().endpoint_id == row.pk
 
 
 def test_other_products_webhooks_have_none() -> None:
-    create_endpoint("acme", **NEW, profile="muchaw")
+    create_endpoint("acme", **NEW, wire_format="muchaw")
     assert not EndpointNumber.objects.exists()
 
 
 @pytest.mark.usefixtures("no_number_left")
 def test_where_none_can_be_given_nothing_is_made() -> None:
     with pytest.raises(DatabaseError):
-        create_endpoint("acme", **NEW, profile="gateway")
+        create_endpoint("acme", **NEW, wire_format="gateway")
     answer = Client().post("/gateway/webhooks", NEW, content_type="application/json", headers={"Authorization": key()})
     assert (answer.status_code, answer.json()["error"]) == (500, "Failed to create webhook")
     assert Endpoint.objects.count() == 1, "the one that was there"

@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.engine_ledger import RECEIVING, Ledger
 from tests.engine_machine import (
     LIFETIME,
-    MACHINE_PROFILES,
+    MACHINE_WIRE_FORMATS,
     RESPONSES,
     Clock,
     Disturbance,
@@ -34,8 +34,8 @@ from tests.engine_machine import (
 )
 from tests.factories import EndpointFactory, TenantFactory
 from webhooks_app import emit
-from webhooks_app.actions.replay import cancel, replay, retry_now
-from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.deliveries.resend import cancel, replay, retry_now
+from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.engine.callback_urls import callback_endpoint_id
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.exceptions import ConflictingState
@@ -83,11 +83,11 @@ class EngineMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         anna, bert = (TenantFactory(uid=uid) for uid in ("anna", "bert"))
         self.endpoints: list[Endpoint] = [
-            EndpointFactory(tenant=anna, profile="machine", max_in_flight=3),
-            EndpointFactory(tenant=anna, profile="machine", fifo=True),
-            EndpointFactory(tenant=anna, profile="quick", max_in_flight=2, filters={"data.n": {"gte": 2}}),
-            EndpointFactory(tenant=bert, profile="quick", max_in_flight=2),
-            EndpointFactory(tenant=bert, profile="machine", max_in_flight=1, events=["test.other"]),
+            EndpointFactory(tenant=anna, wire_format="machine", max_in_flight=3),
+            EndpointFactory(tenant=anna, wire_format="machine", fifo=True),
+            EndpointFactory(tenant=anna, wire_format="quick", max_in_flight=2, filters={"data.n": {"gte": 2}}),
+            EndpointFactory(tenant=bert, wire_format="quick", max_in_flight=2),
+            EndpointFactory(tenant=bert, wire_format="machine", max_in_flight=1, events=["test.other"]),
         ]
         self.ledger = Ledger(self.endpoints)
         for slot in (0, 1):
@@ -326,7 +326,7 @@ class EngineMachine(RuleBasedStateMachine):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("pipeline")
 def test_whatever_happens_each_event_arrives(fast_paths: bool, configure: Any) -> None:
-    configure(FAST_PATHS=fast_paths, PROFILES=MACHINE_PROFILES, DEFAULT_PROFILE="machine")
+    configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=MACHINE_WIRE_FORMATS, DEFAULT_WIRE_FORMAT="machine")
     more = int(os.environ.get("FUZZ", "0"))
     logging.disable(logging.CRITICAL)  # thousands of faults, each reported at length
     try:

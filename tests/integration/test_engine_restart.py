@@ -96,7 +96,7 @@ def test_the_end_is_told_once_and_not_when_the_engine_starts_again(receiver: Rec
     assert not armed.is_set()
     assert len(told) == 1
     assert told[0].requests >= 1
-    assert EndpointQueue.objects.get().takeovers == 0
+    assert EndpointQueue.objects.get().crash_takeovers == 0
 
 
 def never_starting(monkeypatch: pytest.MonkeyPatch) -> None:

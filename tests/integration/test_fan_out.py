@@ -69,7 +69,7 @@ def test_plain_events_are_done_in_one_statement(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.postgres
 def test_endpoints_that_are_older_than_the_column_of_filters_are_plain(configure: Configure) -> None:
     """Their value comes from the table's catalogue, and is stored in another size."""
-    configure(FAST_PATHS=True)
+    configure(POSTGRESQL_SQL=True)
     endpoint = EndpointFactory()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE webhooks_app_endpoint DROP COLUMN filters")

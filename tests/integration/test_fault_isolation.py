@@ -19,7 +19,7 @@ from tests.conftest import Configure
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.faulty_hosts import exit_the_process
 from tests.pipelines import (
-    PROFILES,
+    WIRE_FORMATS,
     deliver_until,
     due_delivery,
     endpoint_at,
@@ -30,9 +30,9 @@ from tests.pipelines import (
 from tests.receiver import Close, Drip, Hang, Raw, Receiver, Reset
 from tests.refused_rows import ignored, refused
 from webhooks_app import emit, signals
-from webhooks_app.actions.replay import replay
-from webhooks_app.actions.states import pause
 from webhooks_app.db import write
+from webhooks_app.deliveries.resend import replay
+from webhooks_app.endpoints.status import pause
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents
 from webhooks_app.engine.options import EngineOptions
@@ -97,7 +97,7 @@ def respond(behaviour: Any) -> Scene:
 
 def wire_format(name: str) -> Scene:
     def scene(receiver: Receiver, stack: ExitStack) -> None:
-        endpoint = endpoint_at(receiver, "/bad", profile=name)
+        endpoint = endpoint_at(receiver, "/bad", wire_format=name)
         for _ in range(5):
             pending_event(endpoint.tenant)
 
@@ -151,7 +151,7 @@ def receiver_of_a_signal_hangs(receiver: Receiver, stack: ExitStack) -> None:
 
 
 HOSTS: dict[str, Scene] = {
-    **{f"the wire format {name}": wire_format(name) for name in faulty_hosts.PROFILES},
+    **{f"the wire format {name}": wire_format(name) for name in faulty_hosts.WIRE_FORMATS},
     "a wire format that was removed": wire_format("was_removed"),
     "no secret": lost_secret,
     "a secret that cannot be opened": sealed_under_another_key,
@@ -279,7 +279,7 @@ def locked_endpoint_that_is_to_be_disabled(receiver: Receiver, stack: ExitStack)
 
 
 def locked_endpoint(receiver: Receiver, stack: ExitStack) -> None:
-    endpoint = endpoint_at(receiver, "/bad", profile="plain")
+    endpoint = endpoint_at(receiver, "/bad", wire_format="plain")
     receiver.on("/bad", [500, 200])
     for _ in range(3):
         pending_event(endpoint.tenant)
@@ -328,13 +328,15 @@ LOCKS: dict[str, Scene] = {
 def transport(request: pytest.FixtureRequest, configure: Configure, pipeline: None) -> str:
     if request.param == "curl":
         pytest.importorskip("pycurl")
-    configure(TRANSPORT=request.param, PROFILES={**PROFILES, **faulty_hosts.PROFILES}, DEFAULT_PROFILE="quick")
+    configure(
+        TRANSPORT=request.param, WIRE_FORMATS={**WIRE_FORMATS, **faulty_hosts.WIRE_FORMATS}, DEFAULT_WIRE_FORMAT="quick"
+    )
     return str(request.param)
 
 
 def the_endpoint_beside_it_is_served(receiver: Receiver, scene: Scene) -> None:
     """The bad one first: it is due earlier. Then events come one after the other, as they do."""
-    good = endpoint_at(receiver, "/good", profile="slow")
+    good = endpoint_at(receiver, "/good", wire_format="slow")
     with ExitStack() as stack:
         scene(receiver, stack)
         with running_engine():
@@ -349,7 +351,7 @@ def the_endpoint_beside_it_is_served(receiver: Receiver, scene: Scene) -> None:
     assert len(ids) == EVENTS
     assert set(ids.values()) == {1}
     assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
-    assert not EndpointQueue.objects.filter(takeovers__gt=0).exists()
+    assert not EndpointQueue.objects.filter(crash_takeovers__gt=0).exists()
 
 
 @pytest.mark.parametrize("behaviour", RESPONSES.values(), ids=RESPONSES)
@@ -383,7 +385,7 @@ def test_a_lock_costs_nobody_else_anything(receiver: Receiver, scene: Scene) -> 
 def test_what_waited_for_a_lock_is_delivered_once_it_is_gone(receiver: Receiver, name: str) -> None:
     with ExitStack() as stack, running_engine():
         LOCKS[name](receiver, stack)
-        good = endpoint_at(receiver, "/good", profile="slow")
+        good = endpoint_at(receiver, "/good", wire_format="slow")
         pending_event(good.tenant)
         receiver.wait_for(1, path="/good")
         stack.close()
@@ -417,9 +419,9 @@ def test_a_column_that_this_version_does_not_know_costs_no_event(receiver: Recei
 
 
 def test_an_event_is_never_blamed_for_the_hosts_wire_format(receiver: Receiver, configure: Configure) -> None:
-    configure(PROFILES={**PROFILES, **faulty_hosts.PROFILES})
+    configure(WIRE_FORMATS={**WIRE_FORMATS, **faulty_hosts.WIRE_FORMATS})
     tenant = TenantFactory()
-    endpoint_at(receiver, "/bad", profile="exits_at_import", tenant=tenant)
+    endpoint_at(receiver, "/bad", wire_format="exits_at_import", tenant=tenant)
     sound = endpoint_at(receiver, "/sound", tenant=tenant)
     event = pending_event(tenant)
     with running_engine():
@@ -431,20 +433,20 @@ def test_an_event_is_never_blamed_for_the_hosts_wire_format(receiver: Receiver, 
 
 
 def test_a_fault_on_our_side_uses_up_no_retry_and_no_health(receiver: Receiver, configure: Configure) -> None:
-    configure(PROFILES={**PROFILES, **faulty_hosts.PROFILES})
-    endpoint = endpoint_at(receiver, "/bad", profile="envelope_raises")
+    configure(WIRE_FORMATS={**WIRE_FORMATS, **faulty_hosts.WIRE_FORMATS})
+    endpoint = endpoint_at(receiver, "/bad", wire_format="envelope_raises")
     pending_event(endpoint.tenant)
     with running_engine():
         eventually(lambda: Attempt.objects.exists())
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
-    assert EndpointQueue.objects.get(pk=endpoint.pk).streak == 0
+    assert EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 0
 
 
 def test_after_a_replay_a_fault_on_our_side_costs_a_minute(receiver: Receiver, configure: Configure) -> None:
     """The attempts before the replay were no faults on our side."""
-    configure(PROFILES={**PROFILES, **faulty_hosts.PROFILES})
-    endpoint = endpoint_at(receiver, "/bad", profile="envelope_raises")
+    configure(WIRE_FORMATS={**WIRE_FORMATS, **faulty_hosts.WIRE_FORMATS})
+    endpoint = endpoint_at(receiver, "/bad", wire_format="envelope_raises")
     delivery = DeliveryFactory(endpoint=endpoint, exhausted=True)
     replay(delivery, actor="test")
     deliver_until(lambda: Attempt.objects.exists())
@@ -470,7 +472,7 @@ def test_results_behind_one_that_cannot_be_recorded_are_recorded(receiver: Recei
 @pytest.mark.postgres
 def test_a_lock_timeout_inside_copy_loses_no_result(receiver: Receiver) -> None:
     """The host's migration has locked the table of attempts for a moment."""
-    endpoint = EndpointFactory(url=receiver.url("/hook"), profile="quick")
+    endpoint = EndpointFactory(url=receiver.url("/hook"), wire_format="quick")
     with running_engine():
         with write("default"), connection.cursor() as cursor:
             cursor.execute("LOCK TABLE webhooks_app_attempt IN ACCESS EXCLUSIVE MODE")
@@ -492,7 +494,7 @@ def pending_event_elsewhere(endpoint: Endpoint) -> Any:
 @pytest.mark.postgres
 def test_a_lock_on_the_engines_own_row_stops_nothing(receiver: Receiver, configure: Configure) -> None:
     configure(HEARTBEAT_SECONDS=3.0)
-    good = endpoint_at(receiver, "/good", profile="slow")
+    good = endpoint_at(receiver, "/good", wire_format="slow")
     with ExitStack() as stack, running_engine():
         engine = eventually(lambda: Engine.objects.first())
         held_open(lambda: list(Engine.objects.select_for_update()), stack)

@@ -39,7 +39,7 @@ def turns(fan: module.FanOut, number: int = 1) -> None:
 class TestADatabaseThatRefusesEverything:
     @pytest.mark.parametrize("fifo", [False, True], ids=["any order", "FIFO"])
     def test_quarantines_nothing_and_all_is_delivered_afterwards(self, receiver: Receiver, fifo: bool) -> None:
-        endpoints = [endpoint_at(receiver, f"/{number}", profile="slow", fifo=fifo) for number in range(3)]
+        endpoints = [endpoint_at(receiver, f"/{number}", wire_format="slow", fifo=fifo) for number in range(3)]
         with running_engine():
             with all_refused(DELIVERIES):
                 events = [pending_event(endpoint.tenant) for _ in range(5) for endpoint in endpoints]
@@ -70,7 +70,7 @@ class TestAnEventThatIsRefusedByItself:
     def test_is_quarantined_once_it_has_failed_for_long_enough(
         self, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
-        endpoint = endpoint_at(receiver, profile="slow")
+        endpoint = endpoint_at(receiver, wire_format="slow")
         bad, good = pending_event(endpoint.tenant), pending_event(endpoint.tenant)
         with refused(DELIVERIES, "event_id", bad.pk), running_engine(options=EngineOptions(quarantine_after=1.0)):
             receiver.wait_for(1)

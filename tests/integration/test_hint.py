@@ -17,7 +17,7 @@ from tests.factories import EngineFactory
 from tests.pipelines import InThread, eventually, rolled_back
 from webhooks_app import EventInput, emit, emit_many, tasks
 from webhooks_app.engine import run as engine
-from webhooks_app.events import hint
+from webhooks_app.events import worker_wakeup
 from webhooks_app.models import Event, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -45,11 +45,11 @@ def swallow() -> None:
 def _afresh(configure: Configure) -> Any:
     HINTS.clear()
     BLACK_HOLE.clear()
-    hint.reset()
+    worker_wakeup.reset()
     configure(WAKE=f"{NAME}.note_down", HINT_COALESCE_SECONDS=0.0)
     yield
     BLACK_HOLE.set()
-    hint.reset()
+    worker_wakeup.reset()
 
 
 def happened(tenant: str = "anna") -> Event:
@@ -123,7 +123,7 @@ def test_one_that_fails_breaks_nothing(configure: Configure, wake: str, caplog: 
 
 def test_nothing_that_the_hint_does_breaks_what_the_host_does_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even what the hint does not catch itself."""
-    monkeypatch.setattr(hint, "send", fail)
+    monkeypatch.setattr(worker_wakeup, "send", fail)
     after: list[str] = []
     with transaction.atomic():
         happened()
@@ -163,7 +163,7 @@ def test_a_call_that_is_stuck_is_not_joined_by_another(configure: Configure) -> 
         happened()
     assert HINTS == ["tried"]
     BLACK_HOLE.set()
-    eventually(lambda: not hint._state.stuck.is_alive())
+    eventually(lambda: not worker_wakeup._state.stuck.is_alive())
     happened()
     assert HINTS == ["tried", "tried"]
 

@@ -11,7 +11,15 @@ import pytest
 from tests import host_formats
 from tests.conftest import Configure
 from tests.factories import TenantFactory
-from tests.pipelines import PROFILES, InThread, deliver_until, endpoint_at, eventually, pending_event, running_engine
+from tests.pipelines import (
+    WIRE_FORMATS,
+    InThread,
+    deliver_until,
+    endpoint_at,
+    eventually,
+    pending_event,
+    running_engine,
+)
 from tests.receiver import Receiver
 from webhooks_app.engine import build_threads
 from webhooks_app.engine.options import EngineOptions
@@ -26,14 +34,14 @@ HANGING = ["host_hangs", "host_headers_hang", "host_scheme_hangs"]
 @pytest.fixture(autouse=True)
 def _host(pipeline: object, configure: Configure) -> Iterator[None]:
     host_formats.reset()
-    configure(PROFILES={**PROFILES, **host_formats.PROFILES})
+    configure(WIRE_FORMATS={**WIRE_FORMATS, **host_formats.WIRE_FORMATS})
     yield
     host_formats.released.set()
     eventually(lambda: not build_threads._pool.away())  # they count for the engines of the next test
 
 
-def hanging_endpoint(receiver: Receiver, profile: str, events: int = 3) -> None:
-    endpoint = endpoint_at(receiver, "/bad", profile=profile)
+def hanging_endpoint(receiver: Receiver, wire_format: str, events: int = 3) -> None:
+    endpoint = endpoint_at(receiver, "/bad", wire_format=wire_format)
     for _ in range(events):
         pending_event(endpoint.tenant)
 
@@ -42,10 +50,10 @@ def builders() -> int:
     return sum(thread.name == "webhooks-builder" for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize("profile", [*HANGING, "host_burns"])
-def test_others_are_sent_at_once_while_host_code_hangs(receiver: Receiver, profile: str) -> None:
-    good = endpoint_at(receiver, "/good", profile="plain")
-    hanging_endpoint(receiver, profile)
+@pytest.mark.parametrize("wire_format", [*HANGING, "host_burns"])
+def test_others_are_sent_at_once_while_host_code_hangs(receiver: Receiver, wire_format: str) -> None:
+    good = endpoint_at(receiver, "/good", wire_format="plain")
+    hanging_endpoint(receiver, wire_format)
     with running_engine(options=EngineOptions(build_seconds=60.0)):
         eventually(lambda: host_formats.calls)
         began = time.monotonic()
@@ -57,14 +65,14 @@ def test_others_are_sent_at_once_while_host_code_hangs(receiver: Receiver, profi
         host_formats.released.set()
 
 
-@pytest.mark.parametrize("profile", HANGING)
-def test_a_build_that_takes_too_long_is_a_fault_on_our_side(receiver: Receiver, profile: str) -> None:
-    hanging_endpoint(receiver, profile, events=1)
+@pytest.mark.parametrize("wire_format", HANGING)
+def test_a_build_that_takes_too_long_is_a_fault_on_our_side(receiver: Receiver, wire_format: str) -> None:
+    hanging_endpoint(receiver, wire_format, events=1)
     deliver_until(lambda: Attempt.objects.exists(), options=EngineOptions(build_seconds=0.3))
     delivery, attempt = Delivery.objects.get(), Attempt.objects.get()
     assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
     assert "did not return within 0.3 s" in attempt.detail
-    assert EndpointQueue.objects.get().streak == 0
+    assert EndpointQueue.objects.get().consecutive_failures == 0
     assert not receiver.requests
 
 
@@ -73,7 +81,7 @@ def test_what_a_late_build_returns_is_dropped(receiver: Receiver) -> None:
     with running_engine(options=EngineOptions(build_seconds=0.3)):
         eventually(lambda: Attempt.objects.exists())
         host_formats.released.set()
-        good = endpoint_at(receiver, "/good", profile="plain")
+        good = endpoint_at(receiver, "/good", wire_format="plain")
         InThread(lambda: pending_event(good.tenant)).result()
         receiver.wait_for(1, path="/good")
     assert [request.path for request in receiver.requests] == ["/good"]
@@ -94,8 +102,8 @@ def test_lost_threads_are_bounded_and_only_their_wire_format_waits(receiver: Rec
     for _ in range(4):
         hanging_endpoint(receiver, "host_hangs", events=5)
     tenant = TenantFactory()
-    endpoint_at(receiver, "/good", profile="plain", tenant=tenant)
-    endpoint_at(receiver, "/moment", profile="host_moment", tenant=tenant)
+    endpoint_at(receiver, "/good", wire_format="plain", tenant=tenant)
+    endpoint_at(receiver, "/moment", wire_format="host_moment", tenant=tenant)
     with running_engine(options=EngineOptions(build_seconds=0.3, build_threads_of_format=3, build_threads_of_tenant=1)):
         eventually(lambda: EndpointQueue.objects.filter(not_before__gt=database_now("default")).count() == 4)
         pending_event(tenant)
@@ -104,7 +112,7 @@ def test_lost_threads_are_bounded_and_only_their_wire_format_waits(receiver: Rec
         assert host_formats.calls["hangs"] == 3
         assert builders() - before <= 3 + 1
         host_formats.released.set()
-    assert Delivery.objects.filter(endpoint__profile="host_hangs", status="pending").count() == 20
+    assert Delivery.objects.filter(endpoint__wire_format="host_hangs", status="pending").count() == 20
 
 
 def test_host_code_that_exits_ends_no_engine(receiver: Receiver) -> None:
@@ -114,7 +122,7 @@ def test_host_code_that_exits_ends_no_engine(receiver: Receiver) -> None:
 
 
 def test_more_deliveries_than_threads_are_all_sent(receiver: Receiver) -> None:
-    endpoint = endpoint_at(receiver, "/hook", profile="host_moment")
+    endpoint = endpoint_at(receiver, "/hook", wire_format="host_moment")
     for _ in range(30):
         pending_event(endpoint.tenant)
     deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 30)
@@ -122,7 +130,7 @@ def test_more_deliveries_than_threads_are_all_sent(receiver: Receiver) -> None:
 
 
 def test_the_order_of_a_fifo_endpoint_is_kept(receiver: Receiver) -> None:
-    endpoint = endpoint_at(receiver, "/hook", profile="host_moment", fifo=True)
+    endpoint = endpoint_at(receiver, "/hook", wire_format="host_moment", fifo=True)
     events = [pending_event(endpoint.tenant) for _ in range(8)]
     deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 8)
     assert [request.headers["webhook-id"] for request in receiver.requests] == [event.public_id for event in events]

@@ -1,4 +1,4 @@
-"""Products that move here bring their customers' secrets along, of whatever length; customers keep to the profile's."""
+"""Products that move here bring their customers' secrets along, of whatever length; customers keep to the wire format's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.api import Program
 from tests.customer import deliver
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.secrets import issue_account_secret, rotate_secret
+from webhooks_app.endpoints.secrets import issue_account_secret, rotate_secret
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.exceptions import InvalidSecret
 from webhooks_app.models import Endpoint, Secret, Tenant
 from webhooks_app.receiver import verify
@@ -30,30 +30,30 @@ def _catalogue(transactional_db: None) -> Iterator[None]:
         yield
 
 
-def subscribe(profile: str, url: str = "https://example.com/", **options: Any) -> Endpoint:
-    return create_endpoint("acme", url=url, events=["message.sent"], profile=profile, **options)[0]
+def subscribe(wire_format: str, url: str = "https://example.com/", **options: Any) -> Endpoint:
+    return create_endpoint("acme", url=url, events=["message.sent"], wire_format=wire_format, **options)[0]
 
 
-@pytest.mark.parametrize("profile", TEXTS)
+@pytest.mark.parametrize("wire_format", TEXTS)
 @pytest.mark.parametrize("secret", ["x", SHORT, "é" * 600])
 def test_what_is_sent_verifies_with_the_secret_that_the_receiver_has(
-    profile: str, secret: str, receiver: Receiver
+    wire_format: str, secret: str, receiver: Receiver
 ) -> None:
-    row = subscribe(profile, receiver.url(), secret=secret, imported=True)
+    row = subscribe(wire_format, receiver.url(), secret=secret, imported=True)
     assert row.secrets.get().reveal() == secret
     emit("message.sent", {"messageId": "msg_1"}, tenant="acme")
     deliver()
     [request] = receiver.requests
-    verify(request.body, request.headers, secret, profile=profile)
+    verify(request.body, request.headers, secret, wire_format=wire_format)
 
 
 def test_so_does_what_is_sent_to_a_callback_url(receiver: Receiver) -> None:
-    tenant = Tenant.objects.create(uid="acme", profile="msgine")
+    tenant = Tenant.objects.create(uid="acme", wire_format="msgine")
     issue_account_secret(tenant, secret=SHORT, imported=True)
     emit("message.sent", {"messageId": "msg_1"}, tenant=tenant, callback_url=receiver.url())
     deliver()
     [request] = receiver.requests
-    verify(request.body, request.headers, SHORT, profile="msgine")
+    verify(request.body, request.headers, SHORT, wire_format="msgine")
 
 
 def test_a_receiver_that_has_two_secrets_keeps_both() -> None:
@@ -69,12 +69,12 @@ def test_a_secret_that_is_missing_is_not_replaced_by_a_new_one(secret: str | Non
     assert not Endpoint.objects.exists()
 
 
-@pytest.mark.parametrize("profile", [name for name in TEXTS if name != "gateway"])
-def test_what_a_customer_types_in_is_held_to_the_profiles_length(profile: str) -> None:
+@pytest.mark.parametrize("wire_format", [name for name in TEXTS if name != "gateway"])
+def test_what_a_customer_types_in_is_held_to_the_wire_formats_length(wire_format: str) -> None:
     with pytest.raises(InvalidSecret):
-        subscribe(profile, secret=SHORT)
-    program, row = Program(), subscribe(profile)
-    body = {"url": "https://example.com/", "events": ["message.sent"], "profile": profile, "secret": SHORT}
+        subscribe(wire_format, secret=SHORT)
+    program, row = Program(), subscribe(wire_format)
+    body = {"url": "https://example.com/", "events": ["message.sent"], "wire_format": wire_format, "secret": SHORT}
     for more in ({}, {"imported": True}):
         assert program.refused("post", "/webhooks", {**body, **more}) == (400, "INVALID_SECRET", "secret")
         rotation = {"secret": SHORT, **more}

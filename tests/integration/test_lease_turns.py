@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def hanging(receiver: Receiver, number: int, **values: Any) -> None:
     """So many due endpoints of one tenant that never answer."""
     receiver.on("/hang", Hang())
-    many_due(receiver, number, "/hang", profile="once", **values)
+    many_due(receiver, number, "/hang", wire_format="once", **values)
 
 
 def requests_before(receiver: Receiver, path: str) -> int:
@@ -32,7 +32,7 @@ def requests_before(receiver: Receiver, path: str) -> int:
 
 
 def test_a_suspected_queue_waits_for_one_of_another_tenant(receiver: Receiver) -> None:
-    suspected = {"queue__takeovers": 2, "queue__crashed_at": database_now("default")}
+    suspected = {"queue__crash_takeovers": 2, "queue__crashed_at": database_now("default")}
     hanging(receiver, 4, **suspected)
     due_delivery(endpoint_at(receiver, "/other", **suspected))
     with running_engine(options=EngineOptions(isolation_seconds=0.1)):
@@ -46,8 +46,8 @@ def test_a_failing_queue_waits_for_one_of_each_other_tenant(
 ) -> None:
     configure(WINDOW=window)
     for _ in range(tenants):
-        hanging(receiver, 4, queue__streak=1)
-    due_delivery(endpoint_at(receiver, "/other", queue__streak=1))
+        hanging(receiver, 4, queue__consecutive_failures=1)
+    due_delivery(endpoint_at(receiver, "/other", queue__consecutive_failures=1))
     # What hangs stays in the window until it times out.
     with running_engine(options=EngineOptions(slow_room_windows=0)):
         # Of two that time out together, either may come first.
@@ -69,8 +69,8 @@ def room_for(number: int, name: QueueClass, leases: Leases, monkeypatch: pytest.
 def test_queues_that_may_hang_are_leased_in_turn_at_all_times(
     receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch, name: QueueClass, gently: bool
 ) -> None:
-    failing = {"queue__streak": 1}
-    suspected = {"queue__takeovers": 2, "queue__crashed_at": database_now("default")}
+    failing = {"queue__consecutive_failures": 1}
+    suspected = {"queue__crash_takeovers": 2, "queue__crashed_at": database_now("default")}
     values = suspected if name is QueueClass.SUSPECTED else failing
     first = many_due(receiver, 3, **values)[0].tenant
     others = [many_due(receiver, 1, **values)[0].tenant for _ in range(2)]

@@ -20,7 +20,7 @@ from django_celery_beat.models import PeriodicTask
 
 from tests.factories import EndpointFactory, EngineFactory, EventFactory
 from tests.pipelines import InThread
-from webhooks_app.actions.schedule import PERIODIC
+from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Engine, Event, database_now
 from webhooks_app.monitoring import probes, urls
 from webhooks_app.telemetry.beat import TASKS
@@ -141,9 +141,9 @@ def test_beat_is_looked_at_where_celery_delivers(configure):
     assert figures().beat.missing == TASKS
     call_command("webhooks_schedule", stdout=StringIO())
     assert (figures().beat.missing, findings()) == ((), {})
-    PeriodicTask.objects.filter(task="webhooks_app.tell").update(enabled=False)
+    PeriodicTask.objects.filter(task="webhooks_app.send_notifications").update(enabled=False)
     assert findings() == {"beat": "warning"}
-    PeriodicTask.objects.filter(task="webhooks_app.tell").update(enabled=True)
+    PeriodicTask.objects.filter(task="webhooks_app.send_notifications").update(enabled=True)
     for minutes, severity in ((6, "warning"), (16, "critical")):
         PeriodicTask.objects.filter(task="webhooks_app.sweep").update(last_run_at=ago(minutes=minutes))
         assert findings() == {"beat": severity}
@@ -255,7 +255,7 @@ def test_readyz_fails_where_work_waits_and_no_engine_runs():
 def test_readyz_fails_until_the_tables_are_migrated(monkeypatch):
     monkeypatch.setattr(probes, "_known_as_migrated", set())
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'webhooks_app' AND name >= '0009'")
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'webhooks_app' AND name >= '0002'")
     try:
         assert get("readyz").content == b"failing: migrations\n"
     finally:

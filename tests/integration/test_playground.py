@@ -13,14 +13,14 @@ from tests.conftest import Configure
 from tests.factories import SecretFactory
 from tests.playgrounds import Deliver, deliver_until_nothing_waits, opened
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import change_endpoint
-from webhooks_app.actions.inspection import LAST, Arrival, Verdict, arrivals
-from webhooks_app.actions.playground import answer_with, send_to_playground
-from webhooks_app.actions.secrets import end_old_secret, rotate_secret
-from webhooks_app.actions.states import pause, resume
-from webhooks_app.actions.test_event import send_test
-from webhooks_app.core.inspector import ECHO_BYTES
+from webhooks_app.core.playground import ECHO_BYTES
+from webhooks_app.deliveries.test_event import send_test
+from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
+from webhooks_app.endpoints.service import change_endpoint
+from webhooks_app.endpoints.status import pause, resume
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Secret
+from webhooks_app.playground.requests import LAST, Arrival, Verdict, arrivals
+from webhooks_app.playground.service import answer_with, send_to_playground
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline", "nowhere")]
 
@@ -86,7 +86,7 @@ class TestDelivering:
         assert Delivery.objects.get().next_attempt_at > timezone.now() + timedelta(seconds=5)
 
     def test_who_is_not_answered_has_arrived_all_the_same(self, deliver: Deliver) -> None:
-        tenant, endpoint, _ = opened(profile="once")
+        tenant, endpoint, _ = opened(wire_format="once")
         answer_with(tenant, "timeout")
         send_to_playground(tenant, type="test.happened", data={"n": 1})
         deliver()
@@ -121,9 +121,9 @@ class TestDelivering:
         deliver()
         assert only(endpoint).attempt.status == 204
 
-    @pytest.mark.parametrize("profile", ["msgflash", "msgine", "messages_dev", "muchaw", "gateway"])
-    def test_other_wire_formats_are_checked_as_they_are(self, deliver: Deliver, profile: str) -> None:
-        _, endpoint, _ = opened(profile=profile)
+    @pytest.mark.parametrize("wire_format", ["msgflash", "msgine", "messages_dev", "muchaw", "gateway"])
+    def test_other_wire_formats_are_checked_as_they_are(self, deliver: Deliver, wire_format: str) -> None:
+        _, endpoint, _ = opened(wire_format=wire_format)
         send_to_playground(endpoint.tenant, type="test.happened", data={"n": 1})
         deliver()
         assert only(endpoint).check.verdict == Verdict.CURRENT

@@ -52,7 +52,7 @@ def with_events(endpoint: Endpoint, count: int, **values: Any) -> Endpoint:
 class TestAStalledDatabase:
     def test_makes_no_time_out_of_an_answer_that_is_there(self, receiver: Receiver) -> None:
         receiver.on("/hook", Delay(0.2))
-        due_delivery(endpoint_at(receiver, profile="quick"))  # one second for the whole request
+        due_delivery(endpoint_at(receiver, wire_format="quick"))  # one second for the whole request
         with running_engine():
             receiver.wait_for(1)
             with stalled_database():
@@ -67,7 +67,7 @@ class TestAStalledDatabase:
         at_once(monkeypatch, results=5)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        with_events(endpoint_at(receiver, profile="slow"), 60)
+        with_events(endpoint_at(receiver, wire_format="slow"), 60)
         with running_engine():
             receiver.wait_for(1)
             with stalled_database():
@@ -82,7 +82,7 @@ class TestAStalledDatabase:
     def test_holds_no_bodies_of_what_was_answered(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        with_events(endpoint_at(receiver, profile="slow"), 20)
+        with_events(endpoint_at(receiver, wire_format="slow"), 20)
         others = bodies_in_memory()  # of tests before this one
         with running_engine():
             receiver.wait_for(1)
@@ -96,7 +96,7 @@ class TestAStalledDatabase:
 class TestARequest:
     def test_does_not_keep_the_loop_busy(self, receiver: Receiver) -> None:
         receiver.on("/hook", Delay(0.8))
-        due_delivery(endpoint_at(receiver, profile="slow"))
+        due_delivery(endpoint_at(receiver, wire_format="slow"))
         before = time.thread_time()
         deliver_until(all_succeeded(1))
         assert time.thread_time() - before < 0.4
@@ -104,7 +104,7 @@ class TestARequest:
     def test_is_made_with_no_transaction_open(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", gate)
-        due_delivery(endpoint_at(receiver, profile="slow"))
+        due_delivery(endpoint_at(receiver, wire_format="slow"))
         with running_engine():
             receiver.wait_for(1)
             with write("default"):  # on SQLite this waits for whoever writes
@@ -124,7 +124,7 @@ class TestALostConnection:
         receiver.on("/hook", [200, 500, 200])
         outage = Outage("webhooks_app_hourlystat")
         with broken(outage, moment, monkeypatch), running_engine():
-            with_events(endpoint_at(receiver, profile="quick"), 10)
+            with_events(endpoint_at(receiver, wire_format="quick"), 10)
             eventually(all_succeeded(10))
         assert outage.happened
         assert Attempt.objects.count() == len(receiver.requests) == 11
@@ -214,15 +214,15 @@ def test_a_serialisation_failure_is_retried_with_a_fresh_look() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         queue = EndpointQueue.objects.get(pk=endpoint.pk)
-        tries.append(queue.streak)
+        tries.append(queue.consecutive_failures)
         if len(tries) == 1:
-            InThread(lambda: EndpointQueue.objects.update(streak=5)).result()
-        queue.streak += 1
+            InThread(lambda: EndpointQueue.objects.update(consecutive_failures=5)).result()
+        queue.consecutive_failures += 1
         queue.save()
 
     in_fresh_transaction(work, "default")
     assert tries == [0, 5]
-    assert EndpointQueue.objects.get().streak == 6
+    assert EndpointQueue.objects.get().consecutive_failures == 6
 
 
 def test_any_other_error_is_not_retried() -> None:
@@ -256,7 +256,7 @@ class TestABatch:
     def test_survives_an_endpoint_whose_rows_are_gone(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", gate)
-        endpoints = [endpoint_at(receiver, profile="slow") for _ in range(3)]
+        endpoints = [endpoint_at(receiver, wire_format="slow") for _ in range(3)]
         for endpoint in endpoints:
             due_delivery(endpoint)
         with running_engine():
@@ -267,7 +267,7 @@ class TestABatch:
         assert all_succeeded(3)()
 
     def test_survives_an_event_whose_row_is_gone(self, receiver: Receiver) -> None:
-        lost, good = (due_delivery(endpoint_at(receiver, profile="once")) for _ in range(2))
+        lost, good = (due_delivery(endpoint_at(receiver, wire_format="once")) for _ in range(2))
         Event.objects.filter(pk=lost.event_id).delete()
         deliver_until(lambda: not Delivery.objects.filter(status="pending").exists())
         assert Delivery.objects.get(pk=good.pk).status == "succeeded"
@@ -292,7 +292,7 @@ class TestReadingAhead:
     def test_finds_what_was_committed_before_the_place_it_has_reached(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        endpoint = with_events(endpoint_at(receiver, profile="slow"), 10)
+        endpoint = with_events(endpoint_at(receiver, wire_format="slow"), 10)
         with running_engine(options=EngineOptions(read_ahead=4)):
             receiver.wait_for(1)
             due_delivery(endpoint, next_attempt_at=database_now("default") - timedelta(hours=1))
@@ -303,7 +303,7 @@ class TestReadingAhead:
         configure(PREFETCH_BYTES=100_000)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        with_events(endpoint_at(receiver, profile="slow"), 40, payload={"text": "x" * 10_000})
+        with_events(endpoint_at(receiver, wire_format="slow"), 40, payload={"text": "x" * 10_000})
         with running_engine():
             receiver.wait_for(1)
             time.sleep(0.3)

@@ -78,10 +78,10 @@ class TestTheHeartbeat:
         assert release_dead_engines("default", now()).queues == 0
         assert EndpointQueue.objects.get(pk=endpoint.pk).holder_id == alive.pk
 
-    @pytest.mark.parametrize("retiring", [False, True])
-    def test_that_comes_at_the_last_moment_counts(self, monkeypatch: pytest.MonkeyPatch, retiring: bool) -> None:
+    @pytest.mark.parametrize("draining", [False, True])
+    def test_that_comes_at_the_last_moment_counts(self, monkeypatch: pytest.MonkeyPatch, draining: bool) -> None:
         """Between looking for the dead and freeing what they hold, one of them may turn out to be alive."""
-        engine = EngineFactory(alive_until=now() - timedelta(seconds=1), retiring=retiring)
+        engine = EngineFactory(alive_until=now() - timedelta(seconds=1), draining=draining)
         endpoint = EndpointFactory(queue__holder_id=engine.pk)
         release = reaper.release_queues_of
 
@@ -91,7 +91,7 @@ class TestTheHeartbeat:
 
         monkeypatch.setattr(reaper, "release_queues_of", beat_first)
         assert release_dead_engines("default", now()).queues == 0
-        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
+        assert EndpointQueue.objects.values_list("holder_id", "crash_takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
         assert Engine.objects.get() == engine
 
     def test_is_compared_with_the_databases_clock(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,17 +128,17 @@ class TestTheHeartbeat:
     def test_is_no_limit_for_a_request(self, receiver: Receiver) -> None:
         """It goes on while the request is in flight, however much longer that takes."""
         receiver.on("/hook", Delay(2.5))
-        due_delivery(endpoint_at(receiver, profile="slow"))  # may take 8 s
+        due_delivery(endpoint_at(receiver, wire_format="slow"))  # may take 8 s
         deliver_until(
             lambda: Delivery.objects.get().status == "succeeded", options=EngineOptions(heartbeat_seconds=1.5)
         )
         assert len(receiver.requests) == 1
-        assert EndpointQueue.objects.get().takeovers == 0
+        assert EndpointQueue.objects.get().crash_takeovers == 0
 
     def test_that_has_expired_keeps_requests_from_starting(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        endpoint = endpoint_at(receiver, profile="slow")
+        endpoint = endpoint_at(receiver, wire_format="slow")
         for _ in range(10):
             due_delivery(endpoint)
         with running_engine(options=EngineOptions(heartbeat_seconds=1.5)):

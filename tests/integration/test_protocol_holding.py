@@ -22,8 +22,8 @@ from tests.pipelines import (
     running_engine,
 )
 from tests.receiver import Receiver
-from webhooks_app.actions.replay import cancel
-from webhooks_app.actions.states import delete_endpoint, disable, pause
+from webhooks_app.deliveries.resend import cancel
+from webhooks_app.endpoints.status import delete_endpoint, disable, pause
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import release_dead_engines
@@ -47,7 +47,7 @@ class TestTheHolder:
     def test_is_named_while_it_holds_and_not_afterwards(self, receiver: Receiver) -> None:
         gate = Gate()
         receiver.on("/hook", gate)
-        pending_event(endpoint_at(receiver, profile="slow").tenant)
+        pending_event(endpoint_at(receiver, wire_format="slow").tenant)
         with running_engine():
             receiver.wait_for(1)
             assert holders() == {Engine.objects.get().pk}
@@ -64,7 +64,7 @@ class TestTheHolder:
     def test_never_sends_more_at_once_than_the_endpoint_allows_however_many_engines(self, receiver: Receiver) -> None:
         gates = [Gate() for _ in range(30)]
         receiver.on("/hook", gates)
-        endpoint = endpoint_at(receiver, profile="slow", max_in_flight=3)
+        endpoint = endpoint_at(receiver, wire_format="slow", max_in_flight=3)
         for _ in range(30):
             pending_event(endpoint.tenant)
         most = 0
@@ -84,7 +84,7 @@ class TestAnEngineTakenForDead:
         configure(HEARTBEAT_SECONDS=9.5)
         gate = Gate()
         receiver.on("/hook", [gate, 200])
-        endpoint, other = endpoint_at(receiver, profile="slow"), endpoint_at(receiver, "/other", profile="slow")
+        endpoint, other = endpoint_at(receiver, wire_format="slow"), endpoint_at(receiver, "/other", wire_format="slow")
         for _ in range(20):
             pending_event(endpoint.tenant)
         with running_engine():
@@ -104,7 +104,7 @@ class TestAnEngineTakenForDead:
         configure(HEARTBEAT_SECONDS=9.5)
         gate = Gate()
         receiver.on("/hook", gate)
-        pending_event(endpoint_at(receiver, profile="slow").tenant)
+        pending_event(endpoint_at(receiver, wire_format="slow").tenant)
         with running_engine():
             receiver.wait_for(1)
             first = bury()
@@ -119,7 +119,7 @@ class TestAnEngineTakenForDead:
         configure(HEARTBEAT_SECONDS=9.5)
         gate, most = Gate(), 0
         receiver.on("/hook", [gate, 200])
-        endpoint = endpoint_at(receiver, profile="slow", fifo=True)
+        endpoint = endpoint_at(receiver, wire_format="slow", fifo=True)
         for _ in range(5):
             pending_event(endpoint.tenant)
         with running_engine():
@@ -153,7 +153,7 @@ class TestReadAgain:
 
     @pytest.fixture
     def endpoint(self, receiver: Receiver) -> Endpoint:
-        endpoint = endpoint_at(receiver, profile="slow")
+        endpoint = endpoint_at(receiver, wire_format="slow")
         for _ in range(20):
             pending_event(endpoint.tenant)
         return endpoint
@@ -195,7 +195,7 @@ class TestReadAgain:
     def test_a_delivery_cancelled_in_flight_stays_cancelled_with_its_attempt_kept(
         self, receiver: Receiver, gate: Gate
     ) -> None:
-        delivery = due_delivery(endpoint_at(receiver, profile="slow"))
+        delivery = due_delivery(endpoint_at(receiver, wire_format="slow"))
         with running_engine():
             receiver.wait_for(1)
             cancel(delivery)
@@ -210,7 +210,7 @@ class TestTheEndOfAnEngine:
     def test_lets_what_is_in_flight_end_and_gives_everything_back(self, receiver: Receiver) -> None:
         gate, stop = Gate(), threading.Event()
         receiver.on("/hook", gate)
-        endpoint = endpoint_at(receiver, profile="slow")
+        endpoint = endpoint_at(receiver, wire_format="slow")
         for _ in range(10):
             pending_event(endpoint.tenant)
         with running_engine(stop=stop):
@@ -227,7 +227,7 @@ class TestTheEndOfAnEngine:
     def test_abandons_what_has_no_response_in_time(self, receiver: Receiver) -> None:
         gate, stop = Gate(), threading.Event()
         receiver.on("/hook", [gate, 200])
-        due_delivery(endpoint_at(receiver, profile="slow"))
+        due_delivery(endpoint_at(receiver, wire_format="slow"))
         with running_engine(stop=stop, options=EngineOptions(drain_seconds=0.3)):
             receiver.wait_for(1)
             stop.set()
@@ -237,11 +237,11 @@ class TestTheEndOfAnEngine:
         assert EndpointQueue.objects.get().due_at <= now()
         deliver_until(lambda: Delivery.objects.get().status == "succeeded")
         assert len(receiver.requests) == 2
-        assert EndpointQueue.objects.get().takeovers == 0
+        assert EndpointQueue.objects.get().crash_takeovers == 0
 
     def test_by_an_error_does_not_hang(self, receiver: Receiver) -> None:
         receiver.on("/hook", Gate())
-        due_delivery(endpoint_at(receiver, profile="slow"))
+        due_delivery(endpoint_at(receiver, wire_format="slow"))
 
         def until(progress: engine.Progress) -> bool:
             if progress.requests:
@@ -256,8 +256,8 @@ class TestTheEndOfAnEngine:
         assert not Engine.objects.exists()
 
 
-def test_a_profile_that_is_gone_stops_nobody(receiver: Receiver, deliver: Callable[[], Any]) -> None:
-    lost = due_delivery(endpoint_at(receiver, profile="gone"))
+def test_a_wire_format_that_is_gone_stops_nobody(receiver: Receiver, deliver: Callable[[], Any]) -> None:
+    lost = due_delivery(endpoint_at(receiver, wire_format="gone"))
     good = due_delivery(endpoint_at(receiver))
     deliver()
     good.refresh_from_db()

@@ -12,7 +12,7 @@ from tests.conftest import Configure
 from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Answer, Hang, Receiver
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Notice, database_now
+from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Notification, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -46,7 +46,7 @@ class TestSlowStart:
     def test_begins_with_one_request_and_doubles(self, receiver: Receiver) -> None:
         gates = [Gate() for _ in range(7)]
         receiver.on("/hook", gates)
-        endpoint = endpoint_at(receiver, profile="slow", max_in_flight=4)
+        endpoint = endpoint_at(receiver, wire_format="slow", max_in_flight=4)
         for _ in range(7):
             pending_event(endpoint.tenant)
         with running_engine():
@@ -65,7 +65,7 @@ class TestHangingEndpoints:
         gate = Gate()
         receiver.on("/hang", gate)
         for _ in range(12):
-            due_delivery(endpoint_at(receiver, "/hang", profile="slow"))
+            due_delivery(endpoint_at(receiver, "/hang", wire_format="slow"))
         good = due_delivery(endpoint_at(receiver, "/good", queue__last_success_at=now()))
         EndpointQueue.objects.filter(pk=good.endpoint_id).update(due_at=now() + 60 * SECOND)
         with running_engine(options=never_slow()):
@@ -83,7 +83,7 @@ class TestHangingEndpoints:
         gate = Gate()
         receiver.on("/hang", gate)
         for _ in range(20):
-            due_delivery(endpoint_at(receiver, "/hang", profile="slow", queue__streak=1))
+            due_delivery(endpoint_at(receiver, "/hang", wire_format="slow", queue__consecutive_failures=1))
         healthy = endpoint_at(receiver, "/healthy")
         with running_engine(options=never_slow()):
             receiver.wait_for(2, path="/hang")
@@ -98,7 +98,7 @@ class TestHangingEndpoints:
         self, receiver: Receiver, deliver: Callable[[], Any]
     ) -> None:
         receiver.on("/hook", Hang())
-        endpoint = endpoint_at(receiver, profile="careful")
+        endpoint = endpoint_at(receiver, wire_format="careful")
         for _ in range(5):
             due_delivery(endpoint)
         deliver()
@@ -107,11 +107,11 @@ class TestHangingEndpoints:
         assert 25 < held_back(endpoint) <= 30
         assert the_queue(endpoint).due_at == the_queue(endpoint).not_before
 
-    def test_are_not_held_back_by_a_profile_that_does_not_throttle(
+    def test_are_not_held_back_by_a_wire_format_that_does_not_throttle(
         self, receiver: Receiver, deliver: Callable[[], Any]
     ) -> None:
         receiver.on("/hook", 503)
-        endpoint = endpoint_at(receiver, profile="plain")
+        endpoint = endpoint_at(receiver, wire_format="plain")
         for _ in range(3):
             due_delivery(endpoint)
         deliver()
@@ -123,7 +123,7 @@ def test_an_overloaded_receiver_slows_the_whole_queue_down(
     receiver: Receiver, deliver: Callable[[], Any], status: int
 ) -> None:
     receiver.on("/hook", status)
-    endpoint = endpoint_at(receiver, profile="careful")
+    endpoint = endpoint_at(receiver, wire_format="careful")
     for _ in range(3):
         due_delivery(endpoint)
     deliver()
@@ -133,7 +133,7 @@ def test_an_overloaded_receiver_slows_the_whole_queue_down(
 
 def test_retry_after_is_kept_by_the_whole_queue(receiver: Receiver, deliver: Callable[[], Any]) -> None:
     receiver.on("/hook", Answer(429, {"Retry-After": "7200"}))
-    endpoint = endpoint_at(receiver, profile="careful")
+    endpoint = endpoint_at(receiver, wire_format="careful")
     due_delivery(endpoint)
     other = due_delivery(endpoint)
     deliver()
@@ -148,7 +148,7 @@ class TestTheBreaker:
     def endpoint(self, receiver: Receiver, deliver: Callable[[], Any]) -> Endpoint:
         """It has failed five times, and thirty deliveries wait."""
         receiver.on("/hook", 500)
-        endpoint = endpoint_at(receiver, profile="careful", max_in_flight=1)
+        endpoint = endpoint_at(receiver, wire_format="careful", max_in_flight=1)
         for _ in range(35):
             due_delivery(endpoint)
         deliver()
@@ -156,7 +156,7 @@ class TestTheBreaker:
 
     def test_opens_after_five_failures_in_a_row(self, receiver: Receiver, endpoint: Endpoint) -> None:
         assert len(receiver.requests) == 5
-        assert the_queue(endpoint).streak == 5
+        assert the_queue(endpoint).consecutive_failures == 5
         assert 25 < held_back(endpoint) <= 30
 
     def test_lets_the_others_wait_without_using_up_attempts(self, endpoint: Endpoint) -> None:
@@ -179,7 +179,7 @@ class TestTheBreaker:
         make_due(endpoint)
         deliver()
         assert Delivery.objects.filter(status="succeeded").count() == 30
-        assert the_queue(endpoint).streak == 0
+        assert the_queue(endpoint).consecutive_failures == 0
 
     def test_gives_up_what_has_waited_too_long_behind_it(
         self, receiver: Receiver, endpoint: Endpoint, deliver: Callable[[], Any]
@@ -192,7 +192,7 @@ class TestTheBreaker:
         assert set(expired.values_list("last_outcome", "attempts")) == {("expired", 0)}
         assert expired.count() == 3
         assert Attempt.objects.count() == 6, "no request was made for them"
-        assert Notice.objects.get().count == 3
+        assert Notification.objects.get().count == 3
 
     def test_is_the_only_reason_to_give_up_what_is_old(self, receiver: Receiver, deliver: Callable[[], Any]) -> None:
         late = due_delivery(endpoint_at(receiver), expires_at=now() - SECOND)
@@ -204,7 +204,7 @@ class TestTheBreaker:
 def test_failures_that_overlap_count_once(receiver: Receiver) -> None:
     gates = [Gate(500) for _ in range(4)]
     receiver.on("/hook", [200, 200, 200, *gates])
-    endpoint = endpoint_at(receiver, profile="plain", max_in_flight=4)
+    endpoint = endpoint_at(receiver, wire_format="plain", max_in_flight=4)
     for _ in range(7):
         due_delivery(endpoint)
     with running_engine():
@@ -212,7 +212,7 @@ def test_failures_that_overlap_count_once(receiver: Receiver) -> None:
         for gate in gates:
             gate.open()
         eventually(lambda: Attempt.objects.count() == 7)
-    assert the_queue(endpoint).streak == 1
+    assert the_queue(endpoint).consecutive_failures == 1
 
 
 def test_many_more_endpoints_than_may_be_held_are_all_served(receiver: Receiver, configure: Configure) -> None:

@@ -21,10 +21,10 @@ from tests.pipelines import (
 )
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.actions.pending import cancel_all, renew
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.db import in_fresh_transaction, write
+from webhooks_app.deliveries.bulk_updates import cancel_all, requeue
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
@@ -79,7 +79,7 @@ def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
 
 def _renew(*endpoints: Endpoint) -> Callable[[], Any]:
     ids = [DeliveryFactory(endpoint=endpoint, exhausted=True).pk for endpoint in reversed(endpoints)]
-    return lambda: in_fresh_transaction(lambda: renew(ids, using="default"), "default")
+    return lambda: in_fresh_transaction(lambda: requeue(ids, using="default"), "default")
 
 
 def _cancel(*endpoints: Endpoint) -> Callable[[], Any]:
@@ -156,7 +156,7 @@ def _record(*endpoints: Endpoint) -> Writer:
 
     def is_done(endpoint: Endpoint) -> bool:
         attempted = Attempt.objects.filter(endpoint=endpoint).count() == 1
-        return attempted and EndpointQueue.objects.get(pk=endpoint.pk).streak == 1
+        return attempted and EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 1
 
     return lambda: recorder.step(at_once=True), is_done
 
@@ -171,7 +171,7 @@ def _failed(config: EndpointConfig, row: Delivery) -> Result:
         started_at=began,
         duration=0.1,
         decision=Decision(Verdict.RETRY, at=began),
-        health=Health(streak=1, failing_since=began, last_failure_at=began),
+        health=Health(consecutive_failures=1, failing_since=began, last_failure_at=began),
         was=Health(),
     )
 

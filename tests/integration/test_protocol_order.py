@@ -23,9 +23,9 @@ from tests.pipelines import (
 )
 from tests.receiver import Received, Receiver
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import change_endpoint
-from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.db import write
+from webhooks_app.deliveries.resend import cancel, replay
+from webhooks_app.endpoints.service import change_endpoint
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
@@ -60,7 +60,7 @@ def test_events_arrive_in_the_order_in_which_they_were_emitted(receiver: Receive
 def test_only_one_request_is_in_flight(receiver: Receiver) -> None:
     gates = [Gate() for _ in range(4)]
     receiver.on("/hook", gates)
-    emit_numbers(endpoint_at(receiver, fifo=True, profile="slow"), 4)
+    emit_numbers(endpoint_at(receiver, fifo=True, wire_format="slow"), 4)
     with running_engine(2):
         for count, gate in enumerate(gates, start=1):
             receiver.wait_for(count)
@@ -80,7 +80,7 @@ def test_a_retry_keeps_its_place(receiver: Receiver) -> None:
 
 def test_a_head_that_is_given_up_lets_the_next_one_go(receiver: Receiver) -> None:
     receiver.on("/hook", [500, 200])
-    emit_numbers(endpoint_at(receiver, fifo=True, profile="once"), 3)
+    emit_numbers(endpoint_at(receiver, fifo=True, wire_format="once"), 3)
     deliver_until(lambda: Delivery.objects.exists() and all_done())
     assert numbers(receiver.requests) == [0, 1, 2]
     assert list(Delivery.objects.order_by("sequence").values_list("status", flat=True)) == [
@@ -92,7 +92,7 @@ def test_a_head_that_is_given_up_lets_the_next_one_go(receiver: Receiver) -> Non
 
 def test_nothing_overtakes_a_head_that_waits_for_its_retry(receiver: Receiver, deliver: Callable[[], Any]) -> None:
     receiver.on("/hook", [500, 200])
-    endpoint = endpoint_at(receiver, fifo=True, profile="plain")
+    endpoint = endpoint_at(receiver, fifo=True, wire_format="plain")
     emit_numbers(endpoint, 3)
     deliver()
     assert numbers(receiver.requests) == [0]

@@ -11,7 +11,7 @@ import pytest
 from tests.factories import DeliveryFactory
 from tests.pipelines import endpoint_at
 from tests.receiver import Receiver
-from webhooks_app.actions.replay import replay, retry_now
+from webhooks_app.deliveries.resend import replay, retry_now
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -25,7 +25,7 @@ def failing(receiver: Receiver, *, held_for: timedelta = 200 * SECOND, **values:
     now = database_now("default")
     times = {"queue__failing_since": now - HOUR, "queue__last_failure_at": now - SECOND}
     held = {"queue__not_before": now + held_for, "queue__due_at": now + held_for}
-    return endpoint_at(receiver, profile="careful", queue__streak=6, **times, **held, **values)
+    return endpoint_at(receiver, wire_format="careful", queue__consecutive_failures=6, **times, **held, **values)
 
 
 def waiting(endpoint: Endpoint, **values: Any) -> Delivery:
@@ -85,7 +85,7 @@ def test_the_order_of_a_fifo_endpoint_is_kept(receiver: Receiver, deliver: Deliv
 
 
 def test_a_paused_endpoint_gets_nothing(receiver: Receiver, deliver: Deliver) -> None:
-    endpoint = endpoint_at(receiver, status="paused", queue__streak=6)
+    endpoint = endpoint_at(receiver, status="paused", queue__consecutive_failures=6)
     replay(waiting(endpoint))
     deliver()
     assert receiver.requests == []

@@ -14,14 +14,14 @@ from tests.outages import watched_statements
 from tests.pipelines import deliver_until, due_delivery, endpoint_at
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.actions.endpoints import change_endpoint
-from webhooks_app.actions.prune import prune
-from webhooks_app.actions.recover import recover
-from webhooks_app.actions.replay import cancel, replay, replay_event
-from webhooks_app.actions.secrets import rotate_secret
-from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.deliveries.recover import recover
+from webhooks_app.deliveries.resend import cancel, replay, replay_event
+from webhooks_app.endpoints.secrets import rotate_secret
+from webhooks_app.endpoints.service import change_endpoint
+from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.engine.queue_wakeup import _POSTGRESQL_WAKE
 from webhooks_app.engine.sweep import repair, sweep
+from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]

@@ -14,10 +14,10 @@ from tests.factories import DeliveryFactory, EndpointFactory
 from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Received, Receiver
 from webhooks_app import emit
-from webhooks_app.actions.recover import recover
-from webhooks_app.actions.replay import replay, retry_now
-from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.db import write
+from webhooks_app.deliveries.recover import recover
+from webhooks_app.deliveries.resend import replay, retry_now
+from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Settlement
 from webhooks_app.engine.sweep import repair
@@ -28,7 +28,7 @@ from webhooks_app.models import (
     Endpoint,
     EndpointQueue,
     HourlyStat,
-    Notice,
+    Notification,
     Secret,
     database_now,
 )
@@ -60,7 +60,7 @@ class TestPaused:
     def test_a_retry_waits_too(self, receiver: Receiver) -> None:
         gate = Gate(500)
         receiver.on("/hook", gate)
-        endpoint = endpoint_at(receiver, profile="slow")
+        endpoint = endpoint_at(receiver, wire_format="slow")
         happen(endpoint)
         with running_engine():
             receiver.wait_for(1)
@@ -74,7 +74,7 @@ class TestPaused:
 class TestDisabled:
     def test_pending_deliveries_are_kept_and_new_events_make_none(self, receiver: Receiver, deliver: Deliver) -> None:
         receiver.on("/hook", [500, 200])
-        endpoint = endpoint_at(receiver, profile="plain")
+        endpoint = endpoint_at(receiver, wire_format="plain")
         happen(endpoint)
         deliver()
         disable(endpoint)
@@ -202,7 +202,7 @@ class TestWhatIsWrittenBeside:
         receiver.on("/bad", [500])
         for path in ("/hook", "/bad"):
             happen(endpoint_at(receiver, path), 4)
-        due_delivery(EndpointFactory(url="http://127.0.0.1:1/", profile="quick"))
+        due_delivery(EndpointFactory(url="http://127.0.0.1:1/", wire_format="quick"))
         deliver_until(lambda: Delivery.objects.exists() and not Delivery.objects.filter(status="pending").exists())
         for endpoint in Endpoint.objects.all():
             attempts = Counter(Attempt.objects.filter(endpoint=endpoint).values_list("outcome", flat=True))
@@ -217,12 +217,12 @@ class TestWhatIsWrittenBeside:
 
     def test_a_notice_for_deliveries_given_up_one_an_endpoint(self, receiver: Receiver, deliver: Deliver) -> None:
         receiver.on("/hook", 500)
-        endpoint = endpoint_at(receiver, profile="once")
+        endpoint = endpoint_at(receiver, wire_format="once")
         happen(endpoint, 5)
         deliver()
-        notices = Notice.objects.filter(kind="exhausted")
-        assert sum(notice.count for notice in notices) == 5
-        assert {(each.endpoint_id, each.tenant_id, each.reason) for each in notices} == {
+        notifications = Notification.objects.filter(kind="exhausted")
+        assert sum(notification.count for notification in notifications) == 5
+        assert {(each.endpoint_id, each.tenant_id, each.reason) for each in notifications} == {
             (endpoint.pk, endpoint.tenant_id, "server_error")
         }
 
@@ -230,24 +230,24 @@ class TestWhatIsWrittenBeside:
         receiver.on("/hook", 410)
         happen(endpoint_at(receiver), 4)
         deliver()
-        assert Notice.objects.filter(kind="disabled").values_list("reason", flat=True).get() == "gone"
+        assert Notification.objects.filter(kind="disabled").values_list("reason", flat=True).get() == "gone"
 
     def test_a_notice_for_one_that_has_recovered_from_a_long_failure(
         self, receiver: Receiver, deliver: Deliver
     ) -> None:
         since = database_now("default") - 2 * HOUR
-        happen(endpoint_at(receiver, queue__streak=2, queue__failing_since=since))
-        happen(endpoint_at(receiver, queue__streak=2, queue__failing_since=since + 1.9 * HOUR))
+        happen(endpoint_at(receiver, queue__consecutive_failures=2, queue__failing_since=since))
+        happen(endpoint_at(receiver, queue__consecutive_failures=2, queue__failing_since=since + 1.9 * HOUR))
         deliver()
-        assert [notice.kind for notice in Notice.objects.all()] == ["recovered"]
-        assert not EndpointQueue.objects.filter(streak__gt=0).exists()
+        assert [notification.kind for notification in Notification.objects.all()] == ["recovered"]
+        assert not EndpointQueue.objects.filter(consecutive_failures__gt=0).exists()
 
 
 def test_whoever_records_a_2xx_turns_pending_into_succeeded(receiver: Receiver) -> None:
     """Another engine had recorded a failure of the same delivery meanwhile."""
     gate = Gate(200)
     receiver.on("/hook", gate)
-    delivery = due_delivery(endpoint_at(receiver, profile="slow"))
+    delivery = due_delivery(endpoint_at(receiver, wire_format="slow"))
     with running_engine():
         receiver.wait_for(1)
         Delivery.objects.update(attempts=1, step=1, next_attempt_at=database_now("default") + HOUR)
@@ -261,7 +261,7 @@ def test_whoever_records_a_2xx_turns_pending_into_succeeded(receiver: Receiver) 
 def test_a_failure_counts_only_from_where_its_request_began(receiver: Receiver, status: int) -> None:
     gate = Gate(status)
     receiver.on("/hook", gate)
-    delivery = due_delivery(endpoint_at(receiver, profile="slow"))
+    delivery = due_delivery(endpoint_at(receiver, wire_format="slow"))
     with running_engine():
         receiver.wait_for(1)
         later = database_now("default") + HOUR

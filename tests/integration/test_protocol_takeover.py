@@ -143,7 +143,7 @@ def test_a_heartbeat_that_fails_for_good_starts_the_engine_again(
         due_delivery(endpoint)
         eventually(all_succeeded)
     assert ("starts again" in caplog.text) == (how == "an exit")
-    assert EndpointQueue.objects.get().takeovers == 0
+    assert EndpointQueue.objects.get().crash_takeovers == 0
 
 
 # --- repairs ----------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_sweep_after_an_outage_waits_for_the_heartbeats_of_those_that_live() -
     beating = InThread(beat)
     assert sweep().freed == 0
     beating.result()
-    assert EndpointQueue.objects.values_list("holder_id", "takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
+    assert EndpointQueue.objects.values_list("holder_id", "crash_takeovers").get(pk=endpoint.pk) == (engine.pk, 0)
 
 
 def test_a_sweep_finds_an_engine_that_expires_while_it_waits() -> None:

@@ -157,8 +157,8 @@ class TestADueTime:
     [
         (QueueClass.TRUSTED, {"queue__last_success_at": timezone.now}),
         (QueueClass.NEW, {}),
-        (QueueClass.FAILING, {"queue__streak": lambda: 1}),
-        (QueueClass.SUSPECTED, {"queue__takeovers": lambda: 2, "queue__crashed_at": timezone.now}),
+        (QueueClass.FAILING, {"queue__consecutive_failures": lambda: 1}),
+        (QueueClass.SUSPECTED, {"queue__crash_takeovers": lambda: 2, "queue__crashed_at": timezone.now}),
     ],
     ids=["trusted", "new", "failing", "suspected"],
 )
@@ -204,7 +204,7 @@ def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: R
     options = EngineOptions(recheck_seconds=60.0 if how == "fanned out by its engine" else 0.5)
     slow = Gate()
     receiver.on("/hook", [200, slow, 200])
-    endpoint = endpoint_at(receiver, profile="slow")
+    endpoint = endpoint_at(receiver, wire_format="slow")
     for _ in range(2):
         pending_event(endpoint.tenant)
     with running_engine(options=options):
@@ -222,7 +222,7 @@ def test_new_work_of_a_held_queue_does_not_wait_for_its_slow_request(receiver: R
 def test_a_retry_in_a_queue_that_is_no_longer_held_wakes_it(receiver: Receiver) -> None:
     slow = Gate(500)
     receiver.on("/hook", slow)
-    endpoint = endpoint_at(receiver, profile="plain")
+    endpoint = endpoint_at(receiver, wire_format="plain")
     pending_event(endpoint.tenant)
     with running_engine():
         receiver.wait_for(1)
@@ -321,5 +321,5 @@ class TestSweep:
         endpoint = endpoint_at(receiver, queue__holder_id=ENGINE)
         DeliveryFactory(endpoint=endpoint)
         assert sweep().freed == 1
-        assert EndpointQueue.objects.values_list("holder_id", "takeovers").get() == (None, 0)
+        assert EndpointQueue.objects.values_list("holder_id", "crash_takeovers").get() == (None, 0)
         deliver_until(lambda: Delivery.objects.get().status == "succeeded")

@@ -15,9 +15,9 @@ from django.utils import timezone
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, SecretFactory
 from tests.locks import locked
 from tests.pipelines import InThread
-from webhooks_app.actions.prune import prune
-from webhooks_app.core import inspector
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Notice, Secret
+from webhooks_app.core import playground
+from webhooks_app.maintenance.prune import prune
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Notification, Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,7 +45,7 @@ class TestALockedRow:
             report = pruned()
         assert (report.dropped, report.events, report.failed) == (2, 2, [])
         assert [row.endpoint_id for row in Delivery.objects.all()] == [busy.pk]
-        assert set(Notice.objects.values_list("endpoint_id", flat=True)) == {first.pk, last.pk}
+        assert set(Notification.objects.values_list("endpoint_id", flat=True)) == {first.pk, last.pk}
         assert pruned().events == 1
 
     def test_of_a_deleted_endpoints_queue_holds_up_that_endpoint_only(self) -> None:
@@ -87,10 +87,10 @@ class TestALockedRow:
         assert pruned().dropped == 1
 
     def test_of_a_playground_fails_that_part_only(self) -> None:
-        playground = EndpointFactory(url=f"{inspector.SCHEME}:200", status_changed_at=NOW)
-        assert playground.is_playground
+        rested = EndpointFactory(url=f"{playground.SCHEME}:200", status_changed_at=NOW)
+        assert rested.is_playground
         DeliveryFactory(succeeded=True)
-        with locked(EndpointQueue.objects.get(pk=playground.pk)):
+        with locked(EndpointQueue.objects.get(pk=rested.pk)):
             report = pruned()
         assert (report.events, report.rested, report.failed) == (1, 0, ["playgrounds"])
         assert pruned().rested == 1

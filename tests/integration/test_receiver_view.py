@@ -12,15 +12,15 @@ from django.test import Client, RequestFactory
 from django.urls import path
 
 from webhooks_app.core.signing import key_of
-from webhooks_app.profiles import get_profile
 from webhooks_app.receiver import verified
+from webhooks_app.wire_formats import get_wire_format
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"type":"order.paid","data":{"order":17}}'
 
 
-def signed(profile: str = "standard", body: bytes = BODY, secret: str = SECRET) -> dict[str, str]:
-    wire = get_profile(profile)
+def signed(wire_format: str = "standard", body: bytes = BODY, secret: str = SECRET) -> dict[str, str]:
+    wire = get_wire_format(wire_format)
     key = key_of(secret, wire.secret_format)
     return dict(wire.scheme.headers(message_id="evt_1", timestamp=int(time.time()), body=body, keys=(key,)))
 
@@ -30,7 +30,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     return HttpResponse(json.loads(request.body)["type"])
 
 
-@verified(lambda request: request.headers.get("X-Whose"), profile="msgflash")
+@verified(lambda request: request.headers.get("X-Whose"), wire_format="msgflash")
 def others(request: HttpRequest) -> HttpResponse:
     return HttpResponse("taken")
 

@@ -15,7 +15,7 @@ from tests.outages import Outage, broken
 from tests.pipelines import deliver_until, due_delivery, endpoint_at, eventually, held_endpoint
 from tests.receiver import Receiver
 from tests.refused_rows import refused
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.faults import FaultLog
@@ -95,7 +95,7 @@ def test_what_was_written_around_a_lock_is_not_written_again(moment: str, monkey
 def test_what_was_written_of_a_refused_result_is_not_written_again(
     receiver: Receiver, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint = endpoint_at(receiver, profile="once")
+    endpoint = endpoint_at(receiver, wire_format="once")
     due_delivery(endpoint)
     outage = Outage("INSERT", "webhooks_app_hourlystat")
     with refused("webhooks_app_hourlystat", "endpoint_id", endpoint.pk), broken(outage, moment, monkeypatch):

@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from tests.refused_rows import refused
 from webhooks_app import signals, telemetry
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, HourlyStat, Notice
+from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, HourlyStat, Notification
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -26,8 +26,8 @@ SIDE_ROWS = {
     "statistics": ("hourlystat", "endpoint_id", "INSERT", 200),
     "statistics of a failure": ("hourlystat", "endpoint_id", "INSERT", 500),
     "attempt": ("attempt", "endpoint_id", "INSERT", 200),
-    "notification": ("notice", "endpoint_id", "INSERT", 500),
-    "health": ("endpointqueue", "endpoint_id", "UPDATE OF streak", 500),
+    "notification": ("notification", "endpoint_id", "INSERT", 500),
+    "health": ("endpointqueue", "endpoint_id", "UPDATE OF consecutive_failures", 500),
     "disabling of the endpoint": ("endpoint", "id", "UPDATE", 410),
 }
 
@@ -105,10 +105,10 @@ def test_a_side_row_that_is_refused_costs_itself_alone(
 ) -> None:
     table, column, moment, status = SIDE_ROWS[name]
     receiver.on("/hook", status)
-    endpoint = endpoint_at(receiver, profile="once")
+    endpoint = endpoint_at(receiver, wire_format="once")
     due_delivery(endpoint)
     if moment.startswith("UPDATE OF"):
-        EndpointQueue.objects.update(streak=0)
+        EndpointQueue.objects.update(consecutive_failures=0)
     with refused(f"webhooks_app_{table}", column, endpoint.pk, moment):
         deliver_until(settled)
     assert Delivery.objects.get().attempts == 1
@@ -116,7 +116,7 @@ def test_a_side_row_that_is_refused_costs_itself_alone(
     wanted = {
         "attempt": Attempt.objects.exists(),
         "statistics": HourlyStat.objects.exists(),
-        "notification": status < 500 or Notice.objects.exists(),
+        "notification": status < 500 or Notification.objects.exists(),
     }
     missing = {key for key, there in wanted.items() if not there}
     assert missing == {name.removesuffix(" of a failure")} & set(wanted)
@@ -125,7 +125,7 @@ def test_a_side_row_that_is_refused_costs_itself_alone(
 
 
 def test_statistics_that_are_refused_do_not_cost_the_response(receiver: Receiver) -> None:
-    endpoint = endpoint_at(receiver, profile="once")
+    endpoint = endpoint_at(receiver, wire_format="once")
     due_delivery(endpoint)
     with refused("webhooks_app_hourlystat", "endpoint_id", endpoint.pk):
         deliver_until(settled)
@@ -136,7 +136,7 @@ def test_statistics_that_are_refused_do_not_cost_the_response(receiver: Receiver
 
 @pytest.mark.postgres
 def test_what_is_refused_at_the_commit_does_not_keep_the_delivery_from_being_settled(receiver: Receiver) -> None:
-    due_delivery(endpoint_at(receiver, profile="once"))
+    due_delivery(endpoint_at(receiver, wire_format="once"))
     with refused_at_the_commit("webhooks_app_hourlystat"):
         deliver_until(settled)
     assert Delivery.objects.get().status == "succeeded"
@@ -230,7 +230,7 @@ class TestAfterTheCommit:
         measured: list[Any] = []
         monkeypatch.setattr(telemetry, "enabled", lambda: True)
         monkeypatch.setattr(telemetry, "requests_recorded", measured.extend)
-        endpoint = endpoint_at(receiver, profile="once")
+        endpoint = endpoint_at(receiver, wire_format="once")
         Endpoint.objects.update(url="http://[::1/hook")
         due_delivery(endpoint)
         deliver_until(lambda: Attempt.objects.exists())

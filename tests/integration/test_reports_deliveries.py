@@ -7,9 +7,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory
+from webhooks_app.deliveries.log import DeliveryLog, LogFilter
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
-from webhooks_app.reports.deliveries import DeliveryLog, LogFilter
 
 pytestmark = pytest.mark.django_db
 

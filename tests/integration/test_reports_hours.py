@@ -11,9 +11,9 @@ from django.utils import timezone
 from tests.customer import Customer, deliver
 from tests.factories import EndpointFactory
 from webhooks_app.models import Endpoint, HourlyStat
-from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.hours import (
-    Hour,
+from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
+from webhooks_app.stats.hourly import (
+    HourlyCounts,
     by_day,
     hours_of_all,
     hours_of_each,
@@ -57,11 +57,11 @@ def test_a_tenants_hours_are_those_of_its_endpoints_and_everybodys_are_all():
 
 
 def test_latency_is_a_mean_and_the_edge_within_which_a_share_came():
-    hour = Hour(NOW, latency_sum_ms=900, latency_max_ms=420.0, latencies=(0, 0, 0, 9, 0, 1, 0, 0, 0, 0))
+    hour = HourlyCounts(NOW, latency_sum_ms=900, latency_max_ms=420.0, latencies=(0, 0, 0, 9, 0, 1, 0, 0, 0, 0))
     assert hour.latency_mean_ms == 90
     assert hour.latency_ms(0.5) == 100
     assert hour.latency_ms(0.95) == 420.0, "never more than the slowest"
-    assert (Hour(NOW).latency_mean_ms, Hour(NOW).latency_ms(0.95)) == (None, None)
+    assert (HourlyCounts(NOW).latency_mean_ms, HourlyCounts(NOW).latency_ms(0.95)) == (None, None)
 
 
 def test_one_query_reads_a_series(django_assert_num_queries):
@@ -101,8 +101,10 @@ def test_the_hours_of_several_endpoints_are_one_query(django_assert_num_queries)
 
 
 def test_hours_add_up_to_the_days_of_the_reader():
-    late = Hour(datetime(2026, 3, 3, 22, tzinfo=UTC), succeeded=1, latency_sum_ms=10, latency_max_ms=10.0)
-    later = Hour(datetime(2026, 3, 3, 23, tzinfo=UTC), succeeded=2, timeout=1, latency_sum_ms=30, latency_max_ms=25.0)
+    late = HourlyCounts(datetime(2026, 3, 3, 22, tzinfo=UTC), succeeded=1, latency_sum_ms=10, latency_max_ms=10.0)
+    later = HourlyCounts(
+        datetime(2026, 3, 3, 23, tzinfo=UTC), succeeded=2, timeout=1, latency_sum_ms=30, latency_max_ms=25.0
+    )
     [day] = by_day([late, later], UTC)
     assert (day.start, day.succeeded, day.timeout, day.latency_sum_ms, day.latency_max_ms) == (
         late.start,

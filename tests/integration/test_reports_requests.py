@@ -13,12 +13,12 @@ import pytest
 from tests.customer import Customer, attempts, deliver, make_due, the_delivery
 from tests.factories import AttemptFactory
 from tests.receiver import Received
-from webhooks_app.actions.endpoints import create_endpoint
-from webhooks_app.actions.secrets import end_old_secret, rotate_secret
+from tests.wire_formats import BUILT_IN
 from webhooks_app.core.retry import UNSENT_KINDS
+from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, request_of
+from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
+from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Event, Secret
-from webhooks_app.profiles import BUILT_IN
-from webhooks_app.reports.requests import LOST, MASKED, SentRequest, curl_of, request_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,9 +33,9 @@ def customer() -> Iterator[Customer]:
         yield customer
 
 
-def webhook(customer: Customer, profile: str = "standard", **options: Any) -> Any:
+def webhook(customer: Customer, wire_format: str = "standard", **options: Any) -> Any:
     url = customer.receiver.url("/hook?token=a'b")
-    return create_endpoint(customer.tenant, url=url, events=["*"], profile=profile, **options)[0]
+    return create_endpoint(customer.tenant, url=url, events=["*"], wire_format=wire_format, **options)[0]
 
 
 def assert_same(request: SentRequest | None, received: Received) -> None:
@@ -52,10 +52,10 @@ def rebuilt() -> list[SentRequest | None]:
     return [request_of(attempt) for attempt in attempts()]
 
 
-@pytest.mark.parametrize("profile", sorted(BUILT_IN))
-class TestEveryProfile:
-    def test_each_attempt_is_as_it_was_received(self, customer: Customer, profile: str) -> None:
-        webhook(customer, profile)
+@pytest.mark.parametrize("wire_format", sorted(BUILT_IN))
+class TestEveryWireFormat:
+    def test_each_attempt_is_as_it_was_received(self, customer: Customer, wire_format: str) -> None:
+        webhook(customer, wire_format)
         customer.receiver.on("/hook", [500, 200])
         customer.emit(DATA)
         deliver()
@@ -64,8 +64,8 @@ class TestEveryProfile:
         for request, received in zip(rebuilt(), customer.received, strict=True):
             assert_same(request, received)
 
-    def test_also_while_two_secrets_overlap_and_after(self, customer: Customer, profile: str) -> None:
-        endpoint = webhook(customer, profile)
+    def test_also_while_two_secrets_overlap_and_after(self, customer: Customer, wire_format: str) -> None:
+        endpoint = webhook(customer, wire_format)
         customer.receiver.on("/hook", [401, 401, 500, 200])
         rotate_secret(endpoint)
         customer.emit(DATA)
@@ -91,9 +91,9 @@ def test_the_values_of_the_tenants_own_headers_are_masked(customer: Customer) ->
     assert "Authorization: <your Authorization>" in curl_of(request)
 
 
-@pytest.mark.parametrize("profile", sorted(BUILT_IN))
-def test_a_secret_that_is_gone_is_said_to_be(customer: Customer, profile: str) -> None:
-    webhook(customer, profile)
+@pytest.mark.parametrize("wire_format", sorted(BUILT_IN))
+def test_a_secret_that_is_gone_is_said_to_be(customer: Customer, wire_format: str) -> None:
+    webhook(customer, wire_format)
     customer.emit(DATA)
     deliver()
     Secret.objects.all().delete()

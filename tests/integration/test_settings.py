@@ -54,7 +54,7 @@ def test_what_is_no_dict_is_refused():
         ("RETENTION_DAYS", -1),
         ("RETENTION_DAYS", False),
         ("FROM_EMAIL", None),
-        ("PROFILES", []),
+        ("WIRE_FORMATS", []),
         ("ENCRYPTION_KEYS", "one key as text"),
         ("ALLOWED_PORTS", 443),
     ],
@@ -71,7 +71,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
         ("ENCRYPTION_KEYS", "c2VjcmV0LWtleQ=="),
         ("ENCRYPTION_KEYS", b"c2VjcmV0LWtleQ=="),
         ("EGRESS_PROXY", ["http://user:c2VjcmV0LWtleQ@proxy:3128"]),
-        ("PROFILES", "c2VjcmV0LWtleQ"),
+        ("WIRE_FORMATS", "c2VjcmV0LWtleQ"),
     ],
 )
 def test_a_refused_value_is_not_printed_since_it_may_be_a_secret(key, value):

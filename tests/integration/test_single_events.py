@@ -275,7 +275,7 @@ class TestFanOut:
 def test_every_late_step_has_its_turn_however_much_is_new(receiver: Receiver) -> None:
     """With no time for them, one is done in each turn: results are recorded, queues released, and a paused endpoint noticed."""
     receiver.on("/hang", Hang())
-    hanging = endpoint_at(receiver, "/hang", profile="plain")
+    hanging = endpoint_at(receiver, "/hang", wire_format="plain")
     for _ in range(3):
         due_delivery(hanging)
     single = endpoint_at(receiver)
@@ -325,6 +325,6 @@ def test_more_that_may_start_is_not_waited_with(receiver: Receiver, monkeypatch:
     monkeypatch.setattr("webhooks_app.engine.run._LOOK_UP", 5.0)
     receiver.on("/hook", Hang())
     for _ in range(12):
-        due_delivery(endpoint_at(receiver, profile="plain"))
+        due_delivery(endpoint_at(receiver, wire_format="plain"))
     with running_engine():
         eventually(lambda: len(receiver.requests) == 12, patience=8.0)

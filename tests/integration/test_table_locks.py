@@ -56,8 +56,8 @@ def locked_table(name: str, held: float = HELD) -> Iterator[threading.Event]:
 def test_events_arrive_while_a_table_that_is_only_recorded_to_is_locked(
     receiver: Receiver, table: str, others: int
 ) -> None:
-    good = endpoint_at(receiver, "/good", profile="slow")
-    beside = [endpoint_at(receiver, "/beside", profile="slow") for _ in range(others)]
+    good = endpoint_at(receiver, "/good", wire_format="slow")
+    beside = [endpoint_at(receiver, "/beside", wire_format="slow") for _ in range(others)]
     late = []
     with running_engine():
         engine = eventually(lambda: Engine.objects.first())
@@ -84,7 +84,7 @@ def test_events_arrive_while_a_table_that_is_only_recorded_to_is_locked(
 def test_what_waits_for_a_lock_is_bounded(receiver: Receiver, configure: Configure) -> None:
     """At most sixteen results may wait here: eight windows."""
     configure(WINDOW=2)
-    busy = endpoint_at(receiver, "/busy", profile="slow")
+    busy = endpoint_at(receiver, "/busy", wire_format="slow")
     with running_engine():
         with locked_table("webhooks_app_attempt") as gone:
             for _ in range(100):
@@ -119,7 +119,7 @@ def test_no_thread_of_an_engine_stalls_while_a_table_that_it_reads_is_locked(
         eventually(lambda: not Delivery.objects.exclude(status="succeeded").exists())
         assert Engine.objects.get() == engine
     assert "has stalled" not in caplog.text
-    assert not EndpointQueue.objects.filter(takeovers__gt=0).exists()
+    assert not EndpointQueue.objects.filter(crash_takeovers__gt=0).exists()
     ids = Counter((request.path, request.headers["webhook-id"]) for request in receiver.requests)
     assert set(ids.values()) == {1}
 

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
 from webhooks_app import registry
-from webhooks_app.actions import letters, operations
-from webhooks_app.actions.states import disable
-from webhooks_app.actions.tell import tell
-from webhooks_app.models import Event, Notice, NoticeKind
+from webhooks_app.endpoints.status import disable
+from webhooks_app.models import Event, Notification, NotificationKind
 from webhooks_app.models.ids import public_id
+from webhooks_app.notifications import emails, operational_events
+from webhooks_app.notifications.send import send_notifications
 
 pytestmark = pytest.mark.django_db
 
@@ -28,8 +28,8 @@ def _settings(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "DASHBOARD_URL": "https://app.example.com/webhooks/"}
 
 
-def untold() -> int:
-    return Notice.objects.untold().count()
+def unsent() -> int:
+    return Notification.objects.unsent().count()
 
 
 def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
@@ -38,8 +38,8 @@ def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
         description="Shop",
         queue__failing_since=NOW - timedelta(days=1),
     )
-    notice = NoticeFactory(endpoint=endpoint, delivery_id=endpoint.pk, count=2, reason="address_not_allowed")
-    assert tell(NOW) == 1
+    notification = NoticeFactory(endpoint=endpoint, delivery_id=endpoint.pk, count=2, reason="address_not_allowed")
+    assert send_notifications(NOW) == 1
 
     letter = mail.outbox[0]
     assert letter.to == [endpoint.tenant.email]
@@ -55,76 +55,76 @@ def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
         assert "What to do" in body
         assert "token" not in body, "the query may be a secret"
         assert "address_not_allowed" not in body, "what the network said is for staff"
-    notice.refresh_from_db()
-    assert (notice.told_at, notice.claimed_until) == (NOW, None)
-    assert tell(NOW) == 0
+    notification.refresh_from_db()
+    assert (notification.sent_at, notification.claimed_until) == (NOW, None)
+    assert send_notifications(NOW) == 0
 
 
 def test_further_exhausted_ones_are_gathered_by_the_hour():
     endpoint = EndpointFactory()
     NoticeFactory(endpoint=endpoint)
-    tell(NOW)
+    send_notifications(NOW)
     NoticeFactory.create_batch(3, endpoint=endpoint)
-    assert tell(NOW + timedelta(minutes=59)) == 0
-    assert untold() == 3
-    assert tell(NOW + timedelta(minutes=61)) == 1
+    assert send_notifications(NOW + timedelta(minutes=59)) == 0
+    assert unsent() == 3
+    assert send_notifications(NOW + timedelta(minutes=61)) == 1
     assert "3 deliveries" in mail.outbox[1].body
 
 
 def test_another_tenants_first_one_does_not_wait():
     NoticeFactory()
-    tell(NOW)
+    send_notifications(NOW)
     NoticeFactory()
-    assert tell(NOW + timedelta(minutes=1)) == 1
+    assert send_notifications(NOW + timedelta(minutes=1)) == 1
 
 
-@pytest.mark.parametrize("kind", [NoticeKind.DISABLED, NoticeKind.RECOVERED])
+@pytest.mark.parametrize("kind", [NotificationKind.DISABLED, NotificationKind.RECOVERED])
 def test_disabled_and_recovered_are_told_at_once_and_take_the_gathered_along(kind):
     endpoint = EndpointFactory()
     NoticeFactory(endpoint=endpoint)
-    tell(NOW)
+    send_notifications(NOW)
     NoticeFactory(endpoint=endpoint)
-    NoticeFactory(endpoint=endpoint, kind=kind, reason="gone" if kind == NoticeKind.DISABLED else "")
-    assert tell(NOW + timedelta(minutes=1)) == 1
-    assert untold() == 0
+    NoticeFactory(endpoint=endpoint, kind=kind, reason="gone" if kind == NotificationKind.DISABLED else "")
+    assert send_notifications(NOW + timedelta(minutes=1)) == 1
+    assert unsent() == 0
     body = mail.outbox[1].body
     assert "1 delivery was given up" in body
-    assert ("410 Gone" in body) is (kind == NoticeKind.DISABLED)
-    assert ("works again" in body) is (kind == NoticeKind.RECOVERED)
+    assert ("410 Gone" in body) is (kind == NotificationKind.DISABLED)
+    assert ("works again" in body) is (kind == NotificationKind.RECOVERED)
 
 
 def test_a_tenants_notices_are_one_letter():
     tenant = TenantFactory()
     for endpoint in EndpointFactory.create_batch(3, tenant=tenant):
         NoticeFactory(endpoint=endpoint)
-    assert tell(NOW) == 1
+    assert send_notifications(NOW) == 1
     assert mail.outbox[0].subject == "News about 3 of your webhook endpoints"
 
 
 def test_staff_get_one_letter_about_all_tenants(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "STAFF_EMAILS": ["ops@example.com"], "FROM_EMAIL": "hooks@example.com"}
     rows = [NoticeFactory(), NoticeFactory(), NoticeFactory(endpoint__tenant__email="")]
-    assert tell(NOW) == 3
+    assert send_notifications(NOW) == 3
     staff = mail.outbox[2]
     assert (staff.to, staff.from_email) == (["ops@example.com"], "hooks@example.com")
     for row in rows:
         assert row.tenant.uid in staff.body
     assert "no e-mail address" in staff.body
-    assert untold() == 0
+    assert unsent() == 0
 
 
 @pytest.mark.parametrize("admins", [[("Ops", "ops@example.com")], ["ops@example.com"]])
 def test_without_staff_addresses_the_admins_are_staff(settings, admins):
     settings.ADMINS = admins
     NoticeFactory(endpoint__tenant__email="")
-    assert tell(NOW) == 1
+    assert send_notifications(NOW) == 1
     assert mail.outbox[0].to == ["ops@example.com"]
 
 
 def test_where_there_is_nobody_to_tell_the_notice_is_done():
     NoticeFactory(endpoint__tenant__email="")
-    assert tell(NOW) == 0
-    assert untold() == 0
+    assert send_notifications(NOW) == 0
+    assert unsent() == 0
 
 
 @pytest.mark.parametrize("with_another", [False, True], ids=["alone", "beside another"])
@@ -133,8 +133,8 @@ def test_a_notice_of_a_kind_that_this_version_does_not_know_is_left_alone(with_a
     if with_another:
         NoticeFactory(endpoint_id=strange.endpoint_id, tenant=strange.tenant)
     for _ in range(2):
-        tell(NOW)
-    assert list(Notice.objects.untold()) == [strange]
+        send_notifications(NOW)
+    assert list(Notification.objects.unsent()) == [strange]
     assert len(mail.outbox) == with_another
     assert caplog.text.count("unknown kind") == 1
 
@@ -142,70 +142,70 @@ def test_a_notice_of_a_kind_that_this_version_does_not_know_is_left_alone(with_a
 def test_no_letter_and_no_event_takes_an_unknown_kind_for_good_news(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
     strange = NoticeFactory(kind="strange")
-    assert letters.stories([strange], "default") == []
-    assert operations.publish(strange.tenant, [strange], using="default") == 0
+    assert emails.endpoint_summaries([strange], "default") == []
+    assert operational_events.publish(strange.tenant, [strange], using="default") == 0
 
 
 def test_a_line_break_in_a_name_does_not_stop_the_letter():
     endpoint = EndpointFactory(tenant=TenantFactory(name="A\r\nBcc: x@example.com"), description="a\nb")
     disable(endpoint, "because\r\nof this")
-    assert tell(NOW) == 1
+    assert send_notifications(NOW) == 1
 
 
 def test_html_in_a_description_is_text():
     NoticeFactory(endpoint=EndpointFactory(description="<script>x</script>"))
-    tell(NOW)
+    send_notifications(NOW)
     assert "<script>" not in mail.outbox[0].alternatives[0][0]
     assert "<script>" in mail.outbox[0].body
 
 
 def test_a_deleted_endpoints_notice_can_still_be_told():
-    notice = NoticeFactory()
-    Notice.objects.filter(pk=notice.pk).update(endpoint_id=notice.pk)
-    assert tell(NOW) == 1
+    notification = NoticeFactory()
+    Notification.objects.filter(pk=notification.pk).update(endpoint_id=notification.pk)
+    assert send_notifications(NOW) == 1
 
 
 class TestOperationalEvents:
     @pytest.fixture(autouse=True)
     def operator(self, settings):
         settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
-        registry.register(*operations.EVENT_TYPES)
+        registry.register(*operational_events.EVENT_TYPES)
         yield
-        registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+        registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
 
     def test_tell_a_program_what_people_are_told(self):
         endpoint = EndpointFactory(tenant__email="anna@customer.example")
         disable(endpoint, "gone")
-        tell(NOW)
-        tell(NOW)
+        send_notifications(NOW)
+        send_notifications(NOW)
         event = Event.objects.get()
         assert (event.tenant_uid, event.type) == ("us", "webhooks.endpoint_disabled")
         data = json.loads(event.data)
         assert (data["tenant"], data["endpoint"]) == (endpoint.tenant.uid, endpoint.public_id)
         assert (data["url"], data["reason"]) == (endpoint.url, "gone")
 
-    @pytest.mark.parametrize("kind", NoticeKind.values)
+    @pytest.mark.parametrize("kind", NotificationKind.values)
     def test_exist_for_every_kind_of_notice(self, kind):
         endpoint = EndpointFactory()
         NoticeFactory(endpoint_id=endpoint.pk, tenant=endpoint.tenant, kind=kind, count=3)
-        tell(NOW)
+        send_notifications(NOW)
         assert json.loads(Event.objects.get().data)["count"] == 3
 
     def test_are_not_made_of_the_operators_own_troubles(self):
         disable(EndpointFactory(tenant__uid="us"), "gone")
-        tell(NOW)
+        send_notifications(NOW)
         assert not Event.objects.exists()
 
     def test_that_cannot_be_made_neither_lose_nor_repeat_the_e_mail(self, caplog):
-        registry.unregister([type_.name for type_ in operations.EVENT_TYPES])
+        registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
         disable(EndpointFactory(), "gone")
-        assert tell(NOW) == 1
-        assert untold() == 0
-        assert tell(NOW) == 0
+        assert send_notifications(NOW) == 1
+        assert unsent() == 0
+        assert send_notifications(NOW) == 0
         assert "no operational events" in caplog.text
 
     def test_are_not_made_where_nobody_asked(self, settings):
         settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": ""}
         disable(EndpointFactory(), "gone")
-        tell(NOW)
+        send_notifications(NOW)
         assert not Event.objects.exists()

@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
 from tests.mail_servers import send_by_smtp, send_through
-from webhooks_app.actions.tell import tell
-from webhooks_app.models import Notice
+from webhooks_app.models import Notification
+from webhooks_app.notifications.send import send_notifications
 
 pytestmark = pytest.mark.django_db
 
@@ -102,8 +102,8 @@ def _no_admins(settings):
     settings.ADMINS = []
 
 
-def untold() -> int:
-    return Notice.objects.untold().count()
+def unsent() -> int:
+    return Notification.objects.unsent().count()
 
 
 @pytest.mark.parametrize("backend", ["DownBackend", "FailingBackend"])
@@ -111,33 +111,33 @@ def test_a_mail_server_that_is_down_leaves_everything_to_the_next_run(settings, 
     tenant = TenantFactory(email="sulky@customer.example")
     NoticeFactory(endpoint=EndpointFactory(tenant=tenant))
     send_through(settings, f"{HERE}.{backend}")
-    assert tell(NOW) == 0
-    assert untold() == 1
+    assert send_notifications(NOW) == 0
+    assert unsent() == 1
     send_through(settings, "django.core.mail.backends.locmem.EmailBackend")
-    assert tell(NOW + timedelta(minutes=1)) == 1
-    assert untold() == 0
+    assert send_notifications(NOW + timedelta(minutes=1)) == 1
+    assert unsent() == 0
 
 
 def test_one_address_that_cannot_be_reached_does_not_stop_the_others(settings, caplog):
     send_through(settings, f"{HERE}.FailingBackend")
     NoticeFactory(endpoint=EndpointFactory(tenant=TenantFactory(email="sulky@customer.example")))
     NoticeFactory()
-    assert tell(NOW) == 1
-    assert untold() == 1
+    assert send_notifications(NOW) == 1
+    assert unsent() == 1
 
 
 def test_an_address_that_the_mail_server_refuses_is_not_tried_for_ever(settings, caplog):
     send_through(settings, f"{HERE}.RefusingBackend")
     NoticeFactory()
-    tell(NOW)
-    assert untold() == 0
+    send_notifications(NOW)
+    assert unsent() == 0
     assert "refuses" in caplog.text
 
 
 def test_what_a_dead_teller_claimed_is_told_when_its_claim_ends():
     NoticeFactory(claimed_until=NOW + timedelta(minutes=10))
-    assert tell(NOW) == 0
-    assert tell(NOW + timedelta(minutes=11)) == 1
+    assert send_notifications(NOW) == 0
+    assert send_notifications(NOW + timedelta(minutes=11)) == 1
 
 
 def test_a_second_run_leaves_the_mail_server_to_the_first(settings):
@@ -145,23 +145,23 @@ def test_a_second_run_leaves_the_mail_server_to_the_first(settings):
     CountingBackend.opened = 0
     NoticeFactory(claimed_until=NOW + timedelta(minutes=1))
     NoticeFactory()
-    assert tell(NOW) == 0
-    assert (CountingBackend.opened, untold()) == (0, 2)
-    assert tell(NOW + timedelta(minutes=2)) == 2
+    assert send_notifications(NOW) == 0
+    assert (CountingBackend.opened, unsent()) == (0, 2)
+    assert send_notifications(NOW + timedelta(minutes=2)) == 2
     assert CountingBackend.opened == 1
 
 
 @pytest.mark.parametrize("timeout", [None, 0.2], ids=["without a timeout", "with the host's timeout"])
 def test_a_mail_server_that_falls_silent_ends_the_run(settings, monkeypatch, silent_mail_server, timeout):
     if timeout is None:
-        monkeypatch.setattr("webhooks_app.actions.tell._MAIL_TIMEOUT", 0.2)
+        monkeypatch.setattr("webhooks_app.notifications.send._MAIL_TIMEOUT", 0.2)
     send_by_smtp(settings, silent_mail_server.port, timeout=timeout)
     NoticeFactory.create_batch(6)
-    assert tell(NOW) == 0
+    assert send_notifications(NOW) == 0
     assert 1 <= len(silent_mail_server.connections) <= 3, "after three failures it counts as down"
-    assert Notice.objects.untold().filter(claimed_until=None).count() == 6
+    assert Notification.objects.unsent().filter(claimed_until=None).count() == 6
     send_through(settings, "django.core.mail.backends.locmem.EmailBackend")
-    assert tell(NOW) == 6
+    assert send_notifications(NOW) == 6
 
 
 def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(settings, monkeypatch):
@@ -169,16 +169,16 @@ def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(settings, monkeypatc
     NoticeFactory.create_batch(3)
     NoticeFactory(endpoint__tenant__email="")
     with monkeypatch.context() as patch:
-        patch.setattr("webhooks_app.actions.tell._RUN_SECONDS", 0.0)
-        assert tell(NOW) == 1, "the e-mail to staff, for which time is kept"
-    assert Notice.objects.untold().filter(claimed_until=None).count() == 3
-    assert tell(NOW) == 4
+        patch.setattr("webhooks_app.notifications.send._RUN_SECONDS", 0.0)
+        assert send_notifications(NOW) == 1, "the e-mail to staff, for which time is kept"
+    assert Notification.objects.unsent().filter(claimed_until=None).count() == 3
+    assert send_notifications(NOW) == 4
 
 
 def test_a_process_that_stops_leaves_the_rest_to_the_next_run():
     NoticeFactory.create_batch(3)
-    assert tell(NOW, stopping=lambda: len(mail.outbox) == 1) == 1
-    assert Notice.objects.untold().filter(claimed_until=None).count() == 2
+    assert send_notifications(NOW, stopping=lambda: len(mail.outbox) == 1) == 1
+    assert Notification.objects.unsent().filter(claimed_until=None).count() == 2
 
 
 def test_a_process_that_stops_does_not_wait_for_a_silent_mail_server(settings):
@@ -186,9 +186,9 @@ def test_a_process_that_stops_does_not_wait_for_a_silent_mail_server(settings):
     server = SilentMailServer()
     server.start()
     send_by_smtp(settings, server.port, timeout=60.0)
-    notice = NoticeFactory()
-    assert tell(NOW, stopping=lambda: bool(server.connections)) == 0
-    assert Notice.objects.get(pk=notice.pk).claimed_until is None
+    notification = NoticeFactory()
+    assert send_notifications(NOW, stopping=lambda: bool(server.connections)) == 0
+    assert Notification.objects.get(pk=notification.pk).claimed_until is None
     server.close()
 
 
@@ -201,9 +201,9 @@ def test_a_letter_that_cannot_be_written_stops_no_other(settings):
     (engine,) = settings.TEMPLATES
     engine = {name: value for name, value in engine.items() if name != "APP_DIRS"}
     settings.TEMPLATES = [{**engine, "OPTIONS": {**engine["OPTIONS"], "loaders": loaders}}]
-    assert tell(NOW) == 1
+    assert send_notifications(NOW) == 1
     assert mail.outbox[0].to == [good.tenant.email]
-    assert list(Notice.objects.untold()) == [broken]
+    assert list(Notification.objects.unsent()) == [broken]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -216,7 +216,7 @@ def test_two_tellers_at_once_tell_once(settings):
 
     def run() -> None:
         try:
-            sent.append(tell(NOW))
+            sent.append(send_notifications(NOW))
         finally:
             connection.close()
 
@@ -228,4 +228,4 @@ def test_two_tellers_at_once_tell_once(settings):
         teller.join(30)
     assert sum(sent) == 3
     assert len({letter.to[0] for letter in mail.outbox}) == len(mail.outbox) == 3
-    assert untold() == 0
+    assert unsent() == 0

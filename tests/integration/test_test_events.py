@@ -7,7 +7,7 @@ import pytest
 from tests.pipelines import Gate, InThread, endpoint_at, eventually
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.actions.test_event import send_test
+from webhooks_app.deliveries.test_event import send_test
 from webhooks_app.exceptions import ConflictingState, InvalidEvent
 from webhooks_app.models import Event
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def test_one_tenant_waits_for_one_answer_at_a_time(receiver: Receiver) -> None:
     gate = Gate()
     receiver.on("/slow", gate)
-    slow = endpoint_at(receiver, "/slow", profile="slow")
+    slow = endpoint_at(receiver, "/slow", wire_format="slow")
     beside, another = endpoint_at(receiver, tenant=slow.tenant), endpoint_at(receiver)
     first = InThread(lambda: send_test(slow, type="test.happened"))
     eventually(lambda: gate.waiting)

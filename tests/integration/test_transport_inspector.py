@@ -12,7 +12,7 @@ from tests import transports
 from tests.receiver import Receiver
 from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.addresses import AddressPolicy, check_url
-from webhooks_app.core.inspector import ANSWERS, ECHO_BYTES, arrived, url_of
+from webhooks_app.core.playground import ANSWERS, ECHO_BYTES, arrived, url_of
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.transport import Request, Transport

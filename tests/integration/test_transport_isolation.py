@@ -17,7 +17,7 @@ import pytest
 from tests import transports
 from tests.receiver import Delay, Receiver
 from tests.transports import LOOPBACK, Open, gather, request, send
-from webhooks_app.core.inspector import url_of
+from webhooks_app.core.playground import url_of
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Request, Transport, TransportOptions, open_transport
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy
 from webhooks_app.core.validation import LONGEST
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from django.utils import translation
 
-from webhooks_app.charts import Chart, Series, figure, lines, number, spark_bars, stacked_bars, table
+from webhooks_app.stats.svg import Chart, Series, figure, lines, number, spark_bars, stacked_bars, table
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 HOSTILE = '"><script>alert(1)</script>'

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks_app.core.envelope import Flat, Nested, encode, epoch_ms, iso_ms, iso_seconds, standard_envelope
-from webhooks_app.core.profile import Message
+from webhooks_app.core.message import Message
 
 MOMENT = datetime(2026, 4, 1, 10, 0, 5, 123_987, tzinfo=UTC)
 NESTED = Nested(order=("event", "data", "timestamp"))

@@ -14,21 +14,22 @@ import pytest
 
 from tests.pipelines import eventually
 from tests.unit.windows import a_delivery, a_queue
-from webhooks_app import profiles
+from webhooks_app import wire_formats
 from webhooks_app.core.envelope import Flat, Nested, iso_ms
-from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.message import Message
 from webhooks_app.core.signing import HexScheme, StandardScheme
 from webhooks_app.engine.build_threads import BuildThreads, BuildTimeout
 from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.profiles.standard import PROFILE, standard_envelope
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.standard import WIRE_FORMAT, standard_envelope
 
 
 class OwnScheme(StandardScheme):
     """A subclass of the host's."""
 
 
-class OwnProfile(Profile):
+class OwnWireFormat(WireFormat):
     """Its fields may be properties."""
 
 
@@ -54,16 +55,16 @@ def no_bytes(message: Message) -> bytes:
 
 
 BUILT_IN = [
-    module.PROFILE
-    for info in pkgutil.iter_modules(profiles.__path__, "webhooks_app.profiles.")
-    if hasattr(module := importlib.import_module(info.name), "PROFILE")
+    module.WIRE_FORMAT
+    for info in pkgutil.iter_modules(wire_formats.__path__, "webhooks_app.wire_formats.")
+    if hasattr(module := importlib.import_module(info.name), "WIRE_FORMAT")
 ]
 ORDER = ("event", "timestamp", "data")
 
 
-@pytest.mark.parametrize("profile", BUILT_IN, ids=lambda profile: profile.name)
-def test_the_wire_formats_of_this_package_do_not(profile: Profile) -> None:
-    assert not runs_host_code(profile)
+@pytest.mark.parametrize("wire_format", BUILT_IN, ids=lambda wire_format: wire_format.name)
+def test_the_wire_formats_of_this_package_do_not(wire_format: WireFormat) -> None:
+    assert not runs_host_code(wire_format)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_wire_formats_of_this_package_do_not(profile: Profile) -> None:
     ],
 )
 def test_wire_formats_made_of_our_parts_do_not(values: dict[str, Any]) -> None:
-    assert not runs_host_code(replace(PROFILE, name="made", **values))
+    assert not runs_host_code(replace(WIRE_FORMAT, name="made", **values))
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,11 @@ def test_wire_formats_made_of_our_parts_do_not(values: dict[str, Any]) -> None:
     ],
 )
 def test_wire_formats_with_a_part_of_the_hosts_do(values: dict[str, Any]) -> None:
-    assert runs_host_code(replace(PROFILE, name="own", **values))
+    assert runs_host_code(replace(WIRE_FORMAT, name="own", **values))
 
 
-def test_a_subclass_of_profile_does() -> None:
-    assert runs_host_code(OwnProfile(name="own", title="", scheme=StandardScheme(), envelope=standard_envelope))
+def test_a_subclass_of_wire_format_does() -> None:
+    assert runs_host_code(OwnWireFormat(name="own", title="", scheme=StandardScheme(), envelope=standard_envelope))
 
 
 def test_late_builds_are_given_up_and_their_threads_counted() -> None:

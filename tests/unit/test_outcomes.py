@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhooks_app.core.retry import OutcomeKind, outcome_of_status
-from webhooks_app.reports.outcomes import explanation_of, outcome_in_words, outcome_name
+from webhooks_app.deliveries.outcomes import explanation_of, outcome_in_words, outcome_name
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)

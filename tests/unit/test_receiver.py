@@ -11,40 +11,47 @@ from typing import Any
 
 import pytest
 
-from webhooks_app.core.profile import Message, Profile
+from tests.wire_formats import BUILT_IN
+from webhooks_app.core.message import Message
 from webhooks_app.core.secrets import new_ed25519_secret, new_secret
 from webhooks_app.core.signing import Ed25519Key, TimestampedHexScheme, key_of
 from webhooks_app.exceptions import SignatureVerificationError, VerificationFailed
-from webhooks_app.profiles import BUILT_IN
 from webhooks_app.receiver import verify, verify_webhook
+from webhooks_app.wire_formats.base import WireFormat
 
 NOW = 1_775_037_605
 MOMENT = datetime.fromtimestamp(NOW, UTC)
-EVERY_PROFILE = pytest.mark.parametrize("profile", BUILT_IN.values(), ids=lambda profile: profile.name)
+EVERY_WIRE_FORMAT = pytest.mark.parametrize("wire_format", BUILT_IN.values(), ids=lambda wire_format: wire_format.name)
 DATED = ("standard", "gateway")
 
 
-def signed(profile: Profile, secret: str, data: Any = None) -> tuple[bytes, dict[str, str]]:
+def signed(wire_format: WireFormat, secret: str, data: Any = None) -> tuple[bytes, dict[str, str]]:
     """A body and its headers as the app sends them at `NOW`."""
     message = Message("evt_1", "message.sent", MOMENT, json.dumps({"text": "À bientôt"} if data is None else data))
-    body = profile.envelope(message)
-    keys = (key_of(secret, profile.secret_format),)
-    return body, dict(profile.scheme.headers(message_id=message.id, timestamp=NOW, body=body, keys=keys))
+    body = wire_format.envelope(message)
+    keys = (key_of(secret, wire_format.secret_format),)
+    return body, dict(wire_format.scheme.headers(message_id=message.id, timestamp=NOW, body=body, keys=keys))
 
 
 class TestVerify:
-    @EVERY_PROFILE
-    def test_accepts_what_the_app_sends(self, profile: Profile) -> None:
-        secret = new_secret(profile.secret_format)
-        body, headers = signed(profile, secret)
-        verify(body, headers, secret, profile=profile.name, now=NOW)
-        verify(body, {name.upper(): value for name, value in headers.items()}, secret, profile=profile, now=NOW + 0.5)
+    @EVERY_WIRE_FORMAT
+    def test_accepts_what_the_app_sends(self, wire_format: WireFormat) -> None:
+        secret = new_secret(wire_format.secret_format)
+        body, headers = signed(wire_format, secret)
+        verify(body, headers, secret, wire_format=wire_format.name, now=NOW)
+        verify(
+            body,
+            {name.upper(): value for name, value in headers.items()},
+            secret,
+            wire_format=wire_format,
+            now=NOW + 0.5,
+        )
 
-    @EVERY_PROFILE
-    def test_refuses_another_body_another_secret_and_no_signature(self, profile: Profile) -> None:
-        secret = new_secret(profile.secret_format)
-        body, headers = signed(profile, secret)
-        other = new_secret(profile.secret_format)
+    @EVERY_WIRE_FORMAT
+    def test_refuses_another_body_another_secret_and_no_signature(self, wire_format: WireFormat) -> None:
+        secret = new_secret(wire_format.secret_format)
+        body, headers = signed(wire_format, secret)
+        other = new_secret(wire_format.secret_format)
         for arguments in (
             (body + b" ", headers, secret),
             (body, headers, other),
@@ -54,19 +61,19 @@ class TestVerify:
             (body, headers, "\ud800"),
         ):
             with pytest.raises(VerificationFailed):
-                verify(*arguments, profile=profile.name, now=NOW)
+                verify(*arguments, wire_format=wire_format.name, now=NOW)
 
-    @EVERY_PROFILE
-    def test_refuses_what_is_old_where_the_signature_is_dated(self, profile: Profile) -> None:
-        secret = new_secret(profile.secret_format)
-        body, headers = signed(profile, secret)
-        if profile.name not in DATED:
-            verify(body, headers, secret, profile=profile.name, now=NOW + 3600)
+    @EVERY_WIRE_FORMAT
+    def test_refuses_what_is_old_where_the_signature_is_dated(self, wire_format: WireFormat) -> None:
+        secret = new_secret(wire_format.secret_format)
+        body, headers = signed(wire_format, secret)
+        if wire_format.name not in DATED:
+            verify(body, headers, secret, wire_format=wire_format.name, now=NOW + 3600)
             return
         for now in (NOW + 301, NOW - 301):
             with pytest.raises(VerificationFailed):
-                verify(body, headers, secret, profile=profile.name, now=now)
-        verify(body, headers, secret, profile=profile.name, now=NOW + 301, tolerance=400)
+                verify(body, headers, secret, wire_format=wire_format.name, now=now)
+        verify(body, headers, secret, wire_format=wire_format.name, now=NOW + 301, tolerance=400)
 
     def test_looks_at_the_clock_by_itself(self) -> None:
         secret = new_secret(BUILT_IN["standard"].secret_format)
@@ -81,14 +88,14 @@ class TestVerify:
         assert isinstance(key, Ed25519Key)
         verify(body, headers, key.public_text, now=NOW)
 
-    def test_takes_a_profile_of_ones_own(self) -> None:
+    def test_takes_a_wire_format_of_ones_own(self) -> None:
         mine = replace(BUILT_IN["muchaw"], name="mine", scheme=TimestampedHexScheme("X-Mine"))
         body, headers = signed(mine, "0123456789abcdef")
-        verify(body, headers, "0123456789abcdef", profile=mine, now=NOW)
+        verify(body, headers, "0123456789abcdef", wire_format=mine, now=NOW)
 
-    def test_of_an_unknown_profile_says_which_there_are(self) -> None:
+    def test_of_an_unknown_wire_format_says_which_there_are(self) -> None:
         with pytest.raises(ValueError, match="messages_dev"):
-            verify(b"{}", {}, "x", profile="nobody")
+            verify(b"{}", {}, "x", wire_format="nobody")
 
 
 class TestVerifyWebhook:
@@ -120,7 +127,7 @@ class TestVerifyWebhook:
 
 @pytest.mark.parametrize(
     "module",
-    ["webhooks_app.receiver", "webhooks_app.core.signing", "webhooks_app.profiles", "webhooks_app.snippets"],
+    ["webhooks_app.receiver", "webhooks_app.core.signing", "webhooks_app.wire_formats", "webhooks_app.snippets"],
 )
 def test_a_receiver_needs_no_django(module: str) -> None:
     program = f"""

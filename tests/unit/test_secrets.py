@@ -10,7 +10,7 @@ import pytest
 from webhooks_app.core.secrets import check_existing_secret, check_secret, new_ed25519_secret, new_secret
 from webhooks_app.core.signing import Ed25519Key, SecretFormat, key_of
 from webhooks_app.exceptions import InvalidSecret
-from webhooks_app.profiles import get_profile, profile_names
+from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 STANDARD = SecretFormat()
 TEXT = SecretFormat(prefix="", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=16, max_key_bytes=64)
@@ -20,9 +20,9 @@ def whsec(length: int) -> str:
     return "whsec_" + base64.b64encode(b"\xff" * length).decode()
 
 
-@pytest.mark.parametrize("name", [name for name in profile_names() if not name.startswith("demo")])
-def test_a_new_secret_is_one_that_the_profile_would_accept(name: str) -> None:
-    secret_format = get_profile(name).secret_format
+@pytest.mark.parametrize("name", [name for name in wire_format_names() if not name.startswith("demo")])
+def test_a_new_secret_is_one_that_the_wire_format_would_accept(name: str) -> None:
+    secret_format = get_wire_format(name).secret_format
     secret = new_secret(secret_format)
     assert secret != new_secret(secret_format)
     assert secret.startswith(secret_format.prefix)
@@ -32,7 +32,7 @@ def test_a_new_secret_is_one_that_the_profile_would_accept(name: str) -> None:
 def test_new_secrets_look_as_documented() -> None:
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{32}", new_secret(STANDARD))
     assert re.fullmatch(r"[0-9a-f]{64}", new_secret(TEXT))
-    assert re.fullmatch(r"whsec_[0-9a-f]{64}", new_secret(get_profile("muchaw").secret_format))
+    assert re.fullmatch(r"whsec_[0-9a-f]{64}", new_secret(get_wire_format("muchaw").secret_format))
 
 
 def test_a_new_ed25519_secret_has_both_halves() -> None:
@@ -87,7 +87,7 @@ def test_a_public_key_is_refused_where_no_prefix_is_asked_for() -> None:
 
 @pytest.mark.parametrize("text", ["string", "x", "😀", " "])
 def test_the_gateway_takes_any_secret_that_is_not_empty(text: str) -> None:
-    secret_format = get_profile("gateway").secret_format
+    secret_format = get_wire_format("gateway").secret_format
     assert check_secret(text, secret_format) == text
     assert key_of(text, secret_format) == text.encode()
     with pytest.raises(InvalidSecret):

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from webhooks_app.core.profile import Profile
+from tests.wire_formats import BUILT_IN
 from webhooks_app.core.signing import HexScheme
-from webhooks_app.profiles import BUILT_IN
 from webhooks_app.snippets import LANGUAGES, Language, has_snippets, snippet
+from webhooks_app.wire_formats.base import WireFormat
 
-EVERY_PROFILE = pytest.mark.parametrize("profile", BUILT_IN.values(), ids=lambda profile: profile.name)
+EVERY_WIRE_FORMAT = pytest.mark.parametrize("wire_format", BUILT_IN.values(), ids=lambda wire_format: wire_format.name)
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 
 
@@ -30,24 +30,24 @@ def test_languages_come_in_the_order_in_which_people_are_shown_them() -> None:
     ]
 
 
-@EVERY_PROFILE
+@EVERY_WIRE_FORMAT
 @EVERY_LANGUAGE
-def test_a_snippet_is_complete_and_fits_on_a_page(profile: Profile, language: Language) -> None:
-    assert has_snippets(profile)
-    text = snippet(profile, language)
+def test_a_snippet_is_complete_and_fits_on_a_page(wire_format: WireFormat, language: Language) -> None:
+    assert has_snippets(wire_format)
+    text = snippet(wire_format, language)
     assert not {"«", "»"} & {*text}
     assert "WEBHOOK_SECRET" in text
     assert len(text.splitlines()) <= (60 if language.name == "go" else 40)  # Go's imports take a dozen
     assert max(map(len, text.splitlines())) <= 110
 
 
-@EVERY_PROFILE
-def test_the_snippet_in_python_is_for_python_3_9_too(profile: Profile) -> None:
-    ast.parse(snippet(profile, LANGUAGES[0]), feature_version=(3, 9))
+@EVERY_WIRE_FORMAT
+def test_the_snippet_in_python_is_for_python_3_9_too(wire_format: WireFormat) -> None:
+    ast.parse(snippet(wire_format, LANGUAGES[0]), feature_version=(3, 9))
 
 
 def test_there_are_none_for_a_scheme_of_the_hosts_own() -> None:
-    profile = replace(BUILT_IN["msgflash"], name="mine", scheme=OwnScheme("X-Mine"))
-    assert not has_snippets(profile)
+    wire_format = replace(BUILT_IN["msgflash"], name="mine", scheme=OwnScheme("X-Mine"))
+    assert not has_snippets(wire_format)
     with pytest.raises(ValueError, match=r"'mine'.*OwnScheme"):
-        snippet(profile, LANGUAGES[0])
+        snippet(wire_format, LANGUAGES[0])

@@ -42,7 +42,7 @@ def test_an_idle_installation_is_ok():
 def test_a_busy_installation_is_ok():
     assert (
         found(
-            engines=(engine(in_flight=384, unrecorded=100, clock_drift=-1.9), engine(retiring=True)),
+            engines=(engine(in_flight=384, unrecorded=100, clock_drift=-1.9), engine(draining=True)),
             overdue_queues=900,
             oldest_due_age=39.0,
             pending_events=10_000,
@@ -57,7 +57,7 @@ def test_a_busy_installation_is_ok():
 @pytest.mark.parametrize("age", ["oldest_due_age", "oldest_event_age"])
 def test_work_that_waits_where_no_engine_runs_is_critical(age):
     assert found(**{age: 40.1}) == {"engines": CRITICAL}
-    assert found(**{age: 40.1}, engines=(engine(retiring=True),)) == {"engines": CRITICAL}
+    assert found(**{age: 40.1}, engines=(engine(draining=True),)) == {"engines": CRITICAL}
     assert found(**{age: 40.1}, dead_engines=1) == {"engines": CRITICAL, "heartbeats": WARNING}
 
 
@@ -86,7 +86,7 @@ def test_a_thread_without_a_turn_is_stalled(thread):
         ({"clock_drift": -3600.0}, {"clock_drift": WARNING}),
         ({"quarantined_events": 1}, {"quarantine": WARNING}),
         ({"engines": (engine(unrecorded=1537),)}, {"unrecorded": WARNING}),
-        ({"beat": BeatFigures(missing=("webhooks_app.tell",))}, {"beat": WARNING}),
+        ({"beat": BeatFigures(missing=("webhooks_app.send_notifications",))}, {"beat": WARNING}),
         ({"beat": BeatFigures(last_run_age=311.0)}, {"beat": WARNING}),
         ({"beat": BeatFigures(last_run_age=911.0)}, {"beat": CRITICAL}),
         ({"beat": BeatFigures(last_run_age=911.0, interval=3600.0)}, {}),

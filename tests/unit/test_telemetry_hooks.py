@@ -38,7 +38,7 @@ def test_nothing_is_enabled_by_default(configure):
     assert not telemetry.enabled()
     telemetry.requests_recorded([REQUEST])
     telemetry.step_finished("record", 0.1, False)
-    telemetry.count("takeovers")
+    telemetry.count("crash_takeovers")
     telemetry.engine_state(1, 2, 3)
     assert telemetry.start_request_span(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), 1) is None
     telemetry.end_request_span(None, "succeeded", 200)
@@ -104,12 +104,12 @@ def test_a_failing_backend_is_logged_once_and_switched_off_for_a_minute(configur
     for _ in range(3):
         telemetry.count("no_such_counter")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    telemetry.count("takeovers")
+    telemetry.count("crash_takeovers")
     assert value("webhooks_queue_takeovers_total") == before
     monkeypatch.setattr(telemetry, "OFF_SECONDS", 0.0)
     telemetry.reset()
     telemetry.count("no_such_counter")
-    telemetry.count("takeovers")
+    telemetry.count("crash_takeovers")
     assert value("webhooks_queue_takeovers_total") == before + 1
 
 
@@ -119,9 +119,9 @@ def test_a_folder_for_several_processes_that_is_not_there_disturbs_nothing(tmp_p
 import django, logging, os, webhooks_app.telemetry as telemetry
 django.setup()
 telemetry.OFF_SECONDS = 0.0
-telemetry.count("takeovers")
+telemetry.count("crash_takeovers")
 os.mkdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-telemetry.count("takeovers", 3)
+telemetry.count("crash_takeovers", 3)
 from webhooks_app.telemetry.prometheus_backend import REGISTRY
 print(REGISTRY.get_sample_value("webhooks_queue_takeovers_total"))
 """
@@ -134,14 +134,14 @@ print(REGISTRY.get_sample_value("webhooks_queue_takeovers_total"))
 def test_an_unknown_backend_disturbs_nothing(configure, caplog, metrics):
     configure(METRICS=metrics)
     telemetry.requests_recorded([REQUEST])
-    telemetry.count("takeovers")
+    telemetry.count("crash_takeovers")
     assert len(caplog.records) == 1
     assert "'statsd' is not a metrics backend" in caplog.text
 
 
 def test_invalid_settings_disturb_nothing(settings):
     settings.WEBHOOKS = {"METRIX": ["prometheus"]}
-    telemetry.count("takeovers")
+    telemetry.count("crash_takeovers")
     assert not telemetry.enabled()
 
 

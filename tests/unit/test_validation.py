@@ -1,4 +1,4 @@
-"""What a host may put into a policy, a profile and a secret format, and that what is accepted never fails later."""
+"""What a host may put into a policy, a wire format and a secret format, and that what is accepted never fails later."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import HEALTHS, MOMENTS, OUTCOMES, POLICIES
-from webhooks_app.core.health import Health, after, disable_reason, hold_until, is_open, longest_own_hold
-from webhooks_app.core.profile import Profile
+from tests.wire_formats import BUILT_IN
+from webhooks_app.core.circuit_breaker import (
+    Health,
+    breaker_is_open,
+    disable_reason,
+    longest_own_hold,
+    queue_blocked_until,
+    record_outcome,
+)
 from webhooks_app.core.retry import MAX_DELAYS, Outcome, OutcomeKind, RetryPolicy, Verdict, decide, later
 from webhooks_app.core.signing import HexScheme, SecretFormat, TimestampedHexScheme
 from webhooks_app.core.validation import LONGEST
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.profiles import BUILT_IN, standard
+from webhooks_app.wire_formats import standard
+from webhooks_app.wire_formats.base import WireFormat
 
 NAN, INFINITE = float("nan"), float("inf")
 TOO_LONG = LONGEST + timedelta(microseconds=1)
@@ -75,7 +83,7 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
     },
     HexScheme: {"header": (None, 5, b"X-Signature"), "prefix": (None, 5, b"sha256=")},
     TimestampedHexScheme: {"header": (None, 5, b"X-Signature")},
-    Profile: {
+    WireFormat: {
         "name": (None, "", 5, "a" * 65),
         "title": (None, 5),
         "scheme": (
@@ -107,7 +115,7 @@ RIGHT: dict[type, Any] = {
     SecretFormat: SecretFormat(),
     HexScheme: HexScheme("X-Signature"),
     TimestampedHexScheme: TimestampedHexScheme("X-Signature"),
-    Profile: standard.PROFILE,
+    WireFormat: standard.WIRE_FORMAT,
 }
 
 
@@ -138,9 +146,9 @@ def test_what_is_allowed_at_the_edges() -> None:
     RetryPolicy(delays=(), jitter=0.999, breaker_threshold=1, backoff_first=LONGEST, backoff_last=LONGEST)
     RetryPolicy(disable_after_failures=1, disable_after=None, max_age=timedelta(microseconds=1))
     SecretFormat(prefix="", random_bytes=16, min_key_bytes=1, max_key_bytes=1)
-    replace(standard.PROFILE, connect_timeout=0.001, total_timeout=3600, warn_body_bytes=1)
-    for profile in BUILT_IN.values():
-        assert replace(profile) == profile
+    replace(standard.WIRE_FORMAT, connect_timeout=0.001, total_timeout=3600, warn_body_bytes=1)
+    for wire_format in BUILT_IN.values():
+        assert replace(wire_format) == wire_format
 
 
 # --- what is accepted never fails ------------------------------------------------------------------------------------
@@ -174,20 +182,25 @@ def test_a_decision_never_fails(
 def test_health_never_fails(
     health: Health, outcome: Outcome, started: datetime, now: datetime, policy: RetryPolicy
 ) -> None:
-    changed = after(health, outcome, started, now)
-    assert changed.streak <= health.streak + 1
-    until = hold_until(changed, outcome, now, policy)
+    changed = record_outcome(health, outcome, started, now)
+    assert changed.consecutive_failures <= health.consecutive_failures + 1
+    until = queue_blocked_until(changed, outcome, now, policy)
     assert until is None or now <= until <= later(now, LONGEST)
     assert disable_reason(changed, now, policy, outcome) in ("", "failures", "days")
-    assert is_open(changed, policy) in (True, False)
+    assert breaker_is_open(changed, policy) in (True, False)
     assert NOTHING <= longest_own_hold(changed, policy) <= policy.backoff_last
 
 
 def test_a_back_off_that_doubles_beyond_every_timedelta_stays_at_its_last() -> None:
     policy = RetryPolicy(backoff_first=timedelta(days=200), backoff_last=LONGEST)
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    for streak in (7, 31, 1000, 2**31, 2**63):
-        assert hold_until(Health(streak=streak), Outcome(OutcomeKind.TIMEOUT), now, policy) == now + LONGEST
+    for consecutive_failures in (7, 31, 1000, 2**31, 2**63):
+        assert (
+            queue_blocked_until(
+                Health(consecutive_failures=consecutive_failures), Outcome(OutcomeKind.TIMEOUT), now, policy
+            )
+            == now + LONGEST
+        )
 
 
 def test_a_retry_beyond_the_last_year_is_put_at_its_end() -> None:

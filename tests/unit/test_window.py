@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.windows import NOW, a_delivery, a_queue, a_window, add, finish, prove, start
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.engine.types import QueuedDelivery
 
@@ -43,14 +43,14 @@ class TestSlowStart:
         finish(window, start(window)[0], succeeded=False)
         assert queue.sending.allowance == 2
 
-    @pytest.mark.parametrize("values", [{"fifo": True}, {"takeovers": 2}, {"cap": 1}], ids=str)
+    @pytest.mark.parametrize("values", [{"fifo": True}, {"crash_takeovers": 2}, {"cap": 1}], ids=str)
     def test_never_goes_beyond_one_where_only_one_is_allowed(self, values: dict[str, Any]) -> None:
         window = a_window(a_queue(10, **values))
         for _ in range(4):
             [delivery] = start(window)
             assert start(window) == []
             finish(window, delivery)
-            if "takeovers" in values:
+            if "crash_takeovers" in values:
                 break  # a success has cleared it
 
     def test_of_a_probing_queue_goes_on_after_its_success(self) -> None:
@@ -119,7 +119,7 @@ class TestTurns:
 
 class TestASuspect:
     def test_waits_for_the_others_and_lets_nothing_start_meanwhile(self) -> None:
-        other, suspect = a_queue(5), a_queue(2, takeovers=2)
+        other, suspect = a_queue(5), a_queue(2, crash_takeovers=2)
         window = a_window(other)
         [running] = start(window)
         add(window, suspect)
@@ -132,7 +132,7 @@ class TestASuspect:
         assert len(start(window)) > 1, "a success clears it of suspicion"
 
     def test_that_is_given_back_stands_in_nobodys_way(self) -> None:
-        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        suspect, other = a_queue(1, crash_takeovers=2), a_queue(3)
         window = a_window(suspect, other)
         [alone] = [delivery for delivery in start(window) if delivery.endpoint_id == suspect.endpoint_id] or start(
             window
@@ -144,7 +144,7 @@ class TestASuspect:
 
     @pytest.mark.parametrize("in_flight", [0, 1])
     def test_that_waits_for_a_thread_stops_nobody(self, in_flight: int) -> None:
-        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        suspect, other = a_queue(1, crash_takeovers=2), a_queue(3)
         suspect.runs_host_code = True
         window = a_window(other)
         window.waits_for_thread = lambda config: True
@@ -153,13 +153,13 @@ class TestASuspect:
         assert third.endpoint_id in {delivery.endpoint_id for delivery in start(window)}
 
     def test_that_waits_for_its_rate_stops_nobody(self) -> None:
-        suspect, other = a_queue(1, takeovers=2, rate_limit=1), a_queue(3)
+        suspect, other = a_queue(1, crash_takeovers=2, rate_limit=1), a_queue(3)
         suspect.sending.next_slot = 100.0
         window = a_window(suspect, other)
         assert [delivery.endpoint_id for delivery in start(window)] == [other.endpoint_id]
 
     def test_waits_for_no_half_of_the_unproven_but_for_an_empty_window(self) -> None:
-        other, suspect = a_queue(1), a_queue(1, takeovers=2)
+        other, suspect = a_queue(1), a_queue(1, crash_takeovers=2)
         window = a_window(other, size=2)
         [running] = start(window)
         add(window, suspect, a_queue(1, trusted=True))
@@ -168,14 +168,14 @@ class TestASuspect:
         assert [delivery.endpoint_id for delivery in start(window)] == [suspect.endpoint_id]
 
     def test_that_is_put_back_stops_nobody(self) -> None:
-        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        suspect, other = a_queue(1, crash_takeovers=2), a_queue(3)
         window = a_window(suspect)
         window.put_back(start(window))
         add(window, other)
         assert [delivery.endpoint_id for delivery in start(window)] == [other.endpoint_id]
 
     def test_is_alone_anew_when_its_request_has_been_built(self) -> None:
-        suspect, other = a_queue(1, takeovers=2), a_queue(3)
+        suspect, other = a_queue(1, crash_takeovers=2), a_queue(3)
         window = a_window(suspect, isolation_seconds=0.5)
         assert len(start(window)) == 1
         add(window, other)
@@ -187,7 +187,7 @@ class TestASuspect:
         assert start(window, 1.6)
 
     def test_leaves_the_window_to_the_others_for_twice_as_long_as_it_had_it(self) -> None:
-        suspect, next_one = a_queue(1, takeovers=2), a_queue(1, takeovers=2)
+        suspect, next_one = a_queue(1, crash_takeovers=2), a_queue(1, crash_takeovers=2)
         window = a_window(suspect, isolation_seconds=0.5)
         [alone] = start(window)
         window.isolate_anew(suspect, 0.5)
@@ -197,7 +197,7 @@ class TestASuspect:
         assert start(window, 3.1)
 
     def test_that_has_ended_soon_leaves_the_window_to_the_others_for_a_moment_only(self) -> None:
-        window = a_window(a_queue(1, takeovers=2), a_queue(1, takeovers=2))
+        window = a_window(a_queue(1, crash_takeovers=2), a_queue(1, crash_takeovers=2))
         (first,) = start(window, 0.0)
         finish(window, first)
         assert start(window, 0.01) == []
@@ -215,13 +215,13 @@ class TestRoom:
         assert window.room()[QueueClass.NEW].limit == 6
 
     def test_for_failing_queues_is_a_quarter_of_the_window(self) -> None:
-        window = a_window(*[a_queue(1, health=Health(streak=3)) for _ in range(2)], size=20)
+        window = a_window(*[a_queue(1, health=Health(consecutive_failures=3)) for _ in range(2)], size=20)
         assert window.room()[QueueClass.FAILING].limit == 3
         assert window.room()[QueueClass.TRUSTED].limit == 20
 
     def test_is_for_one_suspected_queue_at_a_time(self) -> None:
         assert a_window().room()[QueueClass.SUSPECTED].limit == 1
-        assert a_window(a_queue(1, takeovers=2)).room()[QueueClass.SUSPECTED].limit == 0
+        assert a_window(a_queue(1, crash_takeovers=2)).room()[QueueClass.SUSPECTED].limit == 0
 
     def test_for_a_suspected_queue_is_none_where_its_tenant_can_start_nothing(self) -> None:
         queue = a_queue(1)

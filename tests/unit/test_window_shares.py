@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.unit.windows import a_queue, a_window, add, finish, prove, start
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.models.ids import new_id
 
@@ -144,7 +144,9 @@ class TestATenant:
 
     def test_leaves_half_of_the_room_for_failing_queues_to_others(self) -> None:
         large = new_id()
-        window = a_window(*(a_queue(1, tenant_id=large, health=Health(streak=1)) for _ in range(2)), size=16)
+        window = a_window(
+            *(a_queue(1, tenant_id=large, health=Health(consecutive_failures=1)) for _ in range(2)), size=16
+        )
         room = window.room()
         assert (room[QueueClass.FAILING].limit, room[QueueClass.FAILING].full) == (2, {large})
         assert room[QueueClass.NEW].full == set()

@@ -6,13 +6,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.models.ids import new_id
-from webhooks_app.profiles.standard import PROFILE
+from webhooks_app.wire_formats.standard import WIRE_FORMAT
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def a_queue(
     **values: Any,
 ) -> LeasedQueue:
     config = EndpointConfig(
-        new_id(), tenant_id or new_id(), "https://example.com/", PROFILE, (), (), cap, rate_limit, fifo
+        new_id(), tenant_id or new_id(), "https://example.com/", WIRE_FORMAT, (), (), cap, rate_limit, fifo
     )
     queue = LeasedQueue(config, values.pop("health", Health()), leased_at=0.0, **values)
     queue.reading.exhausted = True

@@ -11,21 +11,21 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
-from webhooks_app.actions.people import staff_actor_of
-from webhooks_app.admin.acts import Act
 from webhooks_app.admin.base import LargeTableAdmin
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.forms import ActingAdmin, SavedByAct
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
-from webhooks_app.admin.secret_page import ShowsOnce
+from webhooks_app.admin.row_actions import RowAction
+from webhooks_app.admin.secret_page import ShowSecretOnceMixin
+from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
 from webhooks_app.db import pipeline_alias
-from webhooks_app.models import ApiKey, PortalLink, Scope, StoredReply
+from webhooks_app.models import ApiKey, IdempotencyRecord, PortalLink, Scope
+from webhooks_app.tenants.access import staff_actor_of
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 
-class ApiKeyForm(SavedByAct):
+class ApiKeyForm(ServiceForm):
     scopes = forms.MultipleChoiceField(
         label=FIELDS["scopes"],
         choices=Scope.choices,
@@ -39,12 +39,12 @@ class ApiKeyForm(SavedByAct):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ShowsOnce, ActingAdmin):
+class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
     form = ApiKeyForm
     prefix = "key"
     once_template = "admin/webhooks_app/key.html"
     acts = (
-        Act(
+        RowAction(
             "revoke",
             _("Revoke"),
             _("Programs that use it are refused from now on. It cannot be taken back."),
@@ -132,7 +132,7 @@ class PortalLinkAdmin(LargeTableAdmin):
         return time(row.created_at)
 
 
-@admin.register(StoredReply)
+@admin.register(IdempotencyRecord)
 class StoredReplyAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_display = (column("key"), "of_tenant", column("status"), column("created_at"))
@@ -145,13 +145,13 @@ class StoredReplyAdmin(LargeTableAdmin):
         return ("key", "of_tenant", "status", "created_at", shown)
 
     @admin.display(description=_("tenant"))
-    def of_tenant(self, row: StoredReply) -> SafeString | str:
+    def of_tenant(self, row: IdempotencyRecord) -> SafeString | str:
         return link(row.tenant)
 
     @admin.display(description=_("body"))
-    def body_shown(self, row: StoredReply) -> SafeString:
+    def body_shown(self, row: IdempotencyRecord) -> SafeString:
         return shown_json(row.body)
 
     @admin.display(description=_("body"))
-    def body_hidden(self, row: StoredReply) -> SafeString:
+    def body_hidden(self, row: IdempotencyRecord) -> SafeString:
         return hidden()

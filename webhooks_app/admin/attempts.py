@@ -15,10 +15,10 @@ from webhooks_app.admin.filters import OutcomeFilter, TimeFilter
 from webhooks_app.admin.labels import column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, short_time, time, url_shown
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
+from webhooks_app.admin.search import attempts_like
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
 from webhooks_app.models import Attempt, Delivery, Endpoint
-from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
-from webhooks_app.reports.staff_search import attempts_like
 
 
 @admin.register(Attempt)

@@ -1,4 +1,4 @@
-"""The audit trail, and the notices from which people are told."""
+"""The audit trail, and the notifications from which people are told."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
-from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notice, NoticeKind
+from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notification, NotificationKind
 from webhooks_app.models.ids import public_id
-from webhooks_app.reports.explanations import disabled_in_words
 
 
 @admin.register(AuditEntry)
@@ -49,15 +49,15 @@ class AuditEntryAdmin(LargeTableAdmin):
 
 
 _KINDS = {
-    NoticeKind.EXHAUSTED: _("deliveries that failed"),
-    NoticeKind.DISABLED: _("endpoint disabled"),
-    NoticeKind.RECOVERED: _("endpoint works again"),
-    NoticeKind.BACKLOG_EXPIRING: _("pending deliveries will be dropped"),
-    NoticeKind.BACKLOG_DROPPED: _("pending deliveries dropped"),
+    NotificationKind.EXHAUSTED: _("deliveries that failed"),
+    NotificationKind.DISABLED: _("endpoint disabled"),
+    NotificationKind.RECOVERED: _("endpoint works again"),
+    NotificationKind.BACKLOG_EXPIRING: _("pending deliveries will be dropped"),
+    NotificationKind.BACKLOG_DROPPED: _("pending deliveries dropped"),
 }
 
 
-@admin.register(Notice)
+@admin.register(Notification)
 class NoticeAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter,)
@@ -69,29 +69,29 @@ class NoticeAdmin(LargeTableAdmin):
         return super().get_queryset(request).prefetch_related("tenant")
 
     @admin.display(description=_("made"))
-    def made(self, row: Notice) -> SafeString | str:
+    def made(self, row: Notification) -> SafeString | str:
         return time(row.created_at)
 
     @admin.display(description=_("tenant"))
-    def of_tenant(self, row: Notice) -> SafeString | str:
+    def of_tenant(self, row: Notification) -> SafeString | str:
         return link(related(row, "tenant"))
 
     @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: Notice) -> SafeString | str:
+    def of_endpoint(self, row: Notification) -> SafeString | str:
         return link(Endpoint(pk=row.endpoint_id), public_id("wh", row.endpoint_id))
 
     @admin.display(description=FIELDS["kind"])
-    def shown_kind(self, row: Notice) -> Any:
-        return _KINDS[NoticeKind(row.kind)]
+    def shown_kind(self, row: Notification) -> Any:
+        return _KINDS[NotificationKind(row.kind)]
 
     @admin.display(description=_("an example"))
-    def example(self, row: Notice) -> SafeString | str:
+    def example(self, row: Notification) -> SafeString | str:
         return link(Delivery(pk=row.delivery_id), public_id("dlv", row.delivery_id)) if row.delivery_id else "–"
 
     @admin.display(description=_("because"))
-    def because(self, row: Notice) -> str:
+    def because(self, row: Notification) -> str:
         return disabled_in_words(row.reason) or "–"
 
     @admin.display(description=_("told"))
-    def told(self, row: Notice) -> SafeString | str:
-        return time(row.told_at)
+    def told(self, row: Notification) -> SafeString | str:
+        return time(row.sent_at)

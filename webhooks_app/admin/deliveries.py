@@ -12,15 +12,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from webhooks_app.actions.replay import cancel, replay, retry_now
-from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.attempts import shown_attempt
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import StatusFilter, TimeFilter
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads
+from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
+from webhooks_app.admin.search import deliveries_like
 from webhooks_app.admin.states import state
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import answer_for, next_in_words
+from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
+from webhooks_app.deliveries.outlook import NOW, DeliveryState, outlook_of, state_of
+from webhooks_app.deliveries.resend import cancel, replay, retry_now
 from webhooks_app.models import (
     Attempt,
     Delivery,
@@ -31,34 +35,30 @@ from webhooks_app.models import (
     Tenant,
     database_now,
 )
-from webhooks_app.reports.explanations import answer_for, next_in_words
-from webhooks_app.reports.outcomes import outcome_in_words, outcome_name
-from webhooks_app.reports.prospects import NOW, Story, prospect_of, story_of
-from webhooks_app.reports.staff_search import deliveries_like
 from webhooks_app.templatetags.webhooks import breakable
 
 #: Requests of one delivery that its page shows, the newest.
 _ATTEMPTS_SHOWN = 50
 
 
-def _send_now(row: Delivery, *, actor: str) -> Done:
+def _send_now(row: Delivery, *, actor: str) -> ActionResult:
     return _what_comes(_("Send now: it is on its way."), retry_now(row, actor=actor))
 
 
-def _send_again(row: Delivery, *, actor: str) -> Done:
+def _send_again(row: Delivery, *, actor: str) -> ActionResult:
     return _what_comes(_("Send again: it is on its way."), replay(row, actor=actor))
 
 
-def _what_comes(on_its_way: Any, row: Delivery) -> Done:
+def _what_comes(on_its_way: Any, row: Delivery) -> ActionResult:
     """No promise where it waits for something. An engine may have sent it already."""
     prospect = _story(row).prospect
     if prospect is None or prospect.kind in NOW:
-        return Done(str(on_its_way))
-    return Done(next_in_words(prospect), messages.WARNING)
+        return ActionResult(str(on_its_way))
+    return ActionResult(next_in_words(prospect), messages.WARNING)
 
 
 ACTS = (
-    Act(
+    RowAction(
         "retry",
         _("Send now"),
         _("Does not wait for the next retry. Its schedule goes on from where it is."),
@@ -67,7 +67,7 @@ ACTS = (
         confirms=False,
         fits=lambda row: row.status == DeliveryStatus.PENDING,
     ),
-    Act(
+    RowAction(
         "replay",
         _("Send again"),
         _(
@@ -77,7 +77,7 @@ ACTS = (
         _send_again,
         fits=lambda row: row.status != DeliveryStatus.PENDING,
     ),
-    Act(
+    RowAction(
         "cancel",
         _("Cancel"),
         _("It is not sent any more. A request that has started still finishes."),
@@ -90,7 +90,7 @@ ACTS = (
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ActsMixin, LargeTableAdmin):
+class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "dlv"
     acts = ACTS
     finds = deliveries_like
@@ -205,7 +205,7 @@ class DeliveryAdmin(ActsMixin, LargeTableAdmin):
 
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
-        prospect = prospect_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
+        prospect = outlook_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
         return time(prospect.at if prospect else None)
 
     @admin.display(description=_("finished"))
@@ -221,5 +221,5 @@ def _queue(row: Delivery) -> EndpointQueue | None:
     return EndpointQueue.objects.using(pipeline_alias()).filter(pk=row.endpoint_id).first()
 
 
-def _story(row: Delivery) -> Story:
-    return story_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
+def _story(row: Delivery) -> DeliveryState:
+    return state_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))

@@ -8,16 +8,16 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.forms import Lines, SavedByAct, StrictJSON, WriteOnly
 from webhooks_app.admin.labels import FIELDS
-from webhooks_app.admin.tenants import profile_choices
+from webhooks_app.admin.service_admin import Lines, ServiceForm, StrictJSON, WriteOnly
+from webhooks_app.admin.tenants import wire_format_choices
 from webhooks_app.db import pipeline_alias
 from webhooks_app.models import Endpoint
 
 _SMALL = forms.Textarea(attrs={"rows": 4})
 
 
-class EndpointForm(SavedByAct):
+class EndpointForm(ServiceForm):
     fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers"}
 
     url = forms.CharField(
@@ -42,8 +42,8 @@ class EndpointForm(SavedByAct):
     metadata = StrictJSON(
         label=FIELDS["metadata"], required=False, widget=_SMALL, help_text=_("The customer's own notes, a JSON object.")
     )
-    profile = forms.ChoiceField(
-        label=FIELDS["profile"], required=False, help_text=_("Wire format. Fixed when the endpoint is made.")
+    wire_format = forms.ChoiceField(
+        label=FIELDS["wire_format"], required=False, help_text=_("Wire format. Fixed when the endpoint is made.")
     )
     new_headers = forms.CharField(
         label=_("New headers"),
@@ -56,19 +56,19 @@ class EndpointForm(SavedByAct):
     class Meta:
         model = Endpoint
         fields = (
-            "tenant", "url", "description", "profile", "events", "filters", "channels", "fifo", "rate_limit",
+            "tenant", "url", "description", "wire_format", "events", "filters", "channels", "fifo", "rate_limit",
             "max_in_flight", "metadata", "new_headers", "drop_headers",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "profile" in self.fields:
-            self.fields["profile"].choices = profile_choices(_("the tenant's profile"))  # type: ignore[attr-defined]
+        if "wire_format" in self.fields:
+            self.fields["wire_format"].choices = wire_format_choices(_("the tenant's wire format"))  # type: ignore[attr-defined]
         if not self.instance._state.adding:
             rows = self.instance.subscriptions.using(pipeline_alias()).order_by("pk")
             self.initial["events"] = list(rows.values_list("pattern", flat=True))
-        elif "profile" in self.fields:
-            self.initial["profile"] = ""
+        elif "wire_format" in self.fields:
+            self.initial["wire_format"] = ""
 
     def clean_new_headers(self) -> dict[str, str] | None:
         """The headers; None where nothing was typed. What is wrong is told by its line's number: it may be a credential."""
@@ -93,7 +93,7 @@ class EndpointForm(SavedByAct):
     def values(self) -> dict[str, Any]:
         """What `create_endpoint` takes beside the tenant."""
         values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
-        return {**_renamed(values), "profile": values["profile"] or None}
+        return {**_renamed(values), "wire_format": values["wire_format"] or None}
 
     def changes(self) -> dict[str, Any]:
         """What `change_endpoint` takes."""

@@ -11,19 +11,21 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.people import staff_actor_of
-from webhooks_app.admin.acts import ActsMixin
 from webhooks_app.admin.base import ReadOnlyAdmin, related
-from webhooks_app.admin.endpoint_acts import ACTS
+from webhooks_app.admin.endpoint_actions import ACTS
 from webhooks_app.admin.endpoint_form import EndpointForm
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.forms import ActingAdmin
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
-from webhooks_app.admin.secret_page import ShowsOnce
+from webhooks_app.admin.row_actions import RowActionsMixin
+from webhooks_app.admin.search import endpoints_like
+from webhooks_app.admin.secret_page import ShowSecretOnceMixin
+from webhooks_app.admin.service_admin import ServiceAdmin
 from webhooks_app.admin.states import endpoint_state, state
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.endpoints.health import condition_of
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     AuditEntry,
@@ -35,17 +37,15 @@ from webhooks_app.models import (
     Subscription,
     database_now,
 )
-from webhooks_app.reports.drawings import latency_figure, requests_figure
-from webhooks_app.reports.explanations import disabled_in_words
-from webhooks_app.reports.health import condition_of
-from webhooks_app.reports.hours import hours_of_endpoint
-from webhooks_app.reports.staff_search import endpoints_like
+from webhooks_app.stats.charts import latency_figure, requests_figure
+from webhooks_app.stats.hourly import hours_of_endpoint
+from webhooks_app.tenants.access import staff_actor_of
 
 _DELIVERIES_SHOWN = 15
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
+class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     form = EndpointForm
     prefix = "wh"
     acts = ACTS
@@ -69,17 +69,17 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
     )
     _headers = ("header_names", "new_headers", "drop_headers")
     add_fieldsets = (
-        (None, {"fields": ("tenant", *_settings, "profile")}),
+        (None, {"fields": ("tenant", *_settings, "wire_format")}),
         (_("Request headers"), {"fields": ("new_headers",)}),
     )
     fieldsets = (
-        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", *_settings)}),
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", *_settings)}),
         (_("Request headers"), {"fields": _headers}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )
     view_fieldsets = (
-        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "profile", "shown_url", "description", "patterns",
-                           "channels", "fifo", "rate_limit", "max_in_flight", "metadata", "header_names")}),
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", "shown_url", "description",
+                           "patterns", "channels", "fifo", "rate_limit", "max_in_flight", "metadata", "header_names")}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )  # fmt: skip
     readonly_fields = (
@@ -104,7 +104,7 @@ class EndpointAdmin(ShowsOnce, ActsMixin, ActingAdmin):
         return shown if obj.status_reason else _without(shown, "reason")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return (*self.readonly_fields, "profile") if obj else ()
+        return (*self.readonly_fields, "wire_format") if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         closed = obj is not None and (obj.hidden or obj.is_deleted)

@@ -12,49 +12,49 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.catalogue import save_event_type
-from webhooks_app.actions.quarantine import release_quarantined
-from webhooks_app.actions.replay import replay_event
-from webhooks_app.admin.acts import Act, ActsMixin, Done
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import EventStateFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.forms import ActingAdmin, SavedByAct, StrictJSON
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
+from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
+from webhooks_app.admin.search import events_like
+from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm, StrictJSON
 from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.outlook import waiting_in_words, waiting_of
+from webhooks_app.deliveries.resend import replay_event
+from webhooks_app.events.quarantine import release_quarantined
+from webhooks_app.events.types import save_event_type
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
-from webhooks_app.reports.prospects import waiting_in_words, waiting_of
-from webhooks_app.reports.staff_search import events_like
 from webhooks_app.templatetags.webhooks import breakable
 
 _DELIVERIES_SHOWN = 100
 _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 
 
-def _replay(row: Event, *, actor: str) -> Done:
+def _replay(row: Event, *, actor: str) -> ActionResult:
     count = replay_event(row, actor=actor)
     using = pipeline_alias()
     waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
     text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
     if waiting:
         text = ngettext("%(count)s delivery is to be sent again.", "%(count)s deliveries are to be sent again.", count)
-    return Done(" ".join(filter(None, [text % {"count": count}, waiting])))
+    return ActionResult(" ".join(filter(None, [text % {"count": count}, waiting])))
 
 
-def _release(row: Event, *, actor: str) -> Done:
+def _release(row: Event, *, actor: str) -> ActionResult:
     if release_quarantined(row, actor=actor):
-        return Done(gettext("The event is pending again, and is delivered soon."))
-    return Done(gettext("The event is not quarantined."))
+        return ActionResult(gettext("The event is pending again, and is delivered soon."))
+    return ActionResult(gettext("The event is not quarantined."))
 
 
 @admin.register(Event)
-class EventAdmin(ActsMixin, LargeTableAdmin):
+class EventAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "evt"
     acts = (
-        Act(
+        RowAction(
             "replay",
             _("Send again"),
             _(
@@ -64,7 +64,7 @@ class EventAdmin(ActsMixin, LargeTableAdmin):
             _replay,
             fits=lambda row: not row.quarantine_reason,
         ),
-        Act(
+        RowAction(
             "release",
             _("Release event"),
             _(
@@ -184,7 +184,7 @@ def _deliveries_of(row: Event) -> dict[str, Any]:
     return {"deliveries": shown[:_DELIVERIES_SHOWN], "more_deliveries": more}
 
 
-class EventTypeForm(SavedByAct):
+class EventTypeForm(ServiceForm):
     example = StrictJSON(
         label=FIELDS["example"],
         required=False,
@@ -204,7 +204,7 @@ class EventTypeForm(SavedByAct):
 
 
 @admin.register(EventType)
-class EventTypeAdmin(ActingAdmin):
+class EventTypeAdmin(ServiceAdmin):
     """Types that staff added. Those declared in code are in the code."""
 
     form = EventTypeForm

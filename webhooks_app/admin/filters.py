@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.admin.dates import PARAMETER, Period
 from webhooks_app.admin.labels import FIELDS
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.deliveries.outcomes import outcome_name
 from webhooks_app.models import DeliveryStatus, EndpointStatus
 from webhooks_app.models.ids import first_id
-from webhooks_app.reports.outcomes import outcome_name
 from webhooks_app.templatetags.webhooks import state_name
 
 _SPANS = {

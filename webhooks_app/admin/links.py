@@ -18,9 +18,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import format_timestamp
+from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
-from webhooks_app.reports.endpoints import name_of
-from webhooks_app.reports.explanations import moment
 from webhooks_app.templatetags.webhooks import breakable
 
 #: Characters of a URL in a list.
@@ -82,12 +82,12 @@ def short_time(at: datetime | None) -> SafeString | str:
     local = timezone.localtime(at)
     day = date_format(local, "j M" if local.year == timezone.localtime().year else "j M Y")
     shown = f"{day} {local:%H:%M:%S}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), moment(at), shown)
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), format_timestamp(at), shown)
 
 
 def time(at: datetime | None) -> SafeString | str:
     """A time to the second, for people and for programs; a dash where there is none."""
-    return "–" if at is None else format_html('<time datetime="{}">{}</time>', at.isoformat(), moment(at))
+    return "–" if at is None else format_html('<time datetime="{}">{}</time>', at.isoformat(), format_timestamp(at))
 
 
 def subject_of(request: HttpRequest) -> str:

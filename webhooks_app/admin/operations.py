@@ -12,15 +12,15 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webhooks_app.actions.schedule import PERIODIC
-from webhooks_app.admin.acts import unkept
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import may_see_payloads
+from webhooks_app.admin.row_actions import unkept
 from webhooks_app.admin.states import endpoint_state
 from webhooks_app.db import pipeline_alias
+from webhooks_app.maintenance.operations import Backlog, FailingEndpoint, Operations, operations
+from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
-from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.operations import Backlog, FailingEndpoint, Operations, operations
+from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.telemetry.figures import MOST_COUNTED
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from webhooks_app.reports.bodies import readable
+from webhooks_app.deliveries.pretty_body import pretty_body
 
 #: Characters that a page shows of one payload.
 _MOST_SHOWN = 64 * 1024
@@ -29,7 +29,7 @@ def hidden() -> SafeString:
 
 def shown_json(text: str) -> SafeString:
     """JSON text, laid out for reading; as it is where it is large or none."""
-    return _block(readable(text).text.encode(errors="replace").decode())
+    return _block(pretty_body(text).text.encode(errors="replace").decode())
 
 
 def shown_bytes(body: bytes, *, truncated: bool) -> SafeString:
@@ -37,7 +37,7 @@ def shown_bytes(body: bytes, *, truncated: bool) -> SafeString:
     if not body:
         return format_html('<p class="webhooks-note">{}</p>', _("Empty."))
     cut = format_html('<p class="webhooks-note">{}</p>', _("Cut off: the rest was not read.")) if truncated else ""
-    return format_html("{}{}", _block(readable(body).text), cut)
+    return format_html("{}{}", _block(pretty_body(body).text), cut)
 
 
 def shown_headers(text: str) -> SafeString:

@@ -15,9 +15,9 @@ from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, related
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
+from webhooks_app.admin.search import endpoints_like
 from webhooks_app.models import IDLE, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.times import Now
-from webhooks_app.reports.staff_search import endpoints_like
 
 
 @admin.register(EndpointQueue)
@@ -25,10 +25,10 @@ class EndpointQueueAdmin(LargeTableAdmin):
     finds = endpoints_like
     search_fields = ("endpoint_id",)
     search_help_text = _("As endpoints are found.")
-    list_display = ("of_endpoint", "due", "held", "holder", column("streak"), "failing", "last_success")
+    list_display = ("of_endpoint", "due", "held", "holder", column("consecutive_failures"), "failing", "last_success")
     list_display_links = ("due",)
-    _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "takeovers")
-    _health = ("streak", "failing", "last_failure", "last_success")
+    _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "crash_takeovers")
+    _health = ("consecutive_failures", "failing", "last_failure", "last_success")
     fieldsets = ((None, {"fields": _work}), (_("Health"), {"fields": _health}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -67,9 +67,9 @@ class EndpointQueueAdmin(LargeTableAdmin):
 class EngineAdmin(ReadOnlyAdmin):
     list_display = (
         column("host"), column("pid"), column("kind"), column("started_at"), column("alive_until"), "alive",
-        column("retiring", boolean=True),
+        column("draining", boolean=True),
     )  # fmt: skip
-    fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "retiring")
+    fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "draining")
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(lambda request: operations_view(request, self))

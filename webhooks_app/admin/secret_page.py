@@ -6,10 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from webhooks_app.admin.acts import ActsMixin
+from webhooks_app.admin.row_actions import RowActionsMixin
 
 
-class ShowsOnce(ActsMixin):
+class ShowSecretOnceMixin(RowActionsMixin):
     """After saving, instead of going on to another page: what was made, where something was."""
 
     once_template = "admin/webhooks_app/secret.html"

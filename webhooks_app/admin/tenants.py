@@ -11,53 +11,53 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.people import staff_actor_of
-from webhooks_app.actions.tenants import change_tenant, create_tenant
 from webhooks_app.admin.filters import LabelledFilter, TimeFilter
-from webhooks_app.admin.forms import ActingAdmin, SavedByAct
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import endpoint_link, list_of, time
+from webhooks_app.admin.search import tenants_like
+from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
 from webhooks_app.admin.states import endpoint_state
 from webhooks_app.db import pipeline_alias
-from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notice, Tenant, database_now
-from webhooks_app.profiles import profile_names
-from webhooks_app.reports.drawings import requests_figure
-from webhooks_app.reports.hours import hours_of_tenant
-from webhooks_app.reports.staff_search import tenants_like
+from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notification, Tenant, database_now
+from webhooks_app.stats.charts import requests_figure
+from webhooks_app.stats.hourly import hours_of_tenant
+from webhooks_app.tenants.access import staff_actor_of
+from webhooks_app.tenants.service import change_tenant, create_tenant
+from webhooks_app.wire_formats import wire_format_names
 
 _ENDPOINTS_SHOWN = 50
 
 
-def profile_choices(empty: Any) -> list[tuple[str, Any]]:
-    return [("", empty), *((name, name) for name in profile_names())]
+def wire_format_choices(empty: Any) -> list[tuple[str, Any]]:
+    return [("", empty), *((name, name) for name in wire_format_names())]
 
 
-class TenantForm(SavedByAct):
-    profile = forms.ChoiceField(
-        label=FIELDS["profile"], required=False, help_text=_("Wire format of endpoints made from now on.")
+class TenantForm(ServiceForm):
+    wire_format = forms.ChoiceField(
+        label=FIELDS["wire_format"], required=False, help_text=_("Wire format of endpoints made from now on.")
     )
 
     class Meta:
         model = Tenant
-        fields = ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")
+        fields = ("uid", "name", "email", "wire_format", "webhooks_enabled", "max_endpoints")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "profile" in self.fields:
-            self.fields["profile"].choices = profile_choices(_("the default profile"))  # type: ignore[attr-defined]
+        if "wire_format" in self.fields:
+            self.fields["wire_format"].choices = wire_format_choices(_("the default wire format"))  # type: ignore[attr-defined]
 
 
 @admin.register(Tenant)
-class TenantAdmin(ActingAdmin):
+class TenantAdmin(ServiceAdmin):
     form = TenantForm
     finds = tenants_like
     search_fields = ("uid", "name", "email")
     search_help_text = _("A part of uid, name or e-mail address.")
-    list_display = ("shown_uid", "shown_name", "enabled", column("profile"), "made")
+    list_display = ("shown_uid", "shown_name", "enabled", column("wire_format"), "made")
     list_filter = (TimeFilter, ("webhooks_enabled", LabelledFilter))
     ordering = ("uid",)
     fieldsets = (
-        (None, {"fields": ("uid", "name", "email", "profile", "webhooks_enabled", "max_endpoints")}),
+        (None, {"fields": ("uid", "name", "email", "wire_format", "webhooks_enabled", "max_endpoints")}),
         (_("What belongs to it"), {"fields": ("lists", "endpoints", "made")}),
     )
     add_fieldsets = ((None, {"fields": TenantForm.Meta.fields}),)
@@ -118,7 +118,7 @@ class TenantAdmin(ActingAdmin):
     @admin.display(description=_("lists"))
     def lists(self, row: Tenant) -> SafeString:
         kinds = ((Endpoint, _("endpoints")), (Event, _("events")), (Delivery, _("deliveries")), (ApiKey, _("API keys")),
-                 (Notice, _("notices")), (AuditEntry, _("audit trail")))  # fmt: skip
+                 (Notification, _("notifications")), (AuditEntry, _("audit trail")))  # fmt: skip
         shown = ((list_of(model, tenant=row.pk), label) for model, label in kinds)
         return format_html(
             '<ul class="webhooks-links">{}</ul>',

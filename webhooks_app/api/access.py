@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from webhooks_app.actions.api_keys import find_api_key
-from webhooks_app.actions.people import Role, actor_of, role_of_request, tenant_of_request
 from webhooks_app.conf import settings
 from webhooks_app.models import Scope, Tenant
+from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
+from webhooks_app.tenants.api_keys import find_api_key
 
 #: What people may do here who have this role.
 _SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value})}

@@ -12,7 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions import replies
+from webhooks_app import idempotency
 from webhooks_app.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def idempotent(method: View) -> View:
             return method(view, request, *args, **kwargs)
         if not 0 < len(key) <= MAX_KEY or not key.isprintable():
             raise InvalidEvent(f"{HEADER} has 1 to {MAX_KEY} printable characters.", field=HEADER)
-        begun = replies.begin(view.access.tenant, key, _fingerprint(request))
-        if isinstance(begun, replies.Answered):
+        begun = idempotency.start(view.access.tenant, key, _fingerprint(request))
+        if isinstance(begun, idempotency.Answered):
             return Response(begun.body, status=begun.status, headers={REPLAYED: "true"})
         try:
             response = method(view, request, *args, **kwargs)
         except BaseException:
-            replies.forget(begun)
+            idempotency.discard(begun)
             raise
-        replies.finish(begun, response.status_code, _storable(response.data))
+        idempotency.complete(begun, response.status_code, _storable(response.data))
         return response
 
     return answer

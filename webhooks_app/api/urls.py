@@ -1,20 +1,20 @@
 """The standard API. Mount it where you like: `path("api/v1/", include("webhooks_app.api.urls"))`. No trailing slashes.
 
-Below a prefix that is this API's alone use `webhooks_app.api.mount.alone`: then paths that there are not are answered in
-its form, too.
+Below a prefix that is this API's alone use `webhooks_app.api.urls_with_fallback.include_api`: then paths that there are not are
+answered in its form, too.
 """
 
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from webhooks_app.api.views.account import AccountSecretView, EgressView, EventTypesView, PortalLinksView
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.api.views.deliveries import DeliveryViewSet
 from webhooks_app.api.views.events import EventViewSet
-from webhooks_app.api.views.others import AccountSecretView, EgressView, EventTypesView, PortalLinksView
 from webhooks_app.api.views.webhooks import WebhookViewSet
 
 app_name = "webhooks_api"
-#: For `webhooks_app.api.mount`.
+#: For `webhooks_app.api.urls_with_fallback`.
 NoSuchPathView = NoSuchPath
 
 router = SimpleRouter(trailing_slash=False)

@@ -206,7 +206,7 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     if scheme == "http" and not (policy.allow_http and (trusted or not https_only)):
         raise URLNotAllowed(
             _("The URL must start with https://; plain http:// is not accepted."),
-            reason="http, which this profile never allows" if policy.allow_http else "http, and ALLOW_HTTP is off",
+            reason="http, which this wire format never allows" if policy.allow_http else "http, and ALLOW_HTTP is off",
         )
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 65536:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
 from typing import Any
 
-from webhooks_app.core import javascript
-from webhooks_app.core.profile import Message
+from webhooks_app.core import js_json
+from webhooks_app.core.message import Message
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -43,7 +43,7 @@ def encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return javascript.escape_surrogates(text).encode()
+        return js_json.escape_surrogates(text).encode()
 
 
 def standard_envelope(message: Message) -> bytes:
@@ -125,12 +125,12 @@ class Flat:
 
 
 def _parse(text: str, *, for_javascript: bool) -> Any:
-    return javascript.loads(text) if for_javascript else json.loads(text)
+    return js_json.loads(text) if for_javascript else json.loads(text)
 
 
 def _text(body: dict[str, Any], *, for_javascript: bool) -> str:
     if for_javascript:
-        return javascript.dumps(body)
+        return js_json.dumps(body)
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -31,7 +31,7 @@ class EngineFigures:
     unrecorded: int = 0
     #: Seconds ahead of the database.
     clock_drift: float = 0.0
-    retiring: bool = False
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
     waits = figures.oldest_wait
     if waits <= limits.overdue:
         return
-    if not any(not engine.retiring for engine in figures.engines):
+    if not any(not engine.draining for engine in figures.engines):
         yield Finding(
             "engines",
             Severity.CRITICAL,

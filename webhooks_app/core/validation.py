@@ -1,4 +1,4 @@
-"""Checks for the fields of the values that a host builds: policies, profiles, secret formats. Pure.
+"""Checks for the fields of the values that a host builds: policies, wire formats, secret formats. Pure.
 
 They run once, when the value is built, so that the engine can use it without checking again. Each raises
 ConfigurationError that names the field and says what is allowed.

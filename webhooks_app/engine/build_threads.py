@@ -113,7 +113,7 @@ def _all_late(builds: list[Build]) -> bool:
 
 
 def _scopes(config: EndpointConfig) -> Scopes:
-    name = config.profile.name
+    name = config.wire_format.name
     return None, name, (name, config.tenant_id)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable
 
-from webhooks_app.conf import address_policy, settings
+from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.engine.matching import Target
 from webhooks_app.models import Endpoint, EndpointQueue, Event, Secret, Tenant
 from webhooks_app.models.ids import derived_id
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 
 def callback_endpoint_id(tenant_id: uuid.UUID, url: str) -> uuid.UUID:
@@ -28,8 +28,8 @@ def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Tar
     keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
     wanted = {keys[event.id]: event for event in events}
     _make_missing(wanted, using)
-    profiles = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "profile"))
-    return {event.id: Target(keys[event.id], event.tenant_id, profiles[keys[event.id]]) for event in events}
+    wire_formats = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "wire_format"))
+    return {event.id: Target(keys[event.id], event.tenant_id, wire_formats[keys[event.id]]) for event in events}
 
 
 def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
@@ -52,13 +52,8 @@ def ensure_account_secret(tenant: Tenant, using: str) -> None:
     if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
         return
     secret = Secret(id=derived_id("account-secret", str(tenant.id)), tenant_id=tenant.id)
-    secret.seal(new_secret(get_profile(profile_name(tenant)).secret_format))
+    secret.seal(new_secret(get_wire_format(tenant.wire_format_name).secret_format))
     secrets.bulk_create([secret], ignore_conflicts=True)
-
-
-def profile_name(tenant: Tenant) -> str:
-    """The wire format of a tenant's new endpoints."""
-    return tenant.profile or settings().DEFAULT_PROFILE
 
 
 def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
@@ -68,8 +63,8 @@ def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
         return
     tenants = Tenant.objects.using(using).in_bulk({event.tenant_id for event in missing.values()})
     for event in missing.values():
-        profile = get_profile(profile_name(tenants[event.tenant_id]))
-        if profile.https_only:  # `emit` could not know: it does not read the tenant
+        wire_format = get_wire_format(tenants[event.tenant_id].wire_format_name)
+        if wire_format.https_only:  # `emit` could not know: it does not read the tenant
             check_url(event.callback_url, address_policy(), https_only=True)
     for tenant_id in sorted(tenants):
         ensure_account_secret(tenants[tenant_id], using)
@@ -79,7 +74,7 @@ def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
             tenant_id=event.tenant_id,
             url=event.callback_url,
             hidden=True,
-            profile=profile_name(tenants[event.tenant_id]),
+            wire_format=tenants[event.tenant_id].wire_format_name,
         )
         for key, event in sorted(missing.items())
     ]

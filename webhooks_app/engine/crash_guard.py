@@ -36,7 +36,7 @@ def mark_before_send(delivery_ids: Collection[uuid.UUID], now: datetime, using: 
     another transaction has locked their rows."""
     rows = Delivery.objects.using(using).filter(id__in=delivery_ids)
     try:
-        in_fresh_transaction(lambda: rows.update(marked_at=now), using, lock_timeout=lock_timeout)
+        in_fresh_transaction(lambda: rows.update(crash_marked_at=now), using, lock_timeout=lock_timeout)
     except OperationalError as error:
         if not is_lock_timeout(error):
             raise
@@ -49,11 +49,13 @@ def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, n
     that has locked the queues. Returns the number of deliveries that crashed it."""
     culprits = 0
     marked = (
-        Delivery.objects.using(using).pending().filter(any_of("endpoint_id", endpoint_ids), marked_at__isnull=False)
+        Delivery.objects.using(using)
+        .pending()
+        .filter(any_of("endpoint_id", endpoint_ids), crash_marked_at__isnull=False)
     )
     # One that another transaction has locked keeps its mark, and is judged by the next crash.
     for delivery in for_change(marked.order_by("id"), skip_locked=True):
-        at_once = delivery.marked_at is not None and last_beat < delivery.marked_at + _AT_ONCE
+        at_once = delivery.crash_marked_at is not None and last_beat < delivery.crash_marked_at + _AT_ONCE
         if at_once:
             crashes = delivery.crashes + 1
             wait = _WAITS[min(crashes, len(_WAITS)) - 1]
@@ -65,12 +67,12 @@ def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, n
                 extra=log_ids(delivery=delivery.id, event=delivery.event_id, endpoint=delivery.endpoint_id),
             )
             Delivery.objects.using(using).filter(id=delivery.id).update(
-                marked_at=None, crashes=crashes, next_attempt_at=now + wait, last_outcome="quarantined"
+                crash_marked_at=None, crashes=crashes, next_attempt_at=now + wait, last_outcome="quarantined"
             )
             telemetry.count("isolated")
             culprits += 1
         else:
-            Delivery.objects.using(using).filter(id=delivery.id).update(marked_at=None)
+            Delivery.objects.using(using).filter(id=delivery.id).update(crash_marked_at=None)
         # Either the cause is found, or this queue is not the cause.
-        EndpointQueue.objects.using(using).filter(endpoint_id=delivery.endpoint_id).update(takeovers=0)
+        EndpointQueue.objects.using(using).filter(endpoint_id=delivery.endpoint_id).update(crash_takeovers=0)
     return culprits

@@ -13,8 +13,7 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
-from webhooks_app.core.inspector import is_inspector
-from webhooks_app.core.profile import Profile
+from webhooks_app.core.playground import is_inspector
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
@@ -23,8 +22,9 @@ from webhooks_app.models import Endpoint, Secret
 from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
-from webhooks_app.profiles import get_profile
-from webhooks_app.profiles.standard import PROFILE as STANDARD
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
     id: uuid.UUID
     tenant_id: uuid.UUID
     url: str
-    profile: str
+    wire_format: str
     headers: str
     max_in_flight: int | None
     rate_limit: int | None
@@ -80,22 +80,22 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     fault = ""
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
-    profile = STANDARD
+    wire_format = STANDARD
     try:
-        profile = get_profile(endpoint.profile)
-        keys = tuple(opened(secret, profile) for secret in _in_order(secrets, profile))
+        wire_format = get_wire_format(endpoint.wire_format)
+        keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
         headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
         if not keys:
             fault = "it has no live secret"
     except DatabaseError:
         raise
-    except Exception as error:  # noqa: BLE001 - keys, headers and profiles of the host may fail in any way: this endpoint waits
+    except Exception as error:  # noqa: BLE001 - keys, headers and wire formats of the host may fail in any way: this endpoint waits
         fault = str(error) if isinstance(error, WebhooksError) else f"{type(error).__name__}: {error}"
     return EndpointConfig(
         endpoint_id=endpoint.id,
         tenant_id=endpoint.tenant_id,
         url=endpoint.url,
-        profile=profile,
+        wire_format=wire_format,
         headers=headers,
         keys=keys,
         max_in_flight=max(min(endpoint.max_in_flight or settings().MAX_IN_FLIGHT, settings().MAX_IN_FLIGHT * 16), 1),
@@ -107,10 +107,10 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     )
 
 
-def _in_order(secrets: list[_SecretRow], profile: Profile) -> list[_SecretRow]:
+def _in_order(secrets: list[_SecretRow], wire_format: WireFormat) -> list[_SecretRow]:
     """Newest first; or, where only one signature is sent, the one that the receiver accepted last, else the oldest: until
     the receiver has been given the new secret, only the old one can work."""
-    if profile.single_signature:
+    if wire_format.single_signature:
         by_age = sorted(secrets, key=_age)
         return sorted(by_age, key=lambda secret: secret.accepted_at or _NEVER, reverse=True)
     return sorted(secrets, key=_age, reverse=True)
@@ -120,10 +120,10 @@ def _age(secret: _SecretRow) -> tuple[datetime, uuid.UUID]:
     return secret.created_at, secret.id
 
 
-def opened(secret: Secret | _SecretRow, profile: Profile) -> SigningKey:
+def opened(secret: Secret | _SecretRow, wire_format: WireFormat) -> SigningKey:
     """What the secret signs with. Raises SealingError where its key is missing, InvalidSecret for a text of another kind."""
     # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
-    return SigningKey(secret.id, _opened(secret.id, secret.value, profile.secret_format, key_ring()))
+    return SigningKey(secret.id, _opened(secret.id, secret.value, wire_format.secret_format, key_ring()))
 
 
 @lru_cache(maxsize=8192)

@@ -37,8 +37,8 @@ from webhooks_app.engine.types import FannedOut
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import EndpointQueue, Event
 from webhooks_app.models.lookups import any_of
-from webhooks_app.profiles import profile_names, retry_policy_of
 from webhooks_app.telemetry.logs import log_ids
+from webhooks_app.wire_formats import retry_policy_of, wire_format_names
 
 logger = engine_logger(__name__)
 
@@ -197,7 +197,7 @@ class FanOut:
         if not shares or not isinstance(self._store, PostgreSQLStore):
             return FannedOut()
         held = self._held_events.by_tenant()
-        ages = {name: retry_policy_of(name).max_age for name in profile_names()}
+        ages = {name: retry_policy_of(name).max_age for name in wire_format_names()}
         try:
             found = fan_out_in_sql(
                 now,

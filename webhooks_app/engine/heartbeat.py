@@ -81,8 +81,8 @@ class Heartbeat:
 
     def now(self) -> datetime:
         """The database's clock, as well as it is known here. Aware, UTC."""
-        base, told_at = self._told
-        return base + timedelta(seconds=time.monotonic() - told_at)
+        base, sent_at = self._told
+        return base + timedelta(seconds=time.monotonic() - sent_at)
 
     @property
     def ids(self) -> list[uuid.UUID]:
@@ -211,7 +211,7 @@ class Heartbeat:
         was_alive = self.alive
         # Counted from before the question: the true end of this life cannot be earlier.
         self._good_until = asked_at + self._options.heartbeat_seconds
-        if values["retiring"] and not self._drains.is_set():
+        if values["draining"] and not self._drains.is_set():
             self._drains.set()
             self._on_change()
         elif not was_alive:
@@ -246,7 +246,7 @@ class Heartbeat:
             "in_flight": self.activity.in_flight,
             "unrecorded": self.activity.unrecorded,
             "clock_drift": round((datetime.now(UTC) - now).total_seconds(), 3),
-            "retiring": self._draining.is_set(),
+            "draining": self._draining.is_set(),
         }
 
     def _note_drift(self, now: datetime) -> None:

@@ -7,36 +7,38 @@ from dataclasses import fields, is_dataclass
 from types import FunctionType, MethodType
 from typing import Any
 
-from webhooks_app.core.profile import Profile
+from webhooks_app.wire_formats.base import WireFormat
 
 _PACKAGE = __name__.partition(".")[0]
 _DEEPEST = 8
 #: Values of exactly these types run no code but Python's own.
 _PLAIN = (str, bytes, int, float, bool, type(None), frozenset)
 #: The last wire formats that were asked for, by identity: their parts need not have a hash.
-_known: dict[int, tuple[Profile, bool]] = {}
+_known: dict[int, tuple[WireFormat, bool]] = {}
 _MOST_KNOWN = 256
 
 
-def runs_host_code(profile: Profile) -> bool:
+def runs_host_code(wire_format: WireFormat) -> bool:
     """Return whether building a request of this wire format calls anything that is not defined in this package.
 
     True for functions, lambdas and methods of other modules, and for objects whose class is defined in another module, even if it
     is a subclass of one in this package. True also for an envelope or scheme of this package that was given one of those, and
     where it is not certain.
     """
-    found = _known.get(id(profile))
+    found = _known.get(id(wire_format))
     if found is None:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        found = _known[id(profile)] = (profile, _runs_host_code(profile))
+        found = _known[id(wire_format)] = (wire_format, _runs_host_code(wire_format))
     return found[1]
 
 
-def _runs_host_code(profile: Profile) -> bool:
-    if type(profile) is not Profile:
+def _runs_host_code(wire_format: WireFormat) -> bool:
+    if type(wire_format) is not WireFormat:
         return True
-    return any(_is_the_hosts(part, _DEEPEST) for part in (profile.envelope, profile.extra_headers, profile.scheme))
+    return any(
+        _is_the_hosts(part, _DEEPEST) for part in (wire_format.envelope, wire_format.extra_headers, wire_format.scheme)
+    )
 
 
 def _is_the_hosts(value: Any, deepest: int) -> bool:

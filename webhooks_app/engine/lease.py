@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from webhooks_app.core.health import is_open
+from webhooks_app.core.circuit_breaker import breaker_is_open
 from webhooks_app.core.ramp import RAMP_SECONDS
 from webhooks_app.database_errors import is_lock_timeout, is_outage
 from webhooks_app.db import divided, read
@@ -129,14 +129,14 @@ class Lease:
         self._faults.report(f"queue {endpoint_id}", "the rows of %s cannot be read or changed", name, error=error)
 
     def _leased(self, row: Taken, config: EndpointConfig, engine_id: uuid.UUID, now: datetime) -> LeasedQueue:
-        queue = LeasedQueue(config, row.health, time.monotonic(), engine_id, takeovers=row.takeovers)
+        queue = LeasedQueue(config, row.health, time.monotonic(), engine_id, crash_takeovers=row.crash_takeovers)
         queue.trusted = row.is_trusted(now)
         if row.recovered_at is not None and now - row.recovered_at < timedelta(seconds=RAMP_SECONDS):
             queue.sending.ramp_since = time.monotonic() - (now - row.recovered_at).total_seconds()
         fault = config.fault
         try:
-            queue.sending.probing = is_open(queue.health, config.profile.retry)
-        except Exception as error:  # noqa: BLE001 - a profile of the host with a policy that is none: this endpoint waits
+            queue.sending.probing = breaker_is_open(queue.health, config.wire_format.retry)
+        except Exception as error:  # noqa: BLE001 - a wire format of the host with a policy that is none: this endpoint waits
             fault = fault or f"its retry policy cannot be used: {type(error).__name__}: {error}"
         if fault:
             self._faults.report(

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.ramp import ramp_rate
 from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
@@ -86,7 +86,7 @@ class LeasedQueue:
     leased_at: float
     #: Under which of the engine's ids it was taken; one that was taken for dead goes on under a new id.
     engine_id: uuid.UUID | None = None
-    takeovers: int = 0
+    crash_takeovers: int = 0
     #: It succeeded not long ago and has not failed since.
     trusted: bool = False
     #: Another engine holds it now, or it was paused or deleted: not this engine's to release.
@@ -99,9 +99,9 @@ class LeasedQueue:
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
-        self.runs_host_code = runs_host_code(self.config.profile)
-        self.sending.failing = self.health.streak > 0
-        self.sending.isolated = self.takeovers >= SUSPECTED_FROM
+        self.runs_host_code = runs_host_code(self.config.wire_format)
+        self.sending.failing = self.health.consecutive_failures > 0
+        self.sending.isolated = self.crash_takeovers >= SUSPECTED_FROM
 
     @property
     def endpoint_id(self) -> uuid.UUID:

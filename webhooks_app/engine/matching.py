@@ -48,7 +48,7 @@ class Target:
 
     endpoint_id: uuid.UUID
     tenant_id: uuid.UUID
-    profile: str
+    wire_format: str
     channels: list[str] = field(default_factory=list)
     created_at: datetime | None = None
     filtered: bool = False
@@ -194,7 +194,13 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: in
     )
     if after is not None:
         wanted = wanted.filter(endpoint_id__gt=after)
-    fields = ("endpoint_id", "endpoint__tenant_id", "endpoint__profile", "endpoint__channels", "endpoint__created_at")
+    fields = (
+        "endpoint_id",
+        "endpoint__tenant_id",
+        "endpoint__wire_format",
+        "endpoint__channels",
+        "endpoint__created_at",
+    )
     ordered = wanted.order_by("endpoint_id") if len(events) == 1 else wanted
     return read(lambda: list(ordered.values_list(*fields, _is_filtered(using), "pattern")[: most + 1]), using)
 
@@ -210,10 +216,10 @@ def _is_filtered(using: str) -> Expression:
 def _by_tenant(rows: Sequence[tuple[Any, ...]]) -> dict[uuid.UUID, list[Target]]:
     """The targets of each tenant, by endpoint id."""
     targets: dict[uuid.UUID, Target] = {}
-    for endpoint_id, tenant_id, profile, channels, created_at, filtered, pattern in rows:
+    for endpoint_id, tenant_id, wire_format, channels, created_at, filtered, pattern in rows:
         target = targets.get(endpoint_id)
         if target is None:
-            target = targets[endpoint_id] = Target(endpoint_id, tenant_id, profile, channels, created_at, filtered)
+            target = targets[endpoint_id] = Target(endpoint_id, tenant_id, wire_format, channels, created_at, filtered)
         target.patterns.add(pattern)
     by_tenant: dict[uuid.UUID, list[Target]] = defaultdict(list)
     for target in sorted(targets.values(), key=lambda target: target.endpoint_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.types import QueuedDelivery, Result
@@ -37,7 +37,7 @@ def new_result(
         decision=decision,
         health=queue.health,
         was=was,
-        takeovers=queue.takeovers,
+        crash_takeovers=queue.crash_takeovers,
         secret_id=signed_with.secret_id if signed_with else None,
         key_changed=key_changed,
     )

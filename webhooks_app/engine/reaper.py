@@ -69,7 +69,7 @@ def _suspicious(dead: Sequence[Engine]) -> tuple[list[uuid.UUID], list[uuid.UUID
     alone = [
         engine
         for engine in dead
-        if not engine.retiring
+        if not engine.draining
         and not any(other is not engine and abs(other.beat_at - engine.beat_at) < _TOGETHER for other in dead)
     ]
     crashed = [engine.id for engine in alone]
@@ -117,7 +117,7 @@ def _release_queues_of(
     if locked:
         released = _release(held, locked, _takeover(now) if crashed else {}, using)
         if crashed:
-            telemetry.count("takeovers", released)
+            telemetry.count("crash_takeovers", released)
             isolate_culprits(locked, max(row.beat_at for row in rows), now, using)
     return Released(released, _remove_rows(rows, using, keep_row=keep_row))
 
@@ -141,8 +141,8 @@ def _release(held: QuerySet[EndpointQueue], locked: list[uuid.UUID], changes: di
 
 def _takeover(now: datetime) -> dict[str, object]:
     """Count one more takeover, or the first, where the last one is long ago."""
-    lately = When(crashed_at__gt=now - SUSPICION_LASTS, then=F("takeovers") + 1)
-    return {"takeovers": Case(lately, default=Value(1)), "crashed_at": now}
+    lately = When(crashed_at__gt=now - SUSPICION_LASTS, then=F("crash_takeovers") + 1)
+    return {"crash_takeovers": Case(lately, default=Value(1)), "crashed_at": now}
 
 
 def _remove_rows(rows: Collection[Engine], using: str, *, keep_row: bool) -> tuple[uuid.UUID, ...]:
@@ -156,5 +156,5 @@ def _remove_rows(rows: Collection[Engine], using: str, *, keep_row: bool) -> tup
     elif free:  # without model signals: a receiver of the host must not stop a takeover
         Engine.objects.using(using).filter(id__in=free)._raw_delete(using)
     # The rest is released the next time. It was counted, or nothing is to be counted: the mark says so.
-    Engine.objects.using(using).filter(id__in=kept).update(retiring=True, alive_until=database_now(using))
+    Engine.objects.using(using).filter(id__in=kept).update(draining=True, alive_until=database_now(using))
     return tuple(free)

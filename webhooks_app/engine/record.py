@@ -1,4 +1,4 @@
-"""⑤ record: finished requests are written in bulk: attempts, deliveries, the queues' health, statistics, notices."""
+"""⑤ record: finished requests are written in bulk: attempts, deliveries, the queues' health, statistics, notifications."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.record_signals import RecordedBatch
 from webhooks_app.engine.sql.types import AttemptRow, HealthRow, Settlement
 from webhooks_app.engine.types import QueuedDelivery, Result
-from webhooks_app.models import DeliveryStatus, Notice, NoticeKind
+from webhooks_app.models import DeliveryStatus, Notification, NotificationKind
 from webhooks_app.models.ids import new_id
 
 Item = TypeVar("Item")
@@ -101,9 +101,9 @@ def settlement(result: Result, now: datetime) -> Settlement:
 
 def health_changed(result: Result) -> bool:
     """Return whether the database's row of the endpoint's health is to be written."""
-    if result.was_sent and result.takeovers:
+    if result.was_sent and result.crash_takeovers:
         return True  # the engine has survived its request
-    return result.health.streak != result.was.streak
+    return result.health.consecutive_failures != result.was.consecutive_failures
 
 
 def health_rows(results: Sequence[Result]) -> list[HealthRow]:
@@ -119,7 +119,7 @@ def health_rows(results: Sequence[Result]) -> list[HealthRow]:
     return list(last.values())
 
 
-# --- notices -----------------------------------------------------------------------------------------------------------
+# --- notifications -----------------------------------------------------------------------------------------------------------
 
 
 def sort_results(
@@ -138,21 +138,21 @@ def sort_results(
     return batch
 
 
-def notices_of(batch: RecordedBatch) -> list[Notice]:
-    """One notice an endpoint and kind, however many deliveries it is about."""
+def notifications_of(batch: RecordedBatch) -> list[Notification]:
+    """One notification an endpoint and kind, however many deliveries it is about."""
     exhausted = Counter(result.delivery.endpoint_id for result in batch.exhausted)
     example = {result.delivery.endpoint_id: result for result in batch.exhausted}
-    notices = [
-        _notice(example[endpoint_id], NoticeKind.EXHAUSTED, example[endpoint_id].outcome.kind.value, count)
+    notifications = [
+        _notice(example[endpoint_id], NotificationKind.EXHAUSTED, example[endpoint_id].outcome.kind.value, count)
         for endpoint_id, count in exhausted.items()
     ]
-    notices += [_notice(result, NoticeKind.DISABLED, result.disable) for result in batch.disabled]
-    notices += [_notice(result, NoticeKind.RECOVERED) for result in batch.recovered]
-    return notices
+    notifications += [_notice(result, NotificationKind.DISABLED, result.disable) for result in batch.disabled]
+    notifications += [_notice(result, NotificationKind.RECOVERED) for result in batch.recovered]
+    return notifications
 
 
-def _notice(result: Result, kind: NoticeKind, reason: str = "", count: int = 1) -> Notice:
-    return Notice(
+def _notice(result: Result, kind: NotificationKind, reason: str = "", count: int = 1) -> Notification:
+    return Notification(
         tenant_id=result.config.tenant_id,
         endpoint_id=result.delivery.endpoint_id,
         kind=kind,
@@ -169,5 +169,5 @@ def measured(result: Result) -> telemetry.RecordedRequest:
         result.outcome.status,
         result.duration,
         telemetry.host_of(result.config.url),
-        result.config.profile.name,
+        result.config.wire_format.name,
     )

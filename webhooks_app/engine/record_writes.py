@@ -18,7 +18,7 @@ from webhooks_app.engine.record_rows import (
     attempt_row,
     health_changed,
     health_rows,
-    notices_of,
+    notifications_of,
     settlement,
     sort_results,
     without,
@@ -29,7 +29,16 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import AttemptRow
 from webhooks_app.engine.statistics import hour_of, hourly
 from webhooks_app.engine.types import Result
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, EndpointStatus, HourlyStat, Notice, Secret
+from webhooks_app.models import (
+    IDLE,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    HourlyStat,
+    Notification,
+    Secret,
+)
 from webhooks_app.models.lookups import any_of, for_change
 
 #: An endpoint that failed for at least this long and answers again is worth a message.
@@ -219,7 +228,7 @@ class BatchWriter:
             self._store.add_stats(stats)
 
     def _leave_notices(self, batch: RecordedBatch) -> None:
-        Notice.objects.using(self._using).bulk_create(notices_of(batch.without_playgrounds()))
+        Notification.objects.using(self._using).bulk_create(notifications_of(batch.without_playgrounds()))
 
     def _wake_others(
         self, results: Sequence[Result], settled: Collection[uuid.UUID], own: Collection[uuid.UUID]

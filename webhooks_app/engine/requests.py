@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from webhooks_app import telemetry
-from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.message import Message
 from webhooks_app.core.retry import RETRY_AFTER_STATUSES, Outcome, OutcomeKind, outcome_of_status, parse_retry_after
 from webhooks_app.core.signing import Headers, Key
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, SigningKey
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.transport import Request, Response
+from webhooks_app.wire_formats.base import WireFormat
 
 logger = engine_logger(__name__)
 
@@ -26,51 +27,53 @@ def untried_keys(delivery: QueuedDelivery, config: EndpointConfig) -> list[Signi
 def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) -> Request:
     """Return the signed request of one attempt. The body is the event's; timestamp and signature are this attempt's.
 
-    Raises what the profile's envelope, headers and scheme raise, and LookupError where the event's row is gone.
+    Raises what the wire format's envelope, headers and scheme raise, and LookupError where the event's row is gone.
     """
     if delivery.event is None:
         raise LookupError(f"the row of event {delivery.event_id} is gone")
-    profile, message = config.profile, delivery.event.message
-    body = delivery.event.body(profile)
-    if profile.warn_body_bytes is not None and len(body) > profile.warn_body_bytes:
+    wire_format, message = config.wire_format, delivery.event.message
+    body = delivery.event.body(wire_format)
+    if wire_format.warn_body_bytes is not None and len(body) > wire_format.warn_body_bytes:
         logger.warning(
             "webhooks: %s has a body of %d bytes; many receivers of %s stop at %d",
             message.id,
             len(body),
-            profile.title,
-            profile.warn_body_bytes,
+            wire_format.title,
+            wire_format.warn_body_bytes,
         )
     started = delivery.started_at or datetime.now(UTC)
-    signing_keys = delivery.tried[-1:] if profile.single_signature else config.keys
+    signing_keys = delivery.tried[-1:] if wire_format.single_signature else config.keys
     keys = tuple(signing.key for signing in signing_keys)
-    signature = signature_headers(profile, message, body, started, keys)
-    headers = headers_in_order(profile, message, agent, config.headers, signature)
+    signature = signature_headers(wire_format, message, body, started, keys)
+    headers = headers_in_order(wire_format, message, agent, config.headers, signature)
     return Request(
         delivery,
         config.url,
         headers,
         body,
-        profile.connect_timeout,
-        profile.total_timeout,
+        wire_format.connect_timeout,
+        wire_format.total_timeout,
         owner=config.tenant_id,
     )
 
 
 def signature_headers(
-    profile: Profile, message: Message, body: bytes, started: datetime, keys: tuple[Key, ...]
+    wire_format: WireFormat, message: Message, body: bytes, started: datetime, keys: tuple[Key, ...]
 ) -> Headers:
     """Return the headers that prove who sent the attempt that began at `started`."""
     timestamp = int(started.timestamp())
-    return profile.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
+    return wire_format.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
 
 
-def headers_in_order(profile: Profile, message: Message, agent: str, own: Headers, signature: Headers) -> Headers:
+def headers_in_order(
+    wire_format: WireFormat, message: Message, agent: str, own: Headers, signature: Headers
+) -> Headers:
     """Return all headers of a request but for those that the transport adds. `own` are the tenant's."""
     return (
         ("Content-Type", "application/json"),
         ("User-Agent", agent),
         *own,
-        *profile.extra_headers(message),
+        *wire_format.extra_headers(message),
         *signature,
     )
 
@@ -100,11 +103,11 @@ def another_key_may_help(delivery: QueuedDelivery, config: EndpointConfig, outco
     429 is left out: it says "slower", not "who are you"."""
     if outcome.kind is not OutcomeKind.CLIENT_ERROR or outcome.status == 429:
         return False
-    return config.profile.single_signature and len(delivery.tried) == 1 and bool(untried_keys(delivery, config))
+    return config.wire_format.single_signature and len(delivery.tried) == 1 and bool(untried_keys(delivery, config))
 
 
 def age_of(delivery: QueuedDelivery, config: EndpointConfig, now: datetime) -> timedelta:
     """Return for how long the delivery has been tried since it was created, replayed or given more time."""
     if delivery.expires_at is None:
         return timedelta(0)
-    return now - delivery.expires_at + config.profile.retry.max_age
+    return now - delivery.expires_at + config.wire_format.retry.max_age

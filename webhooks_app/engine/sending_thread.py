@@ -129,7 +129,7 @@ class RequestSender:
                 self._wait_for_lost_threads(delivery, queue)
                 return True
             delivery.started_at = self._heartbeat.now()
-            if queue.config.profile.single_signature:
+            if queue.config.wire_format.single_signature:
                 delivery.tried = (*delivery.tried, *untried_keys(delivery, queue.config)[:1])
             build = partial(build_request, delivery, queue.config, self._agent)
             if queue.runs_host_code:
@@ -145,7 +145,7 @@ class RequestSender:
         return True
 
     def _wait_for_lost_threads(self, delivery: QueuedDelivery, queue: LeasedQueue) -> None:
-        name = queue.config.profile.name
+        name = queue.config.wire_format.name
         text = "requests of the wire format %s cannot be built: the host's code has not returned from earlier ones"
         self._faults.report(f"lost threads {name}", text, name, ids=_ids(delivery))
         self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)
@@ -232,7 +232,7 @@ class RequestSender:
             if not self._start(delivery):
                 self._window.put_back([delivery])
         else:
-            self._settler.settle(delivery, queue, outcome, response, queue.config.profile.retry)
+            self._settler.settle(delivery, queue, outcome, response, queue.config.wire_format.retry)
 
 
 def _ids(delivery: QueuedDelivery) -> dict[str, dict[str, str]]:

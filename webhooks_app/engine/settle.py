@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from webhooks_app.core.health import after, disable_reason, hold_until, is_open
+from webhooks_app.core.circuit_breaker import breaker_is_open, disable_reason, queue_blocked_until, record_outcome
 from webhooks_app.core.retry import (
     SLOWING_KINDS,
     Outcome,
@@ -69,12 +69,12 @@ class Settler:
             # Without its event it can never be sent.
             expires_at=delivery.expires_at if delivery.event else now,
         )
-        health = after(was, outcome, delivery.started_at or now, now)
-        hold = hold_until(health, outcome, now, policy)
+        health = record_outcome(was, outcome, delivery.started_at or now, now)
+        hold = queue_blocked_until(health, outcome, now, policy)
         if queue.build_faults >= _BUILD_FAULTS:
             hold = now + self._fault_hold  # it is the endpoint, not one event
         disable = "" if queue.config.hidden else decision.disable or disable_reason(health, now, policy, outcome)
-        recovered = outcome.succeeded and is_open(was, policy)
+        recovered = outcome.succeeded and breaker_is_open(was, policy)
         queue.health = health
         result = new_result(delivery, queue, outcome, response, decision, was=was, began=delivery.started_at or now)
         result.disable, result.recovered = disable, recovered

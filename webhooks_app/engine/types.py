@@ -6,11 +6,12 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from webhooks_app.core.health import Health
-from webhooks_app.core.profile import Message, Profile
+from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
 from webhooks_app.models.ids import public_id
+from webhooks_app.wire_formats.base import WireFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,10 @@ class EndpointConfig:
     endpoint_id: uuid.UUID
     tenant_id: uuid.UUID
     url: str
-    profile: Profile
+    wire_format: WireFormat
     #: The tenant's own headers; values may be secrets.
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    #: The one to sign with first comes first. With a single-signature profile the others are tried after a 4xx.
+    #: The one to sign with first comes first. With a single-signature wire format the others are tried after a 4xx.
     keys: tuple[SigningKey, ...] = field(repr=False)
     max_in_flight: int
     rate_limit: int | None
@@ -46,7 +47,7 @@ class EndpointConfig:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class EventBody:
-    """One event's content, shared by all its deliveries in this engine, with the body built once a profile."""
+    """One event's content, shared by all its deliveries in this engine, with the body built once a wire format."""
 
     id: uuid.UUID
     type: str
@@ -58,11 +59,11 @@ class EventBody:
     def __post_init__(self) -> None:
         self.message = Message(public_id("evt", self.id), self.type, self.occurred_at, self.data)
 
-    def body(self, profile: Profile) -> bytes:
-        """The request body, byte-identical in every attempt. Raises what the profile's envelope raises."""
-        built = self._bodies.get(profile.name)
+    def body(self, wire_format: WireFormat) -> bytes:
+        """The request body, byte-identical in every attempt. Raises what the wire format's envelope raises."""
+        built = self._bodies.get(wire_format.name)
         if built is None:
-            built = self._bodies[profile.name] = profile.envelope(self.message)
+            built = self._bodies[wire_format.name] = wire_format.envelope(self.message)
         return built
 
 
@@ -82,7 +83,7 @@ class QueuedDelivery:
     size: int
     expires_at: datetime | None = None
     event: EventBody | None = None
-    #: For single-signature profiles: the keys that this attempt has signed with so far, its request's own last.
+    #: For single-signature wire formats: the keys that this attempt has signed with so far, its request's own last.
     tried: tuple[SigningKey, ...] = ()
     #: When the request began: the database's clock.
     started_at: datetime | None = None
@@ -116,7 +117,7 @@ class Result:
     health: Health
     was: Health
     #: Takeovers of the queue from crashed engines, as it was leased.
-    takeovers: int = 0
+    crash_takeovers: int = 0
     #: Why the endpoint is to be disabled; empty: it is not.
     disable: str = ""
     #: True where this success closed the circuit breaker.

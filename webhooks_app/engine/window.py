@@ -93,7 +93,7 @@ class Window(LeasedQueues):
             queue = self._queues.get(delivery.endpoint_id)
             if queue is None:
                 return
-            queue.sending.failing = queue.health.streak > 0
+            queue.sending.failing = queue.health.consecutive_failures > 0
             if delivery.alone:
                 queue.sending.isolated = False  # the engine has survived its request
                 self._isolation.end(queue)

@@ -13,22 +13,19 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseError
 from django.db import transaction
-from django.db.models import Model
 from django.utils import timezone
 
 from webhooks_app import signals, telemetry
 from webhooks_app.conf import strict as is_strict
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.db import pipeline_alias
-from webhooks_app.events import hint, payload
+from webhooks_app.events import payload, worker_wakeup
 from webhooks_app.events.backlog_limits import check_backlog
 from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
 from webhooks_app.models import Event
+from webhooks_app.tenants.identify import TenantLike
 
 logger = logging.getLogger(__name__)
-
-#: Anything that names a tenant: a Tenant, a uid, or an object of the host's (user, organisation …).
-TenantLike = Model | str | int | Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,7 @@ def emit_many(
         if event.quarantine_reason:
             _tell_quarantined(event, alias)
     if any(not event.quarantine_reason for event in made):
-        _after_commit(hint.send, alias)
+        _after_commit(worker_wakeup.send, alias)
     return stored
 
 

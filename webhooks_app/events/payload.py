@@ -18,11 +18,11 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
-from webhooks_app.events.tenants import storable, tenant_uid
 from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType, URLNotAllowed, gettext_noop
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.models.ids import new_id
+from webhooks_app.tenants.identify import storable, tenant_uid
 
 if TYPE_CHECKING:
     from webhooks_app.events.emit import EventInput

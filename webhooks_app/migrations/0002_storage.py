@@ -13,12 +13,19 @@ VACUUM_AFTER = {"webhooks_app_endpointqueue": 5000, "webhooks_app_engine": 500}
 
 PLAIN_INDEXES = (
     ("event", models.Index(fields=["fanned_out_at", "id"], name="webhooks_event_pending")),
+    ("event", models.Index(fields=["fanned_out_at", "tenant", "id"], name="webhooks_event_pending_of")),
     ("event", models.Index(fields=["tenant", "subject"], name="webhooks_event_subject")),
     ("delivery", models.Index(fields=["endpoint", "status", "next_attempt_at", "id"], name="webhooks_delivery_due")),
     ("delivery", models.Index(fields=["endpoint", "status", "sequence"], name="webhooks_delivery_fifo")),
 )
+#: Without their condition these would hold every delivery, be paid for with each new one and be of little use.
+PARTIAL_ONLY = ("webhooks_delivery_failed", "webhooks_delivery_failed_at")
 #: NULLs do not collide, so this says the same as the partial constraint.
 PLAIN_CONSTRAINT = models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="webhooks_event_idempotency")
+
+
+def _partial_only(apps):
+    return [index for index in apps.get_model("webhooks_app", "delivery")._meta.indexes if index.name in PARTIAL_ONLY]
 
 
 def store(apps, schema_editor):
@@ -33,6 +40,8 @@ def store(apps, schema_editor):
         for model, index in PLAIN_INDEXES:
             schema_editor.remove_index(apps.get_model("webhooks_app", model), index)  # by its name
             schema_editor.add_index(apps.get_model("webhooks_app", model), index)
+        for index in _partial_only(apps):
+            schema_editor.remove_index(apps.get_model("webhooks_app", "delivery"), index)
         schema_editor.add_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
 
@@ -49,6 +58,8 @@ def restore(apps, schema_editor):
             rows = apps.get_model("webhooks_app", model)
             schema_editor.remove_index(rows, index)
             schema_editor.add_index(rows, next(one for one in rows._meta.indexes if one.name == index.name))
+        for index in _partial_only(apps):
+            schema_editor.add_index(apps.get_model("webhooks_app", "delivery"), index)
         schema_editor.remove_constraint(apps.get_model("webhooks_app", "event"), PLAIN_CONSTRAINT)
 
 

@@ -1,7 +1,7 @@
 """The app's tables. Nouns only: what is done with them lives in `engine/`, `events/` and `actions/`."""
 
-from webhooks_app.models.api_key import ApiKey, PortalLink, Scope, StoredReply
-from webhooks_app.models.audit import ActorKind, AuditEntry, Notice, NoticeKind
+from webhooks_app.models.api_key import ApiKey, IdempotencyRecord, PortalLink, Scope
+from webhooks_app.models.audit import ActorKind, AuditEntry, Notification, NotificationKind
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
 from webhooks_app.models.endpoint_number import EndpointNumber
@@ -30,12 +30,12 @@ __all__ = [
     "EventChannel",
     "EventType",
     "HourlyStat",
-    "Notice",
-    "NoticeKind",
+    "IdempotencyRecord",
+    "Notification",
+    "NotificationKind",
     "PortalLink",
     "Scope",
     "Secret",
-    "StoredReply",
     "Subscription",
     "Tenant",
     "database_now",

@@ -1,4 +1,4 @@
-"""ApiKey, PortalLink and StoredReply: how programs and people come in, and what they have asked already."""
+"""ApiKey, PortalLink and IdempotencyRecord: how programs and people come in, and what they have asked already."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class PortalLink(models.Model):
         return f"portal link {self.id}"
 
 
-class StoredReply(models.Model):
+class IdempotencyRecord(models.Model):
     """What was answered to a request with an Idempotency-Key, without what is shown only once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

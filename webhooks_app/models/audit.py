@@ -62,7 +62,7 @@ class AuditEntry(models.Model):
         return f"{self.actor} {self.verb} {self.target}"
 
 
-class NoticeKind(models.TextChoices):
+class NotificationKind(models.TextChoices):
     EXHAUSTED = "exhausted", "deliveries given up"
     DISABLED = "disabled", "endpoint disabled"
     RECOVERED = "recovered", "endpoint recovered"
@@ -70,21 +70,21 @@ class NoticeKind(models.TextChoices):
     BACKLOG_DROPPED = "backlog_dropped", "pending deliveries dropped"
 
 
-class NoticeQuerySet(models.QuerySet["Notice"]):
-    def untold(self) -> NoticeQuerySet:
-        return self.filter(told_at__isnull=True)
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def unsent(self) -> NotificationQuerySet:
+        return self.filter(sent_at__isnull=True)
 
 
-class Notice(models.Model):
+class Notification(models.Model):
     """Something that the tenant and staff must hear of. Written with the fact itself, told (and marked so) afterwards: a
     crash between the two tells it late, not never."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notices"
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notifications"
     )
     endpoint_id = models.UUIDField()
-    kind = models.CharField(max_length=16, choices=NoticeKind.choices)
+    kind = models.CharField(max_length=16, choices=NotificationKind.choices)
     #: How many deliveries it is about, and one of them as an example.
     count = models.PositiveIntegerField(default=1)
     delivery_id = models.UUIDField(null=True)
@@ -92,15 +92,15 @@ class Notice(models.Model):
     #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
     drop_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    told_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
     #: Somebody is telling it right now, until then at the latest; a crash leaves it to the next one.
     claimed_until = models.DateTimeField(null=True, editable=False)
 
-    objects = NoticeQuerySet.as_manager()
+    objects = NotificationQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["tenant", "told_at"], name="webhooks_notice_untold")]
+        indexes = [models.Index(fields=["tenant", "sent_at"], name="webhooks_notice_untold")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.endpoint_id}"

@@ -62,7 +62,7 @@ class Delivery(models.Model):
     #: The place in a FIFO endpoint's order; 0 for others.
     sequence = models.PositiveBigIntegerField(default=0)
     #: Set just before a request that is suspected of crashing engines; see `engine.crash_guard`.
-    marked_at = models.DateTimeField(null=True, editable=False)
+    crash_marked_at = models.DateTimeField(null=True, editable=False)
     #: How many engines died just after they had started a request of this delivery.
     crashes = models.PositiveSmallIntegerField(db_default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -145,7 +145,7 @@ class Attempt(models.Model):
     detail = models.TextField(blank=True)
     address = models.CharField(max_length=64, blank=True)
     http_version = models.CharField(max_length=8, blank=True)
-    #: The secret that signed it, where the profile sends one signature.
+    #: The secret that signed it, where the wire format sends one signature.
     secret_id = models.UUIDField(null=True)
     #: The URL as it was then.
     url = models.TextField()

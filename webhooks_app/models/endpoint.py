@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from webhooks_app.core import inspector
-from webhooks_app.models.fields import SealedTextField
+from webhooks_app.core import playground
+from webhooks_app.models.fields import EncryptedTextField
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -29,11 +29,11 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
 
     def playgrounds(self) -> EndpointQuerySet:
         """Those that lead to the inspector; a tenant has one at most that is visible."""
-        return self.filter(url__startswith=f"{inspector.SCHEME}:")
+        return self.filter(url__startswith=f"{playground.SCHEME}:")
 
     def counted(self) -> EndpointQuerySet:
         """Those that a plan's limit is about: a playground is none of them."""
-        return self.visible().exclude(url__startswith=f"{inspector.SCHEME}:")
+        return self.visible().exclude(url__startswith=f"{playground.SCHEME}:")
 
     def receiving(self) -> EndpointQuerySet:
         """Those that new events make deliveries for."""
@@ -47,7 +47,7 @@ class Endpoint(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints")
     url = models.TextField()
     description = models.CharField(max_length=255, blank=True)
-    profile = models.CharField(
+    wire_format = models.CharField(
         max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made."
     )
     status = models.CharField(max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
@@ -63,7 +63,7 @@ class Endpoint(models.Model):
     #: Conditions on the events' data; see `core.filters`. Empty: every event that it subscribes to.
     filters = models.JSONField(default=dict, blank=True)
     #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
-    headers = SealedTextField(blank=True, default="")
+    headers = EncryptedTextField(blank=True, default="")
     #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
     hidden = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -110,7 +110,7 @@ class Endpoint(models.Model):
     @property
     def is_playground(self) -> bool:
         """Does it lead to the inspector, and to nobody's server?"""
-        return inspector.is_inspector(self.url)
+        return playground.is_inspector(self.url)
 
     def custom_headers(self) -> dict[str, str]:
         """The tenant's own headers, in the clear. Raises SealingError where the key is missing."""
@@ -121,10 +121,10 @@ class Endpoint(models.Model):
         headers_field().seal(self, json.dumps(headers) if headers else "")
 
 
-def headers_field() -> SealedTextField:
+def headers_field() -> EncryptedTextField:
     """The field object, to seal and open with."""
     field = Endpoint._meta.get_field("headers")
-    assert isinstance(field, SealedTextField)
+    assert isinstance(field, EncryptedTextField)
     return field
 
 
@@ -159,11 +159,11 @@ class Secret(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="secrets")
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, null=True, blank=True, related_name="secrets")
-    value = SealedTextField()
+    value = EncryptedTextField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     #: NULL: the current one. Set when it was replaced: until then it still signs.
     expires_at = models.DateTimeField(null=True, blank=True)
-    #: When a receiver last accepted a request signed with this one alone (profiles that send one signature).
+    #: When a receiver last accepted a request signed with this one alone (wire formats that send one signature).
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = SecretQuerySet.as_manager()
@@ -183,8 +183,8 @@ class Secret(models.Model):
         return value_field().reveal(self)
 
 
-def value_field() -> SealedTextField:
+def value_field() -> EncryptedTextField:
     """The field object, to seal and open with."""
     field = Secret._meta.get_field("value")
-    assert isinstance(field, SealedTextField)
+    assert isinstance(field, EncryptedTextField)
     return field

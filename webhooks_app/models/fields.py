@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from webhooks_app.conf import settings
-from webhooks_app.core.sealing import KeyRing
+from webhooks_app.core.encryption import KeyRing
 
 
 def key_ring() -> KeyRing:
@@ -21,7 +21,7 @@ else:
     _TextField = models.TextField
 
 
-class SealedTextField(_TextField):
+class EncryptedTextField(_TextField):
     """Holds ciphertext. Write with `seal(instance, plaintext)`, read with `reveal(instance)`.
 
     The plaintext is never an attribute of the model, so it cannot leak through `__str__`, forms, serialisers, logs,

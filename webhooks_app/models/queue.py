@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import Q
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
@@ -35,7 +35,7 @@ class Engine(models.Model):
     #: Seconds that the worker's clock is ahead of the database's (negative: behind).
     clock_drift = models.FloatField(default=0.0)
     #: Finishes what it has in flight and takes nothing more: another may start in its place.
-    retiring = models.BooleanField(default=False)
+    draining = models.BooleanField(default=False)
 
     class Meta:
         permissions = [("view_operations", "Can see the operations page")]
@@ -96,12 +96,12 @@ class EndpointQueue(models.Model):
     #: The endpoint's own flag, kept here too so that queue statements need no join.
     fifo = models.BooleanField(default=False)
     #: How often it was taken over from a dead engine of late (see `crashed_at`), since its last finished request.
-    takeovers = models.PositiveIntegerField(default=0)
+    crash_takeovers = models.PositiveIntegerField(default=0)
     #: When it was last taken over from a dead engine.
     crashed_at = models.DateTimeField(null=True)
     #: The last number given in a FIFO endpoint's order.
     sequence = models.PositiveBigIntegerField(default=0)
-    streak = models.PositiveIntegerField(default=0)
+    consecutive_failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True)
     last_failure_at = models.DateTimeField(null=True)
     last_success_at = models.DateTimeField(null=True)
@@ -123,7 +123,7 @@ class EndpointQueue(models.Model):
 
     @property
     def health(self) -> Health:
-        return Health(self.streak, self.failing_since, self.last_failure_at, self.last_success_at)
+        return Health(self.consecutive_failures, self.failing_since, self.last_failure_at, self.last_success_at)
 
 
 #: Upper edges, in milliseconds, of the latency histogram; the last bucket is everything slower.

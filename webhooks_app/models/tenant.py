@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from django.db import models
 
+from webhooks_app.conf import settings
 from webhooks_app.models.ids import derived_id
 from webhooks_app.models.times import Now
 
@@ -32,7 +33,7 @@ class Tenant(models.Model):
     email = models.EmailField(
         blank=True, help_text="Who is told when deliveries fail for good or an endpoint is disabled."
     )
-    profile = models.CharField(max_length=64, blank=True, help_text="Wire format; empty: the default profile.")
+    wire_format = models.CharField(max_length=64, blank=True, help_text="Wire format; empty: the default wire format.")
     webhooks_enabled = models.BooleanField(
         default=True, help_text="Off: webhooks are not part of this customer's plan."
     )
@@ -51,6 +52,11 @@ class Tenant(models.Model):
         if self._state.adding:
             self.set_id()
         super().save(*args, **kwargs)
+
+    @property
+    def wire_format_name(self) -> str:
+        """The wire format of its new endpoints."""
+        return self.wire_format or settings().DEFAULT_WIRE_FORMAT
 
     @staticmethod
     def id_for(uid: str) -> uuid.UUID:

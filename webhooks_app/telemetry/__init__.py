@@ -25,11 +25,11 @@ logger = engine_logger(__name__)
 
 #: What `count` accepts.
 CounterName = Literal[
-    "takeovers", "isolated", "events_quarantined", "results_dropped", "hint_failures", "repaired", "own_faults"
+    "crash_takeovers", "isolated", "events_quarantined", "results_dropped", "hint_failures", "repaired", "own_faults"
 ]
 #: Each counter with its description, for the backends.
 COUNTERS: dict[CounterName, str] = {
-    "takeovers": "Queues taken over from an engine that died.",
+    "crash_takeovers": "Queues taken over from an engine that died.",
     "isolated": "Deliveries isolated because they may have crashed an engine.",
     "events_quarantined": "Events quarantined: not valid, or their deliveries were refused.",
     "results_dropped": "Finished requests that could not be recorded.",
@@ -225,7 +225,7 @@ def reset() -> None:
 
 
 def _enabled_slots() -> tuple[_Slot, ...]:
-    """The slots of METRICS. Settings are replaced as a whole, so an identity comparison notices every change."""
+    """The slots of METRICS. Settings are replaced as a whole, so an identity comparison notifications every change."""
     global _metrics, _slots
     try:
         wanted = settings().METRICS

@@ -139,7 +139,7 @@ def _engine(row: Engine, now: datetime) -> EngineFigures:
         in_flight=row.in_flight,
         unrecorded=row.unrecorded,
         clock_drift=row.clock_drift,
-        retiring=row.retiring,
+        draining=row.draining,
     )
 
 

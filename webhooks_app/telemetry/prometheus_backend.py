@@ -20,7 +20,7 @@ REGISTRY = CollectorRegistry(auto_describe=True)
 
 #: Names as Prometheus writes them, without "_total".
 NAMES: dict[CounterName, str] = {
-    "takeovers": "webhooks_queue_takeovers",
+    "crash_takeovers": "webhooks_queue_takeovers",
     "isolated": "webhooks_isolated_deliveries",
     "events_quarantined": "webhooks_quarantined_events",
     "results_dropped": "webhooks_dropped_results",

@@ -18,8 +18,8 @@ from django.utils.timesince import TIME_STRINGS, timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
+from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Endpoint
-from webhooks_app.reports.endpoints import name_of
 
 register = template.Library()
 

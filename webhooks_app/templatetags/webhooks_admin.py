@@ -14,10 +14,21 @@ register = template.Library()
 #: Heading → models, in the order in which support asks for them; what only explains the machine comes last.
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (_("What was sent, to whom"), ("Delivery", "Event", "Endpoint", "Tenant", "Attempt")),
-    (_("Access, set-up and who did what"), ("EventType", "ApiKey", "PortalLink", "Secret", "Notice", "AuditEntry")),
+    (
+        _("Access, set-up and who did what"),
+        ("EventType", "ApiKey", "PortalLink", "Secret", "Notification", "AuditEntry"),
+    ),
     (
         _("The works inside"),
-        ("EndpointQueue", "Engine", "HourlyStat", "Subscription", "EventChannel", "EndpointNumber", "StoredReply"),
+        (
+            "EndpointQueue",
+            "Engine",
+            "HourlyStat",
+            "Subscription",
+            "EventChannel",
+            "EndpointNumber",
+            "IdempotencyRecord",
+        ),
     ),
 )
 

@@ -10,9 +10,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.deliveries.outcomes import outcome_name
+from webhooks_app.deliveries.outlook import outlook_of, short_label
 from webhooks_app.models import Attempt, Delivery, Endpoint
-from webhooks_app.reports.outcomes import outcome_name
-from webhooks_app.reports.prospects import prospect_of, shortly
 
 register = template.Library()
 
@@ -33,7 +33,7 @@ def outcome_badge(attempt: Attempt) -> SafeString:
 @register.simple_tag
 def waits(row: Delivery, endpoint: Endpoint) -> str:
     """Shortly, why a pending delivery waits; empty where only for its own time. The endpoint's queue must be read."""
-    return shortly(prospect_of(row, endpoint, getattr(endpoint, "queue", None), timezone.now()))
+    return short_label(outlook_of(row, endpoint, getattr(endpoint, "queue", None), timezone.now()))
 
 
 @register.simple_tag

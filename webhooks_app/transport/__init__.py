@@ -9,7 +9,7 @@ from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import OurFault, Request, Response, Transport, TransportOptions
 from webhooks_app.transport.descriptors import RESERVE, bounded_concurrency, open_descriptors, soft_limit
-from webhooks_app.transport.inspector import InspectingTransport
+from webhooks_app.transport.playground import InspectingTransport
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.lookups import Lookup, Lookups
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.stalls import StallWatch
+from webhooks_app.transport.validation import Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
-from webhooks_app.transport.wire import Place, check_request, failed
 
 
 class CurlTransport:

@@ -18,7 +18,7 @@ from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
-from webhooks_app.transport.wire import ADDRESS_CHARACTERS, CUT_SHORT, cut_text
+from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text
 
 #: A code for `finish`, beside libcurl's: we stopped the request because its body took too long.
 BODY_LATE = -1

@@ -11,7 +11,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.curl_callbacks import guarded
 from webhooks_app.transport.curl_outcome import Failure
-from webhooks_app.transport.wire import (
+from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
     MAX_BODY_PIECES,
     MAX_HEADER_LINES,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response
-from webhooks_app.transport.wire import failed
+from webhooks_app.transport.validation import failed
 
 #: Errors of the operating system that say something about this process or host, and nothing about the receiver.
 OUR_ERRNOS = {

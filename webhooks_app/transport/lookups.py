@@ -11,7 +11,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response
 from webhooks_app.transport.faults import not_resolved_in_time
 from webhooks_app.transport.resolver import Answer, Resolver
-from webhooks_app.transport.wire import Place, failed
+from webhooks_app.transport.validation import Place, failed
 
 
 @dataclass(slots=True, order=True)

@@ -26,7 +26,7 @@ from webhooks_app.transport.requests_job import Job, current
 from webhooks_app.transport.resolver import MAX_THREADS as MAX_RESOLVER_THREADS
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.wire import check_timeouts, failed
+from webhooks_app.transport.validation import check_timeouts, failed
 
 MAX_THREADS = 256
 #: `close` waits this long for its threads, which have been cut off.

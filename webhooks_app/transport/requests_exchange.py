@@ -18,7 +18,7 @@ from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.faults import fault_of, not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.requests_adapter import CheckedAdapter
 from webhooks_app.transport.requests_job import Head, Job, Stopped
-from webhooks_app.transport.wire import CUT_SHORT, MAX_BODY_PIECES, TOO_MANY_PIECES, check_request, failed
+from webhooks_app.transport.validation import CUT_SHORT, MAX_BODY_PIECES, TOO_MANY_PIECES, check_request, failed
 
 
 class Exchange:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response
-from webhooks_app.transport.wire import ADDRESS_CHARACTERS, cut_text
+from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text
 
 
 class Stopped(Exception):

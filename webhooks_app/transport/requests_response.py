@@ -16,7 +16,7 @@ from typing import Any
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.requests_job import Head, Stopped, current
-from webhooks_app.transport.wire import (
+from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
     MAX_HEADER_LINES,
     MAX_INTERIM_RESPONSES,

@@ -16,7 +16,7 @@ _CATCHING_UP = 0.25
 
 
 class StallWatch:
-    """Notices when the transport's loop stood still: the process was stopped, its virtual machine was moved, or another
+    """Notifications when the transport's loop stood still: the process was stopped, its virtual machine was moved, or another
     thread kept the interpreter to itself. Used by the thread of the loop only."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Serve snippets as a customer would, in a process of their own, and send requests to them.
 
-with serve("php", {"standard": PROFILE}, folder) as served:
+with serve("php", {"standard": WIRE_FORMAT}, folder) as served:
     assert served.ask("standard", body, headers, secret) == 204
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 import requests
 
 from tests.acceptance.languages import program
-from webhooks_app.core.profile import Profile
 from webhooks_app.snippets import LANGUAGES, Language, snippet
+from webhooks_app.wire_formats.base import WireFormat
 
 HERE = Path(__file__).parent
 _STARTED = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -35,16 +35,16 @@ class Served:
         self._session = session
 
     def ask(self, name: str, body: bytes, headers: Mapping[str, str | bytes], secret: str) -> int:
-        """The status with which that profile's snippet answers, when it knows this secret. An exception is 500."""
+        """The status with which that wire format's snippet answers, when it knows this secret. An exception is 500."""
         everything = {**headers, "Test-Secret": base64.b64encode(secret.encode()).decode()}
         return self._session.post(f"{self._url}/{name}", data=body, headers=everything, timeout=30).status_code
 
 
 @contextmanager
-def serve(language_name: str, profiles: Mapping[str, Profile], folder: Path) -> Iterator[Served]:
-    """Write a snippet for each profile, exactly as it is shown, into `folder`, and serve them."""
+def serve(language_name: str, wire_formats: Mapping[str, WireFormat], folder: Path) -> Iterator[Served]:
+    """Write a snippet for each wire format, exactly as it is shown, into `folder`, and serve them."""
     [language] = [one for one in LANGUAGES if one.name == language_name]
-    command = _command(language, profiles, folder)
+    command = _command(language, wire_formats, folder)
     log = folder / "log.txt"
     with (
         log.open("wb") as output,
@@ -61,12 +61,12 @@ def serve(language_name: str, profiles: Mapping[str, Profile], folder: Path) -> 
             process.wait()
 
 
-def _command(language: Language, profiles: Mapping[str, Profile], folder: Path) -> list[str | Path]:
+def _command(language: Language, wire_formats: Mapping[str, WireFormat], folder: Path) -> list[str | Path]:
     """Write the snippets, and say how they are served."""
     if language.name == "go":
-        return [_build(language, profiles, folder)]
-    for name, profile in profiles.items():
-        (folder / f"{name}.{language.ending}").write_text(snippet(profile, language), encoding="utf-8")
+        return [_build(language, wire_formats, folder)]
+    for name, wire_format in wire_formats.items():
+        (folder / f"{name}.{language.ending}").write_text(snippet(wire_format, language), encoding="utf-8")
     server = HERE / f"serve.{language.ending}"
     if language.name == "python":
         return [sys.executable, "-I", "-S", server, folder]  # the standard library alone
@@ -76,16 +76,16 @@ def _command(language: Language, profiles: Mapping[str, Profile], folder: Path) 
     return [program(language.name), server, folder]
 
 
-def _build(language: Language, profiles: Mapping[str, Profile], folder: Path) -> Path:
+def _build(language: Language, wire_formats: Mapping[str, WireFormat], folder: Path) -> Path:
     """One program of all snippets, a package each."""
     go = program("go")
     shutil.copy(HERE / "serve.go", folder)
     (folder / "go.mod").write_text("module snippets\n\ngo 1.19\n")
-    for name, profile in profiles.items():
+    for name, wire_format in wire_formats.items():
         (folder / name).mkdir()
-        (folder / name / "webhook.go").write_text(snippet(profile, language), encoding="utf-8")
-    imports = "".join(f'\t{name} "snippets/{name}"\n' for name in profiles)
-    routes = "".join(f'\t"{name}": {name}.Receive,\n' for name in profiles)
+        (folder / name / "webhook.go").write_text(snippet(wire_format, language), encoding="utf-8")
+    imports = "".join(f'\t{name} "snippets/{name}"\n' for name in wire_formats)
+    routes = "".join(f'\t"{name}": {name}.Receive,\n' for name in wire_formats)
     (folder / "routes.go").write_text(
         f'package main\n\nimport (\n\t"net/http"\n{imports})\n\nvar routes = map[string]http.HandlerFunc{{\n{routes}}}\n'
     )

@@ -1,4 +1,4 @@
-"""Serve the snippets in a folder: POST /<profile>, with the secret in base64 in the header test-secret."""
+"""Serve the snippets in a folder: POST /<wire format>, with the secret in base64 in the header test-secret."""
 
 import base64
 import importlib.util

@@ -17,7 +17,7 @@ SHUTDOWN = 8.0
 #: libfaketime delays timed waits by up to seconds, even when it changes the clock by nothing.
 FAKETIME_PAUSES = 5.0
 FAILED = "SELECT count(*) FROM webhooks_app_attempt WHERE outcome NOT IN ('succeeded', 'not_sent')"
-STREAKS = "SELECT count(*) FROM webhooks_app_endpointqueue WHERE streak > 0"
+STREAKS = "SELECT count(*) FROM webhooks_app_endpointqueue WHERE consecutive_failures > 0"
 
 
 @pytest.mark.parametrize("kind", ["command", "celery"])
@@ -102,7 +102,7 @@ def test_a_mail_server_that_never_answers_celery(silent_mail: Stage) -> None:
     stage.beat()
     with stage.traffic():
         for _ in range(6):  # as beat does once a minute
-            stage.host.call("run_on_celery", "webhooks_app.tell")
+            stage.host.call("run_on_celery", "webhooks_app.send_notifications")
             time.sleep(2.0)
     stage.settle()
     seconds = stage.workers[0].terminate()

@@ -36,7 +36,7 @@ def test_600_endpoints_hang(stage: Stage, tenants: int, proven: bool) -> None:
     stage.healthy()
     uids = [f"hanging-{number}" for number in range(tenants)]
     for uid in uids:
-        stage.customer(uid, HANGING // tenants, "hanging", owed=False, profile="standard")
+        stage.customer(uid, HANGING // tenants, "hanging", owed=False, wire_format="standard")
     stage.command()
     if proven:
         emit_once(stage, uids)
@@ -77,7 +77,7 @@ def test_a_noisy_tenant_emits_300_events_for_1001_endpoints(stage: Stage) -> Non
 def test_an_endpoint_with_many_waiting_comes_back(stage: Stage) -> None:
     """Nobody tramples on it, and the others do not wait behind it."""
     stage.healthy()
-    [endpoint] = stage.customer("back", 1, "back", profile="standard")
+    [endpoint] = stage.customer("back", 1, "back", wire_format="standard")
     stage.host.call("act", "pause", [endpoint.public_id])
     stage.command()
     backlog = 5000

@@ -110,7 +110,7 @@ def test_rolling_restarts(stage: Stage, kind: Callable[[Stage], None]) -> None:
 def test_sigterm_with_hanging_requests(stage: Stage, kind: Callable[[Stage], None]) -> None:
     """They would hang for 15 s. What was in flight is recorded, or safely repeated."""
     stage.healthy()
-    stage.customer("hanging", 8, "hanging", does="hang", owed=False, profile="standard")
+    stage.customer("hanging", 8, "hanging", does="hang", owed=False, wire_format="standard")
     kind(stage)
     with stage.traffic(after=6.0):
         stage.host.call("emit", "hanging", 5)
@@ -144,8 +144,8 @@ def test_sigterm_then_sigquit(stage: Stage, kind: Callable[[Stage], None]) -> No
 def test_three_kills_give_up_nothing_that_is_slow_and_innocent(stage: Stage) -> None:
     """Two seconds for a response of 200, and an endpoint that hangs; neither has killed anybody."""
     stage.healthy(tenants=2)
-    stage.customer("slow", 1, "slow", does="slow 2", profile="standard")
-    stage.customer("hanging", 1, "hanging", does="hang", owed=False, profile="standard")
+    stage.customer("slow", 1, "slow", does="slow 2", wire_format="standard")
+    stage.customer("hanging", 1, "hanging", does="hang", owed=False, wire_format="standard")
     worker = stage.command()
     for number in range(1, 4):
         stage.host.call("emit", "slow", 1)
@@ -181,7 +181,7 @@ def test_sigstop_past_the_lease_then_sigcont(stage: Stage, kind: Callable[[Stage
 def test_a_payload_ends_the_process(stage: Stage, kind: Callable[[Stage], None]) -> None:
     """It is isolated after some crashes; everyone else's events flow."""
     stage.healthy()
-    stage.customer("bomber", 1, "bomber", owed=False, profile="bomb")
+    stage.customer("bomber", 1, "bomber", owed=False, wire_format="bomb")
     kind(stage)
     crashes: list[float] = []
     stopping = threading.Event()

@@ -23,18 +23,18 @@ from django.db import connections, transaction  # noqa: E402
 
 from tests.faults.harness import tasks  # noqa: E402
 from webhooks_app import EventType, emit, registry  # noqa: E402
-from webhooks_app.actions import secrets, states  # noqa: E402
-from webhooks_app.actions.endpoints import create_endpoint  # noqa: E402
+from webhooks_app.endpoints import secrets, status  # noqa: E402
+from webhooks_app.endpoints.service import create_endpoint  # noqa: E402
 from webhooks_app.models import Endpoint, Tenant  # noqa: E402
 from webhooks_app.models.ids import parse_public_id  # noqa: E402
 
 TYPE = "test.happened"
 ACTIONS: dict[str, Callable[..., Any]] = {
-    "pause": states.pause,
-    "resume": states.resume,
-    "disable": states.disable,
-    "enable": states.enable,
-    "delete": states.delete_endpoint,
+    "pause": status.pause,
+    "resume": status.resume,
+    "disable": status.disable,
+    "enable": status.enable,
+    "delete": status.delete_endpoint,
     "rotate": secrets.rotate_secret,
 }
 

@@ -25,7 +25,7 @@ WEBHOOKS = {
     "ALLOW_HTTP": True,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "ALLOWED_PORTS": list(range(1, 65536)),
-    "PROFILES": {name.lower(): f"tests.faults.harness.profiles.{name}" for name in ("QUICK", "BOMB")},
+    "WIRE_FORMATS": {name.lower(): f"tests.faults.harness.wire_formats.{name}" for name in ("QUICK", "BOMB")},
     **_more.pop("WEBHOOKS", {}),
 }
 LOGGING = {

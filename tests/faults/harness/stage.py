@@ -108,14 +108,14 @@ class Stage:
         owed: bool = True,
         healthy: bool = False,
         email: str = "",
-        profile: str = "quick",
+        wire_format: str = "quick",
         **options: Any,
     ) -> list[Target]:
         """Create a tenant with endpoints of a group, which behaves as `does` says (see `receiver.py`)."""
         self.set(group, does)
         address = HOST if healthy else TROUBLE
         urls = [f"http://{address}:{self._port}/{group}/{uid}-{number}" for number in range(endpoints)]
-        public_ids = self.host.call("endpoints", uid, urls, {"profile": profile, **options}, email)
+        public_ids = self.host.call("endpoints", uid, urls, {"wire_format": wire_format, **options}, email)
         made = [
             Target(path_of(url), uid, public_id, owed, healthy) for url, public_id in zip(urls, public_ids, strict=True)
         ]

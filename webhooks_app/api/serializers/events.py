@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText
+from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery, DeliveryStatus, Event
-from webhooks_app.reports.prospects import prospect_of
 
 
 class EventSerializer(serializers.Serializer[Event]):
@@ -63,7 +63,7 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     completed_at = serializers.DateTimeField(allow_null=True)
 
     def get_next_attempt_at(self, row: Delivery) -> str | None:
-        prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+        prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
         return serializers.DateTimeField().to_representation(prospect.at) if prospect and prospect.at else None
 
 

@@ -15,7 +15,7 @@ from webhooks_app.models import Endpoint, EndpointStatus
 class HealthSerializer(serializers.Serializer[Any]):
     """How it has been going."""
 
-    failures_in_a_row = serializers.IntegerField(source="streak")
+    failures_in_a_row = serializers.IntegerField(source="consecutive_failures")
     failing_since = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)
     last_failure_at = serializers.DateTimeField(allow_null=True)
@@ -37,7 +37,7 @@ class WebhookSerializer(serializers.Serializer[Endpoint]):
     max_in_flight = serializers.IntegerField(allow_null=True, help_text="Requests at once; null: the default.")
     fifo = serializers.BooleanField(help_text="Strict order, one request at a time.")
     metadata = serializers.DictField()
-    profile = serializers.CharField(help_text="The wire format. Fixed when the webhook is made.")
+    wire_format = serializers.CharField(help_text="The wire format. Fixed when the webhook is made.")
     active = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=EndpointStatus.choices)
     status_reason = serializers.CharField(help_text="Why it is not active, where it is not.")
@@ -78,7 +78,7 @@ class WebhookInputSerializer(serializers.Serializer[Any]):
 
 
 class NewWebhookSerializer(WebhookInputSerializer):
-    profile = StrictText(required=False)
+    wire_format = StrictText(required=False)
 
 
 class RotationInputSerializer(serializers.Serializer[Any]):

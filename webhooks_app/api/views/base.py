@@ -21,7 +21,7 @@ from rest_framework.viewsets import ViewSetMixin
 
 from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
-from webhooks_app.api.pages import NewestFirst
+from webhooks_app.api.pagination import NewestFirst
 from webhooks_app.api.schema import Schema
 from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models.ids import first_id, parse_public_id

@@ -8,18 +8,18 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions.replay import cancel, replay, retry_failed
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.resend import cancel, replay, retry_failed
 from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
 
 #: Deliveries that one bulk retry renews at most.
 MOST_RETRIED = 10_000
-_OF_ENDPOINT = ("id", "status", "profile", "queue")
+_OF_ENDPOINT = ("id", "status", "wire_format", "queue")
 _FILTERS = [
     OpenApiParameter("webhook", type=str, description="wh_…"),
     OpenApiParameter("event", type=str, description="evt_…"),

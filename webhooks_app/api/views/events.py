@@ -8,12 +8,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions.publish import publish
-from webhooks_app.actions.replay import replay_event
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.publish import publish
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.resend import replay_event
 from webhooks_app.models import Event, Scope
 
 _FILTERS = [

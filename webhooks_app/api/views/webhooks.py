@@ -11,14 +11,14 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.actions.recover import recover
-from webhooks_app.actions.states import delete_endpoint, switch
-from webhooks_app.actions.test_event import EXAMPLE, send_test
-from webhooks_app.api import endpoints
+from webhooks_app.api import services
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, time_filter
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.recover import recover
+from webhooks_app.deliveries.test_event import EXAMPLE, send_test
+from webhooks_app.endpoints.status import delete_endpoint, set_active
 from webhooks_app.models import Endpoint, HourlyStat, database_now
 
 _LONGEST_STATS = timedelta(days=31)
@@ -40,7 +40,7 @@ class WebhookViewSet(ApiViewSet):
     @extend_schema(request=shapes.NewWebhookSerializer, responses={201: shapes.WebhookWithSecretSerializer})
     @idempotent
     def create(self, request: Request) -> Response:
-        row, secret = endpoints.create(self.access, **self.read(shapes.NewWebhookSerializer))
+        row, secret = services.create(self.access, **self.read(shapes.NewWebhookSerializer))
         return Response(self.shown(row, secret), status=201)
 
     @extend_schema(responses=shapes.WebhookSerializer)
@@ -51,7 +51,7 @@ class WebhookViewSet(ApiViewSet):
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change what is named. Another host is another receiver: the secret is replaced then, and is in the answer."""
         row = self.found(pk)
-        secret = endpoints.change(self.access, row, **self.read(shapes.WebhookInputSerializer, partial=True))
+        secret = services.change(self.access, row, **self.read(shapes.WebhookInputSerializer, partial=True))
         return Response(self.shown(row, secret))
 
     @extend_schema(responses={204: None})
@@ -64,7 +64,7 @@ class WebhookViewSet(ApiViewSet):
     def enable(self, request: Request, pk: str) -> Response:
         """Send to it again, with a clean record."""
         row = self.found(pk)
-        switch(row, on=True, actor=self.access.actor)
+        set_active(row, on=True, actor=self.access.actor)
         return Response(self.shown(row))
 
     @extend_schema(request=None, responses=shapes.WebhookSerializer)
@@ -72,7 +72,7 @@ class WebhookViewSet(ApiViewSet):
     def disable(self, request: Request, pk: str) -> Response:
         """Make no more deliveries for it. Those that wait are kept; `recover` makes up for the rest."""
         row = self.found(pk)
-        switch(row, on=False, actor=self.access.actor)
+        set_active(row, on=False, actor=self.access.actor)
         return Response(self.shown(row))
 
     @extend_schema(request=shapes.RotationInputSerializer, responses=shapes.RotationSerializer)
@@ -80,7 +80,7 @@ class WebhookViewSet(ApiViewSet):
     @idempotent
     def rotate_secret(self, request: Request, pk: str) -> Response:
         """Replace the secret. For a while both are good."""
-        rotated = endpoints.rotate(self.access, self.found(pk), **self.read(shapes.RotationInputSerializer))
+        rotated = services.rotate(self.access, self.found(pk), **self.read(shapes.RotationInputSerializer))
         return Response(shapes.RotationSerializer(rotated).data)
 
     @extend_schema(request=shapes.TestInputSerializer, responses=shapes.AttemptSerializer)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django import forms
 
-from webhooks_app.dashboard.forms.log import reckonable
-from webhooks_app.reports.prospects import NONE_WAITS, Waiting
+from webhooks_app.dashboard.forms.delivery_log import reckonable
+from webhooks_app.deliveries.outlook import NONE_WAITS, Waiting
 
 #: A number beyond this was not written by us.
 _MOST = 10**12

@@ -11,17 +11,17 @@ from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from webhooks_app.actions.endpoint_input import MAX_DESCRIPTION, MAX_RATE
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
-from webhooks_app.core.profile import Profile
+from webhooks_app.dashboard.form_errors import add_error, error_message
 from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
 from webhooks_app.dashboard.forms.fields import JSONText, Names, Unechoed
 from webhooks_app.dashboard.forms.headers import header_rows
-from webhooks_app.dashboard.trouble import blame, told
+from webhooks_app.endpoints.settings import MAX_DESCRIPTION, MAX_RATE
 from webhooks_app.exceptions import SealingError, WebhooksError
 from webhooks_app.models import Endpoint
+from webhooks_app.wire_formats.base import WireFormat
 
 _ALL, _SOME = "all", "some"
 #: Fields below "advanced": it is unfolded where one of them is wrong.
@@ -135,12 +135,12 @@ class EndpointForm(forms.Form):
         if self.types and (strange := unmet(new, self.types)):
             self.asks_anyway = True
             number = len(self.types)
-            told = ngettext(
+            error_message = ngettext(
                 "%(names)s fits none of today’s %(number)s type.",
                 "%(names)s fits none of today’s %(number)s types.",
                 number,
             )
-            self.add_error("patterns", told % {"names": ", ".join(strange), "number": number})
+            self.add_error("patterns", error_message % {"names": ", ".join(strange), "number": number})
 
     def values(self) -> dict[str, Any]:
         """What was said, but for the headers, by the names that the acts have for it."""
@@ -161,10 +161,10 @@ class EndpointForm(forms.Form):
     def refuse(self, error: WebhooksError) -> None:
         """Put what an act refused beside its field."""
         if error.field == "headers":
-            self.header_error = told(error)
+            self.header_error = error_message(error)
             self.add_error(None, _("Look at the headers below."))
         else:
-            blame(self, error)
+            add_error(self, error)
 
     @property
     def is_advanced(self) -> bool:
@@ -186,9 +186,9 @@ class EndpointForm(forms.Form):
 
 
 class NewEndpointForm(EndpointForm):
-    """The endpoint is still to be made: it may bring a secret of its own. `profiles`: those to choose from; one is no choice."""
+    """For a new endpoint, which may bring a secret of its own. `wire_formats`: those to choose from; one is no choice."""
 
-    profile = forms.ChoiceField(
+    wire_format = forms.ChoiceField(
         label=gettext_lazy("Wire format"),
         help_text=gettext_lazy("How requests look and are signed. It cannot be changed later."),
     )
@@ -204,19 +204,19 @@ class NewEndpointForm(EndpointForm):
         widget=Unechoed(),
     )
 
-    def __init__(self, data: Any = None, *, profiles: Sequence[Profile], **options: Any) -> None:
+    def __init__(self, data: Any = None, *, wire_formats: Sequence[WireFormat], **options: Any) -> None:
         super().__init__(data, **options)
-        if len(profiles) > 1:
-            choices = [(profile.name, profile.title) for profile in profiles]
-            self.fields["profile"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField's
+        if len(wire_formats) > 1:
+            choices = [(wire_format.name, wire_format.title) for wire_format in wire_formats]
+            self.fields["wire_format"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField's
         else:
-            del self.fields["profile"]
-        self.usual_profile = profiles[0].name
+            del self.fields["wire_format"]
+        self.usual_wire_format = wire_formats[0].name
 
     def values(self) -> dict[str, Any]:
         given = self.cleaned_data
         more = {"secret": given["secret"] or None, "headers": self.headers.values()}
-        more["profile"] = given.get("profile", self.usual_profile)
+        more["wire_format"] = given.get("wire_format", self.usual_wire_format)
         return {**super().values(), **more}
 
     def remind_of_secret(self) -> None:

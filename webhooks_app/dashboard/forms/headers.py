@@ -9,8 +9,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webhooks_app.actions.headers import KEPT, MAX_HEADERS, MAX_NAME, MAX_VALUE, Kept
 from webhooks_app.dashboard.forms.fields import Unechoed
+from webhooks_app.endpoints.headers import KEEP_VALUE, MAX_HEADERS, MAX_NAME, MAX_VALUE, KeepValue
 
 #: Empty rows below those that are filled.
 _EMPTY_ROWS = 2
@@ -68,15 +68,15 @@ class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run 
         """Is anything to be other than it is stored?"""
         return any(form.cleaned_data.get("value") or form.cleaned_data.get("act") == "remove" for form in self.forms)
 
-    def values(self) -> dict[str, str | Kept]:
+    def values(self) -> dict[str, str | KeepValue]:
         """For the act: what all headers are to be."""
-        values: dict[str, str | Kept] = {}
+        values: dict[str, str | KeepValue] = {}
         for form in self.forms:
             given = form.cleaned_data
             if not given.get("name") or (form.is_stored and given.get("act") == "remove"):
                 continue
             kept = form.is_stored and given.get("act") != "replace"
-            values[given["name"]] = KEPT if kept else given["value"]
+            values[given["name"]] = KEEP_VALUE if kept else given["value"]
         return values
 
 

@@ -9,8 +9,8 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.api_keys import MAX_NAME
 from webhooks_app.models import Scope
+from webhooks_app.tenants.api_keys import MAX_NAME
 
 #: Scope → what a key with it may do, for people.
 SCOPES = {

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
-from webhooks_app.core.inspector import ANSWERS, DEFAULT_ANSWER, answer_of
+from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, answer_of
 from webhooks_app.dashboard.forms.fields import JSONText, example_text
 from webhooks_app.models import Endpoint, EndpointStatus
-from webhooks_app.profiles import get_profile
+from webhooks_app.wire_formats import get_wire_format
 
 
 class AnswerForm(forms.Form):
@@ -71,7 +71,7 @@ class SendForm(forms.Form):
 
 def answer_texts(endpoint: Endpoint) -> dict[str, str]:
     """What each answer is, and what it makes of a delivery in this endpoint's wire format."""
-    wire = get_profile(endpoint.profile)
+    wire = get_wire_format(endpoint.wire_format)
     gone = gettext("410 Gone: the endpoint is switched off") if wire.retry.gone_disables else gettext("410 Gone")
     seconds = {"seconds": ANSWERS["429"].retry_after}
     return {

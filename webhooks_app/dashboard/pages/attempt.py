@@ -8,21 +8,21 @@ import uuid
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.deliveries.sent_requests import curl_of, requests_of
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Attempt, Delivery
-from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.requests import curl_of, requests_of
 
 
-@page()
+@dashboard_view()
 def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key: str) -> HttpResponse:
     using = pipeline_alias()
     rows = Delivery.objects.using(using).select_related("event").defer("event__data")
-    row = found(rows, "dlv", public_id, visitor)
+    row = get_own_or_404(rows, "dlv", public_id, visitor)
     attempt = Attempt.objects.using(using).filter(delivery_id=row.pk, pk=_id(key)).first()
     if attempt is None:
         raise NotFound()
@@ -32,12 +32,12 @@ def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key
         "delivery": row,
         "attempt": attempt,
         "sent": sent,
-        "body": readable(sent.body) if sent else None,
+        "body": pretty_body(sent.body) if sent else None,
         "curl": curl_of(sent) if sent and not sent.to_playground else "",
         "answered": attempt.status is not None,
-        "answer": readable(bytes(attempt.response_body)).text,
+        "answer": pretty_body(bytes(attempt.response_body)).text,
     }
-    return show(request, visitor, "attempt_request" if request.headers.get("HX-Request") else "attempt", context)
+    return render_page(request, visitor, "attempt_request" if request.headers.get("HX-Request") else "attempt", context)
 
 
 def _id(text: str) -> uuid.UUID:

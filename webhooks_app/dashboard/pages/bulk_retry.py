@@ -8,31 +8,31 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
 
-from webhooks_app.actions.bulk_retry import failed_log, retry_part
+from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.bulk_retry import ProgressForm
-from webhooks_app.dashboard.forms.log import LogForm
-from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.forms.delivery_log import LogForm
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.reports.prospects import Waiting, waiting_in_words
+from webhooks_app.deliveries.bulk_retry import failed_log, retry_part
+from webhooks_app.deliveries.outlook import Waiting, waiting_in_words
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def deliveries_retry(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """The filters are in the address; a POST does one part, and its answer is the form for the next."""
     form = LogForm(request.GET, visitor)
     if not form.is_valid():
-        return show(request, visitor, "deliveries_retry", {"section": DELIVERIES, "form": form}, status=422)
+        return render_page(request, visitor, "deliveries_retry", {"section": DELIVERIES, "form": form}, status=422)
     active = [one for one in form.active() if one["name"] != "status"]  # it is the failed ones, whatever the log showed
     context = {"section": DELIVERIES, "form": form, "query": form.query, "active": active}
     if request.method == "POST":
         progress = ProgressForm(request.POST)
         if progress.is_valid():
-            return show(request, visitor, "deliveries_retry", {**context, **_go_on(visitor, form, progress)})
+            return render_page(request, visitor, "deliveries_retry", {**context, **_go_on(visitor, form, progress)})
     count, more = failed_log(visitor.tenant, form.wanted).count()
     # Whole milliseconds behind: what fails from now on is not part of it.
     first = ProgressForm.hidden(asked_at=timezone.now(), total=None if more else count)
-    return show(request, visitor, "deliveries_retry", {**context, "count": count, "more": more, "hidden": first})
+    return render_page(request, visitor, "deliveries_retry", {**context, "count": count, "more": more, "hidden": first})
 
 
 def _go_on(visitor: Visitor, form: LogForm, progress: ProgressForm) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from webhooks_app.dashboard.forms.log import LogForm
-from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.forms.delivery_log import LogForm
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.log import LOOKED_AT, DeliveryLog, LogPage
+from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.reports.deliveries import LOOKED_AT, DeliveryLog, LogPage
-from webhooks_app.reports.prospects import prospect_of
 
 #: The filters that people use most, above the log: status and what they are called.
 QUICK = (
@@ -37,12 +37,12 @@ QUICK = (
 _NONE = uuid.UUID(int=0)
 
 
-@page()
+@dashboard_view()
 def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     form = LogForm(request.GET, visitor)
     context: dict[str, Any] = {"section": DELIVERIES, "form": form, "looked_at": LOOKED_AT}
     if not form.is_valid():
-        return show(request, visitor, "deliveries", {**context, "quick": _quick(form, form.given)}, status=422)
+        return render_page(request, visitor, "deliveries", {**context, "quick": _quick(form, form.given)}, status=422)
     log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
     found = log.page(before=place(request, "before"), after=place(request, "after"))
     paused = request.GET.get("live") == "off"
@@ -51,12 +51,12 @@ def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if found.newer is None and not paused:
         context |= _news(request, form, found)
     if request.GET.get("live") != "rows":
-        return show(request, visitor, "deliveries", context)
+        return render_page(request, visitor, "deliveries", context)
     if context.get("mark") == request.GET.get("mark"):
         return HttpResponse(status=204)  # as it was: nothing is swapped, nothing read out
     if found.rows and place(request, "top") == _NONE:
         return HttpResponse(headers={"HX-Refresh": "true"})  # the first rows of an empty page: it is another page now
-    return show(request, visitor, "deliveries_rows", context)
+    return render_page(request, visitor, "deliveries_rows", context)
 
 
 def place(request: HttpRequest, name: str) -> uuid.UUID | None:
@@ -102,7 +102,12 @@ def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]
     new = sum(row.pk > top for row in found.rows)
     mark = _mark(found.rows, timezone.now())
     asks = {**form.given, "live": "rows", "mark": mark, "top": top.hex, "said": new}
-    return {"mark": mark, "new": new, "tell": new and str(new) != request.GET.get("said"), "next_look": urlencode(asks)}
+    return {
+        "mark": mark,
+        "new": new,
+        "announce": new and str(new) != request.GET.get("said"),
+        "next_look": urlencode(asks),
+    }
 
 
 def _mark(rows: Sequence[Delivery], now: datetime) -> str:
@@ -112,7 +117,7 @@ def _mark(rows: Sequence[Delivery], now: datetime) -> str:
 
 
 def _why(row: Delivery, now: datetime) -> str:
-    prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), now)
+    prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), now)
     return prospect.kind.value if prospect else ""
 
 

@@ -12,18 +12,18 @@ from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.replay import cancel, replay
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.keyset import BEFORE, newest
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.outcomes import Explanation, explanation_of
+from webhooks_app.deliveries.outlook import NOW, DeliveryState, state_of, to_customer
+from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.deliveries.resend import cancel, replay
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, database_now
-from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.outcomes import Explanation, explanation_of
-from webhooks_app.reports.prospects import NOW, Story, story_of, to_customer
 
 #: Attempts that one page shows.
 MOST_SHOWN = 20
@@ -53,10 +53,10 @@ class Exchange:
         return self.attempt.status is not None
 
 
-@page()
+@dashboard_view()
 def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
-    row = found(_rows(), "dlv", public_id, visitor)
+    row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     story = _story(row)
     mark, is_look = _mark(row, story), "mark" in request.GET
     if is_look and request.GET["mark"] == mark:
@@ -80,28 +80,28 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "for_staff": request.user.is_staff and not visitor.by_portal,
         "form_id": form_id(),
     }
-    return show(request, visitor, "delivery_now" if is_look else "delivery", context)
+    return render_page(request, visitor, "delivery_now" if is_look else "delivery", context)
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def delivery_retry(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """GET asks whether it is meant: a receiver that has accepted it gets it a second time."""
-    row = found(_rows(), "dlv", public_id, visitor)
+    row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     if request.method == "GET":
-        return show(request, visitor, "delivery_retry", _question(row))
+        return render_page(request, visitor, "delivery_retry", _question(row))
 
     def act() -> HttpResponse:
         replay(row.pk, actor=visitor.actor)
         return redirect(_address(row, _what_came_of_it(_rows().get(pk=row.pk), row.attempts)))
 
-    return once(request, visitor, act)
+    return submit_once(request, visitor, act)
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def delivery_cancel(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(_rows(), "dlv", public_id, visitor)
+    row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     if request.method == "GET":
-        return show(request, visitor, "delivery_cancel", _question(row))
+        return render_page(request, visitor, "delivery_cancel", _question(row))
     cancel(row.pk, actor=visitor.actor)
     return redirect(_address(row, "cancelled"))
 
@@ -123,7 +123,7 @@ def _address(row: Delivery, done: str) -> str:
 
 
 def _exchange(attempt: Attempt) -> Exchange:
-    answer = readable(bytes(attempt.response_body)).text
+    answer = pretty_body(bytes(attempt.response_body)).text
     return Exchange(
         attempt=attempt,
         explanation=explanation_of(attempt.outcome, attempt.status),
@@ -132,9 +132,9 @@ def _exchange(attempt: Attempt) -> Exchange:
     )
 
 
-def _story(row: Delivery) -> Story:
+def _story(row: Delivery) -> DeliveryState:
     queue = getattr(row.endpoint, "queue", None)
-    return story_of(row, row.endpoint, queue, database_now(pipeline_alias()))
+    return state_of(row, row.endpoint, queue, database_now(pipeline_alias()))
 
 
 def _what_came_of_it(row: Delivery, attempts: int) -> str:
@@ -145,7 +145,7 @@ def _what_came_of_it(row: Delivery, attempts: int) -> str:
     return prospect.kind.value if prospect.kind.value in DONE else "waits"
 
 
-def _mark(row: Delivery, story: Story) -> str:
+def _mark(row: Delivery, story: DeliveryState) -> str:
     """Differs where the page would."""
     kind, at = (story.prospect.kind.value, story.prospect.at) if story.prospect else ("", None)
     return f"{row.status}-{row.attempts}-{row.endpoint.status}-{kind}-{at.timestamp() if at else 0:.0f}"

@@ -7,53 +7,54 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from webhooks_app.actions.catalogue import offered_types
-from webhooks_app.actions.endpoint_input import checked_profile
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.actions.plan import plan_of
 from webhooks_app.conf import settings
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.form_errors import run_action
 from webhooks_app.dashboard.forms.endpoint import ChangeEndpointForm, EndpointForm, NewEndpointForm, header_names
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.dashboard.trouble import carried_out
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.endpoints.queries import twin_of
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.settings import checked_wire_format
+from webhooks_app.events.types import offered_types
 from webhooks_app.models import Endpoint
-from webhooks_app.profiles import get_profile
-from webhooks_app.reports.endpoints import twin_of
+from webhooks_app.tenants.plan import plan_of
+from webhooks_app.wire_formats import get_wire_format
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    profiles = [get_profile(name) for name in settings().DASHBOARD_PROFILES] or [checked_profile(None, visitor.tenant)]
-    types = offered_types(*profiles, using=pipeline_alias())
+    offered = [get_wire_format(name) for name in settings().DASHBOARD_WIRE_FORMATS]
+    wire_formats = offered or [checked_wire_format(None, visitor.tenant)]
+    types = offered_types(*wire_formats, using=pipeline_alias())
 
     def create() -> HttpResponse:
-        form = NewEndpointForm(request.POST, types=types, profiles=profiles)
+        form = NewEndpointForm(request.POST, types=types, wire_formats=wire_formats)
 
         def act() -> tuple[Endpoint, str]:
             return create_endpoint(visitor.tenant, **form.values(), actor=visitor.actor)
 
-        made = carried_out(form, act, EndpointForm.refuse)
+        made = run_action(form, act, EndpointForm.refuse)
         if made is None:
             form.remind_of_secret()
             return _form_page(request, visitor, form, status=422)
         return secret_shown(request, visitor, *made, "created")
 
     if request.method == "POST":
-        return once(request, visitor, create)
+        return submit_once(request, visitor, create)
     chosen = request.GET.getlist("event")  # a page of the catalogue may lead here
     initial = {"which": "some" if chosen else "all", "events": chosen}
-    return _form_page(request, visitor, NewEndpointForm(types=types, profiles=profiles, initial=initial))
+    return _form_page(request, visitor, NewEndpointForm(types=types, wire_formats=wire_formats, initial=initial))
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
-    types = offered_types(get_profile(row.profile), using=pipeline_alias())
+    row = get_own_or_404(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
+    types = offered_types(get_wire_format(row.wire_format), using=pipeline_alias())
     stored_url = row.url
 
     def change() -> HttpResponse:
@@ -64,7 +65,7 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
         def act() -> tuple[Endpoint, str | None]:
             return change_endpoint(row, **form.changes(), actor=visitor.actor)
 
-        done = carried_out(form, act, EndpointForm.refuse)
+        done = run_action(form, act, EndpointForm.refuse)
         if done is None:
             return _form_page(request, visitor, form, row, status=422)
         changed, secret = done
@@ -74,7 +75,7 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
         return to_endpoint(row, "twin" if moved and twin_of(changed, using=pipeline_alias()) else "changed")
 
     if request.method == "POST":
-        return once(request, visitor, change)
+        return submit_once(request, visitor, change)
     return _form_page(request, visitor, ChangeEndpointForm(endpoint=row, types=types), row)
 
 
@@ -97,7 +98,7 @@ def _form_page(
         }
     else:
         context["unreadable_headers"] = header_names(row) is None
-    return show(request, visitor, "endpoint_form", context, status=status)
+    return render_page(request, visitor, "endpoint_form", context, status=status)
 
 
 paths = [

@@ -7,50 +7,55 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from webhooks_app.actions.secrets import end_old_secret, rotate_secret
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.form_errors import run_action
 from webhooks_app.dashboard.forms.secrets import RotationForm
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.dashboard.trouble import carried_out
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.endpoints.queries import live_secrets, twin_of
+from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.models import Endpoint
-from webhooks_app.profiles import get_profile
-from webhooks_app.reports.endpoints import live_secrets, twin_of
 from webhooks_app.snippets import LANGUAGES, has_snippets, snippet
+from webhooks_app.wire_formats import get_wire_format
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def endpoint_rotate(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(visible_endpoints(), "wh", public_id, visitor)
+    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
 
     def rotate() -> HttpResponse:
         form = RotationForm(request.POST)
-        rotated = carried_out(form, lambda: rotate_secret(row, **form.values(), actor=visitor.actor))
+        rotated = run_action(form, lambda: rotate_secret(row, **form.values(), actor=visitor.actor))
         if rotated is None:
             return _form_page(request, visitor, row, form, status=422)
         old_until = rotated.previous_expires_at if form.values()["overlap"] else None
         return secret_shown(request, visitor, row, rotated.text, "rotated", old_until)
 
     if request.method == "POST":
-        return once(request, visitor, rotate)
+        return submit_once(request, visitor, rotate)
     return _form_page(request, visitor, row, RotationForm())
 
 
-@page("POST")
+@dashboard_view("POST")
 def endpoint_end_old_secret(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(visible_endpoints(), "wh", public_id, visitor)
+    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
     end_old_secret(row, actor=visitor.actor)
     return to_endpoint(row, "ended")
 
 
 def secret_shown(
-    request: HttpRequest, visitor: Visitor, row: Endpoint, secret: str, why: str, old_until: datetime | None = None
+    request: HttpRequest,
+    visitor: Visitor,
+    row: Endpoint,
+    secret: str,
+    why: str,
+    old_until: datetime | None = None,
 ) -> HttpResponse:
     """The page with the secret, this once. `why`: "created", "moved" or "rotated"."""
-    profile = get_profile(row.profile)
+    wire_format = get_wire_format(row.wire_format)
     context = {
         "section": ENDPOINTS,
         "endpoint": row,
@@ -58,9 +63,9 @@ def secret_shown(
         "why": why,
         "old_until": old_until,
         "twin": twin_of(row, using=pipeline_alias()) if why != "rotated" else None,
-        "snippets": [(one, snippet(profile, one)) for one in LANGUAGES] if has_snippets(profile) else [],
+        "snippets": [(one, snippet(wire_format, one)) for one in LANGUAGES] if has_snippets(wire_format) else [],
     }
-    return show(request, visitor, "secret_shown", context)
+    return render_page(request, visitor, "secret_shown", context)
 
 
 def _form_page(
@@ -71,10 +76,10 @@ def _form_page(
         "endpoint": row,
         "form": form,
         "form_id": request.POST.get("form_id") or form_id(),
-        "profile": get_profile(row.profile),
+        "wire_format": get_wire_format(row.wire_format),
         "old": [one for one in live_secrets(row, using=pipeline_alias()) if one.expires_at],
     }
-    return show(request, visitor, "endpoint_rotate", context, status=status)
+    return render_page(request, visitor, "endpoint_rotate", context, status=status)
 
 
 paths = [

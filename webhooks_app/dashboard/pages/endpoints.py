@@ -11,26 +11,26 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.catalogue import event_types
-from webhooks_app.actions.plan import plan_of
-from webhooks_app.actions.states import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.endpoint import header_names
-from webhooks_app.dashboard.forms.trials import RecoverForm, TestEventForm
+from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
-from webhooks_app.dashboard.once import form_id
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.one_time_form import form_id
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.deliveries.outcomes import explanation_of
+from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
+from webhooks_app.endpoints.queries import lines_of, live_secrets, recent_deliveries
+from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, EndpointStatus, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
-from webhooks_app.reports.drawings import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.reports.endpoints import lines_of, live_secrets, recent_deliveries
-from webhooks_app.reports.explanations import disabled_in_words
-from webhooks_app.reports.health import condition_of, latest_trouble, waiting
-from webhooks_app.reports.hours import hours_of_endpoint, requests_of
-from webhooks_app.reports.outcomes import explanation_of
+from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
+from webhooks_app.stats.hourly import hours_of_endpoint, requests_of
+from webhooks_app.tenants.plan import plan_of
 
 #: How far back the charts may look: hours, name.
 SPANS = {"24h": (24, _("24 hours")), "7d": (7 * 24, _("7 days")), "30d": (30 * 24, _("30 days"))}
@@ -55,7 +55,7 @@ _DONE = {
 }
 
 
-@page()
+@dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     using = pipeline_alias()
     rows = visible_endpoints().filter(tenant=visitor.tenant)
@@ -71,15 +71,15 @@ def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "slice": listed,
         "done": _DONE.get(request.GET.get("done", "")),
     }
-    return show(request, visitor, "home", context)
+    return render_page(request, visitor, "home", context)
 
 
-@page()
+@dashboard_view()
 def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Also for a deleted one: its history stays readable until it is pruned."""
     using = pipeline_alias()
     rows = Endpoint.objects.using(using).filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
-    row, now = found(rows, "wh", public_id, visitor), database_now(using)
+    row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now(using)
     condition = condition_of(row, now, using=using)
     trouble = latest_trouble(row, condition, using=using)
     context: dict[str, Any] = {
@@ -101,12 +101,12 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         context["test_form"] = TestEventForm(types=event_types(using=using), patterns=row.patterns)
         context["recover_form"] = RecoverForm()
         context["form_id"], context["recover_form_id"] = form_id(), form_id()
-    return show(request, visitor, "endpoint", context)
+    return render_page(request, visitor, "endpoint", context)
 
 
-@page("POST")
+@dashboard_view("POST")
 def switch(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(visible_endpoints(), "wh", public_id, visitor)
+    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
     name = request.POST.get("act", "")
     if name not in _SWITCHES:
         raise NotFound()
@@ -114,23 +114,23 @@ def switch(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
     return to_endpoint(row, name)
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = found(visible_endpoints(), "wh", public_id, visitor)
+    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
     if request.method == "POST":
         delete_endpoint(row, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:home')}?done=deleted")
     context = {"section": ENDPOINTS, "endpoint": row, "waiting": waiting(row, using=pipeline_alias())}
-    return show(request, visitor, "endpoint_delete", context)
+    return render_page(request, visitor, "endpoint_delete", context)
 
 
-@page(manages=True)
+@dashboard_view(manages=True)
 def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """What disabling does, and what pausing does instead; the answer goes to `switch`."""
-    row = found(visible_endpoints(), "wh", public_id, visitor)
+    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
     if row.status not in (EndpointStatus.ACTIVE, EndpointStatus.PAUSED):
         return to_endpoint(row, "")
-    return show(request, visitor, "endpoint_disable", {"section": ENDPOINTS, "endpoint": row})
+    return render_page(request, visitor, "endpoint_disable", {"section": ENDPOINTS, "endpoint": row})
 
 
 def visible_endpoints() -> EndpointQuerySet:

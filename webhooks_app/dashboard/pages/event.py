@@ -14,39 +14,39 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import ngettext
 
-from webhooks_app.actions.replay import replay_event
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.outlook import Waiting, outlook_of, waiting_in_words, waiting_of
+from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.deliveries.resend import replay_event
 from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
-from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.prospects import Waiting, prospect_of, waiting_in_words, waiting_of
 
 #: A page shows the event's first so many deliveries.
 MOST_SHOWN = 100
 
 
-@page()
+@dashboard_view()
 def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
-    row = found(_rows(), "evt", public_id, visitor)
+    row = get_own_or_404(_rows(), "evt", public_id, visitor)
     context = _context(row)
     if "mark" not in request.GET:
-        more = {"data": readable(row.data), "done": _done(request)}
-        return show(request, visitor, "event", {**context, **more})
+        more = {"data": pretty_body(row.data), "done": _done(request)}
+        return render_page(request, visitor, "event", {**context, **more})
     if request.GET["mark"] == context["mark"]:
         return HttpResponse(status=204)
-    return show(request, visitor, "event_now", context)
+    return render_page(request, visitor, "event_now", context)
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """GET asks whether it is meant, and says who gets it a second time."""
-    row = found(_rows(), "evt", public_id, visitor)
+    row = get_own_or_404(_rows(), "evt", public_id, visitor)
     if request.method == "GET":
-        return show(request, visitor, "event_replay", {**_context(row), "form_id": form_id()})
+        return render_page(request, visitor, "event_replay", {**_context(row), "form_id": form_id()})
 
     def act() -> HttpResponse:
         count = replay_event(row.pk, actor=visitor.actor)
@@ -55,7 +55,7 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
         told = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})
         return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{told}")
 
-    return once(request, visitor, act)
+    return submit_once(request, visitor, act)
 
 
 def _rows() -> QuerySet[Event]:
@@ -90,7 +90,7 @@ def _mark(row: Event, shown: Sequence[Delivery]) -> str:
 
 
 def _why(one: Delivery) -> str:
-    prospect = prospect_of(one, one.endpoint, getattr(one.endpoint, "queue", None), timezone.now())
+    prospect = outlook_of(one, one.endpoint, getattr(one.endpoint, "queue", None), timezone.now())
     return prospect.kind.value if prospect else ""
 
 

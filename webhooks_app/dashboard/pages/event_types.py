@@ -8,39 +8,41 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
 
-from webhooks_app.actions.catalogue import event_type, event_types
-from webhooks_app.actions.example_request import example_request
-from webhooks_app.actions.wire import profile_of
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.schemas import properties
-from webhooks_app.dashboard.page import page, show
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import EVENT_TYPES
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
-from webhooks_app.reports.bodies import readable
+from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.endpoints.example_request import example_request
+from webhooks_app.events.types import event_type, event_types
+from webhooks_app.tenants.wire_formats import wire_format_of
 
 
-@page()
+@dashboard_view()
 def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:100]
     types = [type_ for type_ in event_types(using=pipeline_alias()) if _has(type_, query)]
-    return show(request, visitor, "event_types", {"section": EVENT_TYPES, "groups": _grouped(types), "wanted": query})
+    return render_page(
+        request, visitor, "event_types", {"section": EVENT_TYPES, "groups": _grouped(types), "wanted": query}
+    )
 
 
-@page()
+@dashboard_view()
 def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
     type_ = event_type(name, using=pipeline_alias())
-    profile = profile_of(visitor.tenant)
-    example = example_request(type_, profile, timezone.now())
+    wire_format = wire_format_of(visitor.tenant)
+    example = example_request(type_, wire_format, timezone.now())
     context = {
         "section": EVENT_TYPES,
         "type": type_,
-        "profile": profile,
+        "wire_format": wire_format,
         "properties": properties(type_.schema),
         "headers": example.headers if example else (),
-        "body": readable(example.body).text if example else "",
+        "body": pretty_body(example.body).text if example else "",
     }
-    return show(request, visitor, "event_type", context)
+    return render_page(request, visitor, "event_type", context)
 
 
 def _has(type_: EventType, query: str) -> bool:

@@ -12,15 +12,15 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import timezone
 
-from webhooks_app.dashboard.forms.log import LogForm
-from webhooks_app.dashboard.page import page
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.forms.delivery_log import LogForm
+from webhooks_app.dashboard.page_view import dashboard_view
 from webhooks_app.dashboard.pages.deliveries import place
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.log import DeliveryLog
+from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery
 from webhooks_app.models.ids import public_id
-from webhooks_app.reports.deliveries import DeliveryLog
-from webhooks_app.reports.prospects import prospect_of
 
 #: One file has so many deliveries at most, the newest; `?before=` goes on from the last one.
 MOST = 10_000
@@ -32,12 +32,12 @@ COLUMNS = (
 )
 
 
-@page()
+@dashboard_view()
 def as_csv(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
     return _file(request, visitor, "csv", "text/csv; charset=utf-8", _csv)
 
 
-@page()
+@dashboard_view()
 def as_json(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
     return _file(request, visitor, "json", "application/json", _json)
 
@@ -84,7 +84,7 @@ class _Lines:
 
 
 def _values(row: Delivery) -> dict[str, Any]:
-    prospect = prospect_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+    prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
     next_at = prospect.at if prospect else None
     values: dict[str, Any] = {
         "delivery": row.public_id,

@@ -7,24 +7,24 @@ from django.shortcuts import redirect
 from django.urls import NoReverseMatch, path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.form_errors import run_action
 from webhooks_app.dashboard.forms.keys import SCOPES, KeyForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import found, page, show
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import KEYS
-from webhooks_app.dashboard.trouble import carried_out
-from webhooks_app.dashboard.visitors import Visitor
 from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey
 from webhooks_app.models.api_key import ApiKeyQuerySet
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 #: Of keys that are good for nothing any more, the newest are shown.
 SPENT_SHOWN = 50
 _DONE = {"revoked": _("The key is revoked. Whoever uses it is refused from now on.")}
 
 
-@page()
+@dashboard_view()
 def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     rows = _keys().filter(tenant=visitor.tenant)
     usable = newest(rows.usable(), request.GET.get(BEFORE, ""))
@@ -36,23 +36,23 @@ def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "spent": spent,
         "done": _DONE.get(request.GET.get("done", "")),
     }
-    return show(request, visitor, "keys", context)
+    return render_page(request, visitor, "keys", context)
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if request.method == "POST":
-        return once(request, visitor, lambda: _make(request, visitor))
+        return submit_once(request, visitor, lambda: _make(request, visitor))
     return _form(request, visitor, KeyForm())
 
 
-@page("GET", "POST", manages=True)
+@dashboard_view("GET", "POST", manages=True)
 def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    key = found(_keys(), "key", public_id, visitor)
+    key = get_own_or_404(_keys(), "key", public_id, visitor)
     if request.method == "POST":
         revoke_api_key(key, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:keys')}?done=revoked")
-    return show(request, visitor, "key_revoke", {"section": KEYS, "key": key})
+    return render_page(request, visitor, "key_revoke", {"section": KEYS, "key": key})
 
 
 def _keys() -> ApiKeyQuerySet:
@@ -66,16 +66,16 @@ def _make(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         name, scopes = form.cleaned_data["name"], form.cleaned_data["scopes"]
         return create_api_key(visitor.tenant, name=name, scopes=scopes, expires_at=form.expiry(), actor=visitor.actor)
 
-    made = carried_out(form, create)
+    made = run_action(form, create)
     if made is None:
         return _form(request, visitor, form, status=422)
     key, text = made
     context = {"section": KEYS, "key": key, "text": text, "api": _api(request)}
-    return show(request, visitor, "key_made", context)
+    return render_page(request, visitor, "key_made", context)
 
 
 def _form(request: HttpRequest, visitor: Visitor, form: KeyForm, status: int = 200) -> HttpResponse:
-    return show(request, visitor, "key_new", {"section": KEYS, "form": form, "form_id": form_id()}, status)
+    return render_page(request, visitor, "key_new", {"section": KEYS, "form": form, "form_id": form_id()}, status)
 
 
 def _api(request: HttpRequest) -> str:

@@ -14,31 +14,31 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.actions.catalogue import event_types
-from webhooks_app.actions.endpoints import change_endpoint
-from webhooks_app.actions.inspection import LAST, Arrival, arrivals
-from webhooks_app.actions.playground import (
+from webhooks_app.core.playground import answer_of
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.form_errors import run_action
+from webhooks_app.dashboard.forms.playground import AnswerForm, EventsForm, SendForm, answer_texts
+from webhooks_app.dashboard.one_time_form import form_id, submit_once
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
+from webhooks_app.dashboard.sections import PLAYGROUND
+from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.deliveries.outlook import outlook_of
+from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.endpoints.health import MOST_COUNTED, waiting
+from webhooks_app.endpoints.service import change_endpoint
+from webhooks_app.events.types import event_types
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Delivery, Endpoint, EndpointStatus
+from webhooks_app.models.ids import public_id
+from webhooks_app.playground.requests import LAST, Arrival, arrivals
+from webhooks_app.playground.service import (
     answer_with,
     close_playground,
     open_playground,
     playground_of,
     send_to_playground,
 )
-from webhooks_app.core.inspector import answer_of
-from webhooks_app.dashboard.forms.playground import AnswerForm, EventsForm, SendForm, answer_texts
-from webhooks_app.dashboard.once import form_id, once
-from webhooks_app.dashboard.page import page, show
-from webhooks_app.dashboard.sections import PLAYGROUND
-from webhooks_app.dashboard.trouble import carried_out
-from webhooks_app.dashboard.visitors import Visitor
-from webhooks_app.db import pipeline_alias
-from webhooks_app.exceptions import NotFound
-from webhooks_app.models import Delivery, Endpoint, EndpointStatus
-from webhooks_app.models.ids import public_id
-from webhooks_app.reports.bodies import readable
-from webhooks_app.reports.explanations import disabled_in_words
-from webhooks_app.reports.health import MOST_COUNTED, waiting
-from webhooks_app.reports.prospects import prospect_of
 
 #: Characters of a body that are shown; the rest is with the delivery.
 MOST_SHOWN = 32 * 1024
@@ -53,7 +53,7 @@ _DONE = {
 _OFF = {"gone": _("It answered 410 Gone, which asks us to stop; so would your own endpoint be.")}
 
 
-@page("GET", "POST")
+@dashboard_view("GET", "POST")
 def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """The page; a POST opens the playground and shows its secret."""
 
@@ -61,26 +61,26 @@ def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         endpoint, secret = open_playground(visitor.tenant, actor=visitor.actor)
         if secret is None:
             return redirect("webhooks_app:playground")
-        return show(
+        return render_page(
             request, visitor, "playground_secret", {"section": PLAYGROUND, "endpoint": endpoint, "secret": secret}
         )
 
     if request.method == "POST":
-        return once(request, visitor, open_it)
+        return submit_once(request, visitor, open_it)
     return _playground_page(request, visitor)
 
 
-@page()
+@dashboard_view()
 def playground_arrivals(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """For htmx: what has arrived since, and how things stand; 204 where nothing is new."""
     endpoint = _open_one(visitor)
     context = _live(endpoint, _key(request.GET.get("after", "")))
     if not context["arrivals"] and context["mark"] == request.GET.get("mark"):
         return HttpResponse(status=204)
-    return show(request, visitor, "playground_arrivals", context)
+    return render_page(request, visitor, "playground_arrivals", context)
 
 
-@page("POST")
+@dashboard_view("POST")
 def playground_answer(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     form = AnswerForm(request.POST, endpoint=_open_one(visitor))
 
@@ -90,7 +90,7 @@ def playground_answer(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     return _done(request, visitor, form, act, "answers") or _playground_page(request, visitor, answer_form=form)
 
 
-@page("POST")
+@dashboard_view("POST")
 def playground_events(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     endpoint = _open_one(visitor)
     form = EventsForm(request.POST, types=event_types(using=pipeline_alias()), chosen=endpoint.patterns)
@@ -101,7 +101,7 @@ def playground_events(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     return _done(request, visitor, form, act, "events") or _playground_page(request, visitor, events_form=form)
 
 
-@page("POST")
+@dashboard_view("POST")
 def playground_send(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     types = _offered()
 
@@ -116,10 +116,10 @@ def playground_send(request: HttpRequest, visitor: Visitor) -> HttpResponse:
             request, visitor, send_form=form
         )
 
-    return once(request, visitor, send)
+    return submit_once(request, visitor, send)
 
 
-@page("POST")
+@dashboard_view("POST")
 def playground_close(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     close_playground(visitor.tenant, actor=visitor.actor)
     return _back("closed")
@@ -129,7 +129,7 @@ def _done(
     request: HttpRequest, visitor: Visitor, form: forms.Form, act: Callable[[], object], word: str, **more: str
 ) -> HttpResponse | None:
     """Act if the form is in order, and go back to the page. None where it is not, or the act refuses: the form says why."""
-    return None if carried_out(form, act) is None else _back(word, **more)
+    return None if run_action(form, act) is None else _back(word, **more)
 
 
 def _back(word: str, **more: str) -> HttpResponse:
@@ -153,7 +153,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
     context["form_id"] = form_id()
     endpoint = playground_of(visitor.tenant)
     if endpoint is None:
-        return show(request, visitor, "playground_closed", context)
+        return render_page(request, visitor, "playground_closed", context)
     types = event_types(using=pipeline_alias())
     offered = [type_ for type_ in types if not type_.retired]
     chosen = request.GET.get("type", "")
@@ -169,7 +169,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
         "send_form": SendForm(types=offered, chosen=chosen),
         **bound,
     }
-    return show(request, visitor, "playground", context, status=422 if bound else 200)
+    return render_page(request, visitor, "playground", context, status=422 if bound else 200)
 
 
 def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
     count = waiting(endpoint, using=using)
     pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
     first = pending.order_by("next_attempt_at", "id").first()
-    prospect = prospect_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
+    prospect = outlook_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
     next_at = prospect.at if prospect else None
     answer = answer_of(endpoint.url)
     newest = found[0].attempt.pk if found else after
@@ -200,7 +200,7 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
 def _shown(arrival: Arrival) -> dict[str, Any]:
     """One arrival as the template wants it: its body as text, and as JSON that is good to read."""
     raw = arrival.request.body.decode("utf-8", "replace")
-    shown = readable(arrival.request.body)
+    shown = pretty_body(arrival.request.body)
     pretty = shown.text if shown.is_indented else ""
     return {
         "arrival": arrival,

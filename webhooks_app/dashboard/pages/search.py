@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 
-from webhooks_app.dashboard.page import page, show
-from webhooks_app.dashboard.visitors import Visitor
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
+from webhooks_app.dashboard.search import Hits, search
 from webhooks_app.db import pipeline_alias
-from webhooks_app.reports.tenant_search import Hits, search
 
 MOST_CHARACTERS = 255
 
@@ -21,7 +21,7 @@ class SearchForm(forms.Form):
     q = forms.CharField(required=False, max_length=MOST_CHARACTERS)
 
 
-@page()
+@dashboard_view()
 def search_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     form = SearchForm(request.GET)
     text = form.cleaned_data["q"] if form.is_valid() else ""
@@ -29,7 +29,7 @@ def search_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if hits.count == 1:
         return redirect(_only(hits))
     shown = request.GET.get("q", "")[:MOST_CHARACTERS]
-    return show(request, visitor, "search", {"q": shown, "hits": hits})
+    return render_page(request, visitor, "search", {"q": shown, "hits": hits})
 
 
 def _only(hits: Hits) -> str:

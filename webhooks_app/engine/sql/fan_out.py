@@ -37,7 +37,7 @@ WITH shares AS MATERIALIZED (
 ), claimed AS MATERIALIZED (
     SELECT * FROM pending WHERE plain
 ), matched AS MATERIALIZED (
-    SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.profile,
+    SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.wire_format,
            pg_column_size(endpoint.filters) > {EMPTY_FILTERS_SIZE} AS filtered
     FROM claimed
     JOIN webhooks_app_endpoint AS endpoint ON endpoint.tenant_id = claimed.tenant_id
@@ -69,7 +69,7 @@ WITH shares AS MATERIALIZED (
         (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
     SELECT {_NEW_ID}, tenant_id, event_id, endpoint_id, %(now)s,
            %(now)s + make_interval(secs => COALESCE(age.seconds, %(default_age)s)), 0, 'pending', 0, 0, ''
-    FROM numbered LEFT JOIN unnest(%(profiles)s::text[], %(ages)s::float8[]) AS age (profile, seconds) USING (profile)
+    FROM numbered LEFT JOIN unnest(%(wire_formats)s::text[], %(ages)s::float8[]) AS age (wire_format, seconds) USING (wire_format)
     WHERE place <= %(deliveries)s
     ON CONFLICT (event_id, endpoint_id) DO NOTHING
     RETURNING endpoint_id
@@ -186,7 +186,7 @@ def fan_out_in_sql(
         "shares": array_literal(shares.values()),
         "held": array_literal(held),
         "deliveries": deliveries,
-        "profiles": list(ages),
+        "wire_formats": list(ages),
         "ages": [age.total_seconds() for age in ages.values()],
         "default_age": default_age.total_seconds(),
     }

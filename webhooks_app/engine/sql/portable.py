@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, read
 from webhooks_app.engine.sql.portable_record import CHUNK, PortableRecord
 from webhooks_app.engine.sql.types import (
@@ -47,12 +47,12 @@ Result = TypeVar("Result")
 
 def of_class(queue_class: QueueClass, now: datetime) -> Q:
     """The condition for queues of this class."""
-    suspected = Q(takeovers__gte=SUSPECTED_FROM, crashed_at__isnull=False, crashed_at__gt=now - SUSPICION_LASTS)
-    trusted = Q(streak=0, last_success_at__isnull=False, last_success_at__gt=now - TRUSTED_FOR)
+    suspected = Q(crash_takeovers__gte=SUSPECTED_FROM, crashed_at__isnull=False, crashed_at__gt=now - SUSPICION_LASTS)
+    trusted = Q(consecutive_failures=0, last_success_at__isnull=False, last_success_at__gt=now - TRUSTED_FOR)
     return {
         QueueClass.TRUSTED: trusted & ~suspected,
-        QueueClass.NEW: Q(streak=0) & ~trusted & ~suspected,
-        QueueClass.FAILING: Q(streak__gt=0) & ~suspected,
+        QueueClass.NEW: Q(consecutive_failures=0) & ~trusted & ~suspected,
+        QueueClass.FAILING: Q(consecutive_failures__gt=0) & ~suspected,
         QueueClass.SUSPECTED: suspected,
     }[queue_class]
 
@@ -142,8 +142,8 @@ class PortableStore(PortableRecord):
         queues = EndpointQueue.objects.using(self.using)
         ids = self._hold(engine_id, now, ids)
         fields = (
-            "endpoint_id", "takeovers", "crashed_at", "recovered_at",
-            "streak", "failing_since", "last_failure_at", "last_success_at",
+            "endpoint_id", "crash_takeovers", "crashed_at", "recovered_at",
+            "consecutive_failures", "failing_since", "last_failure_at", "last_success_at",
         )  # fmt: skip
         rows = queues.filter(endpoint_id__in=ids).values_list(*fields) if ids else []
         return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]

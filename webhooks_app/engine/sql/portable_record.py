@@ -54,7 +54,7 @@ class PortableRecord:
                 completed_at=row.completed_at,
                 last_outcome=row.outcome,
                 last_status=row.http_status,
-                marked_at=None,
+                crash_marked_at=None,
             )
         )
 
@@ -68,7 +68,7 @@ class PortableRecord:
             completed_at=group[0].completed_at,
             last_outcome=group[0].outcome,
             last_status=group[0].http_status,
-            marked_at=None,
+            crash_marked_at=None,
         )
         if changed < len(ids):  # a trigger or a policy of the host's has kept some as they were
             return list(set(ids).difference(pending.filter(id__in=ids).values_list("id", flat=True)))
@@ -78,15 +78,15 @@ class PortableRecord:
         """Only the holder writes an endpoint's health. The caller has locked the rows."""
         held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
         for row in sorted(rows, key=lambda row: row.endpoint_id):
-            takeovers = Value(0) if row.cleared else F("takeovers")
+            crash_takeovers = Value(0) if row.cleared else F("crash_takeovers")
             held.filter(endpoint_id=row.endpoint_id).update(
-                streak=row.health.streak,
+                consecutive_failures=row.health.consecutive_failures,
                 failing_since=row.health.failing_since,
                 last_failure_at=row.health.last_failure_at,
                 last_success_at=Coalesce(
                     Value(row.health.last_success_at, output_field=DateTimeField()), F("last_success_at")
                 ),
-                takeovers=takeovers,
+                crash_takeovers=crash_takeovers,
                 recovered_at=Coalesce(Value(row.recovered_at, output_field=DateTimeField()), F("recovered_at")),
             )
 

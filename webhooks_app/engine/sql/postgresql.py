@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
 from webhooks_app.engine.sql.postgresql_record import PostgreSQLRecord
@@ -36,12 +36,12 @@ SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
        EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
 """
 
-_SUSPECTED = f"(takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
+_SUSPECTED = f"(crash_takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
 _CLASSES = {
-    QueueClass.TRUSTED: f"streak = 0 AND {_TRUSTED} AND NOT {_SUSPECTED}",
-    QueueClass.NEW: f"streak = 0 AND NOT {_TRUSTED} AND NOT {_SUSPECTED}",
-    QueueClass.FAILING: f"streak > 0 AND NOT {_SUSPECTED}",
+    QueueClass.TRUSTED: f"consecutive_failures = 0 AND {_TRUSTED} AND NOT {_SUSPECTED}",
+    QueueClass.NEW: f"consecutive_failures = 0 AND NOT {_TRUSTED} AND NOT {_SUSPECTED}",
+    QueueClass.FAILING: f"consecutive_failures > 0 AND NOT {_SUSPECTED}",
     QueueClass.SUSPECTED: _SUSPECTED,
 }
 # The oldest of the class are looked at, and of each tenant no more than its share is taken.
@@ -71,7 +71,7 @@ _TAKE = f"""
 WITH {_EACH_CLASS}
 UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %(engine)s
 WHERE endpoint_id IN ({" UNION ALL ".join(f"SELECT endpoint_id FROM {name.value}" for name in _CLASSES)})
-RETURNING endpoint_id, takeovers, streak, {_TIMES}
+RETURNING endpoint_id, crash_takeovers, consecutive_failures, {_TIMES}
 """  # noqa: S608 - constants only
 
 _DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(_OLDEST_BY_CLASS.values())}) AS due"  # noqa: S608
@@ -183,8 +183,8 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         rows = send(self.using, (_TAKE, {"engine": engine_id, **_parameters(now, room)}), relaxed=True)[0]
         return [
-            Taken(endpoint_id, lasting_takeovers(takeovers, crashed_at, now), Health(*health), recovered_at)
-            for endpoint_id, takeovers, *health, crashed_at, recovered_at in rows
+            Taken(endpoint_id, lasting_takeovers(crash_takeovers, crashed_at, now), Health(*health), recovered_at)
+            for endpoint_id, crash_takeovers, *health, crashed_at, recovered_at in rows
         ]
 
     def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:

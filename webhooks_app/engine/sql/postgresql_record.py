@@ -18,7 +18,7 @@ from webhooks_app.models.lookups import array_literal
 # Nearly all rows: nothing but ids travels. "|| ''" keeps the planner from walking an index of what is pending, all of it.
 _SETTLE_SUCCESSES = """
 UPDATE webhooks_app_delivery
-SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, marked_at = NULL
+SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, crash_marked_at = NULL
 WHERE id = ANY(%s::uuid[]) AND status || '' = 'pending'
 RETURNING id
 """
@@ -27,7 +27,7 @@ _SETTLE = """
 UPDATE webhooks_app_delivery AS delivery
 SET status = given.status, step = given.step, attempts = given.new_attempts,
     next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
-    last_status = given.http_status, marked_at = NULL
+    last_status = given.http_status, crash_marked_at = NULL
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::int[])
     AS given (id, attempts, status, new_attempts, step, next_attempt_at, completed_at, outcome, http_status)
 WHERE delivery.id = given.id AND delivery.status = 'pending' AND delivery.attempts = given.attempts
@@ -36,12 +36,13 @@ RETURNING delivery.id
 
 _WRITE_HEALTH = """
 UPDATE webhooks_app_endpointqueue AS queue
-SET streak = given.streak, failing_since = given.failing_since, last_failure_at = given.last_failure_at,
+SET consecutive_failures = given.consecutive_failures, failing_since = given.failing_since,
+    last_failure_at = given.last_failure_at,
     last_success_at = COALESCE(given.last_success_at, queue.last_success_at),
-    takeovers = CASE WHEN given.cleared THEN 0 ELSE queue.takeovers END,
+    crash_takeovers = CASE WHEN given.cleared THEN 0 ELSE queue.crash_takeovers END,
     recovered_at = COALESCE(given.recovered_at, queue.recovered_at)
 FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::timestamptz[])
-    AS given (endpoint_id, streak, failing_since, last_failure_at, last_success_at, cleared, recovered_at)
+    AS given (endpoint_id, consecutive_failures, failing_since, last_failure_at, last_success_at, cleared, recovered_at)
 WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
 """
 
@@ -85,7 +86,7 @@ class PostgreSQLRecord(PortableRecord):
         values = [
             (
                 row.endpoint_id,
-                row.health.streak,
+                row.health.consecutive_failures,
                 row.health.failing_since,
                 row.health.last_failure_at,
                 row.health.last_success_at,

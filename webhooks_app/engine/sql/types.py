@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from webhooks_app.core.health import Health
+from webhooks_app.core.circuit_breaker import Health
 
 #: From this many takeovers from crashed engines on, a queue is suspected of crashing them and runs alone …
 SUSPECTED_FROM = 2
@@ -112,7 +112,7 @@ class Taken(NamedTuple):
 
     endpoint_id: uuid.UUID
     #: Takeovers from crashed engines, as far as suspicion has not faded.
-    takeovers: int
+    crash_takeovers: int
     health: Health
     #: When its circuit breaker last closed.
     recovered_at: datetime | None
@@ -120,12 +120,12 @@ class Taken(NamedTuple):
     def is_trusted(self, now: datetime) -> bool:
         """Whether it succeeded not long ago and has not failed since."""
         succeeded_at = self.health.last_success_at
-        return not self.health.streak and succeeded_at is not None and succeeded_at > now - TRUSTED_FOR
+        return not self.health.consecutive_failures and succeeded_at is not None and succeeded_at > now - TRUSTED_FOR
 
     def queue_class(self, now: datetime) -> QueueClass:
-        if self.takeovers >= SUSPECTED_FROM:
+        if self.crash_takeovers >= SUSPECTED_FROM:
             return QueueClass.SUSPECTED
-        if self.health.streak:
+        if self.health.consecutive_failures:
             return QueueClass.FAILING
         return QueueClass.TRUSTED if self.is_trusted(now) else QueueClass.NEW
 

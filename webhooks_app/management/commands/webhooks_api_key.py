@@ -10,13 +10,13 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from webhooks_app.actions.api_keys import create_api_key, revoke_api_key
 from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import ApiKey, Scope
 from webhooks_app.models.ids import parse_public_id
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 ACTOR = "command"
 

@@ -18,16 +18,16 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections
 
 from webhooks_app import telemetry
-from webhooks_app.actions.process_log import log_configuration_errors
-from webhooks_app.actions.prune import prune
-from webhooks_app.actions.tell import tell
 from webhooks_app.database_errors import is_outage, one_line
 from webhooks_app.db import pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.sweep import repair, sweep
+from webhooks_app.maintenance.prune import prune
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models import database_now
+from webhooks_app.notifications.send import send_notifications
+from webhooks_app.process_log import log_configuration_errors
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def collect_less() -> None:
 class Housekeeping(threading.Thread):
     """What Celery's beat does elsewhere: telling people, pruning, repairing."""
 
-    #: Seconds between two runs of `tell`.
+    #: Seconds between two runs of `send_notifications`.
     TELL_SECONDS = 60.0
 
     def __init__(self, stop: threading.Event) -> None:
@@ -155,7 +155,7 @@ class Housekeeping(threading.Thread):
         alias = pipeline_alias()
         #: Seconds between two runs, and the act.
         self._chores: list[tuple[float, Callable[[], object]]] = [
-            (self.TELL_SECONDS, lambda: tell(database_now(alias), stopping=stop.is_set)),
+            (self.TELL_SECONDS, lambda: send_notifications(database_now(alias), stopping=stop.is_set)),
             (60, lambda: sweep(using=alias)),  # what it finds waiting, the engine finds by itself
             (600, lambda: repair(using=alias)),
             (3600, lambda: prune()),

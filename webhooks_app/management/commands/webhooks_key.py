@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from webhooks_app.core.sealing import new_key
+from webhooks_app.core.encryption import new_key
 
 
 class Command(BaseCommand):

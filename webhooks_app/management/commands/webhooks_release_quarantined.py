@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webhooks_app.actions.quarantine import quarantined, release_all_quarantined
 from webhooks_app.db import pipeline_alias
+from webhooks_app.events.quarantine import quarantined, release_all_quarantined
 from webhooks_app.management.commands.webhooks_api_key import ACTOR, moment
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables

@@ -7,8 +7,8 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
-from webhooks_app.actions.schedule import BEAT, put_schedule, remove_schedule
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.maintenance.schedule import BEAT, put_schedule, remove_schedule
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
 

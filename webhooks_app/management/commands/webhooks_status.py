@@ -92,9 +92,9 @@ def _oldest(age: float | None) -> str:
 
 
 def _engine(engine: EngineFigures) -> str:
-    retiring = ", retiring" if engine.retiring else ""
+    draining = ", draining" if engine.draining else ""
     return (
-        f"{engine.name} ({engine.kind}{retiring}): heartbeat {engine.heartbeat_age:.0f} s ago, {engine.in_flight} in flight, "
+        f"{engine.name} ({engine.kind}{draining}): heartbeat {engine.heartbeat_age:.0f} s ago, {engine.in_flight} in flight, "
         f"{engine.unrecorded} unrecorded; last turns {engine.database_turn_age:.1f} s (database) and "
         f"{engine.sending_turn_age:.1f} s (sending) before the heartbeat"
     )

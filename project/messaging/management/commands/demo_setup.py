@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand
 from project.demo.behaviour import Behaviour, Played
 from project.demo.receiving import write_config
 from project.messaging.models import Organisation
-from webhooks_app.actions.endpoints import change_endpoint, create_endpoint
-from webhooks_app.events.tenants import tenant_for
+from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.models import Endpoint, Secret
+from webhooks_app.tenants.identify import tenant_for
 
 USER = "demo"
 PLAYED = (Behaviour.HEALTHY, Behaviour.FLAKY)
@@ -63,7 +63,7 @@ def _endpoint(organisation: Organisation, behaviour: Behaviour) -> Played:
             url=url,
             events=["message.*"],
             description=f"Demo: {behaviour}",
-            profile="demo",
+            wire_format="demo",
             metadata={"demo": str(behaviour)},
         )
     elif endpoint.url != url:  # the receiver was moved to another port

@@ -1,0 +1,33 @@
+"""The demo's wire formats: Standard Webhooks with the patience of minutes instead of days, so that a demo ends."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.wire_formats import standard
+
+_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.4, 0.8, 1.6))
+
+#: For endpoints that take an event in the end. No breaker: each event is refused and retried on its own schedule.
+DEMO = replace(
+    standard.WIRE_FORMAT,
+    name="demo",
+    title="Standard Webhooks, retried within seconds (demo)",
+    retry=RetryPolicy(delays=_DELAYS, breaker=False, disable_after=None),
+)
+
+#: For endpoints that never do. With a breaker: most of what waits is given up unsent when its time is over.
+DOOMED = replace(
+    standard.WIRE_FORMAT,
+    name="demo_doomed",
+    title="Standard Webhooks, given up within seconds (demo)",
+    total_timeout=1.0,
+    retry=RetryPolicy(
+        delays=_DELAYS,
+        breaker_threshold=3,
+        backoff_first=timedelta(seconds=0.2),
+        backoff_last=timedelta(seconds=1),
+        max_age=timedelta(seconds=5),
+        disable_after=None,
+    ),
+)

@@ -1,0 +1,245 @@
+"""Acts: what staff can do with a row, from its page or from a list. Each calls one function of `actions/`, asks for a
+permission of its own, and tells how many it did, how many it could not, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from webhooks_app.admin.base import StaffAdmin
+from webhooks_app.admin.links import list_of, page_of
+from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.explain import error_in_words
+from webhooks_app.exceptions import WebhooksError
+from webhooks_app.tenants.access import staff_actor_of
+
+#: Rows that an act on a list takes at most; it works through them one by one while a person waits.
+MOST_AT_ONCE = 500
+#: Rows that are named in a message, or on the page that asks once more.
+_MOST_NAMED = 10
+_MOST_LISTED = 50
+
+
+class ActForm(forms.Form):
+    """What an act needs to know. `row` is what it is about."""
+
+    def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an act has to tell; with the level WARNING, for what it still waits. `url`: where to go now; empty: the row's page.
+    With a `template` that is shown instead, once: it may hold a secret, so that nothing keeps it."""
+
+    message: str = ""
+    level: int = messages.SUCCESS
+    url: str = ""
+    template: str = ""
+    context: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RowAction:
+    """`run(row, actor=…, **what the form gave)` does it and may return an `ActionResult`. `labels`: for one row and for several.
+    `permission` is a codename of ours. `confirms`: a list asks once more before it does that to several."""
+
+    name: str
+    label: Any
+    explanation: Any
+    permission: str
+    run: Callable[..., Any]
+    form: type[ActForm] = ActForm
+    bulk: bool = True
+    confirms: bool = True
+    dangerous: bool = False
+    fits: Callable[[Any], bool] = lambda row: True
+
+
+class RowActionsMixin(StaffAdmin):
+    """Lets staff act on rows: `acts` are buttons on the page of a row, and (where they are `bulk`) actions of the list."""
+
+    acts: Sequence[RowAction] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actions = [*(self.actions or ()), *(_list_action(act) for act in self.acts if act.bulk)]
+        for act in self.acts:
+            setattr(self, f"has_{act.permission}_permission", partial(self._may_act, act.permission))
+
+    def get_urls(self) -> list[Any]:
+        # A test event waits for an answer from the network: no transaction of the host's may be open meanwhile.
+        view = transaction.non_atomic_requests(using=pipeline_alias())(self.admin_site.admin_view(self.act_view))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_act"
+        return [path("<str:object_id>/acts/<slug:act_name>/", view, name=name), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        context = {"acts": [] if row is None else self.buttons(request, row), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def buttons(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
+        """The acts that fit the row and that the person may do."""
+        fitting = [act for act in self.acts if self._may_act(act.permission, request) and act.fits(row)]
+        return [{"act": act, "url": self.act_url(act, row)} for act in fitting]
+
+    def act_url(self, act: RowAction, row: Model) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_act", args=(row.pk, act.name))
+
+    @method_decorator(sensitive_post_parameters())
+    @sensitive_variables()
+    def act_view(self, request: HttpRequest, object_id: str, act_name: str) -> HttpResponse:
+        """The page of one act on one row: asks (with a form where it needs to know something), then does it."""
+        act = next((one for one in self.acts if one.name == act_name), None)
+        row = self.get_object(request, object_id)
+        if act is None or row is None:
+            raise Http404
+        if not self.has_view_permission(request, row) or not self._may_act(act.permission, request):
+            raise PermissionDenied
+        form = act.form(request.POST if request.method == "POST" else None, row=row)
+        if request.method == "POST" and form.is_valid():
+            done = self._act(request, act, row, form)
+            if done is not None:
+                return self._told(request, act, row, done)
+        context = {"act": act, "form": form, "original": row, "title": act.label, "subtitle": str(row)}
+        return self._page(request, "admin/webhooks_app/act.html", context)
+
+    def act_on_list(self, request: HttpRequest, rows: QuerySet[Any], act: RowAction) -> HttpResponse | None:
+        """The act on several rows; asks once more where it should."""
+        taken = list(rows[: MOST_AT_ONCE + 1])
+        if len(taken) > MOST_AT_ONCE:
+            text = _("These are more than %(most)s at once; nothing was done. Choose fewer.") % {"most": MOST_AT_ONCE}
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if act.confirms and "confirmed" not in request.POST:
+            context = {
+                "act": act,
+                "rows": taken,
+                "listed": taken[:_MOST_LISTED],
+                "unlisted": max(len(taken) - _MOST_LISTED, 0),
+                "title": act.label,
+                "action": _action_name(act),
+                "checkbox": ACTION_CHECKBOX_NAME,
+            }
+            return self._page(request, "admin/webhooks_app/act_on_list.html", context)
+        self._tell_of_list(request, act, taken)
+        return None
+
+    def _act(self, request: HttpRequest, act: RowAction, row: Any, form: ActForm) -> ActionResult | None:
+        """None where it was refused; the form says why."""
+        try:
+            done = act.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)
+        except WebhooksError as error:
+            form.add_error(error.field if error.field in form.fields else None, staff_message(error))
+            return None
+        self.log_change(request, row, str(act.label))
+        return done if isinstance(done, ActionResult) else ActionResult()
+
+    def _told(self, request: HttpRequest, act: RowAction, row: Any, done: ActionResult) -> HttpResponse:
+        if done.template:
+            context = {"act": act, "original": row, "title": act.label, "subtitle": str(row), **done.context}
+            return self._page(request, done.template, context)
+        self.message_user(request, done.message or _("%(label)s: done.") % {"label": act.label}, done.level)
+        return HttpResponseRedirect(done.url or page_of(row))
+
+    def _tell_of_list(self, request: HttpRequest, act: RowAction, rows: Sequence[Any]) -> None:
+        refused: dict[str, list[str]] = defaultdict(list)
+        waiting: dict[str, list[str]] = defaultdict(list)
+        actor = staff_actor_of(request.user)
+        for row in rows:
+            try:
+                came = act.run(row, actor=actor)
+            except WebhooksError as error:
+                refused[staff_message(error)].append(_named(row))
+            else:
+                self.log_change(request, row, str(act.label))
+                if isinstance(came, ActionResult) and came.level == messages.WARNING:
+                    waiting[came.message].append(_named(row))
+        done = len(rows) - sum(map(len, refused.values()))
+        values = {"label": act.label, "done": done, "all": len(rows)}
+        level = messages.SUCCESS if done == len(rows) else messages.WARNING
+        self.message_user(request, _("%(label)s: %(done)s of %(all)s done.") % values, level)
+        for reason, ids in waiting.items():
+            text = ngettext("%(count)s waits: %(reason)s (%(ids)s)", "%(count)s wait: %(reason)s (%(ids)s)", len(ids))
+            self.message_user(request, text % _counted(reason, ids), messages.WARNING)
+        for reason, ids in refused.items():
+            text = ngettext(
+                "%(count)s could not: %(reason)s (%(ids)s)", "%(count)s could not: %(reason)s (%(ids)s)", len(ids)
+            )
+            self.message_user(request, text % _counted(reason, ids), messages.ERROR)
+
+    def _may_act(self, permission: str, request: HttpRequest, obj: object = None) -> bool:
+        return self.may(request, permission)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        """A page of our own within the admin's, that nobody keeps a copy of."""
+        page = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "several": self.several,
+            "media": self.media,
+            "list_url": list_of(self.model),
+            "is_nav_sidebar_enabled": False,
+            **context,
+        }
+        request.current_app = self.admin_site.name
+        return unkept(TemplateResponse(request, template, page))
+
+
+def unkept(response: HttpResponse) -> HttpResponse:
+    """Neither a browser nor a proxy keeps it: it may show a secret, this once."""
+    response["Cache-Control"] = "no-store, private"
+    # Not "no-referrer": a browser would then send forms with "Origin: null", which Django refuses.
+    response["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def staff_message(error: WebhooksError) -> str:
+    """An error in words for staff, with the reason that customers are not told."""
+    reason = getattr(error, "reason", "")
+    words = error_in_words(error)
+    return f"{words} ({reason})" if reason and reason != str(error) else words
+
+
+def _named(row: Any) -> str:
+    return getattr(row, "public_id", str(row))
+
+
+def _counted(reason: str, ids: Sequence[str]) -> dict[str, Any]:
+    named = ", ".join(ids[:_MOST_NAMED]) + (" …" if len(ids) > _MOST_NAMED else "")
+    return {"count": len(ids), "reason": reason, "ids": named}
+
+
+def _list_action(act: RowAction) -> Any:
+    def run(model_admin: RowActionsMixin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return model_admin.act_on_list(request, queryset, act)
+
+    run.__name__ = _action_name(act)
+    described: Any = run
+    described.short_description = act.label
+    described.allowed_permissions = [act.permission]
+    return described
+
+
+def _action_name(act: RowAction) -> str:
+    return f"act_{act.name.replace('-', '_')}"

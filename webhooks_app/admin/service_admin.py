@@ -1,0 +1,114 @@
+"""Forms that save through an act: what the act refuses is told beside the field that it names. And fields for them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from webhooks_app.admin.base import StaffAdmin
+from webhooks_app.admin.row_actions import staff_message
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.exceptions import WebhooksError
+
+
+class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """`refusal` is what the act said to these values; `fields_of` leads from the act's name of a field to ours."""
+
+    refusal: ClassVar[WebhooksError | None] = None
+    fields_of: ClassVar[dict[str, str]] = {}
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if self.refusal is not None:
+            name = self.fields_of.get(self.refusal.field, self.refusal.field)
+            self.add_error(name if name in self.fields else None, staff_message(self.refusal))
+        return values
+
+    def changes(self) -> dict[str, Any]:
+        """The values that the person changed."""
+        return {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+
+
+class ServiceAdmin(StaffAdmin):
+    """Saves through an act, in a transaction as the acts' own: begun anew after a deadlock, and rolled back as a whole
+    where the act refuses. Then the form is shown again with the reason."""
+
+    @method_decorator(sensitive_post_parameters())
+    @sensitive_variables()
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        view = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        if request.method != "POST":
+            return view()
+        try:
+            return in_fresh_transaction(view, pipeline_alias())
+        except WebhooksError as refusal:
+            request.refusal = refusal  # type: ignore[attr-defined]
+            return view()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.refusal = getattr(request, "refusal", None)
+        return form
+
+
+class StrictJSON(forms.JSONField):
+    """JSON that every database can store: no NaN, no NUL, not nested without end."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+            text = json.dumps(found, allow_nan=False)
+        except (ValueError, RecursionError) as error:
+            raise ValidationError(_("This JSON has numbers that are none, or is nested too deeply.")) from error
+        if "\\u0000" in text:
+            raise ValidationError(_("NUL characters cannot be stored."))
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
+
+
+class Lines(forms.CharField):
+    """A list of texts, one a line."""
+
+    widget = forms.Textarea(attrs={"rows": 4})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, (list, tuple)) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        return [line.strip() for line in str(value or "").splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != list(initial or []))
+
+    def validate(self, value: Any) -> None:
+        if self.required and not value:
+            raise ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: Any) -> None:
+        for line in value:
+            super().run_validators(line)
+
+
+class WriteOnly(forms.Textarea):
+    """What was typed is not shown again, not even with an error beside it."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None

@@ -1,0 +1,37 @@
+"""Publish: events from a customer's own program, who must hear at once what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+
+from webhooks_app.db import pipeline_alias
+from webhooks_app.endpoints.settings import checked_url, checked_wire_format
+from webhooks_app.events.emit import EventInput, emit_many
+from webhooks_app.exceptions import URLNotAllowed
+from webhooks_app.models import Event, Tenant
+
+
+def publish(tenant: Tenant, inputs: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """Emit these events, all or none; returns them as stored, in the order of the input.
+
+    Each input has the arguments of `emit`. Whatever STRICT says, a mistake raises as `emit` does. A `callback_url` must be
+    one that the tenant's wire format allows.
+    """
+    using = pipeline_alias()
+    for values in inputs:
+        if values.get("callback_url"):
+            _check_callback(values["callback_url"], tenant)
+    with transaction.atomic(using=using):
+        made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], using=using, strict=True)
+        rows = Event.objects.using(using).in_bulk([event.pk for event in made])  # for what the database filled in
+    return [rows[event.pk] for event in made]
+
+
+def _check_callback(url: str, tenant: Tenant) -> None:
+    try:
+        checked_url(url, checked_wire_format(None, tenant))
+    except URLNotAllowed as error:
+        raise URLNotAllowed(str(error), reason=error.reason, field="callback_url") from error

@@ -1,0 +1,58 @@
+"""The catalogue, portal links, and the addresses that requests come from."""
+
+from __future__ import annotations
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.api import services
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.serializers import events as shapes
+from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
+from webhooks_app.api.views.base import ApiView
+from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias
+from webhooks_app.events.types import event_types
+from webhooks_app.tenants.portal import create_portal_link
+
+
+@extend_schema(tags=["Event types"])
+class EventTypesView(ApiView):
+    @extend_schema(operation_id="event_types_list", responses=shapes.EventTypeSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Every type there is, with schema and example."""
+        return Response(shapes.EventTypeSerializer(event_types(using=pipeline_alias()), many=True).data)
+
+
+@extend_schema(tags=["Portal"])
+class PortalLinksView(ApiView):
+    @extend_schema(request=None, responses={201: shapes.PortalLinkSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """A link into the dashboard, for one use within minutes."""
+        link, token = create_portal_link(self.access.tenant, actor=self.access.actor)
+        url = request.build_absolute_uri(reverse("webhooks_app:portal", args=[token]))
+        return Response(
+            shapes.PortalLinkSerializer({"portal_url": url, "expires_at": link.expires_at}).data, status=201
+        )
+
+
+@extend_schema(tags=["Account"])
+class AccountSecretView(ApiView):
+    @extend_schema(request=RotationInputSerializer, responses=RotationSerializer)
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Replace the account's secret, with which requests to callback URLs are signed; it is shown this once. For a while
+        both are good."""
+        rotated = services.rotate(self.access, self.access.tenant, **self.read(RotationInputSerializer))
+        return Response(RotationSerializer(rotated).data)
+
+
+@extend_schema(tags=["Egress"])
+class EgressView(ApiView):
+    @extend_schema(responses=shapes.EgressSerializer)
+    def get(self, request: Request) -> Response:
+        """The addresses that requests come from, to be allowed in a firewall."""
+        return Response({"addresses": list(settings().EGRESS_ADDRESSES)})

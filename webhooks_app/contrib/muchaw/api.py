@@ -1,0 +1,132 @@
+"""Muchaw DEV's API: `/api/webhooks`, keys behind `Authorization: Bearer`, flat answers.
+
+`numberIds` are the endpoint's channels, `number:<id>` each: none means the events of every number, and with some an
+event without a number is not wanted. The document shows no error: here they are as flat as its answers,
+`{"error": "<what is wrong>", "code": "<CODE>"}`, with the standard API's statuses and codes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import path
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webhooks_app.api import services
+from webhooks_app.api.dialect import DialectView
+from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
+from webhooks_app.api.views.base import NoSuchPath
+from webhooks_app.contrib.muchaw.wire_format import WIRE_FORMAT
+from webhooks_app.core.envelope import iso_ms
+from webhooks_app.endpoints.settings import MAX_CHANNELS
+from webhooks_app.endpoints.status import delete_endpoint
+from webhooks_app.events.payload import MAX_CHANNEL
+from webhooks_app.models import Endpoint, EndpointStatus
+from webhooks_app.models.ids import parse_public_id
+
+_PREFIX = WIRE_FORMAT.channel_prefix
+
+
+class NumberId(StrictText):
+    """The id of a number, as it is in a channel's name."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=MAX_CHANNEL - len(_PREFIX))
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not text.isprintable():
+            raise serializers.ValidationError("Not a valid number id.")
+        return text
+
+
+class WebhookChanges(serializers.Serializer[Any]):
+    """The body of a change: what is left out stays."""
+
+    url = StrictText(required=False)
+    events = serializers.ListField(child=StrictText(), required=False)
+    numberIds = serializers.ListField(  # noqa: N815 - the document's name
+        child=NumberId(), required=False, max_length=MAX_CHANNELS, source="channels"
+    )
+    active = StrictBoolean(required=False)
+
+    def validate_numberIds(self, numbers: list[str]) -> list[str]:  # noqa: N802 - DRF finds it by the field's name
+        return [_PREFIX + number for number in numbers]
+
+
+class NewWebhook(WebhookChanges):
+    url = StrictText()
+    events = serializers.ListField(child=StrictText())
+
+
+class MuchawView(DialectView):
+    wire_format = WIRE_FORMAT.name
+
+    def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
+        return {"error": f"{field}: {detail}" if code == "INVALID_FIELD" and field else detail, "code": code}
+
+    def named(self, text: str) -> Endpoint:
+        return self.found(parse_public_id(text, "wh"))
+
+
+class WebhooksView(MuchawView):
+    def get(self, request: Request) -> Response:
+        return Response([_shown(row) for row in self.endpoints()])
+
+    @idempotent
+    def post(self, request: Request) -> Response:
+        row, secret = self.make(**self.read(NewWebhook))
+        return Response(_shown(row, secret), status=201)
+
+
+class WebhookView(MuchawView):
+    def get(self, request: Request, text: str) -> Response:
+        return Response(_shown(self.named(text)))
+
+    def patch(self, request: Request, text: str) -> Response:
+        """As in the standard API, another host is another receiver: the secret is replaced then, and is in the answer."""
+        row = self.named(text)
+        secret = services.change(self.access, row, **self.read(WebhookChanges))
+        return Response(_shown(self.found(row.pk), secret))
+
+    def delete(self, request: Request, text: str) -> Response:
+        delete_endpoint(self.named(text), actor=self.access.actor)
+        return Response(status=204)
+
+
+class RotateSecretView(MuchawView):
+    @idempotent
+    def post(self, request: Request, text: str) -> Response:
+        """Replace the secret; until `previousSecretExpiresAt` the old one is good too. What the body says is ignored."""
+        rotated = services.rotate(self.access, self.named(text))
+        ends = rotated.previous_expires_at
+        return Response({"secret": rotated.text, "previousSecretExpiresAt": iso_ms(ends) if ends else None})
+
+
+class NoSuchPathView(NoSuchPath, MuchawView):
+    """See `webhooks_app.api.urls_with_fallback`."""
+
+
+def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
+    """The webhook, with its secret where it has just been made."""
+    numbers = [name.removeprefix(_PREFIX) for name in row.channels if name.startswith(_PREFIX)]
+    return {
+        "id": row.public_id,
+        "url": row.url,
+        **({} if secret is None else {"secret": secret}),
+        "events": row.patterns,
+        "numberIds": numbers,
+        "active": row.status == EndpointStatus.ACTIVE,
+        "createdAt": iso_ms(row.created_at),
+    }
+
+
+# Ids are paths here, so that one with a slash in it is none, and not a page that Django does not find.
+urlpatterns = [
+    path("api/webhooks", WebhooksView.as_view()),
+    path("api/webhooks/<path:text>/rotate-secret", RotateSecretView.as_view()),
+    path("api/webhooks/<path:text>", WebhookView.as_view()),
+]

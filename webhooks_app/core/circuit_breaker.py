@@ -1,0 +1,109 @@
+"""How an endpoint is doing, and what that means for its whole queue. Pure: no clock, no database, no settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from webhooks_app.core.retry import (
+    SLOWING_KINDS,
+    SLOWING_STATUSES,
+    UNSENT_KINDS,
+    Outcome,
+    RetryPolicy,
+    asked_delay,
+    later,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The failing streak of one endpoint. Requests that overlapped in time count once in `consecutive_failures`."""
+
+    consecutive_failures: int = 0
+    failing_since: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_success_at: datetime | None = None
+
+
+def record_outcome(health: Health, outcome: Outcome, started_at: datetime, finished_at: datetime) -> Health:
+    """The health after one more finished request.
+
+    A failure that began before the last counted failure ended belongs to the same trouble and does not count again, so
+    that a two-second outage under load does not switch an endpoint off. Nor does an outcome without a request count:
+    a signing key that we lost must not switch every endpoint off.
+    """
+    if outcome.kind in UNSENT_KINDS:
+        return health
+    if outcome.succeeded:
+        return Health(last_success_at=finished_at, last_failure_at=health.last_failure_at)
+    overlaps = (
+        health.consecutive_failures > 0 and health.last_failure_at is not None and started_at < health.last_failure_at
+    )
+    if overlaps:
+        return health
+    return replace(
+        health,
+        consecutive_failures=health.consecutive_failures + 1,
+        failing_since=health.failing_since or started_at,
+        last_failure_at=finished_at,
+    )
+
+
+def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
+    """Return until when the whole queue waits after this outcome, None where it may go on at once.
+
+    Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row
+    (the breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
+    An outcome without a request holds nothing back: the engine decides how long it waits after a fault of its own.
+    """
+    if outcome.succeeded or outcome.kind in UNSENT_KINDS:
+        return None
+    waits = [asked_delay(outcome, policy)]
+    if policy.throttles and (outcome.status in SLOWING_STATUSES or outcome.kind in SLOWING_KINDS):
+        waits.append(_backoff(max(health.consecutive_failures, 1), policy))
+    if breaker_is_open(health, policy):
+        waits.append(_backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy))
+    longest = max(waits)
+    return later(now, longest) if longest > timedelta(0) else None
+
+
+def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
+    """How long the queue waits at most after the last failure where it is we who slow down. What waits longer does so because
+    the receiver has asked for it (Retry-After)."""
+    if policy.throttles and health.consecutive_failures:
+        return _backoff(health.consecutive_failures, policy)
+    return (
+        _backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy)
+        if breaker_is_open(health, policy)
+        else timedelta(0)
+    )
+
+
+def breaker_is_open(health: Health, policy: RetryPolicy) -> bool:
+    """Is the breaker open: may only one probe a back-off step be sent?"""
+    return policy.breaker and health.consecutive_failures >= policy.breaker_threshold
+
+
+def disable_reason(health: Health, now: datetime, policy: RetryPolicy, outcome: Outcome | None = None) -> str:
+    """Return why this endpoint should now be disabled: "failures", "days", or an empty string where it should not.
+
+    `outcome` is the latest one. Where no request was made, nothing is disabled: the days in which this app cannot send
+    are no days in which the endpoint fails.
+    """
+    if outcome is not None and outcome.kind in UNSENT_KINDS:
+        return ""
+    if policy.disable_after_failures is not None and health.consecutive_failures >= policy.disable_after_failures:
+        return "failures"
+    if policy.disable_after is not None and health.failing_since and now - health.failing_since >= policy.disable_after:
+        return "days"
+    return ""
+
+
+def _backoff(step: int, policy: RetryPolicy) -> timedelta:
+    """Return `backoff_first`, doubled with every step up to `backoff_last`. Compares before it multiplies: a long streak
+    would take the product out of a timedelta's range."""
+    doubled = 1 << min(max(step - 1, 0), 64)
+    if doubled >= policy.backoff_last / policy.backoff_first:
+        return policy.backoff_last
+    return policy.backoff_first * doubled

@@ -1,0 +1,58 @@
+"""What an act refuses, in words for customers: beside the field that is at fault, else above the form."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webhooks_app.deliveries.explain import error_in_words
+from webhooks_app.exceptions import (
+    ConfigurationError,
+    IdempotencyInProgress,
+    NotAvailableOnPlan,
+    SealingError,
+    WebhooksError,
+)
+
+Form = TypeVar("Form", bound=forms.Form)
+Made = TypeVar("Made")
+
+logger = logging.getLogger(__name__)
+
+#: What says by itself only what a program should do, said to people.
+_TO_PEOPLE = {
+    IdempotencyInProgress: gettext_lazy("This form was sent a moment ago, and is being worked on."),
+    NotAvailableOnPlan: gettext_lazy("Webhooks are not part of your plan."),
+}
+
+
+def error_message(error: WebhooksError) -> str:
+    """What a customer reads of it. Where the operator is at fault, what is wrong is for the log."""
+    if isinstance(error, (ConfigurationError, SealingError)):
+        logger.error("webhooks: a page cannot do what was asked: %s", error)
+        return _("Webhooks cannot be managed at the moment. We have been told; try again later.")
+    words = _TO_PEOPLE.get(type(error))
+    return error_in_words(error) if words is None else str(words)
+
+
+def add_error(form: forms.BaseForm, error: WebhooksError) -> None:
+    """Put the error where the person who filled the form in looks for it."""
+    form.add_error(error.field if error.field in form.fields else None, error_message(error))
+
+
+def run_action(
+    form: Form, act: Callable[[], Made], refuse: Callable[[Form, WebhooksError], None] = add_error
+) -> Made | None:
+    """What `act` made. None where the form is not in order, or the act refuses: the form then says why."""
+    if not form.is_valid():
+        return None
+    try:
+        return act()
+    except WebhooksError as error:
+        refuse(form, error)
+        return None

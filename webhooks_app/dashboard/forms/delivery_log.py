@@ -1,0 +1,140 @@
+"""The filters of the delivery log, as they stand in the address."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.forms.select import LongSelect
+from webhooks_app.db import pipeline_alias
+from webhooks_app.deliveries.log import LogFilter
+from webhooks_app.endpoints.queries import name_of
+from webhooks_app.events.types import event_types
+from webhooks_app.models import DeliveryStatus, Endpoint
+from webhooks_app.models.ids import parse_public_id, public_id
+from webhooks_app.templatetags.webhooks import state_name
+
+#: The list offers so many endpoints; others are filtered for from their own page.
+MOST_OFFERED = 200
+#: Times beyond these mean nothing here, and cannot be reckoned with.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+_FORMAT = "%Y-%m-%dT%H:%M"
+
+
+class LogForm(forms.Form):
+    """`wanted` is what a valid one asks for. Every field may be empty."""
+
+    endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=64, widget=LongSelect)
+    type = forms.CharField(label=_("Event type"), required=False, max_length=128, widget=LongSelect)
+    status = forms.ChoiceField(
+        label=_("Status"),
+        required=False,
+        widget=LongSelect,
+        error_messages={"invalid_choice": _("There is no such status.")},
+    )
+    channel = forms.CharField(label=_("Channel"), required=False, max_length=128)
+    since = forms.DateTimeField(
+        label=_("From"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"}, format=_FORMAT)
+    )
+    until = forms.DateTimeField(
+        label=_("Until"), required=False, widget=forms.DateTimeInput({"type": "datetime-local"}, format=_FORMAT)
+    )
+
+    def __init__(self, data: QueryDict, visitor: Visitor) -> None:
+        super().__init__(data, auto_id="filter_%s")
+        self._rows = Endpoint.objects.using(pipeline_alias()).filter(tenant=visitor.tenant)
+        self._endpoint: Endpoint | None = None
+        any_one = ("", _("any"))
+        states = [(state.value, state_name(state.value)) for state in DeliveryStatus]
+        self.fields["status"].choices = [any_one, *states]  # type: ignore[attr-defined]
+        offered = self._rows.visible().order_by("-pk").only("url", "description")[:MOST_OFFERED]
+        endpoints = {one.public_id: _name(one) for one in offered}
+        if (chosen := data.get("endpoint", "")) and chosen not in endpoints and (key := parse_public_id(chosen, "wh")):
+            # From its own page: one that was deleted, is behind a callback URL, or is not among the newest.
+            endpoints.update({public_id("wh", one.pk): _name(one) for one in self._rows.filter(pk=key)})
+        types = dict.fromkeys([*(one.name for one in event_types(using=pipeline_alias())), data.get("type") or ""])
+        self._offer("endpoint", [any_one, *endpoints.items()])
+        self._offer("type", [any_one, *((name, name) for name in types if name)])
+
+    def _offer(self, field: str, choices: list[Any]) -> None:
+        widget = self.fields[field].widget
+        assert isinstance(widget, LongSelect)
+        widget.choices = choices
+
+    def clean_endpoint(self) -> str:
+        text: str = self.cleaned_data["endpoint"]
+        key = parse_public_id(text, "wh") if text else None
+        if text:
+            self._endpoint = self._rows.filter(pk=key).first() if key else None
+            if self._endpoint is None:
+                raise forms.ValidationError(_("There is no such endpoint."))
+        return text
+
+    def clean_since(self) -> datetime | None:
+        return reckonable(self.cleaned_data["since"])
+
+    def clean_until(self) -> datetime | None:
+        return reckonable(self.cleaned_data["until"])
+
+    @property
+    def wanted(self) -> LogFilter:
+        given = self.cleaned_data
+        return LogFilter(
+            endpoint_id=self._endpoint.pk if self._endpoint else None,
+            type=given["type"],
+            status=given["status"],
+            channel=given["channel"],
+            since=given["since"],
+            until=given["until"],
+        )
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The filled-in fields as they stand in the address, the empty ones left out."""
+        return {name: self.data[name] for name in self.fields if self.cleaned_data.get(name)}
+
+    @property
+    def query(self) -> str:
+        """`status=exhausted&…`, for links that keep the filters."""
+        return urlencode(self.given)
+
+    def active(self) -> list[dict[str, Any]]:
+        """The filters in force: what is shown of each, and the query without it."""
+        shown: dict[str, Any] = dict(self.cleaned_data)
+        if self._endpoint is not None:
+            shown["endpoint"] = name_of(self._endpoint)
+        shown["status"] = state_name(shown["status"])
+        return [
+            {
+                "name": name,
+                "label": self.fields[name].label,
+                "value": shown[name],
+                "is_time": isinstance(shown[name], datetime),
+                "without": urlencode({other: text for other, text in self.given.items() if other != name}),
+            }
+            for name in self.given
+        ]
+
+
+def _name(endpoint: Endpoint) -> str:
+    name = name_of(endpoint)
+    return f"{name} – {endpoint.description}" if endpoint.description and not endpoint.is_playground else name
+
+
+def reckonable(moment: datetime | None) -> datetime | None:
+    """The time, if one can reckon with it. Raises ValidationError."""
+    if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise forms.ValidationError(
+            _("Enter a year between %(first)s and %(last)s.")
+            % {
+                "first": _FIRST_YEAR,
+                "last": _LAST_YEAR,
+            }
+        )
+    return moment

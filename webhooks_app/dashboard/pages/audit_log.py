@@ -1,0 +1,132 @@
+"""Activity: the audit trail, in plain words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.audit_labels import actor_in_words, details_in_words, verb_in_words
+from webhooks_app.dashboard.audit_names import Named, named_in
+from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
+from webhooks_app.dashboard.sections import ACTIVITY
+from webhooks_app.db import pipeline_alias
+from webhooks_app.exceptions import NotFound
+from webhooks_app.maintenance.prune import MONTHS_KEPT
+from webhooks_app.models import ActorKind, AuditEntry, Endpoint
+from webhooks_app.models.ids import parse_public_id, public_id
+
+#: So many endpoints can be chosen from.
+MOST_OFFERED = 200
+KINDS = {
+    ActorKind.USER.value: _("People"),
+    ActorKind.STAFF.value: _("Our support"),
+    ActorKind.KEY.value: _("API keys"),
+    ActorKind.PORTAL.value: _("Portal links"),
+    ActorKind.SYSTEM.value: _("The app and its operators"),
+}
+_TARGET = re.compile(r"(wh|evt|dlv|key)_")
+#: Prefix of what can be looked at by itself → URL name.
+_PAGES = {"wh": "endpoint", "evt": "event", "dlv": "delivery"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry, for people."""
+
+    at: datetime
+    actor: str
+    verb: str
+    #: What it was done to, and where that is; both may be empty.
+    target: str
+    address: str
+    details: list[tuple[str, str | datetime]]
+
+
+@dashboard_view()
+def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    using = pipeline_alias()
+    target, kind = _target(request.GET.get("target", "")), _kind(request.GET.get("by", ""))
+    found = _entries(visitor, target, kind, request.GET.get(BEFORE, ""), using)
+    named = named_in(found.rows, visitor.tenant.pk, using=using)
+    endpoints = Endpoint.objects.using(using).visible().filter(tenant=visitor.tenant).order_by("-pk")[:MOST_OFFERED]
+    chosen = {"target": target, "by": kind or ""}
+    query = urlencode({name: value for name, value in chosen.items() if value})
+    context: dict[str, Any] = {
+        "section": ACTIVITY,
+        "months_kept": MONTHS_KEPT,
+        "slice": found,
+        "lines": [_line(entry, named) for entry in found.rows],
+        "offered": list(endpoints),
+        "kinds": KINDS,
+        "chosen": chosen,
+        "query": f"{query}&" if query else "",
+    }
+    context["other"] = target if target and target not in {row.public_id for row in context["offered"]} else ""
+    return render_page(request, visitor, "activity", context)
+
+
+def _entries(visitor: Visitor, target: str, kind: ActorKind | None, before: str, using: str) -> Slice[AuditEntry]:
+    rows = AuditEntry.objects.using(using).filter(tenant=visitor.tenant)
+    if target:
+        rows = rows.on(target)
+    return newest(rows, before) if kind is None else newest_of(rows, rows.by(kind), before)
+
+
+def _target(text: str) -> str:
+    """As entries have it. Raises NotFound for what is no public id."""
+    if not text:
+        return ""
+    prefix = _TARGET.match(text)
+    key = parse_public_id(text, prefix[1]) if prefix else None
+    if prefix is None or key is None:
+        raise NotFound()
+    return public_id(prefix[1], key)
+
+
+def _kind(text: str) -> ActorKind | None:
+    try:
+        return ActorKind(text) if text else None
+    except ValueError:
+        raise NotFound() from None
+
+
+def _line(entry: AuditEntry, named: Named) -> Line:
+    target = _name(entry.target, named)
+    return Line(
+        at=entry.at,
+        actor=actor_in_words(entry.actor, named.keys),
+        verb=verb_in_words(entry.verb),
+        target=target,
+        address=_address(entry.target, named),
+        details=[(label, value) for label, value in details_in_words(entry.detail) if value != target],
+    )
+
+
+def _name(target: str, named: Named) -> str:
+    """A URL or a name where there is one. What has neither is called by its id; a portal link's id tells nobody anything."""
+    if "_" not in target:
+        return str(_("the account")) if target == "account" else ""
+    return named.endpoints.get(target) or named.keys.get(target) or target
+
+
+def _address(target: str, named: Named) -> str:
+    prefix = target.partition("_")[0]
+    if prefix == "key":
+        return reverse("webhooks_app:keys")
+    if prefix not in _PAGES or (prefix == "wh" and target not in named.visible):
+        return ""
+    return reverse(f"webhooks_app:{_PAGES[prefix]}", args=[target])
+
+
+paths = [
+    path("activity", activity, name="activity"),
+]

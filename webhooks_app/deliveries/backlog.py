@@ -1,0 +1,250 @@
+"""The backlog of a paused or disabled endpoint: drop the deliveries beyond the bounds, and notify before and after.
+
+No engine takes such an endpoint's queue, so nothing else ends these deliveries. `prune` calls this every hour.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db import connections
+from django.db.models import Exists, F, OuterRef
+
+from webhooks_app.conf import backlog_age, settings
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.locking import chunks
+from webhooks_app.models import (
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Notification,
+    NotificationKind,
+    database_now,
+)
+from webhooks_app.models.audit import NotificationQuerySet
+from webhooks_app.models.delivery import DeliveryQuerySet
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import count_up_to, for_change
+
+logger = logging.getLogger(__name__)
+
+#: In these states nothing is sent, and pending deliveries are kept within the bounds.
+OFF = (EndpointStatus.PAUSED, EndpointStatus.DISABLED)
+KINDS = (NotificationKind.BACKLOG_EXPIRING, NotificationKind.BACKLOG_DROPPED)
+#: Deliveries that one transaction ends at most.
+_CHUNK = 500
+#: The share of a bound at which tenant and staff are notified.
+_WARN_AT = 0.8
+#: How often a queue row is tried that another transaction has locked, and the seconds in between.
+_TRIES, _PAUSE = 3, 0.05
+#: The notification waits this long for the last chunk, so that its count is complete. A crash delays it, and no other, by as
+#: much.
+_COUNTING = timedelta(minutes=15)
+
+
+def trim_backlogs(now: datetime, *, using: str) -> int:
+    """Drop what is beyond the bounds, endpoint by endpoint; return the number of deliveries. One that fails is logged and
+    does not stop the others."""
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("pk"))
+    off = Endpoint.objects.using(using).filter(Exists(waiting), status__in=OFF)
+    dropped = 0
+    for keys in chunks(off, size=500):
+        for row in Endpoint.objects.using(using).filter(pk__in=keys).order_by("pk"):
+            try:
+                dropped += trim_backlog(row, now, using=using)
+            except Exception:
+                if not is_usable(using):
+                    raise
+                logger.exception("webhooks: the backlog of endpoint %s could not be trimmed", row.public_id)
+    return dropped
+
+
+def trim_backlog(row: Endpoint, now: datetime, *, using: str, warn: bool = True) -> int:
+    """Drop this endpoint's pending deliveries that are beyond the bounds; return their number. Own transactions.
+
+    `warn`: notify tenant and staff where the rest will be dropped; pass False where the endpoint is about to be enabled.
+    Does nothing for an endpoint that is neither paused nor disabled. A locked queue row is left to the next call.
+    """
+    dropped = sum(_drop(row, beyond, reason, using) for reason, beyond in _beyond(row, now, using))
+    if dropped:
+        logger.warning("webhooks: dropped %d pending deliveries of endpoint %s", dropped, row.public_id)
+    if warn:
+        _warn(row, now, using)
+    return dropped
+
+
+def end_pending(
+    key: uuid.UUID,
+    ids: Collection[uuid.UUID],
+    *,
+    states: Collection[EndpointStatus],
+    using: str,
+    **values: object,
+) -> int | None:
+    """End those of the deliveries of one endpoint that are pending, with these values; return their number. Needs a
+    transaction, and waits for no row: locked deliveries stay as they are. None where the queue row is locked, or the
+    endpoint is in none of these states any more."""
+    if not _lock_queue(key, states, using):
+        return None
+    pending = Delivery.objects.using(using).pending().filter(pk__in=ids)
+    free = list(for_change(pending, skip_locked=True).order_by("pk").values_list("pk", flat=True))
+    return pending.filter(pk__in=free).update(completed_at=database_now(using), **values)
+
+
+def cancel_for_deleted(*, using: str) -> int:
+    """Cancel what is pending for deleted endpoints; return the number. A fan-out that was running when an endpoint was
+    deleted may have made more deliveries for it."""
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("pk"))
+    deleted = Endpoint.objects.using(using).filter(Exists(waiting), status=EndpointStatus.DELETED)
+    end = partial(end_pending, states=(EndpointStatus.DELETED,), using=using, status=DeliveryStatus.CANCELLED)
+    total = 0
+    for key in list(deleted.values_list("pk", flat=True)):
+        for ids in chunks(_pending(key, using), size=_CHUNK):
+            total += in_fresh_transaction(partial(end, key, ids), using) or 0
+    return total
+
+
+def is_usable(using: str) -> bool:
+    """Whether the database connection can still be used after an error."""
+    connection = connections[using]
+    return connection.connection is not None and connection.is_usable()
+
+
+# --- drop ----------------------------------------------------------------------------------------------------------------
+
+
+def _beyond(row: Endpoint, now: datetime, using: str) -> Iterator[tuple[str, DeliveryQuerySet]]:
+    """The pending deliveries beyond each bound, with the bound's name. The event's age counts, by the database's clock."""
+    pending = _pending(row.pk, using)
+    oldest = now - backlog_age()
+    yield "age", pending.filter(event_id__lt=first_id(oldest), event__created_at__lt=oldest)
+    most = settings().BACKLOG_DELIVERIES
+    if most and count_up_to(pending.by_queue(), most + 1) > most:
+        newest = pending.order_by("-event_id").values_list("event_id", flat=True)
+        for event_id in newest[most : most + 1]:
+            yield "count", pending.filter(event_id__lte=event_id)
+
+
+def _pending(key: uuid.UUID, using: str) -> DeliveryQuerySet:
+    return Delivery.objects.using(using).pending().filter(endpoint_id=key)
+
+
+def _drop(row: Endpoint, beyond: DeliveryQuerySet, reason: str, using: str) -> int:
+    total = 0
+    counting_until = database_now(using) + _COUNTING
+    for ids in chunks(beyond, size=_CHUNK):
+        ended = _drop_chunk(row, ids, reason, counting_until, using)
+        if ended is None:
+            logger.info("webhooks: the backlog of endpoint %s is busy; the next prune goes on", row.public_id)
+            break
+        total += ended
+    if total:
+        mine = (
+            _notifications(row, using)
+            .unsent()
+            .filter(kind=NotificationKind.BACKLOG_DROPPED, claimed_until=counting_until)
+        )
+        mine.update(claimed_until=None)
+    return total
+
+
+def _drop_chunk(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime, using: str) -> int | None:
+    work = partial(_drop_now, row, ids, reason, counting_until, using)
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE)
+        ended = in_fresh_transaction(work, using)
+        if ended is not None:
+            return ended
+    return None
+
+
+def _drop_now(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime, using: str) -> int | None:
+    expired = {"status": DeliveryStatus.EXHAUSTED, "last_outcome": OutcomeKind.EXPIRED.value, "last_status": None}
+    ended = end_pending(row.pk, ids, states=OFF, using=using, **expired)
+    if ended and not _is_silent(row):
+        notifications = _notifications(row, using).filter(kind=NotificationKind.BACKLOG_DROPPED)
+        if not notifications.exists():
+            _notify(row, NotificationKind.BACKLOG_DROPPED, ended, reason, ids[0], using, claimed_until=counting_until)
+        else:
+            notifications.unsent().update(count=F("count") + ended)
+    return ended
+
+
+# --- notify --------------------------------------------------------------------------------------------------------------
+
+
+def _warn(row: Endpoint, now: datetime, using: str) -> None:
+    """Notify once that deliveries will be dropped. Unless some were already: that notification says the same."""
+    if _is_silent(row) or _notifications(row, using).exists():
+        return
+    age, most = backlog_age(), settings().BACKLOG_DELIVERIES
+    pending = _pending(row.pk, using)
+    old = now - _WARN_AT * age
+    aging = pending.filter(event_id__lt=first_id(old), event__created_at__lt=old).order_by("event_id")
+    oldest = aging.values_list("pk", "event__created_at").first()
+    if oldest is not None:
+        work = partial(_warn_now, row, "age", oldest[0], oldest[1] + age, using)
+    elif most and count_up_to(pending.by_queue(), most) >= math.ceil(_WARN_AT * most):
+        work = partial(_warn_now, row, "count", None, None, using)
+    else:
+        return
+    in_fresh_transaction(work, using)
+
+
+def _warn_now(row: Endpoint, reason: str, delivery_id: uuid.UUID | None, drop_at: datetime | None, using: str) -> None:
+    if _lock_queue(row.pk, OFF, using) and not _notifications(row, using).exists():
+        count = _pending(row.pk, using).count()
+        _notify(row, NotificationKind.BACKLOG_EXPIRING, count, reason, delivery_id, using, drop_at=drop_at)
+
+
+def _notify(
+    row: Endpoint,
+    kind: NotificationKind,
+    count: int,
+    reason: str,
+    delivery_id: uuid.UUID | None,
+    using: str,
+    **values: datetime | None,
+) -> None:
+    Notification.objects.using(using).create(
+        tenant_id=row.tenant_id,
+        endpoint_id=row.pk,
+        kind=kind,
+        count=count,
+        reason=reason,
+        delivery_id=delivery_id,
+        **values,
+    )
+
+
+def _notifications(row: Endpoint, using: str) -> NotificationQuerySet:
+    """What tenant and staff were notified of since the endpoint was paused or disabled. Read under the queue row's lock,
+    this is certain."""
+    since = row.status_changed_at or row.created_at
+    return Notification.objects.using(using).filter(
+        tenant_id=row.tenant_id, endpoint_id=row.pk, kind__in=KINDS, created_at__gte=since
+    )
+
+
+def _is_silent(row: Endpoint) -> bool:
+    """Customers do not see hidden endpoints, and know that a playground is one."""
+    return row.hidden or row.is_playground
+
+
+def _lock_queue(key: uuid.UUID, states: Collection[EndpointStatus], using: str) -> bool:
+    """Lock the queue row, which every change of the endpoint's state locks first. False where another transaction has it
+    or the endpoint is in none of these states."""
+    queues = EndpointQueue.objects.using(using).filter(endpoint_id=key)
+    if not for_change(queues, skip_locked=True).values_list("pk", flat=True).first():
+        return False
+    return Endpoint.objects.using(using).filter(pk=key, status__in=states).exists()

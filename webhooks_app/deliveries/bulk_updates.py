@@ -1,0 +1,203 @@
+"""What acts do to many deliveries at once, in one short transaction each or in chunks of such.
+
+The queue rows are locked first, always, so that an engine's recording and these never wait in a circle."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db.models import QuerySet
+from django.db.models.functions import Greatest
+
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.exceptions import ConflictingState, gettext_noop
+from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.models import (
+    TEST_FINGERPRINT,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Event,
+    database_now,
+)
+from webhooks_app.models.ids import new_id
+from webhooks_app.models.lookups import any_of, for_change
+from webhooks_app.wire_formats import retry_policy_of
+
+#: A queue with more pending deliveries than this does not become FIFO: numbering them would hold its lock for too long.
+MAX_RENUMBERED = 20_000
+_NUMBERED_AT_ONCE = 500
+
+
+def max_age(wire_format: str) -> timedelta:
+    """How long a delivery of this wire format may wait."""
+    return retry_policy_of(wire_format).max_age
+
+
+def extend_expiry(endpoint: Endpoint, *, using: str) -> int:
+    """Give every pending delivery its full waiting time again: the receiver did not keep them. Own transactions."""
+    until = database_now(using) + max_age(endpoint.wire_format)
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
+    return sum(in_fresh_transaction(partial(_extend, ids, until, using), using) for ids in chunks(waiting))
+
+
+def _extend(ids: Collection[uuid.UUID], until: datetime, using: str) -> int:
+    return _lock_pending(ids, using).update(expires_at=Greatest("expires_at", until))
+
+
+def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID], *, using: str) -> int:
+    """Deliveries of these events for this endpoint, in their order, due now; returns how many there are. Needs a
+    transaction. (event, endpoint) is unique: a repetition is harmless. Raises ConflictingState for a deleted endpoint."""
+    row, queue = locked_endpoint(endpoint, using=using)
+    now = database_now(using)
+    expires_at = now + max_age(row.wire_format)
+    first = queue.sequence + 1 if row.fifo else 0
+    deliveries = [
+        Delivery(
+            id=new_id(),
+            tenant_id=row.tenant_id,
+            event_id=event_id,
+            endpoint_id=row.pk,
+            next_attempt_at=now,
+            expires_at=expires_at,
+            sequence=first + place if row.fifo else 0,
+        )
+        for place, event_id in enumerate(event_ids)
+    ]
+    if row.fifo:
+        queue.sequence += len(deliveries)
+        queue.save(using=using, update_fields=["sequence"])
+    Delivery.objects.using(using).bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+    wake([row.pk], now, using=using)
+    return Delivery.objects.using(using).filter(pk__in=[one.pk for one in deliveries]).count()
+
+
+def make_due_now(endpoint: Endpoint, *, using: str) -> int:
+    """Make what waits for a retry due now, as far as one transaction may write; returns how many. The queue row must be
+    locked, and the caller wakes the queue."""
+    now = database_now(using)
+    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
+    ids = list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:CHUNK])
+    until = now + max_age(endpoint.wire_format)
+    return _lock_pending(ids, using).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
+
+
+def cancel_all(deliveries: QuerySet[Delivery], *, using: str) -> int:
+    """Cancel those of the deliveries that are pending; returns how many. Own transactions."""
+    pending = deliveries.filter(status=DeliveryStatus.PENDING)
+    return sum(in_fresh_transaction(partial(_cancel, ids, using), using) for ids in chunks(pending))
+
+
+def _cancel(ids: Collection[uuid.UUID], using: str) -> int:
+    pending, now = _lock_pending(ids, using), database_now(using)
+    return pending.update(status=DeliveryStatus.CANCELLED, completed_at=now)
+
+
+def requeue(ids: Collection[uuid.UUID], *, using: str) -> int:
+    """Make finished deliveries pending again, due now, and wake their queues; returns how many. Needs a transaction.
+
+    Each starts its policy anew while its attempt numbers go on, but for test events: they get one request and no retries, in
+    a playground excepted. For FIFO endpoints they go to the end of the order.
+    Those that are pending already, and those of deleted endpoints, stay as they are.
+    """
+    queues = _lock_queues(ids, using)
+    endpoints = Endpoint.objects.using(using).exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
+    finished = for_change(Delivery.objects.using(using).filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
+    rows = [
+        row for row in finished.only("id", "endpoint_id", "event_id").order_by("id") if row.endpoint_id in endpoints
+    ]
+    by_wire_format: dict[str, list[Delivery]] = defaultdict(list)
+    by_order: dict[uuid.UUID, list[Delivery]] = defaultdict(list)
+    for row in rows:
+        endpoint = endpoints[row.endpoint_id]
+        by_wire_format[endpoint.wire_format].append(row)
+        if endpoint.fifo:
+            by_order[endpoint.pk].append(row)
+    now = database_now(using)
+    tests = _tests(rows, endpoints, using)
+    for wire_format, group in by_wire_format.items():
+        _renew([row for row in group if row.pk not in tests], now, wire_format, using)
+        _renew([row for row in group if row.pk in tests], now, wire_format, using, only_once=True)
+    for key, group in by_order.items():
+        assign_sequences(sorted(group, key=lambda row: row.event_id), queues[key], using=using)
+    wake({row.endpoint_id for row in rows}, now, using=using)
+    return len(rows)
+
+
+def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint], using: str) -> set[uuid.UUID]:
+    """Those of the deliveries that try an endpoint. In a playground people look at retries."""
+    wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
+    events = Event.objects.using(using).filter(
+        any_of("id", {row.event_id for row in wanted}), fingerprint=TEST_FINGERPRINT
+    )
+    found = set(events.values_list("pk", flat=True))
+    return {row.pk for row in wanted if row.event_id in found}
+
+
+def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, using: str, *, only_once: bool = False) -> None:
+    """`only_once`: at the last step of the policy, after which a failure is final."""
+    if not rows:
+        return
+    Delivery.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(
+        status=DeliveryStatus.PENDING,
+        step=len(retry_policy_of(wire_format).delays) if only_once else 0,
+        next_attempt_at=now,
+        expires_at=now + max_age(wire_format),
+        sequence=0,
+        crash_marked_at=None,
+        completed_at=None,
+    )
+
+
+def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue, *, using: str) -> None:
+    """Give these deliveries the next places in the queue's order. The queue row must be locked."""
+    for place, row in enumerate(rows, start=queue.sequence + 1):
+        row.sequence = place
+    queue.sequence += len(rows)
+    Delivery.objects.using(using).bulk_update(rows, ["sequence"], batch_size=_NUMBERED_AT_ONCE)
+    queue.save(using=using, update_fields=["sequence"])
+
+
+def put_in_order(queue: EndpointQueue, *, using: str) -> None:
+    """Number every pending delivery of the queue by event: the endpoint becomes FIFO. The queue row must be locked.
+
+    Raises ConflictingState where so many wait that the lock would hold up the engines.
+    """
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk)
+    rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
+    if len(rows) > MAX_RENUMBERED:
+        raise ConflictingState(
+            gettext_noop(
+                "More than %(most)s deliveries wait for this endpoint. Change its order when they are through."
+            ),
+            field="fifo",
+            most=MAX_RENUMBERED,
+        )
+    assign_sequences(rows, queue, using=using)
+
+
+def drop_order(queue: EndpointQueue, *, using: str) -> None:
+    """Forget the places of every pending delivery: the endpoint is no longer FIFO. The queue row must be locked."""
+    Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk, sequence__gt=0).update(sequence=0)
+
+
+def _lock_pending(ids: Collection[uuid.UUID], using: str) -> QuerySet[Delivery]:
+    """Those that are pending still, their queues and then themselves locked, in the order of all writers."""
+    _lock_queues(ids, using)
+    pending = Delivery.objects.using(using).pending().filter(pk__in=ids)
+    return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))
+
+
+def _lock_queues(ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointQueue]:
+    concerned = (
+        Delivery.objects.using(using).filter(pk__in=ids).order_by().values_list("endpoint_id", flat=True).distinct()
+    )
+    queues = EndpointQueue.objects.using(using).filter(endpoint_id__in=list(concerned)).locked()
+    return {queue.pk: queue for queue in queues}

@@ -1,0 +1,98 @@
+"""What became of something, in plain words. Pure: rows and a time in, words out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from webhooks_app.deliveries.outcomes import outcome_in_words
+from webhooks_app.deliveries.outlook import DeliveryOutlook, DeliveryState, to_staff
+from webhooks_app.exceptions import WebhooksError
+from webhooks_app.models import Delivery, DeliveryStatus
+
+_DISABLED = {
+    "gone": gettext_lazy("The receiver answered 410 Gone, which asks us to stop."),
+    "failures": gettext_lazy("Too many requests in a row failed."),
+    "days": gettext_lazy("It failed for days without a single success."),
+    "idle": gettext_lazy("Nobody has used it for a week."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """To "did you send it?". `verdict` is "yes", "no" or "waiting"."""
+
+    verdict: str
+    text: str
+
+
+def disabled_in_words(reason: str) -> str:
+    """Why an endpoint is off: the engine's own reason in words, a person's as it was written."""
+    return str(_DISABLED.get(reason, reason))
+
+
+def error_in_words(error: WebhooksError) -> str:
+    """An error in the reader's language; in English where its message is not one that is translated."""
+    text = _(error.text)
+    return text % error.values if error.values else text
+
+
+def format_timestamp(at: datetime) -> str:
+    """A time to the second, with its zone: what people compare with their own logs."""
+    return date_format(timezone.localtime(at), "Y-m-d H:i:s T")
+
+
+def answer_for(delivery: Delivery, story: DeliveryState) -> Explanation:
+    """Was it sent, and if not, why, and when will it be?"""
+    if story.prospect is not None:
+        return _answer_while_pending(delivery, story, story.prospect)
+    done = format_timestamp(delivery.completed_at) if delivery.completed_at else "–"
+    if delivery.status == DeliveryStatus.SUCCEEDED:
+        text = _("Yes. The receiver accepted it on %(at)s, with HTTP status %(status)s at request %(number)s.")
+        return Explanation("yes", text % {"at": done, "status": delivery.last_status, "number": delivery.attempts})
+    cancelled = delivery.status == DeliveryStatus.CANCELLED
+    if story.accepted_at:
+        again = (
+            _("Sending it once more was cancelled on %(at)s.")
+            if cancelled
+            else _("Sent once more, it was given up on %(at)s.")
+        )
+        return Explanation("yes", " ".join([_accepted(story.accepted_at), again % {"at": done}, *_so_far(delivery)]))
+    ended = _("No. It was cancelled on %(at)s.") if cancelled else _("No. It was given up on %(at)s.")
+    return Explanation("no", " ".join([ended % {"at": done}, *_so_far(delivery)]))
+
+
+def next_in_words(prospect: DeliveryOutlook) -> str:
+    """What is next for a pending delivery, for staff."""
+    return to_staff(prospect, format_timestamp(prospect.at) if prospect.at else "–")
+
+
+def _answer_while_pending(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook) -> Explanation:
+    if story.accepted_at:
+        again = [_accepted(story.accepted_at), _("It is to be sent once more.")]
+        return Explanation("yes", " ".join([*again, next_in_words(prospect)]))
+    return Explanation("waiting", " ".join([*_so_far(delivery), next_in_words(prospect)]))
+
+
+def _accepted(at: datetime) -> str:
+    return _("Yes. The receiver accepted it on %(at)s.") % {"at": format_timestamp(at)}
+
+
+def _so_far(delivery: Delivery) -> list[str]:
+    if not delivery.attempts:
+        return [_("No request was made.")] if delivery.status != DeliveryStatus.PENDING else []
+    made = ngettext("%(count)s request was made.", "%(count)s requests were made.", delivery.attempts)
+    words = [made % {"count": delivery.attempts}]
+    if delivery.last_outcome:
+        words.append(_("The last one: %(words)s") % {"words": _last(delivery)})
+    return words
+
+
+def _last(delivery: Delivery) -> str:
+    words = outcome_in_words(delivery.last_outcome, delivery.last_status)
+    return words if delivery.last_status is None else f"HTTP {delivery.last_status}. {words}"

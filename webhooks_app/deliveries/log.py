@@ -1,0 +1,248 @@
+"""The delivery log of one tenant: newest first, filtered, page by page, at a price that does not grow with its length.
+
+What an index answers (the tenant, an endpoint, a time, on PostgreSQL also "given up" and "cancelled") is read straight from it.
+Of every other wish, at most LOOKED_AT rows are looked at for one page: it then says that there may be more further back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from webhooks_app.db import is_postgresql
+from webhooks_app.exceptions import NotFound
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, EventChannel
+from webhooks_app.models.delivery import of_real_events
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import any_of
+
+#: Rows that are looked at for one page at most: some 50 ms, all of them scattered.
+LOOKED_AT = 5_000
+PAGE = 25
+#: A channel of at most so many events is looked up by its events, however far back they are.
+_FEW_EVENTS = 500
+#: Rows that an export, or a part of a bulk act, reads at a time.
+_AT_ONCE = 500
+#: A long list of rows that do not fit ends after so many looks at LOOKED_AT rows.
+_MOST_LOOKS = 100
+_FAILED = (DeliveryStatus.EXHAUSTED, DeliveryStatus.CANCELLED)
+_COLUMNS = (
+    *("id", "tenant_id", "event_id", "endpoint_id", "status", "attempts", "next_attempt_at", "created_at"),
+    *(
+        "completed_at",
+        "last_outcome",
+        "last_status",
+        "event__type",
+        "event__subject",
+        "event__fingerprint",
+        "endpoint__url",
+        "endpoint__status",
+        "endpoint__hidden",
+        "endpoint__wire_format",
+    ),
+    # Why it waits.
+    *(
+        "endpoint__queue__not_before",
+        "endpoint__queue__consecutive_failures",
+        "endpoint__queue__failing_since",
+        "endpoint__queue__last_failure_at",
+        "endpoint__queue__last_success_at",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware. `tests`: test
+    events, too."""
+
+    endpoint_id: uuid.UUID | None = None
+    type: str = ""
+    status: str = ""
+    channel: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    tests: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Deliveries with their event's type and endpoint's URL, newest first. `older` and `newer` are what to ask for next
+    as `before` and `after`; None where there is nothing that way."""
+
+    rows: list[Delivery]
+    newer: uuid.UUID | None = None
+    older: uuid.UUID | None = None
+    #: False where it stopped after LOOKED_AT rows: further back (`older`) there may be more.
+    looked_at_all: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Deliveries to act on, and how far the look for them has come; `position` None: there are no more."""
+
+    keys: list[uuid.UUID]
+    position: uuid.UUID | None
+
+
+class DeliveryLog:
+    """The deliveries of one tenant that fit a filter. Raises NotFound for an endpoint that is not the tenant's."""
+
+    def __init__(self, tenant_id: uuid.UUID, wanted: LogFilter, *, using: str) -> None:
+        self.tenant_id = tenant_id
+        self.wanted = wanted
+        self._using = using
+        if wanted.endpoint_id is not None:
+            mine = Endpoint.objects.using(using).filter(pk=wanted.endpoint_id, tenant_id=tenant_id)
+            if not mine.exists():
+                raise NotFound()
+        self._events = self._few_events()
+
+    def page(self, *, before: uuid.UUID | None = None, after: uuid.UUID | None = None, size: int = PAGE) -> LogPage:
+        """The newest, or those just before a delivery's id, or those just after one."""
+        if after is not None:
+            page = self._newer_page(after, size)
+            # The newest page is shown full, and not with as few as happen to be newer.
+            return page if page.newer else self.page(size=size)
+        rows = self._indexed().order_by("-pk")
+        if before is not None:
+            rows = rows.filter(pk__lt=before)
+        floor = self._end_of_look(rows)
+        found = self._read(rows.filter(pk__gte=floor) if floor else rows, size + 1)
+        more = len(found) > size
+        found = found[:size]
+        newest = found[0].pk if found else before and _next_to(before, -1)
+        return LogPage(
+            rows=found,
+            newer=newest if before is not None else None,
+            older=found[-1].pk if more else floor,
+            looked_at_all=more or floor is None,
+        )
+
+    def newest_first(self, most: int, *, before: uuid.UUID | None = None) -> Iterator[Delivery]:
+        """Up to `most` deliveries, read a few hundred at a time as they are asked for."""
+        return islice(self._walk(before), most)
+
+    def count(self) -> tuple[int, bool]:
+        """How many there are, those of deleted endpoints left out, and whether there may be more: it looks at LOOKED_AT."""
+        rows = self._indexed().order_by("-pk")
+        beyond = rows.values_list("pk", flat=True)[LOOKED_AT : LOOKED_AT + 1].first()
+        fitting = _of_living(self._sieved(rows.filter(pk__gt=beyond) if beyond else rows))
+        return fitting.order_by().count(), beyond is not None
+
+    def part(self, *, after: uuid.UUID | None, until: datetime, size: int) -> Part:
+        """The next deliveries that were completed before `until`, oldest first, `size` at most, those of deleted endpoints
+        left out. Each is found once, even if it fails again meanwhile."""
+        rows = self._indexed().order_by("pk").filter(pk__lt=first_id(until + timedelta(seconds=1)))
+        if after is not None:
+            rows = rows.filter(pk__gt=after)
+        end = self._end_of_look(rows)
+        fitting = self._sieved(rows.filter(pk__lte=end) if end else rows).filter(completed_at__lte=until)
+        keys = list(_of_living(fitting).values_list("pk", flat=True)[:size])
+        return Part(keys, keys[-1] if len(keys) == size else end)
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    def _newer_page(self, after: uuid.UUID, size: int) -> LogPage:
+        rows = self._indexed().order_by("pk").filter(pk__gt=after)
+        ceiling = self._end_of_look(rows)
+        found = self._read(rows.filter(pk__lte=ceiling) if ceiling else rows, size + 1)
+        more = len(found) > size
+        found = found[:size][::-1]
+        return LogPage(
+            rows=found,
+            newer=found[0].pk if more else ceiling,
+            older=found[-1].pk if found else _next_to(after, 1),
+            looked_at_all=more or ceiling is None,
+        )
+
+    def _walk(self, before: uuid.UUID | None) -> Iterator[Delivery]:
+        looks = 0
+        while looks < _MOST_LOOKS:
+            page = self.page(before=before, size=_AT_ONCE)
+            yield from page.rows
+            if page.older is None:
+                return
+            before = page.older
+            looks += not page.looked_at_all
+
+    def _read(self, rows: QuerySet[Delivery], most: int) -> list[Delivery]:
+        """The first that fit. Ids alone first: with the joins in one statement a planner is tempted to read whole tables."""
+        keys = list(self._sieved(rows).values_list("pk", flat=True)[:most])
+        found = Delivery.objects.using(self._using).filter(any_of("id", keys))
+        by_key = {row.pk: row for row in found.select_related("event", "endpoint__queue").only(*_COLUMNS)}
+        return [by_key[key] for key in keys if key in by_key]
+
+    def _end_of_look(self, rows: QuerySet[Delivery]) -> uuid.UUID | None:
+        """The last of the rows that are looked at; None where all are, or where an index finds exactly the wanted."""
+        if not self._needs_sieve:
+            return None
+        return rows.values_list("pk", flat=True)[LOOKED_AT - 1 : LOOKED_AT].first()
+
+    # --- conditions ----------------------------------------------------------------------------------------------------
+
+    def _indexed(self) -> QuerySet[Delivery]:
+        """The conditions that an index in the order of ids answers."""
+        wanted, rows = self.wanted, Delivery.objects.using(self._using)
+        if wanted.endpoint_id is not None:
+            # Without the tenant, whose the endpoint is: a planner that multiplies both takes the rows for rare.
+            rows = rows.filter(endpoint_id=wanted.endpoint_id)
+        else:
+            rows = rows.filter(tenant_id=self.tenant_id)
+        if wanted.since is not None:
+            rows = rows.filter(pk__gte=first_id(wanted.since))
+        if wanted.until is not None:
+            rows = rows.filter(pk__lt=first_id(wanted.until))
+        if self._events is not None:
+            rows = rows.filter(any_of("event_id", self._events))
+        return rows.filter(status=wanted.status) if self._finds_status else rows
+
+    def _sieved(self, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """The other conditions, looked up row by row in the rows' order, which ends with the first that are enough. As joins
+        they would be planned by how many events of a type there are in all."""
+        wanted, event = self.wanted, OuterRef("event_id")
+        if wanted.status:
+            rows = rows.filter(status=wanted.status)
+        if not wanted.tests:
+            rows = rows.filter(of_real_events())
+        if wanted.type:
+            events = Event.objects.using(self._using).filter(pk=event)
+            rows = rows.alias(type=Subquery(events.values("type"))).filter(type=wanted.type)
+        if wanted.channel and self._events is None:
+            channels = EventChannel.objects.using(self._using).filter(event_id=event, channel=wanted.channel)
+            rows = rows.alias(channel=Subquery(channels.values("channel"))).filter(channel=wanted.channel)
+        return rows
+
+    @property
+    def _finds_status(self) -> bool:
+        """Is there an index of this status? Others than PostgreSQL have none, or do not see that it fits."""
+        return self.wanted.status in _FAILED and is_postgresql(self._using)
+
+    @property
+    def _needs_sieve(self) -> bool:
+        wanted = self.wanted
+        if self._events is not None:
+            return False
+        return bool(wanted.type or wanted.channel or (wanted.status and not self._finds_status))
+
+    def _few_events(self) -> list[uuid.UUID] | None:
+        """The events of the wanted channel, if they are few."""
+        if not self.wanted.channel:
+            return None
+        rows = EventChannel.objects.using(self._using).filter(tenant_id=self.tenant_id, channel=self.wanted.channel)
+        events = list(rows.order_by("-event_id").values_list("event_id", flat=True)[: _FEW_EVENTS + 1])
+        return events if len(events) <= _FEW_EVENTS else None
+
+
+def _of_living(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    return rows.exclude(endpoint__status=EndpointStatus.DELETED)
+
+
+def _next_to(key: uuid.UUID, step: int) -> uuid.UUID:
+    """The id just before (-1) or after (1) this one, so that a page that ends there has it."""
+    return uuid.UUID(int=min(max(key.int + step, 0), 2**128 - 1))

@@ -1,0 +1,250 @@
+"""What is next for a delivery, and why it waits: found out once, and said to customers, to staff and, shortly, in lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from webhooks_app.conf import backlog_age
+from webhooks_app.core.circuit_breaker import breaker_is_open
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.deliveries.outcomes import Text
+from webhooks_app.models import (
+    IDLE,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+)
+from webhooks_app.wire_formats import find_retry_policy
+
+
+class WaitReason(Enum):
+    """What a pending delivery waits for."""
+
+    REMOVED = "removed"  # nothing: its endpoint is gone
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    FAILING = "failing"  # the end of its endpoint's back-off
+    HELD = "held"  # a limit of its endpoint's rate
+    BEHIND = "behind"  # those before it in a FIFO endpoint's order
+    LATER = "later"  # the time of its own retry
+    PROBED = "probed"  # its turn at a failing endpoint, which gets one request at a time
+    DUE = "due"  # nothing but a free engine
+
+
+#: The endpoint is to blame, and until when is known.
+HELD_BACK = frozenset({WaitReason.FAILING, WaitReason.HELD})
+#: Somebody has to do something before it is sent.
+OFF = frozenset({WaitReason.REMOVED, WaitReason.PAUSED, WaitReason.DISABLED})
+NOW = frozenset({WaitReason.PROBED, WaitReason.DUE})
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutlook:
+    """`at`: the next request is made then at the earliest; None where none is to come while things are as they are."""
+
+    kind: WaitReason
+    at: datetime | None = None
+
+    @property
+    def is_held_back(self) -> bool:
+        return self.kind in HELD_BACK
+
+    @property
+    def is_off(self) -> bool:
+        return self.kind in OFF
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryState:
+    """`prospect` is None for a delivery that is not pending. `accepted_at`: when the receiver last accepted it, of one that was
+    sent once more since; None where it never did."""
+
+    prospect: DeliveryOutlook | None
+    accepted_at: datetime | None = None
+
+
+def state_of(
+    delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime
+) -> DeliveryState:
+    """For the page of one delivery: reads its attempts and, in a FIFO order, what is before it. `endpoint` and `queue` are None
+    where they were removed."""
+    using = delivery._state.db
+    attempts = Attempt.objects.using(using).filter(delivery_id=delivery.pk, outcome=OutcomeKind.SUCCEEDED)
+    sent_since = delivery.attempts > 0 and delivery.status != DeliveryStatus.SUCCEEDED
+    accepted_at = attempts.order_by("-pk").values_list("started_at", flat=True).first() if sent_since else None
+    prospect = outlook_of(delivery, endpoint, queue, now)
+    if prospect and prospect.kind in (WaitReason.LATER, *NOW) and endpoint and endpoint.fifo and not _is_head(delivery):
+        prospect = DeliveryOutlook(WaitReason.BEHIND, prospect.at)
+    return DeliveryState(prospect, accepted_at)
+
+
+def outlook_of(
+    delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime
+) -> DeliveryOutlook | None:
+    """Of a delivery in a list, from rows that were read; None for one that is not pending."""
+    if delivery.status != DeliveryStatus.PENDING:
+        return None
+    if endpoint is None or queue is None or endpoint.is_deleted:
+        return DeliveryOutlook(WaitReason.REMOVED)
+    if endpoint.status != EndpointStatus.ACTIVE:
+        return DeliveryOutlook(WaitReason.PAUSED if endpoint.status == EndpointStatus.PAUSED else WaitReason.DISABLED)
+    at = delivery.next_attempt_at
+    if max(now, at) < queue.not_before < IDLE:
+        return DeliveryOutlook(WaitReason.FAILING if queue.failing_since else WaitReason.HELD, queue.not_before)
+    if at > now:
+        return DeliveryOutlook(WaitReason.LATER, at)
+    policy = find_retry_policy(endpoint.wire_format) if queue.failing_since else None
+    return DeliveryOutlook(
+        WaitReason.PROBED if policy and breaker_is_open(queue.health, policy) else WaitReason.DUE, at
+    )
+
+
+def _is_head(delivery: Delivery) -> bool:
+    waiting = Delivery.objects.using(delivery._state.db).pending().filter(endpoint_id=delivery.endpoint_id)
+    return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == delivery.pk
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of several deliveries that are pending: how many wait for an endpoint that is paused or switched off, and how many for one
+    that is held back or failing."""
+
+    off: int = 0
+    held: int = 0
+
+
+NONE_WAITS = Waiting()
+
+
+def waiting_of(deliveries: QuerySet[Delivery], now: datetime) -> Waiting:
+    """Those that are pending; in one query."""
+    queue, off = "endpoint__queue__", ~Q(endpoint__status=EndpointStatus.ACTIVE)
+    held = ~off & (Q(**{f"{queue}not_before__gt": now}) | Q(**{f"{queue}failing_since__isnull": False}))
+    pending = deliveries.filter(status=DeliveryStatus.PENDING).order_by()
+    return Waiting(**pending.aggregate(off=Count("pk", filter=off), held=Count("pk", filter=held)))
+
+
+# --- in words ----------------------------------------------------------------------------------------------------------
+
+_TO_CUSTOMER: dict[WaitReason, Text] = {
+    WaitReason.REMOVED: gettext_lazy("Its endpoint was deleted; it will not be sent."),
+    WaitReason.PAUSED: gettext_lazy("It waits: the endpoint is paused. It is sent once that is resumed."),
+    WaitReason.DISABLED: gettext_lazy(
+        "It waits: the endpoint is switched off. It is sent once that is switched on again."
+    ),
+    WaitReason.FAILING: gettext_lazy(
+        "It waits: the endpoint is failing, and gets one request at a time until one of them succeeds."
+    ),
+    WaitReason.HELD: gettext_lazy("It waits for its turn: the endpoint is held back for a moment."),
+    WaitReason.BEHIND: gettext_lazy("It waits for those before it: the endpoint gets its events in their order."),
+    WaitReason.PROBED: gettext_lazy(
+        "It is due. The endpoint is failing, and gets one request at a time until one of them succeeds."
+    ),
+}
+_TO_STAFF: dict[WaitReason, Text] = {
+    WaitReason.REMOVED: gettext_lazy("Its endpoint was deleted; it will not be sent."),
+    WaitReason.PAUSED: gettext_lazy("Not yet: its endpoint is paused. It is sent when somebody resumes that."),
+    WaitReason.DISABLED: gettext_lazy("Not yet: its endpoint is disabled. It is sent when somebody enables that."),
+    WaitReason.FAILING: gettext_lazy(
+        "Not yet: its endpoint is failing and held back until %(at)s. Then one request at a time is made."
+    ),
+    WaitReason.HELD: gettext_lazy("Not yet: its endpoint is held back until %(at)s, because of a limit of its rate."),
+    WaitReason.BEHIND: gettext_lazy(
+        "Not yet: it waits for those before it, since its endpoint gets events in their order."
+    ),
+    WaitReason.LATER: gettext_lazy("Not yet: it is sent on %(at)s."),
+    WaitReason.PROBED: gettext_lazy("Not yet: it is due. Its endpoint is failing, and gets one request at a time."),
+    WaitReason.DUE: gettext_lazy("Not yet: it is due and waits for its turn."),
+}
+_SHORTLY: dict[WaitReason, Text] = {
+    WaitReason.PAUSED: gettext_lazy("waits: endpoint paused"),
+    WaitReason.DISABLED: gettext_lazy("waits: endpoint off"),
+    WaitReason.FAILING: gettext_lazy("waits: endpoint failing"),
+    WaitReason.PROBED: gettext_lazy("waits: endpoint failing"),
+    WaitReason.HELD: gettext_lazy("waits: endpoint held back"),
+}
+
+
+def to_customer(delivery: Delivery, story: DeliveryState) -> str:
+    """The state of a delivery, whose event must be read, in a sentence or two."""
+    words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), *_why_it_waits(story.prospect)]
+    return " ".join(words)
+
+
+def to_staff(prospect: DeliveryOutlook, at: str) -> str:
+    """What is next; `at` is the time of it, as staff read times."""
+    return str(_TO_STAFF[prospect.kind]) % {"at": at}
+
+
+def waiting_in_words(waiting: Waiting) -> str:
+    """How many of those that are to be sent still wait, and for what; empty where none does."""
+    off = ngettext(
+        "%(count)s waits until its endpoint, which is paused or switched off, is switched on again.",
+        "%(count)s wait until their endpoints, which are paused or switched off, are switched on again.",
+        waiting.off,
+    )
+    held = ngettext(
+        "%(count)s waits for its turn at an endpoint that is failing or held back.",
+        "%(count)s wait for their turn at endpoints that are failing or held back.",
+        waiting.held,
+    )
+    words = [text % {"count": count} for text, count in ((off, waiting.off), (held, waiting.held)) if count]
+    return " ".join(words)
+
+
+def short_label(prospect: DeliveryOutlook | None) -> str:
+    """Why it waits, in two or three words; empty where it does not, or only for its own time."""
+    return str(_SHORTLY.get(prospect.kind, "")) if prospect else ""
+
+
+def _where_it_stands(delivery: Delivery, story: DeliveryState) -> list[str]:
+    if delivery.status == DeliveryStatus.SUCCEEDED:
+        return [_("Your server has accepted it.")]
+    if story.prospect is not None:
+        return _so_far(delivery, story, story.prospect)
+    accepted = [_("Your server had accepted it before.")] if story.accepted_at else []
+    if delivery.status == DeliveryStatus.CANCELLED:
+        return [*accepted, _("It was cancelled, and is not sent any more.")]
+    if delivery.last_outcome == OutcomeKind.EXPIRED:
+        return [*accepted, _("It was pending for too long, and is not sent any more.")]
+    given_up = ngettext(
+        "It was given up after %(attempts)s attempt.",
+        "It was given up after %(attempts)s attempts.",
+        delivery.attempts,
+    )
+    return [*accepted, given_up % {"attempts": delivery.attempts}]
+
+
+def _so_far(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook) -> list[str]:
+    if story.accepted_at:
+        return [_("Your server has accepted it before; it is to be sent once more.")]
+    if not delivery.attempts:
+        return [_("It is on its way.")] if prospect.kind in (WaitReason.DUE, WaitReason.LATER) else []
+    if prospect.is_off:
+        return [_("It has not been accepted yet.")]
+    if delivery.event.is_test and not delivery.endpoint.is_playground:
+        return [_("It is tried once more; a test is not repeated by itself.")]
+    return [_("It has not been accepted yet, and is tried again by itself.")]
+
+
+def _why_it_waits(prospect: DeliveryOutlook | None) -> list[str]:
+    return [str(_TO_CUSTOMER[prospect.kind])] if prospect and prospect.kind in _TO_CUSTOMER else []
+
+
+def _how_long(delivery: Delivery, prospect: DeliveryOutlook | None) -> list[str]:
+    """Until when a delivery is kept that nobody sends; see `actions.backlog`."""
+    if prospect is None or prospect.kind not in (WaitReason.PAUSED, WaitReason.DISABLED):
+        return []
+    until = timezone.localtime(delivery.event.created_at + backlog_age())
+    return [_("It is kept until %(date)s.") % {"date": date_format(until, "DATE_FORMAT")}]

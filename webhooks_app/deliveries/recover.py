@@ -1,0 +1,112 @@
+"""Recover: give an endpoint what it has missed since a time, both what failed and what was never made for it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from webhooks_app.conf import settings
+from webhooks_app.core.comparisons import ComparisonBudget
+from webhooks_app.core.filters import channel_wanted, matches, passes
+from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.deliveries import bulk_updates
+from webhooks_app.exceptions import ConflictingState, FilterTooCostly
+from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
+from webhooks_app.models.delivery import of_real_events
+from webhooks_app.models.ids import first_id
+from webhooks_app.tenants.audit import SYSTEM, note
+
+#: Ids are made by the clocks of the emitting machines, `created_at` by the database's: by so much they may differ.
+_CLOCK_MARGIN = timedelta(hours=1)
+#: Events read at once: bodies of 256 KiB are allowed, and filters need them.
+_READ_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverReport:
+    """`resent`: deliveries that had failed. `created`: deliveries made for events that had none here."""
+
+    resent: int
+    created: int
+
+
+def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> RecoverReport:
+    """Send again what failed since then, and send the events of that time that were never made for this endpoint (those
+    emitted while it was disabled) as far as its subscriptions, channels and filters want them.
+
+    `since` is aware; nothing older than the endpoint or the retention is recovered. Works in chunks of their own
+    transactions, so calling again after an error goes on. While the endpoint is paused or disabled, all of it waits.
+    Raises ConflictingState for a deleted endpoint or a hidden one.
+    """
+    using = pipeline_alias()
+    with write(using):
+        row, _ = locked_endpoint(endpoint, using=using)
+        if row.hidden:
+            raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
+        note(row.tenant_id, actor, "endpoint.recovered", row.public_id, using=using, since=since.isoformat())
+        # Not to the very edge: `prune` would take the event from under the delivery.
+        oldest = database_now(using) - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
+    start = max(since, oldest)
+    return RecoverReport(_resend_failed(row, start, using), _make_missing(row, max(start, row.created_at), using))
+
+
+def _resend_failed(row: Endpoint, since: datetime, using: str) -> int:
+    failed = Delivery.objects.using(using).filter(
+        endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since
+    )
+    failed = failed.filter(of_real_events())
+    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in chunks(failed))
+
+
+def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
+    patterns = list(Subscription.objects.using(using).filter(endpoint_id=row.pk).values_list("pattern", flat=True))
+    made = 0
+    wanted: list[uuid.UUID] = []
+    for page in _pages(_unmade(row, since, using)):
+        wanted += [event.pk for event in page if _wants(row, patterns, event)]
+        if len(wanted) >= CHUNK - _READ_AT_ONCE:
+            made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted, using=using), using)
+            wanted = []
+    if wanted:
+        made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted, using=using), using)
+    return made
+
+
+def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
+    """The tenant's real events of that time, fanned out but not to this endpoint. The others are still on their way."""
+    there = Delivery.objects.using(using).filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
+    events = Event.objects.using(using).filter(
+        tenant_id=row.tenant_id,
+        id__gte=first_id(since - _CLOCK_MARGIN),
+        created_at__gte=since,
+        fanned_out_at__isnull=False,
+        quarantine_reason="",
+        callback_url="",
+    )
+    return events.without_tests().exclude(Exists(there))
+
+
+def _pages(events: QuerySet[Event]) -> Iterator[list[Event]]:
+    """The events by id, a few at a time; of their long columns only `data`, which filters need."""
+    ordered = events.only("id", "type", "channels", "data").order_by("pk")
+    page = list(ordered[:_READ_AT_ONCE])
+    while page:
+        yield page
+        page = list(ordered.filter(pk__gt=page[-1].pk)[:_READ_AT_ONCE])
+
+
+def _wants(row: Endpoint, patterns: Sequence[str], event: Event) -> bool:
+    covered = any(matches(pattern, event.type) for pattern in patterns)
+    if not (covered and channel_wanted(row.channels, event.channels)):
+        return False
+    try:
+        return not row.filters or passes(row.filters, json.loads(event.data), ComparisonBudget())
+    except FilterTooCostly:
+        return True  # as in the fan-out: better one event too many than one lost

@@ -1,0 +1,151 @@
+"""Send again, send now, or do not send: acts on single deliveries and on all deliveries of one event.
+
+A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
+paused or disabled endpoint waits until that is active again. One delivery that a person sends to a failing endpoint is
+what that is tried with next, at once: see `actions.probe`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+from django.db.models import QuerySet
+from django.db.models.functions import Greatest
+
+from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.deliveries import bulk_updates
+from webhooks_app.deliveries.probe import send_as_next_probe
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.exceptions import ConflictingState, gettext_noop
+from webhooks_app.locking import CHUNK, chunks, key_of, locked_endpoint
+from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
+from webhooks_app.models.delivery import of_real_events
+from webhooks_app.models.lookups import for_change
+from webhooks_app.tenants.audit import SYSTEM, note
+
+#: A delivery, or its primary key.
+DeliveryRef = Delivery | uuid.UUID
+
+
+def replay(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Send this delivery again, whatever became of it; one that is pending is only sent sooner.
+
+    In a FIFO endpoint's order it goes to the end. Raises ConflictingState for a deleted endpoint.
+    """
+    return _act(_replay, delivery, actor)
+
+
+def retry_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Do not wait for the next retry. The policy goes on from where it is.
+
+    Raises ConflictingState where the delivery is not pending (replay it), or the endpoint is deleted.
+    """
+    return _act(_retry_now, delivery, actor)
+
+
+def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+    """Do not send this delivery any more. A request that has started still finishes; its answer is recorded.
+
+    Raises ConflictingState where it is not pending any more.
+    """
+    return _act(_cancel, delivery, actor)
+
+
+def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
+    """Send an event again to every endpoint that it went to, deleted ones excepted; returns how many deliveries.
+
+    Those that are pending are on their way already and not counted. Not retried as a whole: what was renewed before an
+    error stays so, and calling again is safe.
+    """
+    using = pipeline_alias()
+    row = Event.objects.using(using).get(pk=key_of(event))
+    with write(using):
+        note(row.tenant_id, actor, "event.replayed", row.public_id, using=using)
+    deliveries = Delivery.objects.using(using).filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
+    alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
+    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in chunks(alive))
+
+
+def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
+    """Send those of the deliveries again that were given up, test events excepted, `most` of them at most; returns how many.
+
+    In chunks of their own transactions; what was renewed before an error stays so, and calling again is safe.
+    """
+    using = pipeline_alias()
+    failed = deliveries.using(using).filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
+    alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
+    keys = list(alive.order_by("pk").values_list("pk", flat=True)[:most])
+    parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+    renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in parts)
+    with write(using):
+        note(tenant_id, actor, "deliveries.retried", "", using=using, count=renewed)
+    return renewed
+
+
+def _act(step: Callable[[Delivery, Endpoint, str, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
+    """Take the step in a transaction, and in a fresh one after a deadlock: engines lock in another order."""
+    using = pipeline_alias()
+
+    def work() -> Delivery:
+        row, endpoint = _taken(delivery, using)
+        step(row, endpoint, actor, using)
+        row.refresh_from_db(using=using)
+        return row
+
+    return in_fresh_transaction(work, using)
+
+
+def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    _refuse_deleted(endpoint)
+    if row.status == DeliveryStatus.PENDING:
+        _hurry(row, endpoint, using)
+    else:
+        bulk_updates.requeue([row.pk], using=using)
+    send_as_next_probe(row, endpoint, using=using)
+    note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
+
+
+def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    _refuse_deleted(endpoint)
+    if row.status != DeliveryStatus.PENDING:
+        raise ConflictingState(
+            gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
+        )
+    _hurry(row, endpoint, using)
+    send_as_next_probe(row, endpoint, using=using)
+    note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
+
+
+def _cancel(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+    now = database_now(using)
+    waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
+    if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
+        raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
+    if endpoint.fifo:
+        # It may have been the head that all others were waiting behind.
+        wake([endpoint.pk], now, using=using)
+    note(row.tenant_id, actor, "delivery.cancelled", row.public_id, using=using)
+
+
+def _refuse_deleted(endpoint: Endpoint) -> None:
+    if endpoint.is_deleted:
+        raise ConflictingState(gettext_noop("This delivery's endpoint was deleted; there is nowhere to send it."))
+
+
+def _taken(delivery: DeliveryRef, using: str) -> tuple[Delivery, Endpoint]:
+    """The delivery as it is now, locked after its queue and endpoint: no engine records it before the act is done."""
+    deliveries = Delivery.objects.using(using)
+    key = key_of(delivery)
+    endpoint_id = deliveries.values_list("endpoint_id", flat=True).get(pk=key)
+    endpoint, _ = locked_endpoint(endpoint_id, using=using, deleted_too=True)
+    return for_change(deliveries).get(pk=key), endpoint
+
+
+def _hurry(row: Delivery, endpoint: Endpoint, using: str) -> None:
+    now = database_now(using)
+    Delivery.objects.using(using).pending().filter(pk=row.pk).update(
+        next_attempt_at=now, expires_at=Greatest("expires_at", now + bulk_updates.max_age(endpoint.wire_format))
+    )
+    wake([row.endpoint_id], now, using=using)

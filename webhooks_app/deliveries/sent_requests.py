@@ -1,0 +1,149 @@
+"""Requests as they were sent. They are not stored: the body is a function of the event and the wire format, and the signature
+one of the time and of the secrets that were valid, so both are made again, byte for byte."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from webhooks_app.conf import settings
+from webhooks_app.core.playground import is_inspector
+from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
+from webhooks_app.core.signing import Headers
+from webhooks_app.db import pipeline_alias
+from webhooks_app.engine.endpoint_config import opened
+from webhooks_app.engine.requests import headers_in_order, signature_headers
+from webhooks_app.engine.types import EventBody, SigningKey
+from webhooks_app.exceptions import WebhooksError
+from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Secret
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
+
+#: Stands for the value of a header of the tenant's own, which is often a credential.
+MASKED = "•••"
+#: Stands for a signature that cannot be made again.
+LOST = "(cannot be shown: the secret is gone)"
+#: Two keys that nobody has, to see which headers depend on the key.
+_PROBES = (b"one", b"other")
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """One request. `headers` in the order in which they were sent, without those that every HTTP client makes (Host,
+    Content-Length …); the tenant's own are those that the endpoint has today, their values MASKED."""
+
+    url: str
+    headers: Headers
+    body: bytes
+    #: False where a secret that signed it is gone or cannot be opened: the signature then says so.
+    complete: bool
+
+    @property
+    def masks(self) -> bool:
+        """Is there a header whose value is not shown?"""
+        return any(value == MASKED for _, value in self.headers)
+
+    @property
+    def to_playground(self) -> bool:
+        """Did it go to the inspector, whose URL leads nowhere for anybody else?"""
+        return is_inspector(self.url)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+def request_of(attempt: Attempt) -> SentRequest | None:
+    """The request of one attempt; None where none was made, or its event is gone.
+
+    Exact, except that a secret which was replaced in the seconds in which the queue was held may have signed instead.
+    """
+    return requests_of(attempt.delivery, [attempt])[0]
+
+
+def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentRequest | None]:
+    """As `request_of`, for several attempts of one delivery: one query each for its event, endpoint and secrets."""
+    using = pipeline_alias()
+    event = Event.objects.using(using).filter(pk=delivery.event_id).first()
+    endpoint = Endpoint.objects.using(using).filter(pk=delivery.endpoint_id).first()
+    if event is None or endpoint is None:
+        return [None] * len(attempts)
+    secrets = list(_secrets_of(endpoint, using))
+    return [_rebuilt(attempt, event, endpoint, secrets) for attempt in attempts]
+
+
+def curl_of(request: SentRequest) -> str:
+    """A command that sends the same request from a shell; where a value is masked, it names what to put there."""
+    parts = ["curl --globoff", _word(request.url)]
+    for name, value in request.headers:
+        shown = f"<your {name}>" if value == MASKED else value
+        parts.append(f"-H {_word(f'{name}: {shown}' if shown else f'{name};')}")
+    # "@…" would be the name of a file.
+    option = "--data-raw" if request.body.startswith(b"@") else "--data-binary"
+    return " \\\n  ".join([*parts, f"{option} {_word(request.text)}"])
+
+
+def _word(text: str) -> str:
+    return shlex.quote(text.replace("\x00", "�"))  # no shell can pass a NUL on
+
+
+def _secrets_of(endpoint: Endpoint, using: str) -> Iterable[Secret]:
+    """All that there are still, newest first: the endpoint's own, or the account's where it has none."""
+    rows = Secret.objects.using(using)
+    if endpoint.hidden:
+        rows = rows.filter(tenant_id=endpoint.tenant_id, endpoint__isnull=True)
+    else:
+        rows = rows.filter(endpoint_id=endpoint.pk)
+    return rows.order_by("-created_at", "-id")
+
+
+def _rebuilt(attempt: Attempt, event: Event, endpoint: Endpoint, secrets: Sequence[Secret]) -> SentRequest | None:
+    if OutcomeKind(attempt.outcome) in UNSENT_KINDS:
+        return None
+    try:
+        wire_format = get_wire_format(endpoint.wire_format)
+        content = EventBody(event.pk, event.type, event.occurred_at, event.data)
+        body = content.body(wire_format)
+        keys = _keys(attempt, wire_format, secrets)
+        signature = _signature(attempt.started_at, content, wire_format, body, keys)
+        headers = headers_in_order(
+            wire_format, content.message, settings().USER_AGENT, _own_headers(endpoint), signature
+        )
+    except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
+        return None
+    return SentRequest(attempt.url, headers, body, complete=keys is not None)
+
+
+def _own_headers(endpoint: Endpoint) -> Headers:
+    try:
+        return tuple((name, MASKED) for name in endpoint.custom_headers())
+    except WebhooksError:
+        return (("X-Custom-Headers", MASKED),)  # sealed with a key that is lost
+
+
+def _keys(attempt: Attempt, wire_format: WireFormat, secrets: Sequence[Secret]) -> tuple[SigningKey, ...] | None:
+    """What signed it; None where that is not all there any more."""
+    if wire_format.single_signature:
+        used = [secret for secret in secrets if secret.pk == attempt.secret_id]
+    else:
+        used = [secret for secret in secrets if _alive(secret, attempt.started_at)]
+    try:
+        return tuple(opened(secret, wire_format) for secret in used) or None
+    except WebhooksError:
+        return None
+
+
+def _alive(secret: Secret, moment: datetime) -> bool:
+    return secret.created_at <= moment and (secret.expires_at is None or secret.expires_at > moment)
+
+
+def _signature(
+    started: datetime, content: EventBody, wire_format: WireFormat, body: bytes, keys: tuple[SigningKey, ...] | None
+) -> Headers:
+    if keys is not None:
+        return signature_headers(wire_format, content.message, body, started, tuple(one.key for one in keys))
+    # Of its headers only those that depend on the key are lost; an id or a time is not.
+    probes = [signature_headers(wire_format, content.message, body, started, (probe,)) for probe in _PROBES]
+    return tuple((name, value if value == other else LOST) for (name, value), (_, other) in zip(*probes, strict=True))

@@ -1,0 +1,173 @@
+"""A test event: one request to one endpoint, now, and its outcome at once.
+
+It does not go through the queue: whoever sets a webhook up waits for the answer, and no worker need be running. It counts
+neither for the endpoint's health nor in its statistics, is not retried, and is kept like any other delivery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from django.core.cache import cache
+
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.record_rows import attempt_row
+from webhooks_app.engine.requests import build_request, outcome_of
+from webhooks_app.engine.sql import store_for
+from webhooks_app.engine.types import EndpointConfig, EventBody, QueuedDelivery, Result
+from webhooks_app.events import payload
+from webhooks_app.events.emit import EventInput
+from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
+from webhooks_app.locking import EndpointRef, key_of
+from webhooks_app.models import (
+    TEST_FINGERPRINT,
+    TEST_SUBJECT,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    database_now,
+)
+from webhooks_app.models.ids import new_id
+from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.transport import Request, Response, open_transport, transport_options
+
+#: Seconds beyond the request's deadline in which the transport must have answered.
+_MARGIN = 2.0
+
+
+class _Example:
+    """Stands for "the type's own example", since null is data too."""
+
+
+EXAMPLE = _Example()
+
+
+def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
+    """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
+
+    `data`: instead of the type's example. Blocks until the answer or the wire format's deadline; no transaction is open
+    meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened, and while
+    another test of the same tenant waits for its answer.
+    """
+    using = pipeline_alias()
+    row = Endpoint.objects.using(using).select_related("tenant").get(pk=key_of(endpoint))
+    if row.is_deleted:
+        raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
+    event = new_test_event(row, type, data, using=using)
+    config = load_endpoint_configs([row.pk], using)[row.pk]
+    if config.fault:
+        raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
+    with _one_at_a_time(row, config.wire_format.total_timeout):
+        result = _send(_new_delivery(row, event, using), config, using)
+    return in_fresh_transaction(lambda: _keep(row, event, result, actor, using), using)
+
+
+@contextmanager
+def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
+    """Whoever waits for an answer keeps a web worker waiting: a receiver that never answers must not get all of them. Kept in
+    Django's cache, as the limits of the API are; it forgets by itself, should this process die."""
+    name = f"webhooks_test_{row.tenant_id.hex}"
+    if not cache.add(name, True, total_timeout + 2 * _MARGIN):
+        raise ConflictingState(
+            gettext_noop("A test event of yours still waits for its answer. Send the next one after that.")
+        )
+    try:
+        yield
+    finally:
+        cache.delete(name)
+
+
+def new_test_event(row: Endpoint, name: str, data: object, *, using: str) -> Event:
+    """The row of a test event that this endpoint alone is to get, checked and not yet saved. Raises InvalidEvent."""
+    added = payload.added_types([name], using)
+    chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
+    given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
+    event = payload.blank_event(given)
+    payload.fill(event, given, added)
+    event.fingerprint = TEST_FINGERPRINT
+    event.fanned_out_at = database_now(using)
+    return event
+
+
+def _example_of(type_: EventType) -> object:
+    if type_.example is None and type_.schema is not None:
+        raise InvalidEvent(
+            gettext_noop("%(name)s has a schema and no example: give the data to send."), field="data", name=type_.name
+        )
+    return {} if type_.example is None else type_.example
+
+
+def _new_delivery(row: Endpoint, event: Event, using: str) -> QueuedDelivery:
+    now = database_now(using)
+    body = EventBody(event.id, event.type, event.occurred_at, event.data)
+    return QueuedDelivery(new_id(), row.pk, event.id, 0, 0, now, 0, event.size, event=body, started_at=now)
+
+
+def _send(delivery: QueuedDelivery, config: EndpointConfig, using: str) -> Result:
+    if config.wire_format.single_signature:
+        delivery.tried = config.keys[:1]
+    response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
+    outcome = outcome_of(response, lambda: database_now(using))
+    assert delivery.started_at is not None  # set when it was created
+    return Result(
+        delivery=delivery,
+        config=config,
+        outcome=outcome,
+        started_at=delivery.started_at,
+        duration=response.duration,
+        decision=Decision(Verdict.SUCCEEDED if outcome.succeeded else Verdict.GIVE_UP),
+        health=Health(),
+        was=Health(),
+        secret_id=delivery.tried[0].secret_id if delivery.tried else None,
+        address=response.address,
+        http_version=response.http_version,
+        response_headers=response.headers,
+        response_body=response.body,
+        truncated=response.truncated,
+    )
+
+
+def _exchange(request: Request, total_timeout: float) -> Response:
+    """One request on a transport of its own; the transport keeps the deadline, so an answer comes."""
+    transport = open_transport(replace(transport_options(), concurrency=1))
+    try:
+        transport.start(request)
+        until = time.monotonic() + total_timeout + _MARGIN
+        while time.monotonic() < until:
+            for response in transport.wait(until - time.monotonic()):
+                return response
+    finally:
+        transport.close()
+    return Response(request.token, None, b"", b"", total_timeout, OutcomeKind.TIMEOUT)
+
+
+def _keep(row: Endpoint, event: Event, result: Result, actor: str, using: str) -> Attempt:
+    outcome, now = result.outcome, database_now(using)
+    event.save(using=using, force_insert=True)
+    Delivery.objects.using(using).create(
+        id=result.delivery.delivery_id,
+        tenant_id=row.tenant_id,
+        event_id=event.pk,
+        endpoint_id=row.pk,
+        status=DeliveryStatus.SUCCEEDED if outcome.succeeded else DeliveryStatus.EXHAUSTED,
+        attempts=1,
+        next_attempt_at=now,
+        expires_at=now,
+        completed_at=now,
+        last_outcome=outcome.kind.value,
+        last_status=outcome.status,
+    )
+    attempt = attempt_row(result)
+    store_for(using).insert_attempts([attempt])
+    note(row.tenant_id, actor, "endpoint.tested", row.public_id, using=using, type=event.type)
+    return Attempt.objects.using(using).get(pk=attempt.id)

@@ -1,0 +1,197 @@
+"""A signature that somebody does not get verified: say at which step it fails.
+
+It is checked with the secret that the person gives, and never with one of ours: what it answers could be worked out by
+whoever has that secret, and tells nothing about any other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from webhooks_app.core.message import Message
+from webhooks_app.core.signing import (
+    ED25519_PRIVATE,
+    ED25519_PUBLIC,
+    TOLERANCE,
+    Key,
+    StandardScheme,
+    TimestampedHexScheme,
+    key_of,
+)
+from webhooks_app.db import pipeline_alias
+from webhooks_app.exceptions import InvalidSecret, VerificationFailed
+from webhooks_app.models import Event, Tenant
+from webhooks_app.models.ids import parse_public_id
+from webhooks_app.wire_formats.base import WireFormat
+
+logger = logging.getLogger(__name__)
+
+#: Seconds; as good as for ever.
+_ANY_AGE = 10**15
+
+
+class Trouble(StrEnum):
+    """What is wrong, in the order in which a receiver would notice."""
+
+    NO_HEADERS = "no_headers"  # what was given are no headers
+    HEADER_MISSING = "header_missing"  # `detail`: its name
+    UNUSABLE_KEY = "unusable_key"  # `detail`: why
+    TIME_UNREADABLE = "time_unreadable"  # `detail`: what stands there
+    TOO_OLD = "too_old"  # the signature fits; `seconds` off
+    TOO_EARLY = "too_early"
+    LINE_BREAKS = "line_breaks"  # it fits the body with other line breaks, or without the last
+    WRITTEN_AGAIN = "written_again"  # it fits the same JSON without spaces: something parsed the body
+    BODY_CHANGED = "body_changed"  # the secret is right, and we sent another body under this id
+    UNLIKE_OURS = "unlike_ours"  # nothing fits, and the secret lacks what such secrets begin with: `detail`
+    WRONG_KEY = "wrong_key"  # the body is what we sent under this id
+    NO_FIT = "no_fit"  # one or the other; `detail`: what the check says
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`trouble`: None where the request is genuine. `detail` and `error` hold nothing of the secret."""
+
+    trouble: Trouble | None = None
+    detail: str = ""
+    seconds: int = 0
+    #: Nothing fits, and besides the timestamp is so many seconds in the past; below zero: in the future. 0: it is neither.
+    late: int = 0
+    #: What is wrong with a secret that could sign nothing.
+    error: InvalidSecret | None = None
+
+
+def check_signature(
+    tenant: Tenant, wire_format: WireFormat, *, headers: str, body: str, secret: str, now: datetime
+) -> Finding:
+    """What a receiver with this secret finds out about this request.
+
+    `headers`: a line each (`name: value`), or a JSON object. `body`: as it came. One query, where the headers name an
+    event: the tenant's own is looked at, to tell a changed body from a wrong secret.
+    """
+    found = parsed_headers(headers)
+    if not found:
+        return Finding(Trouble.NO_HEADERS)
+    missing = [name for name in wire_format.scheme.header_names if not found.get(name)]
+    if missing:
+        return Finding(Trouble.HEADER_MISSING, missing[0])
+    try:
+        key = key_of(
+            secret if wire_format.secret_format.key_from == "utf8" else secret.strip(), wire_format.secret_format
+        )
+        finding = _Check(tenant, wire_format, found, key, int(now.timestamp())).finding(body)
+    except InvalidSecret as error:
+        return Finding(Trouble.UNUSABLE_KEY, error=error)
+    if finding.trouble in (Trouble.NO_FIT, Trouble.WRONG_KEY) and not _looks_like_ours(secret, wire_format):
+        return replace(finding, trouble=Trouble.UNLIKE_OURS, detail=wire_format.secret_format.prefix)
+    return finding
+
+
+def parsed_headers(text: str) -> dict[str, str]:
+    """Names in lower case; empty where the text has none."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        lines = (line.lstrip("<> ").partition(":") for line in text.splitlines())
+        given = {name: value for name, colon, value in lines if colon}
+    if not isinstance(given, dict):
+        return {}
+    return {name.strip().lower(): value.strip() for name, value in given.items() if isinstance(value, str)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    tenant: Tenant
+    wire_format: WireFormat
+    headers: Mapping[str, str]
+    key: Key
+    now: int
+
+    def finding(self, text: str) -> Finding:
+        body = text.encode(errors="replace")
+        dated = _dated(self.wire_format, self.headers)
+        if dated is not None and not (dated.isascii() and dated.isdigit() and len(dated) <= 12):
+            return Finding(Trouble.TIME_UNREADABLE, dated)
+        trouble = self._fault(body)
+        if not trouble:
+            return self._in_time(int(dated or self.now))
+        for reason, other in _variants(text):
+            if not self._fault(other):
+                return Finding(reason)
+        late = self.now - int(dated or self.now)
+        return replace(self._compared(body, trouble), late=late if abs(late) > TOLERANCE else 0)
+
+    def _fault(self, body: bytes) -> str:
+        """What the receiver's own check says of this body, whatever the request's age; empty: it is genuine."""
+        try:
+            self.wire_format.scheme.verify(self.headers, body, [self.key], now=self.now, tolerance=_ANY_AGE)
+        except VerificationFailed as error:
+            return str(error)
+        except Exception:
+            logger.exception("webhooks: the scheme of wire format %s could not verify", self.wire_format.name)
+            return "the check itself failed"
+        return ""
+
+    def _in_time(self, dated: int) -> Finding:
+        late = self.now - dated
+        if abs(late) <= TOLERANCE:
+            return Finding()
+        return Finding(Trouble.TOO_OLD if late > 0 else Trouble.TOO_EARLY, seconds=abs(late))
+
+    def _compared(self, body: bytes, trouble: str) -> Finding:
+        sent = self._sent()
+        if sent is None:
+            return Finding(Trouble.NO_FIT, trouble)
+        if sent == body:
+            return Finding(Trouble.WRONG_KEY)
+        return Finding(Trouble.NO_FIT, trouble) if self._fault(sent) else Finding(Trouble.BODY_CHANGED)
+
+    def _sent(self) -> bytes | None:
+        """The body that we sent under the id in the headers; None where they name no event of the tenant's."""
+        key = _event_id(self.headers)
+        events = Event.objects.using(pipeline_alias()).filter(tenant_id=self.tenant.pk)
+        event = events.filter(pk=key).first() if key else None
+        if event is None:
+            return None
+        try:
+            return self.wire_format.envelope(Message(event.public_id, event.type, event.occurred_at, event.data))
+        except Exception:  # noqa: BLE001 - an envelope of the host's may raise anything
+            return None
+
+
+def _looks_like_ours(secret: str, wire_format: WireFormat) -> bool:
+    """One that was brought along may look otherwise, and fits all the same; so this is asked of one that does not."""
+    return secret.strip().startswith((wire_format.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
+
+
+def _dated(wire_format: WireFormat, headers: Mapping[str, str]) -> str | None:
+    """What stands where the scheme has its timestamp; None for a scheme that has none, or is the host's own."""
+    if isinstance(wire_format.scheme, StandardScheme):
+        return headers["webhook-timestamp"]
+    if isinstance(wire_format.scheme, TimestampedHexScheme):
+        parts = (part.strip().partition("=") for part in headers[wire_format.scheme.header.lower()].split(","))
+        return next((value for name, _, value in parts if name == "t"), "")
+    return None
+
+
+def _event_id(headers: Mapping[str, str]) -> uuid.UUID | None:
+    return parse_public_id(headers.get("webhook-id", ""), "evt")
+
+
+def _variants(text: str) -> Iterator[tuple[Trouble, bytes]]:
+    """Bodies that this one may have been, before something on the way made it what it is."""
+    with_lf = text.replace("\r\n", "\n")
+    for other in (with_lf, with_lf.strip(), text.strip()):
+        yield Trouble.LINE_BREAKS, other.encode(errors="replace")
+    try:
+        data = json.loads(text)
+        written = [json.dumps(data, ensure_ascii=ascii_only, separators=(",", ":")) for ascii_only in (False, True)]
+    except (ValueError, RecursionError):
+        return
+    for other in written:
+        yield Trouble.WRITTEN_AGAIN, other.encode(errors="replace")

@@ -1,0 +1,111 @@
+"""Which request headers a customer may add, and with what in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from webhooks_app.core.message import Message
+from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
+from webhooks_app.wire_formats.base import WireFormat
+
+MAX_HEADERS = 20
+MAX_NAME = 64
+MAX_VALUE = 4096
+_NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+# Visible ASCII, with spaces between; both HTTP libraries would let CR, LF and NUL through.
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
+
+#: What decides how the request is framed, where it goes, or what it claims to be: ours alone.
+_REFUSED = frozenset(
+    [
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie", "date",
+        "expect", "forwarded", "host", "keep-alive", "referer", "set-cookie", "te", "trailer", "transfer-encoding",
+        "upgrade", "user-agent", "via",
+    ]
+)  # fmt: skip
+_REFUSED_PREFIXES = ("proxy-", "x-forwarded-", "webhook-")
+
+
+class KeepValue:
+    """Stands for the value that a header has already. Nobody is shown it, so nobody could say it again."""
+
+
+KEEP_VALUE = KeepValue()
+
+_SAMPLE = Message(id="evt_sample", type="sample.event", occurred_at=datetime(2024, 1, 1, tzinfo=UTC), data="{}")
+
+
+def check_headers(headers: Mapping[str, str] | None, wire_format: WireFormat) -> dict[str, str]:
+    """The headers as they will be sent. Raises InvalidEndpoint that names the header, never its value."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise _fault("`headers` is an object from names to values.")
+    if len(headers) > MAX_HEADERS:
+        raise _fault(
+            gettext_noop("There are %(count)s headers; at most %(most)s are allowed."),
+            count=len(headers),
+            most=MAX_HEADERS,
+        )
+    taken = wire_format_header_names(wire_format)
+    seen: set[str] = set()
+    for name, value in headers.items():
+        _check_name(name, taken)
+        if name.lower() in seen:
+            raise _fault(
+                gettext_noop("The header %(name)s is given twice. Upper and lower case are the same."), name=name
+            )
+        if not isinstance(value, str) or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
+            raise _fault(
+                gettext_noop(
+                    "The value of %(name)s must be 1 to %(most)s visible ASCII characters, with no space at its ends."
+                ),
+                name=name,
+                most=MAX_VALUE,
+            )
+        seen.add(name.lower())
+    return dict(headers)
+
+
+def with_kept_values(
+    headers: Mapping[str, str | KeepValue] | None, stored: Callable[[], Mapping[str, str]]
+) -> Mapping[str, str] | None:
+    """The headers with the stored values where they are to be KEPT. `stored` is asked only where one is.
+
+    Raises InvalidEndpoint that names a header of which there is no value to keep.
+    """
+    if not isinstance(headers, Mapping) or not any(value is KEEP_VALUE for value in headers.values()):
+        return headers  # type: ignore[return-value]  # none of them is KEPT, and the rest is for `check_headers` to judge
+    values = stored()
+    if gone := [name for name, value in headers.items() if value is KEEP_VALUE and name not in values]:
+        raise _fault(
+            gettext_noop("The value of %(name)s cannot be kept: enter it again, or remove the header."),
+            name=f"{gone[0]!r:.100}",
+        )
+    return {name: values[name] if isinstance(value, KeepValue) else value for name, value in headers.items()}
+
+
+def wire_format_header_names(wire_format: WireFormat) -> frozenset[str]:
+    """Lower-case names of the headers that the wire format itself sends."""
+    extra = (name.lower() for name, _ in wire_format.extra_headers(_SAMPLE))
+    return frozenset(wire_format.scheme.header_names).union(extra)
+
+
+def _check_name(name: object, taken: frozenset[str]) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise _fault(
+            gettext_noop("%(name)s is no header name: use letters, digits and hyphens, at most %(most)s."),
+            name=f"{name!r:.100}",
+            most=MAX_NAME,
+        )
+    lower = name.lower()
+    if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
+        raise _fault(gettext_noop("The header %(name)s is set by us and cannot be changed."), name=name)
+    if lower in taken:
+        raise _fault(gettext_noop("The header %(name)s carries our signature; choose another name."), name=name)
+
+
+def _fault(text: str, **values: object) -> InvalidEndpoint:
+    return InvalidEndpoint(text, field="headers", **values)

@@ -1,0 +1,100 @@
+"""How one endpoint is doing: its failing streak, its breaker, what waits for it, and when it would be switched off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from webhooks_app.core.circuit_breaker import breaker_is_open
+from webhooks_app.core.retry import OutcomeKind, RetryPolicy
+from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import count_up_to
+from webhooks_app.wire_formats import find_retry_policy
+
+#: So many deliveries are looked at for what is wrong.
+_LOOKED_AT = 100
+#: What waits is counted no further than this.
+MOST_COUNTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How an endpoint is doing now; for customers and staff alike.
+
+    `waiting`: deliveries that are pending, at most MOST_COUNTED + 1. `next_at`: when the next of them may be sent, None where
+    that is not known or none is. `held_until`: nothing is sent before, None where nothing holds. `slowed`: one request at a time
+    is tried, the others wait. `disables_at`: a failure after this time switches it off; `disables_after`: so many more failures
+    in a row do. None: never for this reason.
+    """
+
+    waiting: int
+    next_at: datetime | None = None
+    held_until: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_success_at: datetime | None = None
+    slowed: bool = False
+    disables_at: datetime | None = None
+    disables_after: int | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failing_since is not None
+
+    @property
+    def waiting_in_words(self) -> str:
+        return f"{MOST_COUNTED}+" if self.waiting > MOST_COUNTED else str(self.waiting)
+
+
+def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition | None:
+    """Reads the endpoint's queue, and counts what waits. None for an endpoint without a queue, which is being removed."""
+    queue: EndpointQueue | None = getattr(endpoint, "queue", None)
+    if queue is None:
+        return None
+    health = queue.health
+    is_active = endpoint.status == EndpointStatus.ACTIVE
+    is_judged = is_active and health.failing_since is not None
+    policy = find_retry_policy(endpoint.wire_format) if is_judged else None
+    return Condition(
+        waiting=waiting(endpoint, using=using),
+        next_at=queue.due_at if is_active and queue.due_at != IDLE else None,
+        held_until=queue.not_before if now < queue.not_before < IDLE else None,
+        failures=health.consecutive_failures,
+        failing_since=health.failing_since,
+        last_success_at=health.last_success_at,
+        slowed=policy is not None and breaker_is_open(health, policy),
+        disables_at=off_at(queue, policy),
+        disables_after=_disables_after(health.consecutive_failures, policy),
+    )
+
+
+def latest_trouble(endpoint: Endpoint, condition: Condition | None, *, using: str) -> Delivery | None:
+    """A delivery whose last request failed, to say by it what is wrong: one of the newest, or where none of these was tried
+    yet, one of the first since the trouble began. None where the endpoint does not fail, or neither has one."""
+    if condition is None or condition.failing_since is None:
+        return None
+    rows = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).only("id", "last_outcome", "last_status")
+    since = rows.filter(pk__gte=first_id(condition.failing_since))
+    looked_at = chain(rows.order_by("-id")[:_LOOKED_AT], since.order_by("id")[:_LOOKED_AT])
+    return next((row for row in looked_at if row.last_outcome not in ("", OutcomeKind.SUCCEEDED)), None)
+
+
+def waiting(endpoint: Endpoint, *, using: str) -> int:
+    """Deliveries that are pending, at most MOST_COUNTED + 1."""
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk).by_queue()
+    return count_up_to(pending, MOST_COUNTED + 1)
+
+
+def off_at(queue: EndpointQueue, policy: RetryPolicy | None) -> datetime | None:
+    """When a failing endpoint is switched off unless a request succeeds; None where its policy does not say a time."""
+    if policy is None or policy.disable_after is None or queue.failing_since is None or queue.not_before == IDLE:
+        return None
+    return queue.failing_since + policy.disable_after
+
+
+def _disables_after(consecutive_failures: int, policy: RetryPolicy | None) -> int | None:
+    if policy is None or policy.disable_after_failures is None:
+        return None
+    return max(policy.disable_after_failures - consecutive_failures, 1)

@@ -1,0 +1,75 @@
+"""What customers want to know of their endpoints: what each is called, what was delivered last, which secrets sign."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils.translation import gettext as _
+
+from webhooks_app.models import Delivery, Endpoint, Secret
+from webhooks_app.stats.hourly import HourlyCounts, hours_of_each, requests_of
+
+#: The deliveries that an endpoint's own page shows.
+RECENT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One endpoint in a list: its last delivery (None: none yet), and the last 24 hours."""
+
+    endpoint: Endpoint
+    last: Delivery | None
+    hours: Sequence[HourlyCounts]
+
+    @property
+    def requests(self) -> int:
+        return requests_of(self.hours)
+
+    @property
+    def success_percent(self) -> int | None:
+        """Of the requests; None where there were none. 100 only where all of them succeeded."""
+        if not self.requests:
+            return None
+        return sum(hour.succeeded for hour in self.hours) * 100 // self.requests
+
+
+def name_of(endpoint: Endpoint) -> str:
+    """What customers know it by: its URL; the playground's is ours, and leads nowhere."""
+    return _("Playground") if endpoint.is_playground else endpoint.url
+
+
+def lines_of(endpoints: Sequence[Endpoint], now: datetime, *, using: str) -> list[Line]:
+    """The endpoints of one page of a list, in their order: three queries, however many they are."""
+    keys = [endpoint.pk for endpoint in endpoints]
+    last, hours = _last_deliveries(keys, using), hours_of_each(keys, now, using=using)
+    return [Line(endpoint, last.get(endpoint.pk), hours[endpoint.pk]) for endpoint in endpoints]
+
+
+def recent_deliveries(endpoint: Endpoint, *, using: str) -> QuerySet[Delivery]:
+    """The newest, each with its event but not the event's data."""
+    rows = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).select_related("event")
+    return rows.defer("event__data").order_by("-id")[:RECENT]
+
+
+def live_secrets(endpoint: Endpoint, *, using: str) -> list[Secret]:
+    """Those that requests are signed with, the current one first. Their values are not read."""
+    rows = Secret.objects.using(using).filter(endpoint_id=endpoint.pk).live().defer("value")
+    return sorted(rows, key=lambda row: (row.expires_at is not None, -row.pk.int))
+
+
+def twin_of(endpoint: Endpoint, *, using: str) -> Endpoint | None:
+    """Another endpoint of the tenant's with the same URL, which gets what both want too; None: there is none."""
+    rows = Endpoint.objects.using(using).visible().filter(tenant_id=endpoint.tenant_id, url=endpoint.url)
+    return None if endpoint.is_playground else rows.exclude(pk=endpoint.pk).order_by("-pk").first()
+
+
+def _last_deliveries(keys: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, Delivery]:
+    newest = Delivery.objects.using(using).filter(endpoint_id=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    endpoints = Endpoint.objects.using(using).filter(pk__in=keys).order_by()
+    found = endpoints.values_list(Subquery(newest), flat=True)
+    rows = Delivery.objects.using(using).filter(pk__in=[key for key in found if key is not None])
+    return {row.endpoint_id: row for row in rows}

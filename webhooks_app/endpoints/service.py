@@ -1,0 +1,254 @@
+"""Create and change endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.deliveries import bulk_updates
+from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
+from webhooks_app.endpoints.numeric_ids import number_endpoints
+from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
+from webhooks_app.endpoints.settings import (
+    checked_channels,
+    checked_description,
+    checked_events,
+    checked_fifo,
+    checked_filters,
+    checked_in_flight,
+    checked_metadata,
+    checked_rate,
+    checked_url,
+    checked_wire_format,
+)
+from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.exceptions import (
+    ConflictingState,
+    InvalidSecret,
+    NotAvailableOnPlan,
+    TooManyEndpoints,
+    URLNotAllowed,
+    gettext_noop,
+)
+from webhooks_app.locking import EndpointRef, locked_endpoint
+from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
+from webhooks_app.models.lookups import for_change
+from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.identify import TenantLike, tenant_for
+from webhooks_app.tenants.plan import plan_of
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
+
+
+class EndpointChanges(TypedDict, total=False):
+    """What `change_endpoint` takes; what is left out stays as it is."""
+
+    url: str
+    events: Sequence[str]
+    filters: Mapping[str, Any] | None
+    channels: Sequence[str]
+    description: str
+    headers: Mapping[str, str | KeepValue] | None
+    rate_limit: int | None
+    max_in_flight: int | None
+    fifo: bool
+    metadata: Mapping[str, Any] | None
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "channels": checked_channels,
+    "description": checked_description,
+    "rate_limit": checked_rate,
+    "max_in_flight": checked_in_flight,
+    "fifo": checked_fifo,
+    "metadata": checked_metadata,
+    "filters": checked_filters,
+}
+
+
+@in_one_transaction
+def create_endpoint(
+    tenant: TenantLike,
+    *,
+    url: str,
+    events: Sequence[str],
+    description: str = "",
+    wire_format: str | None = None,
+    secret: str | None = None,
+    imported: bool = False,
+    channels: Sequence[str] = (),
+    filters: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    rate_limit: int | None = None,
+    max_in_flight: int | None = None,
+    fifo: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    actor: str = SYSTEM,
+) -> tuple[Endpoint, str]:
+    """Create an endpoint; returns it and its secret's text, which is shown this once.
+
+    `events`: 1 to 50 types or patterns. `filters`: conditions on their data (see `core.filters`).
+    `secret`: one that the customer brings, of the length that the wire format asks for. `imported`: for products that move here,
+    the secret is one that the receiver verifies with already and is taken over whatever its length; no face offers this
+    to customers. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
+    InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
+    """
+    using = pipeline_alias()
+    owner = tenant_for(tenant, using=using)
+    wire = checked_wire_format(wire_format, owner)
+    patterns = checked_events(events, wire, using=using)
+    text = validate_or_generate(secret, wire.secret_format, imported=imported)
+    endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
+    values = (channels, description, rate_limit, max_in_flight, fifo, metadata, filters)
+    for name, value in zip(_CHECKS, values, strict=True):
+        setattr(endpoint, name, _CHECKS[name](value))
+    endpoint.set_custom_headers(check_headers(headers, wire))
+    check_plan_limit(owner, using=using)
+    insert_endpoint(endpoint, patterns, text, using=using)
+    detail = {"events": patterns, "server": _server(endpoint.url)}
+    note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, **detail)
+    return endpoint, text
+
+
+@in_one_transaction
+def change_endpoint(
+    endpoint: EndpointRef, *, secret: str | None = None, actor: str = SYSTEM, **changes: Unpack[EndpointChanges]
+) -> tuple[Endpoint, str | None]:
+    """Change what is named; returns the endpoint, and the text of its new secret where it had to get one.
+
+    Another scheme, host or port is another receiver and a new decision to trust it: the secret is replaced at once
+    (by `secret`, or a new one), and the custom headers are cleared unless this call gives new ones. A header whose value is
+    `headers.KEPT` stays as it is (where the receiver does). Raises as
+    `create_endpoint` does, and ConflictingState for a deleted endpoint.
+    """
+    using = pipeline_alias()
+    row, queue = locked_endpoint(endpoint, using=using)
+    if row.hidden:
+        raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
+    if row.is_playground:
+        _expect_no_move(row, changes)
+    wire = get_wire_format(row.wire_format)
+    was_fifo, was_at = row.fifo, _server(row.url)
+    text = _change_url(row, wire, changes, secret, using)
+    for name, check in _CHECKS.items():
+        if name in changes:
+            setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
+    if text is not None or "headers" in changes:
+        stored = (
+            dict if text is not None else row.custom_headers
+        )  # what was for another server is not kept for this one
+        row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
+    row.save(using=using)
+    _resubscribe(row, wire, changes, using)
+    if row.fifo is not was_fifo:
+        _reorder(row, queue, using)
+    moved = {} if _server(row.url) == was_at else {"previous_server": was_at, "server": _server(row.url)}
+    detail = {"fields": sorted(changes), "new_secret": text is not None, **moved}
+    note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
+    return row, text
+
+
+# --- steps that other acts take too; each needs a transaction -------------------------------------------------------
+
+
+def insert_endpoint(endpoint: Endpoint, patterns: Sequence[str], text: str, *, using: str) -> None:
+    """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
+    endpoint.save(using=using, force_insert=True)
+    EndpointQueue.objects.using(using).create_for([endpoint])
+    if get_wire_format(endpoint.wire_format).numbers_endpoints:
+        number_endpoints([endpoint])
+    _subscribe(endpoint, patterns, using)
+    add_secret(endpoint, text, using=using)
+    endpoint.refresh_from_db(using=using)  # for what the database filled in
+
+
+def check_plan_limit(tenant: Tenant, *, using: str, counted: bool = True) -> None:
+    """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last.
+
+    `counted`: False for what the plan's limit is not about. Raises NotAvailableOnPlan, TooManyEndpoints.
+    """
+    row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
+    plan = plan_of(row)
+    if not plan.available:
+        raise NotAvailableOnPlan()
+    if plan.max_endpoints is None or not counted:
+        return
+    if Endpoint.objects.using(using).counted().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
+        raise TooManyEndpoints(
+            gettext_noop("There are %(most)s endpoints already, as many as are allowed. Delete one first."),
+            most=plan.max_endpoints,
+        )
+
+
+def _change_url(
+    row: Endpoint, wire: WireFormat, changes: EndpointChanges, secret: str | None, using: str
+) -> str | None:
+    """Put the new URL in. Returns the new secret's text where the receiver is another one, else None."""
+    target = checked_url(changes["url"], wire) if "url" in changes else None
+    if target is None or target.origin == _origin(row, wire):
+        if secret is not None:
+            raise InvalidSecret(
+                gettext_noop("A new secret comes with a new host only; to replace it otherwise, rotate it."),
+                field="secret",
+            )
+        row.url = target.url if target else row.url
+        return None
+    row.url = target.url
+    text = validate_or_generate(secret, wire.secret_format)
+    replace_secret(row, text, timedelta(0), using=using)
+    return text
+
+
+def _server(url: str) -> str:
+    """What the audit trail keeps of a URL: its path and query may hold what nobody else is to know."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
+    """A playground stays one: as anything else it would count. Own headers would be shown and kept with every request."""
+    if changes.get("url", row.url) != row.url:
+        raise ConflictingState(
+            gettext_noop("This is the playground; it has no URL to change. Create an endpoint."), field="url"
+        )
+    changes.pop("url", None)
+    if changes.get("headers"):
+        raise ConflictingState(
+            gettext_noop("The playground takes no headers of your own: it would show them."), field="headers"
+        )
+
+
+def _origin(row: Endpoint, wire: WireFormat) -> tuple[str, str, int] | None:
+    """Where the endpoint has pointed so far; None where today's rules refuse that, so that any URL is another one."""
+    try:
+        return checked_url(row.url, wire).origin
+    except URLNotAllowed:
+        return None
+
+
+def _subscribe(row: Endpoint, patterns: Sequence[str], using: str) -> None:
+    Subscription.objects.using(using).bulk_create(Subscription(endpoint=row, pattern=pattern) for pattern in patterns)
+
+
+def _resubscribe(row: Endpoint, wire: WireFormat, changes: EndpointChanges, using: str) -> None:
+    if "events" not in changes:
+        return
+    subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
+    old = set(subscriptions.values_list("pattern", flat=True))
+    wanted = checked_events(changes["events"], wire, using=using, kept=old)
+    subscriptions.exclude(pattern__in=wanted).delete()
+    _subscribe(row, [pattern for pattern in wanted if pattern not in old], using)
+
+
+def _reorder(row: Endpoint, queue: EndpointQueue, using: str) -> None:
+    """The kind of order changed: number what waits, or forget the numbers, and let an engine look again."""
+    queue.fifo = row.fifo
+    queue.save(using=using, update_fields=["fifo"])
+    if row.fifo:
+        bulk_updates.put_in_order(queue, using=using)
+    else:
+        bulk_updates.drop_order(queue, using=using)
+    wake([row.pk], using=using)

@@ -1,0 +1,98 @@
+"""Release quarantined events, once the mistake is corrected: they are pending again, and the next fan-out takes them.
+
+Only events that the engine quarantined. What `emit` did not accept was not stored whole; it has to be emitted again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.events import worker_wakeup
+from webhooks_app.exceptions import ConflictingState, gettext_noop
+from webhooks_app.locking import chunks, key_of
+from webhooks_app.models import Event, Tenant
+from webhooks_app.models.event import EventQuerySet
+from webhooks_app.models.lookups import any_of, for_change
+from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.identify import tenant_uid
+
+
+def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> bool:
+    """Make a quarantined event pending again; returns False where it is not quarantined (any more).
+
+    In a FIFO endpoint's order it goes to the end. Raises ConflictingState where `emit` had not accepted the event.
+    """
+    using = pipeline_alias()
+
+    def work() -> bool:
+        row = for_change(Event.objects.using(using).defer("data")).get(pk=key_of(event))
+        if not row.quarantine_reason:
+            return False
+        if not row.is_releasable:
+            raise ConflictingState(
+                gettext_noop(
+                    "This event was not accepted when it was emitted, and was not stored whole. Emit it again."
+                )
+            )
+        _make_pending([row.pk], using)
+        note(row.tenant_id, actor, "event.released", row.public_id, using=using)
+        return True
+
+    return in_fresh_transaction(work, using)
+
+
+def release_all_quarantined(
+    *,
+    events: Collection[uuid.UUID] | None = None,
+    tenant: Any = None,
+    since: datetime | None = None,
+    actor: str = SYSTEM,
+) -> int:
+    """Make the quarantined events pending again that fit all of these; without any of them, all. Returns how many.
+
+    `tenant`: a Tenant, a uid or any of your objects. `since`: aware; when they were quarantined. Events that `emit` had not
+    accepted stay as they are. Works in chunks of their own transactions, so calling again after an error goes on.
+    """
+    using = pipeline_alias()
+    rows = quarantined(events=events, tenant=tenant, since=since).releasable()
+    return sum(in_fresh_transaction(partial(_release, ids, actor, using), using) for ids in chunks(rows))
+
+
+def quarantined(
+    *, events: Collection[uuid.UUID] | None = None, tenant: Any = None, since: datetime | None = None
+) -> EventQuerySet:
+    """Return the quarantined events that fit all of these; see `release_all_quarantined`."""
+    rows: Any = Event.objects.using(pipeline_alias()).quarantined()
+    if events is not None:
+        rows = rows.filter(any_of("id", events))
+    if tenant is not None:
+        rows = rows.filter(tenant_id=Tenant.id_for(tenant_uid(tenant)))
+    if since is not None:
+        rows = rows.filter(fanned_out_at__gte=since)
+    found: EventQuerySet = rows
+    return found
+
+
+def _release(ids: Collection[uuid.UUID], actor: str, using: str) -> int:
+    """Locked first: who else releases them at the same time must not count them, too."""
+    rows = for_change(Event.objects.using(using).releasable().filter(any_of("id", ids)).order_by("id"))
+    tenants = dict(rows.values_list("id", "tenant_id"))
+    _make_pending(tenants, using)
+    for tenant_id, count in Counter(tenants.values()).items():
+        note(tenant_id, actor, "events.released", "", using=using, count=count)
+    return len(tenants)
+
+
+def _make_pending(ids: Collection[uuid.UUID], using: str) -> None:
+    """A large event that was quarantined in the middle of its fan-out goes on where it was."""
+    Event.objects.using(using).filter(any_of("id", ids)).update(fanned_out_at=None, quarantine_reason="")
+    if ids:
+        transaction.on_commit(worker_wakeup.send, using=using, robust=True)

@@ -1,0 +1,60 @@
+"""Replies: what was answered to a request with an Idempotency-Key, so that asking again does nothing again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.exceptions import IdempotencyConflict, IdempotencyInProgress
+from webhooks_app.models import IdempotencyRecord, Tenant, database_now
+
+#: A reply is kept for so long …
+KEPT = timedelta(hours=24)
+#: … and a request that was not heard of again for so long is taken for dead, and may be made again.
+_ABANDONED = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer that was given first."""
+
+    status: int
+    body: Any
+
+
+@in_one_transaction
+def start(tenant: Tenant, key: str, fingerprint: str) -> IdempotencyRecord | Answered:
+    """A new request, or the answer to an earlier one under this key.
+
+    Raises IdempotencyConflict where the key was used for another request, IdempotencyInProgress where that one is still
+    at work.
+    """
+    using = pipeline_alias()
+    now = database_now(using)
+    replies = IdempotencyRecord.objects.using(using).filter(tenant_id=tenant.pk, key=key)
+    replies.filter(created_at__lt=now - KEPT).delete()
+    replies.filter(status__isnull=True, created_at__lt=now - _ABANDONED).delete()
+    mine = IdempotencyRecord(tenant_id=tenant.pk, key=key, fingerprint=fingerprint)
+    IdempotencyRecord.objects.using(using).bulk_create([mine], ignore_conflicts=True)
+    first = replies.get()
+    if first.pk == mine.pk:
+        return mine
+    if first.fingerprint != fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key was used before, for another request.", field="Idempotency-Key")
+    if first.status is None:
+        raise IdempotencyInProgress()
+    return Answered(first.status, json.loads(first.body))
+
+
+def complete(reply: IdempotencyRecord, status: int, body: Any) -> None:
+    """Keep the answer. `body` is JSON without anything that is shown only once."""
+    rows = IdempotencyRecord.objects.using(pipeline_alias()).filter(pk=reply.pk)
+    rows.update(status=status, body=json.dumps(body))
+
+
+def discard(reply: IdempotencyRecord) -> None:
+    """The request came to nothing; it may be made again under its key."""
+    IdempotencyRecord.objects.using(pipeline_alias()).filter(pk=reply.pk).delete()

@@ -1,0 +1,136 @@
+"""How the whole installation is doing, for those who run it. Each read is bounded and goes through an index."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count
+
+from webhooks_app.conf import settings
+from webhooks_app.core.circuit_breaker import breaker_is_open
+from webhooks_app.endpoints.health import off_at
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, Event
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import count_up_to
+from webhooks_app.stats.hourly import HourlyCounts, hours_of_all
+from webhooks_app.telemetry.figures import MOST_COUNTED, waiting
+from webhooks_app.wire_formats import find_retry_policy
+
+#: Rows of a list.
+MOST_SHOWN = 25
+_ENGINES_SHOWN = 100
+#: Quarantined events older than this are looked up in the list of events.
+QUARANTINE_SHOWN = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits, each counted to MOST_COUNTED: deliveries not finished yet (those that wait for a retry among them),
+    queues with due work that no live engine holds, events without deliveries yet; and since when the oldest of them do."""
+
+    pending: int
+    due_queues: int
+    oldest_due: datetime | None
+    unmade_events: int
+    oldest_unmade: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailingEndpoint:
+    endpoint: Endpoint
+    queue: EndpointQueue
+    breaker_open: bool
+    off_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """`heard`: when it last said that it is alive. `held`: queues that are its own now."""
+
+    engine: Engine
+    alive: bool
+    heard: datetime
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldQueue:
+    """`engine` is None where that is not among the running ones any more: the queue is freed by the next sweep."""
+
+    queue: EndpointQueue
+    engine: Engine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    now: datetime
+    hours: Sequence[HourlyCounts]
+    backlog: Backlog
+    quarantined: Sequence[Event]
+    failing: Sequence[FailingEndpoint]
+    engines: Sequence[EngineState]
+    held: Sequence[HeldQueue]
+
+
+def operations(now: datetime, hours: int = 24, *, using: str) -> Operations:
+    """Everything at `now`, which is the database's time."""
+    engines = list(Engine.objects.using(using).order_by("-started_at")[:_ENGINES_SHOWN])
+    return Operations(
+        now=now,
+        hours=hours_of_all(now, hours, using=using),
+        backlog=backlog(now, using=using),
+        quarantined=quarantined(now, using=using),
+        failing=failing(using=using),
+        engines=_states(engines, now, using),
+        held=_held(engines, now, using),
+    )
+
+
+def backlog(now: datetime, *, using: str) -> Backlog:
+    found = waiting(now, using=using)
+    return Backlog(
+        pending=count_up_to(Delivery.objects.using(using).pending().by_queue(), MOST_COUNTED),
+        due_queues=found.queues,
+        oldest_due=found.oldest_due,
+        unmade_events=found.events,
+        oldest_unmade=found.oldest_event,
+    )
+
+
+def quarantined(now: datetime, *, using: str) -> list[Event]:
+    """The newest events of the last days that were not accepted, without their data."""
+    events = Event.objects.using(using).quarantined().filter(id__gte=first_id(now - QUARANTINE_SHOWN))
+    return list(events.defer("data").order_by("-id")[:MOST_SHOWN])
+
+
+def failing(*, using: str) -> list[FailingEndpoint]:
+    """The endpoints that have failed the longest without a success."""
+    queues = EndpointQueue.objects.using(using).failing().select_related("endpoint__tenant")[:MOST_SHOWN]
+    return [_failing(queue) for queue in queues]
+
+
+def _failing(queue: EndpointQueue) -> FailingEndpoint:
+    policy = find_retry_policy(queue.endpoint.wire_format)
+    return FailingEndpoint(
+        queue.endpoint, queue, policy is not None and breaker_is_open(queue.health, policy), off_at(queue, policy)
+    )
+
+
+def _states(engines: Sequence[Engine], now: datetime, using: str) -> list[EngineState]:
+    good_for = timedelta(seconds=settings().HEARTBEAT_SECONDS)
+    taken = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=False).order_by()
+    counts: dict[uuid.UUID | None, int] = dict(taken.values_list("holder_id").annotate(count=Count("pk")))
+    return [
+        EngineState(engine, engine.alive_until > now, engine.alive_until - good_for, counts.get(engine.pk, 0))
+        for engine in engines
+    ]
+
+
+def _held(engines: Sequence[Engine], now: datetime, using: str) -> list[HeldQueue]:
+    """A queue that is held was due when it was taken, and its time is set anew only when it is released."""
+    running = {engine.pk: engine for engine in engines}
+    held = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=False).select_related("endpoint")
+    return [HeldQueue(queue, running.get(queue.holder_id)) for queue in held[:MOST_SHOWN] if queue.holder_id]

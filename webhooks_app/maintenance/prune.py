@@ -1,0 +1,300 @@
+"""Prune: delete what is older than the retention, in batches, each in a short transaction of its own.
+
+Ids begin with the time they were made at, so "older than" is a range of the primary key and needs no index of its own.
+No part waits for a row that another transaction has locked: such rows are left to the next run.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, OperationalError, connections
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from webhooks_app import idempotency
+from webhooks_app.conf import settings
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.database_errors import is_transient
+from webhooks_app.db import in_fresh_transaction, is_postgresql, pipeline_alias
+from webhooks_app.deliveries import backlog
+from webhooks_app.locking import chunks
+from webhooks_app.models import (
+    Attempt,
+    AuditEntry,
+    Delivery,
+    DeliveryStatus,
+    Endpoint,
+    EndpointQueue,
+    EndpointStatus,
+    Engine,
+    Event,
+    EventChannel,
+    HourlyStat,
+    IdempotencyRecord,
+    Notification,
+    PortalLink,
+    Secret,
+    database_now,
+)
+from webhooks_app.models.ids import first_id
+from webhooks_app.models.lookups import for_change
+from webhooks_app.playground.service import rest_idle_playgrounds
+
+logger = logging.getLogger(__name__)
+
+#: Hourly statistics and the audit trail are kept for so many months: so that a month can be compared with that of last year.
+MONTHS_KEPT = 13
+_LONG_KEPT = MONTHS_KEPT * timedelta(days=30.5)
+#: A dead engine's row is somebody's to reap for this long, then it is only litter.
+_ENGINE_GRACE = timedelta(hours=1)
+#: Locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys, are waited for no longer than this.
+_LOCK_TIMEOUT_MS = 500
+
+
+@dataclass(slots=True)
+class PruneReport:
+    """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints that were beyond
+    the bounds, `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled. `failed` names
+    the parts that ended with an error; the next run tries them again."""
+
+    attempts: int = 0
+    deliveries: int = 0
+    channels: int = 0
+    events: int = 0
+    endpoints: int = 0
+    secrets: int = 0
+    stats: int = 0
+    notifications: int = 0
+    audit_entries: int = 0
+    engines: int = 0
+    replies: int = 0
+    portal_links: int = 0
+    dropped: int = 0
+    cancelled: int = 0
+    rested: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run: its time, the ends of both retentions, the database, and what is counted."""
+
+    now: datetime
+    cutoff: datetime
+    long_ago: datetime
+    using: str
+    report: PruneReport
+
+
+def prune(*, now: datetime | None = None, using: str | None = None) -> PruneReport:
+    """Delete what is older than the retention; safe to repeat, to interrupt and to run twice at once.
+
+    Never an event that is not fanned out, has a pending delivery or one that was completed within the retention; never
+    an endpoint whose queue is held or that has deliveries left. Pending deliveries of paused and disabled endpoints do
+    not outlive BACKLOG_DAYS. A part that fails is logged and does not stop the others. `now` is aware; None: the
+    database's clock.
+    """
+    alias = using or pipeline_alias()
+    moment = now or database_now(alias)
+    cutoff = moment - timedelta(days=settings().RETENTION_DAYS)
+    run = _Run(moment, cutoff, moment - _LONG_KEPT, alias, PruneReport())
+    for name, part in _PARTS.items():
+        try:
+            part(run)
+        except Exception:
+            if not backlog.is_usable(alias):
+                raise  # no other part could do anything either
+            logger.exception("webhooks: prune could not finish the part %r and goes on with the others", name)
+            run.report.failed.append(name)
+    return run.report
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    """Delete the rows batch by batch. The condition is checked again with each deletion: rows change meanwhile."""
+    size, total = settings().PRUNE_BATCH, 0
+    page = rows.order_by("pk")
+    while keys := list(page.values_list("pk", flat=True)[:size]):
+        total += _delete_batch(rows, keys)
+        page = rows.order_by("pk").filter(pk__gt=keys[-1])
+    return total
+
+
+def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
+    """Delete a batch. Rows that cannot be deleted, because a table of the host refers to them, are found and left."""
+    what = f"{len(keys)} rows of {rows.model._meta.label}, {keys[0]} first"
+    deleted = _try(partial(_delete_now, rows.filter(pk__in=keys)), what, rows.db)
+    if deleted is not None or len(keys) == 1:
+        return deleted or 0
+    half = len(keys) // 2
+    return _delete_batch(rows, keys[:half]) + _delete_batch(rows, keys[half:])
+
+
+def _try(work: Callable[[], int], what: str, using: str) -> int | None:
+    """Return what `work` does in a transaction of its own: 0 where a lock stops it, None where a reference does."""
+    try:
+        return in_fresh_transaction(work, using)
+    except IntegrityError as error:
+        logger.error("webhooks: prune cannot delete %s: %s", what, error)
+        return None
+    except OperationalError as error:
+        if not is_transient(error):
+            raise
+        logger.warning("webhooks: %s: locked, left to the next prune", what)
+        return 0
+
+
+def _delete_now(rows: QuerySet[Any]) -> int:
+    """Delete those of the rows that no other transaction has locked."""
+    _limit_lock_waits(rows.db)
+    if connections[rows.db].features.has_select_for_update_skip_locked:
+        free = for_change(rows.order_by("pk"), skip_locked=True).values_list("pk", flat=True)
+        rows = rows.filter(pk__in=list(free))
+    _, counts = rows.delete()
+    return counts.get(rows.model._meta.label, 0)
+
+
+def _limit_lock_waits(using: str) -> None:
+    """For the rest of this transaction, on PostgreSQL."""
+    if is_postgresql(using):
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+
+
+# --- deliveries that nobody will send -------------------------------------------------------------------------------
+
+
+def _prune_backlogs(run: _Run) -> None:
+    run.report.dropped = backlog.trim_backlogs(run.now, using=run.using)
+
+
+def _prune_cancelled(run: _Run) -> None:
+    run.report.cancelled = backlog.cancel_for_deleted(using=run.using)
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+def _prune_events(run: _Run) -> None:
+    """From the oldest event on: first its deliveries, then itself, so that an interruption leaves nothing adrift."""
+    cutoff, report, using = run.cutoff, run.report, run.using
+    needed = Delivery.objects.using(using).filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
+    old = Event.objects.using(using).filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
+    prunable = old.exclude(Exists(needed)).order_by("pk")
+    size = settings().PRUNE_BATCH
+    page = prunable
+    while keys := list(page.values_list("pk", flat=True)[:size]):
+        finished = Delivery.objects.using(using).filter(event_id__in=keys).exclude(_is_needed(cutoff))
+        report.deliveries += _delete(finished)
+        report.channels += _delete(EventChannel.objects.using(using).filter(event_id__in=keys))
+        left = Delivery.objects.using(using).filter(event_id=OuterRef("pk"))
+        report.events += _delete(Event.objects.using(using).filter(pk__in=keys).exclude(Exists(left)))
+        page = prunable.filter(pk__gt=keys[-1])
+
+
+def _is_needed(cutoff: datetime) -> Q:
+    """Pending, or completed so lately (after a replay, say) that its history is still of interest. One that expired was not
+    sent: its end does not make its event younger."""
+    completed = Q(completed_at__gte=cutoff) & ~Q(last_outcome=OutcomeKind.EXPIRED.value)
+    return Q(status=DeliveryStatus.PENDING) | completed
+
+
+# --- endpoints ------------------------------------------------------------------------------------------------------
+
+
+def _prune_endpoints(run: _Run) -> None:
+    """Deleted ones, and hidden ones that no callback has used for long."""
+    cutoff, report, using = run.cutoff, run.report, run.using
+    left = Delivery.objects.using(using).filter(endpoint_id=OuterRef("pk"))
+    deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
+    idle = Q(hidden=True, created_at__lt=cutoff)
+    empty = Endpoint.objects.using(using).filter(deleted | idle).exclude(Exists(left))
+    for key in list(empty.order_by("pk").values_list("pk", flat=True)):
+        if _try(partial(_remove, key, empty, using), f"endpoint {key}", using):
+            report.endpoints += 1
+            report.stats += _delete(HourlyStat.objects.using(using).filter(endpoint_id=key))
+
+
+def _remove(key: uuid.UUID, empty: QuerySet[Endpoint], using: str) -> bool:
+    """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has got work meanwhile."""
+    _limit_lock_waits(using)
+    queues = EndpointQueue.objects.using(using).filter(endpoint_id=key)
+    queue = for_change(queues, skip_locked=True).first()
+    if queue is None and queues.exists():
+        return False
+    if queue is not None and queue.holder_id is not None:
+        return False
+    row = for_change(empty.filter(pk=key), skip_locked=True).first()
+    if row is None:
+        return False
+    row.delete()
+    return True
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+
+def _prune_stats(run: _Run) -> None:
+    """By endpoint, since that is how the table is indexed."""
+    for keys in chunks(Endpoint.objects.using(run.using).all(), size=500):
+        old = HourlyStat.objects.using(run.using).filter(endpoint_id__in=keys, hour__lt=run.long_ago)
+        run.report.stats += _delete(old)
+
+
+def _old_notifications(run: _Run) -> QuerySet[Notification]:
+    """Those about a backlog stay while the endpoint stays off: they say that nobody needs another one."""
+    told = Notification.objects.using(run.using).filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
+    off = Endpoint.objects.using(run.using).filter(
+        pk=OuterRef("endpoint_id"), status__in=backlog.OFF, status_changed_at__lte=OuterRef("created_at")
+    )
+    return told.exclude(Exists(off), kind__in=backlog.KINDS)
+
+
+def _dead_engines(run: _Run) -> QuerySet[Engine]:
+    """Engines long dead that hold nothing; the queues of the others are a reaper's business first."""
+    queues = EndpointQueue.objects.using(run.using).filter(holder_id__isnull=False)
+    holders = {key for key in queues.order_by().values_list("holder_id", flat=True).distinct() if key is not None}
+    return Engine.objects.using(run.using).filter(alive_until__lt=run.now - _ENGINE_GRACE).exclude(pk__in=holders)
+
+
+def _prune_playgrounds(run: _Run) -> None:
+    """In one transaction, for the limit of its lock waits; few playgrounds become idle within an hour."""
+
+    def rest() -> int:
+        _limit_lock_waits(run.using)
+        return rest_idle_playgrounds(run.now, using=run.using)
+
+    run.report.rested = in_fresh_transaction(rest, run.using)
+
+
+#: Rows that only their own age decides over, by their name in the report.
+_OLD: dict[str, Callable[[_Run], QuerySet[Any]]] = {
+    "attempts": lambda run: Attempt.objects.using(run.using).filter(pk__lt=first_id(run.cutoff)),
+    "secrets": lambda run: Secret.objects.using(run.using).filter(expires_at__lt=run.cutoff),
+    "replies": lambda run: IdempotencyRecord.objects.using(run.using).filter(created_at__lt=run.now - idempotency.KEPT),
+    "portal_links": lambda run: PortalLink.objects.using(run.using).filter(expires_at__lt=run.cutoff),
+    "notifications": _old_notifications,
+    "audit_entries": lambda run: AuditEntry.objects.using(run.using).filter(pk__lt=first_id(run.long_ago)),
+    "engines": _dead_engines,
+}
+
+
+def _prune_old(name: str, run: _Run) -> None:
+    setattr(run.report, name, _delete(_OLD[name](run)))
+
+
+#: In this order. Backlogs first: what they end can be deleted in the same run.
+_PARTS: dict[str, Callable[[_Run], None]] = {
+    "backlogs": _prune_backlogs,
+    "cancelled": _prune_cancelled,
+    "events": _prune_events,
+    "endpoints": _prune_endpoints,
+    "stats": _prune_stats,
+    **{name: partial(_prune_old, name) for name in _OLD},
+    "playgrounds": _prune_playgrounds,
+}

@@ -1,0 +1,75 @@
+"""Reseal: encrypt every secret at rest anew with the newest key, so that an old key can be taken out of the ring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+
+from webhooks_app.db import pipeline_alias, write
+from webhooks_app.exceptions import SealingError
+from webhooks_app.models.fields import EncryptedTextField, key_ring
+
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class ReencryptionReport:
+    """`reencrypted`: encrypted anew. `current`: had the newest key already. `unreadable`: their key is not in the ring."""
+
+    reencrypted: int = 0
+    current: int = 0
+    unreadable: int = 0
+
+
+def reencrypt(*, using: str | None = None) -> ReencryptionReport:
+    """Go through every sealed field of every app's models; safe to repeat, to interrupt and to run beside the engines.
+
+    What cannot be opened is counted and left as it is. Raises SealingError where there is no key at all.
+    """
+    alias = using or pipeline_alias()
+    key_ring().seal("", "a key must be there before anything is read")
+    report = ReencryptionReport()
+    for model, field in encrypted_fields():
+        last: Any = None
+        while rows := _page(model, field, last, alias):
+            with write(alias):
+                for pk, sealed in rows:
+                    _reencrypt_one(model, field, pk, sealed, report, alias)
+            last = rows[-1][0]
+    return report
+
+
+def encrypted_fields() -> Iterator[tuple[type[Model], EncryptedTextField]]:
+    """Every sealed column of the installed apps."""
+    for model in apps.get_models():
+        for field in model._meta.local_fields:
+            if isinstance(field, EncryptedTextField):
+                yield model, field
+
+
+def _page(model: type[Model], field: EncryptedTextField, last: Any, using: str) -> list[tuple[Any, str]]:
+    rows = model._default_manager.using(using).exclude(**{field.attname: ""}).order_by("pk")
+    if last is not None:
+        rows = rows.filter(pk__gt=last)
+    return list(rows.values_list("pk", field.attname)[:_BATCH])
+
+
+def _reencrypt_one(
+    model: type[Model], field: EncryptedTextField, pk: Any, sealed: str, report: ReencryptionReport, using: str
+) -> None:
+    ring = key_ring()
+    if ring.is_newest(sealed):
+        report.current += 1
+        return
+    try:
+        text = field.open(pk, sealed)
+    except SealingError:
+        report.unreadable += 1
+        return
+    # Only if it is still what was read: somebody may be changing it at this moment, with the newest key.
+    rows = model._default_manager.using(using).filter(pk=pk, **{field.attname: sealed})
+    report.reencrypted += rows.update(**{field.attname: ring.seal(text, field.context(pk))})

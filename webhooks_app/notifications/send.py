@@ -1,0 +1,297 @@
+"""Send notifications: as e-mail to the tenant concerned and to staff, and as operational events.
+
+A disabled or recovered endpoint is reported at once, and so is the first delivery that was given up. Further ones are
+collected and sent together every NOTIFICATION_DIGEST_SECONDS. No database transaction is open while mail is sent.
+
+One run works at a time, and its time is bounded: it claims its notifications before it connects to the mail server, each
+step of the connection has a timeout, and what has not been sent by the deadline is left to the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import smtplib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.core import mail
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import connections, transaction
+from django.db.models import Q
+
+from webhooks_app.conf import settings
+from webhooks_app.db import pipeline_alias, write
+from webhooks_app.models import Notification, NotificationKind, Tenant, database_now
+from webhooks_app.models.audit import NotificationQuerySet
+from webhooks_app.models.lookups import for_change
+from webhooks_app.notifications import emails, operational_events
+
+logger = logging.getLogger(__name__)
+
+#: How long a claim lasts: longer than any run. The notifications of a run that was killed wait until then.
+_CLAIM = timedelta(minutes=5)
+#: One run tells so many tenants, of each so many notifications, and about so many in all; the next run goes on.
+_TENANTS_AT_ONCE = 200
+_NOTIFICATIONS_AT_ONCE = 1000
+_NOTIFICATIONS_IN_ALL = 5000
+#: Seconds that one step of the mail connection may take, where the host has set no timeout of its own.
+_MAIL_TIMEOUT = 10.0
+#: How often (seconds) a run that waits for the mail server looks whether its process stops.
+_LOOK_AGAIN = 0.25
+#: Seconds after which a run begins no further e-mail to a tenant. The e-mail to staff follows, within a minute in all.
+_RUN_SECONDS = 45.0
+#: After so many e-mails in a row that could not be sent, the mail server counts as down.
+_FAILURES_IN_A_ROW = 3
+
+#: Kinds that this process has already reported as unknown.
+_reported_kinds: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Notifications of one tenant that this run, and no other, is telling."""
+
+    tenant: Tenant
+    notifications: Sequence[Notification]
+
+
+def send_notifications(
+    now: datetime | None = None, *, using: str | None = None, stopping: Callable[[], bool] = lambda: False
+) -> int:
+    """Send the notifications that are due; return the number of e-mails that the mail server has accepted.
+
+    Returns at once while another run is at work. A mail server that is down leaves everything to the next run. `now` is
+    aware; None: the database's clock. `stopping`: asked between two e-mails, and while the mail server says nothing;
+    True ends the run early.
+    """
+    alias = using or pipeline_alias()
+    moment = now or database_now(alias)
+    if _another_run_works(moment, alias):
+        return 0
+    claims = list(_claim_all(moment, alias))
+    if not claims:
+        return 0
+    post = _open_mailer(stopping)
+    if post is None:
+        logger.error("webhooks: %d tenants are told in the next run", len(claims))
+        _give_back(claims, alias)
+        return 0
+    try:
+        return _Run(post, moment, alias, stopping).send_notifications(claims)
+    finally:
+        with contextlib.suppress(Exception):  # all that could be sent has been sent
+            post.close()
+
+
+def _another_run_works(now: datetime, using: str) -> bool:
+    """Ignore claims of notifications about dropped deliveries: `backlog` claims these, too, while it counts. If another run has
+    claimed only such notifications, both work, and no notification is sent twice: each is claimed by one."""
+    claimed = Notification.objects.using(using).unsent().filter(claimed_until__gte=now).order_by()
+    return claimed.exclude(kind=NotificationKind.BACKLOG_DROPPED).exists()
+
+
+def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
+    notifications = 0
+    for tenant_id in _candidates(now, using):
+        claim = _claim(tenant_id, now, using)
+        if claim is None:
+            continue
+        yield claim
+        notifications += len(claim.notifications)
+        if notifications >= _NOTIFICATIONS_IN_ALL:
+            return
+
+
+def _unsent(using: str) -> NotificationQuerySet:
+    """Untold notifications of the kinds that this version knows. Others are left to the version that wrote them."""
+    return Notification.objects.using(using).unsent().filter(kind__in=NotificationKind.values)
+
+
+def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
+    """Tenants that it may be time to tell something, as many as one run takes; at random: none blocks others."""
+    _report_unknown_kinds(using)
+    unsent = _unsent(using).order_by()
+    exhausted = (
+        Notification.objects.using(using)
+        .filter(kind=NotificationKind.EXHAUSTED, sent_at__gt=_gathered_since(now))
+        .order_by()
+    )
+    urgent = set(unsent.exclude(kind=NotificationKind.EXHAUSTED).values_list("tenant_id", flat=True).distinct())
+    waiting = set(unsent.values_list("tenant_id", flat=True).distinct())
+    lately_told = set(exhausted.values_list("tenant_id", flat=True).distinct())
+    candidates = sorted(urgent | (waiting - lately_told))
+    return random.sample(candidates, min(len(candidates), _TENANTS_AT_ONCE))
+
+
+def _report_unknown_kinds(using: str) -> None:
+    unknown = Notification.objects.using(using).unsent().exclude(kind__in=NotificationKind.values).order_by()
+    for kind in set(unknown.values_list("kind", flat=True).distinct()) - _reported_kinds:
+        _reported_kinds.add(kind)
+        logger.error("webhooks: notifications of the unknown kind %r are skipped; does another version run, too?", kind)
+
+
+def _gathered_since(now: datetime) -> datetime:
+    return now - timedelta(seconds=settings().NOTIFICATION_DIGEST_SECONDS)
+
+
+class _Run:
+    """One run over the mail connection, which is open."""
+
+    def __init__(self, post: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
+        self._post = post
+        self._now = now
+        self._using = using
+        self._stopping = stopping
+        self._deadline = time.monotonic() + _RUN_SECONDS
+        self._failures_in_a_row = 0
+        #: Claims whose notifications are neither marked nor given back.
+        self._open: list[_Claim] = []
+
+    def send_notifications(self, claims: Sequence[_Claim]) -> int:
+        """Tell tenants, then staff. Whatever happens, no notification stays claimed that could be given back."""
+        self._open = list(claims)
+        try:
+            return self._tell_all(claims)
+        finally:
+            _give_back(self._open, self._using)
+
+    def _tell_all(self, claims: Sequence[_Claim]) -> int:
+        sent = 0
+        for_staff: list[_Claim] = []
+        for claim in claims:
+            if not claim.tenant.email:
+                for_staff.append(claim)
+            elif self._ends():
+                continue
+            elif self._hand_over(partial(emails.to_tenant, claim.tenant, claim.notifications, self._using)):
+                sent += 1
+                self._mark_told(claim)
+                for_staff.append(claim)
+        return sent + (self._tell_staff(for_staff) if for_staff else 0)
+
+    def _tell_staff(self, claims: Sequence[_Claim]) -> int:
+        """One e-mail about all tenants. It alone decides over the notifications of tenants that have no address."""
+        without_address = [claim for claim in claims if not claim.tenant.email]
+        wanted = bool(emails.staff_addresses())
+        sent = wanted and self._hand_over(
+            lambda: emails.to_staff([(claim.tenant, claim.notifications) for claim in claims], self._using)
+        )
+        if wanted and not sent:
+            logger.error("webhooks: staff could not be told of %d tenants' notifications", len(claims))
+            return 0
+        for claim in without_address:
+            self._mark_told(claim)  # where there is nobody to tell, too: old news must not wait for an address
+        return int(sent)
+
+    def _ends(self) -> bool:
+        """Is it time to leave the rest to the next run?"""
+        down = self._failures_in_a_row >= _FAILURES_IN_A_ROW
+        return down or time.monotonic() >= self._deadline or self._stopping()
+
+    def _hand_over(self, write_letter: Callable[[], emails.NotificationEmail | None]) -> bool:
+        """False where it should be tried again later. An address that the mail server refuses is not tried again."""
+        subject = "an e-mail"
+        try:
+            letter = write_letter()
+            if letter is not None:
+                subject = letter.subject
+                letter.send(self._post)
+        except smtplib.SMTPRecipientsRefused as refused:
+            logger.error("webhooks: the mail server refuses %d recipients of %r", len(refused.recipients), subject)
+        except Exception:  # mail backends are plugins and raise what they like; templates are the host's
+            logger.exception("webhooks: %r could not be sent and is tried again", subject)
+            self._failures_in_a_row += 1
+            with contextlib.suppress(Exception):
+                self._post.close()  # a connection that failed is not used again: the next e-mail opens a new one
+            return False
+        self._failures_in_a_row = 0
+        return True
+
+    def _mark_told(self, claim: _Claim) -> None:
+        with write(self._using):
+            if _rows(claim, self._using).update(sent_at=self._now, claimed_until=None):
+                _publish(claim, self._using)
+        self._open.remove(claim)
+
+
+def _publish(claim: _Claim, using: str) -> None:
+    """Emit the operational events. If that fails, the notifications are marked all the same: their e-mail has gone."""
+    try:
+        with transaction.atomic(using=using):
+            operational_events.publish(claim.tenant, claim.notifications, using=using)
+    except Exception:
+        logger.exception("webhooks: no operational events about tenant %s; its e-mail was sent", claim.tenant.uid)
+
+
+def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
+    """The host's default way of sending e-mail, connected; None where it cannot be reached, or not before `stopping`.
+
+    Connected on a thread of its own: a mail server that says nothing must not keep a worker from its end."""
+    opened: list[BaseEmailBackend] = []
+
+    def connect() -> None:
+        try:
+            post = _mailer()
+            if getattr(post, "timeout", 0) is None:
+                post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as Django's SMTP backend has it
+            post.open()
+            opened.append(post)
+        except Exception:  # mail backends are plugins and raise what they like
+            logger.exception("webhooks: the mail server cannot be reached")
+        finally:
+            connections.close_all()  # this thread's own: some backends write to the database
+
+    thread = threading.Thread(target=connect, name="webhooks-mail", daemon=True)
+    thread.start()
+    thread.join(_LOOK_AGAIN)
+    while thread.is_alive() and not stopping():
+        thread.join(_LOOK_AGAIN)
+    return opened[0] if opened else None
+
+
+def _mailer() -> BaseEmailBackend:
+    """The host's default way of sending e-mail: one of its mailers (Django 6.1 and later), else its only connection."""
+    mailers: Any = getattr(mail, "mailers", None)
+    return mail.get_connection() if mailers is None else mailers.default
+
+
+def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
+    """Take the tenant's notifications for this run, if it is time to tell any."""
+    free = _unsent(using).filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
+    with write(using):
+        notifications = list(for_change(free.filter(tenant_id=tenant_id)).order_by("pk")[:_NOTIFICATIONS_AT_ONCE])
+        tenant = Tenant.objects.using(using).filter(pk=tenant_id).first()
+        if tenant is None or not _is_time(notifications, tenant_id, now, using):
+            return None
+        taken = Notification.objects.using(using).filter(pk__in=[notification.pk for notification in notifications])
+        taken.update(claimed_until=now + _CLAIM)
+    return _Claim(tenant, notifications)
+
+
+def _is_time(notifications: Sequence[Notification], tenant_id: uuid.UUID, now: datetime, using: str) -> bool:
+    if any(notification.kind != NotificationKind.EXHAUSTED for notification in notifications):
+        return True
+    lately = Q(sent_at__gt=_gathered_since(now)) | Q(sent_at__isnull=True, claimed_until__gte=now)
+    exhausted = Notification.objects.using(using).filter(tenant_id=tenant_id, kind=NotificationKind.EXHAUSTED)
+    return bool(notifications) and not exhausted.filter(lately).exists()
+
+
+def _give_back(claims: Iterable[_Claim], using: str) -> None:
+    for claim in claims:
+        _rows(claim, using).update(claimed_until=None)
+
+
+def _rows(claim: _Claim, using: str) -> NotificationQuerySet:
+    return (
+        Notification.objects.using(using)
+        .unsent()
+        .filter(pk__in=[notification.pk for notification in claim.notifications])
+    )

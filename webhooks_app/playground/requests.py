@@ -1,0 +1,143 @@
+"""Inspection: what arrived at a playground, and whether a receiver that has the endpoint's secret would believe it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from webhooks_app.core.playground import ArrivedRequest, arrived
+from webhooks_app.db import pipeline_alias
+from webhooks_app.exceptions import SealingError, VerificationFailed
+from webhooks_app.models import Attempt, Delivery, Endpoint, Secret, database_now
+from webhooks_app.receiver import verify
+from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats.base import WireFormat
+
+#: So many of the newest requests are looked at, of as many of the newest deliveries.
+LAST = 50
+_SECRETS = 20
+#: The time in a signature's header: alone in it, or as `t=…`.
+_SIGNED_AT = re.compile(r"(?:^|t=)([0-9]{9,12})(?:$|,)")
+
+
+class Verdict(StrEnum):
+    """What the check of a request's signature came to."""
+
+    CURRENT = "current"  # signed with the current secret
+    REPLACED = "replaced"  # with one that was replaced, and is good for a while yet
+    ENDED = "ended"  # with one that is good no more
+    UNFIT = "unfit"  # with none of this endpoint's
+    INCOMPLETE = "incomplete"  # too large to be kept whole, and so not to be checked
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureCheck:
+    """`ends_at`: of the secret that it was signed with, for REPLACED and ENDED. `reason`: why it is UNFIT."""
+
+    verdict: Verdict
+    ends_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request that arrived, with its attempt (its delivery and event are read with it)."""
+
+    attempt: Attempt
+    request: ArrivedRequest
+    check: SignatureCheck
+    #: Seconds between signing and arrival; None where the wire format has no time.
+    age: int | None
+
+    @property
+    def is_test(self) -> bool:
+        return self.attempt.delivery.event.is_test
+
+    @property
+    def is_retry(self) -> bool:
+        return self.attempt.number > 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A secret of the endpoint's, in the clear for as long as one page is made."""
+
+    text: str = field(repr=False)
+    row: Secret
+
+
+def arrivals(endpoint: Endpoint, *, after: uuid.UUID | None = None) -> list[Arrival]:
+    """The newest requests that arrived, newest first. `after`: only those later than this attempt.
+
+    In four queries, however many there are.
+    """
+    using = pipeline_alias()
+    newest = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).order_by("-id")
+    ids = list(newest.values_list("pk", flat=True)[:LAST])
+    attempts = Attempt.objects.using(using).filter(delivery_id__in=ids)
+    if after is not None:
+        attempts = attempts.filter(pk__gt=after)
+    rows = list(attempts.select_related("delivery__event").defer("delivery__event__data").order_by("-id")[:LAST])
+    if not rows:
+        return []
+    wire_format, secrets, now = get_wire_format(endpoint.wire_format), _opened(endpoint, using), database_now(using)
+    looked_at = ((row, arrived(bytes(row.response_body))) for row in rows)
+    return [_arrival(row, request, wire_format, secrets, now) for row, request in looked_at if request is not None]
+
+
+def _arrival(
+    row: Attempt, request: ArrivedRequest, wire_format: WireFormat, secrets: Sequence[_Opened], now: datetime
+) -> Arrival:
+    headers = dict(request.headers)
+    check = _check(row, request.body, headers, wire_format, secrets, now)
+    signed_at = _signed_at(headers, wire_format)
+    return Arrival(row, request, check, None if signed_at is None else int(row.started_at.timestamp()) - signed_at)
+
+
+def _check(
+    row: Attempt,
+    body: bytes,
+    headers: Mapping[str, str],
+    wire_format: WireFormat,
+    secrets: Sequence[_Opened],
+    now: datetime,
+) -> SignatureCheck:
+    """By the clock of its arrival: a request does not go bad while somebody looks at it."""
+    if row.response_truncated:
+        return SignatureCheck(Verdict.INCOMPLETE)
+    reason = "The secret is not there any more."
+    for secret in secrets:
+        try:
+            verify(body, headers, secret.text, wire_format=wire_format, now=row.started_at.timestamp())
+        except VerificationFailed as error:
+            reason = str(error)
+            continue
+        ends_at = secret.row.expires_at
+        if ends_at is None:
+            return SignatureCheck(Verdict.CURRENT)
+        return SignatureCheck(Verdict.REPLACED if ends_at > now else Verdict.ENDED, ends_at)
+    return SignatureCheck(Verdict.UNFIT, reason=reason)
+
+
+def _opened(endpoint: Endpoint, using: str) -> list[_Opened]:
+    """The endpoint's secrets, newest first, replaced and ended ones too; one whose key is lost is left out."""
+    opened = []
+    for row in Secret.objects.using(using).filter(endpoint_id=endpoint.pk).order_by("-created_at", "-id")[:_SECRETS]:
+        try:
+            opened.append(_Opened(row.reveal(), row))
+        except SealingError:
+            continue
+    return opened
+
+
+def _signed_at(headers: Mapping[str, str], wire_format: WireFormat) -> int | None:
+    lower = {name.lower(): value for name, value in headers.items()}
+    for name in wire_format.scheme.header_names:
+        found = _SIGNED_AT.search(lower.get(name, ""))
+        if found:
+            return int(found[1])
+    return None

@@ -1,0 +1,107 @@
+"""API keys: make, find, revoke. A key's text is returned once, to be shown once; only its digest is kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from webhooks_app.conf import settings
+from webhooks_app.core.secrets import token_digest
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.exceptions import InvalidApiKey, gettext_noop
+from webhooks_app.models import ApiKey, Scope, database_now
+from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
+
+_RANDOM_BYTES = 32
+_HINT = 10
+MAX_NAME = 255
+#: Longer than any key that was ever made; what is longer is not even hashed.
+_MAX_TEXT = 256
+#: `last_used_at` is written when it is older than this.
+_USED_EVERY = timedelta(minutes=1)
+
+
+@in_one_transaction
+def create_api_key(
+    tenant: TenantLike,
+    *,
+    name: str = "",
+    scopes: Collection[str] = tuple(Scope.values),
+    expires_at: datetime | None = None,
+    actor: str = SYSTEM,
+) -> tuple[ApiKey, str]:
+    """Make a key; returns it and its text, which is shown this once.
+
+    `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. Raises InvalidApiKey.
+    """
+    using = pipeline_alias()
+    owner = tenant_for(tenant, using=using)
+    text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
+    key = ApiKey(
+        tenant=owner,
+        name=_checked_name(name),
+        digest=token_digest(text),
+        hint=text[:_HINT],
+        scopes=_checked_scopes(scopes),
+        expires_at=_checked_expiry(expires_at, using),
+    )
+    key.save(using=using, force_insert=True)
+    note(owner.pk, actor, "api_key.created", key.public_id, using=using, name=key.name, scopes=key.scopes)
+    key.refresh_from_db(using=using)  # for what the database filled in
+    return key, text
+
+
+@in_one_transaction
+def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
+    """Let the key be good for nothing from now on. Revoking it again changes nothing."""
+    using = pipeline_alias()
+    now = database_now(using)
+    if ApiKey.objects.using(using).filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
+        note(key.tenant_id, actor, "api_key.revoked", key.public_id, using=using)
+    key.refresh_from_db(using=using)
+    return key
+
+
+def find_api_key(text: str) -> ApiKey | None:
+    """The usable key with this text, with its tenant; None where there is none. Notes, to the minute, that it was used."""
+    if not text or len(text) > _MAX_TEXT or not text.isascii():
+        return None
+    using = pipeline_alias()
+    key = ApiKey.objects.using(using).usable().select_related("tenant").filter(digest=token_digest(text)).first()
+    if key is not None:
+        _note_use(key, using)
+    return key
+
+
+def _note_use(key: ApiKey, using: str) -> None:
+    now = timezone.now()
+    if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
+        ApiKey.objects.using(using).filter(pk=key.pk).update(last_used_at=now)
+
+
+def _checked_name(name: str) -> str:
+    if not storable(name, MAX_NAME):
+        raise InvalidApiKey(
+            gettext_noop("The name is a text of at most %(most)s characters."), field="name", most=MAX_NAME
+        )
+    return name
+
+
+def _checked_scopes(scopes: Collection[str]) -> list[str]:
+    chosen = list(dict.fromkeys(scopes))
+    unknown = [scope for scope in chosen if scope not in Scope.values]
+    if unknown or not chosen:
+        raise InvalidApiKey(f"Choose some of these scopes: {', '.join(Scope.values)}.", field="scopes")
+    return chosen
+
+
+def _checked_expiry(expires_at: datetime | None, using: str) -> datetime | None:
+    if expires_at is None:
+        return None
+    if timezone.is_naive(expires_at) or expires_at <= database_now(using):
+        raise InvalidApiKey(gettext_noop("The expiry is a time in the future, with a time zone."), field="expires_at")
+    return expires_at

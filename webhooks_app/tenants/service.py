@@ -1,0 +1,114 @@
+"""Tenants: made by hand before their first event, and what may be changed about them. Most are made by the first event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.exceptions import ConfigurationError, InvalidTenant
+from webhooks_app.models import Tenant
+from webhooks_app.models.lookups import for_change
+from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.identify import MAX_UID, storable
+from webhooks_app.wire_formats import get_wire_format
+
+MAX_NAME = 255
+MAX_EMAIL = 254
+MAX_ENDPOINTS = 1_000_000
+
+
+class TenantChanges(TypedDict, total=False):
+    """What may be said about a tenant; what is left out stays as it is."""
+
+    name: str
+    email: str
+    wire_format: str
+    webhooks_enabled: bool
+    max_endpoints: int | None
+
+
+@in_one_transaction
+def create_tenant(uid: str, *, actor: str = SYSTEM, **values: Unpack[TenantChanges]) -> Tenant:
+    """Make the tenant that the host product calls `uid`. Raises InvalidTenant, also where there is one already."""
+    using = pipeline_alias()
+    if not storable(uid, MAX_UID) or not uid:
+        raise InvalidTenant(f"The uid is a text of 1 to {MAX_UID} characters.", field="uid")
+    if Tenant.objects.using(using).filter(pk=Tenant.id_for(uid)).exists():
+        raise InvalidTenant("There is a tenant with this uid already.", field="uid")
+    tenant = Tenant(uid=uid, **_checked(values))
+    tenant.save(using=using, force_insert=True)
+    note(tenant.pk, actor, "tenant.created", uid[:64], using=using)
+    tenant.refresh_from_db(using=using)  # for what the database filled in
+    return tenant
+
+
+@in_one_transaction
+def change_tenant(tenant: Tenant, *, actor: str = SYSTEM, **changes: Unpack[TenantChanges]) -> Tenant:
+    """Change what is named. Another wire format is that of endpoints made from now on. Raises InvalidTenant."""
+    using = pipeline_alias()
+    values = _checked(changes)
+    row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
+    for name, value in values.items():
+        setattr(row, name, value)
+    if values:
+        row.save(using=using, update_fields=list(values))
+        note(row.pk, actor, "tenant.changed", row.uid[:64], using=using, fields=sorted(values))
+    return row
+
+
+def _name(value: object) -> str:
+    if not storable(value, MAX_NAME):
+        raise InvalidTenant(f"The name is a text of at most {MAX_NAME} characters.", field="name")
+    return value
+
+
+def _email(value: object) -> str:
+    try:
+        if value and storable(value, MAX_EMAIL):
+            validate_email(value)
+        elif value != "":
+            raise ValidationError("too long")
+    except ValidationError as error:
+        raise InvalidTenant("This is no e-mail address. Leave it empty where there is none.", field="email") from error
+    return str(value)
+
+
+def _wire_format(value: object) -> str:
+    name = str(value or "")
+    try:
+        if name:
+            get_wire_format(name)
+    except ConfigurationError as error:
+        raise InvalidTenant(str(error), field="wire_format") from error
+    return name
+
+
+def _enabled(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidTenant("`webhooks_enabled` is true or false.", field="webhooks_enabled")
+    return value
+
+
+def _most(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENDPOINTS:
+        raise InvalidTenant(f"A whole number from 0 to {MAX_ENDPOINTS}, or empty for no limit.", field="max_endpoints")
+    return value
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "email": _email,
+    "wire_format": _wire_format,
+    "webhooks_enabled": _enabled,
+    "max_endpoints": _most,
+}
+
+
+def _checked(values: TenantChanges) -> dict[str, Any]:
+    return {name: _CHECKS[name](value) for name, value in values.items()}

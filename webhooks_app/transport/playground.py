@@ -1,0 +1,96 @@
+"""The way to the inspector: requests to `inspector:…` are answered here, in this process; all others go to the network.
+
+Nothing of the network is opened to it: such a request never gets to a transport that could connect, so the address rules
+need no exception. And a URL with any other scheme never gets here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+
+from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_inspector
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport.base import Request, Response, Transport
+from webhooks_app.transport.faults import not_sent
+from webhooks_app.transport.validation import check_headers, check_timeouts, failed
+
+
+@dataclass(slots=True, order=True)
+class _Due:
+    """An answer, and when (monotonic) it is given. Ordered by that, then by number, for the heap."""
+
+    at: float
+    number: int
+    response: Response = field(compare=False)
+
+
+class InspectingTransport:
+    """See `base.Transport`: the one it is given, and the inspector beside it."""
+
+    def __init__(self, network: Transport) -> None:
+        self._network = network
+        self.name = network.name
+        self.capacity = network.capacity
+        self._due: list[_Due] = []
+        self._count = count()
+
+    @property
+    def in_flight(self) -> int:
+        return self._network.in_flight + len(self._due)
+
+    def start(self, request: Request) -> None:
+        try:
+            if not is_inspector(request.url):
+                self._network.start(request)
+                return
+            response = _answer(request)
+        except Exception as error:  # noqa: BLE001 - it is this request's response
+            response = not_sent(request, error)
+        heapq.heappush(self._due, _Due(monotonic() + response.duration, next(self._count), response))
+
+    def wait(self, timeout: float) -> list[Response]:
+        if not self._due:
+            return list(self._network.wait(timeout))
+        until = monotonic() + timeout
+        while True:
+            pause = max(min(until, self._due[0].at) - monotonic(), 0.0)
+            began = monotonic()
+            finished = [*self._network.wait(pause), *self._take_due()]
+            # Back before its time and with nothing: somebody called `wake`.
+            if finished or monotonic() >= until or monotonic() < began + pause:
+                return finished
+
+    def wake(self) -> None:
+        self._network.wake()
+
+    def close(self) -> None:
+        self._due.clear()
+        self._network.close()
+
+    def _take_due(self) -> list[Response]:
+        taken, now = [], monotonic()
+        while self._due and self._due[0].at <= now:
+            taken.append(heapq.heappop(self._due).response)
+        return taken
+
+
+def _answer(request: Request) -> Response:
+    """The answer, whose `duration` says how long it takes. The body is the request itself, also where the status allows
+    none, and where nothing is answered: that is how it can be looked at. What this raises is the request's."""
+    answer = answer_of(request.url)
+    if answer is None:
+        return failed(request, OutcomeKind.NOT_SENT, "the inspector knows no such answer")
+    check_timeouts(request)
+    check_headers(request.headers)
+    if answer.status is None:
+        response = failed(request, OutcomeKind.TIMEOUT, "the inspector does not answer", request.total_timeout)
+    else:
+        retry_after = f"Retry-After: {answer.retry_after}\r\n" if answer.retry_after is not None else ""
+        headers = f"Content-Type: {CONTENT_TYPE}\r\n{retry_after}".encode()
+        response = Response(request.token, answer.status, headers, b"", 0.0)
+    response.body = echo(request.headers, request.body)
+    response.truncated = len(request.body) > ECHO_BYTES
+    return response

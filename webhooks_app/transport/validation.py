@@ -1,0 +1,123 @@
+"""What both transports hold a request to before a byte of it goes out, and the limits they read an answer with."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from webhooks_app.core.addresses import DEFAULT_PORTS, is_literal
+from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.transport.base import OurFault, Request, Response
+
+# Each of these is counted over a whole response. Python code runs for each of them, and all requests share its time: a
+# receiver that sends more is refused.
+#: Bytes of status lines, headers and trailers. Fewer, but more than `TransportOptions.header_limit`, are cut.
+HEADER_ABORT_BYTES = 32 * 1024
+#: Lines of headers and trailers, those of interim responses included.
+MAX_HEADER_LINES = 200
+#: Responses with a status from 100 to 199 before the final one.
+MAX_INTERIM_RESPONSES = 10
+#: Chunks or packets of a body; a body in more pieces is cut.
+MAX_BODY_PIECES = 256
+#: Longest `Response.detail` and `Response.address`.
+DETAIL_CHARACTERS = 500
+ADDRESS_CHARACTERS = 64
+HTTP_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+#: What `Response.detail` says of a body that ended before it was complete, and why.
+CUT_SHORT = "the body was cut short"
+TOO_MANY_HEADERS = "too many headers"
+TOO_MANY_INTERIM = "too many interim responses"
+TOO_MANY_TRAILERS = "too many trailers"
+TOO_MANY_PIECES = "too many small pieces"
+
+_URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_STATUS_LINE = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+(\d{3})(?![^ \t\r\n])")
+_STATUS_LINE_BYTES = 64  # of a first line; the rest of it says nothing that is used, and lines are cached
+_LONGEST = 86_400.0
+
+
+class Place(NamedTuple):
+    """Where a URL leads. `literal` is True where `host` is an address and nothing is to be resolved."""
+
+    scheme: str
+    host: str
+    port: int
+    literal: bool
+
+
+@lru_cache(maxsize=8192)
+def place_of(url: str) -> Place:
+    """Where a URL leads. Raises ValueError for one that is not plain ASCII http or https."""
+    parts = urlsplit(url)
+    if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("the URL cannot be sent to")
+    return Place(parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme], is_literal(parts.hostname))
+
+
+def check_request(request: Request) -> Place:
+    """Return where a request leads. Raises ValueError where it cannot be sent as it is; the text says what is wrong."""
+    place = place_of(request.url)
+    check_timeouts(request)
+    check_headers(request.headers)
+    return place
+
+
+def check_timeouts(request: Request) -> None:
+    """Raises ValueError for a timeout that is not a number of seconds."""
+    try:
+        sound = 0 <= request.connect_timeout <= _LONGEST and 0 <= request.total_timeout <= _LONGEST  # false for NaN
+    except TypeError:
+        sound = False
+    if not sound:
+        raise ValueError(f"timeouts are numbers of seconds up to {_LONGEST}: check the wire format's timeouts")
+
+
+def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
+    """Raises ValueError where a name or value is not text, or would break out of its line."""
+    name: object = ""
+    try:
+        for name, value in headers:
+            # Nearly every value is plain ASCII, which str tells much faster than a pattern.
+            if not _is_name(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
+                raise ValueError(f"header {name!r} cannot be sent")  # the value may be a secret: not named
+    except (AttributeError, TypeError):
+        raise ValueError(f"header {name!r} cannot be sent: its name and value must be text") from None
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+def status_of(line: bytes) -> tuple[str, int] | None:
+    """Return the HTTP version and the status of a response's first line; None for a line that is no status line."""
+    return _status_of(line[:_STATUS_LINE_BYTES])
+
+
+@lru_cache(maxsize=1024)
+def _status_of(line: bytes) -> tuple[str, int] | None:
+    match = _STATUS_LINE.match(line)
+    if match is None:
+        return None
+    version, status = match[1].decode(), int(match[2])
+    return (version, status) if version in HTTP_VERSIONS and status >= 100 else None
+
+
+def cut_text(text: str, most: int = DETAIL_CHARACTERS) -> str:
+    """Return a text that every database stores: no NUL, no half of a surrogate pair, at most `most` characters."""
+    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def failed(
+    request: Request, kind: OutcomeKind, detail: str, seconds: float = 0.0, our_fault: OurFault | str = ""
+) -> Response:
+    """Return the response of a request that got none. Without an `our_fault`, NOT_SENT means: because of the request."""
+    if kind is OutcomeKind.NOT_SENT and not our_fault:
+        our_fault = OurFault.REQUEST
+    return Response(
+        request.token, None, b"", b"", seconds, failure=kind, detail=cut_text(detail), our_fault=str(our_fault)
+    )

@@ -1,0 +1,60 @@
+"""Wire formats by name: `standard`, and those that WEBHOOKS["WIRE_FORMATS"] names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.wire_formats.base import WireFormat
+from webhooks_app.wire_formats.host import HostWireFormats
+from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
+
+#: Those in `webhooks_app.contrib`, which a host may switch on.
+CONTRIB = ("gateway", "messages_dev", "msgflash", "msgine", "muchaw")
+
+_HOST_WIRE_FORMATS = HostWireFormats()
+
+
+def get_wire_format(name: str) -> WireFormat:
+    """Return the wire format of that name; one from the settings goes before `standard`.
+
+    Raises ConfigurationError where there is none, naming those that exist, or where the host's module cannot be imported.
+    """
+    paths = _from_settings()
+    if name in paths:
+        return _HOST_WIRE_FORMATS.load(name, paths[name])
+    if name == STANDARD.name:
+        return STANDARD
+    raise ConfigurationError(f"There is no wire format {name!r}.{_how_to_get(name)}")
+
+
+def retry_policy_of(name: str) -> RetryPolicy:
+    """Return the retry policy of that wire format, or the standard one where it cannot be loaded. Never raises."""
+    return find_retry_policy(name) or RetryPolicy()
+
+
+def find_retry_policy(name: str) -> RetryPolicy | None:
+    """Return the retry policy of that wire format; None where it cannot be loaded. Never raises."""
+    try:
+        return get_wire_format(name).retry
+    except ConfigurationError:
+        return None
+
+
+def wire_format_names() -> tuple[str, ...]:
+    """Return every name that `get_wire_format` knows, sorted."""
+    return tuple(sorted({STANDARD.name, *map(str, _from_settings())}))
+
+
+def _how_to_get(name: str) -> str:
+    if name in CONTRIB:
+        return f" Switch it on: WEBHOOKS['WIRE_FORMATS'] = {{{name!r}: 'webhooks_app.contrib.{name}.WIRE_FORMAT'}}."
+    return f" Known wire formats: {', '.join(wire_format_names())}."
+
+
+def _from_settings() -> Mapping[str, str]:
+    """Name → dotted path."""
+    from webhooks_app import conf
+
+    return conf.settings().WIRE_FORMATS

@@ -1,0 +1,83 @@
+"""The Wire format value type: everything about the wire that a product may want different."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.message import Envelope, ExtraHeaders, no_extra_headers
+from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.signing import SecretFormat, SignatureScheme
+from webhooks_app.core.validation import (
+    check_callables,
+    check_collection,
+    check_flags,
+    check_instance,
+    check_seconds,
+    check_texts,
+    check_whole_numbers,
+    reject,
+)
+
+#: What the columns hold that name a wire format.
+MAX_NAME = 64
+#: Longer than any receiver should be waited for.
+MAX_TIMEOUT = 3600.0
+_MOST_BYTES = 2**31 - 1
+#: A header's name (RFC 9110), in lower case.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireFormat:
+    """How one product's webhooks look on the wire, and when they are retried. Plain values; no behaviour of its own.
+
+    Raises ConfigurationError for a field that is wrong, so that nothing fails when a webhook is sent.
+    """
+
+    name: str
+    #: For people: whose wire format this is.
+    title: str
+    scheme: SignatureScheme
+    envelope: Envelope
+    extra_headers: ExtraHeaders = no_extra_headers
+    secret_format: SecretFormat = field(default_factory=SecretFormat)
+    #: True: during a rotation only one signature is sent at a time; see `engine.sending_thread` for how the overlap works then.
+    single_signature: bool = False
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    #: Seconds until connected (TLS included), and until the whole exchange must be over.
+    connect_timeout: float = 5.0
+    total_timeout: float = 15.0
+    #: Refuse http:// even where the settings allow it (loopback in a development set-up excepted).
+    https_only: bool = False
+    #: Warn in the log where a body is larger than this many bytes (None: never), since known receivers stop there.
+    warn_body_bytes: int | None = None
+    #: The event types that the product documents, for its pages and its catalogue; empty: the host's own alone.
+    event_types: tuple[EventType, ...] = ()
+    #: Data keys the host may not override in a flat envelope; for documentation and checks.
+    reserved_keys: frozenset[str] = frozenset()
+    #: True: the product's customers know their webhooks by whole numbers, so each gets one as it is made.
+    numbers_endpoints: bool = False
+    #: What the product's own scope (a number, a line) is called as a channel, e.g. `number:`; empty: it has none.
+    channel_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        check_texts(self, "name", "title", "channel_prefix")
+        if not 0 < len(self.name) <= MAX_NAME:
+            reject(self, "name", f"a text of 1 to {MAX_NAME} characters")
+        self._check_scheme()
+        check_callables(self, "envelope", "extra_headers")
+        check_instance(self, "secret_format", SecretFormat)
+        check_instance(self, "retry", RetryPolicy)
+        check_flags(self, "single_signature", "https_only", "numbers_endpoints")
+        check_seconds(self, "connect_timeout", "total_timeout", most=MAX_TIMEOUT)
+        check_whole_numbers(self, "warn_body_bytes", least=1, most=_MOST_BYTES, none=True)
+        check_collection(self, "event_types", tuple, EventType, "a tuple of EventType")
+        check_collection(self, "reserved_keys", frozenset, str, "a frozenset of texts")
+
+    def _check_scheme(self) -> None:
+        names = getattr(self.scheme, "header_names", None)
+        known = isinstance(names, tuple) and all(isinstance(name, str) and _HEADER.fullmatch(name) for name in names)
+        if not (known and callable(getattr(self.scheme, "headers", None))):
+            reject(self, "scheme", "a signature scheme with `headers()` and lower-case `header_names`")
