@@ -31,7 +31,10 @@ HURRIED = replace(
 
 @pytest.fixture
 def customer(settings) -> Iterator[Customer]:
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hurried": f"{__name__}.HURRIED"}}
+    settings.WEBHOOKS = {
+        **settings.WEBHOOKS,
+        "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hurried": f"{__name__}.HURRIED"},
+    }
     with Customer() as customer:
         yield customer
 
