@@ -206,7 +206,7 @@ def test_fields_of_an_endpoint_are_called_as_on_the_customers_pages():
     endpoint = EndpointFactory(fifo=True)
     for client in (superuser(), viewer()):
         text = text_of(client, page(endpoint))
-        for label in ("URL", "In order (FIFO)", "Requests at once", "Rate limit"):
+        for label in ("URL", "Strict order", "Requests at once", "Rate limit"):
             assert f"{label}:" in text or f">{label}</label>" in text, label
         assert "Max in flight" not in text
         assert "Because:" not in text

@@ -1,4 +1,4 @@
-"""The form of an endpoint. What it says is for `actions.endpoints` to check; secrets and header values only go in."""
+"""The form of an endpoint. What it says is for `endpoints.service` to check; secrets and header values only go in."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.labels import FIELDS
-from webhooks_app.admin.service_admin import Lines, ServiceForm, StrictJSON, WriteOnly
+from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
 from webhooks_app.db import pipeline_alias
+from webhooks_app.endpoints.settings import NAMES, SETTINGS, Kind
+from webhooks_app.forms.fields import WriteOnlyTextarea
+from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
-
-_SMALL = forms.Textarea(attrs={"rows": 4})
 
 
 class EndpointForm(ServiceForm):
@@ -28,40 +29,26 @@ class EndpointForm(ServiceForm):
         ),
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
-    filters = StrictJSON(
-        label=FIELDS["filters"],
-        required=False,
-        widget=_SMALL,
-        help_text=_("Conditions on the data, as a JSON object; empty: every event."),
-    )
-    channels = Lines(
-        label=FIELDS["channels"],
-        required=False,
-        help_text=_("One a line; empty: events of every channel, and those without one."),
-    )
-    metadata = StrictJSON(
-        label=FIELDS["metadata"], required=False, widget=_SMALL, help_text=_("The customer's own notes, a JSON object.")
-    )
     wire_format = forms.ChoiceField(
         label=FIELDS["wire_format"], required=False, help_text=_("Wire format. Fixed when the endpoint is made.")
     )
     new_headers = forms.CharField(
         label=_("New headers"),
         required=False,
-        widget=WriteOnly(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+        widget=WriteOnlyTextarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
         help_text=_("One a line, as “Name: value”. They replace all there are. Values are never shown again."),
     )
     drop_headers = forms.BooleanField(label=_("Remove all headers"), required=False)
 
     class Meta:
         model = Endpoint
-        fields = (
-            "tenant", "url", "description", "wire_format", "events", "filters", "channels", "fifo", "rate_limit",
-            "max_in_flight", "metadata", "new_headers", "drop_headers",
-        )  # fmt: skip
+        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for setting in SETTINGS:
+            if setting.name in self.fields:  # none is, for those who may only look
+                self.fields[setting.name] = _styled(form_field(setting))
         if "wire_format" in self.fields:
             self.fields["wire_format"].choices = wire_format_choices(_("the tenant's wire format"))  # type: ignore[attr-defined]
         if not self.instance._state.adding:
@@ -84,12 +71,6 @@ class EndpointForm(ServiceForm):
             headers[name.strip()] = value.strip()
         return headers or None
 
-    def clean_filters(self) -> Any:
-        return self.cleaned_data["filters"] or {}
-
-    def clean_metadata(self) -> Any:
-        return self.cleaned_data["metadata"] or {}
-
     def values(self) -> dict[str, Any]:
         """What `create_endpoint` takes beside the tenant."""
         values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
@@ -106,9 +87,24 @@ class EndpointForm(ServiceForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean()
+        for setting in SETTINGS:
+            if setting.kind is Kind.OBJECT and values.get(setting.name, {}) is None:
+                values[setting.name] = {}
         if values.get("drop_headers") and values.get("new_headers"):
             self.add_error("drop_headers", _("Either remove the headers or give new ones."))
         return values
+
+
+def _styled(field: forms.Field) -> forms.Field:
+    """As wide as the admin's own."""
+    match field.widget:
+        case forms.NumberInput():
+            field.widget.attrs["class"] = "vIntegerField"
+        case forms.Textarea():
+            field.widget.attrs.update({"class": "vLargeTextField", "rows": 4})
+        case forms.TextInput():
+            field.widget.attrs["class"] = "vTextField"
+    return field
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.endpoints.health import condition_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.settings import NAMES
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     AuditEntry,
@@ -56,17 +57,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter, EndpointStatusFilter, ("hidden", LabelledFilter), ("fifo", LabelledFilter))
     autocomplete_fields = ("tenant",)
-    _settings = (
-        "url",
-        "description",
-        "events",
-        "filters",
-        "channels",
-        "fifo",
-        "rate_limit",
-        "max_in_flight",
-        "metadata",
-    )
+    _settings = ("url", "events", *NAMES)
     _headers = ("header_names", "new_headers", "drop_headers")
     add_fieldsets = (
         (None, {"fields": ("tenant", *_settings, "wire_format")}),
@@ -78,8 +69,8 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )
     view_fieldsets = (
-        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", "shown_url", "description",
-                           "patterns", "channels", "fifo", "rate_limit", "max_in_flight", "metadata", "header_names")}),
+        (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", "shown_url", "patterns",
+                           *NAMES, "header_names")}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )  # fmt: skip
     readonly_fields = (

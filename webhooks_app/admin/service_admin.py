@@ -105,10 +105,3 @@ class Lines(forms.CharField):
     def run_validators(self, value: Any) -> None:
         for line in value:
             super().run_validators(line)
-
-
-class WriteOnly(forms.Textarea):
-    """What was typed is not shown again, not even with an error beside it."""
-
-    def format_value(self, value: Any) -> str | None:
-        return None

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from webhooks_app.db import pipeline_alias
-from webhooks_app.endpoints.settings import checked_url, checked_wire_format
+from webhooks_app.endpoints.checks import checked_url, checked_wire_format
 from webhooks_app.events.emit import EventInput, emit_many
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.models import Event, Tenant

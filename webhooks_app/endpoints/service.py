@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 from urllib.parse import urlsplit
 
 from webhooks_app.db import in_one_transaction, pipeline_alias
 from webhooks_app.deliveries import bulk_updates
+from webhooks_app.endpoints.checks import checked_events, checked_url, checked_wire_format
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
-from webhooks_app.endpoints.settings import (
-    checked_channels,
-    checked_description,
-    checked_events,
-    checked_fifo,
-    checked_filters,
-    checked_in_flight,
-    checked_metadata,
-    checked_rate,
-    checked_url,
-    checked_wire_format,
-)
+from webhooks_app.endpoints.settings import EndpointSettings, check_settings
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import (
     ConflictingState,
@@ -43,30 +33,12 @@ from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 
 
-class EndpointChanges(TypedDict, total=False):
+class EndpointChanges(EndpointSettings, total=False):
     """What `change_endpoint` takes; what is left out stays as it is."""
 
     url: str
     events: Sequence[str]
-    filters: Mapping[str, Any] | None
-    channels: Sequence[str]
-    description: str
     headers: Mapping[str, str | KeepValue] | None
-    rate_limit: int | None
-    max_in_flight: int | None
-    fifo: bool
-    metadata: Mapping[str, Any] | None
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "channels": checked_channels,
-    "description": checked_description,
-    "rate_limit": checked_rate,
-    "max_in_flight": checked_in_flight,
-    "fifo": checked_fifo,
-    "metadata": checked_metadata,
-    "filters": checked_filters,
-}
 
 
 @in_one_transaction
@@ -75,26 +47,19 @@ def create_endpoint(
     *,
     url: str,
     events: Sequence[str],
-    description: str = "",
     wire_format: str | None = None,
     secret: str | None = None,
     imported: bool = False,
-    channels: Sequence[str] = (),
-    filters: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-    rate_limit: int | None = None,
-    max_in_flight: int | None = None,
-    fifo: bool = False,
-    metadata: Mapping[str, Any] | None = None,
     actor: str = SYSTEM,
+    **settings: Unpack[EndpointSettings],
 ) -> tuple[Endpoint, str]:
-    """Create an endpoint; returns it and its secret's text, which is shown this once.
+    """Create an endpoint; return it and its secret's text, which is shown this once.
 
-    `events`: 1 to 50 types or patterns. `filters`: conditions on their data (see `core.filters`).
-    `secret`: one that the customer brings, of the length that the wire format asks for. `imported`: for products that move here,
-    the secret is one that the receiver verifies with already and is taken over whatever its length; no face offers this
-    to customers. `rate_limit`: requests a second. Raises URLNotAllowed, InvalidEndpoint,
-    InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
+    `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: one that the customer brings, of
+    the length that the wire format asks for. `imported`: for products that move here, the secret is one that the receiver
+    verifies with already, and its length is not checked; no face offers this to customers. Raises URLNotAllowed,
+    InvalidEndpoint, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     using = pipeline_alias()
     owner = tenant_for(tenant, using=using)
@@ -102,9 +67,7 @@ def create_endpoint(
     patterns = checked_events(events, wire, using=using)
     text = validate_or_generate(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
-    values = (channels, description, rate_limit, max_in_flight, fifo, metadata, filters)
-    for name, value in zip(_CHECKS, values, strict=True):
-        setattr(endpoint, name, _CHECKS[name](value))
+    check_settings(endpoint, settings)
     endpoint.set_custom_headers(check_headers(headers, wire))
     check_plan_limit(owner, using=using)
     insert_endpoint(endpoint, patterns, text, using=using)
@@ -133,9 +96,7 @@ def change_endpoint(
     wire = get_wire_format(row.wire_format)
     was_fifo, was_at = row.fifo, _server(row.url)
     text = _change_url(row, wire, changes, secret, using)
-    for name, check in _CHECKS.items():
-        if name in changes:
-            setattr(row, name, check(changes[name]))  # type: ignore[literal-required]
+    check_settings(row, changes)
     if text is not None or "headers" in changes:
         stored = (
             dict if text is not None else row.custom_headers

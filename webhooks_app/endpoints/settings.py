@@ -1,164 +1,147 @@
-"""What people may say about an endpoint: each function gives the value to store, or an error that names the field."""
+"""An endpoint's settings, each declared once: the API's fields, both forms, the settings page and the checks come from here.
+
+Label, help text, default and kind of value are those of the model's field. A new setting is a field of the model and a line
+in SETTINGS.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypedDict
 
-from webhooks_app.conf import address_policy, settings
-from webhooks_app.core.addresses import CheckedURL, check_url
-from webhooks_app.core.catalogue import registry
-from webhooks_app.core.filters import check_filters, check_pattern
-from webhooks_app.events.payload import MAX_CHANNEL
-from webhooks_app.exceptions import ConfigurationError, InvalidEndpoint, URLNotAllowed
-from webhooks_app.exceptions import gettext_noop as _
-from webhooks_app.models import EventType, Tenant
-from webhooks_app.tenants.identify import storable
-from webhooks_app.wire_formats import get_wire_format
-from webhooks_app.wire_formats.base import WireFormat
+from django.db import models
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext
 
-MAX_EVENTS = 50
-MAX_CHANNELS = 50
-MAX_DESCRIPTION = 255
-MAX_METADATA_BYTES = 8192
-MAX_RATE = 100_000
-#: The lone half of a pair, and NUL as JSON writes it: not every database can store them.
-_UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
-_UNSTORABLE_METADATA = _("The metadata have a character that cannot be stored: NUL, or one half of a surrogate pair.")
-_UNSTORABLE_FILTERS = _("The filters have a character that cannot be stored: NUL, or one half of a surrogate pair.")
+from webhooks_app.conf import settings
+from webhooks_app.endpoints.checks import (
+    MAX_DESCRIPTION,
+    MAX_RATE,
+    checked_channels,
+    checked_description,
+    checked_fifo,
+    checked_filters,
+    checked_metadata,
+    whole_number,
+)
+from webhooks_app.models import Endpoint
 
 
-def checked_wire_format(name: str | None, tenant: Tenant) -> WireFormat:
-    """The wire format that was asked for, or the tenant's, or the default. Raises InvalidEndpoint for an unknown one."""
-    try:
-        return get_wire_format(name or tenant.wire_format or settings().DEFAULT_WIRE_FORMAT)
-    except ConfigurationError as error:
-        if name is None:
-            raise
-        raise InvalidEndpoint(str(error), field="wire_format") from error
+class Kind(Enum):
+    """What a setting's value is."""
+
+    TEXT = "text"
+    NUMBER = "whole number, or None"
+    FLAG = "bool"
+    NAMES = "list of strings"
+    OBJECT = "JSON object"
 
 
-def checked_url(url: str, wire_format: WireFormat) -> CheckedURL:
-    """Raises URLNotAllowed; its `reason` is for staff only."""
-    if not isinstance(url, str):
-        raise URLNotAllowed(_("Enter a full URL, such as https://example.com/webhooks."))
-    return check_url(url, address_policy(), https_only=wire_format.https_only)
+class FormPart(Enum):
+    """The part of the customers' form in which a setting stands."""
+
+    WHERE = "where"
+    WHAT = "what"
+    HOW = "how"
 
 
-def checked_events(
-    events: Sequence[str], wire_format: WireFormat, *, using: str, kept: Collection[str] = ()
-) -> list[str]:
-    """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, or one that the wire format's product
-    documents, unless it is `kept`."""
-    if isinstance(events, str) or not isinstance(events, (list, tuple, set, frozenset)):
-        raise InvalidEndpoint("`events` is a list of event types, such as ['message.sent'].", field="events")
-    unique = list(dict.fromkeys(check_pattern(pattern) for pattern in events))
-    if not 1 <= len(unique) <= MAX_EVENTS:
-        raise InvalidEndpoint(
-            _("Choose 1 to %(most)s events; there are %(count)s."), field="events", most=MAX_EVENTS, count=len(unique)
-        )
-    names = {pattern for pattern in unique if not pattern.endswith("*")}.difference(kept)
-    documented = {type_.name for type_ in wire_format.event_types}
-    unknown = sorted(names.difference(documented, _offered(names, using)))
-    if unknown:
-        raise InvalidEndpoint(
-            _("There is no event type %(name)s. Look at the list of event types."),
-            field="events",
-            name=repr(unknown[0]),
-        )
-    return unique
+class EndpointSettings(TypedDict, total=False):
+    """The settings as `create_endpoint` and `change_endpoint` take them; what is left out stays as it is."""
+
+    description: str
+    channels: Sequence[str]
+    filters: Mapping[str, Any] | None
+    rate_limit: int | None
+    max_in_flight: int | None
+    fifo: bool
+    metadata: Mapping[str, Any] | None
 
 
-def _offered(names: Collection[str], using: str) -> set[str]:
-    declared = {name for name in names if name in registry}
-    offered = {name for name in declared if not getattr(registry.get(name), "retired", True)}
-    rows = EventType.objects.using(using).filter(name__in=set(names) - declared, retired=False)
-    return offered.union(rows.values_list("name", flat=True))
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of an endpoint."""
+
+    name: str
+    part: FormPart
+    #: Returns the value to store, or raises InvalidEndpoint that names the field.
+    check: Callable[[Any], Any]
+    #: Returns the largest number, or the longest text.
+    most: Callable[[], int] | None = None
+    #: Returns the value in words for the settings page; an empty string: the value is shown as it is.
+    in_words: Callable[[Any], str] = lambda value: ""
+
+    @property
+    def field(self) -> models.Field[Any, Any]:
+        field = Endpoint._meta.get_field(self.name)
+        assert isinstance(field, models.Field)
+        return field
+
+    @property
+    def kind(self) -> Kind:
+        match self.field:
+            case models.BooleanField():
+                return Kind.FLAG
+            case models.IntegerField():
+                return Kind.NUMBER
+            case models.JSONField():
+                return Kind.NAMES if self.field.default is list else Kind.OBJECT
+        return Kind.TEXT
 
 
-def checked_channels(channels: Sequence[str]) -> list[str]:
-    if isinstance(channels, str) or not isinstance(channels, (list, tuple, set, frozenset)):
-        raise InvalidEndpoint("`channels` is a list of names.", field="channels")
-    unique = list(dict.fromkeys(channels))
-    if len(unique) > MAX_CHANNELS:
-        raise InvalidEndpoint(
-            _("At most %(most)s channels are allowed; there are %(count)s."),
-            field="channels",
-            most=MAX_CHANNELS,
-            count=len(unique),
-        )
-    for channel in unique:
-        if not isinstance(channel, str) or not 0 < len(channel) <= MAX_CHANNEL or not channel.isprintable():
-            raise InvalidEndpoint(
-                _("%(name)s is no channel: 1 to %(most)s printable characters."),
-                field="channels",
-                name=f"{channel!r:.200}",
-                most=MAX_CHANNEL,
-            )
-    return unique
+@dataclass(frozen=True, slots=True)
+class ShownSetting:
+    """A row of the settings page: `words` where there are any, else the value."""
+
+    label: str
+    words: str
+    value: Any
+    is_list: bool
+    is_object: bool
 
 
-def checked_description(text: str) -> str:
-    if not storable(text, MAX_DESCRIPTION):
-        raise InvalidEndpoint(
-            _("The description is a text of at most %(most)s characters."), field="description", most=MAX_DESCRIPTION
-        )
-    return text
+SETTINGS = (
+    Setting("description", FormPart.WHERE, checked_description, lambda: MAX_DESCRIPTION),
+    Setting("channels", FormPart.WHAT, checked_channels, in_words=lambda names: "" if names else _("every channel")),
+    Setting("filters", FormPart.WHAT, checked_filters, in_words=lambda filters: "" if filters else _("none")),
+    Setting(
+        "rate_limit", FormPart.HOW, lambda value: whole_number("rate_limit", value, MAX_RATE), lambda: MAX_RATE,
+        in_words=lambda rate: _rate_in_words(rate),
+    ),
+    Setting(
+        "max_in_flight", FormPart.HOW, lambda value: whole_number("max_in_flight", value, settings().MAX_IN_FLIGHT),
+        lambda: settings().MAX_IN_FLIGHT,
+    ),
+    Setting(
+        "fifo", FormPart.HOW, checked_fifo,
+        in_words=lambda fifo: _("strict, one request at a time") if fifo else _("as fast as it goes"),
+    ),
+    Setting("metadata", FormPart.HOW, checked_metadata),
+)  # fmt: skip
+NAMES = tuple(setting.name for setting in SETTINGS)
 
 
-def checked_rate(value: int | None) -> int | None:
-    """Requests a second; None: no limit."""
-    return _whole_number("rate_limit", value, MAX_RATE)
+def check_settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:
+    """Check the settings that are given and put them into the endpoint; the caller saves. Raises InvalidEndpoint."""
+    for setting in SETTINGS:
+        if setting.name in given:
+            setattr(endpoint, setting.name, setting.check(given[setting.name]))
 
 
-def checked_in_flight(value: int | None) -> int | None:
-    """Requests at once; None: the setting's."""
-    return _whole_number("max_in_flight", value, settings().MAX_IN_FLIGHT)
+def shown_settings(endpoint: Endpoint) -> list[ShownSetting]:
+    """Return the rows of the settings page; one that is empty and has no words for that is left out."""
+    shown = []
+    for setting in SETTINGS:
+        value = getattr(endpoint, setting.name)
+        words = setting.in_words(value)
+        if words or value:
+            label, kind = str(setting.field.verbose_name), setting.kind
+            shown.append(ShownSetting(label, words, value, kind is Kind.NAMES, kind is Kind.OBJECT))
+    return shown
 
 
-def checked_fifo(value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidEndpoint("`fifo` is true or false.", field="fifo")
-    return value
-
-
-def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The customer's own notes: a JSON object that we only keep."""
-    try:
-        text = json.dumps(metadata or {}, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEndpoint(
-            _("The metadata cannot be written as JSON: %(error)s"), field="metadata", error=error
-        ) from error
-    value = json.loads(text)
-    if not isinstance(value, dict) or len(text) > MAX_METADATA_BYTES:
-        raise InvalidEndpoint(
-            _("The metadata is a JSON object of at most %(most)s bytes."), field="metadata", most=MAX_METADATA_BYTES
-        )
-    return storable_json(value, "metadata", _UNSTORABLE_METADATA)
-
-
-def checked_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The conditions to store; also what is no mapping at all is for `check_filters` to refuse."""
-    if isinstance(filters, Mapping):
-        filters = dict(filters)
-    return storable_json(check_filters({} if filters is None else filters), "filters", _UNSTORABLE_FILTERS)
-
-
-def storable_json(value: dict[str, Any], field: str, refusal: str) -> dict[str, Any]:
-    """The value as given. Raises InvalidEndpoint where there is a character in it that a database refuses."""
-    if _UNSTORABLE.search(json.dumps(value, ensure_ascii=False)):
-        raise InvalidEndpoint(refusal, field=field)
-    return value
-
-
-def _whole_number(field: str, value: int | None, most: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidEndpoint(
-            _("`%(name)s` is a whole number from 1 to %(most)s, or empty."), field=field, name=field, most=most
-        )
-    return value
+def _rate_in_words(rate: int | None) -> str:
+    if not rate:
+        return pgettext("limit", "none")
+    return ngettext("%(number)s request a second", "%(number)s requests a second", rate) % {"number": rate}

@@ -6,7 +6,8 @@ import json
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import playground
 from webhooks_app.models.fields import EncryptedTextField
@@ -46,22 +47,49 @@ class Endpoint(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints")
     url = models.TextField()
-    description = models.CharField(max_length=255, blank=True)
+    description = models.CharField(
+        _("Description"), max_length=255, blank=True, help_text=_("For you, to tell your endpoints apart.")
+    )
     wire_format = models.CharField(
         max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made."
     )
     status = models.CharField(max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     status_reason = models.CharField(max_length=255, blank=True)
     status_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    #: Empty: events of every channel, and those without one.
-    channels = models.JSONField(default=list, blank=True)
-    #: Strict order: one request at a time, the next event only after this one succeeded or was given up.
-    fifo = models.BooleanField(default=False)
-    rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a second; empty: no limit.")
-    max_in_flight = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the setting's.")
-    metadata = models.JSONField(default=dict, blank=True)
-    #: Conditions on the events' data; see `core.filters`. Empty: every event that it subscribes to.
-    filters = models.JSONField(default=dict, blank=True)
+    #: Empty: also events without a channel.
+    channels = models.JSONField(
+        _("Channels"),
+        default=list,
+        blank=True,
+        help_text=_("Only events of these channels. Empty: events of every channel."),
+    )
+    fifo = models.BooleanField(
+        _("Strict order"),
+        default=False,
+        help_text=_(
+            "One request at a time; the next event is sent only after this one has succeeded or was given up. "
+            "Slower, and one event that fails holds up the rest."
+        ),
+    )
+    rate_limit = models.PositiveIntegerField(
+        _("Rate limit"), null=True, blank=True, help_text=_("Requests a second at most. Empty: no limit.")
+    )
+    max_in_flight = models.PositiveIntegerField(
+        _("Requests at once"), null=True, blank=True, help_text=_("At most. Empty: as many as the setting says.")
+    )
+    metadata = models.JSONField(
+        _("Metadata"),
+        default=dict,
+        blank=True,
+        help_text=_("Notes of your own as a JSON object. We keep it and do nothing with it."),
+    )
+    #: See `core.filters`.
+    filters = models.JSONField(
+        _("Filters"),
+        default=dict,
+        blank=True,
+        help_text=_("Only events whose data fits these conditions. Empty: all."),
+    )
     #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
     headers = EncryptedTextField(blank=True, default="")
     #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
@@ -92,7 +120,7 @@ class Endpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {_('Playground') if self.is_playground else self.url}"
+        return f"{self.public_id} {gettext('Playground') if self.is_playground else self.url}"
 
     @property
     def public_id(self) -> str:

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText
+from webhooks_app.api.serializers.settings import ReadsSettings, TakesSettings
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import Endpoint, EndpointStatus
 
@@ -21,22 +22,15 @@ class HealthSerializer(serializers.Serializer[Any]):
     last_failure_at = serializers.DateTimeField(allow_null=True)
 
 
-class WebhookSerializer(serializers.Serializer[Endpoint]):
+class WebhookSerializer(ReadsSettings):
     """A webhook as it is read."""
 
     id = PublicIdField("wh")
     url = serializers.CharField()
-    description = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField(), source="patterns", read_only=True)
-    channels = serializers.ListField(child=serializers.CharField())
-    filters = serializers.DictField(help_text="Conditions on the event's data, for every one of the events.")
     header_names = serializers.SerializerMethodField(
         help_text="Names of the custom headers; their values are never shown."
     )
-    rate_limit = serializers.IntegerField(allow_null=True, help_text="Requests a second; null: no limit.")
-    max_in_flight = serializers.IntegerField(allow_null=True, help_text="Requests at once; null: the default.")
-    fifo = serializers.BooleanField(help_text="Strict order, one request at a time.")
-    metadata = serializers.DictField()
     wire_format = serializers.CharField(help_text="The wire format. Fixed when the webhook is made.")
     active = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=EndpointStatus.choices)
@@ -60,19 +54,12 @@ class WebhookWithSecretSerializer(WebhookSerializer):
     secret = serializers.CharField(required=False, help_text="Shown this once.")
 
 
-class WebhookInputSerializer(serializers.Serializer[Any]):
-    """What may be said about a webhook; each value is checked by the act."""
+class WebhookInputSerializer(TakesSettings):
+    """What may be said about a webhook; each value is checked when it is saved."""
 
     url = StrictText()
     events = serializers.ListField(child=StrictText(), help_text="1 to 50 event types, families (`message.*`) or `*`.")
-    description = StrictText(required=False, allow_blank=True)
-    channels = serializers.ListField(child=StrictText(), required=False)
-    filters = serializers.JSONField(required=False, help_text="An object of conditions, see the guide.")
     headers = serializers.JSONField(required=False, write_only=True, help_text="Custom headers: an object of texts.")
-    rate_limit = serializers.IntegerField(required=False, allow_null=True)
-    max_in_flight = serializers.IntegerField(required=False, allow_null=True)
-    fifo = StrictBoolean(required=False)
-    metadata = serializers.JSONField(required=False)
     active = StrictBoolean(required=False)
     secret = StrictText(required=False, write_only=True, help_text="One of your own; without it one is made.")
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.dashboard.form_errors import add_error, error_message
 from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
-from webhooks_app.dashboard.forms.fields import JSONText, Names, Unechoed
 from webhooks_app.dashboard.forms.headers import header_rows
-from webhooks_app.endpoints.settings import MAX_DESCRIPTION, MAX_RATE
+from webhooks_app.endpoints.settings import NAMES, SETTINGS, FormPart
 from webhooks_app.exceptions import SealingError, WebhooksError
+from webhooks_app.forms.fields import WriteOnlyInput
+from webhooks_app.forms.settings import SettingsForm
 from webhooks_app.models import Endpoint
 from webhooks_app.wire_formats.base import WireFormat
 
 _ALL, _SOME = "all", "some"
 #: Fields below "advanced": it is unfolded where one of them is wrong.
-_ADVANCED = {"rate_limit", "max_in_flight", "fifo", "metadata", "secret"}
+_ADVANCED = {"secret", *(setting.name for setting in SETTINGS if setting.part is FormPart.HOW)}
 
 
-class EndpointForm(forms.Form):
+class EndpointForm(SettingsForm):
     """`types`: what may be chosen; `stored_headers`: names of those there are, None while there is no endpoint."""
 
     url = forms.CharField(
@@ -62,43 +60,6 @@ class EndpointForm(forms.Form):
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}),
     )
     anyway = forms.BooleanField(label=gettext_lazy("Save it anyway"), required=False)
-    channels = Names(
-        label=gettext_lazy("Channels"),
-        help_text=gettext_lazy(
-            "Only events of these channels, with spaces, commas or lines between. Empty: of every channel. A name that has "
-            'a space in it stands in quotes: "north west".'
-        ),
-    )
-    filters = JSONText(
-        label=gettext_lazy("Filters"),
-        help_text=gettext_lazy("Only events whose data fits these conditions, as JSON. Empty: all."),
-    )
-    description = forms.CharField(
-        label=gettext_lazy("Description"),
-        help_text=gettext_lazy("For you, to tell your endpoints apart."),
-        required=False,
-        max_length=MAX_DESCRIPTION,
-    )
-    rate_limit = forms.IntegerField(
-        label=gettext_lazy("Rate limit"),
-        help_text=gettext_lazy("Requests a second at most. Empty: no limit."),
-        required=False,
-        min_value=1,
-        max_value=MAX_RATE,
-    )
-    max_in_flight = forms.IntegerField(label=gettext_lazy("Requests at once"), required=False, min_value=1)
-    fifo = forms.BooleanField(
-        label=gettext_lazy("Strict order"),
-        help_text=gettext_lazy(
-            "One request at a time; the next event is sent only after this one has succeeded or was given up. "
-            "Slower, and one event that fails holds up the rest."
-        ),
-        required=False,
-    )
-    metadata = JSONText(
-        label=gettext_lazy("Metadata"),
-        help_text=gettext_lazy("Notes of your own as a JSON object. We keep it and do nothing with it."),
-    )
 
     def __init__(
         self,
@@ -109,13 +70,13 @@ class EndpointForm(forms.Form):
         **options: Any,
     ) -> None:
         super().__init__(data, **options)
+        self.add_settings()
         self.types = types
         self.headers = header_rows(stored_headers or (), data, first=stored_headers is None)
         #: What an act says of the headers.
         self.header_error = ""
         #: Is there something that is only saved if the person says so once more?
         self.asks_anyway = bool(data and data.get("anyway"))
-        self._limit_in_flight(settings().MAX_IN_FLIGHT)
 
     def is_valid(self) -> bool:
         return all([super().is_valid(), self.headers.is_valid()])
@@ -145,13 +106,9 @@ class EndpointForm(forms.Form):
     def values(self) -> dict[str, Any]:
         """What was said, but for the headers, by the names that the acts have for it."""
         given = self.cleaned_data
-        names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo")
-        values = {name: given[name] for name in names if name in self.fields}
-        values["events"] = [EVERYTHING] if given["which"] == _ALL else self._chosen()
-        # An empty field is none; {} and other JSON that is empty are for the act to judge.
-        for name in ("filters", "metadata"):
-            values[name] = {} if given[name] is None else given[name]
-        return values
+        events = [EVERYTHING] if given["which"] == _ALL else self._chosen()
+        url = {"url": given["url"]} if "url" in self.fields else {}
+        return {**url, "events": events, **self.setting_values()}
 
     def groups(self) -> list[Group]:
         """The events to choose from, ticked as they were sent, or as they are."""
@@ -167,17 +124,16 @@ class EndpointForm(forms.Form):
             add_error(self, error)
 
     @property
+    def is_narrowed(self) -> bool:
+        """Is something filled in, or wrong, by which the endpoint gets only some of its events?"""
+        return any(field.value() or field.errors for field in self.in_part()[FormPart.WHAT.value])
+
+    @property
     def is_advanced(self) -> bool:
         """Is something below "advanced" filled in, or wrong?"""
         wrong = _ADVANCED.intersection(self.errors) or self.header_error or any(self.headers.errors)
         filled = any(self[name].value() for name in _ADVANCED.intersection(self.fields) - {"secret"})
         return bool(wrong or filled or self.headers.initial)
-
-    def _limit_in_flight(self, most: int) -> None:
-        field = self.fields["max_in_flight"]
-        field.help_text = _("At most, from 1 to %(most)s. Empty: %(most)s.") % {"most": most}
-        field.validators.append(MaxValueValidator(most))
-        field.widget.attrs["max"] = most
 
     def _chosen(self) -> list[str]:
         given = self.cleaned_data
@@ -201,7 +157,7 @@ class NewEndpointForm(EndpointForm):
         ),
         required=False,
         max_length=500,
-        widget=Unechoed(),
+        widget=WriteOnlyInput(),
     )
 
     def __init__(self, data: Any = None, *, wire_formats: Sequence[WireFormat], **options: Any) -> None:
@@ -233,8 +189,6 @@ class ChangeEndpointForm(EndpointForm):
         events = self.stored["events"]
         initial = {**self.stored, "which": _ALL if EVERYTHING in events else _SOME}
         super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
-        for name in ("filters", "metadata"):
-            self.initial[name] = _as_text(self.stored[name])
         if endpoint.is_playground:  # it has no URL that could be seen or changed
             del self.fields["url"]
 
@@ -252,8 +206,7 @@ class ChangeEndpointForm(EndpointForm):
 
 def stored_values(endpoint: Endpoint) -> dict[str, Any]:
     """The endpoint in the words of the form, but for its headers."""
-    names = ("url", "channels", "description", "rate_limit", "max_in_flight", "fifo", "metadata", "filters")
-    return {**{name: getattr(endpoint, name) for name in names}, "events": endpoint.patterns}
+    return {**{name: getattr(endpoint, name) for name in ("url", *NAMES)}, "events": endpoint.patterns}
 
 
 def header_names(endpoint: Endpoint) -> list[str] | None:
@@ -262,7 +215,3 @@ def header_names(endpoint: Endpoint) -> list[str] | None:
         return sorted(endpoint.custom_headers())
     except SealingError:
         return None
-
-
-def _as_text(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) if value else ""

@@ -9,8 +9,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webhooks_app.dashboard.forms.fields import Unechoed
 from webhooks_app.endpoints.headers import KEEP_VALUE, MAX_HEADERS, MAX_NAME, MAX_VALUE, KeepValue
+from webhooks_app.forms.fields import WriteOnlyInput
 
 #: Empty rows below those that are filled.
 _EMPTY_ROWS = 2
@@ -33,7 +33,7 @@ class HeaderForm(forms.Form):
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "placeholder": "X-My-Header"}),
     )
     act = forms.ChoiceField(label=gettext_lazy("What becomes of it"), required=False, choices=_ACTS)
-    value = forms.CharField(label=gettext_lazy("Value"), required=False, max_length=MAX_VALUE, widget=Unechoed())
+    value = forms.CharField(label=gettext_lazy("Value"), required=False, max_length=MAX_VALUE, widget=WriteOnlyInput())
 
     @property
     def is_stored(self) -> bool:

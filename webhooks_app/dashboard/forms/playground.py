@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, answer_of
-from webhooks_app.dashboard.forms.fields import JSONText, example_text
+from webhooks_app.forms.fields import JSONText, example_text
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.wire_formats import get_wire_format
 

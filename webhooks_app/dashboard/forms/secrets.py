@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.conf import settings
-from webhooks_app.dashboard.forms.fields import Unechoed
+from webhooks_app.forms.fields import WriteOnlyInput
 
 _HOUR = 3600
 _OVERLAPS = (0, _HOUR, 24 * _HOUR, 7 * 24 * _HOUR)
@@ -25,7 +25,7 @@ class RotationForm(forms.Form):
         help_text=gettext_lazy("Empty: we make one, which is the safest. What you enter here is not shown again."),
         required=False,
         max_length=500,
-        widget=Unechoed(),
+        widget=WriteOnlyInput(),
     )
 
     def __init__(self, data: Any = None) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import matches
-from webhooks_app.dashboard.forms.fields import JSONText, example_text
+from webhooks_app.forms.fields import JSONText, example_text
 
 _MINUTES = "%Y-%m-%dT%H:%M"
 #: Browsers that show no picker send what was typed.

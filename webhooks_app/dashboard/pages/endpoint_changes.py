@@ -17,9 +17,9 @@ from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.db import pipeline_alias
+from webhooks_app.endpoints.checks import checked_wire_format
 from webhooks_app.endpoints.queries import twin_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
-from webhooks_app.endpoints.settings import checked_wire_format
 from webhooks_app.events.types import offered_types
 from webhooks_app.models import Endpoint
 from webhooks_app.tenants.plan import plan_of

@@ -23,6 +23,7 @@ from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
 from webhooks_app.endpoints.queries import lines_of, live_secrets, recent_deliveries
+from webhooks_app.endpoints.settings import shown_settings
 from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
@@ -91,7 +92,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "reason": disabled_in_words(row.status_reason),
         "secrets": live_secrets(row, using=using),
         "header_names": header_names(row),
-        "filters": row.filters,
+        "settings": shown_settings(row),
         "deliveries": recent_deliveries(row, using=using),
         "done": _DONE.get(request.GET.get("done", "")),
         **_charts(row, request.GET.get("span", ""), now, using),

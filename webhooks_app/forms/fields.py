@@ -1,4 +1,4 @@
-"""Fields that several forms have: JSON, lists, and what is typed in but never shown again."""
+"""JSON, lists of names, and values that are typed in but never shown again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from django.utils.translation import gettext as _
 
 from webhooks_app.core.catalogue import EventType
 
-#: Characters of JSON that a form takes. What it means is checked, and limited, by the act.
+#: Characters of JSON that a form takes. What it means is checked, and limited, when it is saved.
 _LONGEST_JSON = 1_000_000
 #: A name in quotes, or one without; and what makes quotes needed.
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[^\s,]+')
 _SPECIAL = re.compile(r'[\s,"]')
+_UNASSISTED = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
 
 
-class Unechoed(forms.TextInput):
+class WriteOnlyInput(forms.TextInput):
     """A value that goes in and never comes out again, not even into the same form with its errors."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
@@ -29,14 +30,19 @@ class Unechoed(forms.TextInput):
         return None
 
 
-class JSONText(forms.CharField):
-    """JSON as people type it; gives the value. Empty: None."""
+class WriteOnlyTextarea(forms.Textarea):
+    """The same for several lines."""
 
-    widget = forms.Textarea
+    def format_value(self, value: Any) -> None:
+        return None
+
+
+class JSONText(forms.CharField):
+    """JSON as people type it; gives the value. Empty: None. An initial value that is no string is shown as JSON."""
 
     def __init__(self, **options: Any) -> None:
-        attrs = {"rows": 5, "spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
-        super().__init__(**{"required": False, "max_length": _LONGEST_JSON, "widget": forms.Textarea(attrs), **options})
+        widget = forms.Textarea({"rows": 5, **_UNASSISTED})
+        super().__init__(**{"required": False, "max_length": _LONGEST_JSON, "widget": widget, **options})
         self.widget.attrs.pop("maxlength", None)
 
     def clean(self, value: Any) -> Any:
@@ -53,13 +59,24 @@ class JSONText(forms.CharField):
         except (ValueError, RecursionError) as error:  # NaN, numbers of thousands of digits, too deep
             raise ValidationError(_("This JSON has a number or a nesting that cannot be sent."), "json") from error
 
+    def prepare_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return value
+        return json.dumps(value, indent=2, ensure_ascii=False) if value else ""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((self.clean(data) or None) != (initial or None))
+        except ValidationError:
+            return True
+
 
 class Names(forms.CharField):
     """A list of names, with spaces, commas or lines between; one with such in it is written in quotes, as JSON has it."""
 
     def __init__(self, **options: Any) -> None:
-        attrs = {"rows": 3, "spellcheck": "false", "autocapitalize": "off"}
-        super().__init__(**{"required": False, "widget": forms.Textarea(attrs), **options})
+        widget = forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "off"})
+        super().__init__(**{"required": False, "widget": widget, **options})
 
     def clean(self, value: Any) -> Any:
         return [_unquoted(word) for word in _WORD.findall(str(super().clean(value)))]
@@ -68,6 +85,9 @@ class Names(forms.CharField):
         if not isinstance(value, list):
             return value
         return "\n".join(json.dumps(one, ensure_ascii=False) if _SPECIAL.search(one) else one for one in value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.clean(data or "") != (initial or [])) if data or not self.required else True
 
 
 def _unquoted(word: str) -> str:
@@ -78,7 +98,7 @@ def _unquoted(word: str) -> str:
 
 
 def example_text(type_: EventType) -> str:
-    """What stands in such a field before anybody has typed: the type's example, or an empty object."""
+    """Return what stands in a JSON field before anybody has typed: the type's example, or an empty object."""
     return json.dumps({} if type_.example is None else type_.example, indent=2, ensure_ascii=False, default=str)
 
 

@@ -1,0 +1,1 @@
+"""Form fields that the customers' pages and the admin share."""

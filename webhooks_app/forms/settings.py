@@ -1,0 +1,60 @@
+"""The form fields of an endpoint's settings, made from their declaration in `endpoints.settings`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from webhooks_app.endpoints.settings import SETTINGS, FormPart, Kind, Setting
+from webhooks_app.forms.fields import JSONText, Names
+
+_HOW_TO_WRITE = {
+    Kind.NAMES: _(
+        'With spaces, commas or lines between. A name that has a space in it stands in quotes: "north west".'
+    ),
+    Kind.OBJECT: _("Write it as a JSON object."),
+}
+
+
+class SettingsForm(forms.Form):
+    """A form with a field for each setting, to be mixed in."""
+
+    def add_settings(self) -> None:
+        """Add the fields; called at the end of `__init__`, since the largest numbers come from the site's settings."""
+        for setting in SETTINGS:
+            self.fields[setting.name] = form_field(setting)
+
+    def setting_values(self) -> dict[str, Any]:
+        """Return what was entered, by the names of the settings; an object that was left empty is {}."""
+        given = {setting.name: self.cleaned_data[setting.name] for setting in SETTINGS}
+        empty = {setting.name for setting in SETTINGS if setting.kind is Kind.OBJECT and given[setting.name] is None}
+        return {name: {} if name in empty else value for name, value in given.items()}
+
+    def in_part(self) -> dict[str, list[forms.BoundField]]:
+        """Return the fields by the name of their part, for templates."""
+        return {part.value: [self[setting.name] for setting in SETTINGS if setting.part is part] for part in FormPart}
+
+
+def form_field(setting: Setting) -> forms.Field:
+    """Return a new form field for a setting."""
+    field = setting.field
+    how = _HOW_TO_WRITE.get(setting.kind)
+    common: dict[str, Any] = {
+        "label": field.verbose_name,
+        "help_text": format_lazy("{} {}", field.help_text, how) if how else field.help_text,
+        "required": False,
+    }
+    most = setting.most() if setting.most else None
+    match setting.kind:
+        case Kind.FLAG:
+            return forms.BooleanField(**common)
+        case Kind.NUMBER:
+            return forms.IntegerField(**common, min_value=1, max_value=most)
+        case Kind.NAMES:
+            return Names(**common)
+        case Kind.OBJECT:
+            return JSONText(**common)
+    return forms.CharField(**common, max_length=most)
