@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from webhooks_app.api.urls_with_fallback import include_api
+from webhooks_app.api import include_api
 
 
 class Icon(RedirectView):

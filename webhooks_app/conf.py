@@ -114,7 +114,7 @@ class Settings:
     API_KEY_PREFIX: str = "wk"
     #: Requests that one key may make, as "number/second", "/minute", "/hour" or "/day"; empty: no limit.
     API_RATE: str = "1200/minute"
-    #: Dotted path of a function (tenant → `webhooks_app.tenants.plan.Plan`); empty: the tenant's row says.
+    #: Dotted path of a function (tenant → `webhooks_app.Plan`); empty: the tenant's row says.
     PLAN: str = ""
     #: Dotted path of a function (request → your tenant object, or None) for people who are logged in.
     TENANT_OF_REQUEST: str = ""

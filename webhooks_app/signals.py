@@ -16,6 +16,14 @@ sent, and those that wait are lost when the process is killed.
 
 from django.dispatch import Signal
 
+__all__ = [
+    "delivery_exhausted",
+    "delivery_succeeded",
+    "endpoint_disabled",
+    "endpoint_recovered",
+    "event_quarantined",
+]
+
 delivery_succeeded = Signal()
 delivery_exhausted = Signal()
 endpoint_disabled = Signal()

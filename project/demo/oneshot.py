@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -20,11 +21,8 @@ from project.demo.plan import PlannedEndpoint, plan, tenants
 from project.demo.receiving import ReceiverProcess
 from project.demo.result import Result, compare
 from project.demo.rows import remove_tenants
-from webhooks_app import EventInput, emit, emit_many
-from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.engine import run as engine
+from webhooks_app import EventInput, create_endpoint, emit, emit_many, run_engine
 from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
-from webhooks_app.transport import open_transport
 
 #: Events of one transaction.
 CHUNK = 200
@@ -119,7 +117,7 @@ class OneShot:
         with _interruptible(done) as interrupted:
             watcher.start()
             try:
-                engine.run(stop=done)
+                run_engine(stop=done)
             finally:
                 done.set()
                 watcher.join()
@@ -195,11 +193,8 @@ def _new_secret() -> str:
 
 
 def _transport_name() -> str:
-    transport = open_transport()
-    try:
-        return type(transport).__name__.removesuffix("Transport").lower()
-    finally:
-        transport.close()
+    chosen = settings.WEBHOOKS.get("TRANSPORT", "auto")
+    return chosen if chosen != "auto" else "curl" if find_spec("pycurl") else "requests"
 
 
 @contextmanager

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.wire_formats import standard
+from webhooks_app.wire_formats import STANDARD, RetryPolicy
 
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.4, 0.8, 1.6))
 
 #: For endpoints that take an event in the end. No breaker: each event is refused and retried on its own schedule.
 DEMO = replace(
-    standard.WIRE_FORMAT,
+    STANDARD,
     name="demo",
     title="Standard Webhooks, retried within seconds (demo)",
     retry=RetryPolicy(delays=_DELAYS, breaker=False, disable_after=None),
@@ -18,7 +17,7 @@ DEMO = replace(
 
 #: For endpoints that never do. With a breaker: most of what waits is given up unsent when its time is over.
 DOOMED = replace(
-    standard.WIRE_FORMAT,
+    STANDARD,
     name="demo_doomed",
     title="Standard Webhooks, given up within seconds (demo)",
     total_timeout=1.0,

@@ -14,10 +14,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webhooks_app.api.dialect import DialectView
-from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.publish import publish
-from webhooks_app.api.views.base import NoSuchPath
+from webhooks_app.api import DialectView, NoSuchPath, idempotent, publish
 from webhooks_app.models import Scope, Tenant
 
 WIRE_FORMAT = "msgine"

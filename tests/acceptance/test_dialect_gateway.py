@@ -12,7 +12,7 @@ from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
 from tests.factories import EndpointFactory
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.endpoints.status import disable
+from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import AuditEntry, Endpoint, EndpointNumber, IdempotencyRecord, Scope, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,7 +208,7 @@ class TestRead:
 
     def test_tells_when_one_is_switched_off(self, curl: Curl) -> None:
         made = curl.asked("POST", "/webhooks", DOCUMENTED)[1]["data"]
-        disable(Endpoint.objects.get(), tell=False)
+        disable_endpoint(Endpoint.objects.get(), tell=False)
         assert curl.asked("GET", f"/webhooks/{made['id']}")[1]["data"]["active"] is False
 
     def test_gives_one_from_before_there_were_numbers_its_number_once(self, curl: Curl) -> None:

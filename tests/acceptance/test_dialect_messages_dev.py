@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.dialects import Curl, catalogue_of, key, root_of
 from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.endpoints.status import disable
+from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import AuditEntry, Endpoint, IdempotencyRecord, Scope, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,7 +182,7 @@ class TestList:
 
     def test_tells_when_one_is_switched_off(self, curl: Curl) -> None:
         curl.asked("POST", "/webhooks", DOCUMENTED)
-        disable(Endpoint.objects.get(), tell=False)
+        disable_endpoint(Endpoint.objects.get(), tell=False)
         assert curl.asked("GET", "/webhooks")[1]["data"][0]["active"] is False
 
     def test_has_no_line_for_one_of_every_line(self, curl: Curl) -> None:

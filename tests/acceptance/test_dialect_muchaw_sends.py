@@ -12,7 +12,7 @@ from tests.acceptance.dialects import Muchaw, root_of, verdicts
 from tests.customer import deliver, make_due, statuses
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.endpoints.status import pause
+from webhooks_app.endpoints.status import pause_endpoint
 from webhooks_app.models import Endpoint, Notification, Secret, database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,7 +104,7 @@ class TestActive:
 
     def test_true_resumes_one_that_was_paused(self, curl: Muchaw, receiver: Receiver) -> None:
         webhook = curl.made(url=receiver.url())
-        pause(Endpoint.objects.get())
+        pause_endpoint(Endpoint.objects.get())
         send("a")
         assert curl.seen(webhook)["active"] is False
         curl.changed(webhook, active=True)

@@ -17,7 +17,7 @@ from project.messaging.models import Organisation
 from tests.browser.company import ENDPOINTS, FAILING, HOST, NAME, PASSWORD, PAUSED, PERSON, SHAKY, STEADY
 from webhooks_app import emit
 from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.endpoints.status import pause
+from webhooks_app.endpoints.status import pause_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Event, HourlyStat
 
 _TEXTS = (
@@ -38,7 +38,7 @@ def begin(receiver: str) -> None:
             company, url=receiver + path, events=events, description=description, actor=f"user:{PERSON}"
         )
         if path == PAUSED:
-            pause(endpoint, actor=f"user:{PERSON}")
+            pause_endpoint(endpoint, actor=f"user:{PERSON}")
 
 
 def tell(number: int, status: str) -> None:

@@ -12,11 +12,11 @@ from django.db import connections
 
 from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from webhooks_app.db import write
-from webhooks_app.deliveries.resend import cancel, replay
+from webhooks_app.deliveries.resend import cancel_delivery, resend
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
-from webhooks_app.endpoints.status import pause, resume
+from webhooks_app.endpoints.status import pause_endpoint, resume_endpoint
 from webhooks_app.exceptions import ConflictingState, TooManyEndpoints
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointQueue, Secret
 from webhooks_app.playground.service import open_playground
@@ -84,14 +84,14 @@ def test_rotations_at_once_leave_one_current_secret():
 def test_replays_at_once_get_places_of_their_own_in_a_fifo_order():
     endpoint = EndpointFactory(fifo=True)
     rows = DeliveryFactory.create_batch(4, endpoint=endpoint, exhausted=True)
-    at_once(*[lambda row=row: replay(row) for row in rows])
+    at_once(*[lambda row=row: resend(row) for row in rows])
     assert sorted(Delivery.objects.values_list("sequence", flat=True)) == [1, 2, 3, 4]
     assert EndpointQueue.objects.get().sequence == 4
 
 
 def test_a_delivery_is_cancelled_by_one_of_two():
     delivery = DeliveryFactory()
-    results = at_once(*[lambda: cancel(delivery)] * 2)
+    results = at_once(*[lambda: cancel_delivery(delivery)] * 2)
     assert sum(isinstance(result, ConflictingState) for result in results) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_delivery_that_is_given_up_while_it_is_replayed_is_sent_again():
     results: list[Any] = []
     with write("default"):
         Delivery.objects.filter(pk=delivery.pk).update(status=DeliveryStatus.EXHAUSTED, attempts=10)
-        thread = start(lambda: replay(delivery), results)
+        thread = start(lambda: resend(delivery), results)
         time.sleep(0.2)
     thread.join(30)
     row = Delivery.objects.get()
@@ -114,8 +114,8 @@ def test_acts_on_the_same_endpoint_do_not_deadlock():
 
     def on_and_off() -> None:
         for _ in range(5):
-            pause(endpoint)
-            resume(endpoint)
+            pause_endpoint(endpoint)
+            resume_endpoint(endpoint)
 
     def fifo_and_back() -> None:
         for turn in range(10):

@@ -19,7 +19,7 @@ from tests.visitors import seen, visiting
 from webhooks_app import emit, registry
 from webhooks_app.core import playground
 from webhooks_app.deliveries import backlog
-from webhooks_app.endpoints.status import disable, enable, pause, resume
+from webhooks_app.endpoints.status import disable_endpoint, enable_endpoint, pause_endpoint, resume_endpoint
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Notification, NotificationKind
 from webhooks_app.models.ids import first_id
@@ -147,7 +147,11 @@ def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -
 
 
 @pytest.mark.usefixtures("pipeline")
-@pytest.mark.parametrize(("stop", "start"), [(pause, resume), (disable, enable)], ids=["pause", "disable"])
+@pytest.mark.parametrize(
+    ("stop", "start"),
+    [(pause_endpoint, resume_endpoint), (disable_endpoint, enable_endpoint)],
+    ids=["pause", "disable"],
+)
 class TestAfterwards:
     @pytest.mark.django_db(transaction=True)
     def test_only_what_is_within_the_bounds_is_sent(
@@ -249,11 +253,11 @@ class TestNotifications:
         endpoint = EndpointFactory()
         waiting(endpoint, 1)
         for number in (1, 2):
-            pause(endpoint)
+            pause_endpoint(endpoint)
             prune(now=days(25))
             prune(now=days(26))
             assert len(notifications(NotificationKind.BACKLOG_EXPIRING)) == number
-            resume(endpoint)
+            resume_endpoint(endpoint)
 
     def test_are_remembered_as_long_as_the_endpoint_is_off(self) -> None:
         endpoint = off_endpoint()
@@ -357,7 +361,7 @@ class TestTexts:
 @pytest.mark.usefixtures("event_types")
 def test_a_backlog_that_emit_and_the_fan_out_made_ends(deliver: Callable[[], Any], configure: Configure) -> None:
     endpoint = EndpointFactory()
-    pause(endpoint)
+    pause_endpoint(endpoint)
     for number in range(10):
         emit("test.happened", {"n": number}, tenant=endpoint.tenant)
     deliver()

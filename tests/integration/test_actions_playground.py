@@ -15,7 +15,7 @@ from tests.playgrounds import Deliver, deliver_until_nothing_waits, opened
 from webhooks_app import emit, signals
 from webhooks_app.core.playground import ANSWERS, url_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
-from webhooks_app.endpoints.status import disable, enable
+from webhooks_app.endpoints.status import disable_endpoint, enable_endpoint
 from webhooks_app.exceptions import (
     ConflictingState,
     InvalidEndpoint,
@@ -122,7 +122,7 @@ class TestItsHealth:
                 answer_with(tenant, answer)
                 send_to_playground(tenant, type="test.happened")
                 deliver_until_nothing_waits(deliver)
-            disable(endpoint)
+            disable_endpoint(endpoint)
         finally:
             for signal in watched:
                 signal.disconnect(listen)
@@ -165,7 +165,7 @@ class TestItsHealth:
         other.refresh_from_db()
         assert (endpoint.status, endpoint.status_reason) == (EndpointStatus.DISABLED, "idle")
         assert (other.status, Notification.objects.count()) == (EndpointStatus.ACTIVE, 0)
-        enable(endpoint)
+        enable_endpoint(endpoint)
         assert prune(now=timezone.now() + timedelta(days=1)).rested == 0
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from webhooks_app.core.playground import url_of
-from webhooks_app.deliveries.resend import cancel, replay, replay_event, retry_failed, retry_now
+from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event, retry_failed, send_now
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import IDLE, TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
 from webhooks_app.wire_formats import get_wire_format
@@ -34,7 +34,7 @@ def test_a_replay_starts_the_policy_anew_and_goes_on_counting(trait):
         endpoint__queue__due_at=IDLE,
     )
     attempts = delivery.attempts
-    again = replay(delivery, actor="user:anna")
+    again = resend(delivery, actor="user:anna")
 
     assert (again.status, again.step, again.attempts) == (DeliveryStatus.PENDING, 0, attempts)
     assert (again.crash_marked_at, again.completed_at) == (None, None)
@@ -48,11 +48,11 @@ def test_a_replay_starts_the_policy_anew_and_goes_on_counting(trait):
 def test_a_replay_goes_to_the_end_of_a_fifo_order():
     endpoint = EndpointFactory(fifo=True, queue__sequence=8)
     delivery = DeliveryFactory(endpoint=endpoint, exhausted=True, sequence=2)
-    assert replay(delivery.pk).sequence == 9
+    assert resend(delivery.pk).sequence == 9
     assert queue_of(delivery).sequence == 9
 
 
-@pytest.mark.parametrize("act", [replay, retry_now])
+@pytest.mark.parametrize("act", [resend, send_now])
 def test_a_pending_delivery_is_hurried_and_keeps_step_and_place(act):
     endpoint = EndpointFactory(fifo=True, queue__sequence=8, queue__due_at=timezone.now() + timedelta(hours=1))
     later = timezone.now() + timedelta(hours=1)
@@ -65,11 +65,11 @@ def test_a_pending_delivery_is_hurried_and_keeps_step_and_place(act):
 
 def test_what_is_replayed_for_a_paused_endpoint_waits():
     delivery = DeliveryFactory(endpoint__status="paused", exhausted=True)
-    assert replay(delivery).status == DeliveryStatus.PENDING
+    assert resend(delivery).status == DeliveryStatus.PENDING
     assert queue_of(delivery).due_at == IDLE
 
 
-@pytest.mark.parametrize("act", [replay, retry_now])
+@pytest.mark.parametrize("act", [resend, send_now])
 def test_nothing_is_sent_again_to_a_deleted_endpoint(act):
     delivery = DeliveryFactory(endpoint__status="deleted", exhausted=True)
     with pytest.raises(ConflictingState):
@@ -79,16 +79,16 @@ def test_nothing_is_sent_again_to_a_deleted_endpoint(act):
 
 def test_there_is_no_retry_to_hurry_on_a_finished_delivery():
     with pytest.raises(ConflictingState):
-        retry_now(DeliveryFactory(exhausted=True))
+        send_now(DeliveryFactory(exhausted=True))
 
 
 def test_a_pending_delivery_is_cancelled_once():
     delivery = DeliveryFactory()
-    row = cancel(delivery, actor="user:anna")
+    row = cancel_delivery(delivery, actor="user:anna")
     assert row.status == DeliveryStatus.CANCELLED
     assert near(row.completed_at)
     with pytest.raises(ConflictingState):
-        cancel(delivery)
+        cancel_delivery(delivery)
     assert AuditEntry.objects.get().verb == "delivery.cancelled"
 
 
@@ -97,7 +97,7 @@ def test_cancelling_the_head_of_a_fifo_order_wakes_those_behind():
     endpoint = EndpointFactory(fifo=True, queue__sequence=2, queue__due_at=tomorrow)
     head = DeliveryFactory(endpoint=endpoint, sequence=1, next_attempt_at=tomorrow)
     DeliveryFactory(endpoint=endpoint, sequence=2)
-    cancel(head)
+    cancel_delivery(head)
     assert near(queue_of(head).due_at)
 
 
@@ -112,7 +112,7 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
     deleted = DeliveryFactory(endpoint__tenant=event.tenant, event=event, endpoint__status="deleted", exhausted=True)
     other = DeliveryFactory(exhausted=True)
 
-    assert replay_event(event, actor="user:anna") == 3
+    assert resend_event(event, actor="user:anna") == 3
     for delivery in made:
         delivery.refresh_from_db()
         assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 0)
@@ -124,7 +124,7 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
     assert pending.step == 4
     assert (deleted.status, other.status) == (DeliveryStatus.EXHAUSTED, DeliveryStatus.EXHAUSTED)
     assert AuditEntry.objects.get().target == event.public_id
-    assert replay_event(event) == 0
+    assert resend_event(event) == 0
 
 
 def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries():
@@ -133,7 +133,7 @@ def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries(
     tried = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint__url=url_of("200"))
     assert tried.endpoint.is_playground
     last = len(get_wire_format("standard").retry.delays)
-    assert [replay(row).step for row in (real, test, tried)] == [0, last, 0]
+    assert [resend(row).step for row in (real, test, tried)] == [0, last, 0]
 
 
 def test_those_that_failed_are_sent_again_without_tests():
@@ -150,7 +150,7 @@ def test_the_waiting_time_of_a_replay_is_that_of_its_own_wire_format():
         name: DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__wire_format=name)
         for name in ("standard", "muchaw")
     }
-    replay_event(event)
+    resend_event(event)
     for name, row in rows.items():
         row.refresh_from_db()
         assert row.expires_at - row.next_attempt_at == get_wire_format(name).retry.max_age

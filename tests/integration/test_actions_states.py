@@ -9,7 +9,13 @@ from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory
 from webhooks_app import signals
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
     IDLE,
@@ -32,7 +38,11 @@ def queue_of(endpoint: Endpoint) -> EndpointQueue:
 
 @pytest.mark.parametrize(
     ("act", "status"),
-    [(pause, EndpointStatus.PAUSED), (disable, EndpointStatus.DISABLED), (delete_endpoint, EndpointStatus.DELETED)],
+    [
+        (pause_endpoint, EndpointStatus.PAUSED),
+        (disable_endpoint, EndpointStatus.DISABLED),
+        (delete_endpoint, EndpointStatus.DELETED),
+    ],
 )
 def test_what_is_stopped_is_never_due(act, status):
     endpoint = EndpointFactory(queue__due_at=timezone.now())
@@ -44,7 +54,7 @@ def test_what_is_stopped_is_never_due(act, status):
     assert AuditEntry.objects.count() == 1
 
 
-@pytest.mark.parametrize(("stop", "start"), [(pause, resume), (disable, enable)])
+@pytest.mark.parametrize(("stop", "start"), [(pause_endpoint, resume_endpoint), (disable_endpoint, enable_endpoint)])
 def test_starting_again_wakes_what_was_kept_and_gives_it_its_time_again(stop, start):
     endpoint = EndpointFactory()
     soon = timezone.now() + timedelta(minutes=1)
@@ -66,7 +76,7 @@ def test_more_pending_deliveries_than_one_transaction_takes_are_all_extended(mon
     monkeypatch.setattr("webhooks_app.locking.chunks.__defaults__", (2,))
     endpoint = EndpointFactory(status="paused")
     DeliveryFactory.create_batch(5, endpoint=endpoint, expires_at=timezone.now())
-    resume(endpoint)
+    resume_endpoint(endpoint)
     assert Delivery.objects.filter(expires_at__gt=timezone.now() + timedelta(days=4)).count() == 5
 
 
@@ -75,14 +85,14 @@ def test_enabling_starts_with_a_clean_record():
     endpoint = EndpointFactory(
         status="disabled", queue__consecutive_failures=7, queue__crash_takeovers=2, queue__failing_since=now
     )
-    enable(endpoint)
+    enable_endpoint(endpoint)
     queue = queue_of(endpoint)
     assert (queue.consecutive_failures, queue.crash_takeovers, queue.failing_since) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
-    ("status", "act"), [("disabled", pause), ("disabled", resume), ("paused", enable)] + [
-        ("deleted", act) for act in (pause, resume, disable, enable)
+    ("status", "act"), [("disabled", pause_endpoint), ("disabled", resume_endpoint), ("paused", enable_endpoint)] + [
+        ("deleted", act) for act in (pause_endpoint, resume_endpoint, disable_endpoint, enable_endpoint)
     ]
 )  # fmt: skip
 def test_acts_that_do_not_fit_the_state_are_refused(status, act):
@@ -101,8 +111,8 @@ def test_disabling_leaves_a_notice_and_sends_the_signal_after_the_commit():
 
     signals.endpoint_disabled.connect(listen)
     try:
-        endpoint = disable(EndpointFactory(), "not paid")
-        disable(EndpointFactory(), "own wish", tell=False)
+        endpoint = disable_endpoint(EndpointFactory(), "not paid")
+        disable_endpoint(EndpointFactory(), "own wish", tell=False)
     finally:
         signals.endpoint_disabled.disconnect(listen)
     notification = Notification.objects.get()

@@ -9,7 +9,7 @@ from tests.customer import Customer, deliver
 from tests.factories import DeliveryFactory, EndpointFactory
 from tests.staff import act_page, actor, messages_of, on_list, page, text_of, viewer
 from webhooks_app.admin.row_actions import MOST_AT_ONCE
-from webhooks_app.endpoints.status import disable, pause
+from webhooks_app.endpoints.status import disable_endpoint, pause_endpoint
 from webhooks_app.models import AuditEntry, Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db
@@ -133,7 +133,7 @@ def test_what_was_missed_is_recovered():
     client = viewer("recover_endpoint")
     with Customer() as customer:
         endpoint = customer.endpoint()
-        disable(endpoint)
+        disable_endpoint(endpoint)
         customer.emit()
         deliver()
         client_enables = viewer("disable_endpoint")
@@ -163,7 +163,7 @@ def test_harmless_acts_on_a_list_are_done_at_once():
     client = viewer("pause_endpoint")
     endpoints = EndpointFactory.create_batch(2)
     for endpoint in endpoints:
-        pause(endpoint)
+        pause_endpoint(endpoint)
     assert messages_of(on_list(client, "endpoint", "resume", endpoints)) == ["Resume: 2 of 2 done."]
     assert set(Endpoint.objects.values_list("status", flat=True)) == {"active"}
 

@@ -16,7 +16,7 @@ from tests.factories import EndpointFactory
 from tests.pipelines import fan_out
 from webhooks_app import EventInput, aemit, emit, emit_many, registry
 from webhooks_app.conf import parse
-from webhooks_app.endpoints.status import disable
+from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.events import backlog_limits
 from webhooks_app.exceptions import BacklogFull, ConfigurationError
 from webhooks_app.models import Event, Notification, database_now
@@ -120,7 +120,7 @@ class TestRefuse:
         happened("us", 3)
         registry.register(*operational_events.EVENT_TYPES)
         try:
-            disable(EndpointFactory(), "gone")
+            disable_endpoint(EndpointFactory(), "gone")
             send_notifications()
         finally:
             registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])

@@ -17,10 +17,10 @@ from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.visitors import visiting
 from webhooks_app.dashboard import keyset
 from webhooks_app.dashboard.audit_labels import DETAILS, VERBS
-from webhooks_app.deliveries.resend import replay
+from webhooks_app.deliveries.resend import resend
 from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
-from webhooks_app.endpoints.status import delete_endpoint, disable, pause, resume
+from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, pause_endpoint, resume_endpoint
 from webhooks_app.maintenance.prune import MONTHS_KEPT
 from webhooks_app.models import AuditEntry, Endpoint, Tenant
 from webhooks_app.tenants.api_keys import create_api_key
@@ -86,7 +86,7 @@ class TestTheWords:
 
     def test_name_the_api_key(self, tenant: Tenant, endpoint: Endpoint) -> None:
         key, _ = create_api_key(tenant, name="CI")
-        pause(endpoint, actor=f"key:{key.public_id}")
+        pause_endpoint(endpoint, actor=f"key:{key.public_id}")
         paused, made = lines(tenant)
         assert paused.actor == "API key “CI”"
         assert (made.target, made.address) == ("CI", "/webhooks/keys")
@@ -100,7 +100,7 @@ class TestTheWords:
 
 class TestTheTargets:
     def test_are_linked(self, tenant: Tenant, endpoint: Endpoint) -> None:
-        pause(endpoint, reason="holidays")
+        pause_endpoint(endpoint, reason="holidays")
         (line,) = lines(tenant)
         assert (line.target, line.address) == (endpoint.url, f"/webhooks/endpoints/{endpoint.public_id}")
         assert line.details == [("Reason", "holidays")]
@@ -130,8 +130,8 @@ class TestTheTargets:
 
 class TestFilters:
     def test_by_endpoint(self, tenant: Tenant, endpoint: Endpoint) -> None:
-        pause(EndpointFactory(tenant=tenant))
-        disable(endpoint)
+        pause_endpoint(EndpointFactory(tenant=tenant))
+        disable_endpoint(endpoint)
         (line,) = lines(tenant, f"?target={endpoint.public_id}")
         assert line.verb == "disabled an endpoint"
 
@@ -160,10 +160,10 @@ class TestFilters:
     ) -> None:
         reach = 4
         monkeypatch.setattr(keyset, "REACH", reach)
-        pause(endpoint, actor="user:anna")
+        pause_endpoint(endpoint, actor="user:anna")
         for _ in range(reach):
-            resume(endpoint)
-            pause(endpoint)
+            resume_endpoint(endpoint)
+            pause_endpoint(endpoint)
         client = visiting(tenant)
         address, pages = f"{PAGE}?by=user&target={endpoint.public_id}", 0
         shown = client.get(address)
@@ -182,9 +182,9 @@ class TestFilters:
 
 class TestThePage:
     def test_shows_one_tenants_only_newest_first(self, tenant: Tenant, endpoint: Endpoint) -> None:
-        pause(endpoint, actor="user:anna")
-        resume(endpoint, actor="user:bert")
-        pause(EndpointFactory(), actor="user:other")
+        pause_endpoint(endpoint, actor="user:anna")
+        resume_endpoint(endpoint, actor="user:bert")
+        pause_endpoint(EndpointFactory(), actor="user:other")
         assert [line.actor for line in lines(tenant)] == ["bert", "anna"]
 
     def test_says_from_which_server_to_which_an_endpoint_was_moved(self, tenant: Tenant) -> None:
@@ -199,7 +199,7 @@ class TestThePage:
         assert "T0K3N" not in json.dumps(list(AuditEntry.objects.values_list("detail", flat=True)))
 
     def test_says_in_words_what_a_delivery_was(self, tenant: Tenant, endpoint: Endpoint) -> None:
-        replay(DeliveryFactory(endpoint=endpoint, exhausted=True))
+        resend(DeliveryFactory(endpoint=endpoint, exhausted=True))
         assert dict(lines(tenant)[0].details) == {"It was": "failed"}
 
     def test_says_for_how_long_it_is_kept(self, tenant: Tenant) -> None:
@@ -223,7 +223,7 @@ class TestThePage:
         for number in (2, 20):
             for _ in range(number):
                 key, _text = create_api_key(tenant)
-                pause(EndpointFactory(tenant=tenant), actor=f"key:{key.public_id}")
+                pause_endpoint(EndpointFactory(tenant=tenant), actor=f"key:{key.public_id}")
             with CaptureQueriesContext(connection) as queries:
                 client.get(PAGE)
             counts.add(len(queries))

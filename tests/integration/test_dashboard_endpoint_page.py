@@ -17,7 +17,7 @@ from tests.forms import form_ids
 from tests.receiver import Answer, Receiver
 from tests.visitors import visiting
 from webhooks_app import EventType, registry
-from webhooks_app.endpoints.status import disable
+from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, HourlyStat, database_now
 from webhooks_app.models.ids import first_id
 from webhooks_app.playground.service import IDLE_REASON, open_playground
@@ -285,7 +285,7 @@ class TestThePlaygroundAmongEndpoints:
     def test_says_why_it_rests_wherever_it_stands(self) -> None:
         tenant = TenantFactory()
         endpoint, _ = open_playground(tenant)
-        disable(endpoint.pk, IDLE_REASON, tell=False)
+        disable_endpoint(endpoint.pk, IDLE_REASON, tell=False)
         for address in ("/webhooks/", place(endpoint), "/webhooks/playground"):
             assert "Nobody has used it for a week." in visiting(tenant).get(address).content.decode()
 

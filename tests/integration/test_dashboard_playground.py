@@ -19,7 +19,7 @@ from tests.visitors import visiting
 from webhooks_app import emit
 from webhooks_app.dashboard.pages.playground import MOST_SHOWN
 from webhooks_app.endpoints.secrets import rotate_secret
-from webhooks_app.endpoints.status import pause
+from webhooks_app.endpoints.status import pause_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Secret, Tenant
 from webhooks_app.playground.service import answer_with, playground_of, send_to_playground
 from webhooks_app.tenants.access import Role
@@ -156,7 +156,7 @@ class TestAnswering:
 
     def test_a_paused_one_says_so(self) -> None:
         tenant, endpoint, _ = opened()
-        pause(endpoint)
+        pause_endpoint(endpoint)
         assert "is paused" in page(visiting(tenant))
 
 

@@ -13,7 +13,7 @@ from tests.customer import Customer, age, attempts, deliver, make_due, statuses,
 from tests.receiver import Answer, Delay
 from webhooks_app import contrib
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.endpoints.status import enable
+from webhooks_app.endpoints.status import enable_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Notification
 from webhooks_app.wire_formats import standard
 
@@ -184,7 +184,7 @@ def test_an_endpoint_that_is_enabled_again_sends_what_was_kept_and_has_a_clean_r
     deliver()
     assert Endpoint.objects.get(pk=endpoint.pk).status == EndpointStatus.DISABLED
     customer.receiver.on("/hook", [500, 200])
-    enable(endpoint)
+    enable_endpoint(endpoint)
     make_due()
     deliver()
     make_due()

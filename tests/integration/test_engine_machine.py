@@ -34,15 +34,21 @@ from tests.engine_machine import (
 )
 from tests.factories import EndpointFactory, TenantFactory
 from webhooks_app import emit
-from webhooks_app.deliveries.resend import cancel, replay, retry_now
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.deliveries.resend import cancel_delivery, resend, send_now
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.engine.callback_urls import callback_endpoint_id
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant
 
 SLOTS = st.integers(0, 1)
-ENDPOINT_ACTIONS = (pause, resume, disable, enable)
+ENDPOINT_ACTIONS = (pause_endpoint, resume_endpoint, disable_endpoint, enable_endpoint)
 EARLY, LATER = st.integers(1, 6), st.integers(1, 30)
 #: The kind of a disturbance, when it strikes, and what is done meanwhile, where that is its kind.
 TROUBLE = st.one_of(
@@ -189,7 +195,7 @@ class EngineMachine(RuleBasedStateMachine):
             rows = Delivery.objects.filter(endpoint=self.endpoints[number])
             self.ledger.cancelled(rows.values_list("pk", flat=True))
 
-    @rule(number=st.integers(0, 20), action=st.sampled_from([retry_now, replay, replay, cancel]))
+    @rule(number=st.integers(0, 20), action=st.sampled_from([send_now, resend, resend, cancel_delivery]))
     def change_delivery(self, number: int, action: Callable[..., Any]) -> None:
         self.lock.release()
         keys = list(Delivery.objects.order_by("id").values_list("pk", flat=True))
@@ -242,7 +248,7 @@ class EngineMachine(RuleBasedStateMachine):
         for engine in self.engines.values():
             engine.stalled = False
         for endpoint in Endpoint.objects.exclude(status__in=("active", "deleted")):
-            (resume if endpoint.status == "paused" else enable)(endpoint)
+            (resume_endpoint if endpoint.status == "paused" else enable_endpoint)(endpoint)
 
     def _left(self) -> dict[str, Any]:
         """What is still to be done."""
@@ -297,7 +303,7 @@ class EngineMachine(RuleBasedStateMachine):
         was = Delivery.objects.get(pk=key).status
         with suppress(ConflictingState):
             action(key)
-            if action is cancel:
+            if action is cancel_delivery:
                 self.ledger.cancelled([key])
             elif was != "pending":
                 self.ledger.replayed(key)
@@ -318,9 +324,9 @@ class EngineMachine(RuleBasedStateMachine):
         elif act == "emit":
             self._emit("anna", "test.happened", 2, callback=False)
         elif act in ("pause", "resume"):
-            self.change_endpoint(0, pause if act == "pause" else resume)
+            self.change_endpoint(0, pause_endpoint if act == "pause" else resume_endpoint)
         elif act in ("cancel", "replay"):
-            self.change_delivery(0, cancel if act == "cancel" else replay)
+            self.change_delivery(0, cancel_delivery if act == "cancel" else resend)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -31,8 +31,8 @@ from tests.receiver import Close, Drip, Hang, Raw, Receiver, Reset
 from tests.refused_rows import ignored, refused
 from webhooks_app import emit, signals
 from webhooks_app.db import write
-from webhooks_app.deliveries.resend import replay
-from webhooks_app.endpoints.status import pause
+from webhooks_app.deliveries.resend import resend
+from webhooks_app.endpoints.status import pause_endpoint
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents
 from webhooks_app.engine.options import EngineOptions
@@ -252,7 +252,7 @@ def locked_queue(receiver: Receiver, stack: ExitStack) -> None:
 def paused_in_a_request(receiver: Receiver, stack: ExitStack) -> None:
     endpoint = endpoint_at(receiver, "/bad")
     pending_event(endpoint.tenant)
-    held_open(lambda: pause(endpoint), stack)
+    held_open(lambda: pause_endpoint(endpoint), stack)
 
 
 def locked_queue_of_a_fifo_endpoint(receiver: Receiver, stack: ExitStack) -> None:
@@ -448,7 +448,7 @@ def test_after_a_replay_a_fault_on_our_side_costs_a_minute(receiver: Receiver, c
     configure(WIRE_FORMATS={**WIRE_FORMATS, **faulty_hosts.WIRE_FORMATS})
     endpoint = endpoint_at(receiver, "/bad", wire_format="envelope_raises")
     delivery = DeliveryFactory(endpoint=endpoint, exhausted=True)
-    replay(delivery, actor="test")
+    resend(delivery, actor="test")
     deliver_until(lambda: Attempt.objects.exists())
     delivery.refresh_from_db()
     assert (delivery.attempts, delivery.step, delivery.last_outcome) == (11, 0, "not_sent")

@@ -14,10 +14,10 @@ from tests.factories import SecretFactory
 from tests.playgrounds import Deliver, deliver_until_nothing_waits, opened
 from webhooks_app import emit
 from webhooks_app.core.playground import ECHO_BYTES
-from webhooks_app.deliveries.test_event import send_test
+from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.endpoints.service import change_endpoint
-from webhooks_app.endpoints.status import pause, resume
+from webhooks_app.endpoints.status import pause_endpoint, resume_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Secret
 from webhooks_app.playground.requests import LAST, Arrival, Verdict, arrivals
 from webhooks_app.playground.service import answer_with, send_to_playground
@@ -97,7 +97,7 @@ class TestDelivering:
     @pytest.mark.usefixtures("each_transport")
     def test_a_single_request_at_once_works_too(self) -> None:
         _, endpoint, _ = opened()
-        assert send_test(endpoint, type="test.happened").status == 200
+        assert send_test_event(endpoint, type="test.happened").status == 200
         assert only(endpoint).is_test
 
     def test_order_is_kept_where_it_is_asked_for(self, deliver: Deliver) -> None:
@@ -112,12 +112,12 @@ class TestDelivering:
 
     def test_what_is_sent_while_it_is_paused_waits(self, deliver: Deliver) -> None:
         tenant, endpoint, _ = opened()
-        pause(endpoint)
+        pause_endpoint(endpoint)
         send_to_playground(tenant, type="test.happened")
         answer_with(tenant, "204")
         deliver()
         assert arrivals(endpoint) == []
-        resume(endpoint)
+        resume_endpoint(endpoint)
         deliver()
         assert only(endpoint).attempt.status == 204
 

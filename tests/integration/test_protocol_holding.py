@@ -22,8 +22,8 @@ from tests.pipelines import (
     running_engine,
 )
 from tests.receiver import Receiver
-from webhooks_app.deliveries.resend import cancel
-from webhooks_app.endpoints.status import delete_endpoint, disable, pause
+from webhooks_app.deliveries.resend import cancel_delivery
+from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, pause_endpoint
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import release_dead_engines
@@ -160,7 +160,7 @@ class TestReadAgain:
 
     @pytest.mark.parametrize(
         ("act", "status"),
-        [(pause, "succeeded"), (disable, "succeeded"), (delete_endpoint, "cancelled")],
+        [(pause_endpoint, "succeeded"), (disable_endpoint, "succeeded"), (delete_endpoint, "cancelled")],
         ids=["paused", "disabled", "deleted"],
     )
     def test_only_requests_in_flight_still_finish(
@@ -198,7 +198,7 @@ class TestReadAgain:
         delivery = due_delivery(endpoint_at(receiver, wire_format="slow"))
         with running_engine():
             receiver.wait_for(1)
-            cancel(delivery)
+            cancel_delivery(delivery)
             gate.open()
             eventually(lambda: Attempt.objects.exists())
         delivery.refresh_from_db()

@@ -24,7 +24,7 @@ from tests.pipelines import (
 from tests.receiver import Received, Receiver
 from webhooks_app import emit
 from webhooks_app.db import write
-from webhooks_app.deliveries.resend import cancel, replay
+from webhooks_app.deliveries.resend import cancel_delivery, resend
 from webhooks_app.endpoints.service import change_endpoint
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
@@ -101,7 +101,7 @@ def test_nothing_overtakes_a_head_that_waits_for_its_retry(receiver: Receiver, d
     deliver()
     assert len(receiver.requests) == 1
     assert EndpointQueue.objects.get().due_at == Delivery.objects.get(sequence=1).next_attempt_at
-    cancel(Delivery.objects.get(sequence=1))
+    cancel_delivery(Delivery.objects.get(sequence=1))
     deliver()
     assert numbers(receiver.requests) == [0, 1, 2, 3]
 
@@ -137,7 +137,7 @@ def test_a_replayed_delivery_goes_to_the_end(receiver: Receiver, deliver: Callab
     for n in (1, 2):
         emit("test.happened", {"n": n}, tenant=endpoint.tenant)
     fan_out(database_now("default"), "default")
-    replay(replayed)
+    resend(replayed)
     deliver()
     assert numbers(receiver.requests) == [1, 2, 0]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.factories import DeliveryFactory
 from tests.pipelines import endpoint_at
 from tests.receiver import Receiver
-from webhooks_app.deliveries.resend import replay, retry_now
+from webhooks_app.deliveries.resend import resend, send_now
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -44,7 +44,7 @@ def test_it_does_not_wait_for_the_back_off_nor_behind_the_others(receiver: Recei
     wanted = waiting(endpoint, next_attempt_at=now + HOUR, step=2, attempts=2)
     deliver()
     assert receiver.requests == []
-    retry_now(wanted)
+    send_now(wanted)
     deliver()
     assert attempts(wanted, *others) == [3, 0, 0]
     assert EndpointQueue.objects.get().not_before > now + 60 * SECOND, "it failed, and the endpoint is held back anew"
@@ -55,7 +55,7 @@ def test_what_was_given_up_is_tried_at_once_and_a_success_frees_the_others(
 ) -> None:
     endpoint = failing(receiver)
     other, wanted = waiting(endpoint), waiting(endpoint, exhausted=True)
-    replay(wanted)
+    resend(wanted)
     deliver()
     assert receiver.requests[0].headers["webhook-id"] == wanted.event.public_id
     assert attempts(wanted, other) == [11, 1]
@@ -63,7 +63,7 @@ def test_what_was_given_up_is_tried_at_once_and_a_success_frees_the_others(
 
 def test_a_wait_that_the_receiver_asked_for_is_kept(receiver: Receiver, deliver: Deliver) -> None:
     endpoint = failing(receiver, held_for=HOUR)
-    retry_now(waiting(endpoint))
+    send_now(waiting(endpoint))
     deliver()
     assert receiver.requests == []
     assert EndpointQueue.objects.get().due_at > database_now("default") + 3000 * SECOND
@@ -76,16 +76,16 @@ def test_the_order_of_a_fifo_endpoint_is_kept(receiver: Receiver, deliver: Deliv
         waiting(endpoint, sequence=1, next_attempt_at=database_now("default") + HOUR),
         waiting(endpoint, sequence=2),
     )
-    retry_now(second)
+    send_now(second)
     deliver()
     assert receiver.requests == []
-    retry_now(head)
+    send_now(head)
     deliver()
     assert attempts(head, second) == [1, 0]
 
 
 def test_a_paused_endpoint_gets_nothing(receiver: Receiver, deliver: Deliver) -> None:
     endpoint = endpoint_at(receiver, status="paused", queue__consecutive_failures=6)
-    replay(waiting(endpoint))
+    resend(waiting(endpoint))
     deliver()
     assert receiver.requests == []

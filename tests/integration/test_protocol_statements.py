@@ -15,10 +15,16 @@ from tests.pipelines import deliver_until, due_delivery, endpoint_at
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.resend import cancel, replay, replay_event
+from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event
 from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.service import change_endpoint
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.engine.queue_wakeup import _POSTGRESQL_WAKE
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.maintenance.prune import prune
@@ -60,18 +66,18 @@ def _deliver_and_retry(receiver: Receiver) -> None:
             emit("test.happened", {}, tenant=tenant, channels=["a"])
     emit("test.happened", {}, tenant=once.tenant, callback_url=receiver.url("/back"), idempotency_key="key")
     deliver_until(lambda: Delivery.objects.count() == 7 and _nothing_pending())
-    replay(Delivery.objects.filter(status="exhausted")[0])
-    replay_event(Delivery.objects.filter(endpoint=in_order)[0].event_id)
+    resend(Delivery.objects.filter(status="exhausted")[0])
+    resend_event(Delivery.objects.filter(endpoint=in_order)[0].event_id)
     deliver_until(_nothing_pending)
 
 
 def _act(endpoint: Endpoint) -> None:
     emit("test.happened", {}, tenant=endpoint.tenant)
-    pause(endpoint)
-    cancel(due_delivery(endpoint, next_attempt_at=database_now("default") + DAY))
-    resume(endpoint)
-    disable(endpoint)
-    enable(endpoint)
+    pause_endpoint(endpoint)
+    cancel_delivery(due_delivery(endpoint, next_attempt_at=database_now("default") + DAY))
+    resume_endpoint(endpoint)
+    disable_endpoint(endpoint)
+    enable_endpoint(endpoint)
     recover(endpoint, database_now("default") - DAY)
     change_endpoint(endpoint, fifo=False, url=f"{endpoint.url}/new")
     rotate_secret(endpoint)

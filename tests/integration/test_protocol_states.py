@@ -16,8 +16,14 @@ from tests.receiver import Received, Receiver
 from webhooks_app import emit
 from webhooks_app.db import write
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.resend import replay, retry_now
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.deliveries.resend import resend, send_now
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Settlement
 from webhooks_app.engine.sweep import repair
@@ -47,12 +53,12 @@ def happen(endpoint: Endpoint, count: int = 1) -> None:
 class TestPaused:
     def test_deliveries_are_made_and_wait(self, receiver: Receiver, deliver: Deliver) -> None:
         endpoint = endpoint_at(receiver)
-        pause(endpoint)
+        pause_endpoint(endpoint)
         happen(endpoint, 3)
         deliver()
         assert receiver.requests == []
         assert Delivery.objects.filter(status="pending", attempts=0).count() == 3
-        resume(endpoint)
+        resume_endpoint(endpoint)
         deliver()
         assert len(receiver.requests) == 3
         assert repair() == 0
@@ -64,7 +70,7 @@ class TestPaused:
         happen(endpoint)
         with running_engine():
             receiver.wait_for(1)
-            pause(endpoint)
+            pause_endpoint(endpoint)
             gate.open()
             eventually(lambda: Attempt.objects.exists())
             eventually(lambda: EndpointQueue.objects.get().holder_id is None)
@@ -77,22 +83,22 @@ class TestDisabled:
         endpoint = endpoint_at(receiver, wire_format="plain")
         happen(endpoint)
         deliver()
-        disable(endpoint)
+        disable_endpoint(endpoint)
         happen(endpoint, 2)
         deliver()
         assert (Delivery.objects.count(), len(receiver.requests)) == (1, 1)
-        enable(endpoint)
-        retry_now(Delivery.objects.get())
+        enable_endpoint(endpoint)
+        send_now(Delivery.objects.get())
         deliver()
         assert Delivery.objects.get().status == "succeeded"
 
     def test_what_was_missed_is_recovered_from_the_events(self, receiver: Receiver, deliver: Deliver) -> None:
         endpoint = endpoint_at(receiver)
         since = database_now("default")
-        disable(endpoint)
+        disable_endpoint(endpoint)
         happen(endpoint, 3)
         deliver()
-        enable(endpoint)
+        enable_endpoint(endpoint)
         assert recover(endpoint, since).created == 3
         deliver()
         assert len({request.headers["webhook-id"] for request in receiver.requests}) == 3
@@ -127,7 +133,7 @@ class TestReplay:
         receiver.on("/hook", [500] * 6 + [200])
         happen(endpoint_at(receiver))  # four requests a delivery
         deliver_until(lambda: Delivery.objects.filter(status="exhausted").exists())
-        replay(Delivery.objects.get())
+        resend(Delivery.objects.get())
         deliver_until(lambda: Delivery.objects.filter(status="succeeded").exists())
         assert Delivery.objects.values_list("attempts", "step").get() == (7, 2)
         assert list(Attempt.objects.values_list("number", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
@@ -135,7 +141,7 @@ class TestReplay:
     def test_sends_the_same_bytes_under_the_same_id(self, receiver: Receiver, deliver: Deliver) -> None:
         happen(endpoint_at(receiver))
         deliver()
-        replay(Delivery.objects.get())
+        resend(Delivery.objects.get())
         deliver()
         first, second = receiver.requests
         assert first.body == second.body

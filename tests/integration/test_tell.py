@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
 from webhooks_app import registry
-from webhooks_app.endpoints.status import disable
+from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import Event, Notification, NotificationKind
 from webhooks_app.models.ids import public_id
 from webhooks_app.notifications import emails, operational_events
@@ -148,7 +148,7 @@ def test_no_letter_and_no_event_takes_an_unknown_kind_for_good_news(settings):
 
 def test_a_line_break_in_a_name_does_not_stop_the_letter():
     endpoint = EndpointFactory(tenant=TenantFactory(name="A\r\nBcc: x@example.com"), description="a\nb")
-    disable(endpoint, "because\r\nof this")
+    disable_endpoint(endpoint, "because\r\nof this")
     assert send_notifications(NOW) == 1
 
 
@@ -175,7 +175,7 @@ class TestOperationalEvents:
 
     def test_tell_a_program_what_people_are_told(self):
         endpoint = EndpointFactory(tenant__email="anna@customer.example")
-        disable(endpoint, "gone")
+        disable_endpoint(endpoint, "gone")
         send_notifications(NOW)
         send_notifications(NOW)
         event = Event.objects.get()
@@ -192,13 +192,13 @@ class TestOperationalEvents:
         assert json.loads(Event.objects.get().data)["count"] == 3
 
     def test_are_not_made_of_the_operators_own_troubles(self):
-        disable(EndpointFactory(tenant__uid="us"), "gone")
+        disable_endpoint(EndpointFactory(tenant__uid="us"), "gone")
         send_notifications(NOW)
         assert not Event.objects.exists()
 
     def test_that_cannot_be_made_neither_lose_nor_repeat_the_e_mail(self, caplog):
         registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
-        disable(EndpointFactory(), "gone")
+        disable_endpoint(EndpointFactory(), "gone")
         assert send_notifications(NOW) == 1
         assert unsent() == 0
         assert send_notifications(NOW) == 0
@@ -206,6 +206,6 @@ class TestOperationalEvents:
 
     def test_are_not_made_where_nobody_asked(self, settings):
         settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": ""}
-        disable(EndpointFactory(), "gone")
+        disable_endpoint(EndpointFactory(), "gone")
         send_notifications(NOW)
         assert not Event.objects.exists()

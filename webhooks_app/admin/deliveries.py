@@ -24,7 +24,7 @@ from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import answer_for, next_in_words
 from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
 from webhooks_app.deliveries.outlook import NOW, DeliveryState, outlook_of, state_of
-from webhooks_app.deliveries.resend import cancel, replay, retry_now
+from webhooks_app.deliveries.resend import cancel_delivery, resend, send_now
 from webhooks_app.models import (
     Attempt,
     Delivery,
@@ -42,11 +42,11 @@ _ATTEMPTS_SHOWN = 50
 
 
 def _send_now(row: Delivery, *, actor: str) -> ActionResult:
-    return _what_comes(_("Send now: it is on its way."), retry_now(row, actor=actor))
+    return _what_comes(_("Send now: it is on its way."), send_now(row, actor=actor))
 
 
 def _send_again(row: Delivery, *, actor: str) -> ActionResult:
-    return _what_comes(_("Send again: it is on its way."), replay(row, actor=actor))
+    return _what_comes(_("Send again: it is on its way."), resend(row, actor=actor))
 
 
 def _what_comes(on_its_way: Any, row: Delivery) -> ActionResult:
@@ -82,7 +82,7 @@ ACTS = (
         _("Cancel"),
         _("It is not sent any more. A request that has started still finishes."),
         "cancel_delivery",
-        cancel,
+        cancel_delivery,
         dangerous=True,
         fits=lambda row: row.status == DeliveryStatus.PENDING,
     ),

@@ -18,9 +18,15 @@ from webhooks_app.conf import settings
 from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import outcome_in_words
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.test_event import EXAMPLE, send_test
+from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
 from webhooks_app.endpoints.secrets import rotate_secret
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.events.types import event_types
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus
 
@@ -89,7 +95,7 @@ def _rotate(row: Endpoint, *, actor: str, overlap_hours: float) -> ActionResult:
 
 
 def _test(row: Endpoint, *, actor: str, type: str, payload: Any = None) -> ActionResult:  # noqa: A002 - as the form names it
-    attempt = send_test(row, type=type, data=EXAMPLE if payload is None else payload, actor=actor)
+    attempt = send_test_event(row, type=type, data=EXAMPLE if payload is None else payload, actor=actor)
     words = outcome_in_words(attempt.outcome, attempt.status)
     status = "" if attempt.status is None else f"HTTP {attempt.status}, "
     message = _("Test event: %(status)s%(time)s ms. %(words)s") % {
@@ -119,7 +125,7 @@ ACTS = (
         gettext_lazy("Pause"),
         gettext_lazy("Nothing more is sent until it is resumed. Deliveries go on being made, and wait."),
         "pause_endpoint",
-        pause,
+        pause_endpoint,
         ReasonForm,
         fits=_is(EndpointStatus.ACTIVE),
     ),
@@ -128,7 +134,7 @@ ACTS = (
         gettext_lazy("Resume"),
         gettext_lazy("What waits is sent, the oldest first."),
         "pause_endpoint",
-        resume,
+        resume_endpoint,
         confirms=False,
         fits=_is(EndpointStatus.PAUSED),
     ),
@@ -140,7 +146,7 @@ ACTS = (
             "up for it later."
         ),
         "disable_endpoint",
-        disable,
+        disable_endpoint,
         ReasonForm,
         dangerous=True,
         fits=_is(EndpointStatus.ACTIVE, EndpointStatus.PAUSED),
@@ -150,7 +156,7 @@ ACTS = (
         gettext_lazy("Enable"),
         gettext_lazy("It starts with a clean record, and what was kept is sent."),
         "disable_endpoint",
-        enable,
+        enable_endpoint,
         confirms=False,
         fits=_is(EndpointStatus.DISABLED),
     ),

@@ -24,7 +24,7 @@ from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
 from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outlook import waiting_in_words, waiting_of
-from webhooks_app.deliveries.resend import replay_event
+from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.events.quarantine import release_quarantined
 from webhooks_app.events.types import save_event_type
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
@@ -35,7 +35,7 @@ _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 
 
 def _replay(row: Event, *, actor: str) -> ActionResult:
-    count = replay_event(row, actor=actor)
+    count = resend_event(row, actor=actor)
     using = pipeline_alias()
     waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
     text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)

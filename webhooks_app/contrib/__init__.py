@@ -12,5 +12,7 @@ from __future__ import annotations
 
 from webhooks_app.wire_formats import CONTRIB
 
+__all__ = ["WIRE_FORMATS"]
+
 #: Name → dotted path, as WEBHOOKS["WIRE_FORMATS"] wants it.
 WIRE_FORMATS = {name: f"webhooks_app.contrib.{name}.WIRE_FORMAT" for name in CONTRIB}

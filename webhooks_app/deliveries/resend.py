@@ -29,23 +29,23 @@ from webhooks_app.tenants.audit import SYSTEM, note
 DeliveryRef = Delivery | uuid.UUID
 
 
-def replay(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+def resend(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     """Send this delivery again, whatever became of it; one that is pending is only sent sooner.
 
     In a FIFO endpoint's order it goes to the end. Raises ConflictingState for a deleted endpoint.
     """
-    return _act(_replay, delivery, actor)
+    return _act(_resend, delivery, actor)
 
 
-def retry_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+def send_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     """Do not wait for the next retry. The policy goes on from where it is.
 
     Raises ConflictingState where the delivery is not pending (replay it), or the endpoint is deleted.
     """
-    return _act(_retry_now, delivery, actor)
+    return _act(_send_now, delivery, actor)
 
 
-def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
+def cancel_delivery(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     """Do not send this delivery any more. A request that has started still finishes; its answer is recorded.
 
     Raises ConflictingState where it is not pending any more.
@@ -53,7 +53,7 @@ def cancel(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     return _act(_cancel, delivery, actor)
 
 
-def replay_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
+def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     """Send an event again to every endpoint that it went to, deleted ones excepted; returns how many deliveries.
 
     Those that are pending are on their way already and not counted. Not retried as a whole: what was renewed before an
@@ -97,7 +97,7 @@ def _act(step: Callable[[Delivery, Endpoint, str, str], None], delivery: Deliver
     return in_fresh_transaction(work, using)
 
 
-def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+def _resend(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
     _refuse_deleted(endpoint)
     if row.status == DeliveryStatus.PENDING:
         _hurry(row, endpoint, using)
@@ -107,7 +107,7 @@ def _replay(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
     note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
 
 
-def _retry_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+def _send_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
     _refuse_deleted(endpoint)
     if row.status != DeliveryStatus.PENDING:
         raise ConflictingState(

@@ -52,7 +52,7 @@ class _Example:
 EXAMPLE = _Example()
 
 
-def send_test(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
+def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
     """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
 
     `data`: instead of the type's example. Blocks until the answer or the wire format's deadline; no transaction is open

@@ -30,7 +30,7 @@ from webhooks_app.tenants.audit import SYSTEM, note
 
 
 @in_one_transaction
-def pause(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> Endpoint:
+def pause_endpoint(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> Endpoint:
     """Stop sending; deliveries go on being made and wait. Requests that have started still finish.
 
     Raises ConflictingState for a disabled or deleted endpoint.
@@ -46,7 +46,7 @@ def pause(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> En
     return row
 
 
-def resume(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
+def resume_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Send again what waits, oldest first. The time that was paused does not count as waiting.
 
     Raises ConflictingState for a disabled or deleted endpoint.
@@ -68,7 +68,7 @@ def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
 
 
 @in_one_transaction
-def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor: str = SYSTEM) -> Endpoint:
+def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor: str = SYSTEM) -> Endpoint:
     """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
 
     `tell`: write the notification from which tenant and staff get an e-mail; pass False where the customer did it in person.
@@ -92,7 +92,7 @@ def disable(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor
     return row
 
 
-def enable(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
+def enable_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Switch a disabled endpoint on again, with a clean record, and send what was kept.
 
     Raises ConflictingState for a paused or deleted endpoint.
@@ -119,10 +119,10 @@ def set_active(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint
     Raises ConflictingState for a deleted endpoint.
     """
     if not on:
-        return disable(endpoint, tell=False, actor=actor)
+        return disable_endpoint(endpoint, tell=False, actor=actor)
     if endpoint.status == EndpointStatus.PAUSED:
-        return resume(endpoint, actor=actor)
-    return enable(endpoint, actor=actor)
+        return resume_endpoint(endpoint, actor=actor)
+    return enable_endpoint(endpoint, actor=actor)
 
 
 def reset_and_activate(row: Endpoint, queue: EndpointQueue, *, using: str) -> None:

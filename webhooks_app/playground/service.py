@@ -19,7 +19,7 @@ from webhooks_app.deliveries.test_event import EXAMPLE, new_test_event
 from webhooks_app.endpoints.checks import checked_events, checked_wire_format
 from webhooks_app.endpoints.secrets import validate_or_generate
 from webhooks_app.endpoints.service import check_plan_limit, insert_endpoint
-from webhooks_app.endpoints.status import delete_endpoint, disable, reset_and_activate
+from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, reset_and_activate
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint
@@ -123,7 +123,7 @@ def rest_idle_playgrounds(now: datetime, *, using: str) -> int:
     idle = endpoints.annotate(touched_at=touched).filter(touched_at__lt=now - IDLE_AFTER)
     keys = list(idle.values_list("pk", flat=True))
     for key in keys:
-        disable(key, IDLE_REASON, tell=False)
+        disable_endpoint(key, IDLE_REASON, tell=False)
     return len(keys)
 
 

@@ -1,14 +1,37 @@
-"""Wire formats by name: `standard`, and those that WEBHOOKS["WIRE_FORMATS"] names."""
+"""Wire formats: what to make one of, and those that there are by name (`standard`, and what WEBHOOKS["WIRE_FORMATS"] names)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from webhooks_app.core.envelope import Flat, Nested, epoch_ms, iso_ms, iso_seconds, standard_envelope
+from webhooks_app.core.message import Message
 from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.signing import HexScheme, SecretFormat, SignatureScheme, StandardScheme, TimestampedHexScheme
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.wire_formats.base import WireFormat
 from webhooks_app.wire_formats.host import HostWireFormats
 from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
+
+__all__ = [
+    "STANDARD",
+    "Flat",
+    "HexScheme",
+    "Message",
+    "Nested",
+    "RetryPolicy",
+    "SecretFormat",
+    "SignatureScheme",
+    "StandardScheme",
+    "TimestampedHexScheme",
+    "WireFormat",
+    "epoch_ms",
+    "get_wire_format",
+    "iso_ms",
+    "iso_seconds",
+    "standard_envelope",
+    "wire_format_names",
+]
 
 #: Those in `webhooks_app.contrib`, which a host may switch on.
 CONTRIB = ("gateway", "messages_dev", "msgflash", "msgine", "muchaw")

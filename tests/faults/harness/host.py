@@ -30,10 +30,10 @@ from webhooks_app.models.ids import parse_public_id  # noqa: E402
 
 TYPE = "test.happened"
 ACTIONS: dict[str, Callable[..., Any]] = {
-    "pause": status.pause,
-    "resume": status.resume,
-    "disable": status.disable,
-    "enable": status.enable,
+    "pause": status.pause_endpoint,
+    "resume": status.resume_endpoint,
+    "disable": status.disable_endpoint,
+    "enable": status.enable_endpoint,
     "delete": status.delete_endpoint,
     "rotate": secrets.rotate_secret,
 }

@@ -13,7 +13,7 @@ from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
 from webhooks_app.db import pipeline_alias
-from webhooks_app.deliveries.resend import cancel, replay, retry_failed
+from webhooks_app.deliveries.resend import cancel_delivery, resend, retry_failed
 from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
 
@@ -81,7 +81,7 @@ class DeliveryViewSet(ApiViewSet):
     @idempotent
     def retry(self, request: Request, pk: str) -> Response:
         """Send it again, whatever became of it; a pending one is sent at once."""
-        row = replay(self.found(pk).pk, actor=self.access.actor)
+        row = resend(self.found(pk).pk, actor=self.access.actor)
         return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
 
     @extend_schema(request=None, responses=DeliverySerializer)
@@ -89,7 +89,7 @@ class DeliveryViewSet(ApiViewSet):
     @idempotent
     def cancel(self, request: Request, pk: str) -> Response:
         """Do not send it any more."""
-        row = cancel(self.found(pk).pk, actor=self.access.actor)
+        row = cancel_delivery(self.found(pk).pk, actor=self.access.actor)
         return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
 
     @extend_schema(

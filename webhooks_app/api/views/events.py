@@ -9,11 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.publish import publish
+from webhooks_app.api.publishing import publish
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
 from webhooks_app.db import pipeline_alias
-from webhooks_app.deliveries.resend import replay_event
+from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Event, Scope
 
 _FILTERS = [
@@ -69,4 +69,4 @@ class EventViewSet(ApiViewSet):
     def replay(self, request: Request, pk: str) -> Response:
         """Send it again to every webhook that it went to."""
         event = self.one(self.rows(), "evt", pk)
-        return Response({"deliveries": replay_event(event, actor=self.access.actor)})
+        return Response({"deliveries": resend_event(event, actor=self.access.actor)})

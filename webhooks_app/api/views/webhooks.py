@@ -17,7 +17,7 @@ from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, time_filter
 from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.test_event import EXAMPLE, send_test
+from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
 from webhooks_app.endpoints.status import delete_endpoint, set_active
 from webhooks_app.models import Endpoint, HourlyStat, database_now
 
@@ -90,7 +90,7 @@ class WebhookViewSet(ApiViewSet):
         """Send a test event now, and answer with what came of it."""
         row = self.found(pk)
         values = self.read(shapes.TestInputSerializer)
-        attempt = send_test(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
+        attempt = send_test_event(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
         return Response(shapes.AttemptSerializer(attempt).data)
 
     @extend_schema(request=shapes.RecoverInputSerializer, responses=shapes.RecoverSerializer)

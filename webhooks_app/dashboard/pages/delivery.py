@@ -22,7 +22,7 @@ from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import Explanation, explanation_of
 from webhooks_app.deliveries.outlook import NOW, DeliveryState, state_of, to_customer
 from webhooks_app.deliveries.pretty_body import pretty_body
-from webhooks_app.deliveries.resend import cancel, replay
+from webhooks_app.deliveries.resend import cancel_delivery, resend
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, database_now
 
 #: Attempts that one page shows.
@@ -91,7 +91,7 @@ def delivery_retry(request: HttpRequest, visitor: Visitor, public_id: str) -> Ht
         return render_page(request, visitor, "delivery_retry", _question(row))
 
     def act() -> HttpResponse:
-        replay(row.pk, actor=visitor.actor)
+        resend(row.pk, actor=visitor.actor)
         return redirect(_address(row, _what_came_of_it(_rows().get(pk=row.pk), row.attempts)))
 
     return submit_once(request, visitor, act)
@@ -102,7 +102,7 @@ def delivery_cancel(request: HttpRequest, visitor: Visitor, public_id: str) -> H
     row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     if request.method == "GET":
         return render_page(request, visitor, "delivery_cancel", _question(row))
-    cancel(row.pk, actor=visitor.actor)
+    cancel_delivery(row.pk, actor=visitor.actor)
     return redirect(_address(row, "cancelled"))
 
 

@@ -18,7 +18,7 @@ from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.test_event import EXAMPLE, send_test
+from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
 from webhooks_app.events.types import event_types
 from webhooks_app.models import Attempt, Endpoint
 from webhooks_app.models.ids import public_id as public_id_of
@@ -34,7 +34,7 @@ def endpoint_test(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
 
         def act() -> Attempt:
             data = form.cleaned_data["data"] if request.POST.get("data", "").strip() else EXAMPLE
-            return send_test(row, type=form.cleaned_data["type"], data=data, actor=visitor.actor)
+            return send_test_event(row, type=form.cleaned_data["type"], data=data, actor=visitor.actor)
 
         attempt = run_action(form, act)
         return _test_card(request, visitor, row, form, attempt, status=422 if attempt is None else 200)

@@ -24,7 +24,13 @@ from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
 from webhooks_app.endpoints.queries import lines_of, live_secrets, recent_deliveries
 from webhooks_app.endpoints.settings import shown_settings
-from webhooks_app.endpoints.status import delete_endpoint, disable, enable, pause, resume
+from webhooks_app.endpoints.status import (
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    pause_endpoint,
+    resume_endpoint,
+)
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, EndpointStatus, database_now
@@ -38,10 +44,10 @@ SPANS = {"24h": (24, _("24 hours")), "7d": (7 * 24, _("7 days")), "30d": (30 * 2
 #: Beyond this many hours, charts have a column a day.
 _DAILY_FROM = 8 * 24
 _SWITCHES: dict[str, Callable[..., Endpoint]] = {
-    "pause": pause,
-    "resume": resume,
-    "disable": lambda row, actor: disable(row, tell=False, actor=actor),
-    "enable": enable,
+    "pause": pause_endpoint,
+    "resume": resume_endpoint,
+    "disable": lambda row, actor: disable_endpoint(row, tell=False, actor=actor),
+    "enable": enable_endpoint,
 }
 _DONE = {
     "deleted": _("The endpoint was deleted. What waited for it was cancelled."),

@@ -21,7 +21,7 @@ from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outlook import Waiting, outlook_of, waiting_in_words, waiting_of
 from webhooks_app.deliveries.pretty_body import pretty_body
-from webhooks_app.deliveries.resend import replay_event
+from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
 
 #: A page shows the event's first so many deliveries.
@@ -49,7 +49,7 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
         return render_page(request, visitor, "event_replay", {**_context(row), "form_id": form_id()})
 
     def act() -> HttpResponse:
-        count = replay_event(row.pk, actor=visitor.actor)
+        count = resend_event(row.pk, actor=visitor.actor)
         deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk)
         waiting = waiting_of(deliveries, database_now(pipeline_alias()))
         told = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})

@@ -13,9 +13,8 @@ from django.core.management.base import BaseCommand
 from project.demo.behaviour import Behaviour, Played
 from project.demo.receiving import write_config
 from project.messaging.models import Organisation
-from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app import change_endpoint, create_endpoint, tenant_for
 from webhooks_app.models import Endpoint, Secret
-from webhooks_app.tenants.identify import tenant_for
 
 USER = "demo"
 PLAYED = (Behaviour.HEALTHY, Behaviour.FLAKY)

@@ -1,0 +1,20 @@
+"""Names that a package exports without importing what is behind them: importing the package needs no Django then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_exports(package: str, exports: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a `__getattr__` for the package. `exports`: name → the module that defines it, or `module:name` where it is
+    called otherwise there."""
+
+    def get(name: str) -> Any:
+        if name not in exports:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, defined_as = exports[name].partition(":")
+        return getattr(import_module(module), defined_as or name)
+
+    return get
