@@ -39,11 +39,11 @@ WEBHOOKS = {
     "ALLOW_HTTP": True,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "ALLOWED_PORTS": list(range(1, 65536)),
-    "WAKE": os.environ.get("BENCH_WAKE", ""),
+    "WAKE_FUNCTION": os.environ.get("BENCH_WAKE", ""),
     "CELERY_QUEUE": "webhooks-bench",  # a worker that happens to run on the same broker leaves these hints alone
 }
 if "BENCH_TRANSPORT" in os.environ:
     WEBHOOKS["TRANSPORT"] = os.environ["BENCH_TRANSPORT"]
 if "BENCH_PORTABLE" in os.environ:
-    WEBHOOKS["POSTGRESQL_SQL"] = False
+    WEBHOOKS["ENGINE"] = {"POSTGRESQL_SQL": False}
 LOGGING = {}

@@ -152,8 +152,8 @@ def _how_to_forget() -> str:
 def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
     """Name and command of each process of the demo."""
     config = os.path.join(os.environ.get("VAR_DIR", ROOT / "var"), "receiver.json")
-    # A worker of its own for webhooks: two engines (ENGINES), and a slot for the periodic tasks. A product with tasks of its own
-    # runs them in another worker.
+    # A worker of its own for webhooks: two engines (MAX_CELERY_ENGINES), and a slot for the periodic tasks. A product with
+    # tasks of its own runs them in another worker.
     worker = "celery --app=project --quiet worker --queues=webhooks --concurrency=3 --loglevel=INFO"
     beat = "celery --app=project --quiet beat --pidfile= --loglevel=INFO"
     return [

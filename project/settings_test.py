@@ -44,11 +44,9 @@ LOGGING = {"version": 1, "disable_existing_loggers": False}
 WEBHOOKS = {
     **WEBHOOKS,
     "STRICT": True,
-    "WAKE": "",  # tests decide when the engine runs
+    "WAKE_FUNCTION": "",  # tests decide when the engine runs
     "ALLOW_HTTP": True,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "ALLOWED_PORTS": list(range(1, 65536)),  # test receivers listen wherever there is room
-    "LINGER_SECONDS": 0.2,
-    "HINT_COALESCE_SECONDS": 0.02,
-    "DELIVER_SECONDS": 5.0,
+    "ENGINE": {"LINGER_SECONDS": 0.2, "HINT_COALESCE_SECONDS": 0.02, "DELIVER_SECONDS": 5.0},
 }

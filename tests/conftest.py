@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db import connection
 from tests.pipelines import EVENT_TYPES, WIRE_FORMATS
 from tests.receiver import Receiver
 from webhooks_app import registry
+from webhooks_app.conf import EngineSettings
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
@@ -21,6 +23,8 @@ from webhooks_app.events import worker_wakeup
 pytest_plugins = ["tests.visitors", "tests.leases"]
 
 Configure = Callable[..., None]
+
+_ENGINE = {item.name for item in fields(EngineSettings)}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,12 +55,19 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+def webhooks_settings(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """WEBHOOKS with these changes, wherever in it they belong."""
+    engine = {name: value for name, value in changes.items() if name in _ENGINE}
+    others = {name: value for name, value in changes.items() if name not in _ENGINE}
+    return {**before, **others, "ENGINE": {**before.get("ENGINE", {}), **engine}}
+
+
 @pytest.fixture
 def configure(settings: Any) -> Configure:
-    """Change WEBHOOKS settings for one test: `configure(WINDOW=4)`."""
+    """Change WEBHOOKS settings for one test: `configure(WINDOW=4)`. Those of ENGINE are put there."""
 
     def change(**values: Any) -> None:
-        settings.WEBHOOKS = {**django_settings.WEBHOOKS, **values}
+        settings.WEBHOOKS = webhooks_settings(django_settings.WEBHOOKS, values)
 
     return change
 

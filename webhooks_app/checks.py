@@ -137,7 +137,7 @@ def check_paths(chosen: Settings) -> Messages:
     elif chosen.TRANSPORT == "curl" and importlib.util.find_spec("pycurl") is None:
         hint = 'Install the `curl` extra (pycurl), or use "auto".'
         yield Error("WEBHOOKS['TRANSPORT'] is 'curl', but pycurl is not installed.", hint=hint, id="webhooks_app.E008")
-    for name in ("WAKE", "TENANT_UID_FUNCTION", "PLAN", "TENANT_OF_REQUEST", "ROLE_OF_REQUEST"):
+    for name in ("WAKE_FUNCTION", "TENANT_UID_FUNCTION", "PLAN", "TENANT_OF_REQUEST", "ROLE_OF_REQUEST"):
         path = getattr(chosen, name)
         try:
             good = not path or callable(import_string(path))
@@ -154,9 +154,9 @@ def check_paths(chosen: Settings) -> Messages:
 @register_check
 def check_timing(chosen: Settings) -> Messages:
     """W004, W005, W006"""
-    if chosen.LINGER_SECONDS <= chosen.HINT_COALESCE_SECONDS:
+    if chosen.ENGINE.LINGER_SECONDS <= chosen.ENGINE.HINT_COALESCE_SECONDS:
         yield Warning(
-            "WEBHOOKS['LINGER_SECONDS'] is not longer than 'HINT_COALESCE_SECONDS': events wait for the next sweep.",
+            "WEBHOOKS['ENGINE']['LINGER_SECONDS'] is not longer than 'HINT_COALESCE_SECONDS': events wait for the next sweep.",
             hint="Make LINGER_SECONDS several times as long.",
             id="webhooks_app.W004",
         )
@@ -168,10 +168,10 @@ def check_timing(chosen: Settings) -> Messages:
                 hint=f"Set it to {_SHORTEST_TIME_LIMIT} or more, or deliver with `manage.py webhooks_deliver`.",
                 id="webhooks_app.W005",
             )
-    if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False) and chosen.WAKE:
+    if getattr(django_settings, "CELERY_TASK_ALWAYS_EAGER", False) and chosen.WAKE_FUNCTION:
         yield Warning(
             "CELERY_TASK_ALWAYS_EAGER is on: requests would deliver webhooks themselves, and wait for it.",
-            hint="Set WEBHOOKS['WAKE'] to '' and run `manage.py webhooks_deliver`, or run a worker.",
+            hint="Set WEBHOOKS['WAKE_FUNCTION'] to '' and run `manage.py webhooks_deliver`, or run a worker.",
             id="webhooks_app.W006",
         )
 
@@ -201,12 +201,12 @@ def check_metrics(chosen: Settings) -> Messages:
 @register_check
 def check_beat(chosen: Settings) -> Messages:
     """W008"""
-    # Without hints (WAKE empty) the engine is `webhooks_deliver`, which does that work itself.
-    if chosen.WAKE and not apps.is_installed(BEAT) and not scheduled_in_settings():
+    # Without hints (WAKE_FUNCTION empty) the engine is `webhooks_deliver`, which does that work itself.
+    if chosen.WAKE_FUNCTION and not apps.is_installed(BEAT) and not scheduled_in_settings():
         yield Warning(
             "Nothing runs webhooks_app.sweep: what a lost hint leaves behind is never sent.",
             hint=f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py webhooks_schedule`, or name the tasks in "
-            "CELERY_BEAT_SCHEDULE. Without Celery: set WEBHOOKS['WAKE'] to '' and run `manage.py webhooks_deliver`.",
+            "CELERY_BEAT_SCHEDULE. Without Celery: set WEBHOOKS['WAKE_FUNCTION'] to '' and run `manage.py webhooks_deliver`.",
             id="webhooks_app.W008",
         )
 

@@ -125,7 +125,7 @@ def check_database(
 
 def _wants_beat() -> bool:
     try:
-        return bool(settings().WAKE)
+        return bool(settings().WAKE_FUNCTION)
     except ConfigurationError:
         return False
 

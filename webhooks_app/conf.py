@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.conf import settings as django_settings
 
+from webhooks_app.conf_parser import parse
 from webhooks_app.core.addresses import AddressPolicy, check_ports, parse_networks
 from webhooks_app.exceptions import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """WEBHOOKS["ENGINE"]: internals with defaults that were measured. Leave them alone unless you measure, too."""
+
+    #: Requests on the network at once, for one engine.
+    WINDOW: int = 384
+    #: Endpoints that one engine holds at once, those without a success yet not counted.
+    MAX_LEASED_QUEUES: int = 512
+    #: Bytes of event bodies that one engine keeps in memory ahead of sending.
+    PREFETCH_BYTES: int = 32 * 1024 * 1024
+    RESPONSE_HEADER_BYTES: int = 8 * 1024
+    POLL_SECONDS: float = 0.01
+    #: Use PostgreSQL's own statements (COPY, set-based SQL) where the database is PostgreSQL.
+    POSTGRESQL_SQL: bool = True
+    #: How long an engine's heartbeat is good for. Others release the queues of an engine that has missed its heartbeat.
+    HEARTBEAT_SECONDS: float = 6.0
+    #: How long requests in flight may take to end once an engine was asked to stop; then they are sent again by another.
+    DRAIN_SECONDS: float = 4.0
+    #: How long an idle engine looks for more before it returns to Celery. Longer than the coalescing window.
+    LINGER_SECONDS: float = 2.0
+    #: How long one `deliver` task runs before it hands over to a fresh one.
+    DELIVER_SECONDS: float = 60.0
+    #: One hint a process in this time is enough.
+    HINT_COALESCE_SECONDS: float = 0.25
+    #: A request waits no longer than this for the broker …
+    HINT_TIMEOUT_SECONDS: float = 1.0
+    #: … and then the broker is left alone for this long.
+    HINT_PAUSE_SECONDS: float = 30.0
+    PRUNE_BATCH: int = 1000
+    #: Hosts that get a label of their own in the metrics of one process; the rest are counted as "other".
+    METRICS_HOSTS: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,41 +87,20 @@ class Settings:
     # --- the engine ----------------------------------------------------------------------------------------------
     #: "auto" (curl where pycurl is installed), "curl" or "requests".
     TRANSPORT: str = "auto"
-    #: Requests on the network at once, for one engine.
-    WINDOW: int = 384
-    #: Endpoints that one engine holds at once, those without a success yet not counted.
-    MAX_HELD_QUEUES: int = 512
     #: Requests in flight for one endpoint, unless the endpoint says less.
     MAX_IN_FLIGHT: int = 8
-    #: Bytes of event bodies that one engine keeps in memory ahead of sending.
-    PREFETCH_BYTES: int = 32 * 1024 * 1024
-    #: How long an engine's heartbeat is good for. Others release the queues of an engine that has missed its heartbeat.
-    HEARTBEAT_SECONDS: float = 6.0
-    #: How long requests in flight may take to end once an engine was asked to stop; then they are sent again by another.
-    DRAIN_SECONDS: float = 4.0
-    #: How long an idle engine looks for more before it returns to Celery. Longer than the coalescing window.
-    LINGER_SECONDS: float = 2.0
-    POLL_SECONDS: float = 0.01
     #: Engines that Celery tasks may run at once; a `deliver` task that finds them all running returns.
-    ENGINES: int = 2
-    #: How long one `deliver` task runs before it hands over to a fresh one.
-    DELIVER_SECONDS: float = 60.0
-    #: Use PostgreSQL's own statements (COPY, set-based SQL) where the database is PostgreSQL.
-    POSTGRESQL_SQL: bool = True
+    MAX_CELERY_ENGINES: int = 2
     RESPONSE_BODY_BYTES: int = 16 * 1024
-    RESPONSE_HEADER_BYTES: int = 8 * 1024
 
     # --- hints ---------------------------------------------------------------------------------------------------
     #: Dotted path of the function that tells the workers to look. Empty: no hints (polling engines only).
-    WAKE: str = "webhooks_app.tasks.send_hint"
-    #: One hint a process in this time is enough.
-    HINT_COALESCE_SECONDS: float = 0.25
-    #: A request waits no longer than this for the broker …
-    HINT_TIMEOUT_SECONDS: float = 1.0
-    #: … and then the broker is left alone for this long.
-    HINT_PAUSE_SECONDS: float = 30.0
+    WAKE_FUNCTION: str = "webhooks_app.tasks.send_hint"
     #: Name of the Celery queue for hints.
     CELERY_QUEUE: str = "webhooks"
+
+    #: Internals of the engine; see `EngineSettings`.
+    ENGINE: EngineSettings = EngineSettings()
 
     # --- secrets -------------------------------------------------------------------------------------------------
     #: Keys for secrets at rest, newest first: base64 of 32 random bytes each (`manage.py webhooks_key` makes one).
@@ -138,15 +149,12 @@ class Settings:
     BACKLOG_DAYS: float | None = None
     #: Deliveries that may be pending for one paused or disabled endpoint; the oldest are dropped. 0: no limit.
     BACKLOG_DELIVERIES: int = 100_000
-    PRUNE_BATCH: int = 1000
 
     # --- monitoring ----------------------------------------------------------------------------------------------
     #: Where metrics go: "prometheus", "opentelemetry" or both. Empty: nowhere.
     METRICS: Sequence[str] = ()
     #: The bearer token that `/metrics` asks for. Empty: `/metrics` answers only under DEBUG.
     METRICS_TOKEN: str = ""
-    #: Hosts that get a label of their own in the metrics of one process; the rest are counted as "other".
-    METRICS_HOSTS: int = 100
     #: Send a `traceparent` header with every request, where METRICS has "opentelemetry".
     TRACEPARENT: bool = False
     #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. Longer
@@ -156,11 +164,6 @@ class Settings:
 
 #: One and the same each time, or a host without WEBHOOKS would have its settings parsed on every call.
 _NO_SETTINGS: dict[str, Any] = {}
-#: Whole numbers that may be 0, which means no limit.
-_ZERO_ALLOWED = frozenset({"MAX_PENDING_EVENTS_PER_TENANT", "MAX_PENDING_EVENTS", "BACKLOG_DELIVERIES"})
-_BACKLOG_POLICIES = ("warn", "refuse")
-
-
 _raw: object = None
 _typed: Settings = Settings()
 
@@ -170,71 +173,9 @@ def settings() -> Settings:
     global _raw, _typed
     raw = getattr(django_settings, "WEBHOOKS", None) or _NO_SETTINGS
     if raw is not _raw:
-        _typed = parse(raw)
+        _typed = parse(Settings, raw)
         _raw = raw
     return _typed
-
-
-def parse(raw: dict[str, Any]) -> Settings:
-    """Turn the dict into `Settings`. Raises ConfigurationError for an unknown key or a value of the wrong type."""
-    if not isinstance(raw, dict):
-        raise ConfigurationError(f"WEBHOOKS must be a dict, not {type(raw).__name__}.")
-    known = {item.name: item for item in fields(Settings)}
-    for key, value in raw.items():
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(sorted(known))}."
-            raise ConfigurationError(f"WEBHOOKS[{key!r}] is not a setting of webhooks_app.{hint}", field=str(key))
-        _check_type(key, value, getattr(Settings(), key))
-    return Settings(**raw)
-
-
-def _check_type(key: str, value: object, default: object) -> None:
-    good, wanted = _check_special(key, value) or _check_by_default(value, default)
-    if key == "HEARTBEAT_SECONDS" and good and isinstance(value, (int, float)) and value < 1:
-        good, wanted = False, "1 or more"
-    if not good:
-        raise ConfigurationError(f"WEBHOOKS[{key!r}] must be {wanted}, not {_told(value, default)}.", field=key)
-
-
-def _check_special(key: str, value: object) -> tuple[bool, str] | None:
-    """Whether the value is right, and what is; None for a setting whose default says all about its type."""
-    if key == "STRICT":
-        return value is None or isinstance(value, bool), "True, False or None"
-    if key == "BACKLOG_DAYS":
-        return value is None or (_is_number(value) and 0 < value < math.inf), "a number above 0, or None"
-    if key == "BACKLOG_POLICY":
-        return value in _BACKLOG_POLICIES, " or ".join(map(repr, _BACKLOG_POLICIES))
-    if key in _ZERO_ALLOWED:
-        return _is_number(value) and isinstance(value, int) and value >= 0, "a whole number, 0 or more"
-    return None
-
-
-def _check_by_default(value: object, default: object) -> tuple[bool, str]:
-    """The same by the type of the default."""
-    if isinstance(default, bool):
-        return isinstance(value, bool), "True or False"
-    if isinstance(default, int):
-        return isinstance(value, int) and not isinstance(value, bool) and value > 0, "a positive whole number"
-    if isinstance(default, float):
-        return _is_number(value) and 0 <= value < math.inf, "a number, 0 or more"
-    if isinstance(default, str):
-        return isinstance(value, str), "a text"
-    if isinstance(default, dict):
-        return isinstance(value, dict), "a dict"
-    return isinstance(value, (list, tuple)), "a list"
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _told(value: object, default: object) -> str:
-    """A number where a number is wanted. Of all else only the type: it may be a key, or a proxy's URL with its password,
-    and messages go to logs."""
-    if isinstance(value, (int, float)) and isinstance(default, (int, float)):
-        return repr(value)
-    return f"a value of type {type(value).__name__}"
 
 
 def strict() -> bool:

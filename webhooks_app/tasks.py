@@ -53,7 +53,7 @@ def deliver(task: Any) -> None:
     with _quietly("deliver"), celery_worker.take_slot() as slot:
         if slot is None:
             return
-        if engines_running() >= settings().ENGINES:
+        if engines_running() >= settings().MAX_CELERY_ENGINES:
             slot.give_back(pause=False)
             return
         log_configuration_errors()
@@ -61,9 +61,9 @@ def deliver(task: Any) -> None:
 
 
 def _run_engine(task: Any, slot: Slot) -> None:
-    seconds = min(settings().DELIVER_SECONDS, slot.seconds, celery_worker.seconds_before_time_limit(task))
+    seconds = min(settings().ENGINE.DELIVER_SECONDS, slot.seconds, celery_worker.seconds_before_time_limit(task))
     engine.run(
-        until=engine.budget(seconds, linger=settings().LINGER_SECONDS),
+        until=engine.budget(seconds, linger=settings().ENGINE.LINGER_SECONDS),
         stop=celery_worker.Shutdown(),
         kind="celery",
         on_retired=partial(_hand_over, slot),

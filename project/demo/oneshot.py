@@ -232,7 +232,7 @@ def _demo_settings() -> Iterator[None]:
         "ALLOWED_NETWORKS": ["127.0.0.0/8"],
         "ALLOWED_PORTS": list(range(1, 65536)),
         "STRICT": True,
-        "WAKE": "",
+        "WAKE_FUNCTION": "",
     }
     settings.DEBUG = False  # with it on, Django would keep the text of every query
     try:

@@ -40,15 +40,17 @@ def quick_settings(queue: str) -> dict[str, Any]:
     """The WEBHOOKS settings that the test and its workers share."""
     heartbeat = float(os.environ.get("WEBHOOKS_TEST_HEARTBEAT", "30"))
     return {
-        "WAKE": "webhooks_app.tasks.send_hint",
+        "WAKE_FUNCTION": "webhooks_app.tasks.send_hint",
         "CELERY_QUEUE": queue,
         "WIRE_FORMATS": {"brisk": f"tests.faults.workers.{'BRISK' if heartbeat == HEARTBEAT else 'PATIENT'}"},
         "DEFAULT_WIRE_FORMAT": "brisk",
-        "HEARTBEAT_SECONDS": heartbeat,
-        "HINT_COALESCE_SECONDS": 0.05,
-        "LINGER_SECONDS": 0.2,
-        "ENGINES": int(os.environ.get("WEBHOOKS_TEST_ENGINES", "2")),
-        "DELIVER_SECONDS": float(os.environ.get("WEBHOOKS_TEST_DELIVER_SECONDS", "30")),
+        "MAX_CELERY_ENGINES": int(os.environ.get("WEBHOOKS_TEST_ENGINES", "2")),
+        "ENGINE": {
+            "HEARTBEAT_SECONDS": heartbeat,
+            "HINT_COALESCE_SECONDS": 0.05,
+            "LINGER_SECONDS": 0.2,
+            "DELIVER_SECONDS": float(os.environ.get("WEBHOOKS_TEST_DELIVER_SECONDS", "30")),
+        },
     }
 
 

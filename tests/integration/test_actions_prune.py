@@ -45,8 +45,8 @@ def test_nothing_young_is_taken():
     assert prune() == PruneReport()
 
 
-def test_what_is_older_than_the_retention_goes(settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "PRUNE_BATCH": 2}
+def test_what_is_older_than_the_retention_goes(configure):
+    configure(PRUNE_BATCH=2)
     endpoint = EndpointFactory()
     for _ in range(5):
         event = EventFactory(tenant=endpoint.tenant)

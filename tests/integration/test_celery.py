@@ -39,7 +39,7 @@ def note_hint() -> None:
 def customer(settings: Any) -> Iterator[Customer]:
     settings.WEBHOOKS = {
         **settings.WEBHOOKS,
-        "WAKE": f"{__name__}.note_hint",
+        "WAKE_FUNCTION": f"{__name__}.note_hint",
         "CELERY_QUEUE": f"webhooks-test-{secrets.token_hex(4)}",
     }
     worker_wakeup.reset()
@@ -52,7 +52,7 @@ def customer(settings: Any) -> Iterator[Customer]:
 @pytest.fixture
 def eager(settings: Any, customer: Customer) -> Iterator[None]:
     """As a host's tests have it: tasks run where they are called."""
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
     app.conf.task_always_eager = True
     yield
     app.conf.task_always_eager = False
@@ -92,7 +92,7 @@ def test_deliver_sends_what_is_due_and_returns_when_nothing_is(customer):
 
 
 def test_deliver_returns_at_once_where_all_engine_slots_are_taken(customer, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENGINES": 2}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "MAX_CELERY_ENGINES": 2}
     customer.endpoint()
     customer.emit()
     HINTS.clear()
@@ -103,7 +103,7 @@ def test_deliver_returns_at_once_where_all_engine_slots_are_taken(customer, sett
 
 
 def test_engines_that_are_dead_or_about_to_end_take_no_slot(customer, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENGINES": 1}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "MAX_CELERY_ENGINES": 1}
     EngineFactory(alive_until=database_now("default") - timedelta(minutes=1))
     alive(draining=True)
     customer.endpoint()
@@ -112,8 +112,8 @@ def test_engines_that_are_dead_or_about_to_end_take_no_slot(customer, settings):
     assert len(customer.received) == 1
 
 
-def test_a_deliver_whose_time_is_up_leaves_a_hint_for_the_next_one(customer, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "DELIVER_SECONDS": 0.3, "MAX_IN_FLIGHT": 1}
+def test_a_deliver_whose_time_is_up_leaves_a_hint_for_the_next_one(customer, configure):
+    configure(DELIVER_SECONDS=0.3, MAX_IN_FLIGHT=1)
     customer.endpoint()
     customer.receiver.on("/hook", Delay(0.1))
     customer.emit_several(30)
@@ -123,7 +123,7 @@ def test_a_deliver_whose_time_is_up_leaves_a_hint_for_the_next_one(customer, set
     assert len(HINTS) == 1
     assert Delivery.objects.pending().exists()
     assert len(customer.received) == len(attempts()), "and everything in flight was recorded"
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "DELIVER_SECONDS": 30.0, "MAX_IN_FLIGHT": 8}
+    configure(DELIVER_SECONDS=30.0, MAX_IN_FLIGHT=8)
     tasks.deliver()
     assert statuses() == {"succeeded"}
     assert len(customer.received) == 30
@@ -285,7 +285,7 @@ def test_a_sweep_leaves_its_hint_whatever_lies_in_the_queue(customer, queue):
 
 
 def test_emit_leaves_its_hint_in_the_broker_when_it_commits(customer, queue, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
     customer.endpoint()
     with transaction.atomic():
         customer.emit_several(10)

@@ -34,7 +34,7 @@ def note_hint() -> None:
 
 @pytest.fixture
 def customer(settings: Any) -> Iterator[Customer]:
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": f"{__name__}.note_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": f"{__name__}.note_hint"}
     worker_wakeup.reset()
     process_log.reset()
     with Customer() as customer:
@@ -92,11 +92,11 @@ def test_a_task_comes_back_quietly_while_the_database_is_away(customer, caplog, 
 
 
 def test_settings_that_cannot_be_read_stop_delivery_with_one_line(customer, caplog, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENGINE": 2}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "MAX_CELERY_ENGINE": 2}
     for _ in range(3):
         tasks.deliver()
     [record] = logged(caplog)
-    assert "Did you mean 'ENGINES'?" in record.message
+    assert "Did you mean 'MAX_CELERY_ENGINES'?" in record.message
 
 
 def test_errors_of_the_system_checks_are_logged_once_and_delivery_goes_on(customer, caplog, settings):
@@ -146,9 +146,9 @@ def test_an_engine_whose_time_in_the_last_slot_is_up_lets_other_tasks_go_first(c
     eventually(lambda: HINTS)
 
 
-def test_an_event_during_the_pause_of_the_last_slot_is_delivered_after_it(customer, settings, monkeypatch):
+def test_an_event_during_the_pause_of_the_last_slot_is_delivered_after_it(customer, configure, monkeypatch):
     """The engine had run out of work, and its time was nearly up: a hint that comes now goes away again."""
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "LINGER_SECONDS": 0.0}
+    configure(LINGER_SECONDS=0.0)
     customer.endpoint()
     with contextlib.closing(WorkerSlots(1, shared=True)) as slots:
         monkeypatch.setattr(celery_worker, "_slots", slots)

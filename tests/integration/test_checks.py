@@ -70,7 +70,7 @@ def test_a_safe_configuration_gives_no_message():
         ({"WIRE_FORMATS": {"mine": None, 5: "no.such.module"}}, {"E006"}),
         ({"WIRE_FORMATS": {"mine": "webhooks_app.checks.TAG"}}, {"E006"}),
         ({"TRANSPORT": "carrier-pigeon"}, {"E008"}),
-        ({"WAKE": "no.such.function"}, {"E009"}),
+        ({"WAKE_FUNCTION": "no.such.function"}, {"E009"}),
         ({"TENANT_UID_FUNCTION": "webhooks_app.checks.TAG"}, {"E009"}),
         ({"PLAN": "no.such.function"}, {"E009"}),
         ({"METRICS": ["prometheus", "opentelemetry"], "TRACEPARENT": True}, set()),
@@ -79,7 +79,7 @@ def test_a_safe_configuration_gives_no_message():
         ({"METRICS": ["prometheus"], "TRACEPARENT": True}, {"W015"}),
         ({"API_RATE": "many"}, {"E010"}),
         ({"API_RATE": ""}, set()),
-        ({"LINGER_SECONDS": 0.1, "HINT_COALESCE_SECONDS": 0.2}, {"W004"}),
+        ({"ENGINE": {"LINGER_SECONDS": 0.1, "HINT_COALESCE_SECONDS": 0.2}}, {"W004"}),
     ],
 )
 def test_settings_that_are_wrong_or_unsafe(settings, webhooks, expected):
@@ -128,7 +128,7 @@ def test_a_time_limit_that_leaves_engines_no_time(settings, name):
 def test_eager_tasks(settings):
     settings.CELERY_TASK_ALWAYS_EAGER = True
     assert ids() == set(), "no hints, so nothing is run eagerly"
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "django.utils.timezone.now"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "django.utils.timezone.now"}
     assert ids() == {"W006"}
 
 
@@ -214,7 +214,7 @@ def test_a_pool_that_is_too_small_for_an_engine(monkeypatch, pool, expected):
 
 
 def test_no_beat_schedule_at_all(settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
     assert ids() == {"W008"}
     (message,) = run_checks(tags=[checks.TAG])
@@ -226,21 +226,21 @@ def test_no_beat_schedule_at_all(settings):
 
 def test_an_engine_without_celery_needs_no_beat(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_celery_beat"]
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": ""}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": ""}
     assert ids() == set()
 
 
 @pytest.mark.django_db
 def test_rows_missing_from_the_beat_tables(settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
 
     def found() -> list[Any]:
         return [message.id for message in checks_database.check_database(databases=["default"])]
 
     assert found() == ["webhooks_app.W010"]
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": ""}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": ""}
     assert found() == []
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE": "webhooks_app.tasks.send_hint"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
     call_command("webhooks_schedule", verbosity=0, stdout=StringIO())
     assert found() == []
     assert checks_database.check_database(databases=None) == []
@@ -254,8 +254,8 @@ def test_every_message_says_what_to_do(settings):
         "ALLOW_HTTP": True,
         "ALLOWED_NETWORKS": ["::1", "x"],
         "DEFAULT_WIRE_FORMAT": "y",
-        "HEARTBEAT_SECONDS": 1,
-        "WAKE": "z",
+        "ENGINE": {"HEARTBEAT_SECONDS": 1},
+        "WAKE_FUNCTION": "z",
         "TRANSPORT": "z",
     }
     messages = run_checks(tags=[checks.TAG])

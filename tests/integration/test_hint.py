@@ -46,7 +46,7 @@ def _afresh(configure: Configure) -> Any:
     HINTS.clear()
     BLACK_HOLE.clear()
     worker_wakeup.reset()
-    configure(WAKE=f"{NAME}.note_down", HINT_COALESCE_SECONDS=0.0)
+    configure(WAKE_FUNCTION=f"{NAME}.note_down", HINT_COALESCE_SECONDS=0.0)
     yield
     BLACK_HOLE.set()
     worker_wakeup.reset()
@@ -104,14 +104,14 @@ def test_one_in_a_while_is_enough(configure: Configure) -> None:
 
 
 def test_none_is_left_where_nobody_is_named(configure: Configure) -> None:
-    configure(WAKE="")
+    configure(WAKE_FUNCTION="")
     happened()
     assert HINTS == []
 
 
 @pytest.mark.parametrize("wake", [f"{NAME}.fail", "no.such.module", f"{NAME}.nothing"])
 def test_one_that_fails_breaks_nothing(configure: Configure, wake: str, caplog: Any) -> None:
-    configure(WAKE=wake)
+    configure(WAKE_FUNCTION=wake)
     after: list[str] = []
     with transaction.atomic():
         happened()
@@ -134,14 +134,14 @@ def test_nothing_that_the_hint_does_breaks_what_the_host_does_after_its_commit(m
 
 
 def test_after_a_failure_the_broker_is_left_alone_for_a_while(configure: Configure) -> None:
-    configure(WAKE=f"{NAME}.fail", HINT_PAUSE_SECONDS=60.0)
+    configure(WAKE_FUNCTION=f"{NAME}.fail", HINT_PAUSE_SECONDS=60.0)
     for _ in range(5):
         happened()
     assert HINTS == ["tried"]
 
 
 def test_it_is_tried_again_after_the_pause(configure: Configure) -> None:
-    configure(WAKE=f"{NAME}.fail", HINT_PAUSE_SECONDS=0.1)
+    configure(WAKE_FUNCTION=f"{NAME}.fail", HINT_PAUSE_SECONDS=0.1)
     happened()
     time.sleep(0.15)
     happened()
@@ -149,7 +149,7 @@ def test_it_is_tried_again_after_the_pause(configure: Configure) -> None:
 
 
 def test_a_black_hole_costs_a_request_its_time_once(configure: Configure) -> None:
-    configure(WAKE=f"{NAME}.swallow", HINT_TIMEOUT_SECONDS=0.2, HINT_PAUSE_SECONDS=60.0)
+    configure(WAKE_FUNCTION=f"{NAME}.swallow", HINT_TIMEOUT_SECONDS=0.2, HINT_PAUSE_SECONDS=60.0)
     began = time.monotonic()
     for _ in range(20):
         happened()
@@ -158,7 +158,7 @@ def test_a_black_hole_costs_a_request_its_time_once(configure: Configure) -> Non
 
 
 def test_a_call_that_is_stuck_is_not_joined_by_another(configure: Configure) -> None:
-    configure(WAKE=f"{NAME}.swallow", HINT_TIMEOUT_SECONDS=0.05, HINT_PAUSE_SECONDS=0.0)
+    configure(WAKE_FUNCTION=f"{NAME}.swallow", HINT_TIMEOUT_SECONDS=0.05, HINT_PAUSE_SECONDS=0.0)
     for _ in range(5):
         happened()
     assert HINTS == ["tried"]
@@ -178,7 +178,7 @@ class TestTheTask:
     def test_that_finds_all_engines_running_returns_and_does_not_enqueue_itself(
         self, configure: Configure, sent: list[Any]
     ) -> None:
-        configure(ENGINES=2)
+        configure(MAX_CELERY_ENGINES=2)
         EngineFactory.create_batch(2, alive_until=database_now("default").replace(year=2999))
         happened()
         tasks.deliver()

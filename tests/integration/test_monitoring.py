@@ -136,8 +136,8 @@ def test_the_tasks_of_beat_are_those_that_are_scheduled():
 
 
 def test_beat_is_looked_at_where_celery_delivers(configure):
-    assert figures().beat is None  # these tests have WAKE = ""
-    configure(WAKE="webhooks_app.tasks.send_hint")
+    assert figures().beat is None  # these tests have WAKE_FUNCTION = ""
+    configure(WAKE_FUNCTION="webhooks_app.tasks.send_hint")
     assert figures().beat.missing == TASKS
     call_command("webhooks_schedule", stdout=StringIO())
     assert (figures().beat.missing, findings()) == ((), {})
@@ -150,13 +150,13 @@ def test_beat_is_looked_at_where_celery_delivers(configure):
 
 
 def test_tasks_that_are_named_in_the_settings_are_not_missing(configure, settings):
-    configure(WAKE="webhooks_app.tasks.send_hint")
+    configure(WAKE_FUNCTION="webhooks_app.tasks.send_hint")
     settings.CELERY_BEAT_SCHEDULE = {one.name: {"task": one.name, "schedule": one.every_seconds} for one in PERIODIC}
     assert findings() == {}
 
 
 def test_tables_of_beat_that_are_not_there_are_a_finding_and_no_error(configure, monkeypatch):
-    configure(WAKE="webhooks_app.tasks.send_hint")
+    configure(WAKE_FUNCTION="webhooks_app.tasks.send_hint")
     monkeypatch.setattr(PeriodicTask._meta, "db_table", "not_there_yet")
     assert findings() == {"beat": "warning"}
 

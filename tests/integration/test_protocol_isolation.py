@@ -216,7 +216,7 @@ def test_failures_that_overlap_count_once(receiver: Receiver) -> None:
 
 
 def test_many_more_endpoints_than_may_be_held_are_all_served(receiver: Receiver, configure: Configure) -> None:
-    configure(WINDOW=4, MAX_HELD_QUEUES=3)
+    configure(WINDOW=4, MAX_LEASED_QUEUES=3)
     for _ in range(25):
         due_delivery(endpoint_at(receiver))
     deliver_until(lambda: Delivery.objects.filter(status="succeeded").count() == 25)

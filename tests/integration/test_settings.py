@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict
 
 import pytest
 from django.test import override_settings
 
-from webhooks_app.conf import Settings, parse, settings, strict
+from webhooks_app.conf import EngineSettings, Settings, settings, strict
+from webhooks_app.conf_parser import parse
 from webhooks_app.exceptions import ConfigurationError
 
 
 def test_every_setting_has_a_default_that_is_valid_itself():
-    defaults = Settings()
-    assert parse({item.name: getattr(defaults, item.name) for item in fields(Settings)}) == defaults
+    values = asdict(Settings())
+    assert parse(Settings, values) == Settings()
+    assert parse(EngineSettings, values["ENGINE"]) == EngineSettings()
 
 
 def test_no_dict_at_all_means_the_defaults(settings):
@@ -32,14 +34,14 @@ def test_the_dict_is_read_live():
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant():
     with pytest.raises(ConfigurationError, match="Did you mean 'RETENTION_DAYS'"):
-        parse({"RETENTON_DAYS": 7})
+        parse(Settings, {"RETENTON_DAYS": 7})
     with pytest.raises(ConfigurationError, match=r"Known settings: .*ALLOW_HTTP"):
-        parse({"QQQ": 7})
+        parse(Settings, {"QQQ": 7})
 
 
 def test_what_is_no_dict_is_refused():
     with pytest.raises(ConfigurationError, match="must be a dict"):
-        parse([("RETENTION_DAYS", 7)])
+        parse(Settings, [("RETENTION_DAYS", 7)])
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,9 @@ def test_what_is_no_dict_is_refused():
     [
         ("STRICT", "yes"),
         ("ALLOW_HTTP", 1),
-        ("WINDOW", 0),
-        ("WINDOW", True),
-        ("WINDOW", 1.5),
+        ("MAX_IN_FLIGHT", 0),
+        ("MAX_IN_FLIGHT", True),
+        ("MAX_IN_FLIGHT", 1.5),
         ("RETENTION_DAYS", "30"),
         ("RETENTION_DAYS", -1),
         ("RETENTION_DAYS", False),
@@ -61,7 +63,7 @@ def test_what_is_no_dict_is_refused():
 )
 def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
     with pytest.raises(ConfigurationError, match=key) as caught:
-        parse({key: value})
+        parse(Settings, {key: value})
     assert caught.value.field == key
 
 
@@ -76,22 +78,22 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
 )
 def test_a_refused_value_is_not_printed_since_it_may_be_a_secret(key, value):
     with pytest.raises(ConfigurationError) as caught:
-        parse({key: value})
+        parse(Settings, {key: value})
     assert "c2VjcmV0" not in str(caught.value)
     assert type(value).__name__ in str(caught.value)
 
 
 def test_a_number_that_is_out_of_range_is_printed():
     with pytest.raises(ConfigurationError, match="must be a positive whole number, not 0"):
-        parse({"WINDOW": 0})
+        parse(Settings, {"MAX_IN_FLIGHT": 0})
     with pytest.raises(ConfigurationError, match="must be a number, 0 or more, not -1"):
-        parse({"RETENTION_DAYS": -1})
+        parse(Settings, {"RETENTION_DAYS": -1})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_of_seconds_is_finite(value):
     with pytest.raises(ConfigurationError, match="POLL_SECONDS"):
-        parse({"POLL_SECONDS": value})
+        parse(Settings, {"ENGINE": {"POLL_SECONDS": value}})
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,15 @@ def test_strict_follows_debug_unless_it_is_set(settings, chosen, debug, expected
     settings.DEBUG = debug
     settings.WEBHOOKS = {"STRICT": chosen}
     assert strict() is expected
+
+
+def test_settings_of_the_engine_are_a_dict_of_their_own() -> None:
+    assert parse(Settings, {"ENGINE": {"WINDOW": 7}}).ENGINE.WINDOW == 7
+    with pytest.raises(ConfigurationError, match=r"WEBHOOKS\['ENGINE'\]\['WINDOWS'\] is not a setting .*'WINDOW'\?"):
+        parse(Settings, {"ENGINE": {"WINDOWS": 7}})
+    with pytest.raises(ConfigurationError, match=r"WEBHOOKS\['ENGINE'\] must be a dict, not int"):
+        parse(Settings, {"ENGINE": 7})
+    with pytest.raises(
+        ConfigurationError, match=r"WEBHOOKS\['ENGINE'\]\['WINDOW'\] must be a positive whole number, not 0"
+    ):
+        parse(Settings, {"ENGINE": {"WINDOW": 0}})

@@ -20,7 +20,7 @@ from webhooks_app.transport import TransportOptions, open_transport, transport_o
 def test_the_settings_choose(settings: Any, name: str) -> None:
     if name == "curl":
         pytest.importorskip("pycurl")
-    settings.WEBHOOKS = {"TRANSPORT": name, "WINDOW": 7}
+    settings.WEBHOOKS = {"TRANSPORT": name, "ENGINE": {"WINDOW": 7}}
     with closing(open_transport()) as transport:
         # Four times as many again as the window holds: room for requests that hang.
         assert (transport.name, transport.capacity) == (name, 35)
@@ -51,10 +51,9 @@ def test_the_settings_make_the_options(settings: Any) -> None:
         "ALLOWED_NETWORKS": ["10.1.0.0/16"],
         "DENIED_NETWORKS": ["93.184.216.0/24"],
         "RESPONSE_BODY_BYTES": 100,
-        "RESPONSE_HEADER_BYTES": 200,
         "CA_BUNDLE": "/etc/authorities.pem",
         "EGRESS_PROXY": "http://proxy:3128",
-        "WINDOW": 9,
+        "ENGINE": {"WINDOW": 9, "RESPONSE_HEADER_BYTES": 200},
     }
     policy = AddressPolicy(True, frozenset({443, 8443}), ("10.1.0.0/16",), ("93.184.216.0/24",))
     assert address_policy() == policy

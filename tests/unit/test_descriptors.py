@@ -64,7 +64,7 @@ def limit_256() -> Iterator[None]:
 def test_the_limit_bounds_the_transport_and_says_so_once(
     settings: Any, caplog: pytest.LogCaptureFixture, limit_256: None
 ) -> None:
-    settings.WEBHOOKS = {"WINDOW": 383}
+    settings.WEBHOOKS = {"ENGINE": {"WINDOW": 383}}
     assert soft_limit() == 256
     with caplog.at_level(logging.WARNING, "webhooks_app.transport"), closing(open_transport()) as transport:
         assert 1 <= transport.capacity < 192
@@ -75,7 +75,7 @@ def test_the_limit_bounds_the_transport_and_says_so_once(
 
 
 def test_a_window_that_fits_gives_no_warning(settings: Any, caplog: pytest.LogCaptureFixture, limit_256: None) -> None:
-    settings.WEBHOOKS = {"WINDOW": 20}
+    settings.WEBHOOKS = {"ENGINE": {"WINDOW": 20}}
     with caplog.at_level(logging.WARNING, "webhooks_app.transport"):
         assert transport_options().concurrency == 100
     assert not caplog.records

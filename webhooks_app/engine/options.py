@@ -16,13 +16,13 @@ class EngineOptions:
     The first group has settings of its own (see `conf.Settings`); the rest are internals with defaults that were measured.
     """
 
-    window: int = field(default_factory=lambda: settings().WINDOW)
-    max_leased_queues: int = field(default_factory=lambda: settings().MAX_HELD_QUEUES)
-    prefetch_bytes: int = field(default_factory=lambda: settings().PREFETCH_BYTES)
-    heartbeat_seconds: float = field(default_factory=lambda: settings().HEARTBEAT_SECONDS)
-    poll_seconds: float = field(default_factory=lambda: settings().POLL_SECONDS)
+    window: int = field(default_factory=lambda: settings().ENGINE.WINDOW)
+    max_leased_queues: int = field(default_factory=lambda: settings().ENGINE.MAX_LEASED_QUEUES)
+    prefetch_bytes: int = field(default_factory=lambda: settings().ENGINE.PREFETCH_BYTES)
+    heartbeat_seconds: float = field(default_factory=lambda: settings().ENGINE.HEARTBEAT_SECONDS)
+    poll_seconds: float = field(default_factory=lambda: settings().ENGINE.POLL_SECONDS)
     #: How long requests in flight may take to end once the engine was asked to stop.
-    drain_seconds: float = field(default_factory=lambda: settings().DRAIN_SECONDS)
+    drain_seconds: float = field(default_factory=lambda: settings().ENGINE.DRAIN_SECONDS)
 
     #: Exceptions that end the engine like a stop, wherever in the sending thread they arrive (Celery's soft time limit).
     interrupts: tuple[type[BaseException], ...] = ()

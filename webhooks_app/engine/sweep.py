@@ -84,7 +84,7 @@ def _release_dead_engines(now: datetime, using: str) -> Released:
     Between the two looks, every engine that is alive has the time for a heartbeat. The first look includes the rows that expire
     until the second, so that a dead engine is found no later than by a single look.
     """
-    seconds = patience(settings().HEARTBEAT_SECONDS)
+    seconds = patience(settings().ENGINE.HEARTBEAT_SECONDS)
     second_look = now + timedelta(seconds=seconds)
     if not Engine.objects.using(using).filter(alive_until__lt=second_look).exists():
         return Released()

@@ -37,9 +37,9 @@ _state = _State()
 def send() -> None:
     """Leave a hint, unless one was left a moment ago or the broker has just proved to be away. Never raises."""
     state, now = _current_state(), time.monotonic()
-    path = settings().WAKE
+    path = settings().WAKE_FUNCTION
     with state.lock:
-        too_soon = now - state.last_sent < settings().HINT_COALESCE_SECONDS
+        too_soon = now - state.last_sent < settings().ENGINE.HINT_COALESCE_SECONDS
         if not path or too_soon or now < state.paused_until or (state.stuck and state.stuck.is_alive()):
             return
         state.last_sent = now
@@ -76,16 +76,16 @@ def _call_bounded(state: _State, function: Callable[[], None]) -> None:
 
     thread = threading.Thread(target=call, name="webhooks-hint", daemon=True)
     thread.start()
-    thread.join(settings().HINT_TIMEOUT_SECONDS)
+    thread.join(settings().ENGINE.HINT_TIMEOUT_SECONDS)
     if thread.is_alive():
         state.stuck = thread
-        _pause(state, f"no answer within {settings().HINT_TIMEOUT_SECONDS} s")
+        _pause(state, f"no answer within {settings().ENGINE.HINT_TIMEOUT_SECONDS} s")
     elif failures:
         raise failures[0]
 
 
 def _pause(state: _State, why: str) -> None:
-    pause = settings().HINT_PAUSE_SECONDS
+    pause = settings().ENGINE.HINT_PAUSE_SECONDS
     telemetry.count("hint_failures")
     state.paused_until = time.monotonic() + pause
     logger.warning(

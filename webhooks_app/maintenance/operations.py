@@ -120,7 +120,7 @@ def _failing(queue: EndpointQueue) -> FailingEndpoint:
 
 
 def _states(engines: Sequence[Engine], now: datetime, using: str) -> list[EngineState]:
-    good_for = timedelta(seconds=settings().HEARTBEAT_SECONDS)
+    good_for = timedelta(seconds=settings().ENGINE.HEARTBEAT_SECONDS)
     taken = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=False).order_by()
     counts: dict[uuid.UUID | None, int] = dict(taken.values_list("holder_id").annotate(count=Count("pk")))
     return [

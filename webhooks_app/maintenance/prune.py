@@ -117,7 +117,7 @@ def prune(*, now: datetime | None = None, using: str | None = None) -> PruneRepo
 
 def _delete(rows: QuerySet[Any]) -> int:
     """Delete the rows batch by batch. The condition is checked again with each deletion: rows change meanwhile."""
-    size, total = settings().PRUNE_BATCH, 0
+    size, total = settings().ENGINE.PRUNE_BATCH, 0
     page = rows.order_by("pk")
     while keys := list(page.values_list("pk", flat=True)[:size]):
         total += _delete_batch(rows, keys)
@@ -186,7 +186,7 @@ def _prune_events(run: _Run) -> None:
     needed = Delivery.objects.using(using).filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
     old = Event.objects.using(using).filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
     prunable = old.exclude(Exists(needed)).order_by("pk")
-    size = settings().PRUNE_BATCH
+    size = settings().ENGINE.PRUNE_BATCH
     page = prunable
     while keys := list(page.values_list("pk", flat=True)[:size]):
         finished = Delivery.objects.using(using).filter(event_id__in=keys).exclude(_is_needed(cutoff))

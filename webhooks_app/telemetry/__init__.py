@@ -291,7 +291,7 @@ def _host_label(host: str) -> str:
     host = host.lower()
     if host in _hosts:
         return host
-    if len(_hosts) >= settings().METRICS_HOSTS:
+    if len(_hosts) >= settings().ENGINE.METRICS_HOSTS:
         return OTHER_HOSTS
     _hosts.add(host)
     return host

@@ -21,7 +21,7 @@ SWEEP = TASKS[0]
 
 def beat_figures() -> BeatFigures | None:
     """Return what is known about beat; None where it is not installed, or where `webhooks_deliver` does its work."""
-    if not apps.is_installed(BEAT) or not settings().WAKE:
+    if not apps.is_installed(BEAT) or not settings().WAKE_FUNCTION:
         return None
     try:
         rows = _rows()

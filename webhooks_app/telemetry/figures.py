@@ -51,8 +51,8 @@ def limits() -> Limits:
     chosen = settings()
     return Limits(
         overdue=chosen.OVERDUE_SECONDS,
-        heartbeat_late=chosen.HEARTBEAT_SECONDS * _LATE_HEARTBEAT,
-        unrecorded=chosen.WINDOW * _UNRECORDED_WINDOWS,
+        heartbeat_late=chosen.ENGINE.HEARTBEAT_SECONDS * _LATE_HEARTBEAT,
+        unrecorded=chosen.ENGINE.WINDOW * _UNRECORDED_WINDOWS,
     )
 
 

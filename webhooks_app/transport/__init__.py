@@ -33,9 +33,9 @@ def transport_options() -> TransportOptions:
     chosen = settings()
     return TransportOptions(
         addresses=address_policy(),
-        concurrency=_concurrency(chosen.WINDOW),
+        concurrency=_concurrency(chosen.ENGINE.WINDOW),
         body_limit=chosen.RESPONSE_BODY_BYTES,
-        header_limit=chosen.RESPONSE_HEADER_BYTES,
+        header_limit=chosen.ENGINE.RESPONSE_HEADER_BYTES,
         ca_bundle=chosen.CA_BUNDLE,
         proxy=chosen.EGRESS_PROXY,
     )

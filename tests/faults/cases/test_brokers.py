@@ -55,7 +55,7 @@ def test_the_broker_is_emptied_with_10000_deliveries_pending(stage: Stage, broke
 
 
 def test_every_message_comes_twice(play: Play) -> None:
-    stage = play(WEBHOOKS={"WAKE": "tests.faults.harness.tasks.hint_twice"})
+    stage = play(WEBHOOKS={"WAKE_FUNCTION": "tests.faults.harness.tasks.hint_twice"})
     celery(stage)
     with stage.traffic():
         time.sleep(6.0)

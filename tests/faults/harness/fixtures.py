@@ -23,7 +23,7 @@ from tests.faults.harness.stage import Stage
 from tests.faults.workers import ROOT
 
 TEMPLATE = "template_webhooks"
-#: Opens the stage with Django settings of the case's own: `play(WEBHOOKS={"WINDOW": 4})`.
+#: Opens the stage with Django settings of the case's own: `play(WEBHOOKS={"MAX_IN_FLIGHT": 4})`.
 Play = Callable[..., Stage]
 
 

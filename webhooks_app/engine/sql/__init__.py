@@ -15,7 +15,7 @@ from webhooks_app.engine.sql.postgresql import PostgreSQLStore
 
 def store_for(using: str) -> PortableStore:
     """The statements for this database. POSTGRESQL_SQL off forces the portable ones, for comparison and diagnosis."""
-    return PostgreSQLStore(using) if settings().POSTGRESQL_SQL and _has_psycopg3(using) else PortableStore(using)
+    return PostgreSQLStore(using) if settings().ENGINE.POSTGRESQL_SQL and _has_psycopg3(using) else PortableStore(using)
 
 
 def _has_psycopg3(using: str) -> bool:
