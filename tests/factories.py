@@ -187,7 +187,7 @@ class EngineFactory(DjangoModelFactory[Engine]):
     alive_until = factory.LazyFunction(timezone.now)
 
 
-class NoticeFactory(DjangoModelFactory[Notification]):
+class NotificationFactory(DjangoModelFactory[Notification]):
     class Meta:
         model = Notification
 

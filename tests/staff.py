@@ -20,7 +20,7 @@ from tests.factories import (
     EngineFactory,
     EventFactory,
     EventTypeFactory,
-    NoticeFactory,
+    NotificationFactory,
 )
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.models import EndpointQueue, EventChannel, HourlyStat, IdempotencyRecord, Secret, Subscription
@@ -122,7 +122,7 @@ def one_of_everything() -> list[Model]:
         EndpointQueue.objects.get(pk=endpoint.pk),
         EngineFactory(alive_until=now + timedelta(minutes=1)),
         HourlyStat.objects.create(endpoint=endpoint, hour=now.replace(minute=0, second=0, microsecond=0), succeeded=3),
-        NoticeFactory(endpoint=endpoint, delivery_id=delivery.pk),
+        NotificationFactory(endpoint=endpoint, delivery_id=delivery.pk),
         Secret.objects.get(endpoint=endpoint),
         Subscription.objects.get(endpoint=endpoint),
         IdempotencyRecord.objects.create(

@@ -108,12 +108,12 @@ class Settings:
     #: How long the old secret stays valid after a rotation.
     ROTATION_OVERLAP_HOURS: float = 24.0
 
-    # --- telling people ------------------------------------------------------------------------------------------
+    # --- notifications -------------------------------------------------------------------------------------------
     #: Sender of the app's e-mail; empty: DEFAULT_FROM_EMAIL.
     FROM_EMAIL: str = ""
-    #: Staff to tell; empty: the addresses in ADMINS.
+    #: Staff to notify; empty: the addresses in ADMINS.
     STAFF_EMAILS: Sequence[str] = ()
-    #: How long further failures are gathered before they are told in one message.
+    #: How long further failures are collected before they are sent in one e-mail.
     NOTIFICATION_DIGEST_SECONDS: float = 3600.0
     #: The uid of a tenant of your own that gets operational events (`webhooks.endpoint_disabled` …); empty: there are none.
     OPERATIONS_TENANT: str = ""

@@ -208,7 +208,7 @@ class TestRead:
 
     def test_tells_when_one_is_switched_off(self, curl: Curl) -> None:
         made = curl.asked("POST", "/webhooks", DOCUMENTED)[1]["data"]
-        disable_endpoint(Endpoint.objects.get(), tell=False)
+        disable_endpoint(Endpoint.objects.get(), notify=False)
         assert curl.asked("GET", f"/webhooks/{made['id']}")[1]["data"]["active"] is False
 
     def test_gives_one_from_before_there_were_numbers_its_number_once(self, curl: Curl) -> None:

@@ -182,7 +182,7 @@ class TestList:
 
     def test_tells_when_one_is_switched_off(self, curl: Curl) -> None:
         curl.asked("POST", "/webhooks", DOCUMENTED)
-        disable_endpoint(Endpoint.objects.get(), tell=False)
+        disable_endpoint(Endpoint.objects.get(), notify=False)
         assert curl.asked("GET", "/webhooks")[1]["data"][0]["active"] is False
 
     def test_has_no_line_for_one_of_every_line(self, curl: Curl) -> None:

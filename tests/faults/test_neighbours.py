@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from project.celery import app
-from tests.factories import NoticeFactory
+from tests.factories import NotificationFactory
 from tests.faults.conftest import Scene
 from tests.faults.host_tasks import host_task
 from tests.faults.workers import PATIENCE, Worker, eventually
@@ -132,7 +132,7 @@ def test_a_silent_mail_server_neither_keeps_the_slots_of_a_worker_nor_its_end(
     scene: Scene, silent_mail_server: int
 ) -> None:
     scene.subscribe(2, Delay(0.02))
-    NoticeFactory.create_batch(3, endpoint=scene.customer.tenant.endpoints.first())
+    NotificationFactory.create_batch(3, endpoint=scene.customer.tenant.endpoints.first())
     settings = {"DJANGO_SETTINGS_MODULE": "tests.faults.neighbour_settings"}
     celery = worker(scene, [scene.queue], 2, WEBHOOKS_TEST_SMTP_PORT=str(silent_mail_server), **settings)
     for _ in range(4):

@@ -12,7 +12,7 @@ from django.core import mail
 from django.utils import timezone
 
 from tests.conftest import Configure
-from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, NoticeFactory
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, NotificationFactory
 from tests.pipelines import endpoint_at
 from tests.receiver import Receiver
 from tests.visitors import seen, visiting
@@ -244,7 +244,7 @@ class TestNotifications:
             prune(now=NOW)
         [counted] = notifications(NotificationKind.BACKLOG_DROPPED)
         assert counted.claimed_until is not None
-        other = NoticeFactory()
+        other = NotificationFactory()
         assert send_notifications() == 1
         assert Notification.objects.get(sent_at__isnull=False) == other
         assert send_notifications(counted.claimed_until + timedelta(seconds=1)) == 1

@@ -13,7 +13,7 @@ from tests.factories import (
     EndpointFactory,
     EngineFactory,
     EventFactory,
-    NoticeFactory,
+    NotificationFactory,
     SecretFactory,
 )
 from webhooks_app.maintenance.prune import PruneReport, prune
@@ -41,7 +41,7 @@ LATER = NOW + timedelta(days=31)
 
 def test_nothing_young_is_taken():
     AttemptFactory(delivery__succeeded=True)
-    NoticeFactory(sent_at=NOW)
+    NotificationFactory(sent_at=NOW)
     assert prune() == PruneReport()
 
 
@@ -141,8 +141,8 @@ def test_pending_deliveries_of_deleted_endpoints_are_cancelled_and_go_with_time(
 
 
 def test_told_notices_and_dead_secrets_go_others_stay():
-    NoticeFactory(sent_at=NOW)
-    unsent = NoticeFactory()
+    NotificationFactory(sent_at=NOW)
+    unsent = NotificationFactory()
     endpoint = EndpointFactory()
     ended = SecretFactory(tenant=endpoint.tenant, endpoint=endpoint, expires_at=NOW)
     report = prune(now=LATER)

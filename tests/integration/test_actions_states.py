@@ -112,7 +112,7 @@ def test_disabling_leaves_a_notice_and_sends_the_signal_after_the_commit():
     signals.endpoint_disabled.connect(listen)
     try:
         endpoint = disable_endpoint(EndpointFactory(), "not paid")
-        disable_endpoint(EndpointFactory(), "own wish", tell=False)
+        disable_endpoint(EndpointFactory(), "own wish", notify=False)
     finally:
         signals.endpoint_disabled.disconnect(listen)
     notification = Notification.objects.get()

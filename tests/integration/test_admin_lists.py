@@ -17,7 +17,7 @@ from tests.factories import (
     EndpointFactory,
     EventFactory,
     EventTypeFactory,
-    NoticeFactory,
+    NotificationFactory,
     TenantFactory,
 )
 from tests.staff import page, pages, staff, superuser, text_of, viewer
@@ -81,7 +81,7 @@ def test_a_state_has_one_word_for_customers_and_staff(language, settings):
     settings.LANGUAGE_CODE = language
     word = {"en": "failed", "fr": "échouée"}[language]
     delivery, client = DeliveryFactory(exhausted=True), superuser()
-    NoticeFactory(endpoint=delivery.endpoint, delivery_id=delivery.pk)
+    NotificationFactory(endpoint=delivery.endpoint, delivery_id=delivery.pk)
     assert "exhausted" not in re.sub(r"<[^>]*>", "", text_of(client, pages("notification")))
     for url in (pages("delivery"), page(delivery), page(delivery.event), page(delivery.endpoint)):
         text = text_of(client, url)
@@ -142,7 +142,7 @@ def test_the_playground_has_its_name_and_not_its_inner_address():
     delivery = DeliveryFactory(endpoint=endpoint, exhausted=True)
     attempt = AttemptFactory(delivery=delivery, url=PLAYGROUND)
     stat = HourlyStat.objects.create(endpoint=endpoint, hour=timezone.now(), succeeded=1)
-    NoticeFactory(endpoint=endpoint, delivery_id=delivery.pk)
+    NotificationFactory(endpoint=endpoint, delivery_id=delivery.pk)
     secret, subscription = Secret.objects.get(endpoint=endpoint), Subscription.objects.get(endpoint=endpoint)
     queue, client = EndpointQueue.objects.get(pk=endpoint.pk), superuser()
     rows = (delivery, attempt, stat, secret, subscription, queue)

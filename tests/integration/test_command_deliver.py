@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connections
 
 from tests.customer import Customer, attempts, make_due, statuses
-from tests.factories import NoticeFactory
+from tests.factories import NotificationFactory
 from tests.mail_servers import send_by_smtp
 from tests.outages import watched_statements
 from tests.pipelines import PATIENCE, eventually
@@ -127,7 +127,7 @@ def test_until_idle_ends_with_one_line_where_the_database_is_away():
 
 @pytest.mark.postgres
 def test_a_chore_leaves_no_connection_that_the_server_could_end():
-    Housekeeping._do(lambda: NoticeFactory())
+    Housekeeping._do(lambda: NotificationFactory())
     assert connections["default"].connection is None
 
 
@@ -207,10 +207,10 @@ def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog)
 
 
 def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(customer, settings, monkeypatch):
-    monkeypatch.setattr(Housekeeping, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(Housekeeping, "NOTIFY_SECONDS", 0.0)
     monkeypatch.setattr("webhooks_app.management.commands.webhooks_deliver._LONGEST_HOUSEKEEPING", 0.2)
     customer.endpoint()
-    NoticeFactory()
+    NotificationFactory()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         send_by_smtp(settings, listener.getsockname()[1])
 

@@ -285,7 +285,7 @@ class TestThePlaygroundAmongEndpoints:
     def test_says_why_it_rests_wherever_it_stands(self) -> None:
         tenant = TenantFactory()
         endpoint, _ = open_playground(tenant)
-        disable_endpoint(endpoint.pk, IDLE_REASON, tell=False)
+        disable_endpoint(endpoint.pk, IDLE_REASON, notify=False)
         for address in ("/webhooks/", place(endpoint), "/webhooks/playground"):
             assert "Nobody has used it for a week." in visiting(tenant).get(address).content.decode()
 

@@ -16,7 +16,7 @@ from django.utils import translation
 
 import webhooks_app
 from tests.api import Program
-from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, NoticeFactory
+from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, NotificationFactory
 from tests.forms import endpoint_values
 from tests.integration.test_dashboard_frame import OPEN
 from tests.visitors import visiting
@@ -144,7 +144,7 @@ def test_the_api_speaks_english_whatever_is_asked_for() -> None:
     ],
 )
 def test_a_letter_is_in_the_language_of_the_project(language: str, subject: str, text: str) -> None:
-    NoticeFactory(count=2)
+    NotificationFactory(count=2)
     with translation.override(language):  # as LANGUAGE_CODE does where there is no request
         send_notifications()
     assert mail.outbox[0].subject == subject

@@ -176,7 +176,7 @@ def test_an_event_that_cannot_be_accepted_is_signalled_in_production(customer, s
 
 
 def recipients() -> list[str]:
-    return sorted(address for letter in mail.outbox for address in letter.to)
+    return sorted(address for email in mail.outbox for address in email.to)
 
 
 def test_the_first_delivery_that_is_given_up_is_told_to_the_customer_and_to_staff(customer):
@@ -186,8 +186,8 @@ def test_the_first_delivery_that_is_given_up_is_told_to_the_customer_and_to_staf
     deliver()
     assert send_notifications() == 2
     assert recipients() == ["customer@example.com", "staff@example.com"]
-    for letter in mail.outbox:
-        assert endpoint.public_id in letter.body
+    for email in mail.outbox:
+        assert endpoint.public_id in email.body
     customer.emit()
     deliver()
     assert send_notifications() == 0, "further ones are gathered by the hour"

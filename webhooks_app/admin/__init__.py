@@ -5,7 +5,7 @@ A host takes a page away with `admin.site.unregister(Delivery)`, and registers a
 
 from webhooks_app.admin.api_keys import ApiKeyAdmin, PortalLinkAdmin, StoredReplyAdmin
 from webhooks_app.admin.attempts import AttemptAdmin
-from webhooks_app.admin.audit import AuditEntryAdmin, NoticeAdmin
+from webhooks_app.admin.audit import AuditEntryAdmin, NotificationAdmin
 from webhooks_app.admin.deliveries import DeliveryAdmin
 from webhooks_app.admin.endpoints import EndpointAdmin, EndpointNumberAdmin, SecretAdmin, SubscriptionAdmin
 from webhooks_app.admin.events import EventAdmin, EventChannelAdmin, EventTypeAdmin
@@ -25,7 +25,7 @@ __all__ = [
     "EventChannelAdmin",
     "EventTypeAdmin",
     "HourlyStatAdmin",
-    "NoticeAdmin",
+    "NotificationAdmin",
     "PortalLinkAdmin",
     "SecretAdmin",
     "StoredReplyAdmin",

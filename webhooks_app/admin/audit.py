@@ -1,4 +1,4 @@
-"""The audit trail, and the notifications from which people are told."""
+"""The audit trail, and the notifications to tenants and staff."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.deliveries.explain import disabled_in_words
-from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notification, NotificationKind
+from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notification
 from webhooks_app.models.ids import public_id
+from webhooks_app.notifications.kinds import label_of
 
 
 @admin.register(AuditEntry)
@@ -48,22 +49,13 @@ class AuditEntryAdmin(LargeTableAdmin):
         return format_html('<pre class="webhooks-payload" tabindex="0">{}</pre>', text)
 
 
-_KINDS = {
-    NotificationKind.EXHAUSTED: _("deliveries that failed"),
-    NotificationKind.DISABLED: _("endpoint disabled"),
-    NotificationKind.RECOVERED: _("endpoint works again"),
-    NotificationKind.BACKLOG_EXPIRING: _("pending deliveries will be dropped"),
-    NotificationKind.BACKLOG_DROPPED: _("pending deliveries dropped"),
-}
-
-
 @admin.register(Notification)
-class NoticeAdmin(LargeTableAdmin):
+class NotificationAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter,)
-    list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", column("count"), "told")
+    list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", column("count"), "sent")
     list_display_links = ("made",)
-    fields = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "example", "because", "told")
+    fields = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "example", "because", "sent")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant")
@@ -81,8 +73,8 @@ class NoticeAdmin(LargeTableAdmin):
         return link(Endpoint(pk=row.endpoint_id), public_id("wh", row.endpoint_id))
 
     @admin.display(description=FIELDS["kind"])
-    def shown_kind(self, row: Notification) -> Any:
-        return _KINDS[NotificationKind(row.kind)]
+    def shown_kind(self, row: Notification) -> str:
+        return label_of(row.kind)
 
     @admin.display(description=_("an example"))
     def example(self, row: Notification) -> SafeString | str:
@@ -92,6 +84,6 @@ class NoticeAdmin(LargeTableAdmin):
     def because(self, row: Notification) -> str:
         return disabled_in_words(row.reason) or "–"
 
-    @admin.display(description=_("told"))
-    def told(self, row: Notification) -> SafeString | str:
+    @admin.display(description=_("sent"))
+    def sent(self, row: Notification) -> SafeString | str:
         return time(row.sent_at)

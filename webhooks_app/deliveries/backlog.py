@@ -30,16 +30,15 @@ from webhooks_app.models import (
     NotificationKind,
     database_now,
 )
-from webhooks_app.models.audit import NotificationQuerySet
 from webhooks_app.models.delivery import DeliveryQuerySet
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to, for_change
+from webhooks_app.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
 #: In these states nothing is sent, and pending deliveries are kept within the bounds.
 OFF = (EndpointStatus.PAUSED, EndpointStatus.DISABLED)
-KINDS = (NotificationKind.BACKLOG_EXPIRING, NotificationKind.BACKLOG_DROPPED)
 #: Deliveries that one transaction ends at most.
 _CHUNK = 500
 #: The share of a bound at which tenant and staff are notified.
@@ -232,7 +231,7 @@ def _notifications(row: Endpoint, using: str) -> NotificationQuerySet:
     this is certain."""
     since = row.status_changed_at or row.created_at
     return Notification.objects.using(using).filter(
-        tenant_id=row.tenant_id, endpoint_id=row.pk, kind__in=KINDS, created_at__gte=since
+        tenant_id=row.tenant_id, endpoint_id=row.pk, kind__in=NotificationKind.about_backlogs(), created_at__gte=since
     )
 
 

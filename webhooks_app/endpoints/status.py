@@ -68,11 +68,11 @@ def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
 
 
 @in_one_transaction
-def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, tell: bool = True, actor: str = SYSTEM) -> Endpoint:
+def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = True, actor: str = SYSTEM) -> Endpoint:
     """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
 
-    `tell`: write the notification from which tenant and staff get an e-mail; pass False where the customer did it in person.
-    Sends the signal `endpoint_disabled` after the commit. Of a playground nobody is told.
+    `notify`: write the notification from which tenant and staff get an e-mail; pass False where the customer did it in person.
+    Sends the signal `endpoint_disabled` after the commit. Playgrounds send neither.
     Raises ConflictingState for a deleted endpoint.
     """
     using = pipeline_alias()
@@ -84,7 +84,7 @@ def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, tell: bool = Tr
     note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
     if row.is_playground:
         return row
-    if tell and not row.hidden:
+    if notify and not row.hidden:
         Notification.objects.using(using).create(
             tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NotificationKind.DISABLED, reason=reason[:255]
         )
@@ -119,7 +119,7 @@ def set_active(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint
     Raises ConflictingState for a deleted endpoint.
     """
     if not on:
-        return disable_endpoint(endpoint, tell=False, actor=actor)
+        return disable_endpoint(endpoint, notify=False, actor=actor)
     if endpoint.status == EndpointStatus.PAUSED:
         return resume_endpoint(endpoint, actor=actor)
     return enable_endpoint(endpoint, actor=actor)

@@ -17,8 +17,8 @@ from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.record_rows import attempt_row, measured, without
-from webhooks_app.engine.record_signals import RecordedBatch
 from webhooks_app.engine.record_writes import BatchWriter
+from webhooks_app.engine.recorded_batch import RecordedBatch
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.schema_wait import SchemaWait
 from webhooks_app.engine.sql import store_for

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,10 +11,9 @@ from typing import TypeVar
 from webhooks_app import telemetry
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.engine.leased_queue import LeasedQueue
-from webhooks_app.engine.record_signals import RecordedBatch
 from webhooks_app.engine.sql.types import AttemptRow, HealthRow, Settlement
 from webhooks_app.engine.types import QueuedDelivery, Result
-from webhooks_app.models import DeliveryStatus, Notification, NotificationKind
+from webhooks_app.models import DeliveryStatus
 from webhooks_app.models.ids import new_id
 
 Item = TypeVar("Item")
@@ -119,51 +117,11 @@ def health_rows(results: Sequence[Result]) -> list[HealthRow]:
     return list(last.values())
 
 
-# --- notifications -----------------------------------------------------------------------------------------------------------
-
-
-def sort_results(
-    results: Sequence[Result], settled: Collection[uuid.UUID], recovered: Sequence[Result]
-) -> RecordedBatch:
-    """Sort the results of one batch by what is announced of them. `settled`: the deliveries that have changed."""
-    batch = RecordedBatch(recovered=list(recovered))
-    for result in results:
-        if result.decision and result.delivery.delivery_id in settled:
-            if result.decision.verdict is Verdict.SUCCEEDED:
-                batch.succeeded.append(result)
-            elif result.decision.verdict is Verdict.GIVE_UP:
-                batch.exhausted.append(result)
-        if result.disable:
-            batch.disabled.append(result)
-    return batch
-
-
-def notifications_of(batch: RecordedBatch) -> list[Notification]:
-    """One notification an endpoint and kind, however many deliveries it is about."""
-    exhausted = Counter(result.delivery.endpoint_id for result in batch.exhausted)
-    example = {result.delivery.endpoint_id: result for result in batch.exhausted}
-    notifications = [
-        _notice(example[endpoint_id], NotificationKind.EXHAUSTED, example[endpoint_id].outcome.kind.value, count)
-        for endpoint_id, count in exhausted.items()
-    ]
-    notifications += [_notice(result, NotificationKind.DISABLED, result.disable) for result in batch.disabled]
-    notifications += [_notice(result, NotificationKind.RECOVERED) for result in batch.recovered]
-    return notifications
-
-
-def _notice(result: Result, kind: NotificationKind, reason: str = "", count: int = 1) -> Notification:
-    return Notification(
-        tenant_id=result.config.tenant_id,
-        endpoint_id=result.delivery.endpoint_id,
-        kind=kind,
-        count=count,
-        delivery_id=result.delivery.delivery_id,
-        reason=reason,
-    )
+# --- metrics ------------------------------------------------------------------------------------------------------------
 
 
 def measured(result: Result) -> telemetry.RecordedRequest:
-    """Return what metrics are told of a request."""
+    """Return what the metrics record about a request."""
     return telemetry.RecordedRequest(
         result.outcome.kind.value,
         result.outcome.status,

@@ -4,59 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 
 from django.db import connections
-from django.dispatch import Signal
 
-from webhooks_app import signals
-from webhooks_app.core.retry import Verdict
 from webhooks_app.engine.faults import FaultLog
-from webhooks_app.engine.types import Result
+from webhooks_app.engine.recorded_batch import Call, RecordedBatch, signals_of
 from webhooks_app.log_thread import EngineThread, engine_logger
-from webhooks_app.models import Delivery, Endpoint
 
 logger = engine_logger(__name__)
 
 #: Signals that may wait for slow receivers; further ones are not sent.
 _MOST_WAITING = 10_000
-
-
-@dataclass(slots=True)
-class RecordedBatch:
-    """What one batch came to, for the signals that are sent after its commit."""
-
-    succeeded: list[Result] = field(default_factory=list)
-    exhausted: list[Result] = field(default_factory=list)
-    disabled: list[Result] = field(default_factory=list)
-    recovered: list[Result] = field(default_factory=list)
-
-    def without_playgrounds(self) -> RecordedBatch:
-        """Return it without the playgrounds: whoever tries things there looks on."""
-        return RecordedBatch(
-            *(
-                [result for result in results if not result.config.playground]
-                for results in (self.succeeded, self.exhausted, self.disabled, self.recovered)
-            )
-        )
-
-    @property
-    def has_listeners(self) -> bool:
-        """Whether any signal is to be sent that somebody receives."""
-        return bool(
-            (self.succeeded and signals.delivery_succeeded.has_listeners(Delivery))
-            or (self.exhausted and signals.delivery_exhausted.has_listeners(Delivery))
-            or (self.disabled and signals.endpoint_disabled.has_listeners(Endpoint))
-            or (self.recovered and signals.endpoint_recovered.has_listeners(Endpoint))
-        )
-
-
-Call = Callable[[], object]
-
-#: Of receivers, which may fail at every signal.
-_faults = FaultLog()
 
 
 class SignalThread:
@@ -149,43 +107,3 @@ def _tidy_connections() -> None:
                 connection.close()
             if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
-
-
-def signals_of(batch: RecordedBatch) -> list[Call]:
-    """Return the calls that send the batch's public signals; nothing is computed where nobody listens."""
-    calls: list[Call] = []
-    for signal, results in (
-        (signals.delivery_succeeded, batch.succeeded),
-        (signals.delivery_exhausted, batch.exhausted),
-    ):
-        if signal.has_listeners(Delivery):
-            calls += [partial(_send, signal, Delivery, _about_delivery(result)) for result in results]
-    for result in batch.disabled:
-        about = {**_about_endpoint(result), "reason": result.disable}
-        calls.append(partial(_send, signals.endpoint_disabled, Endpoint, about))
-    for result in batch.recovered:
-        about = {**_about_endpoint(result), "failing_since": result.was.failing_since}
-        calls.append(partial(_send, signals.endpoint_recovered, Endpoint, about))
-    return calls
-
-
-def _about_endpoint(result: Result) -> dict[str, object]:
-    return {"endpoint_id": result.delivery.endpoint_id, "tenant_id": result.config.tenant_id}
-
-
-def _about_delivery(result: Result) -> dict[str, object]:
-    delivery = result.delivery
-    about = _about_endpoint(result) | {
-        "delivery_id": delivery.delivery_id,
-        "event_id": delivery.event_id,
-        "status": result.outcome.status,
-        "attempts": delivery.number if result.was_sent else delivery.attempts,
-    }
-    given_up = result.decision is not None and result.decision.verdict is Verdict.GIVE_UP
-    return about | {"outcome": result.outcome.kind.value} if given_up else about
-
-
-def _send(signal: Signal, sender: type, arguments: dict[str, object]) -> None:
-    for receiver, answer in signal.send_robust(sender=sender, **arguments):
-        if isinstance(answer, Exception):
-            _faults.report(f"receiver {receiver!r}", "the signal receiver %r failed", receiver, error=answer)

@@ -18,13 +18,11 @@ from webhooks_app.engine.record_rows import (
     attempt_row,
     health_changed,
     health_rows,
-    notifications_of,
     settlement,
-    sort_results,
     without,
     without_response,
 )
-from webhooks_app.engine.record_signals import RecordedBatch
+from webhooks_app.engine.recorded_batch import RecordedBatch, notifications_of, sort_results
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import AttemptRow
 from webhooks_app.engine.statistics import hour_of, hourly
@@ -42,7 +40,7 @@ from webhooks_app.models import (
 from webhooks_app.models.lookups import any_of, for_change
 
 #: An endpoint that failed for at least this long and answers again is worth a message.
-RECOVERY_WORTH_A_NOTICE = timedelta(hours=1)
+RECOVERY_WORTH_A_NOTIFICATION = timedelta(hours=1)
 #: Names of rows, as the log has them.
 _ATTEMPT = "attempt"
 _DISABLING = "disabling of the endpoint"
@@ -168,7 +166,7 @@ class BatchWriter:
             "statistics": lambda: self._add_statistics(results, batch),
             "signing secret": lambda: self._remember_keys(results, now),
             _DISABLING: lambda: self._disable(batch, now),
-            "notification": lambda: self._leave_notices(batch),
+            "notification": lambda: self._write_notifications(batch),
             "time of the next retry": lambda: self._wake_others(results, settled, own),
         }
 
@@ -227,7 +225,7 @@ class BatchWriter:
         if stats := hourly(results, batch.exhausted):
             self._store.add_stats(stats)
 
-    def _leave_notices(self, batch: RecordedBatch) -> None:
+    def _write_notifications(self, batch: RecordedBatch) -> None:
         Notification.objects.using(self._using).bulk_create(notifications_of(batch.without_playgrounds()))
 
     def _wake_others(
@@ -271,4 +269,6 @@ def _is_retry_of_other(result: Result, own: Collection[uuid.UUID]) -> bool:
 
 def _has_recovered(result: Result) -> bool:
     since = result.was.failing_since
-    return result.outcome.succeeded and since is not None and result.finished_at - since >= RECOVERY_WORTH_A_NOTICE
+    return (
+        result.outcome.succeeded and since is not None and result.finished_at - since >= RECOVERY_WORTH_A_NOTIFICATION
+    )

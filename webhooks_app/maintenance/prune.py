@@ -38,6 +38,7 @@ from webhooks_app.models import (
     HourlyStat,
     IdempotencyRecord,
     Notification,
+    NotificationKind,
     PortalLink,
     Secret,
     database_now,
@@ -248,11 +249,11 @@ def _prune_stats(run: _Run) -> None:
 
 def _old_notifications(run: _Run) -> QuerySet[Notification]:
     """Those about a backlog stay while the endpoint stays off: they say that nobody needs another one."""
-    told = Notification.objects.using(run.using).filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
+    sent = Notification.objects.using(run.using).filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
     off = Endpoint.objects.using(run.using).filter(
         pk=OuterRef("endpoint_id"), status__in=backlog.OFF, status_changed_at__lte=OuterRef("created_at")
     )
-    return told.exclude(Exists(off), kind__in=backlog.KINDS)
+    return sent.exclude(Exists(off), kind__in=NotificationKind.about_backlogs())
 
 
 def _dead_engines(run: _Run) -> QuerySet[Engine]:

@@ -318,7 +318,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=webhooks_app.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('endpoint_id', models.UUIDField()),
-                ('kind', models.CharField(choices=[('exhausted', 'deliveries given up'), ('disabled', 'endpoint disabled'), ('recovered', 'endpoint recovered'), ('backlog_expiring', 'pending deliveries will be dropped'), ('backlog_dropped', 'pending deliveries dropped')], max_length=16)),
+                ('kind', models.CharField(max_length=16)),
                 ('count', models.PositiveIntegerField(default=1)),
                 ('delivery_id', models.UUIDField(null=True)),
                 ('reason', models.CharField(blank=True, max_length=255)),

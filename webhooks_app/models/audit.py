@@ -1,4 +1,4 @@
-"""AuditEntry: who did what. Notice: what people are still to be told."""
+"""AuditEntry: who did what."""
 
 from __future__ import annotations
 
@@ -60,47 +60,3 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb} {self.target}"
-
-
-class NotificationKind(models.TextChoices):
-    EXHAUSTED = "exhausted", "deliveries given up"
-    DISABLED = "disabled", "endpoint disabled"
-    RECOVERED = "recovered", "endpoint recovered"
-    BACKLOG_EXPIRING = "backlog_expiring", "pending deliveries will be dropped"
-    BACKLOG_DROPPED = "backlog_dropped", "pending deliveries dropped"
-
-
-class NotificationQuerySet(models.QuerySet["Notification"]):
-    def unsent(self) -> NotificationQuerySet:
-        return self.filter(sent_at__isnull=True)
-
-
-class Notification(models.Model):
-    """Something that the tenant and staff must hear of. Written with the fact itself, told (and marked so) afterwards: a
-    crash between the two tells it late, not never."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notifications"
-    )
-    endpoint_id = models.UUIDField()
-    kind = models.CharField(max_length=16, choices=NotificationKind.choices)
-    #: How many deliveries it is about, and one of them as an example.
-    count = models.PositiveIntegerField(default=1)
-    delivery_id = models.UUIDField(null=True)
-    reason = models.CharField(max_length=255, blank=True)
-    #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
-    drop_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    sent_at = models.DateTimeField(null=True)
-    #: Somebody is telling it right now, until then at the latest; a crash leaves it to the next one.
-    claimed_until = models.DateTimeField(null=True, editable=False)
-
-    objects = NotificationQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["id"]
-        indexes = [models.Index(fields=["tenant", "sent_at"], name="webhooks_notice_untold")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.endpoint_id}"

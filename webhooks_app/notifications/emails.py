@@ -1,11 +1,11 @@
-"""Letters: what people read about their endpoints' troubles. Plain words; no secret, no payload, no network detail."""
+"""Notification e-mails to tenants and to staff. Plain words; no secret, no payload, no network detail."""
 
 from __future__ import annotations
 
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -16,9 +16,9 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from webhooks_app.conf import settings
-from webhooks_app.deliveries.explain import disabled_in_words
-from webhooks_app.models import Endpoint, EndpointQueue, Notification, NotificationKind, Tenant
+from webhooks_app.models import Endpoint, EndpointQueue, Notification, Tenant
 from webhooks_app.models.ids import public_id
+from webhooks_app.notifications.kinds import KINDS, Facts, Kind, facts_of
 
 _FOLDER = "webhooks_app/email"
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -26,59 +26,92 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 @dataclass(frozen=True, slots=True)
 class NotificationEmail:
-    """One e-mail, ready to be handed over."""
+    """One e-mail, ready to be sent."""
 
     subject: str
     text: str
     html: str
     to: Sequence[str]
 
-    def send(self, post: BaseEmailBackend) -> None:
-        """Hand over to the mail server. Raises what the mail backend raises."""
+    def send(self, connection: BaseEmailBackend) -> None:
+        """Hand it to the mail server. Raises what the mail backend raises."""
         sender = settings().FROM_EMAIL or django_settings.DEFAULT_FROM_EMAIL
         headers = {"Auto-Submitted": "auto-generated"}  # so that absence notes do not answer
-        mail = EmailMultiAlternatives(self.subject, self.text, sender, list(self.to), headers=headers, connection=post)
+        mail = EmailMultiAlternatives(
+            self.subject, self.text, sender, list(self.to), headers=headers, connection=connection
+        )
         mail.attach_alternative(self.html, "text/html")
         mail.send()
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence of a summary; `example`: a delivery's public id, or empty."""
+
+    text: str
+    example: str
+
+
 @dataclass(slots=True)
 class EndpointSummary:
-    """What happened to one endpoint, of all that is to be told about it."""
+    """What happened to one endpoint, of all that one e-mail is about."""
 
     public_id: str
     name: str
-    given_up: int = 0
-    example: str = ""  # a delivery's public id
-    first_at: datetime | None = None
+    first_at: datetime
     failing_since: datetime | None = None
-    disabled: bool = False
-    disabled_because: str = ""
-    recovered: bool = False
-    backlog: int = 0  # pending deliveries that will be dropped
-    drop_at: datetime | None = None
-    dropped: int = 0  # deliveries that were pending too long, or were too many
+    #: What the notifications say, by their kind.
+    facts: dict[str, Facts] = field(default_factory=dict)
+
+    def add(self, notification: Notification) -> None:
+        """Add a notification of a known kind; they come in their own order."""
+        kind, facts = KINDS[notification.kind], facts_of(notification)
+        before = self.facts.get(kind.value)
+        self.facts[kind.value] = before.and_later(facts, adds_up=kind.adds_up) if before else facts
+        if kind.opposite:
+            self.facts.pop(kind.opposite, None)
 
     @property
-    def most_pending(self) -> int:
-        return settings().BACKLOG_DELIVERIES
+    def kinds(self) -> list[Kind]:
+        """In the order of the e-mail's sentences."""
+        return [kind for kind in KINDS.values() if kind.value in self.facts]
+
+    @property
+    def subject(self) -> str:
+        return str(max(self.kinds, key=lambda kind: kind.subject_rank).subject)
+
+    @property
+    def advice(self) -> str:
+        return str(max(self.kinds, key=lambda kind: kind.advice_rank).advice)
+
+    @property
+    def lines(self) -> list[Line]:
+        return [
+            Line(kind.sentence(facts), facts.example if kind.names_delivery else "")
+            for kind in self.kinds
+            for facts in [self.facts[kind.value]]
+        ]
+
+    @property
+    def still_failing_since(self) -> datetime | None:
+        return None if any(kind.ends_failure for kind in self.kinds) else self.failing_since
 
 
 def to_tenant(tenant: Tenant, notifications: Sequence[Notification], using: str) -> NotificationEmail:
-    """One letter about all of these notifications to the tenant's address."""
-    context = {"tenant": tenant, "stories": endpoint_summaries(notifications, using), "dashboard_url": _dashboard()}
-    return _letter("tenant", context, [tenant.email])
+    """Return one e-mail about all of these notifications to the tenant's address."""
+    context = {"tenant": tenant, "summaries": endpoint_summaries(notifications, using), "dashboard_url": _dashboard()}
+    return _render("tenant", context, [tenant.email])
 
 
 def to_staff(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str) -> NotificationEmail | None:
-    """One letter about several tenants to STAFF_EMAILS or ADMINS; None where there are neither."""
+    """Return one e-mail about several tenants to STAFF_EMAILS or ADMINS; None where there are neither."""
     addresses = staff_addresses()
     if not addresses:
         return None
     tenants = [
-        {"tenant": tenant, "stories": endpoint_summaries(notifications, using)} for tenant, notifications in groups
+        {"tenant": tenant, "summaries": endpoint_summaries(notifications, using)} for tenant, notifications in groups
     ]
-    return _letter("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
+    return _render("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
 
 
 def staff_addresses() -> list[str]:
@@ -89,43 +122,25 @@ def staff_addresses() -> list[str]:
 
 
 def endpoint_summaries(notifications: Sequence[Notification], using: str) -> list[EndpointSummary]:
-    """One story an endpoint, in the order of their first notifications. Notifications of unknown kinds are left out."""
-    notifications = [notification for notification in notifications if notification.kind in NotificationKind.values]
+    """Return a summary for each endpoint, in the order of their first notifications. Notifications of unknown kinds are left
+    out."""
+    notifications = [notification for notification in notifications if notification.kind in KINDS]
     keys = {notification.endpoint_id for notification in notifications}
     endpoints = Endpoint.objects.using(using).in_bulk(keys)
     queues = EndpointQueue.objects.using(using).in_bulk(keys)
-    told: dict[uuid.UUID, EndpointSummary] = {}
+    summaries: dict[uuid.UUID, EndpointSummary] = {}
     for notification in notifications:
         key = notification.endpoint_id
-        story = told.get(key)
-        if story is None:
-            story = told[key] = EndpointSummary(
-                public_id("wh", key), _name(endpoints.get(key)), first_at=notification.created_at
-            )
-            story.failing_since = queues[key].failing_since if key in queues else None
-        _add(story, notification)
-    return list(told.values())
-
-
-def _add(story: EndpointSummary, notification: Notification) -> None:
-    if notification.kind == NotificationKind.EXHAUSTED:
-        story.given_up += notification.count
-        if not story.example and notification.delivery_id is not None:
-            story.example = public_id("dlv", notification.delivery_id)
-    # Of off and on again, the later one is how it stands.
-    elif notification.kind == NotificationKind.DISABLED:
-        story.disabled, story.recovered = True, False
-        story.disabled_because = disabled_in_words(notification.reason)
-    elif notification.kind == NotificationKind.BACKLOG_EXPIRING:
-        story.backlog, story.drop_at = notification.count, notification.drop_at
-    elif notification.kind == NotificationKind.BACKLOG_DROPPED:
-        story.dropped += notification.count
-    elif notification.kind == NotificationKind.RECOVERED:
-        story.disabled, story.recovered = False, True
+        if key not in summaries:
+            failing_since = queues[key].failing_since if key in queues else None
+            name = _name(endpoints.get(key))
+            summaries[key] = EndpointSummary(public_id("wh", key), name, notification.created_at, failing_since)
+        summaries[key].add(notification)
+    return list(summaries.values())
 
 
 def _dashboard() -> str:
-    """Where the customers' pages are, with a slash at its end; empty where nobody has said it."""
+    """The URL of the customers' pages, with a slash at its end; empty where DASHBOARD_URL is not set."""
     url = settings().DASHBOARD_URL
     return f"{url.rstrip('/')}/" if url else ""
 
@@ -139,12 +154,12 @@ def _name(endpoint: Endpoint | None) -> str:
     return f"{endpoint.description} ({url})" if endpoint.description else url
 
 
-def _letter(kind: str, context: dict[str, object], to: Sequence[str]) -> NotificationEmail:
-    subject = render_to_string(f"{_FOLDER}/{kind}_subject.txt", context)
+def _render(template: str, context: dict[str, object], to: Sequence[str]) -> NotificationEmail:
+    subject = render_to_string(f"{_FOLDER}/{template}_subject.txt", context)
     return NotificationEmail(
-        # One line, or the mail library refuses the whole letter.
+        # One line, or the mail library refuses the whole e-mail.
         subject=" ".join(subject.split()),
-        text=_BLANK_LINES.sub("\n\n", render_to_string(f"{_FOLDER}/{kind}.txt", context)),
-        html=render_to_string(f"{_FOLDER}/{kind}.html", context),
+        text=_BLANK_LINES.sub("\n\n", render_to_string(f"{_FOLDER}/{template}.txt", context)),
+        html=render_to_string(f"{_FOLDER}/{template}.html", context),
         to=to,
     )

@@ -1,7 +1,7 @@
 """Send notifications: as e-mail to the tenant concerned and to staff, and as operational events.
 
-A disabled or recovered endpoint is reported at once, and so is the first delivery that was given up. Further ones are
-collected and sent together every NOTIFICATION_DIGEST_SECONDS. No database transaction is open while mail is sent.
+Urgent kinds are sent at once, and so is the first notification of a collected kind. Further ones are collected and sent
+together every NOTIFICATION_DIGEST_SECONDS. No database transaction is open while mail is sent.
 
 One run works at a time, and its time is bounded: it claims its notifications before it connects to the mail server, each
 step of the connection has a timeout, and what has not been sent by the deadline is left to the next run.
@@ -29,16 +29,17 @@ from django.db.models import Q
 
 from webhooks_app.conf import settings
 from webhooks_app.db import pipeline_alias, write
-from webhooks_app.models import Notification, NotificationKind, Tenant, database_now
-from webhooks_app.models.audit import NotificationQuerySet
+from webhooks_app.models import Notification, Tenant, database_now
 from webhooks_app.models.lookups import for_change
+from webhooks_app.models.notification import NotificationQuerySet
 from webhooks_app.notifications import emails, operational_events
+from webhooks_app.notifications.kinds import CLAIMED_WHILE_COUNTING, COLLECTED, KINDS
 
 logger = logging.getLogger(__name__)
 
 #: How long a claim lasts: longer than any run. The notifications of a run that was killed wait until then.
 _CLAIM = timedelta(minutes=5)
-#: One run tells so many tenants, of each so many notifications, and about so many in all; the next run goes on.
+#: One run takes at most so many tenants, so many notifications of each, and so many in all; the next run goes on.
 _TENANTS_AT_ONCE = 200
 _NOTIFICATIONS_AT_ONCE = 1000
 _NOTIFICATIONS_IN_ALL = 5000
@@ -57,7 +58,7 @@ _reported_kinds: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Notifications of one tenant that this run, and no other, is telling."""
+    """Notifications of one tenant that this run, and no other, sends."""
 
     tenant: Tenant
     notifications: Sequence[Notification]
@@ -79,23 +80,23 @@ def send_notifications(
     claims = list(_claim_all(moment, alias))
     if not claims:
         return 0
-    post = _open_mailer(stopping)
-    if post is None:
-        logger.error("webhooks: %d tenants are told in the next run", len(claims))
+    connection = _open_mailer(stopping)
+    if connection is None:
+        logger.error("webhooks: %d tenants are notified in the next run", len(claims))
         _give_back(claims, alias)
         return 0
     try:
-        return _Run(post, moment, alias, stopping).send_notifications(claims)
+        return _Run(connection, moment, alias, stopping).send_notifications(claims)
     finally:
         with contextlib.suppress(Exception):  # all that could be sent has been sent
-            post.close()
+            connection.close()
 
 
 def _another_run_works(now: datetime, using: str) -> bool:
-    """Ignore claims of notifications about dropped deliveries: `backlog` claims these, too, while it counts. If another run has
-    claimed only such notifications, both work, and no notification is sent twice: each is claimed by one."""
+    """Ignore claims of kinds that are also claimed while their writer counts. If another run has claimed only such
+    notifications, both work, and no notification is sent twice: each is claimed by one."""
     claimed = Notification.objects.using(using).unsent().filter(claimed_until__gte=now).order_by()
-    return claimed.exclude(kind=NotificationKind.BACKLOG_DROPPED).exists()
+    return claimed.exclude(kind__in=CLAIMED_WHILE_COUNTING).exists()
 
 
 def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
@@ -111,42 +112,38 @@ def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
 
 
 def _unsent(using: str) -> NotificationQuerySet:
-    """Untold notifications of the kinds that this version knows. Others are left to the version that wrote them."""
-    return Notification.objects.using(using).unsent().filter(kind__in=NotificationKind.values)
+    """Unsent notifications of the kinds that this version knows. Others are left to the version that wrote them."""
+    return Notification.objects.using(using).unsent().filter(kind__in=KINDS)
 
 
 def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
-    """Tenants that it may be time to tell something, as many as one run takes; at random: none blocks others."""
+    """Tenants that may have something to be sent now, as many as one run takes; at random: none blocks others."""
     _report_unknown_kinds(using)
     unsent = _unsent(using).order_by()
-    exhausted = (
-        Notification.objects.using(using)
-        .filter(kind=NotificationKind.EXHAUSTED, sent_at__gt=_gathered_since(now))
-        .order_by()
-    )
-    urgent = set(unsent.exclude(kind=NotificationKind.EXHAUSTED).values_list("tenant_id", flat=True).distinct())
+    sent = Notification.objects.using(using).filter(kind__in=COLLECTED, sent_at__gt=_collected_since(now)).order_by()
+    urgent = set(unsent.exclude(kind__in=COLLECTED).values_list("tenant_id", flat=True).distinct())
     waiting = set(unsent.values_list("tenant_id", flat=True).distinct())
-    lately_told = set(exhausted.values_list("tenant_id", flat=True).distinct())
-    candidates = sorted(urgent | (waiting - lately_told))
+    lately_notified = set(sent.values_list("tenant_id", flat=True).distinct())
+    candidates = sorted(urgent | (waiting - lately_notified))
     return random.sample(candidates, min(len(candidates), _TENANTS_AT_ONCE))
 
 
 def _report_unknown_kinds(using: str) -> None:
-    unknown = Notification.objects.using(using).unsent().exclude(kind__in=NotificationKind.values).order_by()
+    unknown = Notification.objects.using(using).unsent().exclude(kind__in=KINDS).order_by()
     for kind in set(unknown.values_list("kind", flat=True).distinct()) - _reported_kinds:
         _reported_kinds.add(kind)
         logger.error("webhooks: notifications of the unknown kind %r are skipped; does another version run, too?", kind)
 
 
-def _gathered_since(now: datetime) -> datetime:
+def _collected_since(now: datetime) -> datetime:
     return now - timedelta(seconds=settings().NOTIFICATION_DIGEST_SECONDS)
 
 
 class _Run:
     """One run over the mail connection, which is open."""
 
-    def __init__(self, post: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
-        self._post = post
+    def __init__(self, connection: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
+        self._connection = connection
         self._now = now
         self._using = using
         self._stopping = stopping
@@ -156,14 +153,14 @@ class _Run:
         self._open: list[_Claim] = []
 
     def send_notifications(self, claims: Sequence[_Claim]) -> int:
-        """Tell tenants, then staff. Whatever happens, no notification stays claimed that could be given back."""
+        """Send to tenants, then to staff. Whatever happens, no notification stays claimed that could be given back."""
         self._open = list(claims)
         try:
-            return self._tell_all(claims)
+            return self._send_all(claims)
         finally:
             _give_back(self._open, self._using)
 
-    def _tell_all(self, claims: Sequence[_Claim]) -> int:
+    def _send_all(self, claims: Sequence[_Claim]) -> int:
         sent = 0
         for_staff: list[_Claim] = []
         for claim in claims:
@@ -171,24 +168,24 @@ class _Run:
                 for_staff.append(claim)
             elif self._ends():
                 continue
-            elif self._hand_over(partial(emails.to_tenant, claim.tenant, claim.notifications, self._using)):
+            elif self._send_email(partial(emails.to_tenant, claim.tenant, claim.notifications, self._using)):
                 sent += 1
-                self._mark_told(claim)
+                self._mark_sent(claim)
                 for_staff.append(claim)
-        return sent + (self._tell_staff(for_staff) if for_staff else 0)
+        return sent + (self._send_to_staff(for_staff) if for_staff else 0)
 
-    def _tell_staff(self, claims: Sequence[_Claim]) -> int:
+    def _send_to_staff(self, claims: Sequence[_Claim]) -> int:
         """One e-mail about all tenants. It alone decides over the notifications of tenants that have no address."""
         without_address = [claim for claim in claims if not claim.tenant.email]
         wanted = bool(emails.staff_addresses())
-        sent = wanted and self._hand_over(
+        sent = wanted and self._send_email(
             lambda: emails.to_staff([(claim.tenant, claim.notifications) for claim in claims], self._using)
         )
         if wanted and not sent:
-            logger.error("webhooks: staff could not be told of %d tenants' notifications", len(claims))
+            logger.error("webhooks: staff could not be notified about %d tenants", len(claims))
             return 0
         for claim in without_address:
-            self._mark_told(claim)  # where there is nobody to tell, too: old news must not wait for an address
+            self._mark_sent(claim)  # where there is no address at all, too: old news must not wait for one
         return int(sent)
 
     def _ends(self) -> bool:
@@ -196,26 +193,26 @@ class _Run:
         down = self._failures_in_a_row >= _FAILURES_IN_A_ROW
         return down or time.monotonic() >= self._deadline or self._stopping()
 
-    def _hand_over(self, write_letter: Callable[[], emails.NotificationEmail | None]) -> bool:
+    def _send_email(self, render: Callable[[], emails.NotificationEmail | None]) -> bool:
         """False where it should be tried again later. An address that the mail server refuses is not tried again."""
         subject = "an e-mail"
         try:
-            letter = write_letter()
-            if letter is not None:
-                subject = letter.subject
-                letter.send(self._post)
+            email = render()
+            if email is not None:
+                subject = email.subject
+                email.send(self._connection)
         except smtplib.SMTPRecipientsRefused as refused:
             logger.error("webhooks: the mail server refuses %d recipients of %r", len(refused.recipients), subject)
         except Exception:  # mail backends are plugins and raise what they like; templates are the host's
             logger.exception("webhooks: %r could not be sent and is tried again", subject)
             self._failures_in_a_row += 1
             with contextlib.suppress(Exception):
-                self._post.close()  # a connection that failed is not used again: the next e-mail opens a new one
+                self._connection.close()  # a connection that failed is not used again: the next e-mail opens a new one
             return False
         self._failures_in_a_row = 0
         return True
 
-    def _mark_told(self, claim: _Claim) -> None:
+    def _mark_sent(self, claim: _Claim) -> None:
         with write(self._using):
             if _rows(claim, self._using).update(sent_at=self._now, claimed_until=None):
                 _publish(claim, self._using)
@@ -223,7 +220,7 @@ class _Run:
 
 
 def _publish(claim: _Claim, using: str) -> None:
-    """Emit the operational events. If that fails, the notifications are marked all the same: their e-mail has gone."""
+    """Emit the operational events. If that fails, the notifications are marked all the same: their e-mail was sent."""
     try:
         with transaction.atomic(using=using):
             operational_events.publish(claim.tenant, claim.notifications, using=using)
@@ -264,7 +261,7 @@ def _mailer() -> BaseEmailBackend:
 
 
 def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
-    """Take the tenant's notifications for this run, if it is time to tell any."""
+    """Claim the tenant's notifications for this run, if it is time to send any."""
     free = _unsent(using).filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
     with write(using):
         notifications = list(for_change(free.filter(tenant_id=tenant_id)).order_by("pk")[:_NOTIFICATIONS_AT_ONCE])
@@ -277,11 +274,11 @@ def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
 
 
 def _is_time(notifications: Sequence[Notification], tenant_id: uuid.UUID, now: datetime, using: str) -> bool:
-    if any(notification.kind != NotificationKind.EXHAUSTED for notification in notifications):
+    if any(notification.kind not in COLLECTED for notification in notifications):
         return True
-    lately = Q(sent_at__gt=_gathered_since(now)) | Q(sent_at__isnull=True, claimed_until__gte=now)
-    exhausted = Notification.objects.using(using).filter(tenant_id=tenant_id, kind=NotificationKind.EXHAUSTED)
-    return bool(notifications) and not exhausted.filter(lately).exists()
+    lately = Q(sent_at__gt=_collected_since(now)) | Q(sent_at__isnull=True, claimed_until__gte=now)
+    collected = Notification.objects.using(using).filter(tenant_id=tenant_id, kind__in=COLLECTED)
+    return bool(notifications) and not collected.filter(lately).exists()
 
 
 def _give_back(claims: Iterable[_Claim], using: str) -> None:

@@ -1,7 +1,7 @@
 """The playground: an endpoint of the tenant's that leads to the inspector, so that everything can be tried without a server.
 
 It is an endpoint like any other, but for its URL, which nobody can type: it has a secret, subscriptions, deliveries and
-retries. A tenant has one at most. It does not count in the plan's limit, and nobody is told how it fares.
+retries. A tenant has one at most. It does not count in the plan's limit, and nobody is notified about it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def rest_idle_playgrounds(now: datetime, *, using: str) -> int:
     idle = endpoints.annotate(touched_at=touched).filter(touched_at__lt=now - IDLE_AFTER)
     keys = list(idle.values_list("pk", flat=True))
     for key in keys:
-        disable_endpoint(key, IDLE_REASON, tell=False)
+        disable_endpoint(key, IDLE_REASON, notify=False)
     return len(keys)
 
 

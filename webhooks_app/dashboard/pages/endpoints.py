@@ -46,7 +46,7 @@ _DAILY_FROM = 8 * 24
 _SWITCHES: dict[str, Callable[..., Endpoint]] = {
     "pause": pause_endpoint,
     "resume": resume_endpoint,
-    "disable": lambda row, actor: disable_endpoint(row, tell=False, actor=actor),
+    "disable": lambda row, actor: disable_endpoint(row, notify=False, actor=actor),
     "enable": enable_endpoint,
 }
 _DONE = {

@@ -144,10 +144,10 @@ def collect_less() -> None:
 
 
 class Housekeeping(threading.Thread):
-    """What Celery's beat does elsewhere: telling people, pruning, repairing."""
+    """What Celery's beat does elsewhere: sending notifications, pruning, repairing."""
 
     #: Seconds between two runs of `send_notifications`.
-    TELL_SECONDS = 60.0
+    NOTIFY_SECONDS = 60.0
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__(name="webhooks-housekeeping", daemon=True)
@@ -155,7 +155,7 @@ class Housekeeping(threading.Thread):
         alias = pipeline_alias()
         #: Seconds between two runs, and the act.
         self._chores: list[tuple[float, Callable[[], object]]] = [
-            (self.TELL_SECONDS, lambda: send_notifications(database_now(alias), stopping=stop.is_set)),
+            (self.NOTIFY_SECONDS, lambda: send_notifications(database_now(alias), stopping=stop.is_set)),
             (60, lambda: sweep(using=alias)),  # what it finds waiting, the engine finds by itself
             (600, lambda: repair(using=alias)),
             (3600, lambda: prune()),

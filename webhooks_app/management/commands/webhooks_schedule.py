@@ -15,8 +15,8 @@ from webhooks_app.management.migrated import require_tables
 
 class Command(DatabaseCommand):
     help = (
-        "Puts sweep, repair, tell and prune into django-celery-beat's tables. Safe to repeat: what you changed there "
-        "(interval, enabled) stays."
+        "Puts sweep, repair, send_notifications and prune into django-celery-beat's tables. Safe to repeat: what you changed "
+        "there (interval, enabled) stays."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""Who is told what by e-mail, when, and how often."""
+"""Who is notified of what by e-mail, when, and how often."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
+from tests.factories import EndpointFactory, NotificationFactory, TenantFactory
 from webhooks_app import registry
 from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import Event, Notification, NotificationKind
@@ -32,20 +32,22 @@ def unsent() -> int:
     return Notification.objects.unsent().count()
 
 
-def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
+def test_the_first_exhausted_delivery_is_sent_at_once_in_plain_words():
     endpoint = EndpointFactory(
         url="https://receiver.example.com/hook?token=abc",
         description="Shop",
         queue__failing_since=NOW - timedelta(days=1),
     )
-    notification = NoticeFactory(endpoint=endpoint, delivery_id=endpoint.pk, count=2, reason="address_not_allowed")
+    notification = NotificationFactory(
+        endpoint=endpoint, delivery_id=endpoint.pk, count=2, reason="address_not_allowed"
+    )
     assert send_notifications(NOW) == 1
 
-    letter = mail.outbox[0]
-    assert letter.to == [endpoint.tenant.email]
-    assert letter.subject == "Webhooks could not be delivered"
-    assert letter.extra_headers["Auto-Submitted"] == "auto-generated"
-    for body in (letter.body, letter.alternatives[0][0]):
+    email = mail.outbox[0]
+    assert email.to == [endpoint.tenant.email]
+    assert email.subject == "Webhooks could not be delivered"
+    assert email.extra_headers["Auto-Submitted"] == "auto-generated"
+    for body in (email.body, email.alternatives[0][0]):
         assert "https://receiver.example.com/hook" in body
         assert "Shop" in body
         assert "2 deliveries were given up" in body
@@ -60,11 +62,11 @@ def test_the_first_exhausted_delivery_is_told_at_once_in_plain_words():
     assert send_notifications(NOW) == 0
 
 
-def test_further_exhausted_ones_are_gathered_by_the_hour():
+def test_further_exhausted_ones_are_collected_by_the_hour():
     endpoint = EndpointFactory()
-    NoticeFactory(endpoint=endpoint)
+    NotificationFactory(endpoint=endpoint)
     send_notifications(NOW)
-    NoticeFactory.create_batch(3, endpoint=endpoint)
+    NotificationFactory.create_batch(3, endpoint=endpoint)
     assert send_notifications(NOW + timedelta(minutes=59)) == 0
     assert unsent() == 3
     assert send_notifications(NOW + timedelta(minutes=61)) == 1
@@ -72,19 +74,19 @@ def test_further_exhausted_ones_are_gathered_by_the_hour():
 
 
 def test_another_tenants_first_one_does_not_wait():
-    NoticeFactory()
+    NotificationFactory()
     send_notifications(NOW)
-    NoticeFactory()
+    NotificationFactory()
     assert send_notifications(NOW + timedelta(minutes=1)) == 1
 
 
 @pytest.mark.parametrize("kind", [NotificationKind.DISABLED, NotificationKind.RECOVERED])
-def test_disabled_and_recovered_are_told_at_once_and_take_the_gathered_along(kind):
+def test_disabled_and_recovered_are_sent_at_once_with_what_was_collected(kind):
     endpoint = EndpointFactory()
-    NoticeFactory(endpoint=endpoint)
+    NotificationFactory(endpoint=endpoint)
     send_notifications(NOW)
-    NoticeFactory(endpoint=endpoint)
-    NoticeFactory(endpoint=endpoint, kind=kind, reason="gone" if kind == NotificationKind.DISABLED else "")
+    NotificationFactory(endpoint=endpoint)
+    NotificationFactory(endpoint=endpoint, kind=kind, reason="gone" if kind == NotificationKind.DISABLED else "")
     assert send_notifications(NOW + timedelta(minutes=1)) == 1
     assert unsent() == 0
     body = mail.outbox[1].body
@@ -93,17 +95,17 @@ def test_disabled_and_recovered_are_told_at_once_and_take_the_gathered_along(kin
     assert ("works again" in body) is (kind == NotificationKind.RECOVERED)
 
 
-def test_a_tenants_notices_are_one_letter():
+def test_a_tenants_notifications_are_one_email():
     tenant = TenantFactory()
     for endpoint in EndpointFactory.create_batch(3, tenant=tenant):
-        NoticeFactory(endpoint=endpoint)
+        NotificationFactory(endpoint=endpoint)
     assert send_notifications(NOW) == 1
     assert mail.outbox[0].subject == "News about 3 of your webhook endpoints"
 
 
-def test_staff_get_one_letter_about_all_tenants(settings):
+def test_staff_get_one_email_about_all_tenants(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "STAFF_EMAILS": ["ops@example.com"], "FROM_EMAIL": "hooks@example.com"}
-    rows = [NoticeFactory(), NoticeFactory(), NoticeFactory(endpoint__tenant__email="")]
+    rows = [NotificationFactory(), NotificationFactory(), NotificationFactory(endpoint__tenant__email="")]
     assert send_notifications(NOW) == 3
     staff = mail.outbox[2]
     assert (staff.to, staff.from_email) == (["ops@example.com"], "hooks@example.com")
@@ -116,22 +118,22 @@ def test_staff_get_one_letter_about_all_tenants(settings):
 @pytest.mark.parametrize("admins", [[("Ops", "ops@example.com")], ["ops@example.com"]])
 def test_without_staff_addresses_the_admins_are_staff(settings, admins):
     settings.ADMINS = admins
-    NoticeFactory(endpoint__tenant__email="")
+    NotificationFactory(endpoint__tenant__email="")
     assert send_notifications(NOW) == 1
     assert mail.outbox[0].to == ["ops@example.com"]
 
 
-def test_where_there_is_nobody_to_tell_the_notice_is_done():
-    NoticeFactory(endpoint__tenant__email="")
+def test_a_notification_without_any_address_is_marked_as_sent():
+    NotificationFactory(endpoint__tenant__email="")
     assert send_notifications(NOW) == 0
     assert unsent() == 0
 
 
 @pytest.mark.parametrize("with_another", [False, True], ids=["alone", "beside another"])
-def test_a_notice_of_a_kind_that_this_version_does_not_know_is_left_alone(with_another, caplog):
-    strange = NoticeFactory(kind=f"strange {with_another}")
+def test_a_notification_of_an_unknown_kind_is_left_alone(with_another, caplog):
+    strange = NotificationFactory(kind=f"strange {with_another}")
     if with_another:
-        NoticeFactory(endpoint_id=strange.endpoint_id, tenant=strange.tenant)
+        NotificationFactory(endpoint_id=strange.endpoint_id, tenant=strange.tenant)
     for _ in range(2):
         send_notifications(NOW)
     assert list(Notification.objects.unsent()) == [strange]
@@ -139,28 +141,28 @@ def test_a_notice_of_a_kind_that_this_version_does_not_know_is_left_alone(with_a
     assert caplog.text.count("unknown kind") == 1
 
 
-def test_no_letter_and_no_event_takes_an_unknown_kind_for_good_news(settings):
+def test_no_email_and_no_event_takes_an_unknown_kind_for_good_news(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
-    strange = NoticeFactory(kind="strange")
+    strange = NotificationFactory(kind="strange")
     assert emails.endpoint_summaries([strange], "default") == []
     assert operational_events.publish(strange.tenant, [strange], using="default") == 0
 
 
-def test_a_line_break_in_a_name_does_not_stop_the_letter():
+def test_a_line_break_in_a_name_does_not_stop_the_email():
     endpoint = EndpointFactory(tenant=TenantFactory(name="A\r\nBcc: x@example.com"), description="a\nb")
     disable_endpoint(endpoint, "because\r\nof this")
     assert send_notifications(NOW) == 1
 
 
 def test_html_in_a_description_is_text():
-    NoticeFactory(endpoint=EndpointFactory(description="<script>x</script>"))
+    NotificationFactory(endpoint=EndpointFactory(description="<script>x</script>"))
     send_notifications(NOW)
     assert "<script>" not in mail.outbox[0].alternatives[0][0]
     assert "<script>" in mail.outbox[0].body
 
 
-def test_a_deleted_endpoints_notice_can_still_be_told():
-    notification = NoticeFactory()
+def test_a_deleted_endpoints_notification_can_still_be_sent():
+    notification = NotificationFactory()
     Notification.objects.filter(pk=notification.pk).update(endpoint_id=notification.pk)
     assert send_notifications(NOW) == 1
 
@@ -173,7 +175,7 @@ class TestOperationalEvents:
         yield
         registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
 
-    def test_tell_a_program_what_people_are_told(self):
+    def test_are_sent_with_the_email(self):
         endpoint = EndpointFactory(tenant__email="anna@customer.example")
         disable_endpoint(endpoint, "gone")
         send_notifications(NOW)
@@ -185,9 +187,9 @@ class TestOperationalEvents:
         assert (data["url"], data["reason"]) == (endpoint.url, "gone")
 
     @pytest.mark.parametrize("kind", NotificationKind.values)
-    def test_exist_for_every_kind_of_notice(self, kind):
+    def test_exist_for_every_kind_of_notification(self, kind):
         endpoint = EndpointFactory()
-        NoticeFactory(endpoint_id=endpoint.pk, tenant=endpoint.tenant, kind=kind, count=3)
+        NotificationFactory(endpoint_id=endpoint.pk, tenant=endpoint.tenant, kind=kind, count=3)
         send_notifications(NOW)
         assert json.loads(Event.objects.get().data)["count"] == 3
 

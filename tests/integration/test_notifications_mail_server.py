@@ -14,7 +14,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db import connection
 from django.utils import timezone
 
-from tests.factories import EndpointFactory, NoticeFactory, TenantFactory
+from tests.factories import EndpointFactory, NotificationFactory, TenantFactory
 from tests.mail_servers import send_by_smtp, send_through
 from webhooks_app.models import Notification
 from webhooks_app.notifications.send import send_notifications
@@ -22,13 +22,15 @@ from webhooks_app.notifications.send import send_notifications
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now()
-HERE = "tests.integration.test_tell_mail_server"
+HERE = "tests.integration.test_notifications_mail_server"
 #: A host's own template, with a mistake that shows for one endpoint.
-BREAKABLE = "{% for story in stories %}{% if 'broken' in story.name %}{% include 'no such' %}{% endif %}{% endfor %}"
+BREAKABLE = (
+    "{% for summary in summaries %}{% if 'broken' in summary.name %}{% include 'no such' %}{% endif %}{% endfor %}"
+)
 
 
 class SilentMailServer(threading.Thread):
-    """Accepts connections, greets if it is told to, and never says another word."""
+    """Accepts connections, greets if asked to, and never says another word."""
 
     def __init__(self, greeting: bytes = b"") -> None:
         super().__init__(daemon=True)
@@ -88,7 +90,7 @@ class CountingBackend(EmailBackend):
 
 
 class SlowBackend(EmailBackend):
-    """Both tellers are in the middle of handing over before either is done."""
+    """Both runs are in the middle of sending before either is done."""
 
     meeting = threading.Event()
 
@@ -109,7 +111,7 @@ def unsent() -> int:
 @pytest.mark.parametrize("backend", ["DownBackend", "FailingBackend"])
 def test_a_mail_server_that_is_down_leaves_everything_to_the_next_run(settings, backend, caplog):
     tenant = TenantFactory(email="sulky@customer.example")
-    NoticeFactory(endpoint=EndpointFactory(tenant=tenant))
+    NotificationFactory(endpoint=EndpointFactory(tenant=tenant))
     send_through(settings, f"{HERE}.{backend}")
     assert send_notifications(NOW) == 0
     assert unsent() == 1
@@ -120,22 +122,22 @@ def test_a_mail_server_that_is_down_leaves_everything_to_the_next_run(settings, 
 
 def test_one_address_that_cannot_be_reached_does_not_stop_the_others(settings, caplog):
     send_through(settings, f"{HERE}.FailingBackend")
-    NoticeFactory(endpoint=EndpointFactory(tenant=TenantFactory(email="sulky@customer.example")))
-    NoticeFactory()
+    NotificationFactory(endpoint=EndpointFactory(tenant=TenantFactory(email="sulky@customer.example")))
+    NotificationFactory()
     assert send_notifications(NOW) == 1
     assert unsent() == 1
 
 
 def test_an_address_that_the_mail_server_refuses_is_not_tried_for_ever(settings, caplog):
     send_through(settings, f"{HERE}.RefusingBackend")
-    NoticeFactory()
+    NotificationFactory()
     send_notifications(NOW)
     assert unsent() == 0
     assert "refuses" in caplog.text
 
 
-def test_what_a_dead_teller_claimed_is_told_when_its_claim_ends():
-    NoticeFactory(claimed_until=NOW + timedelta(minutes=10))
+def test_what_a_dead_run_claimed_is_sent_when_its_claim_ends():
+    NotificationFactory(claimed_until=NOW + timedelta(minutes=10))
     assert send_notifications(NOW) == 0
     assert send_notifications(NOW + timedelta(minutes=11)) == 1
 
@@ -143,8 +145,8 @@ def test_what_a_dead_teller_claimed_is_told_when_its_claim_ends():
 def test_a_second_run_leaves_the_mail_server_to_the_first(settings):
     send_through(settings, f"{HERE}.CountingBackend")
     CountingBackend.opened = 0
-    NoticeFactory(claimed_until=NOW + timedelta(minutes=1))
-    NoticeFactory()
+    NotificationFactory(claimed_until=NOW + timedelta(minutes=1))
+    NotificationFactory()
     assert send_notifications(NOW) == 0
     assert (CountingBackend.opened, unsent()) == (0, 2)
     assert send_notifications(NOW + timedelta(minutes=2)) == 2
@@ -156,7 +158,7 @@ def test_a_mail_server_that_falls_silent_ends_the_run(settings, monkeypatch, sil
     if timeout is None:
         monkeypatch.setattr("webhooks_app.notifications.send._MAIL_TIMEOUT", 0.2)
     send_by_smtp(settings, silent_mail_server.port, timeout=timeout)
-    NoticeFactory.create_batch(6)
+    NotificationFactory.create_batch(6)
     assert send_notifications(NOW) == 0
     assert 1 <= len(silent_mail_server.connections) <= 3, "after three failures it counts as down"
     assert Notification.objects.unsent().filter(claimed_until=None).count() == 6
@@ -166,8 +168,8 @@ def test_a_mail_server_that_falls_silent_ends_the_run(settings, monkeypatch, sil
 
 def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(settings, monkeypatch):
     settings.ADMINS = ["ops@example.com"]
-    NoticeFactory.create_batch(3)
-    NoticeFactory(endpoint__tenant__email="")
+    NotificationFactory.create_batch(3)
+    NotificationFactory(endpoint__tenant__email="")
     with monkeypatch.context() as patch:
         patch.setattr("webhooks_app.notifications.send._RUN_SECONDS", 0.0)
         assert send_notifications(NOW) == 1, "the e-mail to staff, for which time is kept"
@@ -176,7 +178,7 @@ def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(settings, monkeypatc
 
 
 def test_a_process_that_stops_leaves_the_rest_to_the_next_run():
-    NoticeFactory.create_batch(3)
+    NotificationFactory.create_batch(3)
     assert send_notifications(NOW, stopping=lambda: len(mail.outbox) == 1) == 1
     assert Notification.objects.unsent().filter(claimed_until=None).count() == 2
 
@@ -186,14 +188,14 @@ def test_a_process_that_stops_does_not_wait_for_a_silent_mail_server(settings):
     server = SilentMailServer()
     server.start()
     send_by_smtp(settings, server.port, timeout=60.0)
-    notification = NoticeFactory()
+    notification = NotificationFactory()
     assert send_notifications(NOW, stopping=lambda: bool(server.connections)) == 0
     assert Notification.objects.get(pk=notification.pk).claimed_until is None
     server.close()
 
 
-def test_a_letter_that_cannot_be_written_stops_no_other(settings):
-    broken, good = NoticeFactory(endpoint__description="broken"), NoticeFactory()
+def test_an_email_that_cannot_be_rendered_stops_no_other(settings):
+    broken, good = NotificationFactory(endpoint__description="broken"), NotificationFactory()
     loaders = [
         ("django.template.loaders.locmem.Loader", {"webhooks_app/email/tenant.txt": BREAKABLE}),
         "django.template.loaders.app_directories.Loader",
@@ -207,11 +209,11 @@ def test_a_letter_that_cannot_be_written_stops_no_other(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_tellers_at_once_tell_once(settings):
+def test_two_runs_at_once_send_once(settings):
     send_through(settings, f"{HERE}.SlowBackend")
     SlowBackend.meeting.clear()
     for endpoint in EndpointFactory.create_batch(3):
-        NoticeFactory(endpoint=endpoint)
+        NotificationFactory(endpoint=endpoint)
     sent: list[int] = []
 
     def run() -> None:
@@ -220,12 +222,12 @@ def test_two_tellers_at_once_tell_once(settings):
         finally:
             connection.close()
 
-    tellers = [threading.Thread(target=run) for _ in range(2)]
-    for teller in tellers:
-        teller.start()
+    runs = [threading.Thread(target=run) for _ in range(2)]
+    for each in runs:
+        each.start()
     SlowBackend.meeting.set()
-    for teller in tellers:
-        teller.join(30)
+    for each in runs:
+        each.join(30)
     assert sum(sent) == 3
-    assert len({letter.to[0] for letter in mail.outbox}) == len(mail.outbox) == 3
+    assert len({email.to[0] for email in mail.outbox}) == len(mail.outbox) == 3
     assert unsent() == 0

@@ -1,0 +1,159 @@
+"""What one batch of results announces: the public signals, and the notifications of tenants and staff."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+
+from django.dispatch import Signal
+
+from webhooks_app import signals
+from webhooks_app.core.retry import Verdict
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.types import Result
+from webhooks_app.models import Delivery, Endpoint, Notification, NotificationKind
+
+Call = Callable[[], object]
+
+#: Of receivers, which may fail at every signal.
+_faults = FaultLog()
+
+
+@dataclass(slots=True)
+class RecordedBatch:
+    """The results of one batch that are announced after its commit. Each field has its entry in `ANNOUNCEMENTS`."""
+
+    succeeded: list[Result] = field(default_factory=list)
+    exhausted: list[Result] = field(default_factory=list)
+    disabled: list[Result] = field(default_factory=list)
+    recovered: list[Result] = field(default_factory=list)
+
+    def without_playgrounds(self) -> RecordedBatch:
+        """Return it without the playgrounds: whoever tries things there looks on."""
+        return RecordedBatch(
+            *([result for result in getattr(self, each.name) if not result.config.playground] for each in fields(self))
+        )
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether any signal is to be sent that somebody receives."""
+        return any(each.results(self) and each.signal.has_listeners(each.sender) for each in ANNOUNCEMENTS)
+
+
+def sort_results(
+    results: Sequence[Result], settled: Collection[uuid.UUID], recovered: Sequence[Result]
+) -> RecordedBatch:
+    """Sort the results of one batch by what is announced of them. `settled`: the deliveries that have changed."""
+    batch = RecordedBatch(recovered=list(recovered))
+    for result in results:
+        if result.decision and result.delivery.delivery_id in settled:
+            if result.decision.verdict is Verdict.SUCCEEDED:
+                batch.succeeded.append(result)
+            elif result.decision.verdict is Verdict.GIVE_UP:
+                batch.exhausted.append(result)
+        if result.disable:
+            batch.disabled.append(result)
+    return batch
+
+
+def signals_of(batch: RecordedBatch) -> list[Call]:
+    """Return the calls that send the batch's public signals; nothing is computed where nobody listens."""
+    return [
+        partial(_send, each.signal, each.sender, each.arguments(result))
+        for each in ANNOUNCEMENTS
+        if each.signal.has_listeners(each.sender)
+        for result in each.results(batch)
+    ]
+
+
+def notifications_of(batch: RecordedBatch) -> list[Notification]:
+    """Return one notification for each endpoint and kind, however many deliveries it is about."""
+    return [
+        Notification(
+            tenant_id=last.config.tenant_id,
+            endpoint_id=last.delivery.endpoint_id,
+            kind=each.kind,
+            count=count,
+            delivery_id=last.delivery.delivery_id,
+            reason=each.reason(last),
+        )
+        for each in ANNOUNCEMENTS
+        if each.kind is not None
+        for last, count in _by_endpoint(each.results(batch))
+    ]
+
+
+def _by_endpoint(results: Iterable[Result]) -> list[tuple[Result, int]]:
+    """The last result of each endpoint, and how many it has."""
+    found: dict[uuid.UUID, tuple[Result, int]] = {}
+    for result in results:
+        _, before = found.get(result.delivery.endpoint_id, (result, 0))
+        found[result.delivery.endpoint_id] = (result, before + 1)
+    return list(found.values())
+
+
+def _about_endpoint(result: Result) -> dict[str, object]:
+    return {"endpoint_id": result.delivery.endpoint_id, "tenant_id": result.config.tenant_id}
+
+
+def _about_delivery(result: Result) -> dict[str, object]:
+    delivery = result.delivery
+    about = _about_endpoint(result) | {
+        "delivery_id": delivery.delivery_id,
+        "event_id": delivery.event_id,
+        "status": result.outcome.status,
+        "attempts": delivery.number if result.was_sent else delivery.attempts,
+    }
+    given_up = result.decision is not None and result.decision.verdict is Verdict.GIVE_UP
+    return about | {"outcome": result.outcome.kind.value} if given_up else about
+
+
+def _send(signal: Signal, sender: type, arguments: dict[str, object]) -> None:
+    for receiver, response in signal.send_robust(sender=sender, **arguments):
+        if isinstance(response, Exception):
+            _faults.report(f"receiver {receiver!r}", "the signal receiver %r failed", receiver, error=response)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """How one field of a batch is announced: by a signal and, where there is a `kind`, by notifications."""
+
+    results: Callable[[RecordedBatch], list[Result]]
+    signal: Signal
+    sender: type
+    #: The signal's keyword arguments.
+    arguments: Callable[[Result], dict[str, object]]
+    kind: NotificationKind | None = None
+    #: The notification's.
+    reason: Callable[[Result], str] = lambda result: ""
+
+
+#: In the order in which they are sent and written.
+ANNOUNCEMENTS = (
+    Announcement(lambda batch: batch.succeeded, signals.delivery_succeeded, Delivery, _about_delivery),
+    Announcement(
+        lambda batch: batch.exhausted,
+        signals.delivery_exhausted,
+        Delivery,
+        _about_delivery,
+        NotificationKind.EXHAUSTED,
+        lambda result: result.outcome.kind.value,
+    ),
+    Announcement(
+        lambda batch: batch.disabled,
+        signals.endpoint_disabled,
+        Endpoint,
+        lambda result: {**_about_endpoint(result), "reason": result.disable},
+        NotificationKind.DISABLED,
+        lambda result: result.disable,
+    ),
+    Announcement(
+        lambda batch: batch.recovered,
+        signals.endpoint_recovered,
+        Endpoint,
+        lambda result: {**_about_endpoint(result), "failing_since": result.was.failing_since},
+        NotificationKind.RECOVERED,
+    ),
+)

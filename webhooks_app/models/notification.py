@@ -1,0 +1,64 @@
+"""Notification: what the tenant and staff are still to hear of, and the kinds of it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from webhooks_app.models.ids import new_id
+from webhooks_app.models.tenant import Tenant
+from webhooks_app.models.times import Now
+
+
+class NotificationKind(models.TextChoices):
+    """The kinds, as the database has them. `notifications.kinds` says how each is sent, and in which words.
+
+    The column has no `choices`, so a new kind needs no migration; at most 16 characters.
+    """
+
+    EXHAUSTED = "exhausted"
+    DISABLED = "disabled"
+    RECOVERED = "recovered"
+    BACKLOG_EXPIRING = "backlog_expiring"
+    BACKLOG_DROPPED = "backlog_dropped"
+
+    @classmethod
+    def about_backlogs(cls) -> tuple[NotificationKind, ...]:
+        """Return the kinds that are sent once until the endpoint is enabled or resumed, and are kept until then."""
+        return cls.BACKLOG_EXPIRING, cls.BACKLOG_DROPPED
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def unsent(self) -> NotificationQuerySet:
+        return self.filter(sent_at__isnull=True)
+
+
+class Notification(models.Model):
+    """Something that the tenant and staff must hear of. Written together with the fact, sent (and marked so) afterwards: a
+    crash between the two delays it and does not lose it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notifications"
+    )
+    endpoint_id = models.UUIDField()
+    #: A NotificationKind, or one of another version of this app.
+    kind = models.CharField(max_length=16)
+    #: How many deliveries it is about, and one of them as an example.
+    count = models.PositiveIntegerField(default=1)
+    delivery_id = models.UUIDField(null=True)
+    reason = models.CharField(max_length=255, blank=True)
+    #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
+    drop_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    sent_at = models.DateTimeField(null=True)
+    #: A run is sending it, until then at the latest; after a crash the next run takes it.
+    claimed_until = models.DateTimeField(null=True, editable=False)
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["tenant", "sent_at"], name="webhooks_notice_untold")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.endpoint_id}"

@@ -1,0 +1,231 @@
+"""The kinds of notifications: of each, how it is sent, in which words, and as which operational event.
+
+A new kind needs its value in `models.notification.NotificationKind`, its entry in `KINDS`, and the code that writes the
+notification: for results of requests an `Announcement` in `engine/recorded_batch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format, localize
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from webhooks_app.conf import settings
+from webhooks_app.core.catalogue import EventType
+from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.models import Notification, NotificationKind
+from webhooks_app.models.ids import public_id
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the notifications of one kind say about one endpoint."""
+
+    #: Deliveries.
+    count: int
+    #: A delivery's public id, or empty.
+    example: str = ""
+    reason: str = ""
+    drop_at: datetime | None = None
+
+    def and_later(self, later: Facts, *, adds_up: bool) -> Facts:
+        """Return these facts together with those of a later notification of the same kind."""
+        count = self.count + later.count if adds_up else later.count
+        return replace(later, count=count, example=self.example or later.example)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of notification."""
+
+    value: NotificationKind
+    #: In the admin.
+    label: Any
+    #: Of an e-mail about one endpoint. If there are several kinds, the highest rank wins, as it does for the advice.
+    subject: Any
+    subject_rank: int
+    #: What happened, in the e-mail to the tenant and to staff.
+    sentence: Callable[[Facts], str]
+    #: What the tenant should do.
+    advice: Any
+    advice_rank: int
+    #: The example's keys are the data that an event has; all are in `operational_events`.
+    event: EventType
+    #: Sent at once. Otherwise the first one is, and further ones are collected for NOTIFICATION_DIGEST_SECONDS.
+    urgent: bool = True
+    #: Whether the e-mail names one of the deliveries.
+    names_delivery: bool = False
+    #: Whether the counts of several notifications add up. Otherwise the last one counts.
+    adds_up: bool = True
+    #: A kind of which this one is the opposite: the later of the two is how things stand.
+    opposite: NotificationKind | None = None
+    #: The endpoint works: since when it failed does not matter any more.
+    ends_failure: bool = False
+    #: While the notification's writer still counts deliveries, it claims it as if it was being sent.
+    claimed_while_counting: bool = False
+
+
+def facts_of(notification: Notification) -> Facts:
+    """Return what one notification says."""
+    key = notification.delivery_id
+    example = public_id("dlv", key) if key is not None else ""
+    return Facts(notification.count, example, notification.reason, notification.drop_at)
+
+
+def label_of(kind: str) -> str:
+    """Return the kind's label in the admin; of a kind that this version does not know, its value."""
+    return str(KINDS[NotificationKind(kind)].label) if kind in KINDS else kind
+
+
+# --- sentences -----------------------------------------------------------------------------------------------------------
+
+
+def _disabled(facts: Facts) -> str:
+    because = disabled_in_words(facts.reason)
+    return " ".join(filter(None, [_("It was switched off; nothing more is sent to it."), because]))
+
+
+def _recovered(facts: Facts) -> str:
+    return _("It works again: requests are accepted.")
+
+
+def _exhausted(facts: Facts) -> str:
+    words = ngettext(
+        "%(count)s delivery was given up after every retry had failed.",
+        "%(count)s deliveries were given up after every retry had failed.",
+        facts.count,
+    )
+    return words % {"count": localize(facts.count)}
+
+
+def _backlog_expiring(facts: Facts) -> str:
+    pending = ngettext(
+        "%(count)s delivery is pending for this endpoint, which is paused or disabled.",
+        "%(count)s deliveries are pending for this endpoint, which is paused or disabled.",
+        facts.count,
+    ) % {"count": localize(facts.count)}
+    if facts.drop_at is None:
+        most = localize(settings().BACKLOG_DELIVERIES)
+        bound = _("At most %(most)s are kept; beyond that the oldest are dropped.") % {"most": most}
+    else:
+        at = date_format(timezone.localtime(facts.drop_at), "Y-m-d H:i T")
+        bound = _("The oldest will be dropped on %(at)s, the others when they reach the same age.") % {"at": at}
+    return f"{pending} {bound}"
+
+
+def _backlog_dropped(facts: Facts) -> str:
+    dropped = ngettext(
+        "%(count)s pending delivery was dropped, because the endpoint was paused or disabled for too long or had too many "
+        "pending deliveries.",
+        "%(count)s pending deliveries were dropped, because the endpoint was paused or disabled for too long or had too "
+        "many pending deliveries.",
+        facts.count,
+    ) % {"count": localize(facts.count)}
+    more = _("More are dropped until the endpoint is enabled or resumed; you are not notified again.")
+    return f"{dropped} {more}"
+
+
+# --- the table -----------------------------------------------------------------------------------------------------------
+
+_DATA = {
+    "tenant": "customer-17",
+    "endpoint": "wh_0197f3a49c7e7d0f9a5b3c1d2e4f6a8b",
+    "url": "https://example.com/webhooks",
+    "count": 1,
+    "reason": "days",
+    "delivery": "dlv_0197f3a49c7e7d0f9a5b3c1d2e4f6a8c",
+    "happened_at": "2026-04-01T10:00:05.000Z",
+}
+_BACKLOG_DATA = {**_DATA, "count": 1200, "reason": "age"}
+_GROUP = "Operations"
+_KEEP_BACKLOG = gettext_lazy(
+    "enable or resume the endpoint while the deliveries are still kept. If you no longer need it, delete it."
+)
+
+#: In the order of an e-mail's sentences.
+_TABLE = (
+    Kind(
+        NotificationKind.DISABLED,
+        label=gettext_lazy("endpoint disabled"),
+        subject=gettext_lazy("Webhook endpoint switched off"),
+        subject_rank=50,
+        sentence=_disabled,
+        advice=gettext_lazy(
+            "fix your server, then enable the endpoint. What was waiting is sent then; what happened in between you get "
+            "with “Recover”."
+        ),
+        advice_rank=50,
+        event=EventType("webhooks.endpoint_disabled", "An endpoint was switched off.", _DATA, group=_GROUP),
+        opposite=NotificationKind.RECOVERED,
+    ),
+    Kind(
+        NotificationKind.RECOVERED,
+        label=gettext_lazy("endpoint works again"),
+        subject=gettext_lazy("Webhook endpoint works again"),
+        subject_rank=40,
+        sentence=_recovered,
+        advice=gettext_lazy("nothing, unless deliveries were given up meanwhile; you can send those again."),
+        advice_rank=0,
+        event=EventType(
+            "webhooks.endpoint_recovered", "An endpoint that had failed answers again.", _DATA, group=_GROUP
+        ),
+        opposite=NotificationKind.DISABLED,
+        ends_failure=True,
+    ),
+    Kind(
+        NotificationKind.EXHAUSTED,
+        label=gettext_lazy("deliveries that failed"),
+        subject=gettext_lazy("Webhooks could not be delivered"),
+        subject_rank=10,
+        sentence=_exhausted,
+        advice=gettext_lazy(
+            "see that your server can be reached and answers with a 2xx status in time, then send the failed deliveries again."
+        ),
+        advice_rank=10,
+        event=EventType("webhooks.delivery_exhausted", "Deliveries to an endpoint were given up.", _DATA, group=_GROUP),
+        urgent=False,
+        names_delivery=True,
+    ),
+    Kind(
+        NotificationKind.BACKLOG_EXPIRING,
+        label=gettext_lazy("pending deliveries will be dropped"),
+        subject=gettext_lazy("Pending webhooks will be dropped"),
+        subject_rank=20,
+        sentence=_backlog_expiring,
+        advice=_KEEP_BACKLOG,
+        advice_rank=20,
+        event=EventType(
+            "webhooks.backlog_expiring",
+            "Deliveries that are pending for a paused or disabled endpoint will be dropped.",
+            {**_BACKLOG_DATA, "drop_at": "2026-04-07T10:00:05.000Z"},
+            group=_GROUP,
+        ),
+        adds_up=False,
+    ),
+    Kind(
+        NotificationKind.BACKLOG_DROPPED,
+        label=gettext_lazy("pending deliveries dropped"),
+        subject=gettext_lazy("Pending webhooks were dropped"),
+        subject_rank=30,
+        sentence=_backlog_dropped,
+        advice=_KEEP_BACKLOG,
+        advice_rank=30,
+        event=EventType(
+            "webhooks.backlog_dropped",
+            "Deliveries that were pending for a paused or disabled endpoint were dropped.",
+            _BACKLOG_DATA,
+            group=_GROUP,
+        ),
+        claimed_while_counting=True,
+    ),
+)
+#: By the value that the database has. A notification of any other kind was written by another version of this app.
+KINDS: dict[str, Kind] = {kind.value: kind for kind in _TABLE}
+COLLECTED = [kind.value for kind in _TABLE if not kind.urgent]
+CLAIMED_WHILE_COUNTING = [kind.value for kind in _TABLE if kind.claimed_while_counting]
