@@ -33,6 +33,13 @@ LANGUAGES = {"fr": "fr", "pt-br": "pt_BR"}
 _INVISIBLE = re.compile(r"<(script|pre|code)\b.*?</\1>|<[^>]*>", re.DOTALL)
 
 
+@pytest.fixture(autouse=True)
+def _language_of_later_tests():
+    """The last request's language stays active in this thread: e-mails of a later test would be in French."""
+    yield
+    translation.deactivate()
+
+
 def reading(tenant: Tenant, language: str) -> Client:
     return visiting(tenant, headers={"Accept-Language": language})
 

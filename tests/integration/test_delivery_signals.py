@@ -179,7 +179,7 @@ def recipients() -> list[str]:
     return sorted(address for email in mail.outbox for address in email.to)
 
 
-def test_the_first_delivery_that_is_given_up_is_told_to_the_customer_and_to_staff(customer):
+def test_the_first_delivery_that_is_given_up_is_sent_to_the_customer_and_to_staff(customer):
     endpoint = customer.endpoint(wire_format="hasty")
     customer.receiver.on("/hook", 500)
     customer.emit_several(3)
@@ -205,7 +205,7 @@ def the_past() -> datetime:
 @pytest.mark.parametrize(
     ("wire_format", "status", "reason"), [("standard", 410, "410 Gone"), ("muchaw", 500, "in a row")]
 )
-def test_an_endpoint_that_is_switched_off_is_told_at_once(customer, wire_format, status, reason):
+def test_an_endpoint_that_is_switched_off_is_reported_at_once(customer, wire_format, status, reason):
     endpoint = customer.endpoint(wire_format=wire_format)
     customer.receiver.on("/hook", status)
     customer.emit_several(12)
@@ -216,7 +216,7 @@ def test_an_endpoint_that_is_switched_off_is_told_at_once(customer, wire_format,
     assert reason in mail.outbox[0].body
 
 
-def test_an_endpoint_that_recovered_is_told_at_once(customer):
+def test_an_endpoint_that_recovered_is_reported_at_once(customer):
     endpoint = customer.endpoint()
     customer.receiver.on("/hook", [500, 200])
     customer.emit()
