@@ -1,6 +1,6 @@
 """Signature schemes: sign with all live secrets, verify with any. Pure: bytes in, headers out.
 
-A key is either bytes (HMAC-SHA256) or an `Ed25519Key`. `key_of` makes one of a secret as it is shown to people.
+A scheme describes itself in `help`, so nothing outside this file asks for its class.
 """
 
 from __future__ import annotations
@@ -10,85 +10,35 @@ import binascii
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
+from webhooks_app.core.scheme_help import HeaderHelp as HeaderHelp
+from webhooks_app.core.scheme_help import SchemeHelp as SchemeHelp
+from webhooks_app.core.scheme_help import SnippetSource
 from webhooks_app.core.secret_format import SecretFormat as SecretFormat
+from webhooks_app.core.signing_keys import ED25519_PRIVATE as ED25519_PRIVATE
+from webhooks_app.core.signing_keys import ED25519_PUBLIC as ED25519_PUBLIC
+from webhooks_app.core.signing_keys import Ed25519Key as Ed25519Key
+from webhooks_app.core.signing_keys import Key as Key
+from webhooks_app.core.signing_keys import key_of as key_of
 from webhooks_app.core.validation import check_texts
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed, gettext_noop
 
 #: Seconds that a request's timestamp may be off, either way (Standard Webhooks).
 TOLERANCE = 300
-ED25519_PRIVATE = "whsk_"
-ED25519_PUBLIC = "whpk_"
-_ED25519_BYTES = 32
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Ed25519Key:
-    """An asymmetric key. Without its private half (`whpk_…`) it can verify only."""
-
-    public: bytes
-    private: Ed25519PrivateKey | None = field(default=None, repr=False, compare=False)
-
-    @classmethod
-    def from_private_bytes(cls, raw: bytes) -> Ed25519Key:
-        """From 32 bytes (the seed), or 64 (seed and public key, as `whsk_` has them). Raises InvalidSecret."""
-        if len(raw) not in (_ED25519_BYTES, 2 * _ED25519_BYTES):
-            raise InvalidSecret(
-                gettext_noop("An ed25519 private key has 32 bytes, or 64 together with its public key.")
-            )
-        private = Ed25519PrivateKey.from_private_bytes(raw[:_ED25519_BYTES])
-        public = private.public_key().public_bytes_raw()
-        if len(raw) > _ED25519_BYTES and raw[_ED25519_BYTES:] != public:
-            raise InvalidSecret(gettext_noop("The two halves of this ed25519 key do not belong together."))
-        return cls(public, private)
-
-    @property
-    def public_text(self) -> str:
-        """What receivers verify with: `whpk_…`. No secret."""
-        return ED25519_PUBLIC + base64.b64encode(self.public).decode()
-
-    def sign(self, content: bytes) -> bytes:
-        """The 64 bytes of the signature. Raises InvalidSecret for a key that can verify only."""
-        if self.private is None:
-            raise InvalidSecret(gettext_noop("This is a public key (whpk_…); signing needs the private one (whsk_…)."))
-        return self.private.sign(content)
-
-    def fits(self, signature: bytes, content: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, content)
-        except InvalidSignature:
-            return False
-        return True
-
-
-Key = bytes | Ed25519Key
 Headers = tuple[tuple[str, str], ...]
 
 
-def key_of(secret_text: str, secret_format: SecretFormat) -> Key:
-    """The key behind a secret's shown text. Raises InvalidSecret where the text is not of this format, or is empty."""
-    if secret_format.key_from == "utf8":
-        key = _utf8(secret_text)
-    elif secret_text.startswith(ED25519_PRIVATE):
-        return Ed25519Key.from_private_bytes(_base64(secret_text[len(ED25519_PRIVATE) :]))
-    elif secret_text.startswith(ED25519_PUBLIC):
-        return _public_key(secret_text)
-    else:
-        key = _base64(secret_text.removeprefix(secret_format.prefix))
-    if not key:
-        raise InvalidSecret(gettext_noop("The secret is empty."))
-    return key
-
-
 class SignatureScheme(Protocol):
-    """How a request shows that it comes from us."""
+    """How a request shows that it comes from us.
+
+    A scheme may have an attribute `help`, a `SchemeHelp`: what the pages say of it, and what the check of a signature reads.
+    """
 
     @property
     def header_names(self) -> tuple[str, ...]:
@@ -117,6 +67,21 @@ class StandardScheme:
     @property
     def header_names(self) -> tuple[str, ...]:
         return ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+    @property
+    def help(self) -> SchemeHelp:
+        of_id = gettext_noop("The event’s id. It is the same in every attempt: know repetitions by it.")
+        of_time = gettext_noop("When this attempt was signed, in seconds since 1970.")
+        of_signature = gettext_noop(
+            "“v1,” and the HMAC-SHA256 in base64. Several, with spaces between, while a secret is replaced."
+        )
+        return SchemeHelp(
+            signed_content="{webhook-id}.{webhook-timestamp}.{body}",
+            headers=tuple(map(HeaderHelp, self.header_names, (of_id, of_time, of_signature))),
+            event_id_header="webhook-id",
+            timestamp=lambda headers: headers["webhook-timestamp"],
+            snippet=SnippetSource("standard"),
+        )
 
     def headers(self, *, message_id: str, timestamp: int, body: bytes, keys: tuple[Key, ...]) -> Headers:
         content = f"{message_id}.{timestamp}.".encode() + body
@@ -163,6 +128,17 @@ class HexScheme:
     def header_names(self) -> tuple[str, ...]:
         return (self.header.lower(),)
 
+    @property
+    def help(self) -> SchemeHelp:
+        meaning = gettext_noop("The HMAC-SHA256 in hex.")
+        if self.prefix:
+            meaning = gettext_noop("“%(prefix)s” and the HMAC-SHA256 in hex.")
+        return SchemeHelp(
+            signed_content="{body}",
+            headers=(HeaderHelp(self.header, meaning, {"prefix": self.prefix}),),
+            snippet=SnippetSource("hex", self.header, self.prefix),
+        )
+
     def headers(self, *, message_id: str, timestamp: int, body: bytes, keys: tuple[Key, ...]) -> Headers:
         return ((self.header, self.prefix + _hex(keys[0], body)),)
 
@@ -187,6 +163,19 @@ class TimestampedHexScheme:
     def header_names(self) -> tuple[str, ...]:
         return (self.header.lower(),)
 
+    @property
+    def help(self) -> SchemeHelp:
+        meaning = gettext_noop(
+            "“t=”, when this attempt was signed, in seconds since 1970; “v1=”, the HMAC-SHA256 in hex. Several “v1=” while "
+            "a secret is replaced."
+        )
+        return SchemeHelp(
+            signed_content="{t}.{body}",
+            headers=(HeaderHelp(self.header, meaning),),
+            timestamp=lambda headers: next(iter(_times(_parts(headers[self.header.lower()]))), ""),
+            snippet=SnippetSource("timestamped", self.header),
+        )
+
     def headers(self, *, message_id: str, timestamp: int, body: bytes, keys: tuple[Key, ...]) -> Headers:
         content = f"{timestamp}.".encode() + body
         return ((self.header, f"t={timestamp}" + "".join([f",v1={_hex(key, content)}" for key in keys])),)
@@ -194,8 +183,8 @@ class TimestampedHexScheme:
     def verify(
         self, headers: Mapping[str, str], body: bytes, keys: Iterable[Key], *, now: int, tolerance: int = TOLERANCE
     ) -> None:
-        parts = [part.strip().partition("=") for part in _needed(_lower(headers), self.header.lower()).split(",")]
-        times = [value for name, _, value in parts if name == "t"]
+        parts = _parts(_needed(_lower(headers), self.header.lower()))
+        times = _times(parts)
         if len(times) != 1:
             raise VerificationFailed(f"{self.header} must have exactly one t=.")
         _check_time(times[0], now, tolerance)
@@ -204,6 +193,14 @@ class TimestampedHexScheme:
         shown = [value for name, _, value in parts if name == "v1"]
         if not any(_equal(one, other) for one in shown for other in wanted):
             raise VerificationFailed(f"No signature in {self.header} fits.")
+
+
+def _parts(value: str) -> list[tuple[str, str, str]]:
+    return [part.strip().partition("=") for part in value.split(",")]
+
+
+def _times(parts: Iterable[tuple[str, str, str]]) -> list[str]:
+    return [value for name, _, value in parts if name == "t"]
 
 
 def _hmac(key: bytes, content: bytes) -> bytes:
@@ -265,25 +262,3 @@ def _usable(keys: Iterable[Key]) -> tuple[Key, ...]:
     if not usable or b"" in usable:
         raise VerificationFailed("There is no secret to verify with.")
     return usable
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidSecret(gettext_noop("The secret has characters that cannot be written as UTF-8.")) from error
-
-
-def _base64(text: str) -> bytes:
-    try:
-        # Some tools drop the padding; the standard's own verifiers take both.
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
-    except ValueError as error:
-        raise InvalidSecret(gettext_noop("The secret is not base64 after its prefix.")) from error
-
-
-def _public_key(text: str) -> Ed25519Key:
-    raw = _base64(text[len(ED25519_PUBLIC) :])
-    if len(raw) != _ED25519_BYTES:
-        raise InvalidSecret(gettext_noop("An ed25519 public key has 32 bytes."))
-    return Ed25519Key(raw)

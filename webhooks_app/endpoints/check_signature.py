@@ -15,15 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from webhooks_app.core.message import Message
-from webhooks_app.core.signing import (
-    ED25519_PRIVATE,
-    ED25519_PUBLIC,
-    TOLERANCE,
-    Key,
-    StandardScheme,
-    TimestampedHexScheme,
-    key_of,
-)
+from webhooks_app.core.scheme_help import help_of, timestamp_in
+from webhooks_app.core.signing import ED25519_PRIVATE, ED25519_PUBLIC, TOLERANCE, Key, key_of
 from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
@@ -114,7 +107,7 @@ class _Check:
 
     def finding(self, text: str) -> Finding:
         body = text.encode(errors="replace")
-        dated = _dated(self.wire_format, self.headers)
+        dated = timestamp_in(self.wire_format.scheme, self.headers)
         if dated is not None and not (dated.isascii() and dated.isdigit() and len(dated) <= 12):
             return Finding(Trouble.TIME_UNREADABLE, dated)
         trouble = self._fault(body)
@@ -153,7 +146,7 @@ class _Check:
 
     def _sent(self) -> bytes | None:
         """The body that we sent under the id in the headers; None where they name no event of the tenant's."""
-        key = _event_id(self.headers)
+        key = _event_id(self.wire_format, self.headers)
         events = Event.objects.using(pipeline_alias()).filter(tenant_id=self.tenant.pk)
         event = events.filter(pk=key).first() if key else None
         if event is None:
@@ -169,18 +162,9 @@ def _looks_like_ours(secret: str, wire_format: WireFormat) -> bool:
     return secret.strip().startswith((wire_format.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
 
 
-def _dated(wire_format: WireFormat, headers: Mapping[str, str]) -> str | None:
-    """What stands where the scheme has its timestamp; None for a scheme that has none, or is the host's own."""
-    if isinstance(wire_format.scheme, StandardScheme):
-        return headers["webhook-timestamp"]
-    if isinstance(wire_format.scheme, TimestampedHexScheme):
-        parts = (part.strip().partition("=") for part in headers[wire_format.scheme.header.lower()].split(","))
-        return next((value for name, _, value in parts if name == "t"), "")
-    return None
-
-
-def _event_id(headers: Mapping[str, str]) -> uuid.UUID | None:
-    return parse_public_id(headers.get("webhook-id", ""), "evt")
+def _event_id(wire_format: WireFormat, headers: Mapping[str, str]) -> uuid.UUID | None:
+    name = help_of(wire_format.scheme).event_id_header or "webhook-id"
+    return parse_public_id(headers.get(name, ""), "evt")
 
 
 def _variants(text: str) -> Iterator[tuple[Trouble, bytes]]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from webhooks_app.core.playground import ArrivedRequest, arrived
+from webhooks_app.core.scheme_help import timestamp_in
 from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import SealingError, VerificationFailed
 from webhooks_app.models import Attempt, Delivery, Endpoint, Secret, database_now
@@ -20,8 +21,7 @@ from webhooks_app.wire_formats.base import WireFormat
 #: So many of the newest requests are looked at, of as many of the newest deliveries.
 LAST = 50
 _SECRETS = 20
-#: The time in a signature's header: alone in it, or as `t=…`.
-_SIGNED_AT = re.compile(r"(?:^|t=)([0-9]{9,12})(?:$|,)")
+_EPOCH_SECONDS = re.compile(r"[0-9]{9,12}", re.ASCII)
 
 
 class Verdict(StrEnum):
@@ -135,9 +135,6 @@ def _opened(endpoint: Endpoint, using: str) -> list[_Opened]:
 
 
 def _signed_at(headers: Mapping[str, str], wire_format: WireFormat) -> int | None:
-    lower = {name.lower(): value for name, value in headers.items()}
-    for name in wire_format.scheme.header_names:
-        found = _SIGNED_AT.search(lower.get(name, ""))
-        if found:
-            return int(found[1])
-    return None
+    """When the request was signed, in epoch seconds; None where its signature does not say."""
+    text = timestamp_in(wire_format.scheme, {name.lower(): value for name, value in headers.items()})
+    return int(text) if text and _EPOCH_SECONDS.fullmatch(text) else None

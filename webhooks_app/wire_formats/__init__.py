@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from webhooks_app.core.envelope import Flat, Nested, epoch_ms, iso_ms, iso_seconds, standard_envelope
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.scheme_help import HeaderHelp, SchemeHelp, SnippetSource
 from webhooks_app.core.signing import HexScheme, SecretFormat, SignatureScheme, StandardScheme, TimestampedHexScheme
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.wire_formats.base import WireFormat
@@ -16,12 +17,15 @@ from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 __all__ = [
     "STANDARD",
     "Flat",
+    "HeaderHelp",
     "HexScheme",
     "Message",
     "Nested",
     "RetryPolicy",
+    "SchemeHelp",
     "SecretFormat",
     "SignatureScheme",
+    "SnippetSource",
     "StandardScheme",
     "TimestampedHexScheme",
     "WireFormat",

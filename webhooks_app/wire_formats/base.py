@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.message import Envelope, ExtraHeaders, no_extra_headers
 from webhooks_app.core.retry import RetryPolicy
-from webhooks_app.core.signing import SecretFormat, SignatureScheme
+from webhooks_app.core.signing import SchemeHelp, SecretFormat, SignatureScheme
 from webhooks_app.core.validation import (
     check_callables,
     check_collection,
@@ -81,3 +81,5 @@ class WireFormat:
         known = isinstance(names, tuple) and all(isinstance(name, str) and _HEADER.fullmatch(name) for name in names)
         if not (known and callable(getattr(self.scheme, "headers", None))):
             reject(self, "scheme", "a signature scheme with `headers()` and lower-case `header_names`")
+        if not isinstance(getattr(self.scheme, "help", None), SchemeHelp | None):
+            reject(self, "scheme", "a signature scheme whose `help`, if it has any, is a SchemeHelp")

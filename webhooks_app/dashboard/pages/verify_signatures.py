@@ -9,6 +9,7 @@ from django.urls import path
 from django.utils import timezone
 
 from webhooks_app.conf import settings
+from webhooks_app.core.scheme_help import help_of
 from webhooks_app.core.signing import TOLERANCE
 from webhooks_app.dashboard import retry_summary, signature_help
 from webhooks_app.dashboard.access import Visitor
@@ -28,14 +29,15 @@ def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     wire_format = wire_format_among(wire_formats, request.GET.get("wire_format", ""))
     form = SignatureForm(request.POST or None) if request.method == "POST" else SignatureForm()
     result = _result(visitor, wire_format, form) if form.is_valid() else None
+    described = help_of(wire_format.scheme)
     context = {
         "section": VERIFYING,
         "wire_format": wire_format,
         "wire_formats": wire_formats,
         "headers": signature_help.headers(wire_format),
-        "content": signature_help.signed_content(wire_format),
-        "dated": signature_help.is_dated(wire_format),
-        "names_the_event": signature_help.names_the_event(wire_format),
+        "content": described.signed_content,
+        "dated": described.is_dated,
+        "event_id_header": described.event_id_header,
         "tolerance": TOLERANCE // 60,
         "languages": _snippets(wire_format),
         "tries": retry_summary.retry_schedule(wire_format),
