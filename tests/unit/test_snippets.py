@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.wire_formats import BUILT_IN
+from webhooks_app.core.scheme_help import SchemeHelp, SnippetSource
 from webhooks_app.core.signing import HexScheme
 from webhooks_app.snippets import LANGUAGES, Language, has_snippets, snippet
 from webhooks_app.wire_formats.base import WireFormat
@@ -18,6 +19,14 @@ EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES, ids=lambda langu
 
 class OwnScheme(HexScheme):
     """A host's own: whatever it does differently, a snippet would not know."""
+
+
+class DescribedScheme(HexScheme):
+    """A host's own, which signs as its base class does and says so."""
+
+    @property
+    def help(self) -> SchemeHelp:
+        return SchemeHelp(signed_content="{body}", snippet=SnippetSource("hex", self.header))
 
 
 def test_languages_come_in_the_order_in_which_people_are_shown_them() -> None:
@@ -35,7 +44,7 @@ def test_languages_come_in_the_order_in_which_people_are_shown_them() -> None:
 def test_a_snippet_is_complete_and_fits_on_a_page(wire_format: WireFormat, language: Language) -> None:
     assert has_snippets(wire_format)
     text = snippet(wire_format, language)
-    assert not {"«", "»"} & {*text}
+    assert "@" not in text, "a place that is filled in"
     assert "WEBHOOK_SECRET" in text
     assert len(text.splitlines()) <= (60 if language.name == "go" else 40)  # Go's imports take a dozen
     assert max(map(len, text.splitlines())) <= 110
@@ -51,3 +60,10 @@ def test_there_are_none_for_a_scheme_of_the_hosts_own() -> None:
     assert not has_snippets(wire_format)
     with pytest.raises(ValueError, match=r"'mine'.*OwnScheme"):
         snippet(wire_format, LANGUAGES[0])
+
+
+@EVERY_LANGUAGE
+def test_a_scheme_of_the_hosts_can_name_the_snippets_that_verify_it(language: Language) -> None:
+    wire_format = replace(BUILT_IN["msgine"], name="mine", scheme=DescribedScheme("X-MsGine-Signature"))
+    assert has_snippets(wire_format)
+    assert snippet(wire_format, language) == snippet(BUILT_IN["msgine"], language)

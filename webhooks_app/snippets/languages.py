@@ -47,13 +47,23 @@ class Language:
     literal: Callable[[str], str] = field(repr=False, compare=False)
     #: What a header is looked up by.
     lookup: Callable[[str], str] = field(repr=False, compare=False, default=_in_lower_case)
+    #: What stands between two texts that are put together.
+    joined_by: str = " + "
+    #: Modules that the texts may use, in the order of their import; empty where every text has all that is imported.
+    modules: tuple[str, ...] = ()
+    import_line: str = ""
 
+
+_GO = (
+    "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "io", "log", "net/http", "os", "strconv",
+    "strings", "time",
+)  # fmt: skip
 
 #: In the order in which people are shown them.
 LANGUAGES: tuple[Language, ...] = (
-    Language("python", "Python", "py", _as_in_json),
+    Language("python", "Python", "py", _as_in_json, modules=("base64", "hmac", "os", "time"), import_line="import {}"),
     Language("node", "Node.js", "mjs", _as_in_json),
-    Language("php", "PHP", "php", _single_quoted),
-    Language("go", "Go", "go", _as_in_json, _as_it_is),
+    Language("php", "PHP", "php", _single_quoted, joined_by=" . "),
+    Language("go", "Go", "go", _as_in_json, _as_it_is, modules=_GO, import_line='\t"{}"'),
     Language("ruby", "Ruby", "rb", _without_code, _in_rack),
 )

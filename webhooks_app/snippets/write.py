@@ -1,7 +1,8 @@
-"""Write the snippet for a wire format: the language's text, with the lines and values that the wire format's signatures need.
+"""Write the snippet for a wire format: the language's texts, with the values that the wire format's signatures need.
 
-In `texts/`, what stands between a line `«if …»` and the next `«end»` is for schemes that have one of the traits named.
-`«value»` is filled in as a literal of the language.
+`texts/<language>/frame.txt` is the whole file but for three places: the imports; how the secret becomes a key (`base64.txt` or
+`utf8.txt`); and how the signature is checked, which is the text that the scheme names, followed by `dated.txt` where signatures
+have a timestamp. `@name` is replaced in all of them.
 """
 
 from __future__ import annotations
@@ -9,58 +10,70 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from importlib import resources
+from string import Template
 
-from webhooks_app.core.signing import HexScheme, StandardScheme, TimestampedHexScheme
+from webhooks_app.core.scheme_help import SchemeHelp, help_of
 from webhooks_app.snippets.languages import Language
 from webhooks_app.wire_formats.base import WireFormat
 
-_BLOCK = re.compile(r"^«if ([a-z0-9 ]+)»\n(.*?)^«end»\n", re.MULTILINE | re.DOTALL)
-_VALUE = re.compile(r"«(\w+)»")
+
+class _Text(Template):
+    """PHP, JavaScript and Ruby have other uses for `$`."""
+
+    delimiter = "@"
 
 
 def has_snippets(wire_format: WireFormat) -> bool:
-    """Whether there are snippets for this wire format: its scheme is one of those in `core.signing`, none of the host's own."""
-    return type(wire_format.scheme) in (StandardScheme, HexScheme, TimestampedHexScheme)
+    """Return whether there are snippets for this wire format: its scheme names texts in its `help`.
+
+    A subclass of such a scheme may sign in another way. It has snippets if it declares a `help` of its own.
+    """
+    return _help(wire_format).snippet is not None
 
 
 def snippet(wire_format: WireFormat, language: Language) -> str:
-    """The source of one file, in that language, that verifies this wire format's webhooks.
+    """Return the source of one file, in that language, that verifies this wire format's webhooks.
 
-    Raises ValueError for a wire format whose signature scheme is the host's own; ask `has_snippets` first.
+    Raises ValueError for a wire format whose signature scheme has no snippets; ask `has_snippets` first.
     """
-    traits = _traits(wire_format)
-    values = _values(wire_format, language)
-    lines = _BLOCK.sub(lambda block: block[2] if traits & {*block[1].split()} else "", _text(language.name))
-    return _VALUE.sub(lambda value: values[value[1]], lines)
-
-
-def _traits(wire_format: WireFormat) -> set[str]:
-    """What decides which lines a snippet has. "dated": old requests can be told; "prefixed" and "bare" are kinds of "hex"."""
-    scheme = wire_format.scheme
-    if type(scheme) is StandardScheme:
-        traits = {"standard", "dated"}
-    elif type(scheme) is TimestampedHexScheme:
-        traits = {"timestamped", "dated"}
-    elif type(scheme) is HexScheme:
-        traits = {"hex", "prefixed" if scheme.prefix else "bare"}
-    else:
+    described = _help(wire_format)
+    source = described.snippet
+    if source is None:
         raise ValueError(
-            f"There are no snippets for the wire format {wire_format.name!r}: they know the signature schemes of "
-            f"webhooks_app.core.signing, not {type(scheme).__name__}."
+            f"There are no snippets for the wire format {wire_format.name!r}: its signature scheme, "
+            f"{type(wire_format.scheme).__name__}, names none in its help."
         )
-    return {*traits, "utf8" if wire_format.secret_format.key_from == "utf8" else "base64"}
+    values = {
+        "secret_prefix": language.literal(wire_format.secret_format.prefix),
+        "header": language.literal(language.lookup(source.header)),
+        "prefix": language.literal(source.prefix) + language.joined_by if source.prefix else "",
+        "once": f"once for each {described.event_id_header}, " if described.event_id_header else "",
+    }
+    parts = {
+        "key": _filled(language, wire_format.secret_format.key_from, values),
+        "check": "\n".join(
+            _filled(language, name, values) for name in (source.name, *(["dated"] if described.is_dated else []))
+        ),
+    }
+    imports = _imports(language, "".join([*parts.values(), _text(language.name, "frame").template]))
+    return _filled(language, "frame", {**values, **parts, "imports": imports}) + "\n"
 
 
-def _values(wire_format: WireFormat, language: Language) -> dict[str, str]:
+def _help(wire_format: WireFormat) -> SchemeHelp:
     scheme = wire_format.scheme
-    values = {"secret_prefix": language.literal(wire_format.secret_format.prefix)}
-    if isinstance(scheme, HexScheme | TimestampedHexScheme):
-        values["header"] = language.literal(language.lookup(scheme.header))
-    if isinstance(scheme, HexScheme):
-        values["signature_prefix"] = language.literal(scheme.prefix)
-    return values
+    return help_of(scheme) if "help" in vars(type(scheme)) else SchemeHelp()
+
+
+def _imports(language: Language, code: str) -> str:
+    """The lines that import what the code uses, as `name.something`."""
+    used = (name for name in language.modules if re.search(rf"\b{name.rpartition('/')[2]}\.\w", code))
+    return "\n".join(language.import_line.format(name) for name in used)
+
+
+def _filled(language: Language, name: str, values: dict[str, str]) -> str:
+    return _text(language.name, name).substitute(values).removesuffix("\n")
 
 
 @lru_cache
-def _text(name: str) -> str:
-    return (resources.files(__package__) / "texts" / f"{name}.txt").read_text(encoding="utf-8")
+def _text(language: str, name: str) -> _Text:
+    return _Text((resources.files(__package__) / "texts" / language / f"{name}.txt").read_text(encoding="utf-8"))
