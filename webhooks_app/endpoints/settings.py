@@ -115,7 +115,7 @@ SETTINGS = (
     ),
     Setting(
         "fifo", FormPart.HOW, checked_fifo,
-        in_words=lambda fifo: _("strict, one request at a time") if fifo else _("as fast as it goes"),
+        in_words=lambda fifo: _("yes, one request at a time") if fifo else _("no"),
     ),
     Setting("metadata", FormPart.HOW, checked_metadata),
 )  # fmt: skip

@@ -75,13 +75,16 @@ class Endpoint(models.Model):
         _("Rate limit"), null=True, blank=True, help_text=_("Requests a second at most. Empty: no limit.")
     )
     max_in_flight = models.PositiveIntegerField(
-        _("Requests at once"), null=True, blank=True, help_text=_("At most. Empty: as many as the setting says.")
+        _("Requests at once"),
+        null=True,
+        blank=True,
+        help_text=_("So many requests are sent at the same time at most. Empty: the default."),
     )
     metadata = models.JSONField(
         _("Metadata"),
         default=dict,
         blank=True,
-        help_text=_("Notes of your own as a JSON object. We keep it and do nothing with it."),
+        help_text=_("Notes of your own. We keep them and do nothing with them."),
     )
     #: See `core.filters`.
     filters = models.JSONField(
