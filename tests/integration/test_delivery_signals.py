@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import connection
+from django.db import connection, transaction
 from django.dispatch import Signal
 
 from tests.customer import Customer, age, deliver, make_due, statuses, the_delivery
@@ -19,7 +19,7 @@ from tests.pipelines import eventually
 from webhooks_app import contrib, signals
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.engine.record_signals import SignalThread
-from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notification
+from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notification, Tenant
 from webhooks_app.notifications.send import send_notifications
 from webhooks_app.wire_formats import standard
 
@@ -161,6 +161,14 @@ def test_a_listener_gets_a_new_connection_after_the_server_has_ended_the_one_it_
     thread.send(look)
     thread.end(5.0)
     assert len(counted) >= 2
+
+
+def test_a_transaction_that_a_listener_leaves_open_takes_nothing_of_the_next_signal_with_it():
+    thread = SignalThread()
+    # One batch of results makes several signals.
+    thread._put([lambda: transaction.atomic().__enter__(), lambda: Tenant.objects.create(uid="by the next listener")])
+    thread.end(5.0)
+    assert Tenant.objects.filter(uid="by the next listener").exists()
 
 
 def test_an_event_that_cannot_be_accepted_is_signalled_in_production(customer, settings):

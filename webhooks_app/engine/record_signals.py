@@ -80,10 +80,12 @@ class SignalThread:
                 try:
                     for call in calls:
                         self._make(call)
+                        # At once: what the receivers of the next signal emit must not be rolled back with a transaction that
+                        # this one's have left open, nor its locks last until a whole batch is through.
+                        self._make(_tidy_connections)
                 finally:
                     with self._lock:
                         self._number -= len(calls)
-                self._make(_tidy_connections)
         finally:
             self._make(connections.close_all)
 
