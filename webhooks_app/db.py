@@ -105,8 +105,11 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
 
 @cache
 def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False) -> str:
-    """Return the statements of PostgreSQL that set these for the transaction; see `in_fresh_transaction`. `walks_index`: no
-    plan reads whole tables or bitmaps of them, though the planner may think that they are small."""
+    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`. `walks_index`: no
+    plan reads whole tables or bitmaps of them, though the planner may think that they are small.
+
+    One statement, and not several `SET LOCAL`: with `server_side_binding` and `prepare_threshold` in the host's OPTIONS
+    statements are prepared, and only single ones can be."""
     chosen = {}
     if relaxed:
         chosen["synchronous_commit"] = "off"
@@ -115,7 +118,7 @@ def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, 
         chosen["jit"] = "off"
     if walks_index:
         chosen |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
-    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in chosen.items())
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in chosen.items())
 
 
 def divided(

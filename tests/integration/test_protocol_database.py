@@ -333,3 +333,19 @@ def test_an_engine_that_starts_while_the_database_is_locked_waits(receiver: Rece
         assert running.is_alive()
     running.result()
     assert all_succeeded(1)()
+
+
+@pytest.mark.postgres
+def test_an_engine_works_where_the_host_lets_the_server_prepare_all_statements(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several statements in one cannot be prepared: no heartbeat was written, and nothing delivered."""
+    options = {**connection.settings_dict["OPTIONS"], "server_side_binding": True, "prepare_threshold": 0}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    receiver.on("/retried", [500, 200])
+    endpoints = [endpoint_at(receiver), endpoint_at(receiver, "/retried"), endpoint_at(receiver, fifo=True)]
+    endpoints.append(endpoint_at(receiver, filters={"data.n": 1}))
+    with running_engine():
+        for endpoint in endpoints:
+            pending_event(endpoint.tenant, data='{"n": 1}')
+        eventually(all_succeeded(len(endpoints)))
