@@ -34,13 +34,18 @@ class Route:
 def dialect_routes() -> list[Route]:
     """Those of the APIs of other products, each with the prefix that the project gives it."""
     found = []
-    for path, view in _views(get_resolver().url_patterns, ""):
+    for path, view in every_view():
         kind = getattr(view, "cls", None)
         if kind is not None and issubclass(kind, DialectView) and not issubclass(kind, NoSuchPath):
             prefix, slash, rest = path.partition("/")
             methods = tuple(name.upper() for name in kind.http_method_names if hasattr(kind, name))
             found.append(Route(prefix, slash + rest, tuple(name for name in methods if name != "OPTIONS")))
     return found
+
+
+def every_view() -> Iterator[tuple[str, Any]]:
+    """Every path of the project, with its view."""
+    return _views(get_resolver().url_patterns, "")
 
 
 def _views(patterns: list[Any], path: str) -> Iterator[tuple[str, Any]]:

@@ -10,14 +10,19 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from tests.api import ROOT, Program
+from tests.api_routes import every_view
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
+from tests.pipelines import Gate, InThread, deliver_until, endpoint_at, eventually, pending_event
+from tests.receiver import Receiver
 from tests.visitors import visiting
+from webhooks_app.api.views.base import ApiView
 from webhooks_app.exceptions import InvalidApiKey
-from webhooks_app.models import ApiKey, AuditEntry, Scope
+from webhooks_app.models import ApiKey, AuditEntry, Delivery, Scope
 from webhooks_app.tenants.access import Role
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
@@ -272,3 +277,32 @@ class TestTheCommand:
 
 def test_a_tenant_may_be_any_object_of_the_hosts() -> None:
     assert create_api_key(TenantFactory(uid="row"))[0].tenant.uid == "row"
+
+
+class TestARequestsTransaction:
+    """ATOMIC_REQUESTS of the host: it would be open as long as a receiver takes, and on SQLite keep everybody waiting."""
+
+    @pytest.fixture
+    def atomic_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+
+    def test_is_in_no_view_of_an_api(self) -> None:
+        views = [view for _, view in every_view() if issubclass(getattr(view, "cls", object), ApiView)]
+        assert len(views) > 10
+        assert {view.cls for view in views if "default" not in getattr(view, "_non_atomic_requests", ())} == set()
+
+    def test_does_not_keep_other_tenants_waiting_for_a_test_event(
+        self, pipeline: None, receiver: Receiver, atomic_requests: None
+    ) -> None:
+        gate = Gate()
+        receiver.on("/slow", gate)
+        program, beside = Program(), endpoint_at(receiver)
+        slow = endpoint_at(receiver, "/slow", wire_format="slow", tenant=program.tenant)
+        path = f"/webhooks/{slow.public_id}/test"
+        request = InThread(lambda: program("post", path, {"type": "test.happened"}, Idempotency_Key="once"))
+        eventually(lambda: gate.waiting)
+        pending_event(beside.tenant)
+        deliver_until(lambda: Delivery.objects.filter(endpoint=beside, status="succeeded").exists())
+        assert request.is_alive(), "the test event still waits"
+        gate.open()
+        assert request.result().status_code == 200
