@@ -20,6 +20,7 @@ from typing import Any
 
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.signals import worker_process_shutdown
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections
 
@@ -46,6 +47,9 @@ HINT_REPEAT_SECONDS = 30.0
 
 # --- delivery ---------------------------------------------------------------------------------------------------------
 
+#: The look for work, and perhaps a hint, after the pause of a lent slot.
+_put_off: threading.Timer | None = None
+
 
 @shared_task(bind=True, name="webhooks_app.deliver", ignore_result=True, acks_late=False)
 def deliver(task: Any) -> None:
@@ -71,9 +75,18 @@ def _run_engine(task: Any, slot: Slot) -> None:
     )
     if slot.lent and not celery_worker.shutting_down():
         # A hint that comes during the pause goes away again.
-        timer = threading.Timer(PAUSE_SECONDS + 0.1, _hint_where_work_waits)
-        timer.daemon = True
-        timer.start()
+        global _put_off
+        _put_off = threading.Timer(PAUSE_SECONDS + 0.1, _hint_where_work_waits)
+        _put_off.daemon = True
+        _put_off.start()
+
+
+@worker_process_shutdown.connect
+def _wait_for_put_off_hint(**_: object) -> None:
+    """Let the hint still be sent where Celery replaces this process after its task (`worker_max_tasks_per_child`,
+    `worker_max_memory_per_child`)."""
+    if _put_off is not None and not celery_worker.shutting_down():
+        _put_off.join(PAUSE_SECONDS + 1.0)
 
 
 def _hint_where_work_waits() -> None:

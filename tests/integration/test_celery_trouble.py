@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.signals import worker_process_shutdown
 from django.db import connection
 
 from project.celery import app
@@ -162,3 +163,17 @@ def test_an_event_during_the_pause_of_the_last_slot_is_delivered_after_it(custom
         eventually(lambda: HINTS and HINTS[-1] > slots._paused_until.value)
         tasks.deliver()
     assert customer.numbers == [1, 2]
+
+
+def test_a_process_that_celery_replaces_after_its_task_leaves_its_hint_first(customer, monkeypatch):
+    """`worker_max_tasks_per_child=1`: what waited after the pause of the last slot waited for the next sweep."""
+    monkeypatch.setattr(worker_slots, "LENT_SECONDS_SHARED", 0.0)
+    monkeypatch.setattr(tasks, "PAUSE_SECONDS", 0.3)
+    customer.endpoint()
+    with contextlib.closing(WorkerSlots(1, shared=True)) as slots:
+        monkeypatch.setattr(celery_worker, "_slots", slots)
+        tasks.deliver()
+        customer.emit()
+        HINTS.clear()
+        worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+        assert HINTS
