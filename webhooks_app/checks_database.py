@@ -23,6 +23,8 @@ from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
 #: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
 _ENGINE_CONNECTIONS = 3
+#: With fewer it delivers nothing.
+_FEWEST_CONNECTIONS = 2
 #: Handlers that wait for a server. A DatagramHandler is a SocketHandler, too, and waits for nobody.
 _NETWORK_HANDLERS = (HTTPHandler, SMTPHandler, SocketHandler, AdminEmailHandler)
 _MARIADB_LEAST = (10, 6)
@@ -77,17 +79,19 @@ def check_sqlite(chosen: Settings) -> Messages:
 
 @register_check
 def check_pool(chosen: Settings) -> Messages:
-    """W016"""
+    """W016, E019"""
     options = connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool")
     if not isinstance(options, dict):
         return
     least = options.get("min_size", _PSYCOPG_POOL)
     size = options.get("max_size") or least  # as psycopg_pool reads it
     if size < _ENGINE_CONNECTIONS:
-        yield Warning(
-            f"The pool of the webhooks' database has {size} connection(s), and an engine alone uses {_ENGINE_CONNECTIONS}.",
+        delivers = size >= _FEWEST_CONNECTIONS
+        yield (Warning if delivers else Error)(
+            f"The pool of the webhooks' database has {size} connection(s), and an engine alone uses {_ENGINE_CONNECTIONS}."
+            + ("" if delivers else " With one it delivers nothing: its heartbeat has a connection of its own."),
             hint="Set max_size in DATABASES[…]['OPTIONS']['pool'] to at least 4, and more where engines share a process.",
-            id="webhooks_app.W016",
+            id="webhooks_app.W016" if delivers else "webhooks_app.E019",
         )
 
 

@@ -204,7 +204,7 @@ def test_a_pool_that_logs_over_the_network(monkeypatch, name, handler, pool, exp
         ({"min_size": 4}, set()),
         ({"max_size": 3, "min_size": 1}, set()),
         ({"max_size": 2, "min_size": 1}, {"W016"}),
-        ({"min_size": 1}, {"W016"}),
+        ({"min_size": 1}, {"E019"}),
     ],
 )
 def test_a_pool_that_is_too_small_for_an_engine(monkeypatch, pool, expected):
