@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import socket
 import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -93,6 +95,23 @@ def test_an_old_version_of_tls_is_refused(open_one: Open, authority: Authority) 
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.warns(DeprecationWarning, match="deprecated"):
         context.minimum_version = ssl.TLSVersion.TLSv1
+    with Receiver(tls=context) as receiver:
+        response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
+        assert response.failure is OutcomeKind.TLS_ERROR
+
+
+def test_a_key_exchange_whose_numbers_the_receiver_chooses_is_refused(
+    open_one: Open, authority: Authority, tmp_path: Path
+) -> None:
+    """With larger ones than these, each handshake takes a second of a processor."""
+    prime = (3**1292).to_bytes(257, "big")  # it is none, which no client finds out
+    encoded = base64.encodebytes(b"\x30\x82\x01\x08\x02\x82\x01\x01" + prime + b"\x02\x01\x02").decode()
+    numbers = tmp_path / "dh.pem"
+    numbers.write_text(f"-----BEGIN DH PARAMETERS-----\n{encoded}-----END DH PARAMETERS-----\n")
+    context = authority.context("localhost", key_type=trustme.KeyType.RSA)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE")
+    context.load_dh_params(numbers)
     with Receiver(tls=context) as receiver:
         response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
         assert response.failure is OutcomeKind.TLS_ERROR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pycurl
@@ -13,6 +14,12 @@ DNS_CACHE_SECONDS = 60
 # Removing libcurl's defaults: no wait for "100 Continue", no form content type, nothing compressed.
 BASE_HEADERS = [b"Expect:", b"Content-Type:", b"Accept-Encoding: identity"]
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
+_OPENSSL = re.search(r"OpenSSL/(\d+)\.(\d+)", pycurl.version)
+#: TLS without DHE, where the receiver chooses the numbers: with one of 8,192 bits the handshake takes this thread 0.4 s, in
+#: which nothing else is sent.
+_CIPHERS = "DEFAULT:!kDHE"
+#: Before version 3.5, OpenSSL offers DHE with up to 8,192 bits among the groups of TLS 1.3, too.
+_GROUPS = "X25519:P-256:P-384:P-521"
 
 
 def configure(curl: Any, options: TransportOptions, ca_bundle: str) -> None:
@@ -33,6 +40,10 @@ def configure(curl: Any, options: TransportOptions, ca_bundle: str) -> None:
     setopt(pycurl.SSL_VERIFYPEER, 1)
     setopt(pycurl.SSL_VERIFYHOST, 2)
     setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+    if _OPENSSL:
+        setopt(pycurl.SSL_CIPHER_LIST, _CIPHERS)
+        if (int(_OPENSSL[1]), int(_OPENSSL[2])) < (3, 5):
+            setopt(pycurl.SSL_EC_CURVES, _GROUPS)
     setopt(pycurl.CAINFO, ca_bundle)
     setopt(pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS)  # of what we resolved and hand in with each request
     setopt(pycurl.MAXAGE_CONN, 60)  # an idle connection older than this is not tried again
