@@ -58,7 +58,9 @@ class CurlTransport:
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at it, an idle one is closed for a new one
         # Last, since it starts a thread that `close` ends.
-        self._sockets = CurlSockets(self._multi, self._wakeup, self._take_names, self._keep_error)
+        self._sockets = CurlSockets(
+            self._multi, self._wakeup, self._take_names, self._keep_error, direct=not options.proxy
+        )
 
     @property
     def in_flight(self) -> int:
@@ -151,7 +153,7 @@ class CurlTransport:
         assert request is not None
         del self._running[handle.curl]
         try:
-            self._multi.remove_handle(handle.curl)
+            self._sockets.remove(handle.curl)
             if handle.prepare_again(code, message):
                 self._multi.add_handle(handle.curl)
                 self._running[handle.curl] = handle

@@ -19,9 +19,8 @@ _EVENTS = {
 }
 #: Bits for `socket_action`, by the selector's event mask.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
-#: `handle_ready` handles sockets for so long. The clock is read once per batch.
+#: `handle_ready` handles sockets for so long.
 _TURN_SECONDS = 0.010
-_BATCH = 16
 
 
 class CurlSockets:
@@ -33,9 +32,11 @@ class CurlSockets:
         wakeup: Wakeup,
         on_wakeup: Callable[[], None],
         keep_error: Callable[[BaseException], None],
+        *,
+        direct: bool = True,
     ) -> None:
         """`on_wakeup` is called when something was sent to `wakeup`; `keep_error` with what libcurl's callback must not
-        raise. Starts a thread, which `stop_guard` ends."""
+        raise. `direct`: connections lead to receivers and not to an egress proxy. Starts a thread, which `stop_guard` ends."""
         self._multi = multi
         self._wakeup = wakeup
         self._on_wakeup = on_wakeup
@@ -48,7 +49,7 @@ class CurlSockets:
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._guard = CallGuard(self._watched)
+        self._guard = CallGuard(self._watched, direct=direct)
 
     def poll(self, pause: float) -> None:
         """Block for at most `pause` seconds until sockets are ready. Do not block where some are left from the last turn."""
@@ -61,16 +62,15 @@ class CurlSockets:
         ready, self.ready = self.ready, []
         woken = False
         until = monotonic() + _TURN_SECONDS
-        for start in range(0, len(ready), _BATCH):
-            if start and monotonic() >= until:
-                self.ready = ready[start:]
+        for number, (key, mask) in enumerate(ready, start=1):
+            if key.fileobj is self._wakeup:
+                woken = b"w" in self._wakeup.take()
+                self._on_wakeup()
+            elif key.fd in self._watched:  # not closed by an event handled just before
+                self.act(key.fd, _READY[mask])
+            if monotonic() >= until:
+                self.ready = ready[number:]
                 break
-            for key, mask in ready[start : start + _BATCH]:
-                if key.fileobj is self._wakeup:
-                    woken = b"w" in self._wakeup.take()
-                    self._on_wakeup()
-                elif key.fd in self._watched:  # not closed by an event handled just before
-                    self.act(key.fd, _READY[mask])
         return woken
 
     def act(self, fd: int, what: int) -> None:
@@ -78,6 +78,14 @@ class CurlSockets:
         self._guard.enter(fd)
         try:
             self._multi.socket_action(fd, what)
+        finally:
+            self._guard.leave()
+
+    def remove(self, curl: Any) -> None:
+        """Take a request out of libcurl, which may close its connection and read from it to do so."""
+        self._guard.enter(-1)
+        try:
+            self._multi.remove_handle(curl)
         finally:
             self._guard.leave()
 
