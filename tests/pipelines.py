@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.receiver import Answer, Behaviour, Receiver
 from webhooks_app import EventType, contrib
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import GONE, RETRY_AFTER, STANDARD_RULES, RetryPolicy
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.fan_out import FanOut
@@ -42,7 +42,8 @@ EVENT_TYPES = (
 
 
 def _wire_format(name: str, total_timeout: float = 1.0, **retry: Any) -> WireFormat:
-    policy = {"delays": (timedelta(milliseconds=50),) * 3, "jitter": 0.0, "breaker": False, "throttles": False, **retry}
+    unhurried = {"breaker": False, "rules": (RETRY_AFTER, GONE)}
+    policy = {"delays": (timedelta(milliseconds=50),) * 3, "jitter": 0.0, **unhurried, **retry}
     return replace(STANDARD, name=name, connect_timeout=1.0, total_timeout=total_timeout, retry=RetryPolicy(**policy))
 
 
@@ -56,7 +57,7 @@ SLOW = _wire_format("slow", total_timeout=8.0)
 #: One request, whatever comes of it.
 ONCE = _wire_format("once", delays=())
 #: A failed delivery waits for an hour; a time-out holds the others back, and after five failures the breaker is open.
-CAREFUL = _wire_format("careful", delays=_LATER, throttles=True, breaker=True, **_BACKOFF)
+CAREFUL = _wire_format("careful", delays=_LATER, rules=STANDARD_RULES, breaker=True, **_BACKOFF)
 #: As patient with its deliveries and with slow receivers, and nothing holds the others back.
 PLAIN = _wire_format("plain", total_timeout=8.0, delays=_LATER)
 

@@ -9,7 +9,7 @@ sent, and those that wait are lost when the process is killed.
 | --- | --- |
 | `delivery_succeeded` | `delivery_id`, `event_id`, `endpoint_id`, `tenant_id` (UUIDs), `status` (int), `attempts` (int) |
 | `delivery_exhausted` | the same, and `outcome` (an `OutcomeKind`'s value); `status` may be None |
-| `endpoint_disabled` | `endpoint_id`, `tenant_id`, `reason` ("gone", "failures", "days" or a person's) |
+| `endpoint_disabled` | `endpoint_id`, `tenant_id`, `reason` ("gone" or another rule's, "failures", "days" or a person's) |
 | `endpoint_recovered` | `endpoint_id`, `tenant_id`, `failing_since` (aware datetime) |
 | `event_quarantined` | `event_id`, `tenant_id`, `reason` |
 """

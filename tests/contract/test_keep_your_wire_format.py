@@ -1,4 +1,4 @@
-"""The worked example of the how-to works: an old receiver accepts the first request of the new sender."""
+"""The worked examples of the how-to work: an old receiver accepts the first request of the new sender."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from tests.conftest import Configure
 from tests.receiver import Receiver
 from webhooks_app import emit
+from webhooks_app.core import retry
+from webhooks_app.core.retry import STANDARD_RULES, Verdict, decide, outcome_of_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-your-wire-format.md"
 
@@ -60,3 +63,21 @@ def test_an_old_receiver_accepts_the_new_sender(
     body = json.loads(request.body)
     assert list(body) == ["event", "sent_at", "payload"]
     assert (body["event"], body["payload"]) == ("test.happened", {"order": 17})
+
+
+def test_the_retry_policies_do_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    retries = module("shop.retries", monkeypatch)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for status in (400, 410, 429, 451, 503):
+        outcome = outcome_of_status(status, 7200)
+        assert decide(outcome, 0, now, retries.PROMISED).at == now + timedelta(minutes=1)
+        strict = decide(outcome, 0, now, retries.STRICT)
+        assert (strict.verdict is Verdict.GIVE_UP) == bool(strict.disable) == (status in (410, 451))
+
+
+def test_the_page_lists_the_standard_rules() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([0-9, ]+)", PAGE.read_text(), re.MULTILINE)
+    documented = {name: frozenset(map(int, re.findall("[0-9]+", statuses))) for name, statuses in rows}
+    named = {name: getattr(retry, name) for name in documented}
+    assert tuple(named.values()) == STANDARD_RULES
+    assert documented == {name: rule.statuses for name, rule in named.items()}

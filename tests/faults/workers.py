@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from project.lifeline import die_with_parent
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import GONE, RETRY_AFTER, RetryPolicy
 from webhooks_app.wire_formats import standard
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -30,7 +30,7 @@ BRISK = replace(
     name="brisk",
     connect_timeout=1.0,
     total_timeout=1.0,
-    retry=RetryPolicy(delays=(timedelta(seconds=1),) * 9, jitter=0.0, breaker=False, throttles=False),
+    retry=RetryPolicy(delays=(timedelta(seconds=1),) * 9, jitter=0.0, breaker=False, rules=(RETRY_AFTER, GONE)),
 )
 #: The same for workers that nobody kills: a machine that is busy for seconds must not make requests come twice.
 PATIENT = replace(BRISK, connect_timeout=10.0, total_timeout=20.0)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from tests.customer import Customer, age, attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Answer, Delay
 from webhooks_app import contrib
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import GONE, RETRY_AFTER, RetryPolicy
 from webhooks_app.endpoints.status import enable_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Notification
 from webhooks_app.wire_formats import standard
@@ -24,7 +24,9 @@ THRESHOLD = standard.WIRE_FORMAT.retry.breaker_threshold
 HASTY = replace(
     standard.WIRE_FORMAT,
     name="hasty",
-    retry=RetryPolicy(delays=(timedelta(seconds=5),), breaker=False, throttles=False, disable_after_failures=None),
+    retry=RetryPolicy(
+        delays=(timedelta(seconds=5),), breaker=False, rules=(RETRY_AFTER, GONE), disable_after_failures=None
+    ),
 )
 
 

@@ -8,7 +8,15 @@ from typing import Any
 from hypothesis import strategies as st
 
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy
+from webhooks_app.core.retry import (
+    STANDARD_RULES,
+    UNSENT_KINDS,
+    Outcome,
+    OutcomeKind,
+    RetryPolicy,
+    RuleEffect,
+    StatusRule,
+)
 from webhooks_app.core.validation import LONGEST
 
 TICK = timedelta(microseconds=1)
@@ -36,6 +44,19 @@ HEALTHS = st.builds(
 )
 
 
+def _rule(effect: RuleEffect, **values: Any) -> StatusRule:
+    return StatusRule(effect=effect, reason="gone" if effect is RuleEffect.DISABLE else "", **values)
+
+
+#: The rules of the standard, and every other that passes validation.
+RULES = st.sampled_from(STANDARD_RULES) | st.builds(
+    _rule,
+    st.sampled_from(RuleEffect),
+    statuses=st.frozensets(st.sampled_from([199, *range(300, 1000)])),
+    kinds=st.frozensets(st.sampled_from(sorted(set(OutcomeKind) - UNSENT_KINDS - {OutcomeKind.SUCCEEDED}))),
+)
+
+
 def _policy(backoffs: list[timedelta], **values: Any) -> RetryPolicy:
     return RetryPolicy(backoff_first=min(backoffs), backoff_last=max(backoffs), **values)
 
@@ -46,10 +67,8 @@ POLICIES = st.builds(
     st.lists(SPANS, min_size=1, max_size=2),
     delays=st.lists(WAITS, max_size=5).map(tuple),
     jitter=st.floats(0, 1, exclude_max=True),
-    honours_retry_after=st.booleans(),
+    rules=st.lists(RULES, max_size=4).map(tuple),
     retry_after_cap=WAITS,
-    gone_disables=st.booleans(),
-    throttles=st.booleans(),
     breaker=st.booleans(),
     breaker_threshold=st.integers(1, 10) | MANY,
     max_age=SPANS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,10 +15,20 @@ from webhooks_app.core.circuit_breaker import (
     queue_blocked_until,
     record_outcome,
 )
-from webhooks_app.core.retry import UNSENT_KINDS, Outcome, OutcomeKind, RetryPolicy, outcome_of_status
+from webhooks_app.core.retry import (
+    GONE,
+    RETRY_AFTER,
+    UNSENT_KINDS,
+    Outcome,
+    OutcomeKind,
+    RetryPolicy,
+    outcome_of_status,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy()
+#: Nothing but Retry-After and the breaker holds the queue back.
+UNHURRIED = RetryPolicy(rules=(RETRY_AFTER, GONE))
 SUCCESS, FAILURE = outcome_of_status(200), outcome_of_status(500)
 
 
@@ -99,7 +110,7 @@ def test_an_overloaded_or_absent_receiver_is_left_alone_longer_and_longer(outcom
         300,
         300,
     ]
-    assert waits(1, outcome, RetryPolicy(throttles=False)) == 0
+    assert waits(1, outcome, UNHURRIED) == 0
 
 
 def test_five_failures_in_a_row_open_the_breaker() -> None:
@@ -124,8 +135,8 @@ def test_the_longest_of_all_reasons_counts() -> None:
     assert waits(5, outcome_of_status(503)) == 80  # throttled five times, the breaker has just opened
     assert waits(1, outcome_of_status(503, 7200)) == 7200
     assert waits(1, outcome_of_status(429, 1)) == 5
-    assert waits(1, outcome_of_status(429, 60), RetryPolicy(throttles=False)) == 60
-    assert waits(1, outcome_of_status(429, 60), RetryPolicy(throttles=False, honours_retry_after=False)) == 0
+    assert waits(1, outcome_of_status(429, 60), UNHURRIED) == 60
+    assert waits(1, outcome_of_status(429, 60), RetryPolicy(rules=(GONE,))) == 0
     assert waits(1, outcome_of_status(500, 60)) == 0
 
 
@@ -149,7 +160,7 @@ def test_so_many_days_without_a_success_switch_an_endpoint_off() -> None:
 
 @pytest.mark.parametrize("kind", [OutcomeKind.TIMEOUT, OutcomeKind.SERVER_ERROR])
 @pytest.mark.parametrize("consecutive_failures", [1, 4, 5, 6, 20])
-@pytest.mark.parametrize("policy", [POLICY, RetryPolicy(throttles=False), RetryPolicy(throttles=False, breaker=False)])
+@pytest.mark.parametrize("policy", [POLICY, UNHURRIED, replace(UNHURRIED, breaker=False)])
 def test_what_we_wait_of_our_own_accord_is_never_longer_than_is_said(
     policy: RetryPolicy, consecutive_failures: int, kind: OutcomeKind
 ) -> None:

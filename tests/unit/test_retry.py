@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -9,21 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.strategies import ZONES
+from tests.unit.strategies import OUTCOMES, ZONES
+from webhooks_app.core.circuit_breaker import Health, longest_own_hold, queue_blocked_until
 from webhooks_app.core.retry import (
-    RETRY_AFTER_STATUSES,
+    GONE,
+    OVERLOADED,
+    RETRY_AFTER,
     STANDARD_DELAYS,
+    STANDARD_RULES,
+    UNSENT_KINDS,
     Decision,
     Outcome,
     OutcomeKind,
     RetryPolicy,
+    RuleEffect,
+    StatusRule,
     Verdict,
     asked_delay,
     decide,
     outcome_of_status,
-    parse_retry_after,
     unsent_attempts,
 )
+from webhooks_app.core.retry_after import parse_retry_after
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXACT = RetryPolicy(jitter=0.0)
@@ -140,7 +149,7 @@ def test_gone_gives_up_and_names_why_unless_the_policy_has_no_such_rule() -> Non
     gone = outcome_of_status(410)
     assert decide(gone, 0, NOW, EXACT) == Decision(Verdict.GIVE_UP, disable="gone")
     assert decide(gone, 9, NOW, EXACT) == Decision(Verdict.GIVE_UP, disable="gone")
-    assert decide(gone, 0, NOW, RetryPolicy(jitter=0.0, gone_disables=False)) == after(5)
+    assert decide(gone, 0, NOW, RetryPolicy(jitter=0.0, rules=(RETRY_AFTER, OVERLOADED))) == after(5)
 
 
 @pytest.mark.parametrize(("roll", "seconds"), [(0.0, 4), (0.25, 4.5), (0.5, 5), (0.75, 5.5)])
@@ -156,7 +165,7 @@ def test_jitter_stays_within_its_share(roll: float, step: int) -> None:
     assert decide(FAILURE, step, NOW, EXACT, roll).at == NOW + STANDARD_DELAYS[step]
 
 
-@pytest.mark.parametrize("status", sorted(RETRY_AFTER_STATUSES))
+@pytest.mark.parametrize("status", sorted(RETRY_AFTER.statuses))
 def test_retry_after_moves_a_retry_back_but_never_forward(status: int) -> None:
     assert decide(outcome_of_status(status, 60), 0, NOW, EXACT) == after(60)
     assert decide(outcome_of_status(status, 60), 1, NOW, EXACT) == after(300)
@@ -180,7 +189,64 @@ def test_retry_after_moves_a_retry_back_but_never_forward(status: int) -> None:
 )
 def test_how_long_a_receiver_may_make_us_wait(outcome: Outcome, seconds: float) -> None:
     assert asked_delay(outcome, EXACT) == timedelta(seconds=seconds)
-    assert asked_delay(outcome, RetryPolicy(honours_retry_after=False)) == timedelta(0)
+    assert asked_delay(outcome, RetryPolicy(rules=(GONE, OVERLOADED))) == timedelta(0)
+
+
+# --- rules as data ---------------------------------------------------------------------------------------------------
+
+LEGAL = StatusRule(statuses=frozenset({451}), effect=RuleEffect.DISABLE, reason="legal")
+PATIENT = StatusRule(statuses=frozenset({451, 500}), effect=RuleEffect.RETRY_AFTER)
+
+
+def test_a_rule_for_another_status_is_an_entry_in_the_table() -> None:
+    refused = outcome_of_status(451)
+    policy = RetryPolicy(jitter=0.0, rules=(*STANDARD_RULES, LEGAL, PATIENT))
+    assert decide(refused, 0, NOW, EXACT) == after(5)
+    assert decide(refused, 0, NOW, policy) == Decision(Verdict.GIVE_UP, disable="legal")
+    assert decide(outcome_of_status(500, 60), 0, NOW, policy) == after(60)
+    assert decide(outcome_of_status(410), 0, NOW, policy) == Decision(Verdict.GIVE_UP, disable="gone")
+
+
+def test_a_rule_covers_failures_without_a_status_too() -> None:
+    unreachable = StatusRule(
+        kinds=frozenset({OutcomeKind.NAME_ERROR}), effect=RuleEffect.DISABLE, reason="no such host"
+    )
+    policy = RetryPolicy(jitter=0.0, rules=(unreachable,))
+    assert decide(Outcome(OutcomeKind.NAME_ERROR), 0, NOW, policy).disable == "no such host"
+    assert decide(Outcome(OutcomeKind.TIMEOUT), 0, NOW, policy) == after(5)
+
+
+@given(outcome=OUTCOMES, step=st.integers(0, 3), roll=st.floats(0, 1))
+def test_a_fixed_policy_keeps_to_its_schedule_whatever_rules_are_added_to_the_standard(
+    outcome: Outcome, step: int, roll: float
+) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class NextYears(RetryPolicy):
+        rules: tuple[StatusRule, ...] = (
+            *STANDARD_RULES,
+            LEGAL,
+            PATIENT,
+            replace(OVERLOADED, statuses=frozenset({500})),
+        )
+
+    delays = (timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1))
+    for policy in (RetryPolicy.fixed(delays), NextYears.fixed(delays)):
+        if outcome.kind not in UNSENT_KINDS and not outcome.succeeded:
+            decision = decide(outcome, step, NOW, policy, roll)
+            expected = Decision(Verdict.RETRY, at=NOW + delays[step]) if step < 3 else Decision(Verdict.GIVE_UP)
+            assert decision == expected
+        assert queue_blocked_until(Health(consecutive_failures=99), outcome, NOW, policy) is None
+        assert longest_own_hold(Health(consecutive_failures=99), policy) == timedelta(0)
+
+
+def test_a_fixed_policy_says_something_of_every_field_that_may_do_more_than_the_schedule() -> None:
+    """A new field that acts by default must be turned off in `fixed`; one that does not goes into this list."""
+    idle = {"retry_after_cap", "breaker_threshold", "backoff_first", "backoff_last", "max_age", "delays"}
+    turned_off = {"rules": (), "breaker": False, "jitter": 0.0}
+    asked_for = set(inspect.signature(RetryPolicy.fixed).parameters)
+    assert {field.name for field in fields(RetryPolicy)} == idle | set(turned_off) | asked_for
+    policy = RetryPolicy.fixed(STANDARD_DELAYS)
+    assert {name: getattr(policy, name) for name in turned_off} == turned_off
 
 
 # --- reading Retry-After ---------------------------------------------------------------------------------------------

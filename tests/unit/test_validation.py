@@ -20,7 +20,19 @@ from webhooks_app.core.circuit_breaker import (
     queue_blocked_until,
     record_outcome,
 )
-from webhooks_app.core.retry import MAX_DELAYS, Outcome, OutcomeKind, RetryPolicy, Verdict, decide, later
+from webhooks_app.core.retry import (
+    GONE,
+    MAX_DELAYS,
+    UNSENT_KINDS,
+    Outcome,
+    OutcomeKind,
+    RetryPolicy,
+    RuleEffect,
+    StatusRule,
+    Verdict,
+    decide,
+    later,
+)
 from webhooks_app.core.signing import HexScheme, SecretFormat, TimestampedHexScheme
 from webhooks_app.core.validation import LONGEST
 from webhooks_app.exceptions import ConfigurationError
@@ -61,10 +73,8 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
             (NOTHING,) * (MAX_DELAYS + 1),
         ),
         "jitter": (None, "0.1", True, -0.1, 1, 1.0, NAN, INFINITE, Unspeakable()),
-        "honours_retry_after": NO_FLAG,
+        "rules": (None, 5, [GONE], (None,), ("410",), frozenset({GONE})),
         "retry_after_cap": NO_SPAN,
-        "gone_disables": NO_FLAG,
-        "throttles": NO_FLAG,
         "breaker": NO_FLAG,
         "breaker_threshold": (*NO_COUNT, None),
         "backoff_first": (*NO_SPAN, NOTHING, timedelta(minutes=6)),
@@ -72,6 +82,20 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
         "max_age": (*NO_SPAN, NOTHING),
         "disable_after_failures": NO_COUNT,
         "disable_after": (*NO_SPAN[1:], NOTHING),
+    },
+    StatusRule: {
+        "effect": (None, "disable", "nothing"),
+        "statuses": (
+            *(None, 410, [410], (410,), {410}, frozenset({"410"}), frozenset({True}), frozenset({410.0})),
+            *map(frozenset, ({99}, {1000}, {-1}, {410, 200}, {299})),
+        ),
+        "kinds": (
+            *(None, OutcomeKind.TIMEOUT, [OutcomeKind.TIMEOUT], {OutcomeKind.TIMEOUT}, frozenset({"timeout"})),
+            *(frozenset({kind}) for kind in (*UNSENT_KINDS, OutcomeKind.SUCCEEDED)),
+        ),
+        "words": (None, 5, "100%", "%(seconds)s", "%s", "%(time)d"),
+        "reason": (None, 5, "", "a" * 256),
+        "reason_words": (None, 5),
     },
     SecretFormat: {
         "prefix": (None, 5, b"whsec_"),
@@ -112,6 +136,7 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
 }
 RIGHT: dict[type, Any] = {
     RetryPolicy: RetryPolicy(),
+    StatusRule: GONE,
     SecretFormat: SecretFormat(),
     HexScheme: HexScheme("X-Signature"),
     TimestampedHexScheme: TimestampedHexScheme("X-Signature"),
@@ -145,10 +170,20 @@ def test_what_is_allowed_at_the_edges() -> None:
     RetryPolicy(delays=(NOTHING, LONGEST) * (MAX_DELAYS // 2), jitter=0, retry_after_cap=NOTHING, disable_after=LONGEST)
     RetryPolicy(delays=(), jitter=0.999, breaker_threshold=1, backoff_first=LONGEST, backoff_last=LONGEST)
     RetryPolicy(disable_after_failures=1, disable_after=None, max_age=timedelta(microseconds=1))
+    RetryPolicy(rules=())
+    StatusRule(effect=RuleEffect.SLOW_DOWN)
+    StatusRule(effect=RuleEffect.RETRY_AFTER, statuses=frozenset({100, 199, 300, 999}), words="100 %% of %(time)s")
+    StatusRule(effect=RuleEffect.DISABLE, kinds=frozenset({OutcomeKind.TIMEOUT}), reason="a" * 255)
     SecretFormat(prefix="", random_bytes=16, min_key_bytes=1, max_key_bytes=1)
     replace(standard.WIRE_FORMAT, connect_timeout=0.001, total_timeout=3600, warn_body_bytes=1)
     for wire_format in BUILT_IN.values():
         assert replace(wire_format) == wire_format
+
+
+@pytest.mark.parametrize("effect", [RuleEffect.RETRY_AFTER, RuleEffect.SLOW_DOWN])
+def test_only_a_rule_that_disables_has_a_reason(effect: RuleEffect) -> None:
+    with pytest.raises(ConfigurationError, match=r"StatusRule\.reason must be .+, not 'gone'\."):
+        replace(GONE, effect=effect)
 
 
 # --- what is accepted never fails ------------------------------------------------------------------------------------
@@ -186,6 +221,8 @@ def test_health_never_fails(
     assert changed.consecutive_failures <= health.consecutive_failures + 1
     until = queue_blocked_until(changed, outcome, now, policy)
     assert until is None or now <= until <= later(now, LONGEST)
+    rule = policy.rule_for(outcome, RuleEffect.DISABLE)
+    assert rule is None or rule.reason
     assert disable_reason(changed, now, policy, outcome) in ("", "failures", "days")
     assert breaker_is_open(changed, policy) in (True, False)
     assert NOTHING <= longest_own_hold(changed, policy) <= policy.backoff_last

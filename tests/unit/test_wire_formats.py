@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from webhooks_app import contrib
 from webhooks_app.core.message import Message
-from webhooks_app.core.retry import OutcomeKind, Verdict, decide, outcome_of_status
+from webhooks_app.core.retry import STANDARD_RULES, OutcomeKind, Verdict, decide, outcome_of_status
 from webhooks_app.core.signing import key_of
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.wire_formats import get_wire_format, standard, wire_format_names
@@ -114,7 +114,7 @@ def test_a_fixed_schedule_treats_no_answer_specially(name: str, status: int) -> 
         assert (decision.verdict, decision.at, decision.disable) == (Verdict.RETRY, MOMENT + delay, "")
     assert decide(outcome, len(policy.delays), MOMENT, policy).verdict is Verdict.GIVE_UP
     assert outcome.kind is not OutcomeKind.SUCCEEDED
-    assert not policy.throttles
+    assert policy.rules == ()
     assert not policy.breaker
 
 
@@ -137,8 +137,7 @@ def test_the_documented_schedules(name: str, requests: int, minutes: tuple[float
 def test_where_a_document_is_silent_the_standards_schedule_applies(name: str) -> None:
     policy = get_wire_format(name).retry
     assert policy.max_attempts == 10
-    assert policy.honours_retry_after
-    assert policy.gone_disables
+    assert policy.rules == STANDARD_RULES
 
 
 # --- each document ---------------------------------------------------------------------------------------------------

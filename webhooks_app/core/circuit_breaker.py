@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from webhooks_app.core.retry import (
-    SLOWING_KINDS,
-    SLOWING_STATUSES,
     UNSENT_KINDS,
     Outcome,
     RetryPolicy,
+    RuleEffect,
     asked_delay,
     later,
 )
@@ -60,7 +59,7 @@ def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy:
     if outcome.succeeded or outcome.kind in UNSENT_KINDS:
         return None
     waits = [asked_delay(outcome, policy)]
-    if policy.throttles and (outcome.status in SLOWING_STATUSES or outcome.kind in SLOWING_KINDS):
+    if policy.rule_for(outcome, RuleEffect.SLOW_DOWN):
         waits.append(_backoff(max(health.consecutive_failures, 1), policy))
     if breaker_is_open(health, policy):
         waits.append(_backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy))
@@ -71,7 +70,7 @@ def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy:
 def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
     """How long the queue waits at most after the last failure where it is we who slow down. What waits longer does so because
     the receiver has asked for it (Retry-After)."""
-    if policy.throttles and health.consecutive_failures:
+    if policy.slows_down and health.consecutive_failures:
         return _backoff(health.consecutive_failures, policy)
     return (
         _backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy)

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import email.utils
+import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from typing import Self
 
-from webhooks_app.core.validation import LONGEST, check_durations, check_flags, check_whole_numbers, is_duration, reject
-
-
-class OutcomeKind(StrEnum):
-    """What became of one HTTP request. The values are stored with the attempt."""
-
-    SUCCEEDED = "succeeded"  # a 2xx answer
-    REDIRECT = "redirect"  # a 3xx answer, never followed
-    CLIENT_ERROR = "client_error"  # a 4xx answer
-    SERVER_ERROR = "server_error"  # a 5xx answer, or a status outside 100–599
-    TIMEOUT = "timeout"  # the total deadline, or the connect deadline, passed
-    REFUSED = "refused"  # no connection: refused, reset while connecting, unreachable
-    NAME_ERROR = "name_error"  # the host name does not resolve
-    TLS_ERROR = "tls_error"  # the certificate or handshake is not acceptable
-    PROTOCOL_ERROR = "protocol_error"  # connected, but no valid HTTP answer came back
-    ADDRESS_NOT_ALLOWED = "address_not_allowed"  # the name led to an address we do not send to
-    NOT_SENT = "not_sent"  # our own fault: the signing key could not be opened, say
-    EXPIRED = "expired"  # pending for too long: behind an open breaker, or paused or disabled; no request was made
-    QUARANTINED = "quarantined"  # crashed an engine: it is isolated, or has reached its maximum age since
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One finished request. `retry_after` is in seconds from its end, None where the answer named none."""
-
-    kind: OutcomeKind
-    status: int | None = None
-    retry_after: float | None = None
-    #: For staff: what the network or the library said.
-    detail: str = ""
-
-    @property
-    def succeeded(self) -> bool:
-        return self.kind is OutcomeKind.SUCCEEDED
-
-
-@lru_cache(maxsize=1024)
-def outcome_of_status(status: int, retry_after: float | None = None) -> Outcome:
-    """Sort an HTTP status into an `Outcome`; only 2xx is success."""
-    if 200 <= status < 300:
-        kind = OutcomeKind.SUCCEEDED
-    elif 300 <= status < 400:
-        kind = OutcomeKind.REDIRECT
-    elif 400 <= status < 500:
-        kind = OutcomeKind.CLIENT_ERROR
-    else:
-        kind = OutcomeKind.SERVER_ERROR
-    return Outcome(kind, status, retry_after)
+from webhooks_app.core.outcome import SLOWING_KINDS as SLOWING_KINDS
+from webhooks_app.core.outcome import UNSENT_KINDS as UNSENT_KINDS
+from webhooks_app.core.outcome import Outcome as Outcome
+from webhooks_app.core.outcome import OutcomeKind as OutcomeKind
+from webhooks_app.core.outcome import outcome_of_status as outcome_of_status
+from webhooks_app.core.retry_after import LONGEST_RETRY_AFTER
+from webhooks_app.core.validation import (
+    LONGEST,
+    check_collection,
+    check_durations,
+    check_flags,
+    check_instance,
+    check_texts,
+    check_whole_numbers,
+    is_duration,
+    reject,
+)
+from webhooks_app.exceptions import gettext_noop as _
 
 
 def _seconds(*values: float) -> tuple[timedelta, ...]:
@@ -63,13 +33,78 @@ def _seconds(*values: float) -> tuple[timedelta, ...]:
 
 
 STANDARD_DELAYS = _seconds(5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-#: No request reached the endpoint, and through no fault of its own: these say nothing of its health.
-UNSENT_KINDS = frozenset({OutcomeKind.NOT_SENT, OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED})
 #: The most retries that a policy may have, and the most failures that it may count.
 MAX_DELAYS = 1000
 _MOST_FAILURES = 2**31 - 1
-SLOWING_STATUSES = frozenset({429, 502, 503, 504})
-SLOWING_KINDS = frozenset({OutcomeKind.TIMEOUT, OutcomeKind.REFUSED})
+
+
+class RuleEffect(StrEnum):
+    """What a `StatusRule` does. `decide`, `asked_delay` and `core.circuit_breaker` carry it out."""
+
+    DISABLE = "disable"  # give the delivery up, and disable the endpoint at once
+    RETRY_AFTER = "retry_after"  # wait as long as the Retry-After header asks, up to `retry_after_cap`
+    SLOW_DOWN = (
+        "slow_down"  # hold the endpoint's other deliveries back too, from `backoff_first` doubling to `backoff_last`
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRule:
+    """What a retry policy does besides its schedule when a request fails with one of these statuses, or in one of these ways.
+
+    Raises ConfigurationError for a field that is wrong.
+    """
+
+    effect: RuleEffect
+    #: HTTP statuses from 100 to 999, but none that means success.
+    statuses: frozenset[int] = frozenset()
+    #: Failures without a status, such as a time-out.
+    kinds: frozenset[OutcomeKind] = frozenset()
+    #: The rule in one sentence for customers, empty where it goes without saying. `%(time)s` is the policy's `retry_after_cap`.
+    words: str = ""
+    #: DISABLE only: why, in at most 255 characters. It is stored with the endpoint and sent with the signal …
+    reason: str = ""
+    #: … and this is the same in a sentence. Empty: the reason is shown as it is.
+    reason_words: str = ""
+
+    def __post_init__(self) -> None:
+        check_instance(self, "effect", RuleEffect)
+        check_collection(self, "statuses", frozenset, int, _STATUSES_WANTED)
+        if any(isinstance(each, bool) or not 100 <= each <= 999 or 200 <= each < 300 for each in self.statuses):
+            reject(self, "statuses", _STATUSES_WANTED)
+        check_collection(self, "kinds", frozenset, OutcomeKind, _KINDS_WANTED)
+        if not self.kinds.isdisjoint(UNSENT_KINDS | {OutcomeKind.SUCCEEDED}):
+            reject(self, "kinds", _KINDS_WANTED)
+        check_texts(self, "words", "reason", "reason_words")
+        if not _WORDS.fullmatch(self.words):
+            reject(self, "words", "a sentence whose only placeholder is %(time)s; write %% for a percent sign")
+        if (self.effect is RuleEffect.DISABLE) != (0 < len(self.reason) <= 255):
+            reject(self, "reason", "a text of 1 to 255 characters where the effect is DISABLE, and else empty")
+
+    def covers(self, outcome: Outcome) -> bool:
+        return outcome.status in self.statuses or outcome.kind in self.kinds
+
+
+_WORDS = re.compile(r"(?:[^%]|%%|%\(time\)s)*")
+_STATUSES_WANTED = "a frozenset of HTTP statuses from 100 to 999, none of them 2xx"
+_KINDS_WANTED = "a frozenset of OutcomeKind, all of them failures of a request"
+
+RETRY_AFTER = StatusRule(
+    # The statuses of which RFC 9110 and RFC 6585 say that a Retry-After asks the sender to wait.
+    statuses=frozenset({429, 503}),
+    effect=RuleEffect.RETRY_AFTER,
+    words=_("With 429 or 503 and a Retry-After header you decide how long we wait, up to %(time)s."),
+)
+GONE = StatusRule(
+    statuses=frozenset({410}),
+    effect=RuleEffect.DISABLE,
+    words=_("410 Gone switches the endpoint off at once."),
+    reason="gone",
+    reason_words=_("The receiver answered 410 Gone, which asks us to stop."),
+)
+OVERLOADED = StatusRule(statuses=frozenset({429, 502, 503, 504}), kinds=SLOWING_KINDS, effect=RuleEffect.SLOW_DOWN)
+#: What a policy does besides its schedule unless it says otherwise. Customers read the words in this order.
+STANDARD_RULES = (RETRY_AFTER, GONE, OVERLOADED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +118,9 @@ class RetryPolicy:
     delays: tuple[timedelta, ...] = STANDARD_DELAYS
     #: Each delay is spread by ± this share of itself.
     jitter: float = 0.2
-    #: Honour Retry-After on 429 and 503, up to the cap.
-    honours_retry_after: bool = True
+    #: What certain statuses and failures do besides. Of two rules with the same effect the first that covers an outcome counts.
+    rules: tuple[StatusRule, ...] = STANDARD_RULES
     retry_after_cap: timedelta = timedelta(hours=24)
-    #: 410 Gone switches the endpoint off at once.
-    gone_disables: bool = True
-    #: 429, 502, 503, 504, time-outs and refused connections also hold the endpoint's other deliveries back.
-    throttles: bool = True
     #: After `breaker_threshold` failures in a row the endpoint gets one probe a back-off step; the rest wait.
     breaker: bool = True
     breaker_threshold: int = 5
@@ -104,7 +135,8 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         self._check_delays()
-        check_flags(self, "honours_retry_after", "gone_disables", "throttles", "breaker")
+        check_collection(self, "rules", tuple, StatusRule, "a tuple of StatusRule")
+        check_flags(self, "breaker")
         check_durations(self, "retry_after_cap", zero=True)
         check_durations(self, "backoff_first", "backoff_last", "max_age")
         if self.backoff_first > self.backoff_last:
@@ -120,6 +152,36 @@ class RetryPolicy:
         jitter = self.jitter
         if not (isinstance(jitter, (int, float)) and not isinstance(jitter, bool) and 0 <= jitter < 1):
             reject(self, "jitter", "a number from 0 up to, but not including, 1")
+
+    @classmethod
+    def fixed(
+        cls,
+        delays: tuple[timedelta, ...],
+        *,
+        jitter: float = 0.0,
+        disable_after_failures: int | None = None,
+        disable_after: timedelta | None = timedelta(days=5),
+    ) -> Self:
+        """Return a policy that keeps to its schedule whatever comes back: every failure is retried after the next delay, and
+        holds nothing else back. For products whose documents promise exactly this: no rule, now or later, applies to it.
+        """
+        return cls(
+            delays=delays,
+            jitter=jitter,
+            rules=(),
+            breaker=False,
+            disable_after_failures=disable_after_failures,
+            disable_after=disable_after,
+        )
+
+    def rule_for(self, outcome: Outcome, effect: RuleEffect) -> StatusRule | None:
+        """Return the rule by which this failure has this effect, None where there is none."""
+        return next((rule for rule in self.rules if rule.effect is effect and rule.covers(outcome)), None)
+
+    @property
+    def slows_down(self) -> bool:
+        """Is there a failure that holds the endpoint's other deliveries back?"""
+        return any(rule.effect is RuleEffect.SLOW_DOWN for rule in self.rules)
 
     @property
     def max_attempts(self) -> int:
@@ -175,8 +237,8 @@ def decide(
         return _SUCCEEDED
     if outcome.kind is OutcomeKind.NOT_SENT:
         return _decide_unsent(now, unsent, expires_at)
-    if outcome.status == 410 and policy.gone_disables:
-        return Decision(Verdict.GIVE_UP, disable="gone")
+    if rule := policy.rule_for(outcome, RuleEffect.DISABLE):
+        return Decision(Verdict.GIVE_UP, disable=rule.reason)
     step = max(step, 0)
     if outcome.kind in _NEVER_RETRIED or step >= len(policy.delays):
         return Decision(Verdict.GIVE_UP)
@@ -213,38 +275,9 @@ def later(now: datetime, delay: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=now.tzinfo)
 
 
-# --- Retry-After ------------------------------------------------------------------------------------------------
-
-#: The statuses of which RFC 9110 and RFC 6585 say that a Retry-After asks the sender to wait.
-RETRY_AFTER_STATUSES = frozenset({429, 503})
-_LONGEST_RETRY_AFTER = LONGEST.total_seconds()
-#: An HTTP date has 29 characters; the other forms that mail programs write are not much longer.
-_LONGEST_DATE = 64
-
-
 def asked_delay(outcome: Outcome, policy: RetryPolicy) -> timedelta:
-    """Return how long the receiver asked to wait: its Retry-After on 429 and 503, up to the policy's cap; else zero."""
-    if not policy.honours_retry_after or outcome.retry_after is None or outcome.status not in RETRY_AFTER_STATUSES:
+    """Return how long the receiver asked to wait: its Retry-After, up to the policy's cap; zero where no rule honours it."""
+    if outcome.retry_after is None or policy.rule_for(outcome, RuleEffect.RETRY_AFTER) is None:
         return timedelta(0)
     # max() first: it also turns "not a number" into 0.
-    return min(timedelta(seconds=min(max(0.0, outcome.retry_after), _LONGEST_RETRY_AFTER)), policy.retry_after_cap)
-
-
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, from 0 to 366 days; None where it makes no sense.
-
-    The value is a number of seconds or a date. Never raises, whatever the receiver wrote.
-    """
-    text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text.lstrip("0")[:12] or "0"), _LONGEST_RETRY_AFTER)
-    if not 0 < len(text) <= _LONGEST_DATE:
-        return None
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - now).total_seconds()
-    except Exception:  # noqa: BLE001 - the standard library raises many kinds of errors here, OverflowError among them
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+    return min(timedelta(seconds=min(max(0.0, outcome.retry_after), LONGEST_RETRY_AFTER)), policy.retry_after_cap)

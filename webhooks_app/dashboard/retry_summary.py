@@ -57,13 +57,8 @@ def retry_rules(wire_format: WireFormat, email: str = "") -> list[str]:
             _("Each wait is up to %(percent)d %% shorter or longer, so that not all come at once.")
             % {"percent": round(policy.jitter * 100)}
         )
-    if policy.honours_retry_after:
-        said.append(
-            _("With 429 or 503 and a Retry-After header you decide how long we wait, up to %(time)s.")
-            % {"time": format_duration(policy.retry_after_cap)}
-        )
-    if policy.gone_disables:
-        said.append(_("410 Gone switches the endpoint off at once."))
+    cap = {"time": format_duration(policy.retry_after_cap)}
+    said += [_(rule.words) % cap for rule in policy.rules if rule.words]
     if policy.disable_after is not None:
         said.append(
             _("An endpoint that has failed for %(time)s without one success is switched off.")

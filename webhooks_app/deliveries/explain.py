@@ -10,13 +10,14 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from webhooks_app.core.retry import STANDARD_RULES
 from webhooks_app.deliveries.outcomes import outcome_in_words
 from webhooks_app.deliveries.outlook import DeliveryOutlook, DeliveryState, to_staff
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Delivery, DeliveryStatus
 
 _DISABLED = {
-    "gone": gettext_lazy("The receiver answered 410 Gone, which asks us to stop."),
+    **{rule.reason: gettext_lazy(rule.reason_words) for rule in STANDARD_RULES if rule.reason_words},
     "failures": gettext_lazy("Too many requests in a row failed."),
     "days": gettext_lazy("It failed for days without a single success."),
     "idle": gettext_lazy("Nobody has used it for a week."),

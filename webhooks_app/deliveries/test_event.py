@@ -117,7 +117,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig, using: str) -> Resul
     if config.wire_format.single_signature:
         delivery.tried = config.keys[:1]
     response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
-    outcome = outcome_of(response, lambda: database_now(using))
+    outcome = outcome_of(response, lambda: database_now(using), config.wire_format.retry)
     assert delivery.started_at is not None  # set when it was created
     return Result(
         delivery=delivery,

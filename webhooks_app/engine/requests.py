@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from webhooks_app import telemetry
 from webhooks_app.core.message import Message
-from webhooks_app.core.retry import RETRY_AFTER_STATUSES, Outcome, OutcomeKind, outcome_of_status, parse_retry_after
+from webhooks_app.core.retry import Outcome, OutcomeKind, RetryPolicy, RuleEffect, outcome_of_status
+from webhooks_app.core.retry_after import parse_retry_after
 from webhooks_app.core.signing import Headers, Key
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, SigningKey
 from webhooks_app.log_thread import engine_logger
@@ -87,14 +88,13 @@ def traced(request: Request, delivery: QueuedDelivery, *, tells_receiver: bool) 
     return replace(request, headers=(*request.headers, ("traceparent", traceparent))) if traceparent else request
 
 
-def outcome_of(response: Response, now: Callable[[], datetime]) -> Outcome:
-    """Sort what came back. `now`: asked where the response names a time."""
+def outcome_of(response: Response, now: Callable[[], datetime], policy: RetryPolicy) -> Outcome:
+    """Sort what came back. `now`: asked where the response names a time. Retry-After is read only where the policy honours it."""
     if response.status is None:
         return Outcome(response.failure or OutcomeKind.PROTOCOL_ERROR, detail=response.detail)
-    asked = None
-    if response.status in RETRY_AFTER_STATUSES:
-        asked = parse_retry_after(response.header("retry-after"), now())
-    outcome = outcome_of_status(response.status, asked)
+    outcome = outcome_of_status(response.status)
+    if not outcome.succeeded and policy.rule_for(outcome, RuleEffect.RETRY_AFTER):
+        outcome = outcome_of_status(response.status, parse_retry_after(response.header("retry-after"), now()))
     return replace(outcome, detail=response.detail) if response.detail else outcome
 
 

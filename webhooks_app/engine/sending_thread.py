@@ -221,7 +221,7 @@ class RequestSender:
     def _settle_response(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
         if response.our_fault in _SCARCE:
             self._window.shrink()
-        outcome = outcome_of(response, self._heartbeat.now)
+        outcome = outcome_of(response, self._heartbeat.now, queue.config.wire_format.retry)
         telemetry.end_request_span(delivery.span, outcome.kind.value, outcome.status)
         delivery.span = None
         if outcome.kind is OutcomeKind.NOT_SENT:

@@ -95,7 +95,8 @@ class Settler:
 
         def settle() -> None:
             bare = Response(delivery, response.status, b"", b"", response.duration, response.failure)
-            self.settle(delivery, queue, outcome_of(bare, self._heartbeat.now), bare, RetryPolicy())
+            policy = RetryPolicy()
+            self.settle(delivery, queue, outcome_of(bare, self._heartbeat.now, policy), bare, policy)
 
         self._settle_or_abandon(settle, delivery, "delivery %s is sent again later")
 

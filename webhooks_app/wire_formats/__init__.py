@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from webhooks_app.core.envelope import Flat, Nested, epoch_ms, iso_ms, iso_seconds, standard_envelope
 from webhooks_app.core.message import Message
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import (
+    GONE,
+    OVERLOADED,
+    RETRY_AFTER,
+    STANDARD_RULES,
+    OutcomeKind,
+    RetryPolicy,
+    RuleEffect,
+    StatusRule,
+)
 from webhooks_app.core.scheme_help import HeaderHelp, SchemeHelp, SnippetSource
 from webhooks_app.core.signing import HexScheme, SecretFormat, SignatureScheme, StandardScheme, TimestampedHexScheme
 from webhooks_app.exceptions import ConfigurationError
@@ -15,18 +24,25 @@ from webhooks_app.wire_formats.host import HostWireFormats
 from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 
 __all__ = [
+    "GONE",
+    "OVERLOADED",
+    "RETRY_AFTER",
     "STANDARD",
+    "STANDARD_RULES",
     "Flat",
     "HeaderHelp",
     "HexScheme",
     "Message",
     "Nested",
+    "OutcomeKind",
     "RetryPolicy",
+    "RuleEffect",
     "SchemeHelp",
     "SecretFormat",
     "SignatureScheme",
     "SnippetSource",
     "StandardScheme",
+    "StatusRule",
     "TimestampedHexScheme",
     "WireFormat",
     "epoch_ms",

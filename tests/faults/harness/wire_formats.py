@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from webhooks_app.core.envelope import standard_envelope
 from webhooks_app.core.message import Message
-from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.core.retry import GONE, RETRY_AFTER, RetryPolicy
 from webhooks_app.wire_formats import standard
 
 #: Three seconds for a request; retries after 1, 1, 2, 2, 4 … seconds; a failure holds nothing else back.
@@ -21,7 +21,7 @@ QUICK = replace(
         delays=tuple(timedelta(seconds=seconds) for seconds in (1, 1, 2, 2, 4, 4, 4, 4, 4)),
         jitter=0.0,
         breaker=False,
-        throttles=False,
+        rules=(RETRY_AFTER, GONE),
     ),
 )
 

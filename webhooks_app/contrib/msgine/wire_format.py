@@ -49,14 +49,7 @@ WIRE_FORMAT = WireFormat(
         prefix="", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=16, max_key_bytes=256
     ),
     single_signature=True,
-    retry=RetryPolicy(
-        delays=tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360)),
-        jitter=0.0,
-        honours_retry_after=False,
-        gone_disables=False,
-        throttles=False,
-        breaker=False,
-    ),
+    retry=RetryPolicy.fixed(tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))),
     total_timeout=5.0,
     https_only=True,
     # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.

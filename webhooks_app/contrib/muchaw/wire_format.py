@@ -24,13 +24,9 @@ WIRE_FORMAT = WireFormat(
         prefix="whsec_", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=16, max_key_bytes=256
     ),
     single_signature=True,
-    retry=RetryPolicy(
-        delays=(timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30)),
+    retry=RetryPolicy.fixed(
+        (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30)),
         jitter=0.1,
-        honours_retry_after=False,
-        gone_disables=False,
-        throttles=False,
-        breaker=False,
         disable_after_failures=10,
         disable_after=None,
     ),

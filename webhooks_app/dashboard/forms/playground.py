@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, answer_of
+from webhooks_app.core.retry import RuleEffect, outcome_of_status
 from webhooks_app.forms.fields import JSONText, example_text
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.wire_formats import get_wire_format
@@ -72,7 +73,8 @@ class SendForm(forms.Form):
 def answer_texts(endpoint: Endpoint) -> dict[str, str]:
     """What each answer is, and what it makes of a delivery in this endpoint's wire format."""
     wire = get_wire_format(endpoint.wire_format)
-    gone = gettext("410 Gone: the endpoint is switched off") if wire.retry.gone_disables else gettext("410 Gone")
+    disables = wire.retry.rule_for(outcome_of_status(410), RuleEffect.DISABLE)
+    gone = gettext("410 Gone: the endpoint is switched off") if disables else gettext("410 Gone")
     seconds = {"seconds": ANSWERS["429"].retry_after}
     return {
         "200": gettext("200 OK: accepted"),
