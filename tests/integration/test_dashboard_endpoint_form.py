@@ -9,6 +9,7 @@ import pytest
 from tests.factories import EndpointFactory, EventTypeFactory, TenantFactory
 from tests.forms import endpoint_values, header_values, secret_in
 from tests.visitors import seen, visiting
+from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.models import AuditEntry, Endpoint
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors", "event_types")]
@@ -53,6 +54,11 @@ class TestAdding:
         assert (row.rate_limit, row.max_in_flight, row.fifo, row.metadata) == (5, 2, True, {"team": "blue"})
         assert row.custom_headers() == {"X-Token": "s3cret"}
         assert AuditEntry.objects.get(verb="endpoint.created").actor == f"user:{tenant.uid}/manager"
+
+    def test_the_help_lists_every_operator_of_filters(self) -> None:
+        page = visiting(TenantFactory()).get(NEW).content.decode()
+        for operator in OPERATORS.values():
+            assert f"<dt><code>{operator.name}</code></dt><dd>{operator.help}</dd>" in page
 
     def test_of_all_events_is_one_click(self) -> None:
         tenant = TenantFactory()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.core.filters import (
     MAX_CONDITIONS,
     channel_wanted,
@@ -192,15 +193,43 @@ def test_filters_that_are_refused(filters: Any, message: str) -> None:
     assert caught.value.field == "filters"
 
 
+#: For each operator: a condition that is refused (None: every JSON value is accepted), one that holds, and one that does not.
+EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
+    "eq": (None, 10, 11),
+    "ne": (None, 11, 10),
+    "gt": ([], 9, 10),
+    "gte": ([], 10, 11),
+    "lt": ([], 11, 10),
+    "lte": ([], 10, 9),
+    "in": (10, [9, 10], [9]),
+    "nin": (10, [9], [9, 10]),
+    "exists": ("yes", True, False),
+    "startswith": (1, "pa", "ai"),
+    "contains": (None, "ai", "x"),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_operator_checks_its_operand_and_compares_with_it(name: str) -> None:
+    refused, holds, fails = EXAMPLES[name]
+    path = "data.status" if isinstance(holds, str) else "data.amount"
+    for operand, held in ((holds, True), (fails, False)):
+        assert passes(check_filters({path: {name: operand}}), DATA) is held
+    if refused is not None:
+        with pytest.raises(InvalidEndpoint, match=f"{path}: {name} "):
+            check_filters({path: {name: refused}})
+    assert OPERATORS[name].name == name
+    assert OPERATORS[name].help
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(["x", "y", "0"]), children),
     max_leaves=8,
 )
-OPERATORS = ["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists", "startswith", "contains", "strange", "$or"]
 FILTERS = st.dictionaries(
     st.sampled_from(["data.x", "data.x.0", "data", "x", "$not", "$and", "$or", "data.0.y"]),
-    JSON | st.dictionaries(st.sampled_from(OPERATORS), JSON) | st.lists(st.just({"data.x": 1})),
+    JSON | st.dictionaries(st.sampled_from([*OPERATORS, "strange", "$or"]), JSON) | st.lists(st.just({"data.x": 1})),
 )
 
 

@@ -1,18 +1,22 @@
-"""The comparisons that a filter's operators make, and what they cost. Pure.
+"""The operators of filters: what each takes, what it compares, and what that costs. Pure.
 
-`core.filters` says which operator means what.
+`OPERATORS` is the one list of them: the checks, the comparisons and the help on the endpoint's page are made from it.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from webhooks_app.exceptions import FilterTooCostly
+from webhooks_app.exceptions import gettext_noop as _
 
 #: What the filters of one endpoint may cost for one event.
 MAX_COMPARISONS = 20_000
+#: The most values that `in` and `nin` choose from.
+MAX_CHOICES = 200
 #: Characters of text that are searched or compared for one unit.
 TEXT_UNIT = 64
 #: What a path finds where the event has no such field.
@@ -39,7 +43,23 @@ class ComparisonBudget:
             raise FilterTooCostly
 
 
-Operator = Callable[[object, Any, ComparisonBudget], bool]
+#: From what the path finds (or MISSING) and the operand to whether the condition holds. Never raises but FilterTooCostly,
+#: whatever the operand: a stored row may be older than today's checks.
+Test = Callable[[object, Any, ComparisonBudget], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator of a condition: in `{"data.amount": {"gte": 10}}`, `gte` is the name and 10 the operand.
+
+    `validate` returns what is wrong with an operand, as an error message with `%(path)s`, `%(name)s` and `%(most)s`
+    (MAX_CHOICES), and an empty text where nothing is. `help` says in a few words when the condition holds.
+    """
+
+    name: str
+    validate: Callable[[object], str]
+    test: Test
+    help: str
 
 
 def same(found: object, wanted: object, budget: ComparisonBudget) -> bool:
@@ -70,7 +90,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Operator:
+def _ordered(compare: Callable[[Any, Any], bool]) -> Test:
     def holds(found: object, wanted: Any, budget: ComparisonBudget) -> bool:
         if isinstance(found, str) and isinstance(wanted, str):
             budget.spend(min(len(found), len(wanted)) // TEXT_UNIT)
@@ -102,16 +122,49 @@ def _starts_with(found: object, wanted: Any, budget: ComparisonBudget) -> bool:
     return found.startswith(wanted)
 
 
-OPERATORS: dict[str, Operator] = {
-    "eq": same,
-    "ne": lambda found, wanted, budget: not same(found, wanted, budget),
-    "gt": _ordered(operator.gt),
-    "gte": _ordered(operator.ge),
-    "lt": _ordered(operator.lt),
-    "lte": _ordered(operator.le),
-    "in": _one_of,
-    "nin": _none_of,
-    "exists": lambda found, wanted, budget: (found is not MISSING) is wanted,
-    "startswith": _starts_with,
-    "contains": _contains,
+def _any_value(operand: object) -> str:
+    return ""
+
+
+def _takes_ordered(operand: object) -> str:
+    good = is_number(operand) or isinstance(operand, str)
+    return "" if good else _("%(path)s: %(name)s compares with a number or a text.")
+
+
+def _takes_choices(operand: object) -> str:
+    good = isinstance(operand, list) and len(operand) <= MAX_CHOICES
+    return "" if good else _("%(path)s: %(name)s takes a list of at most %(most)s values.")
+
+
+def _takes_flag(operand: object) -> str:
+    return "" if isinstance(operand, bool) else _("%(path)s: exists takes true or false.")
+
+
+def _takes_text(operand: object) -> str:
+    return "" if isinstance(operand, str) else _("%(path)s: startswith takes a text.")
+
+
+def _differs(found: object, wanted: Any, budget: ComparisonBudget) -> bool:
+    return not same(found, wanted, budget)
+
+
+def _exists(found: object, wanted: Any, budget: ComparisonBudget) -> bool:
+    return (found is not MISSING) is wanted
+
+
+OPERATORS = {
+    each.name: each
+    for each in (
+        Operator("eq", _any_value, same, _("equal to the value")),
+        Operator("ne", _any_value, _differs, _("not equal to the value, or missing")),
+        Operator("gt", _takes_ordered, _ordered(operator.gt), _("greater than the number or text")),
+        Operator("gte", _takes_ordered, _ordered(operator.ge), _("greater than or equal to the number or text")),
+        Operator("lt", _takes_ordered, _ordered(operator.lt), _("less than the number or text")),
+        Operator("lte", _takes_ordered, _ordered(operator.le), _("less than or equal to the number or text")),
+        Operator("in", _takes_choices, _one_of, _("equal to a value of the list")),
+        Operator("nin", _takes_choices, _none_of, _("equal to no value of the list, or missing")),
+        Operator("exists", _takes_flag, _exists, _("present (true) or missing (false)")),
+        Operator("startswith", _takes_text, _starts_with, _("a text that begins with the text")),
+        Operator("contains", _any_value, _contains, _("a text with the text in it, or a list with the value in it")),
+    )
 }

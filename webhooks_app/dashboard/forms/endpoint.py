@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.dashboard.form_errors import add_error, error_message
 from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
@@ -28,6 +29,9 @@ _ADVANCED = {"secret", *(setting.name for setting in SETTINGS if setting.part is
 
 class EndpointForm(SettingsForm):
     """`types`: what may be chosen; `stored_headers`: names of those there are, None while there is no endpoint."""
+
+    #: What the help on filters lists.
+    filter_operators = tuple(OPERATORS.values())
 
     url = forms.CharField(
         label=gettext_lazy("URL"),
