@@ -36,10 +36,15 @@ class ComparisonBudget:
         self.limit = limit
         self.spent = 0
 
+    @property
+    def is_used_up(self) -> bool:
+        """Has a comparison been stopped, since there was too little left for it?"""
+        return self.spent > self.limit
+
     def spend(self, units: int = 1) -> None:
         """Take units off the budget, before the work that they stand for. Raises FilterTooCostly where too few are left."""
         self.spent += units
-        if self.spent > self.limit:
+        if self.is_used_up:
             raise FilterTooCostly
 
 

@@ -18,14 +18,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Protocol
 
 from webhooks_app.core.catalogue import MAX_NAME, NAME
 from webhooks_app.core.comparisons import MAX_CHOICES, MISSING, OPERATORS, Operator, same
 from webhooks_app.core.comparisons import MAX_COMPARISONS as MAX_COMPARISONS
 from webhooks_app.core.comparisons import ComparisonBudget as ComparisonBudget
-from webhooks_app.exceptions import InvalidEndpoint
+from webhooks_app.exceptions import FilterTooCostly, InvalidEndpoint
 from webhooks_app.exceptions import gettext_noop as _
 
 EVERYTHING = "*"
@@ -68,6 +70,45 @@ def channel_wanted(endpoint_channels: Collection[str], event_channels: Collectio
     return not endpoint_channels or not set(endpoint_channels).isdisjoint(event_channels)
 
 
+class WantingEndpoint(Protocol):
+    """What an endpoint says of the events that it wants. `created_at` is None where it is not to be compared."""
+
+    @property
+    def patterns(self) -> Collection[str]: ...
+    @property
+    def channels(self) -> Collection[str]: ...
+    @property
+    def created_at(self) -> datetime | None: ...
+
+
+class EmittedEvent(Protocol):
+    @property
+    def type(self) -> str: ...
+    @property
+    def channels(self) -> Collection[str]: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+def wants(endpoint: WantingEndpoint, event: EmittedEvent, filters_pass: Callable[[], bool] | None = None) -> bool:
+    """Return whether the endpoint wants the event. Fan-out and recovery ask here, and `engine.sql.fan_out` is the same in SQL.
+
+    Nothing is wanted that was emitted before the endpoint was created. `filters_pass` is called last, and only if all else
+    fits: reading filters and data is expensive. None: the endpoint has no filters.
+    """
+    return (
+        (endpoint.created_at is None or endpoint.created_at <= event.created_at)
+        and not _covering(event.type).isdisjoint(endpoint.patterns)
+        and channel_wanted(endpoint.channels, event.channels)
+        and (filters_pass is None or filters_pass())
+    )
+
+
+@lru_cache(maxsize=1024)
+def _covering(event_type: str) -> frozenset[str]:
+    return frozenset(patterns_for(event_type))
+
+
 def check_filters(value: object) -> dict[str, Any]:
     """Return the filters as given. Raises InvalidEndpoint that names the faulty part."""
     counted = _check(value, 1)
@@ -92,6 +133,14 @@ def passes(filters: object, data: object, budget: ComparisonBudget | None = None
         return _all_hold(filters, data, ComparisonBudget(math.inf) if budget is None else budget)
     except (_Malformed, RecursionError):
         return False
+
+
+def passes_or_costs_too_much(filters: object, data: object, budget: ComparisonBudget) -> bool:
+    """As `passes`, and True where the budget is used up: better one event too many than one lost. `budget.is_used_up` tells."""
+    try:
+        return passes(filters, data, budget)
+    except FilterTooCostly:
+        return True
 
 
 # --- holding ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,10 +13,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from webhooks_app.conf import settings
 from webhooks_app.core.comparisons import ComparisonBudget
-from webhooks_app.core.filters import channel_wanted, matches, passes
+from webhooks_app.core.filters import passes_or_costs_too_much, wants
 from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
 from webhooks_app.deliveries import bulk_updates
-from webhooks_app.exceptions import ConflictingState, FilterTooCostly
+from webhooks_app.engine.matching import Target
+from webhooks_app.exceptions import ConflictingState
 from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
 from webhooks_app.models.delivery import of_real_events
@@ -66,11 +67,12 @@ def _resend_failed(row: Endpoint, since: datetime, using: str) -> int:
 
 
 def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
-    patterns = list(Subscription.objects.using(using).filter(endpoint_id=row.pk).values_list("pattern", flat=True))
+    patterns = set(Subscription.objects.using(using).filter(endpoint_id=row.pk).values_list("pattern", flat=True))
+    target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, row.created_at, bool(row.filters), patterns)
     made = 0
     wanted: list[uuid.UUID] = []
     for page in _pages(_unmade(row, since, using)):
-        wanted += [event.pk for event in page if _wants(row, patterns, event)]
+        wanted += [event.pk for event in page if wants(target, event, _filters_of(row, event))]
         if len(wanted) >= CHUNK - _READ_AT_ONCE:
             made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted, using=using), using)
             wanted = []
@@ -95,18 +97,14 @@ def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
 
 def _pages(events: QuerySet[Event]) -> Iterator[list[Event]]:
     """The events by id, a few at a time; of their long columns only `data`, which filters need."""
-    ordered = events.only("id", "type", "channels", "data").order_by("pk")
+    ordered = events.only("id", "type", "channels", "created_at", "data").order_by("pk")
     page = list(ordered[:_READ_AT_ONCE])
     while page:
         yield page
         page = list(ordered.filter(pk__gt=page[-1].pk)[:_READ_AT_ONCE])
 
 
-def _wants(row: Endpoint, patterns: Sequence[str], event: Event) -> bool:
-    covered = any(matches(pattern, event.type) for pattern in patterns)
-    if not (covered and channel_wanted(row.channels, event.channels)):
-        return False
-    try:
-        return not row.filters or passes(row.filters, json.loads(event.data), ComparisonBudget())
-    except FilterTooCostly:
-        return True  # as in the fan-out: better one event too many than one lost
+def _filters_of(row: Endpoint, event: Event) -> Callable[[], bool] | None:
+    if not row.filters:
+        return None
+    return lambda: passes_or_costs_too_much(row.filters, json.loads(event.data), ComparisonBudget())

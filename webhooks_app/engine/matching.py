@@ -1,4 +1,4 @@
-"""Which endpoints want which events."""
+"""Which endpoints want which events: reads them, and asks `core.filters.wants`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.db import connections
@@ -18,10 +18,9 @@ from django.db.models.functions import Cast, Length
 from django.db.models.lookups import GreaterThan
 
 from webhooks_app.core.comparisons import ComparisonBudget
-from webhooks_app.core.filters import channel_wanted, passes, patterns_for
+from webhooks_app.core.filters import passes_or_costs_too_much, patterns_for, wants
 from webhooks_app.db import read
 from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
-from webhooks_app.exceptions import FilterTooCostly
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
@@ -98,14 +97,14 @@ def _match_within(
     for event in events:
         wanting: list[Target] = []
         last: uuid.UUID | None = None
-        for target, wants in _judged(event, targets[event.tenant_id], filters, cost):
+        for target, wanted in _judged(event, targets[event.tenant_id], filters, cost):
             full = len(wanting) == deliveries or cost.spent >= cost.limit or (cost.spent and time.monotonic() > end)
             if full and (done or last is not None):
                 # No room for this one: the event waits for the next batch, or, where it is the first, is cut here. Its first
                 # target has room in any case: without a position the event would count as done.
                 return Matches(done) if done else Matches([(event, wanting)], last)
             last = target.endpoint_id
-            if wants:
+            if wanted:
                 wanting.append(target)
         deliveries -= len(wanting)
         done.append((event, wanting))
@@ -116,7 +115,6 @@ def _judged(
     event: Event, targets: Sequence[Target], filters: _Filters, cost: ComparisonBudget
 ) -> Iterator[tuple[Target, bool]]:
     """Each target, by endpoint id, and whether it wants the event. One created after the event does not get it."""
-    patterns = patterns_for(event.type)
     results: dict[str, bool] = {}  # of each distinct text of filters
 
     @cache
@@ -128,33 +126,27 @@ def _judged(
         except ValueError as error:
             raise InvalidEventData(f"{type(error).__name__}: {error}") from error
 
+    def filters_pass(place: int) -> bool:
+        text = filters.of(targets, place)
+        if text not in results:
+            results[text] = _passes(targets[place], text, data, cost)
+        return results[text]
+
     for place, target in enumerate(targets):
-        fits = (
-            (target.created_at is None or target.created_at <= event.created_at)
-            and not target.patterns.isdisjoint(patterns)
-            and channel_wanted(target.channels, event.channels)
-        )
-        if fits and target.filtered:
-            text = filters.of(targets, place)
-            if text not in results:
-                results[text] = _passes(target, text, data, cost)
-            fits = results[text]
-        yield target, fits
+        yield target, wants(target, event, partial(filters_pass, place) if target.filtered else None)
 
 
 def _passes(target: Target, text: str, data: Callable[[], Any], cost: ComparisonBudget) -> bool:
     cost.spent += len(text) // _BYTES_A_COMPARISON
     budget = ComparisonBudget()
     try:
-        return passes(json.loads(text), data(), budget)
-    except FilterTooCostly:
-        # Better one event too many than one lost.
-        logger.warning(
-            "webhooks: the filters of endpoint %s cost too much; the event is sent to it", target.endpoint_id
-        )
-        return True
+        return passes_or_costs_too_much(json.loads(text), data(), budget)
     finally:
         cost.spent += budget.spent
+        if budget.is_used_up:
+            logger.warning(
+                "webhooks: the filters of endpoint %s cost too much; the event is sent to it", target.endpoint_id
+            )
 
 
 class _Filters:

@@ -2,7 +2,7 @@
 
 Plain is an event without a callback URL, of a tenant whose row exists, which has no FIFO endpoint, and that no endpoint with
 filters may want. What "wants" means (patterns, channels, the endpoint being older than the event) is written here in SQL and in
-`engine.matching` in Python; the same tests run on both. Everything else, and whatever fails here, goes the portable way.
+`core.filters.wants` in Python; a property test compares them. Everything else, and whatever fails here, goes the portable way.
 """
 
 from __future__ import annotations
