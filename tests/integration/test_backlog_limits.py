@@ -15,7 +15,8 @@ from tests.conftest import Configure
 from tests.factories import EndpointFactory
 from tests.pipelines import fan_out
 from webhooks_app import EventInput, aemit, emit, emit_many, registry
-from webhooks_app.conf import parse
+from webhooks_app.conf import Settings
+from webhooks_app.conf_parser import parse
 from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.events import backlog_limits
 from webhooks_app.exceptions import BacklogFull, ConfigurationError
@@ -205,7 +206,7 @@ class TestCost:
 )
 def test_a_wrong_setting_is_refused(key: str, value: object, wanted: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{key}.* must be {wanted}"):
-        parse({key: value})
+        parse(Settings, {key: value})
 
 
 @pytest.mark.parametrize(
@@ -213,4 +214,4 @@ def test_a_wrong_setting_is_refused(key: str, value: object, wanted: str) -> Non
     [("MAX_PENDING_EVENTS", 0), ("BACKLOG_DELIVERIES", 0), ("BACKLOG_DAYS", 7), ("BACKLOG_DAYS", None)],
 )
 def test_a_right_setting_is_accepted(key: str, value: object) -> None:
-    assert getattr(parse({key: value}), key) == value
+    assert getattr(parse(Settings, {key: value}), key) == value
