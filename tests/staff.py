@@ -104,7 +104,7 @@ def one_of_everything() -> list[Model]:
     attempt = AttemptFactory(delivery=delivery, response_body=ANSWER.encode(), response_headers=f"X-Answer: {ANSWER}")
     key, _ = create_api_key(endpoint.tenant, name="their CI")
     portal_link, _ = create_portal_link(endpoint.tenant)
-    note(endpoint.tenant_id, "user:anna", "endpoint.changed", endpoint.public_id, using="default", fields=["url"])
+    note(endpoint.tenant_id, "user:anna", "endpoint.changed", endpoint.public_id, fields=["url"])
     number_endpoints([endpoint])
     now = timezone.now()
     return [

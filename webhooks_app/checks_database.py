@@ -16,9 +16,9 @@ from django.utils.log import AdminEmailHandler
 
 from webhooks_app.checks import TAG, Messages, register_check, scheduled_in_settings
 from webhooks_app.conf import Settings, settings
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
+from webhooks_app.models.database import database_alias
 
 #: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
@@ -34,7 +34,7 @@ _MYSQL_LEAST = (8, 0, 13)
 @register(TAG)
 def check_autocommit(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E017. Runs whatever the settings are."""
-    if connections[pipeline_alias()].settings_dict["AUTOCOMMIT"]:
+    if connections[database_alias()].settings_dict["AUTOCOMMIT"]:
         return []
     hint = "Remove AUTOCOMMIT from this database: without it nothing that the engine records is committed."
     return [Error("AUTOCOMMIT is off for the webhooks' database.", hint=hint, id="webhooks_app.E017")]
@@ -43,7 +43,7 @@ def check_autocommit(app_configs: Sequence[Any] | None = None, **kwargs: Any) ->
 @register(TAG)
 def check_time_zone(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E018. Runs whatever the settings are. PostgreSQL stores times with their zone, and `USE_TZ = False` is E002."""
-    connection = connections[pipeline_alias()]
+    connection = connections[database_alias()]
     if connection.features.supports_timezones or not django_settings.USE_TZ or _is_utc(connection.timezone):
         return []
     return [
@@ -66,7 +66,7 @@ def _is_utc(zone: tzinfo | None) -> bool:
 @register_check
 def check_sqlite(chosen: Settings) -> Messages:
     """W007"""
-    database = connections[pipeline_alias()].settings_dict
+    database = connections[database_alias()].settings_dict
     immediate = str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper() == "IMMEDIATE"
     if database["ENGINE"].endswith("sqlite3") and immediate and database.get("ATOMIC_REQUESTS"):
         yield Warning(
@@ -80,7 +80,7 @@ def check_sqlite(chosen: Settings) -> Messages:
 @register_check
 def check_pool(chosen: Settings) -> Messages:
     """W016, E019"""
-    options = connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool")
+    options = connections[database_alias()].settings_dict.get("OPTIONS", {}).get("pool")
     if not isinstance(options, dict):
         return
     least = options.get("min_size", _PSYCOPG_POOL)
@@ -98,7 +98,7 @@ def check_pool(chosen: Settings) -> Messages:
 @register_check
 def check_pool_logging(chosen: Settings) -> Messages:
     """W018. The threads of a pool are not the engine's, whose own records wait for no handler."""
-    if not connections[pipeline_alias()].settings_dict.get("OPTIONS", {}).get("pool"):
+    if not connections[database_alias()].settings_dict.get("OPTIONS", {}).get("pool"):
         return
     logger: logging.Logger | None = logging.getLogger("psycopg.pool")
     while logger is not None:
@@ -136,7 +136,7 @@ def _wants_beat() -> bool:
 
 def _check_version(alias: str) -> Messages:
     connection = connections[alias]
-    if connection.vendor != "mysql" or alias != pipeline_alias():
+    if connection.vendor != "mysql" or alias != database_alias():
         return
     mariadb = bool(getattr(connection, "mysql_is_mariadb", False))
     version, least = connection.mysql_version, _MARIADB_LEAST if mariadb else _MYSQL_LEAST  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def _check_version(alias: str) -> Messages:
 
 def _check_session_time_zone(alias: str) -> Messages:
     """What MySQL and MariaDB call now is in the session's zone, which is the server's unless it is set."""
-    if connections[alias].vendor != "mysql" or alias != pipeline_alias():
+    if connections[alias].vendor != "mysql" or alias != database_alias():
         return
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), CURRENT_TIMESTAMP())")

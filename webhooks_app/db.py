@@ -1,4 +1,4 @@
-"""Transactions on the database that the app's tables are in."""
+"""Transactions on the app's database. `using` is its alias; what may be called without one asks the host's routers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import OperationalError, connections, transaction
 
 from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transient
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import Event
+from webhooks_app.models.database import database_alias
 
 logger = engine_logger(__name__)
 
@@ -27,15 +27,11 @@ _TRIES = 6
 LOCK_TIMEOUT = 0.05
 
 
-def pipeline_alias() -> str:
-    """The database that the events are in."""
-    return router.db_for_write(Event)
-
-
 @contextmanager
-def write(using: str) -> Iterator[None]:
+def write(using: str | None = None) -> Iterator[None]:
     """A short transaction that writes. On SQLite it takes the write lock at its beginning (BEGIN IMMEDIATE): a transaction
     that reads first and asks for the lock later fails at once when another writer was faster, busy timeout or not."""
+    using = using or database_alias()
     connection: Any = connections[using]  # `transaction_mode` is SQLite's own
     if connection.vendor != "sqlite":
         with transaction.atomic(using=using):
@@ -52,7 +48,7 @@ def write(using: str) -> Iterator[None]:
 
 
 def in_fresh_transaction(
-    work: Callable[[], Result], using: str, *, relaxed: bool = False, lock_timeout: float | None = None
+    work: Callable[[], Result], using: str | None = None, *, relaxed: bool = False, lock_timeout: float | None = None
 ) -> Result:
     """Run `work` in a transaction of its own; after a deadlock or a serialisation failure, again in a fresh one.
 
@@ -62,13 +58,14 @@ def in_fresh_transaction(
     where statistics are old that takes longer than all else. These settings last for this transaction only, since the
     connection may belong to a pool: what outlived it would change the host's own transactions.
     """
+    alias = using or database_alias()
 
     def transaction_of_its_own() -> Result:
-        with write(using):
-            _set_local(using, relaxed=relaxed, lock_timeout=lock_timeout)
+        with write(alias):
+            _set_local(alias, relaxed=relaxed, lock_timeout=lock_timeout)
             return work()
 
-    return with_retries(transaction_of_its_own, using, lock_timeout=lock_timeout)
+    return with_retries(transaction_of_its_own, alias, lock_timeout=lock_timeout)
 
 
 def with_retries(work: Callable[[], Result], using: str, *, lock_timeout: float | None) -> Result:
@@ -143,14 +140,14 @@ def divided(
 
 
 def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator: each call is one transaction on the pipeline's database, as `in_fresh_transaction` makes them."""
+    """Decorator: each call is one transaction on the app's database, as `in_fresh_transaction` makes them."""
 
     @wraps(act)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return in_fresh_transaction(partial(act, *args, **kwargs), pipeline_alias())
+        return in_fresh_transaction(partial(act, *args, **kwargs))
 
     return run
 
 
-def is_postgresql(using: str) -> bool:
-    return connections[using].vendor == "postgresql"
+def is_postgresql(using: str | None = None) -> bool:
+    return connections[using or database_alias()].vendor == "postgresql"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import IdempotencyConflict, IdempotencyInProgress
 from webhooks_app.models import IdempotencyRecord, Tenant, database_now
 
@@ -32,13 +32,12 @@ def start(tenant: Tenant, key: str, fingerprint: str) -> IdempotencyRecord | Ans
     Raises IdempotencyConflict where the key was used for another request, IdempotencyInProgress where that one is still
     at work.
     """
-    using = pipeline_alias()
-    now = database_now(using)
-    replies = IdempotencyRecord.objects.using(using).filter(tenant_id=tenant.pk, key=key)
+    now = database_now()
+    replies = IdempotencyRecord.objects.filter(tenant_id=tenant.pk, key=key)
     replies.filter(created_at__lt=now - KEPT).delete()
     replies.filter(status__isnull=True, created_at__lt=now - _ABANDONED).delete()
     mine = IdempotencyRecord(tenant_id=tenant.pk, key=key, fingerprint=fingerprint)
-    IdempotencyRecord.objects.using(using).bulk_create([mine], ignore_conflicts=True)
+    IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
     first = replies.get()
     if first.pk == mine.pk:
         return mine
@@ -51,10 +50,10 @@ def start(tenant: Tenant, key: str, fingerprint: str) -> IdempotencyRecord | Ans
 
 def complete(reply: IdempotencyRecord, status: int, body: Any) -> None:
     """Keep the answer. `body` is JSON without anything that is shown only once."""
-    rows = IdempotencyRecord.objects.using(pipeline_alias()).filter(pk=reply.pk)
+    rows = IdempotencyRecord.objects.filter(pk=reply.pk)
     rows.update(status=status, body=json.dumps(body))
 
 
 def discard(reply: IdempotencyRecord) -> None:
     """The request came to nothing; it may be made again under its key."""
-    IdempotencyRecord.objects.using(pipeline_alias()).filter(pk=reply.pk).delete()
+    IdempotencyRecord.objects.filter(pk=reply.pk).delete()

@@ -24,14 +24,14 @@ def key_of(row: Model | uuid.UUID) -> uuid.UUID:
     return row.pk if isinstance(row, Model) else row
 
 
-def locked_endpoint(endpoint: EndpointRef, *, using: str, deleted_too: bool = False) -> tuple[Endpoint, EndpointQueue]:
+def locked_endpoint(endpoint: EndpointRef, *, deleted_too: bool = False) -> tuple[Endpoint, EndpointQueue]:
     """The endpoint and its queue as they are now, locked; needs a transaction.
 
     Raises ConflictingState for a deleted one, Endpoint.DoesNotExist where there is none.
     """
     key = key_of(endpoint)
-    queue = EndpointQueue.objects.using(using).filter(endpoint_id=key).locked().first()
-    row = for_change(Endpoint.objects.using(using)).get(pk=key)
+    queue = EndpointQueue.objects.filter(endpoint_id=key).locked().first()
+    row = for_change(Endpoint.objects.all()).get(pk=key)
     if row.is_deleted and not deleted_too:
         raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
     assert queue is not None, "an endpoint without a queue row"

@@ -27,7 +27,6 @@ from django.db import InterfaceError, OperationalError, connections
 from webhooks_app import celery_worker
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import one_line
-from webhooks_app.db import pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair as repair_queues
@@ -37,6 +36,7 @@ from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.maintenance.prune import prune as prune_old_rows
 from webhooks_app.models import Engine, database_now
+from webhooks_app.models.database import database_alias
 from webhooks_app.notifications import send
 from webhooks_app.process_log import log_configuration_errors, log_now_and_then
 from webhooks_app.worker_slots import PAUSE_SECONDS, Slot
@@ -94,7 +94,7 @@ def _hint_where_work_waits() -> None:
         if _work_waits():
             worker_wakeup.send()
     finally:
-        connections[pipeline_alias()].close()  # this thread's own
+        connections[database_alias()].close()  # this thread's own
 
 
 def _hand_over(slot: Slot, progress: engine.Progress) -> None:
@@ -110,17 +110,15 @@ def _hand_over(slot: Slot, progress: engine.Progress) -> None:
 
 
 def _work_waits() -> bool:
-    alias = pipeline_alias()
     try:
-        return work_waits(database_now(alias), alias)
+        return work_waits(database_now(), database_alias())
     except DatabaseError:
         return False  # a sweep finds the work when the database is back
 
 
 def engines_running() -> int:
     """Engines that are alive and take work."""
-    alias = pipeline_alias()
-    return Engine.objects.using(alias).filter(alive_until__gt=database_now(alias), draining=False).count()
+    return Engine.objects.filter(alive_until__gt=database_now(), draining=False).count()
 
 
 # --- periodic tasks ---------------------------------------------------------------------------------------------------
@@ -172,7 +170,7 @@ def repair() -> None:
 @_periodic(soft=120, hard=150, gap=5.0)
 def send_notifications() -> None:
     """Send the e-mails that are due."""
-    send.send_notifications(database_now(pipeline_alias()), stopping=celery_worker.shutting_down)
+    send.send_notifications(stopping=celery_worker.shutting_down)
 
 
 @_periodic(soft=600, hard=660, gap=60.0)

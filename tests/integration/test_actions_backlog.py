@@ -139,10 +139,10 @@ def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -
     configure(BACKLOG_DELIVERIES=10)
     endpoint = off_endpoint()
     waiting(endpoint, 9)
-    assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 0
+    assert backlog.trim_backlog(endpoint, NOW, warn=False) == 0
     assert not Notification.objects.exists()
     waiting(endpoint, 2)
-    assert backlog.trim_backlog(endpoint, NOW, using="default", warn=False) == 1
+    assert backlog.trim_backlog(endpoint, NOW, warn=False) == 1
     assert [notification.kind for notification in Notification.objects.all()] == [NotificationKind.BACKLOG_DROPPED]
 
 

@@ -133,7 +133,7 @@ def test_large_recoveries_go_in_chunks(monkeypatch):
     monkeypatch.setattr(
         bulk_updates,
         "create_deliveries",
-        lambda row, ids, *, using: chunks.append(len(ids)) or make(row, ids, using=using),
+        lambda row, ids: chunks.append(len(ids)) or make(row, ids),
     )
     endpoint = an_endpoint()
     EventFactory.create_batch(10, tenant=endpoint.tenant, tenant_uid="x")

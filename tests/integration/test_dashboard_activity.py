@@ -80,7 +80,7 @@ class TestTheWords:
         ],
     )
     def test_name_whoever_acted(self, tenant: Tenant, actor: str, words: str) -> None:
-        note(tenant.pk, actor, "deliveries.retried", "", using="default", count=3)
+        note(tenant.pk, actor, "deliveries.retried", "", count=3)
         (line,) = lines(tenant)
         assert (line.actor, line.details) == (words, [("How many", "3")])
 
@@ -92,7 +92,7 @@ class TestTheWords:
         assert (made.target, made.address) == ("CI", "/webhooks/keys")
 
     def test_of_a_verb_that_is_not_known_are_its_own(self, tenant: Tenant) -> None:
-        note(tenant.pk, SYSTEM, "thing.done", "thing_1", using="default", how="<b>well</b>")
+        note(tenant.pk, SYSTEM, "thing.done", "thing_1", how="<b>well</b>")
         page = visiting(tenant).get(PAGE).content.decode()
         assert "thing.done" in page
         assert "&lt;b&gt;well" in page
@@ -108,7 +108,7 @@ class TestTheTargets:
     @pytest.mark.parametrize(("prefix", "place"), [("evt", "events"), ("dlv", "deliveries")])
     def test_without_a_name_are_called_by_their_id(self, tenant: Tenant, prefix: str, place: str) -> None:
         target = f"{prefix}_{'0' * 32}"
-        note(tenant.pk, SYSTEM, "event.replayed", target, using="default")
+        note(tenant.pk, SYSTEM, "event.replayed", target)
         (line,) = lines(tenant)
         assert (line.target, line.address) == (target, f"/webhooks/{place}/{target}")
 
@@ -119,12 +119,12 @@ class TestTheTargets:
 
     def test_of_others_are_never_named(self, tenant: Tenant, endpoint: Endpoint) -> None:
         other = TenantFactory()
-        note(other.pk, SYSTEM, "endpoint.paused", endpoint.public_id, using="default")
+        note(other.pk, SYSTEM, "endpoint.paused", endpoint.public_id)
         (line,) = lines(other)
         assert (line.target, line.address) == (endpoint.public_id, "")
 
     def test_that_are_portal_links_tell_nothing(self, tenant: Tenant) -> None:
-        note(tenant.pk, SYSTEM, "portal_link.used", "0" * 32, using="default")
+        note(tenant.pk, SYSTEM, "portal_link.used", "0" * 32)
         assert lines(tenant)[0].target == ""
 
 
@@ -210,7 +210,7 @@ class TestThePage:
 
     def test_goes_on_to_what_is_older(self, tenant: Tenant) -> None:
         for number in range(keyset.SIZE + 1):
-            note(tenant.pk, f"user:u{number}", "deliveries.retried", "", using="default")
+            note(tenant.pk, f"user:u{number}", "deliveries.retried", "")
         client = visiting(tenant)
         first = client.get(f"{PAGE}?by=user")
         address = f"{PAGE}?by=user&before={first.context['slice'].older}"

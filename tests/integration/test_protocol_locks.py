@@ -79,13 +79,13 @@ def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
 
 def _renew(*endpoints: Endpoint) -> Callable[[], Any]:
     ids = [DeliveryFactory(endpoint=endpoint, exhausted=True).pk for endpoint in reversed(endpoints)]
-    return lambda: in_fresh_transaction(lambda: requeue(ids, using="default"), "default")
+    return lambda: in_fresh_transaction(lambda: requeue(ids), "default")
 
 
 def _cancel(*endpoints: Endpoint) -> Callable[[], Any]:
     for endpoint in endpoints:
         DeliveryFactory(endpoint=endpoint)
-    return lambda: cancel_all(Delivery.objects.all(), using="default")
+    return lambda: cancel_all(Delivery.objects.all())
 
 
 @pytest.mark.postgres

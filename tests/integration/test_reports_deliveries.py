@@ -18,7 +18,7 @@ def test_an_endpoint_of_another_tenants_is_refused() -> None:
     mine, theirs = EndpointFactory(), EndpointFactory()
     DeliveryFactory(endpoint=theirs)
     with pytest.raises(NotFound):
-        DeliveryLog(mine.tenant_id, LogFilter(endpoint_id=theirs.pk), using="default")
+        DeliveryLog(mine.tenant_id, LogFilter(endpoint_id=theirs.pk))
 
 
 @pytest.mark.postgres
@@ -35,7 +35,7 @@ def test_what_was_given_up_or_cancelled_is_read_from_its_own_index(status: str, 
             "sort",
         ):  # in so small a table any way would do: is there one without these?
             cursor.execute(f"SET LOCAL enable_{way} = off")
-    log = DeliveryLog(endpoint.tenant_id, wanted, using="default")
+    log = DeliveryLog(endpoint.tenant_id, wanted)
     with CaptureQueriesContext(connection) as seen:
         assert len(log.page().rows) == 1
     with connection.cursor() as cursor:

@@ -37,7 +37,7 @@ def test_every_hour_is_there_once_and_empty_ones_are_zero():
     stat(endpoint, 0, succeeded=2)
     stat(endpoint, 2, succeeded=3, timeout=1, exhausted=1)
     stat(endpoint, 4, succeeded=9)
-    hours = hours_of_endpoint(endpoint.pk, NOW, 4, using="default")
+    hours = hours_of_endpoint(endpoint.pk, NOW, 4)
     assert [hour.start.hour for hour in hours] == [9, 10, 11, 12]
     assert [(hour.requests, hour.failed, hour.exhausted) for hour in hours] == [
         (0, 0, 0),
@@ -51,9 +51,9 @@ def test_a_tenants_hours_are_those_of_its_endpoints_and_everybodys_are_all():
     mine, other = EndpointFactory(), EndpointFactory()
     for endpoint in (mine, EndpointFactory(tenant=mine.tenant), other):
         stat(endpoint, 1, succeeded=5, client_error=1)
-    assert requests_of(hours_of_endpoint(mine.pk, NOW, using="default")) == 6
-    assert requests_of(hours_of_tenant(mine.tenant_id, NOW, using="default")) == 12
-    assert requests_of(hours_of_all(NOW, using="default")) == 18
+    assert requests_of(hours_of_endpoint(mine.pk, NOW)) == 6
+    assert requests_of(hours_of_tenant(mine.tenant_id, NOW)) == 12
+    assert requests_of(hours_of_all(NOW)) == 18
 
 
 def test_latency_is_a_mean_and_the_edge_within_which_a_share_came():
@@ -69,7 +69,7 @@ def test_one_query_reads_a_series(django_assert_num_queries):
     for hours_ago in range(48):
         stat(endpoint, hours_ago, succeeded=1)
     with django_assert_num_queries(1):
-        assert requests_of(hours_of_all(NOW, 48, using="default")) == 48
+        assert requests_of(hours_of_all(NOW, 48)) == 48
 
 
 @pytest.mark.django_db(transaction=True)
@@ -79,7 +79,7 @@ def test_what_was_sent_is_in_the_figures():
         endpoint = customer.endpoint()
         customer.emit_several(2)
         deliver()
-        hours = hours_of_endpoint(endpoint.pk, timezone.now(), using="default")
+        hours = hours_of_endpoint(endpoint.pk, timezone.now())
     assert sum(hour.succeeded for hour in hours) == 1
     assert sum(hour.server_error for hour in hours) == 1
     drawn = requests_figure(hours, key="requests", title="Requests")
@@ -95,9 +95,9 @@ def test_the_hours_of_several_endpoints_are_one_query(django_assert_num_queries)
     stat(first, 1, succeeded=3, timeout=1)
     stat(second, 1, server_error=5)
     with django_assert_num_queries(1):
-        hours = hours_of_each([first.pk, second.pk, silent.pk], NOW, 2, using="default")
+        hours = hours_of_each([first.pk, second.pk, silent.pk], NOW, 2)
     assert [[hour.requests for hour in hours[one.pk]] for one in (first, second, silent)] == [[4, 2], [5, 0], [0, 0]]
-    assert hours[first.pk] == hours_of_endpoint(first.pk, NOW, 2, using="default")
+    assert hours[first.pk] == hours_of_endpoint(first.pk, NOW, 2)
 
 
 def test_hours_add_up_to_the_days_of_the_reader():

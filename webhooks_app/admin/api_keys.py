@@ -19,7 +19,6 @@ from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.row_actions import RowAction
 from webhooks_app.admin.secret_page import ShowSecretOnceMixin
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
-from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey, IdempotencyRecord, PortalLink, Scope
 from webhooks_app.tenants.access import staff_actor_of
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
@@ -85,7 +84,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
         values = dict(form.cleaned_data)
         key, text = create_api_key(values.pop("tenant"), **values, actor=staff_actor_of(request.user))
         obj.pk = key.pk
-        obj.refresh_from_db(using=pipeline_alias())
+        obj.refresh_from_db()
         self.show_once(request, text)
 
     @admin.display(description=_("tenant"))

@@ -16,9 +16,8 @@ from webhooks_app.admin.labels import column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, short_time, time, url_shown
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
 from webhooks_app.admin.search import attempts_like
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
-from webhooks_app.models import Attempt, Delivery, Endpoint
+from webhooks_app.models import Attempt, Endpoint
 
 
 @admin.register(Attempt)
@@ -45,8 +44,8 @@ class AttemptAdmin(LargeTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("response_headers", "response_body").prefetch_related(
-            Prefetch("delivery", Delivery.objects.using(pipeline_alias())),
-            Prefetch("endpoint", Endpoint.objects.using(pipeline_alias()).defer("headers")),
+            "delivery",
+            Prefetch("endpoint", Endpoint.objects.defer("headers")),
         )  # fmt: skip
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -18,7 +18,6 @@ from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.labels import FIELDS, HELPS, several_of, title_of
 from webhooks_app.admin.links import subject_of
 from webhooks_app.admin.paging import BoundedPaginator
-from webhooks_app.db import pipeline_alias
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.models.lookups import any_of
 
@@ -54,9 +53,6 @@ class StaffAdmin(_ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DatedChangeList if TimeFilter in self.list_filter else super().get_changelist(request, **kwargs)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).using(pipeline_alias())
-
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         key = parse_public_id(object_id, self.prefix) if self.prefix and not from_field else None
         return super().get_object(request, object_id if key is None else str(key), from_field)
@@ -69,7 +65,7 @@ class StaffAdmin(_ModelAdmin):
             return queryset.none(), False
         if not text or find is None:
             return super().get_search_results(request, queryset, search_term)
-        return queryset.filter(any_of("pk", find(text, using=pipeline_alias()))), False
+        return queryset.filter(any_of("pk", find(text))), False
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Raises IncorrectLookupParameters, for which Django shows the whole list, where a filter has what no text of
@@ -85,11 +81,6 @@ class StaffAdmin(_ModelAdmin):
         filters = {_narrowed(one) for one in self.list_filter}
         known = lookup.partition("__")[0] in filters.union(self.narrowed_by)
         return known and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # it may be None
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        using = pipeline_alias()
-        rows = db_field.remote_field.model._default_manager.using(using)
-        return super().formfield_for_foreignkey(db_field, request, **{"using": using, "queryset": rows, **kwargs})
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if TimeFilter in self.list_filter and TimeFilter.is_nonsense(request):

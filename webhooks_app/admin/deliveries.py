@@ -20,7 +20,6 @@ from webhooks_app.admin.payloads import hidden, may_see_payloads
 from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
 from webhooks_app.admin.search import deliveries_like
 from webhooks_app.admin.states import state
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import answer_for, next_in_words
 from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
 from webhooks_app.deliveries.outlook import NOW, DeliveryState, outlook_of, state_of
@@ -32,7 +31,6 @@ from webhooks_app.models import (
     Endpoint,
     EndpointQueue,
     Event,
-    Tenant,
     database_now,
 )
 from webhooks_app.templatetags.webhooks import breakable
@@ -111,12 +109,9 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With its rows around read by their keys: a join might begin at the wrong end, and would hide what lacks one."""
-        using = pipeline_alias()
-        return super().get_queryset(request).prefetch_related(
-            Prefetch("event", Event.objects.using(using).defer("data")),
-            Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata", "filters")),
-            Prefetch("tenant", Tenant.objects.using(using)),
-        )  # fmt: skip
+        events = Prefetch("event", Event.objects.defer("data"))
+        endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "metadata", "filters"))
+        return super().get_queryset(request).prefetch_related("tenant", events).prefetch_related(endpoints)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         words, may_look = request.GET.get(SEARCH_VAR, ""), self.may(request, "view_event")
@@ -133,8 +128,7 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
     def _evidence(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         """The answer, and every request that was made."""
-        using = pipeline_alias()
-        attempts = Attempt.objects.using(using).filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
+        attempts = Attempt.objects.filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
         listed, with_payload = list(attempts), may_see_payloads(request)
         return {
             "answer": answer_for(row, _story(row)),
@@ -205,7 +199,7 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
-        prospect = outlook_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
+        prospect = outlook_of(row, related(row, "endpoint"), _queue(row), database_now())
         return time(prospect.at if prospect else None)
 
     @admin.display(description=_("finished"))
@@ -218,8 +212,8 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
 
 def _queue(row: Delivery) -> EndpointQueue | None:
-    return EndpointQueue.objects.using(pipeline_alias()).filter(pk=row.endpoint_id).first()
+    return EndpointQueue.objects.filter(pk=row.endpoint_id).first()
 
 
 def _story(row: Delivery) -> DeliveryState:
-    return state_of(row, related(row, "endpoint"), _queue(row), database_now(pipeline_alias()))
+    return state_of(row, related(row, "endpoint"), _queue(row), database_now())

@@ -15,7 +15,6 @@ from webhooks_app.admin.links import page_of
 from webhooks_app.admin.row_actions import ActForm, ActionResult, RowAction
 from webhooks_app.admin.service_admin import StrictJSON
 from webhooks_app.conf import settings
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import outcome_in_words
 from webhooks_app.deliveries.recover import recover
 from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
@@ -68,7 +67,7 @@ class TestEventForm(ActForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = [type_.name for type_ in event_types(using=pipeline_alias())]
+        names = [type_.name for type_ in event_types()]
         self.fields["type"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
 
 

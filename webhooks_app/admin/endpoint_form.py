@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.admin.labels import FIELDS
 from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
-from webhooks_app.db import pipeline_alias
 from webhooks_app.endpoints.settings import NAMES, SETTINGS, Kind
 from webhooks_app.forms.fields import WriteOnlyTextarea
 from webhooks_app.forms.settings import form_field
@@ -52,7 +51,7 @@ class EndpointForm(ServiceForm):
         if "wire_format" in self.fields:
             self.fields["wire_format"].choices = wire_format_choices(_("the tenant's wire format"))  # type: ignore[attr-defined]
         if not self.instance._state.adding:
-            rows = self.instance.subscriptions.using(pipeline_alias()).order_by("pk")
+            rows = self.instance.subscriptions.order_by("pk")
             self.initial["events"] = list(rows.values_list("pattern", flat=True))
         elif "wire_format" in self.fields:
             self.initial["wire_format"] = ""

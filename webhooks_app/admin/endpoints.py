@@ -22,7 +22,6 @@ from webhooks_app.admin.search import endpoints_like
 from webhooks_app.admin.secret_page import ShowSecretOnceMixin
 from webhooks_app.admin.service_admin import ServiceAdmin
 from webhooks_app.admin.states import endpoint_state, state
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.endpoints.health import condition_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
@@ -112,7 +111,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         else:
             row, text = create_endpoint(form.cleaned_data["tenant"], **form.values(), actor=actor)
             obj.pk = row.pk
-        obj.refresh_from_db(using=pipeline_alias())
+        obj.refresh_from_db()
         self.show_once(request, text)
 
     def change_view(
@@ -125,12 +124,11 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
 
     def _story(self, row: Endpoint) -> dict[str, Any]:
         """How it is doing, and what was sent to it last."""
-        using = pipeline_alias()
-        now = database_now(using)
-        hours = hours_of_endpoint(row.pk, now, using=using)
-        latest = Delivery.objects.using(using).filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
+        now = database_now()
+        hours = hours_of_endpoint(row.pk, now)
+        latest = Delivery.objects.filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
         return {
-            "condition": condition_of(row, now, using=using),
+            "condition": condition_of(row, now),
             "requests_figure": requests_figure(hours, key="requests", title=str(_("Requests by the hour"))),
             "latency_figure": latency_figure(hours, key="latency", title=str(_("Time to answer, by the hour"))),
             "latest": [{"row": one, "link": id_link(one), "state": state(one.status)} for one in latest],
@@ -191,7 +189,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
 
     @admin.display(description=_("secrets"))
     def secrets(self, row: Endpoint) -> SafeString:
-        rows = Secret.objects.using(pipeline_alias()).filter(endpoint_id=row.pk).defer("value").order_by("-pk")[:10]
+        rows = Secret.objects.filter(endpoint_id=row.pk).defer("value").order_by("-pk")[:10]
         current = _("the current one")
         return format_html_join(
             "",

@@ -22,12 +22,11 @@ from webhooks_app.admin.search import events_like
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm, StrictJSON
 from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outlook import waiting_in_words, waiting_of
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.events.quarantine import release_quarantined
 from webhooks_app.events.types import save_event_type
-from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, Tenant, database_now
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel, EventType, database_now
 from webhooks_app.templatetags.webhooks import breakable
 
 _DELIVERIES_SHOWN = 100
@@ -36,8 +35,7 @@ _WIDE = forms.Textarea(attrs={"rows": 8, "class": "vLargeTextField"})
 
 def _replay(row: Event, *, actor: str) -> ActionResult:
     count = resend_event(row, actor=actor)
-    using = pipeline_alias()
-    waiting = waiting_in_words(waiting_of(Delivery.objects.using(using).filter(event_id=row.pk), database_now(using)))
+    waiting = waiting_in_words(waiting_of(Delivery.objects.filter(event_id=row.pk), database_now()))
     text = ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
     if waiting:
         text = ngettext("%(count)s delivery is to be sent again.", "%(count)s deliveries are to be sent again.", count)
@@ -95,8 +93,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The tenant's row by its key, not by a join: it is there only from the first fan-out on."""
-        tenants = Prefetch("tenant", Tenant.objects.using(pipeline_alias()))
-        return super().get_queryset(request).defer("data").prefetch_related(tenants)
+        return super().get_queryset(request).defer("data").prefetch_related("tenant")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if may_see_payloads(request):
@@ -167,9 +164,8 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
 
 
 def _deliveries_of(row: Event) -> dict[str, Any]:
-    using = pipeline_alias()
-    endpoints = Prefetch("endpoint", Endpoint.objects.using(using).defer("headers", "metadata", "filters"))
-    rows = Delivery.objects.using(using).filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
+    endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "metadata", "filters"))
+    rows = Delivery.objects.filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
     listed = list(rows[: _DELIVERIES_SHOWN + 1])
     shown = [
         {
@@ -220,7 +216,7 @@ class EventTypeAdmin(ServiceAdmin):
         return ("name",) if obj else ()  # endpoints subscribe to it by its name
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        save_event_type(obj, using=pipeline_alias())
+        save_event_type(obj)
 
 
 @admin.register(EventChannel)
@@ -230,7 +226,7 @@ class EventChannelAdmin(LargeTableAdmin):
     narrowed_by = ("event",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        events = Prefetch("event", Event.objects.using(pipeline_alias()).defer("data"))
+        events = Prefetch("event", Event.objects.defer("data"))
         return super().get_queryset(request).prefetch_related(events)
 
     @admin.display(description=_("event"))

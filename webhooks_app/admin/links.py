@@ -17,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import format_timestamp
 from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
@@ -96,7 +95,7 @@ def subject_of(request: HttpRequest) -> str:
         key = request.GET.get(f"{name}__exact")
         if key:
             try:
-                row = model._default_manager.using(pipeline_alias()).filter(pk=key).first()
+                row = model._default_manager.filter(pk=key).first()
             except ValidationError:  # no key at all: the list itself says so
                 return ""
             return "" if row is None else str(row)

@@ -16,7 +16,6 @@ from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, 
 from webhooks_app.admin.payloads import may_see_payloads
 from webhooks_app.admin.row_actions import unkept
 from webhooks_app.admin.states import endpoint_state
-from webhooks_app.db import pipeline_alias
 from webhooks_app.maintenance.operations import Backlog, FailingEndpoint, Operations, operations
 from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
@@ -45,9 +44,8 @@ def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpRespon
     """Permission `view_operations`. `?hours=` chooses how far back the charts go."""
     if not model_admin.may(request, "view_operations"):
         raise PermissionDenied
-    using = pipeline_alias()
     hours = _span(request)
-    report = operations(database_now(using), hours, using=using)
+    report = operations(database_now(), hours)
     context = {
         **model_admin.admin_site.each_context(request),
         **_shown(report, may_see_payloads(request)),

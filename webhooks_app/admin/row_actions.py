@@ -25,9 +25,9 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from webhooks_app.admin.base import StaffAdmin
 from webhooks_app.admin.links import list_of, page_of
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import error_in_words
 from webhooks_app.exceptions import WebhooksError
+from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.access import staff_actor_of
 
 #: Rows that an act on a list takes at most; it works through them one by one while a person waits.
@@ -87,7 +87,7 @@ class RowActionsMixin(StaffAdmin):
 
     def get_urls(self) -> list[Any]:
         # A test event waits for an answer from the network: no transaction of the host's may be open meanwhile.
-        view = transaction.non_atomic_requests(using=pipeline_alias())(self.admin_site.admin_view(self.act_view))
+        view = transaction.non_atomic_requests(using=database_alias())(self.admin_site.admin_view(self.act_view))
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         return [path("<str:object_id>/acts/<slug:act_name>/", view, name=name), *super().get_urls()]
 

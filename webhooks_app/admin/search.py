@@ -24,60 +24,60 @@ _PREFIXES = ("evt", "dlv", "wh", "key")
 Keys = list[uuid.UUID]
 
 
-def tenants_like(text: str, *, using: str, most: int = MOST_FOUND) -> Keys:
+def tenants_like(text: str, *, most: int = MOST_FOUND) -> Keys:
     """By key, or by a part of uid, name or e-mail address; the one whose uid is exactly that goes first."""
-    rows = Tenant.objects.using(using).order_by("uid")
+    rows = Tenant.objects.order_by("uid")
     found = list(rows.filter(_key_or(text, "pk", uid=text)).values_list("pk", flat=True))
     part = Q(uid__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text)
     return list(dict.fromkeys([*found, *rows.filter(part).values_list("pk", flat=True)[:most]]))[:most]
 
 
-def endpoints_like(text: str, *, using: str, most: int = MOST_FOUND) -> Keys:
+def endpoints_like(text: str, *, most: int = MOST_FOUND) -> Keys:
     """By public id or key, by a part of URL or description, or by its tenant."""
-    rows = Endpoint.objects.using(using).order_by("-pk")
+    rows = Endpoint.objects.order_by("-pk")
     if (key := key_in(text)) is not None:
         return list(rows.filter(Q(pk=key) | Q(tenant_id=key)).values_list("pk", flat=True)[:most])
-    tenants = tenants_like(text, using=using)
+    tenants = tenants_like(text)
     part = Q(url__icontains=text) | Q(description__icontains=text) | Q(tenant_id__in=tenants)
     return list(rows.filter(part).values_list("pk", flat=True)[:most])
 
 
-def events_like(text: str, *, using: str) -> Keys:
+def events_like(text: str) -> Keys:
     """By public id or key (its own, a delivery's, its tenant's), by the host's own id, or by tenant."""
-    rows = Event.objects.using(using)
-    found = _of_subject(text, using)
+    rows = Event.objects.all()
+    found = _of_subject(text)
     if (key := key_in(text)) is not None:
-        of_delivery = Delivery.objects.using(using).filter(pk=key).values_list("event_id", flat=True)
+        of_delivery = Delivery.objects.filter(pk=key).values_list("event_id", flat=True)
         return [*found, *_keys(rows, pk__in=[key, *of_delivery]), *_keys(rows, tenant_id=key)]
-    for tenant_id in _few(tenants_like(text, using=using, most=_MOST_MEANT + 1)):
+    for tenant_id in _few(tenants_like(text, most=_MOST_MEANT + 1)):
         found += _keys(rows, tenant_id=tenant_id)
     return found
 
 
-def deliveries_like(text: str, *, using: str) -> Keys:
+def deliveries_like(text: str) -> Keys:
     """By public id or key (its own, its event's, endpoint's or tenant's), by its event's own id of the host's, by URL or
     tenant."""
-    rows = Delivery.objects.using(using)
-    of_subject = _of_subject(text, using)
+    rows = Delivery.objects.all()
+    of_subject = _of_subject(text)
     found = _keys(rows, event_id__in=of_subject) if of_subject else []
     if (key := key_in(text)) is not None:
         for column in ("pk", "event_id", "endpoint_id", "tenant_id"):  # each by its own index
             found += _keys(rows, **{column: key})
         return found
-    for tenant_id in _few(tenants_like(text, using=using, most=_MOST_MEANT + 1)):
+    for tenant_id in _few(tenants_like(text, most=_MOST_MEANT + 1)):
         found += _keys(rows, tenant_id=tenant_id)
     part = Q(url__icontains=text) | Q(description__icontains=text)
-    named = Endpoint.objects.using(using).filter(part).values_list("pk", flat=True)[: _MOST_MEANT + 1]
+    named = Endpoint.objects.filter(part).values_list("pk", flat=True)[: _MOST_MEANT + 1]
     for endpoint_id in _few(list(named)):
         found += _keys(rows, endpoint_id=endpoint_id)
     return found
 
 
-def attempts_like(text: str, *, using: str) -> Keys:
+def attempts_like(text: str) -> Keys:
     """By key, or those of the deliveries that the text means."""
-    rows = Attempt.objects.using(using)
+    rows = Attempt.objects.all()
     own = _keys(rows, pk=key) if (key := key_in(text)) is not None else []
-    deliveries = sorted(deliveries_like(text, using=using), reverse=True)[:MOST_FOUND]
+    deliveries = sorted(deliveries_like(text), reverse=True)[:MOST_FOUND]
     return [*own, *_keys(rows, delivery_id__in=deliveries)] if deliveries else own
 
 
@@ -89,9 +89,9 @@ def key_in(text: str) -> uuid.UUID | None:
     return None
 
 
-def _of_subject(text: str, using: str) -> Keys:
+def _of_subject(text: str) -> Keys:
     """The host's own id; it may look like one of ours."""
-    return _keys(Event.objects.using(using).exclude(subject=""), subject=text)
+    return _keys(Event.objects.exclude(subject=""), subject=text)
 
 
 def _keys(rows: QuerySet[Any], **condition: object) -> Keys:

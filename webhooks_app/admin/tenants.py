@@ -17,7 +17,6 @@ from webhooks_app.admin.links import endpoint_link, list_of, time
 from webhooks_app.admin.search import tenants_like
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
 from webhooks_app.admin.states import endpoint_state
-from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey, AuditEntry, Delivery, Endpoint, Event, Notification, Tenant, database_now
 from webhooks_app.stats.charts import requests_figure
 from webhooks_app.stats.hourly import hours_of_tenant
@@ -75,8 +74,7 @@ class TenantAdmin(ServiceAdmin):
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         tenant = self.get_object(request, object_id)
         if tenant is not None and self.has_view_permission(request, tenant):
-            using = pipeline_alias()
-            hours = hours_of_tenant(tenant.pk, database_now(using), using=using)
+            hours = hours_of_tenant(tenant.pk, database_now())
             figure = requests_figure(hours, key="requests", title=str(_("Requests by the hour")))
             extra_context = {"figure": figure, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra_context)
@@ -88,7 +86,7 @@ class TenantAdmin(ServiceAdmin):
         else:
             values = {name: value for name, value in form.cleaned_data.items() if name != "uid"}
             obj.pk = create_tenant(form.cleaned_data["uid"], actor=actor, **values).pk
-        obj.refresh_from_db(using=pipeline_alias())
+        obj.refresh_from_db()
 
     @admin.display(description=_("uid"))
     def shown_uid(self, row: Tenant) -> str:
@@ -108,7 +106,7 @@ class TenantAdmin(ServiceAdmin):
 
     @admin.display(description=_("endpoints"))
     def endpoints(self, row: Tenant) -> SafeString | str:
-        rows = Endpoint.objects.using(pipeline_alias()).filter(tenant_id=row.pk).select_related("queue")
+        rows = Endpoint.objects.filter(tenant_id=row.pk).select_related("queue")
         return format_html_join(
             "",
             "<div>{} {}</div>",

@@ -16,7 +16,6 @@ from rest_framework.response import Response
 from webhooks_app.api import problems, services
 from webhooks_app.api.access import ApiKeyAuthentication
 from webhooks_app.api.views.base import ApiView
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
 
@@ -62,11 +61,7 @@ class DialectView(ApiView):
 
     def endpoints(self) -> QuerySet[Endpoint]:
         """The asker's, of this dialect, newest first."""
-        rows = (
-            Endpoint.objects.using(pipeline_alias())
-            .visible()
-            .filter(tenant_id=self.access.tenant.pk, wire_format=self.wire_format)
-        )
+        rows = Endpoint.objects.visible().filter(tenant_id=self.access.tenant.pk, wire_format=self.wire_format)
         return rows.prefetch_related("subscriptions").order_by("-id")
 
     def found(self, key: uuid.UUID | None, message: str = "Webhook not found") -> Endpoint:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.endpoints.checks import checked_url, checked_wire_format
 from webhooks_app.events.emit import EventInput, emit_many
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.models import Event, Tenant
+from webhooks_app.models.database import database_alias
 
 
 def publish(tenant: Tenant, inputs: Sequence[Mapping[str, Any]]) -> list[Event]:
@@ -20,13 +20,12 @@ def publish(tenant: Tenant, inputs: Sequence[Mapping[str, Any]]) -> list[Event]:
     Each input has the arguments of `emit`. Whatever STRICT says, a mistake raises as `emit` does. A `callback_url` must be
     one that the tenant's wire format allows.
     """
-    using = pipeline_alias()
     for values in inputs:
         if values.get("callback_url"):
             _check_callback(values["callback_url"], tenant)
-    with transaction.atomic(using=using):
-        made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], using=using, strict=True)
-        rows = Event.objects.using(using).in_bulk([event.pk for event in made])  # for what the database filled in
+    with transaction.atomic(using=database_alias()):
+        made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], strict=True)
+        rows = Event.objects.in_bulk([event.pk for event in made])  # for what the database filled in
     return [rows[event.pk] for event in made]
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from django.http import HttpRequest
 from django.utils import timezone
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.models import PortalLink, Tenant
 from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
 
@@ -59,5 +58,5 @@ def _by_portal(request: HttpRequest) -> Visitor | None:
     kept = request.session.get(_SESSION_KEY)
     if not kept or kept["until"] < timezone.now().timestamp():
         return None
-    tenant = Tenant.objects.using(pipeline_alias()).filter(pk=kept["tenant"]).first()
+    tenant = Tenant.objects.filter(pk=kept["tenant"]).first()
     return Visitor(tenant, f"portal:{kept['link']}", Role.MANAGER, by_portal=True) if tenant else None

@@ -23,12 +23,12 @@ class Named:
     keys: dict[str, str]
 
 
-def named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID, *, using: str) -> Named:
+def named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID) -> Named:
     """In two queries, however many entries."""
     targets = [entry.target for entry in entries]
     users = [entry.actor.removeprefix("key:") for entry in entries]
-    endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id, pk__in=_ids("wh", targets))
-    keys = ApiKey.objects.using(using).filter(tenant_id=tenant_id, pk__in=_ids("key", targets + users))
+    endpoints = Endpoint.objects.filter(tenant_id=tenant_id, pk__in=_ids("wh", targets))
+    keys = ApiKey.objects.filter(tenant_id=tenant_id, pk__in=_ids("key", targets + users))
     return Named(
         endpoints={row.public_id: name_of(row) for row in endpoints},
         visible=frozenset(

@@ -22,8 +22,8 @@ from webhooks_app.conf import settings
 from webhooks_app.dashboard.access import Visitor, visitor_of
 from webhooks_app.dashboard.form_errors import error_message
 from webhooks_app.dashboard.sections import SECTIONS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotAllowed, NotFound, WebhooksError
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import parse_public_id
 
 Row = TypeVar("Row", bound=Model)
@@ -58,7 +58,7 @@ def protect(view: Page) -> Page:
     made of it, is in no report of an error, and no transaction of the request's is open while a receiver answers."""
     unreported = sensitive_variables()(view)
 
-    @transaction.non_atomic_requests(using=pipeline_alias())
+    @transaction.non_atomic_requests(using=database_alias())
     @sensitive_post_parameters()
     @csrf_protect
     @wraps(view)

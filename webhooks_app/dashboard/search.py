@@ -42,16 +42,16 @@ class Hits:
         return sum(bool(one) for one in single) + len(self.by_subject) + len(self.endpoints_like)
 
 
-def search(tenant_id: uuid.UUID, text: str, *, using: str) -> Hits:
+def search(tenant_id: uuid.UUID, text: str) -> Hits:
     """Everything of this tenant's that is called `text`: exactly so, but for the prefix of ids, and for endpoints, whose URL
     or description may have it anywhere."""
-    events = Event.objects.using(using).filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
-    deliveries = Delivery.objects.using(using).filter(tenant_id=tenant_id)
-    endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id, hidden=False)  # those that have a page
-    channels = EventChannel.objects.using(using).filter(tenant_id=tenant_id, channel=text)
+    events = Event.objects.filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
+    deliveries = Delivery.objects.filter(tenant_id=tenant_id)
+    endpoints = Endpoint.objects.filter(tenant_id=tenant_id, hidden=False)  # those that have a page
+    channels = EventChannel.objects.filter(tenant_id=tenant_id, channel=text)
     keys = {prefix: parse_public_id(text, prefix) for prefix in ("evt", "dlv", "wh")}
     by_subject = sorted(events.filter(subject=text)[:_LOOKED_AT], key=lambda event: event.pk, reverse=True)
-    alike = _endpoints_like(text, tenant_id, using)
+    alike = _endpoints_like(text, tenant_id)
     return Hits(
         event=events.filter(pk=keys["evt"]).first() if keys["evt"] else None,
         delivery=deliveries.filter(pk=keys["dlv"]).select_related("event").first() if keys["dlv"] else None,
@@ -65,10 +65,10 @@ def search(tenant_id: uuid.UUID, text: str, *, using: str) -> Hits:
     )
 
 
-def _endpoints_like(text: str, tenant_id: uuid.UUID, using: str) -> list[Endpoint]:
+def _endpoints_like(text: str, tenant_id: uuid.UUID) -> list[Endpoint]:
     """One more than are shown, at most. The playground has no URL that anybody knows."""
     if len(text) < _LEAST_PART:
         return []
-    rows = Endpoint.objects.using(using).counted().filter(tenant_id=tenant_id)
+    rows = Endpoint.objects.counted().filter(tenant_id=tenant_id)
     part = Q(url__icontains=text) | Q(description__icontains=text)
     return list(rows.filter(part).order_by("-pk")[: MOST_SHOWN + 1])

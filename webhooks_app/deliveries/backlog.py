@@ -30,6 +30,7 @@ from webhooks_app.models import (
     NotificationKind,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.delivery import DeliveryQuerySet
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to, for_change
@@ -50,34 +51,34 @@ _TRIES, _PAUSE = 3, 0.05
 _COUNTING = timedelta(minutes=15)
 
 
-def trim_backlogs(now: datetime, *, using: str) -> int:
+def trim_backlogs(now: datetime) -> int:
     """Drop what is beyond the bounds, endpoint by endpoint; return the number of deliveries. One that fails is logged and
     does not stop the others."""
-    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("pk"))
-    off = Endpoint.objects.using(using).filter(Exists(waiting), status__in=OFF)
+    waiting = Delivery.objects.pending().filter(endpoint_id=OuterRef("pk"))
+    off = Endpoint.objects.filter(Exists(waiting), status__in=OFF)
     dropped = 0
     for keys in chunks(off, size=500):
-        for row in Endpoint.objects.using(using).filter(pk__in=keys).order_by("pk"):
+        for row in Endpoint.objects.filter(pk__in=keys).order_by("pk"):
             try:
-                dropped += trim_backlog(row, now, using=using)
+                dropped += trim_backlog(row, now)
             except Exception:
-                if not is_usable(using):
+                if not is_usable():
                     raise
                 logger.exception("webhooks: the backlog of endpoint %s could not be trimmed", row.public_id)
     return dropped
 
 
-def trim_backlog(row: Endpoint, now: datetime, *, using: str, warn: bool = True) -> int:
+def trim_backlog(row: Endpoint, now: datetime, *, warn: bool = True) -> int:
     """Drop this endpoint's pending deliveries that are beyond the bounds; return their number. Own transactions.
 
     `warn`: notify tenant and staff where the rest will be dropped; pass False where the endpoint is about to be enabled.
     Does nothing for an endpoint that is neither paused nor disabled. A locked queue row is left to the next call.
     """
-    dropped = sum(_drop(row, beyond, reason, using) for reason, beyond in _beyond(row, now, using))
+    dropped = sum(_drop(row, beyond, reason) for reason, beyond in _beyond(row, now))
     if dropped:
         logger.warning("webhooks: dropped %d pending deliveries of endpoint %s", dropped, row.public_id)
     if warn:
-        _warn(row, now, using)
+        _warn(row, now)
     return dropped
 
 
@@ -86,44 +87,43 @@ def end_pending(
     ids: Collection[uuid.UUID],
     *,
     states: Collection[EndpointStatus],
-    using: str,
     **values: object,
 ) -> int | None:
     """End those of the deliveries of one endpoint that are pending, with these values; return their number. Needs a
     transaction, and waits for no row: locked deliveries stay as they are. None where the queue row is locked, or the
     endpoint is in none of these states any more."""
-    if not _lock_queue(key, states, using):
+    if not _lock_queue(key, states):
         return None
-    pending = Delivery.objects.using(using).pending().filter(pk__in=ids)
+    pending = Delivery.objects.pending().filter(pk__in=ids)
     free = list(for_change(pending, skip_locked=True).order_by("pk").values_list("pk", flat=True))
-    return pending.filter(pk__in=free).update(completed_at=database_now(using), **values)
+    return pending.filter(pk__in=free).update(completed_at=database_now(), **values)
 
 
-def cancel_for_deleted(*, using: str) -> int:
+def cancel_for_deleted() -> int:
     """Cancel what is pending for deleted endpoints; return the number. A fan-out that was running when an endpoint was
     deleted may have made more deliveries for it."""
-    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("pk"))
-    deleted = Endpoint.objects.using(using).filter(Exists(waiting), status=EndpointStatus.DELETED)
-    end = partial(end_pending, states=(EndpointStatus.DELETED,), using=using, status=DeliveryStatus.CANCELLED)
+    waiting = Delivery.objects.pending().filter(endpoint_id=OuterRef("pk"))
+    deleted = Endpoint.objects.filter(Exists(waiting), status=EndpointStatus.DELETED)
+    end = partial(end_pending, states=(EndpointStatus.DELETED,), status=DeliveryStatus.CANCELLED)
     total = 0
     for key in list(deleted.values_list("pk", flat=True)):
-        for ids in chunks(_pending(key, using), size=_CHUNK):
-            total += in_fresh_transaction(partial(end, key, ids), using) or 0
+        for ids in chunks(_pending(key), size=_CHUNK):
+            total += in_fresh_transaction(partial(end, key, ids)) or 0
     return total
 
 
-def is_usable(using: str) -> bool:
+def is_usable() -> bool:
     """Whether the database connection can still be used after an error."""
-    connection = connections[using]
+    connection = connections[database_alias()]
     return connection.connection is not None and connection.is_usable()
 
 
 # --- drop ----------------------------------------------------------------------------------------------------------------
 
 
-def _beyond(row: Endpoint, now: datetime, using: str) -> Iterator[tuple[str, DeliveryQuerySet]]:
+def _beyond(row: Endpoint, now: datetime) -> Iterator[tuple[str, DeliveryQuerySet]]:
     """The pending deliveries beyond each bound, with the bound's name. The event's age counts, by the database's clock."""
-    pending = _pending(row.pk, using)
+    pending = _pending(row.pk)
     oldest = now - backlog_age()
     yield "age", pending.filter(event_id__lt=first_id(oldest), event__created_at__lt=oldest)
     most = settings().BACKLOG_DELIVERIES
@@ -133,47 +133,43 @@ def _beyond(row: Endpoint, now: datetime, using: str) -> Iterator[tuple[str, Del
             yield "count", pending.filter(event_id__lte=event_id)
 
 
-def _pending(key: uuid.UUID, using: str) -> DeliveryQuerySet:
-    return Delivery.objects.using(using).pending().filter(endpoint_id=key)
+def _pending(key: uuid.UUID) -> DeliveryQuerySet:
+    return Delivery.objects.pending().filter(endpoint_id=key)
 
 
-def _drop(row: Endpoint, beyond: DeliveryQuerySet, reason: str, using: str) -> int:
+def _drop(row: Endpoint, beyond: DeliveryQuerySet, reason: str) -> int:
     total = 0
-    counting_until = database_now(using) + _COUNTING
+    counting_until = database_now() + _COUNTING
     for ids in chunks(beyond, size=_CHUNK):
-        ended = _drop_chunk(row, ids, reason, counting_until, using)
+        ended = _drop_chunk(row, ids, reason, counting_until)
         if ended is None:
             logger.info("webhooks: the backlog of endpoint %s is busy; the next prune goes on", row.public_id)
             break
         total += ended
     if total:
-        mine = (
-            _notifications(row, using)
-            .unsent()
-            .filter(kind=NotificationKind.BACKLOG_DROPPED, claimed_until=counting_until)
-        )
+        mine = _notifications(row).unsent().filter(kind=NotificationKind.BACKLOG_DROPPED, claimed_until=counting_until)
         mine.update(claimed_until=None)
     return total
 
 
-def _drop_chunk(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime, using: str) -> int | None:
-    work = partial(_drop_now, row, ids, reason, counting_until, using)
+def _drop_chunk(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime) -> int | None:
+    work = partial(_drop_now, row, ids, reason, counting_until)
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(_PAUSE)
-        ended = in_fresh_transaction(work, using)
+        ended = in_fresh_transaction(work)
         if ended is not None:
             return ended
     return None
 
 
-def _drop_now(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime, using: str) -> int | None:
+def _drop_now(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: datetime) -> int | None:
     expired = {"status": DeliveryStatus.EXHAUSTED, "last_outcome": OutcomeKind.EXPIRED.value, "last_status": None}
-    ended = end_pending(row.pk, ids, states=OFF, using=using, **expired)
+    ended = end_pending(row.pk, ids, states=OFF, **expired)
     if ended and not _is_silent(row):
-        notifications = _notifications(row, using).filter(kind=NotificationKind.BACKLOG_DROPPED)
+        notifications = _notifications(row).filter(kind=NotificationKind.BACKLOG_DROPPED)
         if not notifications.exists():
-            _notify(row, NotificationKind.BACKLOG_DROPPED, ended, reason, ids[0], using, claimed_until=counting_until)
+            _notify(row, NotificationKind.BACKLOG_DROPPED, ended, reason, ids[0], claimed_until=counting_until)
         else:
             notifications.unsent().update(count=F("count") + ended)
     return ended
@@ -182,28 +178,28 @@ def _drop_now(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: 
 # --- notify --------------------------------------------------------------------------------------------------------------
 
 
-def _warn(row: Endpoint, now: datetime, using: str) -> None:
+def _warn(row: Endpoint, now: datetime) -> None:
     """Notify once that deliveries will be dropped. Unless some were already: that notification says the same."""
-    if _is_silent(row) or _notifications(row, using).exists():
+    if _is_silent(row) or _notifications(row).exists():
         return
     age, most = backlog_age(), settings().BACKLOG_DELIVERIES
-    pending = _pending(row.pk, using)
+    pending = _pending(row.pk)
     old = now - _WARN_AT * age
     aging = pending.filter(event_id__lt=first_id(old), event__created_at__lt=old).order_by("event_id")
     oldest = aging.values_list("pk", "event__created_at").first()
     if oldest is not None:
-        work = partial(_warn_now, row, "age", oldest[0], oldest[1] + age, using)
+        work = partial(_warn_now, row, "age", oldest[0], oldest[1] + age)
     elif most and count_up_to(pending.by_queue(), most) >= math.ceil(_WARN_AT * most):
-        work = partial(_warn_now, row, "count", None, None, using)
+        work = partial(_warn_now, row, "count", None, None)
     else:
         return
-    in_fresh_transaction(work, using)
+    in_fresh_transaction(work)
 
 
-def _warn_now(row: Endpoint, reason: str, delivery_id: uuid.UUID | None, drop_at: datetime | None, using: str) -> None:
-    if _lock_queue(row.pk, OFF, using) and not _notifications(row, using).exists():
-        count = _pending(row.pk, using).count()
-        _notify(row, NotificationKind.BACKLOG_EXPIRING, count, reason, delivery_id, using, drop_at=drop_at)
+def _warn_now(row: Endpoint, reason: str, delivery_id: uuid.UUID | None, drop_at: datetime | None) -> None:
+    if _lock_queue(row.pk, OFF) and not _notifications(row).exists():
+        count = _pending(row.pk).count()
+        _notify(row, NotificationKind.BACKLOG_EXPIRING, count, reason, delivery_id, drop_at=drop_at)
 
 
 def _notify(
@@ -212,10 +208,9 @@ def _notify(
     count: int,
     reason: str,
     delivery_id: uuid.UUID | None,
-    using: str,
     **values: datetime | None,
 ) -> None:
-    Notification.objects.using(using).create(
+    Notification.objects.create(
         tenant_id=row.tenant_id,
         endpoint_id=row.pk,
         kind=kind,
@@ -226,11 +221,11 @@ def _notify(
     )
 
 
-def _notifications(row: Endpoint, using: str) -> NotificationQuerySet:
+def _notifications(row: Endpoint) -> NotificationQuerySet:
     """What tenant and staff were notified of since the endpoint was paused or disabled. Read under the queue row's lock,
     this is certain."""
     since = row.status_changed_at or row.created_at
-    return Notification.objects.using(using).filter(
+    return Notification.objects.filter(
         tenant_id=row.tenant_id, endpoint_id=row.pk, kind__in=NotificationKind.about_backlogs(), created_at__gte=since
     )
 
@@ -240,10 +235,10 @@ def _is_silent(row: Endpoint) -> bool:
     return row.hidden or row.is_playground
 
 
-def _lock_queue(key: uuid.UUID, states: Collection[EndpointStatus], using: str) -> bool:
+def _lock_queue(key: uuid.UUID, states: Collection[EndpointStatus]) -> bool:
     """Lock the queue row, which every change of the endpoint's state locks first. False where another transaction has it
     or the endpoint is in none of these states."""
-    queues = EndpointQueue.objects.using(using).filter(endpoint_id=key)
+    queues = EndpointQueue.objects.filter(endpoint_id=key)
     if not for_change(queues, skip_locked=True).values_list("pk", flat=True).first():
         return False
-    return Endpoint.objects.using(using).filter(pk=key, status__in=states).exists()
+    return Endpoint.objects.filter(pk=key, status__in=states).exists()

@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.log import DeliveryLog, LogFilter
 from webhooks_app.deliveries.outlook import NONE_WAITS, Waiting, waiting_of
 from webhooks_app.deliveries.resend import retry_failed
@@ -30,7 +29,7 @@ class Retried:
 def failed_log(tenant: Tenant, wanted: LogFilter) -> DeliveryLog:
     """Those of the tenant's deliveries that fit and were given up, test events excepted, whatever status the filter names."""
     failed = replace(wanted, status=DeliveryStatus.EXHAUSTED.value, tests=False)
-    return DeliveryLog(tenant.pk, failed, using=pipeline_alias())
+    return DeliveryLog(tenant.pk, failed)
 
 
 def retry_part(
@@ -50,7 +49,6 @@ def retry_part(
     part = failed_log(tenant, wanted).part(after=after, until=until, size=size)
     if not part.keys:
         return Retried(0, part.position)
-    using = pipeline_alias()
-    rows = Delivery.objects.using(using).filter(any_of("id", part.keys))
+    rows = Delivery.objects.filter(any_of("id", part.keys))
     count = retry_failed(rows, tenant_id=tenant.pk, most=size, actor=actor)
-    return Retried(count, part.position, waiting_of(rows, database_now(using)))
+    return Retried(count, part.position, waiting_of(rows, database_now()))

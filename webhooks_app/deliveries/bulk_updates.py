@@ -27,6 +27,7 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import retry_policy_of
@@ -41,22 +42,22 @@ def max_age(wire_format: str) -> timedelta:
     return retry_policy_of(wire_format).max_age
 
 
-def extend_expiry(endpoint: Endpoint, *, using: str) -> int:
+def extend_expiry(endpoint: Endpoint) -> int:
     """Give every pending delivery its full waiting time again: the receiver did not keep them. Own transactions."""
-    until = database_now(using) + max_age(endpoint.wire_format)
-    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
-    return sum(in_fresh_transaction(partial(_extend, ids, until, using), using) for ids in chunks(waiting))
+    until = database_now() + max_age(endpoint.wire_format)
+    waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
+    return sum(in_fresh_transaction(partial(_extend, ids, until)) for ids in chunks(waiting))
 
 
-def _extend(ids: Collection[uuid.UUID], until: datetime, using: str) -> int:
-    return _lock_pending(ids, using).update(expires_at=Greatest("expires_at", until))
+def _extend(ids: Collection[uuid.UUID], until: datetime) -> int:
+    return _lock_pending(ids).update(expires_at=Greatest("expires_at", until))
 
 
-def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID], *, using: str) -> int:
+def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> int:
     """Deliveries of these events for this endpoint, in their order, due now; returns how many there are. Needs a
     transaction. (event, endpoint) is unique: a repetition is harmless. Raises ConflictingState for a deleted endpoint."""
-    row, queue = locked_endpoint(endpoint, using=using)
-    now = database_now(using)
+    row, queue = locked_endpoint(endpoint)
+    now = database_now()
     expires_at = now + max_age(row.wire_format)
     first = queue.sequence + 1 if row.fifo else 0
     deliveries = [
@@ -73,43 +74,43 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID], *, 
     ]
     if row.fifo:
         queue.sequence += len(deliveries)
-        queue.save(using=using, update_fields=["sequence"])
-    Delivery.objects.using(using).bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
-    wake([row.pk], now, using=using)
-    return Delivery.objects.using(using).filter(pk__in=[one.pk for one in deliveries]).count()
+        queue.save(update_fields=["sequence"])
+    Delivery.objects.bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+    wake([row.pk], now, using=database_alias())
+    return Delivery.objects.filter(pk__in=[one.pk for one in deliveries]).count()
 
 
-def make_due_now(endpoint: Endpoint, *, using: str) -> int:
+def make_due_now(endpoint: Endpoint) -> int:
     """Make what waits for a retry due now, as far as one transaction may write; returns how many. The queue row must be
     locked, and the caller wakes the queue."""
-    now = database_now(using)
-    waiting = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
+    now = database_now()
+    waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
     ids = list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:CHUNK])
     until = now + max_age(endpoint.wire_format)
-    return _lock_pending(ids, using).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
+    return _lock_pending(ids).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
 
 
-def cancel_all(deliveries: QuerySet[Delivery], *, using: str) -> int:
+def cancel_all(deliveries: QuerySet[Delivery]) -> int:
     """Cancel those of the deliveries that are pending; returns how many. Own transactions."""
     pending = deliveries.filter(status=DeliveryStatus.PENDING)
-    return sum(in_fresh_transaction(partial(_cancel, ids, using), using) for ids in chunks(pending))
+    return sum(in_fresh_transaction(partial(_cancel, ids)) for ids in chunks(pending))
 
 
-def _cancel(ids: Collection[uuid.UUID], using: str) -> int:
-    pending, now = _lock_pending(ids, using), database_now(using)
+def _cancel(ids: Collection[uuid.UUID]) -> int:
+    pending, now = _lock_pending(ids), database_now()
     return pending.update(status=DeliveryStatus.CANCELLED, completed_at=now)
 
 
-def requeue(ids: Collection[uuid.UUID], *, using: str) -> int:
+def requeue(ids: Collection[uuid.UUID]) -> int:
     """Make finished deliveries pending again, due now, and wake their queues; returns how many. Needs a transaction.
 
     Each starts its policy anew while its attempt numbers go on, but for test events: they get one request and no retries, in
     a playground excepted. For FIFO endpoints they go to the end of the order.
     Those that are pending already, and those of deleted endpoints, stay as they are.
     """
-    queues = _lock_queues(ids, using)
-    endpoints = Endpoint.objects.using(using).exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
-    finished = for_change(Delivery.objects.using(using).filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
+    queues = _lock_queues(ids)
+    endpoints = Endpoint.objects.exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
+    finished = for_change(Delivery.objects.filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
     rows = [
         row for row in finished.only("id", "endpoint_id", "event_id").order_by("id") if row.endpoint_id in endpoints
     ]
@@ -120,32 +121,30 @@ def requeue(ids: Collection[uuid.UUID], *, using: str) -> int:
         by_wire_format[endpoint.wire_format].append(row)
         if endpoint.fifo:
             by_order[endpoint.pk].append(row)
-    now = database_now(using)
-    tests = _tests(rows, endpoints, using)
+    now = database_now()
+    tests = _tests(rows, endpoints)
     for wire_format, group in by_wire_format.items():
-        _renew([row for row in group if row.pk not in tests], now, wire_format, using)
-        _renew([row for row in group if row.pk in tests], now, wire_format, using, only_once=True)
+        _renew([row for row in group if row.pk not in tests], now, wire_format)
+        _renew([row for row in group if row.pk in tests], now, wire_format, only_once=True)
     for key, group in by_order.items():
-        assign_sequences(sorted(group, key=lambda row: row.event_id), queues[key], using=using)
-    wake({row.endpoint_id for row in rows}, now, using=using)
+        assign_sequences(sorted(group, key=lambda row: row.event_id), queues[key])
+    wake({row.endpoint_id for row in rows}, now, using=database_alias())
     return len(rows)
 
 
-def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint], using: str) -> set[uuid.UUID]:
+def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint]) -> set[uuid.UUID]:
     """Those of the deliveries that try an endpoint. In a playground people look at retries."""
     wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
-    events = Event.objects.using(using).filter(
-        any_of("id", {row.event_id for row in wanted}), fingerprint=TEST_FINGERPRINT
-    )
+    events = Event.objects.filter(any_of("id", {row.event_id for row in wanted}), fingerprint=TEST_FINGERPRINT)
     found = set(events.values_list("pk", flat=True))
     return {row.pk for row in wanted if row.event_id in found}
 
 
-def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, using: str, *, only_once: bool = False) -> None:
+def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_once: bool = False) -> None:
     """`only_once`: at the last step of the policy, after which a failure is final."""
     if not rows:
         return
-    Delivery.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         status=DeliveryStatus.PENDING,
         step=len(retry_policy_of(wire_format).delays) if only_once else 0,
         next_attempt_at=now,
@@ -156,21 +155,21 @@ def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, using: str
     )
 
 
-def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue, *, using: str) -> None:
+def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue) -> None:
     """Give these deliveries the next places in the queue's order. The queue row must be locked."""
     for place, row in enumerate(rows, start=queue.sequence + 1):
         row.sequence = place
     queue.sequence += len(rows)
-    Delivery.objects.using(using).bulk_update(rows, ["sequence"], batch_size=_NUMBERED_AT_ONCE)
-    queue.save(using=using, update_fields=["sequence"])
+    Delivery.objects.bulk_update(rows, ["sequence"], batch_size=_NUMBERED_AT_ONCE)
+    queue.save(update_fields=["sequence"])
 
 
-def put_in_order(queue: EndpointQueue, *, using: str) -> None:
+def put_in_order(queue: EndpointQueue) -> None:
     """Number every pending delivery of the queue by event: the endpoint becomes FIFO. The queue row must be locked.
 
     Raises ConflictingState where so many wait that the lock would hold up the engines.
     """
-    pending = Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk)
+    pending = Delivery.objects.pending().filter(endpoint_id=queue.pk)
     rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
     if len(rows) > MAX_RENUMBERED:
         raise ConflictingState(
@@ -180,24 +179,22 @@ def put_in_order(queue: EndpointQueue, *, using: str) -> None:
             field="fifo",
             most=MAX_RENUMBERED,
         )
-    assign_sequences(rows, queue, using=using)
+    assign_sequences(rows, queue)
 
 
-def drop_order(queue: EndpointQueue, *, using: str) -> None:
+def drop_order(queue: EndpointQueue) -> None:
     """Forget the places of every pending delivery: the endpoint is no longer FIFO. The queue row must be locked."""
-    Delivery.objects.using(using).pending().filter(endpoint_id=queue.pk, sequence__gt=0).update(sequence=0)
+    Delivery.objects.pending().filter(endpoint_id=queue.pk, sequence__gt=0).update(sequence=0)
 
 
-def _lock_pending(ids: Collection[uuid.UUID], using: str) -> QuerySet[Delivery]:
+def _lock_pending(ids: Collection[uuid.UUID]) -> QuerySet[Delivery]:
     """Those that are pending still, their queues and then themselves locked, in the order of all writers."""
-    _lock_queues(ids, using)
-    pending = Delivery.objects.using(using).pending().filter(pk__in=ids)
+    _lock_queues(ids)
+    pending = Delivery.objects.pending().filter(pk__in=ids)
     return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))
 
 
-def _lock_queues(ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointQueue]:
-    concerned = (
-        Delivery.objects.using(using).filter(pk__in=ids).order_by().values_list("endpoint_id", flat=True).distinct()
-    )
-    queues = EndpointQueue.objects.using(using).filter(endpoint_id__in=list(concerned)).locked()
+def _lock_queues(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, EndpointQueue]:
+    concerned = Delivery.objects.filter(pk__in=ids).order_by().values_list("endpoint_id", flat=True).distinct()
+    queues = EndpointQueue.objects.filter(endpoint_id__in=list(concerned)).locked()
     return {queue.pk: queue for queue in queues}

@@ -93,12 +93,11 @@ class Part:
 class DeliveryLog:
     """The deliveries of one tenant that fit a filter. Raises NotFound for an endpoint that is not the tenant's."""
 
-    def __init__(self, tenant_id: uuid.UUID, wanted: LogFilter, *, using: str) -> None:
+    def __init__(self, tenant_id: uuid.UUID, wanted: LogFilter) -> None:
         self.tenant_id = tenant_id
         self.wanted = wanted
-        self._using = using
         if wanted.endpoint_id is not None:
-            mine = Endpoint.objects.using(using).filter(pk=wanted.endpoint_id, tenant_id=tenant_id)
+            mine = Endpoint.objects.filter(pk=wanted.endpoint_id, tenant_id=tenant_id)
             if not mine.exists():
                 raise NotFound()
         self._events = self._few_events()
@@ -174,7 +173,7 @@ class DeliveryLog:
     def _read(self, rows: QuerySet[Delivery], most: int) -> list[Delivery]:
         """The first that fit. Ids alone first: with the joins in one statement a planner is tempted to read whole tables."""
         keys = list(self._sieved(rows).values_list("pk", flat=True)[:most])
-        found = Delivery.objects.using(self._using).filter(any_of("id", keys))
+        found = Delivery.objects.filter(any_of("id", keys))
         by_key = {row.pk: row for row in found.select_related("event", "endpoint__queue").only(*_COLUMNS)}
         return [by_key[key] for key in keys if key in by_key]
 
@@ -188,7 +187,7 @@ class DeliveryLog:
 
     def _indexed(self) -> QuerySet[Delivery]:
         """The conditions that an index in the order of ids answers."""
-        wanted, rows = self.wanted, Delivery.objects.using(self._using)
+        wanted, rows = self.wanted, Delivery.objects.all()
         if wanted.endpoint_id is not None:
             # Without the tenant, whose the endpoint is: a planner that multiplies both takes the rows for rare.
             rows = rows.filter(endpoint_id=wanted.endpoint_id)
@@ -211,17 +210,17 @@ class DeliveryLog:
         if not wanted.tests:
             rows = rows.filter(of_real_events())
         if wanted.type:
-            events = Event.objects.using(self._using).filter(pk=event)
+            events = Event.objects.filter(pk=event)
             rows = rows.alias(type=Subquery(events.values("type"))).filter(type=wanted.type)
         if wanted.channel and self._events is None:
-            channels = EventChannel.objects.using(self._using).filter(event_id=event, channel=wanted.channel)
+            channels = EventChannel.objects.filter(event_id=event, channel=wanted.channel)
             rows = rows.alias(channel=Subquery(channels.values("channel"))).filter(channel=wanted.channel)
         return rows
 
     @property
     def _finds_status(self) -> bool:
         """Is there an index of this status? Others than PostgreSQL have none, or do not see that it fits."""
-        return self.wanted.status in _FAILED and is_postgresql(self._using)
+        return self.wanted.status in _FAILED and is_postgresql()
 
     @property
     def _needs_sieve(self) -> bool:
@@ -234,7 +233,7 @@ class DeliveryLog:
         """The events of the wanted channel, if they are few."""
         if not self.wanted.channel:
             return None
-        rows = EventChannel.objects.using(self._using).filter(tenant_id=self.tenant_id, channel=self.wanted.channel)
+        rows = EventChannel.objects.filter(tenant_id=self.tenant_id, channel=self.wanted.channel)
         events = list(rows.order_by("-event_id").values_list("event_id", flat=True)[: _FEW_EVENTS + 1])
         return events if len(events) <= _FEW_EVENTS else None
 

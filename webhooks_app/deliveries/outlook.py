@@ -79,8 +79,7 @@ def state_of(
 ) -> DeliveryState:
     """For the page of one delivery: reads its attempts and, in a FIFO order, what is before it. `endpoint` and `queue` are None
     where they were removed."""
-    using = delivery._state.db
-    attempts = Attempt.objects.using(using).filter(delivery_id=delivery.pk, outcome=OutcomeKind.SUCCEEDED)
+    attempts = Attempt.objects.filter(delivery_id=delivery.pk, outcome=OutcomeKind.SUCCEEDED)
     sent_since = delivery.attempts > 0 and delivery.status != DeliveryStatus.SUCCEEDED
     accepted_at = attempts.order_by("-pk").values_list("started_at", flat=True).first() if sent_since else None
     prospect = outlook_of(delivery, endpoint, queue, now)
@@ -111,7 +110,7 @@ def outlook_of(
 
 
 def _is_head(delivery: Delivery) -> bool:
-    waiting = Delivery.objects.using(delivery._state.db).pending().filter(endpoint_id=delivery.endpoint_id)
+    waiting = Delivery.objects.pending().filter(endpoint_id=delivery.endpoint_id)
     return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == delivery.pk
 
 

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from webhooks_app.conf import settings
 from webhooks_app.core.comparisons import ComparisonBudget
 from webhooks_app.core.filters import passes_or_costs_too_much, wants
-from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.engine.matching import Target
 from webhooks_app.exceptions import ConflictingState
@@ -46,45 +46,42 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
     transactions, so calling again after an error goes on. While the endpoint is paused or disabled, all of it waits.
     Raises ConflictingState for a deleted endpoint or a hidden one.
     """
-    using = pipeline_alias()
-    with write(using):
-        row, _ = locked_endpoint(endpoint, using=using)
+    with write():
+        row, _ = locked_endpoint(endpoint)
         if row.hidden:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
-        note(row.tenant_id, actor, "endpoint.recovered", row.public_id, using=using, since=since.isoformat())
+        note(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
         # Not to the very edge: `prune` would take the event from under the delivery.
-        oldest = database_now(using) - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
+        oldest = database_now() - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)
-    return RecoverReport(_resend_failed(row, start, using), _make_missing(row, max(start, row.created_at), using))
+    return RecoverReport(_resend_failed(row, start), _make_missing(row, max(start, row.created_at)))
 
 
-def _resend_failed(row: Endpoint, since: datetime, using: str) -> int:
-    failed = Delivery.objects.using(using).filter(
-        endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since
-    )
+def _resend_failed(row: Endpoint, since: datetime) -> int:
+    failed = Delivery.objects.filter(endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since)
     failed = failed.filter(of_real_events())
-    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in chunks(failed))
+    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in chunks(failed))
 
 
-def _make_missing(row: Endpoint, since: datetime, using: str) -> int:
-    patterns = set(Subscription.objects.using(using).filter(endpoint_id=row.pk).values_list("pattern", flat=True))
+def _make_missing(row: Endpoint, since: datetime) -> int:
+    patterns = set(Subscription.objects.filter(endpoint_id=row.pk).values_list("pattern", flat=True))
     target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, row.created_at, bool(row.filters), patterns)
     made = 0
     wanted: list[uuid.UUID] = []
-    for page in _pages(_unmade(row, since, using)):
+    for page in _pages(_unmade(row, since)):
         wanted += [event.pk for event in page if wants(target, event, _filters_of(row, event))]
         if len(wanted) >= CHUNK - _READ_AT_ONCE:
-            made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted, using=using), using)
+            made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted))
             wanted = []
     if wanted:
-        made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted, using=using), using)
+        made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted))
     return made
 
 
-def _unmade(row: Endpoint, since: datetime, using: str) -> QuerySet[Event]:
+def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
     """The tenant's real events of that time, fanned out but not to this endpoint. The others are still on their way."""
-    there = Delivery.objects.using(using).filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
-    events = Event.objects.using(using).filter(
+    there = Delivery.objects.filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
+    events = Event.objects.filter(
         tenant_id=row.tenant_id,
         id__gte=first_id(since - _CLOCK_MARGIN),
         created_at__gte=since,

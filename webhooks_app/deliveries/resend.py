@@ -14,13 +14,14 @@ from functools import partial
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
-from webhooks_app.db import in_fresh_transaction, pipeline_alias, write
+from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.probe import send_as_next_probe
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, chunks, key_of, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
@@ -59,13 +60,12 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     Those that are pending are on their way already and not counted. Not retried as a whole: what was renewed before an
     error stays so, and calling again is safe.
     """
-    using = pipeline_alias()
-    row = Event.objects.using(using).get(pk=key_of(event))
-    with write(using):
-        note(row.tenant_id, actor, "event.replayed", row.public_id, using=using)
-    deliveries = Delivery.objects.using(using).filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
+    row = Event.objects.get(pk=key_of(event))
+    with write():
+        note(row.tenant_id, actor, "event.replayed", row.public_id)
+    deliveries = Delivery.objects.filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
     alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
-    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in chunks(alive))
+    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in chunks(alive))
 
 
 def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
@@ -73,60 +73,58 @@ def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: 
 
     In chunks of their own transactions; what was renewed before an error stays so, and calling again is safe.
     """
-    using = pipeline_alias()
-    failed = deliveries.using(using).filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
+    failed = deliveries.filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
     alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
     keys = list(alive.order_by("pk").values_list("pk", flat=True)[:most])
     parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-    renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids, using=using), using) for ids in parts)
-    with write(using):
-        note(tenant_id, actor, "deliveries.retried", "", using=using, count=renewed)
+    renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in parts)
+    with write():
+        note(tenant_id, actor, "deliveries.retried", "", count=renewed)
     return renewed
 
 
-def _act(step: Callable[[Delivery, Endpoint, str, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
+def _act(step: Callable[[Delivery, Endpoint, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
     """Take the step in a transaction, and in a fresh one after a deadlock: engines lock in another order."""
-    using = pipeline_alias()
 
     def work() -> Delivery:
-        row, endpoint = _taken(delivery, using)
-        step(row, endpoint, actor, using)
-        row.refresh_from_db(using=using)
+        row, endpoint = _taken(delivery)
+        step(row, endpoint, actor)
+        row.refresh_from_db()
         return row
 
-    return in_fresh_transaction(work, using)
+    return in_fresh_transaction(work)
 
 
-def _resend(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+def _resend(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     _refuse_deleted(endpoint)
     if row.status == DeliveryStatus.PENDING:
-        _hurry(row, endpoint, using)
+        _hurry(row, endpoint)
     else:
-        bulk_updates.requeue([row.pk], using=using)
-    send_as_next_probe(row, endpoint, using=using)
-    note(row.tenant_id, actor, "delivery.replayed", row.public_id, using=using, was=row.status)
+        bulk_updates.requeue([row.pk])
+    send_as_next_probe(row, endpoint)
+    note(row.tenant_id, actor, "delivery.replayed", row.public_id, was=row.status)
 
 
-def _send_now(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
+def _send_now(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     _refuse_deleted(endpoint)
     if row.status != DeliveryStatus.PENDING:
         raise ConflictingState(
             gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
         )
-    _hurry(row, endpoint, using)
-    send_as_next_probe(row, endpoint, using=using)
-    note(row.tenant_id, actor, "delivery.hurried", row.public_id, using=using)
+    _hurry(row, endpoint)
+    send_as_next_probe(row, endpoint)
+    note(row.tenant_id, actor, "delivery.hurried", row.public_id)
 
 
-def _cancel(row: Delivery, endpoint: Endpoint, actor: str, using: str) -> None:
-    now = database_now(using)
-    waiting = Delivery.objects.using(using).pending().filter(pk=row.pk)
+def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
+    now = database_now()
+    waiting = Delivery.objects.pending().filter(pk=row.pk)
     if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
         raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
     if endpoint.fifo:
         # It may have been the head that all others were waiting behind.
-        wake([endpoint.pk], now, using=using)
-    note(row.tenant_id, actor, "delivery.cancelled", row.public_id, using=using)
+        wake([endpoint.pk], now, using=database_alias())
+    note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
 
 
 def _refuse_deleted(endpoint: Endpoint) -> None:
@@ -134,18 +132,18 @@ def _refuse_deleted(endpoint: Endpoint) -> None:
         raise ConflictingState(gettext_noop("This delivery's endpoint was deleted; there is nowhere to send it."))
 
 
-def _taken(delivery: DeliveryRef, using: str) -> tuple[Delivery, Endpoint]:
+def _taken(delivery: DeliveryRef) -> tuple[Delivery, Endpoint]:
     """The delivery as it is now, locked after its queue and endpoint: no engine records it before the act is done."""
-    deliveries = Delivery.objects.using(using)
+    deliveries = Delivery.objects.all()
     key = key_of(delivery)
     endpoint_id = deliveries.values_list("endpoint_id", flat=True).get(pk=key)
-    endpoint, _ = locked_endpoint(endpoint_id, using=using, deleted_too=True)
+    endpoint, _ = locked_endpoint(endpoint_id, deleted_too=True)
     return for_change(deliveries).get(pk=key), endpoint
 
 
-def _hurry(row: Delivery, endpoint: Endpoint, using: str) -> None:
-    now = database_now(using)
-    Delivery.objects.using(using).pending().filter(pk=row.pk).update(
+def _hurry(row: Delivery, endpoint: Endpoint) -> None:
+    now = database_now()
+    Delivery.objects.pending().filter(pk=row.pk).update(
         next_attempt_at=now, expires_at=Greatest("expires_at", now + bulk_updates.max_age(endpoint.wire_format))
     )
-    wake([row.endpoint_id], now, using=using)
+    wake([row.endpoint_id], now, using=database_alias())

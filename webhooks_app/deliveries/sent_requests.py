@@ -12,7 +12,6 @@ from webhooks_app.conf import settings
 from webhooks_app.core.playground import is_inspector
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
-from webhooks_app.db import pipeline_alias
 from webhooks_app.engine.endpoint_config import opened
 from webhooks_app.engine.requests import headers_in_order, signature_headers
 from webhooks_app.engine.types import EventBody, SigningKey
@@ -65,12 +64,11 @@ def request_of(attempt: Attempt) -> SentRequest | None:
 
 def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentRequest | None]:
     """As `request_of`, for several attempts of one delivery: one query each for its event, endpoint and secrets."""
-    using = pipeline_alias()
-    event = Event.objects.using(using).filter(pk=delivery.event_id).first()
-    endpoint = Endpoint.objects.using(using).filter(pk=delivery.endpoint_id).first()
+    event = Event.objects.filter(pk=delivery.event_id).first()
+    endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None:
         return [None] * len(attempts)
-    secrets = list(_secrets_of(endpoint, using))
+    secrets = list(_secrets_of(endpoint))
     return [_rebuilt(attempt, event, endpoint, secrets) for attempt in attempts]
 
 
@@ -89,9 +87,9 @@ def _word(text: str) -> str:
     return shlex.quote(text.replace("\x00", "�"))  # no shell can pass a NUL on
 
 
-def _secrets_of(endpoint: Endpoint, using: str) -> Iterable[Secret]:
+def _secrets_of(endpoint: Endpoint) -> Iterable[Secret]:
     """All that there are still, newest first: the endpoint's own, or the account's where it has none."""
-    rows = Secret.objects.using(using)
+    rows = Secret.objects.all()
     if endpoint.hidden:
         rows = rows.filter(tenant_id=endpoint.tenant_id, endpoint__isnull=True)
     else:

@@ -17,7 +17,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
-from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.record_rows import attempt_row
 from webhooks_app.engine.requests import build_request, outcome_of
@@ -37,6 +37,7 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.transport import Request, Response, open_transport, transport_options
@@ -59,17 +60,16 @@ def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE,
     meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened, and while
     another test of the same tenant waits for its answer.
     """
-    using = pipeline_alias()
-    row = Endpoint.objects.using(using).select_related("tenant").get(pk=key_of(endpoint))
+    row = Endpoint.objects.select_related("tenant").get(pk=key_of(endpoint))
     if row.is_deleted:
         raise ConflictingState(gettext_noop("This endpoint was deleted. Create a new one."))
-    event = new_test_event(row, type, data, using=using)
-    config = load_endpoint_configs([row.pk], using)[row.pk]
+    event = new_test_event(row, type, data)
+    config = load_endpoint_configs([row.pk], database_alias())[row.pk]
     if config.fault:
         raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
     with _one_at_a_time(row, config.wire_format.total_timeout):
-        result = _send(_new_delivery(row, event, using), config, using)
-    return in_fresh_transaction(lambda: _keep(row, event, result, actor, using), using)
+        result = _send(_new_delivery(row, event), config)
+    return in_fresh_transaction(lambda: _keep(row, event, result, actor))
 
 
 @contextmanager
@@ -87,15 +87,15 @@ def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
         cache.delete(name)
 
 
-def new_test_event(row: Endpoint, name: str, data: object, *, using: str) -> Event:
+def new_test_event(row: Endpoint, name: str, data: object) -> Event:
     """The row of a test event that this endpoint alone is to get, checked and not yet saved. Raises InvalidEvent."""
-    added = payload.added_types([name], using)
+    added = payload.added_types([name])
     chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
     given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
     event = payload.blank_event(given)
     payload.fill(event, given, added)
     event.fingerprint = TEST_FINGERPRINT
-    event.fanned_out_at = database_now(using)
+    event.fanned_out_at = database_now()
     return event
 
 
@@ -107,17 +107,17 @@ def _example_of(type_: EventType) -> object:
     return {} if type_.example is None else type_.example
 
 
-def _new_delivery(row: Endpoint, event: Event, using: str) -> QueuedDelivery:
-    now = database_now(using)
+def _new_delivery(row: Endpoint, event: Event) -> QueuedDelivery:
+    now = database_now()
     body = EventBody(event.id, event.type, event.occurred_at, event.data)
     return QueuedDelivery(new_id(), row.pk, event.id, 0, 0, now, 0, event.size, event=body, started_at=now)
 
 
-def _send(delivery: QueuedDelivery, config: EndpointConfig, using: str) -> Result:
+def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
     if config.wire_format.single_signature:
         delivery.tried = config.keys[:1]
     response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
-    outcome = outcome_of(response, lambda: database_now(using), config.wire_format.retry)
+    outcome = outcome_of(response, database_now, config.wire_format.retry)
     assert delivery.started_at is not None  # set when it was created
     return Result(
         delivery=delivery,
@@ -151,10 +151,10 @@ def _exchange(request: Request, total_timeout: float) -> Response:
     return Response(request.token, None, b"", b"", total_timeout, OutcomeKind.TIMEOUT)
 
 
-def _keep(row: Endpoint, event: Event, result: Result, actor: str, using: str) -> Attempt:
-    outcome, now = result.outcome, database_now(using)
-    event.save(using=using, force_insert=True)
-    Delivery.objects.using(using).create(
+def _keep(row: Endpoint, event: Event, result: Result, actor: str) -> Attempt:
+    outcome, now = result.outcome, database_now()
+    event.save(force_insert=True)
+    Delivery.objects.create(
         id=result.delivery.delivery_id,
         tenant_id=row.tenant_id,
         event_id=event.pk,
@@ -168,6 +168,6 @@ def _keep(row: Endpoint, event: Event, result: Result, actor: str, using: str) -
         last_status=outcome.status,
     )
     attempt = attempt_row(result)
-    store_for(using).insert_attempts([attempt])
-    note(row.tenant_id, actor, "endpoint.tested", row.public_id, using=using, type=event.type)
-    return Attempt.objects.using(using).get(pk=attempt.id)
+    store_for(database_alias()).insert_attempts([attempt])
+    note(row.tenant_id, actor, "endpoint.tested", row.public_id, type=event.type)
+    return Attempt.objects.get(pk=attempt.id)

@@ -17,7 +17,6 @@ from enum import StrEnum
 from webhooks_app.core.message import Message
 from webhooks_app.core.scheme_help import help_of, timestamp_in
 from webhooks_app.core.signing import ED25519_PRIVATE, ED25519_PUBLIC, TOLERANCE, Key, key_of
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.ids import parse_public_id
@@ -147,7 +146,7 @@ class _Check:
     def _sent(self) -> bytes | None:
         """The body that we sent under the id in the headers; None where they name no event of the tenant's."""
         key = _event_id(self.wire_format, self.headers)
-        events = Event.objects.using(pipeline_alias()).filter(tenant_id=self.tenant.pk)
+        events = Event.objects.filter(tenant_id=self.tenant.pk)
         event = events.filter(pk=key).first() if key else None
         if event is None:
             return None

@@ -47,9 +47,7 @@ def checked_url(url: str, wire_format: WireFormat) -> CheckedURL:
     return check_url(url, address_policy(), https_only=wire_format.https_only)
 
 
-def checked_events(
-    events: Sequence[str], wire_format: WireFormat, *, using: str, kept: Collection[str] = ()
-) -> list[str]:
+def checked_events(events: Sequence[str], wire_format: WireFormat, *, kept: Collection[str] = ()) -> list[str]:
     """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, or one that the wire format's product
     documents, unless it is `kept`."""
     if isinstance(events, str) or not isinstance(events, (list, tuple, set, frozenset)):
@@ -61,7 +59,7 @@ def checked_events(
         )
     names = {pattern for pattern in unique if not pattern.endswith("*")}.difference(kept)
     documented = {type_.name for type_ in wire_format.event_types}
-    unknown = sorted(names.difference(documented, _offered(names, using)))
+    unknown = sorted(names.difference(documented, _offered(names)))
     if unknown:
         raise InvalidEndpoint(
             _("There is no event type %(name)s. Look at the list of event types."),
@@ -71,10 +69,10 @@ def checked_events(
     return unique
 
 
-def _offered(names: Collection[str], using: str) -> set[str]:
+def _offered(names: Collection[str]) -> set[str]:
     declared = {name for name in names if name in registry}
     offered = {name for name in declared if not getattr(registry.get(name), "retired", True)}
-    rows = EventType.objects.using(using).filter(name__in=set(names) - declared, retired=False)
+    rows = EventType.objects.filter(name__in=set(names) - declared, retired=False)
     return offered.union(rows.values_list("name", flat=True))
 
 

@@ -48,7 +48,7 @@ class Condition:
         return f"{MOST_COUNTED}+" if self.waiting > MOST_COUNTED else str(self.waiting)
 
 
-def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition | None:
+def condition_of(endpoint: Endpoint, now: datetime) -> Condition | None:
     """Reads the endpoint's queue, and counts what waits. None for an endpoint without a queue, which is being removed."""
     queue: EndpointQueue | None = getattr(endpoint, "queue", None)
     if queue is None:
@@ -58,7 +58,7 @@ def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition 
     is_judged = is_active and health.failing_since is not None
     policy = find_retry_policy(endpoint.wire_format) if is_judged else None
     return Condition(
-        waiting=waiting(endpoint, using=using),
+        waiting=waiting(endpoint),
         next_at=queue.due_at if is_active and queue.due_at != IDLE else None,
         held_until=queue.not_before if now < queue.not_before < IDLE else None,
         failures=health.consecutive_failures,
@@ -70,20 +70,20 @@ def condition_of(endpoint: Endpoint, now: datetime, *, using: str) -> Condition 
     )
 
 
-def latest_trouble(endpoint: Endpoint, condition: Condition | None, *, using: str) -> Delivery | None:
+def latest_trouble(endpoint: Endpoint, condition: Condition | None) -> Delivery | None:
     """A delivery whose last request failed, to say by it what is wrong: one of the newest, or where none of these was tried
     yet, one of the first since the trouble began. None where the endpoint does not fail, or neither has one."""
     if condition is None or condition.failing_since is None:
         return None
-    rows = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).only("id", "last_outcome", "last_status")
+    rows = Delivery.objects.filter(endpoint_id=endpoint.pk).only("id", "last_outcome", "last_status")
     since = rows.filter(pk__gte=first_id(condition.failing_since))
     looked_at = chain(rows.order_by("-id")[:_LOOKED_AT], since.order_by("id")[:_LOOKED_AT])
     return next((row for row in looked_at if row.last_outcome not in ("", OutcomeKind.SUCCEEDED)), None)
 
 
-def waiting(endpoint: Endpoint, *, using: str) -> int:
+def waiting(endpoint: Endpoint) -> int:
     """Deliveries that are pending, at most MOST_COUNTED + 1."""
-    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk).by_queue()
+    pending = Delivery.objects.pending().filter(endpoint_id=endpoint.pk).by_queue()
     return count_up_to(pending, MOST_COUNTED + 1)
 
 

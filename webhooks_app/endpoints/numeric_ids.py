@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.models import Endpoint, EndpointNumber
 from webhooks_app.models.lookups import any_of
 
@@ -21,10 +21,10 @@ def number_endpoints(endpoints: Collection[Endpoint]) -> dict[uuid.UUID, int]:
 @in_one_transaction
 def _give_numbers(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
     rows = [EndpointNumber(endpoint_id=key) for key in sorted(keys)]
-    EndpointNumber.objects.using(pipeline_alias()).bulk_create(rows, ignore_conflicts=True)  # another may be faster
+    EndpointNumber.objects.bulk_create(rows, ignore_conflicts=True)  # another may be faster
     return _numbers(keys)
 
 
 def _numbers(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
-    rows = EndpointNumber.objects.using(pipeline_alias()).filter(any_of("endpoint_id", keys))
+    rows = EndpointNumber.objects.filter(any_of("endpoint_id", keys))
     return dict(rows.values_list("endpoint_id", "id"))

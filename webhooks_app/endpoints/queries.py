@@ -42,34 +42,34 @@ def name_of(endpoint: Endpoint) -> str:
     return _("Playground") if endpoint.is_playground else endpoint.url
 
 
-def lines_of(endpoints: Sequence[Endpoint], now: datetime, *, using: str) -> list[Line]:
+def lines_of(endpoints: Sequence[Endpoint], now: datetime) -> list[Line]:
     """The endpoints of one page of a list, in their order: three queries, however many they are."""
     keys = [endpoint.pk for endpoint in endpoints]
-    last, hours = _last_deliveries(keys, using), hours_of_each(keys, now, using=using)
+    last, hours = _last_deliveries(keys), hours_of_each(keys, now)
     return [Line(endpoint, last.get(endpoint.pk), hours[endpoint.pk]) for endpoint in endpoints]
 
 
-def recent_deliveries(endpoint: Endpoint, *, using: str) -> QuerySet[Delivery]:
+def recent_deliveries(endpoint: Endpoint) -> QuerySet[Delivery]:
     """The newest, each with its event but not the event's data."""
-    rows = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).select_related("event")
+    rows = Delivery.objects.filter(endpoint_id=endpoint.pk).select_related("event")
     return rows.defer("event__data").order_by("-id")[:RECENT]
 
 
-def live_secrets(endpoint: Endpoint, *, using: str) -> list[Secret]:
+def live_secrets(endpoint: Endpoint) -> list[Secret]:
     """Those that requests are signed with, the current one first. Their values are not read."""
-    rows = Secret.objects.using(using).filter(endpoint_id=endpoint.pk).live().defer("value")
+    rows = Secret.objects.filter(endpoint_id=endpoint.pk).live().defer("value")
     return sorted(rows, key=lambda row: (row.expires_at is not None, -row.pk.int))
 
 
-def twin_of(endpoint: Endpoint, *, using: str) -> Endpoint | None:
+def twin_of(endpoint: Endpoint) -> Endpoint | None:
     """Another endpoint of the tenant's with the same URL, which gets what both want too; None: there is none."""
-    rows = Endpoint.objects.using(using).visible().filter(tenant_id=endpoint.tenant_id, url=endpoint.url)
+    rows = Endpoint.objects.visible().filter(tenant_id=endpoint.tenant_id, url=endpoint.url)
     return None if endpoint.is_playground else rows.exclude(pk=endpoint.pk).order_by("-pk").first()
 
 
-def _last_deliveries(keys: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, Delivery]:
-    newest = Delivery.objects.using(using).filter(endpoint_id=OuterRef("pk")).order_by("-id").values("pk")[:1]
-    endpoints = Endpoint.objects.using(using).filter(pk__in=keys).order_by()
+def _last_deliveries(keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, Delivery]:
+    newest = Delivery.objects.filter(endpoint_id=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    endpoints = Endpoint.objects.filter(pk__in=keys).order_by()
     found = endpoints.values_list(Subquery(newest), flat=True)
-    rows = Delivery.objects.using(using).filter(pk__in=[key for key in found if key is not None])
+    rows = Delivery.objects.filter(pk__in=[key for key in found if key is not None])
     return {row.endpoint_id: row for row in rows}

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import check_existing_secret, check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
-from webhooks_app.db import in_one_transaction, pipeline_alias, write
+from webhooks_app.db import in_one_transaction, write
 from webhooks_app.engine.callback_urls import ensure_account_secret
 from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError, gettext_noop
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
@@ -48,39 +49,36 @@ def rotate_secret(
     ROTATION_OVERLAP_HOURS, zero ends the old one at once. Raises InvalidSecret (also for one in use), ConflictingState for a
     deleted endpoint.
     """
-    using = pipeline_alias()
     hours = timedelta(hours=settings().ROTATION_OVERLAP_HOURS)
     if overlap is not None and overlap < timedelta(0):
         raise InvalidSecret("The overlap must not be negative.", field="overlap")
-    row = _locked_owner(owner, using)
+    row = _locked_owner(owner)
     text = validate_or_generate(secret, _format_of(row), imported=imported)
-    _refuse_in_use(text, row, using)
-    ends = replace_secret(row, text, hours if overlap is None else overlap, using=using)
+    _refuse_in_use(text, row)
+    ends = replace_secret(row, text, hours if overlap is None else overlap)
     detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
-    note(_tenant_id(row), actor, "secret.rotated", _target(row), using=using, **detail)
+    note(_tenant_id(row), actor, "secret.rotated", _target(row), **detail)
     return RotatedSecret(text, ends)
 
 
 @in_one_transaction
 def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = None, actor: str = SYSTEM) -> int:
     """End the overlap early: replaced secrets (all, or one) sign no more; the current one stays. Returns how many."""
-    using = pipeline_alias()
-    row = _locked_owner(owner, using)
-    old = _of(row, using).live().filter(expires_at__isnull=False)
+    row = _locked_owner(owner)
+    old = _of(row).live().filter(expires_at__isnull=False)
     if secret_id is not None:
         old = old.filter(pk=secret_id)
-    ended = old.update(expires_at=database_now(using) - _INSTANT)
+    ended = old.update(expires_at=database_now() - _INSTANT)
     if ended:
-        note(_tenant_id(row), actor, "secret.ended", _target(row), using=using, count=ended)
+        note(_tenant_id(row), actor, "secret.ended", _target(row), count=ended)
     return ended
 
 
 def account_secret(tenant: Tenant) -> Secret:
     """The secret that signs what goes to this tenant's callback URLs, made where there is none yet."""
-    using = pipeline_alias()
-    with write(using):
-        ensure_account_secret(tenant, using)
-    return _of(tenant, using).get(expires_at__isnull=True)
+    with write():
+        ensure_account_secret(tenant, database_alias())
+    return _of(tenant).get(expires_at__isnull=True)
 
 
 def issue_account_secret(
@@ -104,33 +102,33 @@ def validate_or_generate(secret: str | None, secret_format: SecretFormat, *, imp
     return new_secret(secret_format) if secret is None else check_secret(secret, secret_format)
 
 
-def add_secret(owner: Endpoint | Tenant, text: str, *, using: str) -> Secret:
+def add_secret(owner: Endpoint | Tenant, text: str) -> Secret:
     """Seal the text into a row of its own. Raises SealingError where there is no encryption key."""
     endpoint = owner if isinstance(owner, Endpoint) else None
     row = Secret(id=new_id(), tenant_id=_tenant_id(owner), endpoint=endpoint)
     row.seal(text)
-    row.save(using=using, force_insert=True)
+    row.save(force_insert=True)
     return row
 
 
-def replace_secret(owner: Endpoint | Tenant, text: str, overlap: timedelta, *, using: str) -> datetime | None:
+def replace_secret(owner: Endpoint | Tenant, text: str, overlap: timedelta) -> datetime | None:
     """Make `text` the current secret; the previous one ends after `overlap`. Returns when, None where there was none.
 
     Zero ends every older one too, for there it is a matter of trust.
     """
-    now = database_now(using)
+    now = database_now()
     ends = now + overlap if overlap else now - _INSTANT
-    replaced = _of(owner, using).filter(expires_at__isnull=True).update(expires_at=ends)
-    old = _of(owner, using).live().filter(expires_at__isnull=False).order_by("-created_at", "-id")
+    replaced = _of(owner).filter(expires_at__isnull=True).update(expires_at=ends)
+    old = _of(owner).live().filter(expires_at__isnull=False).order_by("-created_at", "-id")
     surplus = old if not overlap else old[MAX_OLD:]
     keys = [row.pk for row in surplus]
-    Secret.objects.using(using).filter(pk__in=keys).update(expires_at=now - _INSTANT)
-    add_secret(owner, text, using=using)
+    Secret.objects.filter(pk__in=keys).update(expires_at=now - _INSTANT)
+    add_secret(owner, text)
     return ends if replaced else None
 
 
-def _refuse_in_use(text: str, owner: Endpoint | Tenant, using: str) -> None:
-    for row in _of(owner, using).live():
+def _refuse_in_use(text: str, owner: Endpoint | Tenant) -> None:
+    for row in _of(owner).live():
         try:
             same = row.reveal() == text
         except SealingError:
@@ -144,17 +142,17 @@ def _refuse_in_use(text: str, owner: Endpoint | Tenant, using: str) -> None:
             )
 
 
-def _of(owner: Endpoint | Tenant, using: str) -> SecretQuerySet:
-    secrets = Secret.objects.using(using)
+def _of(owner: Endpoint | Tenant) -> SecretQuerySet:
+    secrets = Secret.objects.all()
     if isinstance(owner, Endpoint):
         return secrets.filter(endpoint_id=owner.pk)
     return secrets.filter(tenant_id=owner.pk, endpoint__isnull=True)
 
 
-def _locked_owner(owner: Endpoint | Tenant, using: str) -> Endpoint | Tenant:
+def _locked_owner(owner: Endpoint | Tenant) -> Endpoint | Tenant:
     if isinstance(owner, Tenant):
-        return for_change(Tenant.objects.using(using)).get(pk=owner.pk)
-    row = for_change(Endpoint.objects.using(using)).get(pk=owner.pk)
+        return for_change(Tenant.objects.all()).get(pk=owner.pk)
+    row = for_change(Endpoint.objects.all()).get(pk=owner.pk)
     if row.is_deleted:
         raise ConflictingState(gettext_noop("This endpoint was deleted; there is nothing left to sign for."))
     if row.hidden:

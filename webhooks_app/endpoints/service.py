@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Unpack
 from urllib.parse import urlsplit
 
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.endpoints.checks import checked_events, checked_url, checked_wire_format
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
@@ -25,6 +25,7 @@ from webhooks_app.exceptions import (
 )
 from webhooks_app.locking import EndpointRef, locked_endpoint
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -61,18 +62,17 @@ def create_endpoint(
     verifies with already, and its length is not checked; no face offers this to customers. Raises URLNotAllowed,
     InvalidEndpoint, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
-    using = pipeline_alias()
-    owner = tenant_for(tenant, using=using)
+    owner = tenant_for(tenant)
     wire = checked_wire_format(wire_format, owner)
-    patterns = checked_events(events, wire, using=using)
+    patterns = checked_events(events, wire)
     text = validate_or_generate(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
     check_settings(endpoint, settings)
     endpoint.set_custom_headers(check_headers(headers, wire))
-    check_plan_limit(owner, using=using)
-    insert_endpoint(endpoint, patterns, text, using=using)
+    check_plan_limit(owner)
+    insert_endpoint(endpoint, patterns, text)
     detail = {"events": patterns, "server": _server(endpoint.url)}
-    note(owner.pk, actor, "endpoint.created", endpoint.public_id, using=using, **detail)
+    note(owner.pk, actor, "endpoint.created", endpoint.public_id, **detail)
     return endpoint, text
 
 
@@ -87,66 +87,63 @@ def change_endpoint(
     `headers.KEPT` stays as it is (where the receiver does). Raises as
     `create_endpoint` does, and ConflictingState for a deleted endpoint.
     """
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using)
+    row, queue = locked_endpoint(endpoint)
     if row.hidden:
         raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
     if row.is_playground:
         _expect_no_move(row, changes)
     wire = get_wire_format(row.wire_format)
     was_fifo, was_at = row.fifo, _server(row.url)
-    text = _change_url(row, wire, changes, secret, using)
+    text = _change_url(row, wire, changes, secret)
     check_settings(row, changes)
     if text is not None or "headers" in changes:
         stored = (
             dict if text is not None else row.custom_headers
         )  # what was for another server is not kept for this one
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
-    row.save(using=using)
-    _resubscribe(row, wire, changes, using)
+    row.save()
+    _resubscribe(row, wire, changes)
     if row.fifo is not was_fifo:
-        _reorder(row, queue, using)
+        _reorder(row, queue)
     moved = {} if _server(row.url) == was_at else {"previous_server": was_at, "server": _server(row.url)}
     detail = {"fields": sorted(changes), "new_secret": text is not None, **moved}
-    note(row.tenant_id, actor, "endpoint.changed", row.public_id, using=using, **detail)
+    note(row.tenant_id, actor, "endpoint.changed", row.public_id, **detail)
     return row, text
 
 
 # --- steps that other acts take too; each needs a transaction -------------------------------------------------------
 
 
-def insert_endpoint(endpoint: Endpoint, patterns: Sequence[str], text: str, *, using: str) -> None:
+def insert_endpoint(endpoint: Endpoint, patterns: Sequence[str], text: str) -> None:
     """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
-    endpoint.save(using=using, force_insert=True)
-    EndpointQueue.objects.using(using).create_for([endpoint])
+    endpoint.save(force_insert=True)
+    EndpointQueue.objects.create_for([endpoint])
     if get_wire_format(endpoint.wire_format).numbers_endpoints:
         number_endpoints([endpoint])
-    _subscribe(endpoint, patterns, using)
-    add_secret(endpoint, text, using=using)
-    endpoint.refresh_from_db(using=using)  # for what the database filled in
+    _subscribe(endpoint, patterns)
+    add_secret(endpoint, text)
+    endpoint.refresh_from_db()  # for what the database filled in
 
 
-def check_plan_limit(tenant: Tenant, *, using: str, counted: bool = True) -> None:
+def check_plan_limit(tenant: Tenant, *, counted: bool = True) -> None:
     """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last.
 
     `counted`: False for what the plan's limit is not about. Raises NotAvailableOnPlan, TooManyEndpoints.
     """
-    row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
+    row = for_change(Tenant.objects.all()).get(pk=tenant.pk)
     plan = plan_of(row)
     if not plan.available:
         raise NotAvailableOnPlan()
     if plan.max_endpoints is None or not counted:
         return
-    if Endpoint.objects.using(using).counted().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
+    if Endpoint.objects.counted().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
         raise TooManyEndpoints(
             gettext_noop("There are %(most)s endpoints already, as many as are allowed. Delete one first."),
             most=plan.max_endpoints,
         )
 
 
-def _change_url(
-    row: Endpoint, wire: WireFormat, changes: EndpointChanges, secret: str | None, using: str
-) -> str | None:
+def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secret: str | None) -> str | None:
     """Put the new URL in. Returns the new secret's text where the receiver is another one, else None."""
     target = checked_url(changes["url"], wire) if "url" in changes else None
     if target is None or target.origin == _origin(row, wire):
@@ -159,7 +156,7 @@ def _change_url(
         return None
     row.url = target.url
     text = validate_or_generate(secret, wire.secret_format)
-    replace_secret(row, text, timedelta(0), using=using)
+    replace_secret(row, text, timedelta(0))
     return text
 
 
@@ -190,26 +187,26 @@ def _origin(row: Endpoint, wire: WireFormat) -> tuple[str, str, int] | None:
         return None
 
 
-def _subscribe(row: Endpoint, patterns: Sequence[str], using: str) -> None:
-    Subscription.objects.using(using).bulk_create(Subscription(endpoint=row, pattern=pattern) for pattern in patterns)
+def _subscribe(row: Endpoint, patterns: Sequence[str]) -> None:
+    Subscription.objects.bulk_create(Subscription(endpoint=row, pattern=pattern) for pattern in patterns)
 
 
-def _resubscribe(row: Endpoint, wire: WireFormat, changes: EndpointChanges, using: str) -> None:
+def _resubscribe(row: Endpoint, wire: WireFormat, changes: EndpointChanges) -> None:
     if "events" not in changes:
         return
-    subscriptions = Subscription.objects.using(using).filter(endpoint_id=row.pk)
+    subscriptions = Subscription.objects.filter(endpoint_id=row.pk)
     old = set(subscriptions.values_list("pattern", flat=True))
-    wanted = checked_events(changes["events"], wire, using=using, kept=old)
+    wanted = checked_events(changes["events"], wire, kept=old)
     subscriptions.exclude(pattern__in=wanted).delete()
-    _subscribe(row, [pattern for pattern in wanted if pattern not in old], using)
+    _subscribe(row, [pattern for pattern in wanted if pattern not in old])
 
 
-def _reorder(row: Endpoint, queue: EndpointQueue, using: str) -> None:
+def _reorder(row: Endpoint, queue: EndpointQueue) -> None:
     """The kind of order changed: number what waits, or forget the numbers, and let an engine look again."""
     queue.fifo = row.fifo
-    queue.save(using=using, update_fields=["fifo"])
+    queue.save(update_fields=["fifo"])
     if row.fifo:
-        bulk_updates.put_in_order(queue, using=using)
+        bulk_updates.put_in_order(queue)
     else:
-        bulk_updates.drop_order(queue, using=using)
-    wake([row.pk], using=using)
+        bulk_updates.drop_order(queue)
+    wake([row.pk], using=database_alias())

@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import transaction
 
 from webhooks_app import signals
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import backlog, bulk_updates
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
@@ -26,6 +26,7 @@ from webhooks_app.models import (
     NotificationKind,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.audit import SYSTEM, note
 
 
@@ -35,14 +36,13 @@ def pause_endpoint(endpoint: EndpointRef, *, reason: str = "", actor: str = SYST
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using)
+    row, queue = locked_endpoint(endpoint)
     if row.status == EndpointStatus.PAUSED:
         return row
     _expect(row, EndpointStatus.ACTIVE, gettext_noop("Only an active endpoint can be paused; enable it first."))
-    _block_queue(queue, using)
-    _set_status(row, EndpointStatus.PAUSED, reason, database_now(using), using)
-    note(row.tenant_id, actor, "endpoint.paused", row.public_id, using=using, reason=reason)
+    _block_queue(queue)
+    _set_status(row, EndpointStatus.PAUSED, reason, database_now())
+    note(row.tenant_id, actor, "endpoint.paused", row.public_id, reason=reason)
     return row
 
 
@@ -51,19 +51,18 @@ def resume_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
-    _extend_waiting(endpoint, EndpointStatus.PAUSED, pipeline_alias())
+    _extend_waiting(endpoint, EndpointStatus.PAUSED)
     return _resume(endpoint, actor)
 
 
 @in_one_transaction
 def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using)
+    row, queue = locked_endpoint(endpoint)
     if row.status == EndpointStatus.ACTIVE:
         return row
     _expect(row, EndpointStatus.PAUSED, gettext_noop("This endpoint is not paused but disabled; enable it."))
-    _unblock_queue(row, queue, using)
-    note(row.tenant_id, actor, "endpoint.resumed", row.public_id, using=using)
+    _unblock_queue(row, queue)
+    note(row.tenant_id, actor, "endpoint.resumed", row.public_id)
     return row
 
 
@@ -75,20 +74,19 @@ def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = 
     Sends the signal `endpoint_disabled` after the commit. Playgrounds send neither.
     Raises ConflictingState for a deleted endpoint.
     """
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using)
+    row, queue = locked_endpoint(endpoint)
     if row.status == EndpointStatus.DISABLED:
         return row
-    _block_queue(queue, using)
-    _set_status(row, EndpointStatus.DISABLED, reason, database_now(using), using)
-    note(row.tenant_id, actor, "endpoint.disabled", row.public_id, using=using, reason=reason)
+    _block_queue(queue)
+    _set_status(row, EndpointStatus.DISABLED, reason, database_now())
+    note(row.tenant_id, actor, "endpoint.disabled", row.public_id, reason=reason)
     if row.is_playground:
         return row
     if notify and not row.hidden:
-        Notification.objects.using(using).create(
+        Notification.objects.create(
             tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NotificationKind.DISABLED, reason=reason[:255]
         )
-    _announce(row, using)
+    _announce(row)
     return row
 
 
@@ -97,19 +95,18 @@ def enable_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
 
     Raises ConflictingState for a paused or deleted endpoint.
     """
-    _extend_waiting(endpoint, EndpointStatus.DISABLED, pipeline_alias())
+    _extend_waiting(endpoint, EndpointStatus.DISABLED)
     return _enable(endpoint, actor)
 
 
 @in_one_transaction
 def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using)
+    row, queue = locked_endpoint(endpoint)
     if row.status == EndpointStatus.ACTIVE:
         return row
     _expect(row, EndpointStatus.DISABLED, gettext_noop("This endpoint is not disabled but paused; resume it."))
-    reset_and_activate(row, queue, using=using)
-    note(row.tenant_id, actor, "endpoint.enabled", row.public_id, using=using)
+    reset_and_activate(row, queue)
+    note(row.tenant_id, actor, "endpoint.enabled", row.public_id)
     return row
 
 
@@ -125,33 +122,31 @@ def set_active(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint
     return enable_endpoint(endpoint, actor=actor)
 
 
-def reset_and_activate(row: Endpoint, queue: EndpointQueue, *, using: str) -> None:
+def reset_and_activate(row: Endpoint, queue: EndpointQueue) -> None:
     """Make it active with a clean record, and what waits due. Needs a transaction, and both rows locked."""
     queue.consecutive_failures, queue.crash_takeovers, queue.failing_since = 0, 0, None
-    queue.save(using=using, update_fields=["consecutive_failures", "crash_takeovers", "failing_since"])
-    _unblock_queue(row, queue, using)
+    queue.save(update_fields=["consecutive_failures", "crash_takeovers", "failing_since"])
+    _unblock_queue(row, queue)
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Delete for the customer: nothing more is sent, what is pending is cancelled, the history stays until `prune`."""
-    using = pipeline_alias()
     row = _delete(endpoint, actor)
     # After the state: from here on no new delivery is made, and one that a fan-out was just making is found by `prune`.
-    bulk_updates.cancel_all(Delivery.objects.using(using).filter(endpoint_id=row.pk), using=using)
+    bulk_updates.cancel_all(Delivery.objects.filter(endpoint_id=row.pk))
     return row
 
 
 @in_one_transaction
 def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
-    using = pipeline_alias()
-    row, queue = locked_endpoint(endpoint, using=using, deleted_too=True)
+    row, queue = locked_endpoint(endpoint, deleted_too=True)
     if not row.is_deleted:
-        now = database_now(using)
-        _block_queue(queue, using)
+        now = database_now()
+        _block_queue(queue)
         row.deleted_at = now
-        row.save(using=using, update_fields=["deleted_at"])
-        _set_status(row, EndpointStatus.DELETED, "", now, using)
-        note(row.tenant_id, actor, "endpoint.deleted", row.public_id, using=using)
+        row.save(update_fields=["deleted_at"])
+        _set_status(row, EndpointStatus.DELETED, "", now)
+        note(row.tenant_id, actor, "endpoint.deleted", row.public_id)
     return row
 
 
@@ -160,34 +155,34 @@ def _expect(row: Endpoint, status: EndpointStatus, message: str) -> None:
         raise ConflictingState(message, field="status")
 
 
-def _extend_waiting(endpoint: EndpointRef, status: EndpointStatus, using: str) -> None:
+def _extend_waiting(endpoint: EndpointRef, status: EndpointStatus) -> None:
     """Before the state changes and outside its transaction: many rows, and nobody else wants them while all is held."""
-    row = Endpoint.objects.using(using).get(pk=key_of(endpoint))
+    row = Endpoint.objects.get(pk=key_of(endpoint))
     if row.status == status:
-        backlog.trim_backlog(row, database_now(using), using=using, warn=False)
-        bulk_updates.extend_expiry(row, using=using)
+        backlog.trim_backlog(row, database_now(), warn=False)
+        bulk_updates.extend_expiry(row)
 
 
-def _set_status(row: Endpoint, status: EndpointStatus, reason: str, now: datetime, using: str) -> None:
+def _set_status(row: Endpoint, status: EndpointStatus, reason: str, now: datetime) -> None:
     row.status, row.status_reason, row.status_changed_at = status, reason[:255], now
-    row.save(using=using, update_fields=["status", "status_reason", "status_changed_at"])
+    row.save(update_fields=["status", "status_reason", "status_changed_at"])
 
 
-def _block_queue(queue: EndpointQueue, using: str) -> None:
+def _block_queue(queue: EndpointQueue) -> None:
     """Make the queue due never; an engine that holds it sees so within a second."""
     queue.not_before = queue.due_at = IDLE
-    queue.save(using=using, update_fields=["not_before", "due_at"])
+    queue.save(update_fields=["not_before", "due_at"])
 
 
-def _unblock_queue(row: Endpoint, queue: EndpointQueue, using: str) -> None:
-    now = database_now(using)
-    _set_status(row, EndpointStatus.ACTIVE, "", now, using)
+def _unblock_queue(row: Endpoint, queue: EndpointQueue) -> None:
+    now = database_now()
+    _set_status(row, EndpointStatus.ACTIVE, "", now)
     queue.not_before = now
-    queue.save(using=using, update_fields=["not_before"])
-    wake([row.pk], now, using=using)
+    queue.save(update_fields=["not_before"])
+    wake([row.pk], now, using=database_alias())
 
 
-def _announce(row: Endpoint, using: str) -> None:
+def _announce(row: Endpoint) -> None:
     """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
 
     def announce() -> None:
@@ -195,4 +190,4 @@ def _announce(row: Endpoint, using: str) -> None:
             sender=Endpoint, endpoint_id=row.pk, tenant_id=row.tenant_id, reason=row.status_reason
         )
 
-    transaction.on_commit(announce, using=using, robust=True)
+    transaction.on_commit(announce, using=database_alias(), robust=True)

@@ -25,7 +25,6 @@ from dataclasses import replace
 
 from django.db import connections
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.engine.database_thread import DatabaseThread
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -36,6 +35,7 @@ from webhooks_app.engine.sending_thread import RequestSender
 from webhooks_app.engine.window import Window
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import engine_logger, logs_on_a_thread
+from webhooks_app.models.database import database_alias
 from webhooks_app.transport import Transport, open_transport
 
 logger = engine_logger(__name__)
@@ -100,7 +100,7 @@ def run(
 
 def _give_connection_back(using: str | None) -> None:
     """The caller's thread needs no database for as long as the engine runs: in a pool, another may have its connection."""
-    connection = connections[using or pipeline_alias()]
+    connection = connections[using or database_alias()]
     if connection.autocommit and not connection.in_atomic_block:  # or the caller has a transaction open
         connection.close()
 
@@ -111,7 +111,7 @@ def _open_engine(
     """Return None where the process lacks something at the moment: file descriptors, memory."""
     try:
         transport = transport or open_transport()
-        return Engine(using or pipeline_alias(), transport, kind, options, so_far, began)
+        return Engine(using or database_alias(), transport, kind, options, so_far, began)
     except ConfigurationError:
         raise
     except Exception:

@@ -16,7 +16,7 @@ from django.db.models import Exists, F, OuterRef
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import is_outage
-from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.create_deliveries import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
@@ -36,6 +36,7 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import public_id
 
 logger = engine_logger(__name__)
@@ -66,7 +67,7 @@ def sweep(*, using: str | None = None) -> Swept:
 
     Where an engine has missed most of its heartbeats, this waits for a quarter of HEARTBEAT_SECONDS before it acts.
     """
-    alias = using or pipeline_alias()
+    alias = using or database_alias()
     now = database_now(alias)
     released = _release_dead_engines(now, alias)
     freed = released.queues + release_queues_without_engine(alias)
@@ -105,7 +106,7 @@ def repair(*, using: str | None = None) -> int:
     In a correct program the count is 0: each one is a lost wake-up, and logged as an error. Afterwards, endpoints that have no
     queue get one.
     """
-    alias = using or pipeline_alias()
+    alias = using or database_alias()
     repaired = repair_free(alias)
     _create_missing_queues(alias)
     return repaired.queues

@@ -18,11 +18,11 @@ from django.utils import timezone
 from webhooks_app import signals, telemetry
 from webhooks_app.conf import strict as is_strict
 from webhooks_app.core.catalogue import EventType
-from webhooks_app.db import pipeline_alias
 from webhooks_app.events import payload, worker_wakeup
 from webhooks_app.events.backlog_limits import check_backlog
 from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
 from webhooks_app.models import Event
+from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.identify import TenantLike
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def emit_many(
 
     Types that staff added in the admin, and no code declares, cost one SELECT for all of them.
     """
-    alias = using or pipeline_alias()
+    alias = using or database_alias()
     inputs = list(events)
     added = payload.added_types([item.type for item in inputs], alias)
     raises = is_strict() if strict is None else strict

@@ -146,7 +146,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def added_types(names: Iterable[Any], using: str) -> dict[str, EventType]:
+def added_types(names: Iterable[Any], using: str | None = None) -> dict[str, EventType]:
     """Those of the types that are not declared in code but were added by staff. One query where there are any, else none."""
     asked = {name for name in names if storable(name, MAX_NAME) and name not in registry}
     rows = EventTypeRow.objects.using(using).filter(name__in=asked) if asked else ()

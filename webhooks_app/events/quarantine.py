@@ -14,11 +14,12 @@ from typing import Any
 
 from django.db import transaction
 
-from webhooks_app.db import in_fresh_transaction, pipeline_alias
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import chunks, key_of
 from webhooks_app.models import Event, Tenant
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.event import EventQuerySet
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.tenants.audit import SYSTEM, note
@@ -30,10 +31,9 @@ def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> boo
 
     In a FIFO endpoint's order it goes to the end. Raises ConflictingState where `emit` had not accepted the event.
     """
-    using = pipeline_alias()
 
     def work() -> bool:
-        row = for_change(Event.objects.using(using).defer("data")).get(pk=key_of(event))
+        row = for_change(Event.objects.defer("data")).get(pk=key_of(event))
         if not row.quarantine_reason:
             return False
         if not row.is_releasable:
@@ -42,11 +42,11 @@ def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> boo
                     "This event was not accepted when it was emitted, and was not stored whole. Emit it again."
                 )
             )
-        _make_pending([row.pk], using)
-        note(row.tenant_id, actor, "event.released", row.public_id, using=using)
+        _make_pending([row.pk])
+        note(row.tenant_id, actor, "event.released", row.public_id)
         return True
 
-    return in_fresh_transaction(work, using)
+    return in_fresh_transaction(work)
 
 
 def release_all_quarantined(
@@ -61,16 +61,15 @@ def release_all_quarantined(
     `tenant`: a Tenant, a uid or any of your objects. `since`: aware; when they were quarantined. Events that `emit` had not
     accepted stay as they are. Works in chunks of their own transactions, so calling again after an error goes on.
     """
-    using = pipeline_alias()
     rows = quarantined(events=events, tenant=tenant, since=since).releasable()
-    return sum(in_fresh_transaction(partial(_release, ids, actor, using), using) for ids in chunks(rows))
+    return sum(in_fresh_transaction(partial(_release, ids, actor)) for ids in chunks(rows))
 
 
 def quarantined(
     *, events: Collection[uuid.UUID] | None = None, tenant: Any = None, since: datetime | None = None
 ) -> EventQuerySet:
     """Return the quarantined events that fit all of these; see `release_all_quarantined`."""
-    rows: Any = Event.objects.using(pipeline_alias()).quarantined()
+    rows: Any = Event.objects.quarantined()
     if events is not None:
         rows = rows.filter(any_of("id", events))
     if tenant is not None:
@@ -81,18 +80,18 @@ def quarantined(
     return found
 
 
-def _release(ids: Collection[uuid.UUID], actor: str, using: str) -> int:
+def _release(ids: Collection[uuid.UUID], actor: str) -> int:
     """Locked first: who else releases them at the same time must not count them, too."""
-    rows = for_change(Event.objects.using(using).releasable().filter(any_of("id", ids)).order_by("id"))
+    rows = for_change(Event.objects.releasable().filter(any_of("id", ids)).order_by("id"))
     tenants = dict(rows.values_list("id", "tenant_id"))
-    _make_pending(tenants, using)
+    _make_pending(tenants)
     for tenant_id, count in Counter(tenants.values()).items():
-        note(tenant_id, actor, "events.released", "", using=using, count=count)
+        note(tenant_id, actor, "events.released", "", count=count)
     return len(tenants)
 
 
-def _make_pending(ids: Collection[uuid.UUID], using: str) -> None:
+def _make_pending(ids: Collection[uuid.UUID]) -> None:
     """A large event that was quarantined in the middle of its fan-out goes on where it was."""
-    Event.objects.using(using).filter(any_of("id", ids)).update(fanned_out_at=None, quarantine_reason="")
+    Event.objects.filter(any_of("id", ids)).update(fanned_out_at=None, quarantine_reason="")
     if ids:
-        transaction.on_commit(worker_wakeup.send, using=using, robust=True)
+        transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)

@@ -12,30 +12,30 @@ from webhooks_app.models import EventType as EventTypeRow
 from webhooks_app.wire_formats.base import WireFormat
 
 
-def event_types(*, using: str) -> list[EventType]:
+def event_types() -> list[EventType]:
     """All of them by name; a type declared in code goes before one of the same name that staff added."""
-    rows = EventTypeRow.objects.using(using).all()
+    rows = EventTypeRow.objects.all()
     types = {type_.name: type_ for type_ in (*(row.as_declared() for row in rows), *registry)}
     return [types[name] for name in sorted(types)]
 
 
-def event_type(name: str, *, using: str) -> EventType:
+def event_type(name: str) -> EventType:
     """The type of this name. Raises NotFound."""
-    found = registry.get(name) or added_types([name], using).get(name)
+    found = registry.get(name) or added_types([name]).get(name)
     if found is None:
         raise NotFound()
     return found
 
 
-def offered_types(*wire_formats: WireFormat, using: str) -> list[EventType]:
+def offered_types(*wire_formats: WireFormat) -> list[EventType]:
     """Those that an endpoint of these wire formats may newly subscribe to, by name: the catalogue without what is retired, and
     what the wire formats' products document."""
     documented = {type_.name: type_ for wire_format in wire_formats for type_ in wire_format.event_types}
-    types = {**documented, **{type_.name: type_ for type_ in event_types(using=using)}}
+    types = {**documented, **{type_.name: type_ for type_ in event_types()}}
     return [types[name] for name in sorted(types) if name in documented or not types[name].retired]
 
 
-def save_event_type(row: EventTypeRow, *, using: str) -> EventTypeRow:
+def save_event_type(row: EventTypeRow) -> EventTypeRow:
     """Put a type that staff added, or changed, into the catalogue. Raises InvalidEventType where it could never be used."""
     if row.name in registry:
         raise InvalidEventType(
@@ -46,7 +46,7 @@ def save_event_type(row: EventTypeRow, *, using: str) -> EventTypeRow:
     except ConfigurationError as error:
         raise InvalidEventType(str(error), field="name") from error
     _check_schema(declared)
-    row.save(using=using)
+    row.save()
     return row
 
 

@@ -75,24 +75,24 @@ class Operations:
     held: Sequence[HeldQueue]
 
 
-def operations(now: datetime, hours: int = 24, *, using: str) -> Operations:
+def operations(now: datetime, hours: int = 24) -> Operations:
     """Everything at `now`, which is the database's time."""
-    engines = list(Engine.objects.using(using).order_by("-started_at")[:_ENGINES_SHOWN])
+    engines = list(Engine.objects.order_by("-started_at")[:_ENGINES_SHOWN])
     return Operations(
         now=now,
-        hours=hours_of_all(now, hours, using=using),
-        backlog=backlog(now, using=using),
-        quarantined=quarantined(now, using=using),
-        failing=failing(using=using),
-        engines=_states(engines, now, using),
-        held=_held(engines, now, using),
+        hours=hours_of_all(now, hours),
+        backlog=backlog(now),
+        quarantined=quarantined(now),
+        failing=failing(),
+        engines=_states(engines, now),
+        held=_held(engines, now),
     )
 
 
-def backlog(now: datetime, *, using: str) -> Backlog:
-    found = waiting(now, using=using)
+def backlog(now: datetime) -> Backlog:
+    found = waiting(now)
     return Backlog(
-        pending=count_up_to(Delivery.objects.using(using).pending().by_queue(), MOST_COUNTED),
+        pending=count_up_to(Delivery.objects.pending().by_queue(), MOST_COUNTED),
         due_queues=found.queues,
         oldest_due=found.oldest_due,
         unmade_events=found.events,
@@ -100,15 +100,15 @@ def backlog(now: datetime, *, using: str) -> Backlog:
     )
 
 
-def quarantined(now: datetime, *, using: str) -> list[Event]:
+def quarantined(now: datetime) -> list[Event]:
     """The newest events of the last days that were not accepted, without their data."""
-    events = Event.objects.using(using).quarantined().filter(id__gte=first_id(now - QUARANTINE_SHOWN))
+    events = Event.objects.quarantined().filter(id__gte=first_id(now - QUARANTINE_SHOWN))
     return list(events.defer("data").order_by("-id")[:MOST_SHOWN])
 
 
-def failing(*, using: str) -> list[FailingEndpoint]:
+def failing() -> list[FailingEndpoint]:
     """The endpoints that have failed the longest without a success."""
-    queues = EndpointQueue.objects.using(using).failing().select_related("endpoint__tenant")[:MOST_SHOWN]
+    queues = EndpointQueue.objects.failing().select_related("endpoint__tenant")[:MOST_SHOWN]
     return [_failing(queue) for queue in queues]
 
 
@@ -119,9 +119,9 @@ def _failing(queue: EndpointQueue) -> FailingEndpoint:
     )
 
 
-def _states(engines: Sequence[Engine], now: datetime, using: str) -> list[EngineState]:
+def _states(engines: Sequence[Engine], now: datetime) -> list[EngineState]:
     good_for = timedelta(seconds=settings().ENGINE.HEARTBEAT_SECONDS)
-    taken = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=False).order_by()
+    taken = EndpointQueue.objects.due(now).filter(holder_id__isnull=False).order_by()
     counts: dict[uuid.UUID | None, int] = dict(taken.values_list("holder_id").annotate(count=Count("pk")))
     return [
         EngineState(engine, engine.alive_until > now, engine.alive_until - good_for, counts.get(engine.pk, 0))
@@ -129,8 +129,8 @@ def _states(engines: Sequence[Engine], now: datetime, using: str) -> list[Engine
     ]
 
 
-def _held(engines: Sequence[Engine], now: datetime, using: str) -> list[HeldQueue]:
+def _held(engines: Sequence[Engine], now: datetime) -> list[HeldQueue]:
     """A queue that is held was due when it was taken, and its time is set anew only when it is released."""
     running = {engine.pk: engine for engine in engines}
-    held = EndpointQueue.objects.using(using).due(now).filter(holder_id__isnull=False).select_related("endpoint")
+    held = EndpointQueue.objects.due(now).filter(holder_id__isnull=False).select_related("endpoint")
     return [HeldQueue(queue, running.get(queue.holder_id)) for queue in held[:MOST_SHOWN] if queue.holder_id]

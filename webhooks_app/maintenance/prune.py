@@ -21,7 +21,7 @@ from webhooks_app import idempotency
 from webhooks_app.conf import settings
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.database_errors import is_transient
-from webhooks_app.db import in_fresh_transaction, is_postgresql, pipeline_alias
+from webhooks_app.db import in_fresh_transaction, is_postgresql
 from webhooks_app.deliveries import backlog
 from webhooks_app.locking import chunks
 from webhooks_app.models import (
@@ -43,6 +43,7 @@ from webhooks_app.models import (
     Secret,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.playground.service import rest_idle_playgrounds
@@ -84,16 +85,15 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run: its time, the ends of both retentions, the database, and what is counted."""
+    """One run: its time, the ends of both retentions, and what is counted."""
 
     now: datetime
     cutoff: datetime
     long_ago: datetime
-    using: str
     report: PruneReport
 
 
-def prune(*, now: datetime | None = None, using: str | None = None) -> PruneReport:
+def prune(*, now: datetime | None = None) -> PruneReport:
     """Delete what is older than the retention; safe to repeat, to interrupt and to run twice at once.
 
     Never an event that is not fanned out, has a pending delivery or one that was completed within the retention; never
@@ -101,15 +101,14 @@ def prune(*, now: datetime | None = None, using: str | None = None) -> PruneRepo
     not outlive BACKLOG_DAYS. A part that fails is logged and does not stop the others. `now` is aware; None: the
     database's clock.
     """
-    alias = using or pipeline_alias()
-    moment = now or database_now(alias)
+    moment = now or database_now()
     cutoff = moment - timedelta(days=settings().RETENTION_DAYS)
-    run = _Run(moment, cutoff, moment - _LONG_KEPT, alias, PruneReport())
+    run = _Run(moment, cutoff, moment - _LONG_KEPT, PruneReport())
     for name, part in _PARTS.items():
         try:
             part(run)
         except Exception:
-            if not backlog.is_usable(alias):
+            if not backlog.is_usable():
                 raise  # no other part could do anything either
             logger.exception("webhooks: prune could not finish the part %r and goes on with the others", name)
             run.report.failed.append(name)
@@ -129,17 +128,17 @@ def _delete(rows: QuerySet[Any]) -> int:
 def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
     """Delete a batch. Rows that cannot be deleted, because a table of the host refers to them, are found and left."""
     what = f"{len(keys)} rows of {rows.model._meta.label}, {keys[0]} first"
-    deleted = _try(partial(_delete_now, rows.filter(pk__in=keys)), what, rows.db)
+    deleted = _try(partial(_delete_now, rows.filter(pk__in=keys)), what)
     if deleted is not None or len(keys) == 1:
         return deleted or 0
     half = len(keys) // 2
     return _delete_batch(rows, keys[:half]) + _delete_batch(rows, keys[half:])
 
 
-def _try(work: Callable[[], int], what: str, using: str) -> int | None:
+def _try(work: Callable[[], int], what: str) -> int | None:
     """Return what `work` does in a transaction of its own: 0 where a lock stops it, None where a reference does."""
     try:
-        return in_fresh_transaction(work, using)
+        return in_fresh_transaction(work)
     except IntegrityError as error:
         logger.error("webhooks: prune cannot delete %s: %s", what, error)
         return None
@@ -152,7 +151,7 @@ def _try(work: Callable[[], int], what: str, using: str) -> int | None:
 
 def _delete_now(rows: QuerySet[Any]) -> int:
     """Delete those of the rows that no other transaction has locked."""
-    _limit_lock_waits(rows.db)
+    _limit_lock_waits()
     if connections[rows.db].features.has_select_for_update_skip_locked:
         free = for_change(rows.order_by("pk"), skip_locked=True).values_list("pk", flat=True)
         rows = rows.filter(pk__in=list(free))
@@ -160,10 +159,10 @@ def _delete_now(rows: QuerySet[Any]) -> int:
     return counts.get(rows.model._meta.label, 0)
 
 
-def _limit_lock_waits(using: str) -> None:
+def _limit_lock_waits() -> None:
     """For the rest of this transaction, on PostgreSQL."""
-    if is_postgresql(using):
-        with connections[using].cursor() as cursor:
+    if is_postgresql():
+        with connections[database_alias()].cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
 
 
@@ -171,11 +170,11 @@ def _limit_lock_waits(using: str) -> None:
 
 
 def _prune_backlogs(run: _Run) -> None:
-    run.report.dropped = backlog.trim_backlogs(run.now, using=run.using)
+    run.report.dropped = backlog.trim_backlogs(run.now)
 
 
 def _prune_cancelled(run: _Run) -> None:
-    run.report.cancelled = backlog.cancel_for_deleted(using=run.using)
+    run.report.cancelled = backlog.cancel_for_deleted()
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -183,18 +182,18 @@ def _prune_cancelled(run: _Run) -> None:
 
 def _prune_events(run: _Run) -> None:
     """From the oldest event on: first its deliveries, then itself, so that an interruption leaves nothing adrift."""
-    cutoff, report, using = run.cutoff, run.report, run.using
-    needed = Delivery.objects.using(using).filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
-    old = Event.objects.using(using).filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
+    cutoff, report = run.cutoff, run.report
+    needed = Delivery.objects.filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
+    old = Event.objects.filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
     prunable = old.exclude(Exists(needed)).order_by("pk")
     size = settings().ENGINE.PRUNE_BATCH
     page = prunable
     while keys := list(page.values_list("pk", flat=True)[:size]):
-        finished = Delivery.objects.using(using).filter(event_id__in=keys).exclude(_is_needed(cutoff))
+        finished = Delivery.objects.filter(event_id__in=keys).exclude(_is_needed(cutoff))
         report.deliveries += _delete(finished)
-        report.channels += _delete(EventChannel.objects.using(using).filter(event_id__in=keys))
-        left = Delivery.objects.using(using).filter(event_id=OuterRef("pk"))
-        report.events += _delete(Event.objects.using(using).filter(pk__in=keys).exclude(Exists(left)))
+        report.channels += _delete(EventChannel.objects.filter(event_id__in=keys))
+        left = Delivery.objects.filter(event_id=OuterRef("pk"))
+        report.events += _delete(Event.objects.filter(pk__in=keys).exclude(Exists(left)))
         page = prunable.filter(pk__gt=keys[-1])
 
 
@@ -210,21 +209,21 @@ def _is_needed(cutoff: datetime) -> Q:
 
 def _prune_endpoints(run: _Run) -> None:
     """Deleted ones, and hidden ones that no callback has used for long."""
-    cutoff, report, using = run.cutoff, run.report, run.using
-    left = Delivery.objects.using(using).filter(endpoint_id=OuterRef("pk"))
+    cutoff, report = run.cutoff, run.report
+    left = Delivery.objects.filter(endpoint_id=OuterRef("pk"))
     deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
     idle = Q(hidden=True, created_at__lt=cutoff)
-    empty = Endpoint.objects.using(using).filter(deleted | idle).exclude(Exists(left))
+    empty = Endpoint.objects.filter(deleted | idle).exclude(Exists(left))
     for key in list(empty.order_by("pk").values_list("pk", flat=True)):
-        if _try(partial(_remove, key, empty, using), f"endpoint {key}", using):
+        if _try(partial(_remove, key, empty), f"endpoint {key}"):
             report.endpoints += 1
-            report.stats += _delete(HourlyStat.objects.using(using).filter(endpoint_id=key))
+            report.stats += _delete(HourlyStat.objects.filter(endpoint_id=key))
 
 
-def _remove(key: uuid.UUID, empty: QuerySet[Endpoint], using: str) -> bool:
+def _remove(key: uuid.UUID, empty: QuerySet[Endpoint]) -> bool:
     """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has got work meanwhile."""
-    _limit_lock_waits(using)
-    queues = EndpointQueue.objects.using(using).filter(endpoint_id=key)
+    _limit_lock_waits()
+    queues = EndpointQueue.objects.filter(endpoint_id=key)
     queue = for_change(queues, skip_locked=True).first()
     if queue is None and queues.exists():
         return False
@@ -242,15 +241,15 @@ def _remove(key: uuid.UUID, empty: QuerySet[Endpoint], using: str) -> bool:
 
 def _prune_stats(run: _Run) -> None:
     """By endpoint, since that is how the table is indexed."""
-    for keys in chunks(Endpoint.objects.using(run.using).all(), size=500):
-        old = HourlyStat.objects.using(run.using).filter(endpoint_id__in=keys, hour__lt=run.long_ago)
+    for keys in chunks(Endpoint.objects.all(), size=500):
+        old = HourlyStat.objects.filter(endpoint_id__in=keys, hour__lt=run.long_ago)
         run.report.stats += _delete(old)
 
 
 def _old_notifications(run: _Run) -> QuerySet[Notification]:
     """Those about a backlog stay while the endpoint stays off: they say that nobody needs another one."""
-    sent = Notification.objects.using(run.using).filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
-    off = Endpoint.objects.using(run.using).filter(
+    sent = Notification.objects.filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
+    off = Endpoint.objects.filter(
         pk=OuterRef("endpoint_id"), status__in=backlog.OFF, status_changed_at__lte=OuterRef("created_at")
     )
     return sent.exclude(Exists(off), kind__in=NotificationKind.about_backlogs())
@@ -258,29 +257,29 @@ def _old_notifications(run: _Run) -> QuerySet[Notification]:
 
 def _dead_engines(run: _Run) -> QuerySet[Engine]:
     """Engines long dead that hold nothing; the queues of the others are a reaper's business first."""
-    queues = EndpointQueue.objects.using(run.using).filter(holder_id__isnull=False)
+    queues = EndpointQueue.objects.filter(holder_id__isnull=False)
     holders = {key for key in queues.order_by().values_list("holder_id", flat=True).distinct() if key is not None}
-    return Engine.objects.using(run.using).filter(alive_until__lt=run.now - _ENGINE_GRACE).exclude(pk__in=holders)
+    return Engine.objects.filter(alive_until__lt=run.now - _ENGINE_GRACE).exclude(pk__in=holders)
 
 
 def _prune_playgrounds(run: _Run) -> None:
     """In one transaction, for the limit of its lock waits; few playgrounds become idle within an hour."""
 
     def rest() -> int:
-        _limit_lock_waits(run.using)
-        return rest_idle_playgrounds(run.now, using=run.using)
+        _limit_lock_waits()
+        return rest_idle_playgrounds(run.now)
 
-    run.report.rested = in_fresh_transaction(rest, run.using)
+    run.report.rested = in_fresh_transaction(rest)
 
 
 #: Rows that only their own age decides over, by their name in the report.
 _OLD: dict[str, Callable[[_Run], QuerySet[Any]]] = {
-    "attempts": lambda run: Attempt.objects.using(run.using).filter(pk__lt=first_id(run.cutoff)),
-    "secrets": lambda run: Secret.objects.using(run.using).filter(expires_at__lt=run.cutoff),
-    "replies": lambda run: IdempotencyRecord.objects.using(run.using).filter(created_at__lt=run.now - idempotency.KEPT),
-    "portal_links": lambda run: PortalLink.objects.using(run.using).filter(expires_at__lt=run.cutoff),
+    "attempts": lambda run: Attempt.objects.filter(pk__lt=first_id(run.cutoff)),
+    "secrets": lambda run: Secret.objects.filter(expires_at__lt=run.cutoff),
+    "replies": lambda run: IdempotencyRecord.objects.filter(created_at__lt=run.now - idempotency.KEPT),
+    "portal_links": lambda run: PortalLink.objects.filter(expires_at__lt=run.cutoff),
     "notifications": _old_notifications,
-    "audit_entries": lambda run: AuditEntry.objects.using(run.using).filter(pk__lt=first_id(run.long_ago)),
+    "audit_entries": lambda run: AuditEntry.objects.filter(pk__lt=first_id(run.long_ago)),
     "engines": _dead_engines,
 }
 

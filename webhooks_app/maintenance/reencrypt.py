@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-from webhooks_app.db import pipeline_alias, write
+from webhooks_app.db import write
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models.fields import EncryptedTextField, key_ring
 
@@ -25,20 +25,19 @@ class ReencryptionReport:
     unreadable: int = 0
 
 
-def reencrypt(*, using: str | None = None) -> ReencryptionReport:
+def reencrypt() -> ReencryptionReport:
     """Go through every sealed field of every app's models; safe to repeat, to interrupt and to run beside the engines.
 
     What cannot be opened is counted and left as it is. Raises SealingError where there is no key at all.
     """
-    alias = using or pipeline_alias()
     key_ring().seal("", "a key must be there before anything is read")
     report = ReencryptionReport()
     for model, field in encrypted_fields():
         last: Any = None
-        while rows := _page(model, field, last, alias):
-            with write(alias):
+        while rows := _page(model, field, last):
+            with write():
                 for pk, sealed in rows:
-                    _reencrypt_one(model, field, pk, sealed, report, alias)
+                    _reencrypt_one(model, field, pk, sealed, report)
             last = rows[-1][0]
     return report
 
@@ -51,15 +50,15 @@ def encrypted_fields() -> Iterator[tuple[type[Model], EncryptedTextField]]:
                 yield model, field
 
 
-def _page(model: type[Model], field: EncryptedTextField, last: Any, using: str) -> list[tuple[Any, str]]:
-    rows = model._default_manager.using(using).exclude(**{field.attname: ""}).order_by("pk")
+def _page(model: type[Model], field: EncryptedTextField, last: Any) -> list[tuple[Any, str]]:
+    rows = model._default_manager.exclude(**{field.attname: ""}).order_by("pk")
     if last is not None:
         rows = rows.filter(pk__gt=last)
     return list(rows.values_list("pk", field.attname)[:_BATCH])
 
 
 def _reencrypt_one(
-    model: type[Model], field: EncryptedTextField, pk: Any, sealed: str, report: ReencryptionReport, using: str
+    model: type[Model], field: EncryptedTextField, pk: Any, sealed: str, report: ReencryptionReport
 ) -> None:
     ring = key_ring()
     if ring.is_newest(sealed):
@@ -71,5 +70,5 @@ def _reencrypt_one(
         report.unreadable += 1
         return
     # Only if it is still what was read: somebody may be changing it at this moment, with the newest key.
-    rows = model._default_manager.using(using).filter(pk=pk, **{field.attname: sealed})
+    rows = model._default_manager.filter(pk=pk, **{field.attname: sealed})
     report.reencrypted += rows.update(**{field.attname: ring.seal(text, field.context(pk))})

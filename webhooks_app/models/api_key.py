@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -18,7 +19,7 @@ class Scope(models.TextChoices):
     EVENTS_WRITE = "events:write", "publish events"
 
 
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+class ApiKeyQuerySet(AppQuerySet["ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
         """Neither revoked nor expired, by the database's clock."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
@@ -48,6 +49,7 @@ class ApiKey(models.Model):
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = "API key"
         ordering = ["-id"]
         permissions = [("revoke_apikey", "Can revoke API keys")]
@@ -71,6 +73,11 @@ class PortalLink(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, editable=False)
 
+    objects = AppQuerySet["PortalLink"].as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+
     def __str__(self) -> str:
         return f"portal link {self.id}"
 
@@ -88,7 +95,10 @@ class IdempotencyRecord(models.Model):
     body = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    objects = AppQuerySet["IdempotencyRecord"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "stored replies"
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="webhooks_reply_once")]
         indexes = [models.Index(fields=["created_at"], name="webhooks_reply_age")]  # read by prune

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -19,7 +20,7 @@ class ActorKind(models.TextChoices):
     SYSTEM = "system", "the app itself"
 
 
-class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+class AuditEntryQuerySet(AppQuerySet["AuditEntry"]):
     def on(self, target: str) -> AuditEntryQuerySet:
         """`target`: a public id."""
         return self.filter(target=target)
@@ -50,6 +51,7 @@ class AuditEntry(models.Model):
     objects = AuditEntryQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "audit entries"
         ordering = ["-id"]
         indexes = [

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
 from webhooks_app.models.event import TEST_FINGERPRINT, Event
 from webhooks_app.models.ids import new_id, public_id
@@ -29,7 +30,7 @@ def of_real_events() -> Any:
     return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), fingerprint=TEST_FINGERPRINT))
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
+class DeliveryQuerySet(AppQuerySet["Delivery"]):
     def pending(self) -> DeliveryQuerySet:
         return self.filter(status=DeliveryStatus.PENDING)
 
@@ -74,6 +75,7 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "deliveries"
         constraints = [
             # Fanning an event out twice changes nothing.
@@ -153,7 +155,10 @@ class Attempt(models.Model):
     response_body = models.BinaryField(default=b"")
     response_truncated = models.BooleanField(default=False)
 
+    objects = AppQuerySet["Attempt"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["id"]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import playground
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import EncryptedTextField
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
@@ -23,7 +24,7 @@ class EndpointStatus(models.TextChoices):
     DELETED = "deleted", "deleted"  # history stays readable until it is pruned
 
 
-class EndpointQuerySet(models.QuerySet["Endpoint"]):
+class EndpointQuerySet(AppQuerySet["Endpoint"]):
     def visible(self) -> EndpointQuerySet:
         """What a customer sees: not deleted, and not the hidden ones behind callback URLs."""
         return self.exclude(status=EndpointStatus.DELETED).filter(hidden=False)
@@ -103,6 +104,7 @@ class Endpoint(models.Model):
     objects = EndpointQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         ordering = ["id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="webhooks_endpoint_tenant"),
@@ -170,14 +172,17 @@ class Subscription(models.Model):
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="subscriptions")
     pattern = models.CharField(max_length=130)
 
+    objects = AppQuerySet["Subscription"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["endpoint", "pattern"], name="webhooks_subscription_once")]
 
     def __str__(self) -> str:
         return self.pattern
 
 
-class SecretQuerySet(models.QuerySet["Secret"]):
+class SecretQuerySet(AppQuerySet["Secret"]):
     def live(self) -> SecretQuerySet:
         """Those that requests are signed with: not expired (by the database's clock)."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
@@ -200,6 +205,7 @@ class Secret(models.Model):
     objects = SecretQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         ordering = ["-id"]
 
     def __str__(self) -> str:

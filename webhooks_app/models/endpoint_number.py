@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
 
 #: What the database takes for a number; nothing beyond it can be anybody's.
@@ -15,6 +16,11 @@ class EndpointNumber(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, related_name="number")
+
+    objects = AppQuerySet["EndpointNumber"].as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return f"number {self.id} of {self.endpoint_id}"

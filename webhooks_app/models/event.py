@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from webhooks_app.core import catalogue
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -28,7 +29,10 @@ class EventType(models.Model):
     schema = models.JSONField(null=True, blank=True, help_text="JSON Schema that the data of every event must fit.")
     retired = models.BooleanField(default=False, help_text="No longer offered for new subscriptions; still delivered.")
 
+    objects = AppQuerySet["EventType"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -43,7 +47,7 @@ class EventType(models.Model):
 FAN_OUT_FAILED = "fan-out failed: "
 
 
-class EventQuerySet(models.QuerySet["Event"]):
+class EventQuerySet(AppQuerySet["Event"]):
     def pending(self) -> EventQuerySet:
         """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
         return self.filter(fanned_out_at__isnull=True)
@@ -98,6 +102,7 @@ class Event(models.Model):
     objects = EventQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         constraints = [
             # Only where there is a key: most events have none, and need not pay for an index entry.
             models.UniqueConstraint(
@@ -158,7 +163,10 @@ class EventChannel(models.Model):
     event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, related_name="channel_rows")
     channel = models.CharField(max_length=128)
 
+    objects = AppQuerySet["EventChannel"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["event", "channel"], name="webhooks_channel_once")]
         indexes = [models.Index(fields=["tenant", "channel", "event"], name="webhooks_channel_find")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -27,7 +28,7 @@ class NotificationKind(models.TextChoices):
         return cls.BACKLOG_EXPIRING, cls.BACKLOG_DROPPED
 
 
-class NotificationQuerySet(models.QuerySet["Notification"]):
+class NotificationQuerySet(AppQuerySet["Notification"]):
     def unsent(self) -> NotificationQuerySet:
         return self.filter(sent_at__isnull=True)
 
@@ -57,6 +58,7 @@ class Notification(models.Model):
     objects = NotificationQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         ordering = ["id"]
         indexes = [models.Index(fields=["tenant", "sent_at"], name="webhooks_notice_untold")]
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
@@ -37,14 +38,17 @@ class Engine(models.Model):
     #: Finishes what it has in flight and takes nothing more: another may start in its place.
     draining = models.BooleanField(default=False)
 
+    objects = AppQuerySet["Engine"].as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         permissions = [("view_operations", "Can see the operations page")]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
 
-class EndpointQueueQuerySet(models.QuerySet["EndpointQueue"]):
+class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):
     def locked(self, *, skip_locked: bool = False) -> EndpointQueueQuerySet:
         """In the one order that every writer uses; without it, two writers of the same rows deadlock. `skip_locked`: without
         the rows that another transaction has locked, where the database can do that; an engine waits for nobody."""
@@ -111,6 +115,7 @@ class EndpointQueue(models.Model):
     objects = EndpointQueueQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         indexes = [
             # Read by the operations page. Only a failing endpoint has an entry, so that taking and freeing stay cheap.
             models.Index(
@@ -130,7 +135,7 @@ class EndpointQueue(models.Model):
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
 
 
-class HourlyStatQuerySet(models.QuerySet["HourlyStat"]):
+class HourlyStatQuerySet(AppQuerySet["HourlyStat"]):
     def of_endpoint(self, endpoint_id: uuid.UUID) -> HourlyStatQuerySet:
         return self.filter(endpoint_id=endpoint_id)
 
@@ -172,6 +177,7 @@ class HourlyStat(models.Model):
     objects = HourlyStatQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "hourly statistics"
         constraints = [models.UniqueConstraint(fields=["endpoint", "hour"], name="webhooks_stat_once")]
         # Read by the report of all endpoints' hours. Never changes, so that adding to the counts stays cheap.

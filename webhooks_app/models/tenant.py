@@ -9,11 +9,12 @@ from typing import Any, Self
 from django.db import models
 
 from webhooks_app.conf import settings
+from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import derived_id
 from webhooks_app.models.times import Now
 
 
-class TenantQuerySet(models.QuerySet["Tenant"]):
+class TenantQuerySet(AppQuerySet["Tenant"]):
     def bulk_create(self, objs: Iterable[Tenant], *args: Any, **kwargs: Any) -> list[Tenant]:
         tenants = list(objs)
         for tenant in tenants:
@@ -43,6 +44,7 @@ class Tenant(models.Model):
     objects = TenantQuerySet.as_manager()
 
     class Meta:
+        base_manager_name = "objects"
         ordering = ["uid"]
 
     def __str__(self) -> str:

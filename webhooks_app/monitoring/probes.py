@@ -16,7 +16,8 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from webhooks_app.core.status import judge
-from webhooks_app.telemetry.figures import bounded, database_alias, figures, limits
+from webhooks_app.models.database import database_alias
+from webhooks_app.telemetry.figures import bounded, figures, limits
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _ready() -> Failed:
     with bounded(using, STATEMENT_SECONDS):
         if not _migrated(using):
             return ["migrations"]
-        found = judge(figures(using=using), limits())
+        found = judge(figures(), limits())
     return [finding.check for finding in found if finding.check == "engines"]
 
 

@@ -28,8 +28,9 @@ from django.db import connections, transaction
 from django.db.models import Q
 
 from webhooks_app.conf import settings
-from webhooks_app.db import pipeline_alias, write
+from webhooks_app.db import write
 from webhooks_app.models import Notification, Tenant, database_now
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.lookups import for_change
 from webhooks_app.models.notification import NotificationQuerySet
 from webhooks_app.notifications import emails, operational_events
@@ -73,7 +74,7 @@ def send_notifications(
     aware; None: the database's clock. `stopping`: asked between two e-mails, and while the mail server says nothing;
     True ends the run early.
     """
-    alias = using or pipeline_alias()
+    alias = using or database_alias()
     moment = now or database_now(alias)
     if _another_run_works(moment, alias):
         return 0

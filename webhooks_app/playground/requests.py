@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from webhooks_app.core.playground import ArrivedRequest, arrived
 from webhooks_app.core.scheme_help import timestamp_in
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import SealingError, VerificationFailed
 from webhooks_app.models import Attempt, Delivery, Endpoint, Secret, database_now
 from webhooks_app.receiver import verify
@@ -75,16 +74,15 @@ def arrivals(endpoint: Endpoint, *, after: uuid.UUID | None = None) -> list[Arri
 
     In four queries, however many there are.
     """
-    using = pipeline_alias()
-    newest = Delivery.objects.using(using).filter(endpoint_id=endpoint.pk).order_by("-id")
+    newest = Delivery.objects.filter(endpoint_id=endpoint.pk).order_by("-id")
     ids = list(newest.values_list("pk", flat=True)[:LAST])
-    attempts = Attempt.objects.using(using).filter(delivery_id__in=ids)
+    attempts = Attempt.objects.filter(delivery_id__in=ids)
     if after is not None:
         attempts = attempts.filter(pk__gt=after)
     rows = list(attempts.select_related("delivery__event").defer("delivery__event__data").order_by("-id")[:LAST])
     if not rows:
         return []
-    wire_format, secrets, now = get_wire_format(endpoint.wire_format), _opened(endpoint, using), database_now(using)
+    wire_format, secrets, now = get_wire_format(endpoint.wire_format), _opened(endpoint), database_now()
     looked_at = ((row, arrived(bytes(row.response_body))) for row in rows)
     return [_arrival(row, request, wire_format, secrets, now) for row, request in looked_at if request is not None]
 
@@ -123,10 +121,10 @@ def _check(
     return SignatureCheck(Verdict.UNFIT, reason=reason)
 
 
-def _opened(endpoint: Endpoint, using: str) -> list[_Opened]:
+def _opened(endpoint: Endpoint) -> list[_Opened]:
     """The endpoint's secrets, newest first, replaced and ended ones too; one whose key is lost is left out."""
     opened = []
-    for row in Secret.objects.using(using).filter(endpoint_id=endpoint.pk).order_by("-created_at", "-id")[:_SECRETS]:
+    for row in Secret.objects.filter(endpoint_id=endpoint.pk).order_by("-created_at", "-id")[:_SECRETS]:
         try:
             opened.append(_Opened(row.reveal(), row))
         except SealingError:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Coalesce
 
 from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, url_of
-from webhooks_app.db import in_fresh_transaction, in_one_transaction, pipeline_alias
+from webhooks_app.db import in_fresh_transaction, in_one_transaction
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.test_event import EXAMPLE, new_test_event
 from webhooks_app.endpoints.checks import checked_events, checked_wire_format
@@ -24,6 +24,7 @@ from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
+from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
@@ -35,7 +36,7 @@ IDLE_REASON = "idle"
 
 def playground_of(tenant: Tenant) -> Endpoint | None:
     """The tenant's playground; None where it has none open."""
-    endpoints = Endpoint.objects.using(pipeline_alias()).visible().playgrounds()
+    endpoints = Endpoint.objects.visible().playgrounds()
     return endpoints.filter(tenant_id=tenant.pk).first()
 
 
@@ -45,18 +46,17 @@ def open_playground(
 ) -> tuple[Endpoint, str | None]:
     """The tenant's playground, made where it has none; with the text of its secret, which is shown this once, or None
     where it was open already. Raises NotAvailableOnPlan, InvalidEndpoint."""
-    using = pipeline_alias()
-    owner = tenant_for(tenant, using=using)
-    check_plan_limit(owner, using=using, counted=False)
+    owner = tenant_for(tenant)
+    check_plan_limit(owner, counted=False)
     there = playground_of(owner)
     if there is not None:
         return there, None
     wire = checked_wire_format(None, owner)
-    patterns = checked_events(events, wire, using=using)
+    patterns = checked_events(events, wire)
     text = validate_or_generate(None, wire.secret_format)
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=url_of(DEFAULT_ANSWER), description="Playground")
-    insert_endpoint(endpoint, patterns, text, using=using)
-    note(owner.pk, actor, "playground.opened", endpoint.public_id, using=using, events=patterns)
+    insert_endpoint(endpoint, patterns, text)
+    note(owner.pk, actor, "playground.opened", endpoint.public_id, events=patterns)
     return endpoint, text
 
 
@@ -69,15 +69,14 @@ def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint
     """
     if answer not in ANSWERS:
         raise InvalidEndpoint(f"The answer is one of: {', '.join(ANSWERS)}.", field="answer")
-    using = pipeline_alias()
-    row, queue = locked_endpoint(_open_one(tenant), using=using)
+    row, queue = locked_endpoint(_open_one(tenant))
     row.url = url_of(answer)
-    row.save(using=using, update_fields=["url"])
+    row.save(update_fields=["url"])
     if row.status != EndpointStatus.PAUSED:
-        bulk_updates.make_due_now(row, using=using)
-        reset_and_activate(row, queue, using=using)
-        _hint(using)
-    note(row.tenant_id, actor, "playground.answers", row.public_id, using=using, answer=answer)
+        bulk_updates.make_due_now(row)
+        reset_and_activate(row, queue)
+        _hint()
+    note(row.tenant_id, actor, "playground.answers", row.public_id, answer=answer)
     return row
 
 
@@ -87,27 +86,26 @@ def send_to_playground(tenant: Tenant, *, type: str, data: object = EXAMPLE, act
 
     Raises InvalidEvent, and ConflictingState where no playground is open or it is switched off.
     """
-    using = pipeline_alias()
     row = _open_one(tenant)
     if row.status == EndpointStatus.DISABLED:
         raise ConflictingState(
             gettext_noop("The playground is switched off, so nothing is sent to it. Choose an answer first.")
         )
-    event = new_test_event(row, type, data, using=using)
-    in_fresh_transaction(lambda: _send(row, event, actor, using), using)
+    event = new_test_event(row, type, data)
+    in_fresh_transaction(lambda: _send(row, event, actor))
     return event
 
 
-def _send(row: Endpoint, event: Event, actor: str, using: str) -> None:
-    event.save(using=using, force_insert=True)
-    bulk_updates.create_deliveries(row, [event.pk], using=using)
-    note(row.tenant_id, actor, "playground.tested", row.public_id, using=using, type=event.type)
-    _hint(using)
+def _send(row: Endpoint, event: Event, actor: str) -> None:
+    event.save(force_insert=True)
+    bulk_updates.create_deliveries(row, [event.pk])
+    note(row.tenant_id, actor, "playground.tested", row.public_id, type=event.type)
+    _hint()
 
 
-def _hint(using: str) -> None:
+def _hint() -> None:
     """Somebody looks on: the next sweep would be late."""
-    transaction.on_commit(worker_wakeup.send, using=using, robust=True)
+    transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)
 
 
 def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:
@@ -116,9 +114,9 @@ def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:
     return delete_endpoint(_open_one(tenant), actor=actor)
 
 
-def rest_idle_playgrounds(now: datetime, *, using: str) -> int:
+def rest_idle_playgrounds(now: datetime) -> int:
     """Switch off the playgrounds that nobody has touched for IDLE_AFTER; returns how many. Own transactions."""
-    endpoints = Endpoint.objects.using(using).playgrounds().filter(status=EndpointStatus.ACTIVE)
+    endpoints = Endpoint.objects.playgrounds().filter(status=EndpointStatus.ACTIVE)
     touched = Coalesce("status_changed_at", "created_at")
     idle = endpoints.annotate(touched_at=touched).filter(touched_at__lt=now - IDLE_AFTER)
     keys = list(idle.values_list("pk", flat=True))

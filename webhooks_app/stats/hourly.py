@@ -67,31 +67,31 @@ class HourlyCounts:
         return self.latency_max_ms
 
 
-def hours_of_endpoint(endpoint_id: uuid.UUID, until: datetime, hours: int = 24, *, using: str) -> list[HourlyCounts]:
+def hours_of_endpoint(endpoint_id: uuid.UUID, until: datetime, hours: int = 24) -> list[HourlyCounts]:
     """The last so many hours up to the one that `until` is in, oldest first, hours without a request among them."""
-    return _hours(HourlyStat.objects.using(using).of_endpoint(endpoint_id), until, hours)
+    return _hours(HourlyStat.objects.of_endpoint(endpoint_id), until, hours)
 
 
 def hours_of_each(
-    endpoint_ids: Sequence[uuid.UUID], until: datetime, hours: int = 24, *, using: str
+    endpoint_ids: Sequence[uuid.UUID], until: datetime, hours: int = 24
 ) -> dict[uuid.UUID, list[HourlyCounts]]:
     """As `hours_of_endpoint`, for several endpoints in one query. For a page of them, not for all there are."""
     starts = _starts(until, hours)
-    rows = HourlyStat.objects.using(using).filter(endpoint_id__in=endpoint_ids)
+    rows = HourlyStat.objects.filter(endpoint_id__in=endpoint_ids)
     found = _summed(rows, starts, "endpoint_id")
     summed = {(row["endpoint_id"], row["hour"]): row for row in found}
     return {key: [_hour(start, summed.get((key, start))) for start in starts] for key in endpoint_ids}
 
 
-def hours_of_tenant(tenant_id: uuid.UUID, until: datetime, hours: int = 24, *, using: str) -> list[HourlyCounts]:
+def hours_of_tenant(tenant_id: uuid.UUID, until: datetime, hours: int = 24) -> list[HourlyCounts]:
     """As `hours_of_endpoint`, over all endpoints of the tenant."""
-    endpoints = Endpoint.objects.using(using).filter(tenant_id=tenant_id)
-    return _hours(HourlyStat.objects.using(using).filter(endpoint_id__in=endpoints.values("pk")), until, hours)
+    endpoints = Endpoint.objects.filter(tenant_id=tenant_id)
+    return _hours(HourlyStat.objects.filter(endpoint_id__in=endpoints.values("pk")), until, hours)
 
 
-def hours_of_all(until: datetime, hours: int = 24, *, using: str) -> list[HourlyCounts]:
+def hours_of_all(until: datetime, hours: int = 24) -> list[HourlyCounts]:
     """As `hours_of_endpoint`, over everybody."""
-    return _hours(HourlyStat.objects.using(using), until, hours)
+    return _hours(HourlyStat.objects.all(), until, hours)
 
 
 def by_day(hours: Sequence[HourlyCounts], zone: tzinfo | None = None) -> list[HourlyCounts]:

@@ -15,8 +15,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from webhooks_app.core.status import CHECKS, Figures, Limits, is_stalled, judge
+from webhooks_app.models.database import database_alias
 from webhooks_app.telemetry import prometheus_backend
-from webhooks_app.telemetry.figures import bounded, database_alias, figures, limits
+from webhooks_app.telemetry.figures import bounded, figures, limits
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,9 @@ class DatabaseCollector(Collector):
     """The figures of the installation. They are the same whichever process is asked."""
 
     def collect(self) -> Iterator[Metric]:
-        using = database_alias()
         try:
-            with bounded(using, _STATEMENT_SECONDS):
-                found = figures(using=using)
+            with bounded(database_alias(), _STATEMENT_SECONDS):
+                found = figures()
         except DatabaseError:
             logger.warning("webhooks: the metrics could not be read from the database", exc_info=True)
             yield _up(0)

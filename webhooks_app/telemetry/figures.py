@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import OuterRef, Q, Subquery
 
 from webhooks_app.conf import settings
@@ -41,11 +41,6 @@ class Waiting:
     oldest_event: datetime | None
 
 
-def database_alias() -> str:
-    """The database that the events are in."""
-    return router.db_for_write(Event)
-
-
 def limits() -> Limits:
     """The limits as the settings are now."""
     chosen = settings()
@@ -56,14 +51,13 @@ def limits() -> Limits:
     )
 
 
-def figures(*, using: str | None = None) -> Figures:
+def figures() -> Figures:
     """Read everything that `core.status.judge` wants."""
-    using = using or database_alias()
-    now, drift = _clock(using)
-    engines = list(Engine.objects.using(using).order_by("-alive_until")[:_MOST_ENGINES])
+    now, drift = _clock()
+    engines = list(Engine.objects.order_by("-alive_until")[:_MOST_ENGINES])
     alive = [engine for engine in engines if engine.alive_until > now]
-    found = waiting(now, using=using)
-    quarantined = Event.objects.using(using).quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
+    found = waiting(now)
+    quarantined = Event.objects.quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
     return Figures(
         engines=tuple(_engine(engine, now) for engine in alive),
         dead_engines=len(engines) - len(alive),
@@ -77,25 +71,25 @@ def figures(*, using: str | None = None) -> Figures:
     )
 
 
-def waiting(now: datetime, *, using: str) -> Waiting:
+def waiting(now: datetime) -> Waiting:
     """Queues with due work that no live engine holds, and events that wait for fan-out."""
-    alive = list(Engine.objects.using(using).filter(alive_until__gt=now).values_list("id", flat=True))
+    alive = list(Engine.objects.filter(alive_until__gt=now).values_list("id", flat=True))
     # What a dead engine holds waits, too, until another engine or a sweep takes it over.
     free = Q(holder_id__isnull=True) | ~Q(holder_id__in=alive)
-    queues = EndpointQueue.objects.using(using).due(now).filter(free)
-    events = Event.objects.using(using).pending().order_by("id")
+    queues = EndpointQueue.objects.due(now).filter(free)
+    events = Event.objects.pending().order_by("id")
     first = events.only("created_at").first()
     return Waiting(
         queues=count_up_to(queues, MOST_COUNTED),
-        oldest_due=min(map(_due_since, _with_first(queues, using)), default=None),
+        oldest_due=min(map(_due_since, _with_first(queues)), default=None),
         events=count_up_to(events, MOST_COUNTED),
         oldest_event=first.created_at if first else None,
     )
 
 
-def _with_first(queues: EndpointQueueQuerySet, using: str) -> list[EndpointQueue]:
+def _with_first(queues: EndpointQueueQuerySet) -> list[EndpointQueue]:
     """The first due queues, annotated with `first`: when their earliest pending delivery became due."""
-    pending = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
+    pending = Delivery.objects.pending().filter(endpoint_id=OuterRef("endpoint_id"))
     earliest = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
     return list(queues.annotate(first=Subquery(earliest))[:_LOOKED_AT])
 
@@ -118,10 +112,10 @@ def bounded(using: str, seconds: float) -> Iterator[None]:
         yield
 
 
-def _clock(using: str) -> tuple[datetime, float]:
+def _clock() -> tuple[datetime, float]:
     """The database's time, and how far this machine's clock is ahead of it (seconds; half of the round trip is not known)."""
     before = datetime.now(UTC)
-    now = database_now(using)
+    now = database_now()
     after = datetime.now(UTC)
     middle = before + (after - before) / 2
     return now, (middle - now).total_seconds()

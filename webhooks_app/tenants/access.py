@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from webhooks_app.conf import settings
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import ActorKind, Tenant
 from webhooks_app.tenants.identify import tenant_for
@@ -28,7 +27,7 @@ def tenant_of_request(request: HttpRequest) -> Tenant | None:
     """The tenant that the host's TENANT_OF_REQUEST names for the request; None without such a function, or for a stranger."""
     path = settings().TENANT_OF_REQUEST
     owner = import_string(path)(request) if path else None
-    return None if owner is None else tenant_for(owner, using=pipeline_alias())
+    return None if owner is None else tenant_for(owner)
 
 
 def role_of_request(request: HttpRequest) -> Role:

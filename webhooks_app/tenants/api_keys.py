@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import InvalidApiKey, gettext_noop
 from webhooks_app.models import ApiKey, Scope, database_now
 from webhooks_app.tenants.audit import SYSTEM, note
@@ -38,8 +38,7 @@ def create_api_key(
 
     `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. Raises InvalidApiKey.
     """
-    using = pipeline_alias()
-    owner = tenant_for(tenant, using=using)
+    owner = tenant_for(tenant)
     text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
     key = ApiKey(
         tenant=owner,
@@ -47,22 +46,21 @@ def create_api_key(
         digest=token_digest(text),
         hint=text[:_HINT],
         scopes=_checked_scopes(scopes),
-        expires_at=_checked_expiry(expires_at, using),
+        expires_at=_checked_expiry(expires_at),
     )
-    key.save(using=using, force_insert=True)
-    note(owner.pk, actor, "api_key.created", key.public_id, using=using, name=key.name, scopes=key.scopes)
-    key.refresh_from_db(using=using)  # for what the database filled in
+    key.save(force_insert=True)
+    note(owner.pk, actor, "api_key.created", key.public_id, name=key.name, scopes=key.scopes)
+    key.refresh_from_db()  # for what the database filled in
     return key, text
 
 
 @in_one_transaction
 def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
     """Let the key be good for nothing from now on. Revoking it again changes nothing."""
-    using = pipeline_alias()
-    now = database_now(using)
-    if ApiKey.objects.using(using).filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
-        note(key.tenant_id, actor, "api_key.revoked", key.public_id, using=using)
-    key.refresh_from_db(using=using)
+    now = database_now()
+    if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
+        note(key.tenant_id, actor, "api_key.revoked", key.public_id)
+    key.refresh_from_db()
     return key
 
 
@@ -70,17 +68,16 @@ def find_api_key(text: str) -> ApiKey | None:
     """The usable key with this text, with its tenant; None where there is none. Notes, to the minute, that it was used."""
     if not text or len(text) > _MAX_TEXT or not text.isascii():
         return None
-    using = pipeline_alias()
-    key = ApiKey.objects.using(using).usable().select_related("tenant").filter(digest=token_digest(text)).first()
+    key = ApiKey.objects.usable().select_related("tenant").filter(digest=token_digest(text)).first()
     if key is not None:
-        _note_use(key, using)
+        _note_use(key)
     return key
 
 
-def _note_use(key: ApiKey, using: str) -> None:
+def _note_use(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
-        ApiKey.objects.using(using).filter(pk=key.pk).update(last_used_at=now)
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _checked_name(name: str) -> str:
@@ -99,9 +96,9 @@ def _checked_scopes(scopes: Collection[str]) -> list[str]:
     return chosen
 
 
-def _checked_expiry(expires_at: datetime | None, using: str) -> datetime | None:
+def _checked_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
         return None
-    if timezone.is_naive(expires_at) or expires_at <= database_now(using):
+    if timezone.is_naive(expires_at) or expires_at <= database_now():
         raise InvalidApiKey(gettext_noop("The expiry is a time in the future, with a time zone."), field="expires_at")
     return expires_at

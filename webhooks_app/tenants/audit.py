@@ -11,8 +11,6 @@ from webhooks_app.models import AuditEntry
 SYSTEM = "system"
 
 
-def note(tenant_id: uuid.UUID, actor: str, verb: str, target: str, *, using: str, **detail: Any) -> None:
+def note(tenant_id: uuid.UUID, actor: str, verb: str, target: str, **detail: Any) -> None:
     """Write an entry. `detail` is JSON and must hold no secret, no header value and no payload."""
-    AuditEntry.objects.using(using).create(
-        tenant_id=tenant_id, actor=actor[:255] or SYSTEM, verb=verb, target=target, detail=detail
-    )
+    AuditEntry.objects.create(tenant_id=tenant_id, actor=actor[:255] or SYSTEM, verb=verb, target=target, detail=detail)

@@ -64,14 +64,14 @@ def _default_uid(tenant: Any) -> str:
     )
 
 
-def tenant_for(tenant: Any, *, using: str | None = None) -> Tenant:
+def tenant_for(tenant: Any) -> Tenant:
     """The Tenant row for an object of the host's, made where there is none yet."""
     if isinstance(tenant, Tenant):
         return tenant
     uid = tenant_uid(tenant)
     name = str(tenant) if isinstance(tenant, Model) else ""
     email = getattr(tenant, "email", "") if isinstance(tenant, Model) else ""
-    row, _ = Tenant.objects.using(using).get_or_create(
+    row, _ = Tenant.objects.get_or_create(
         id=Tenant.id_for(uid), defaults={"uid": uid, "name": name[:MAX_UID], "email": email or ""}
     )
     return row

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import InvalidPortalLink
 from webhooks_app.models import PortalLink, database_now
 from webhooks_app.tenants.audit import SYSTEM, note
@@ -19,28 +19,26 @@ _RANDOM_BYTES = 32
 @in_one_transaction
 def create_portal_link(tenant: TenantLike, *, actor: str = SYSTEM) -> tuple[PortalLink, str]:
     """A link for one use within PORTAL_LINK_MINUTES; returns it and the token that goes into its URL, given this once."""
-    using = pipeline_alias()
-    owner = tenant_for(tenant, using=using)
+    owner = tenant_for(tenant)
     token = secrets.token_urlsafe(_RANDOM_BYTES)
     link = PortalLink(
         tenant=owner,
         digest=token_digest(token),
         actor=actor,
-        expires_at=database_now(using) + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
+        expires_at=database_now() + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
     )
-    link.save(using=using, force_insert=True)
-    note(owner.pk, actor, "portal_link.created", link.pk.hex, using=using)
+    link.save(force_insert=True)
+    note(owner.pk, actor, "portal_link.created", link.pk.hex)
     return link, token
 
 
 @in_one_transaction
 def use_portal_link(token: str) -> PortalLink:
     """Take the link; nobody can take it again. Raises InvalidPortalLink where it is unknown, used or too old."""
-    using = pipeline_alias()
-    now = database_now(using)
-    links = PortalLink.objects.using(using).filter(digest=token_digest(token))
+    now = database_now()
+    links = PortalLink.objects.filter(digest=token_digest(token))
     if not links.filter(used_at__isnull=True, expires_at__gt=now).update(used_at=now):
         raise InvalidPortalLink()
     link = links.select_related("tenant").get()
-    note(link.tenant_id, link.actor, "portal_link.used", link.pk.hex, using=using)
+    note(link.tenant_id, link.actor, "portal_link.used", link.pk.hex)
     return link

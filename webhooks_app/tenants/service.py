@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from webhooks_app.db import in_one_transaction, pipeline_alias
+from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import ConfigurationError, InvalidTenant
 from webhooks_app.models import Tenant
 from webhooks_app.models.lookups import for_change
@@ -34,29 +34,27 @@ class TenantChanges(TypedDict, total=False):
 @in_one_transaction
 def create_tenant(uid: str, *, actor: str = SYSTEM, **values: Unpack[TenantChanges]) -> Tenant:
     """Make the tenant that the host product calls `uid`. Raises InvalidTenant, also where there is one already."""
-    using = pipeline_alias()
     if not storable(uid, MAX_UID) or not uid:
         raise InvalidTenant(f"The uid is a text of 1 to {MAX_UID} characters.", field="uid")
-    if Tenant.objects.using(using).filter(pk=Tenant.id_for(uid)).exists():
+    if Tenant.objects.filter(pk=Tenant.id_for(uid)).exists():
         raise InvalidTenant("There is a tenant with this uid already.", field="uid")
     tenant = Tenant(uid=uid, **_checked(values))
-    tenant.save(using=using, force_insert=True)
-    note(tenant.pk, actor, "tenant.created", uid[:64], using=using)
-    tenant.refresh_from_db(using=using)  # for what the database filled in
+    tenant.save(force_insert=True)
+    note(tenant.pk, actor, "tenant.created", uid[:64])
+    tenant.refresh_from_db()  # for what the database filled in
     return tenant
 
 
 @in_one_transaction
 def change_tenant(tenant: Tenant, *, actor: str = SYSTEM, **changes: Unpack[TenantChanges]) -> Tenant:
     """Change what is named. Another wire format is that of endpoints made from now on. Raises InvalidTenant."""
-    using = pipeline_alias()
     values = _checked(changes)
-    row = for_change(Tenant.objects.using(using)).get(pk=tenant.pk)
+    row = for_change(Tenant.objects.all()).get(pk=tenant.pk)
     for name, value in values.items():
         setattr(row, name, value)
     if values:
-        row.save(using=using, update_fields=list(values))
-        note(row.pk, actor, "tenant.changed", row.uid[:64], using=using, fields=sorted(values))
+        row.save(update_fields=list(values))
+        note(row.pk, actor, "tenant.changed", row.uid[:64], fields=sorted(values))
     return row
 
 

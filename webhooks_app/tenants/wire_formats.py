@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, Tenant
 from webhooks_app.wire_formats import get_wire_format, wire_format_names
@@ -16,7 +15,7 @@ def wire_format_of(tenant: Tenant) -> WireFormat:
 
 def wire_formats_of(tenant: Tenant) -> list[WireFormat]:
     """That of new endpoints first, then those of endpoints that there are already."""
-    endpoints = Endpoint.objects.using(pipeline_alias()).visible().filter(tenant=tenant)
+    endpoints = Endpoint.objects.visible().filter(tenant=tenant)
     used = set(endpoints.order_by().values_list("wire_format", flat=True).distinct())
     first = tenant.wire_format_name
     known = [name for name in wire_format_names() if name in used and name != first]

@@ -13,7 +13,6 @@ from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
 from webhooks_app.api.views.base import ApiView
 from webhooks_app.conf import settings
-from webhooks_app.db import pipeline_alias
 from webhooks_app.events.types import event_types
 from webhooks_app.tenants.portal import create_portal_link
 
@@ -23,7 +22,7 @@ class EventTypesView(ApiView):
     @extend_schema(operation_id="event_types_list", responses=shapes.EventTypeSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Every type there is, with schema and example."""
-        return Response(shapes.EventTypeSerializer(event_types(using=pipeline_alias()), many=True).data)
+        return Response(shapes.EventTypeSerializer(event_types(), many=True).data)
 
 
 @extend_schema(tags=["Portal"])

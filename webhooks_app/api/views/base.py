@@ -24,8 +24,8 @@ from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
 from webhooks_app.api.pagination import NewestFirst
 from webhooks_app.api.schema import Schema
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import InvalidFilter, NotFound
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import first_id, parse_public_id
 
 Row = TypeVar("Row", bound=Model)
@@ -46,7 +46,7 @@ class BodyParser(JSONParser):
 def _outside_transaction(view: Any) -> Any:
     """Run this view without the transaction of ATOMIC_REQUESTS. With it, one would be open while a receiver responds to a test
     event, and all chunks of a recovery would be one transaction: on SQLite no other tenant gets anything meanwhile."""
-    return transaction.non_atomic_requests(using=pipeline_alias())(view)
+    return transaction.non_atomic_requests(using=database_alias())(view)
 
 
 class ApiView(APIView):

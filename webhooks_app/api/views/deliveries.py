@@ -12,7 +12,6 @@ from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.resend import cancel_delivery, resend, retry_failed
 from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
@@ -37,9 +36,8 @@ class DeliveryViewSet(ApiViewSet):
 
     def rows(self) -> QuerySet[Delivery]:
         """With endpoints and queues by their keys: they say when the next attempt may be made."""
-        using = pipeline_alias()
-        endpoints = Endpoint.objects.using(using).select_related("queue").only(*_OF_ENDPOINT)
-        rows = Delivery.objects.using(using).select_related("event")
+        endpoints = Endpoint.objects.select_related("queue").only(*_OF_ENDPOINT)
+        rows = Delivery.objects.select_related("event")
         return rows.prefetch_related(Prefetch("endpoint", endpoints))
 
     def filtered(self, request: Request) -> QuerySet[Delivery]:
@@ -73,7 +71,7 @@ class DeliveryViewSet(ApiViewSet):
     def attempts(self, request: Request, pk: str) -> Response:
         """Its requests, newest first."""
         delivery = self.found(pk)
-        attempts = Attempt.objects.using(pipeline_alias()).filter(delivery_id=delivery.pk)
+        attempts = Attempt.objects.filter(delivery_id=delivery.pk)
         return self.page(attempts, AttemptSerializer)
 
     @extend_schema(request=None, responses=DeliverySerializer)

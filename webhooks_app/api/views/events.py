@@ -12,7 +12,6 @@ from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.publishing import publish
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Event, Scope
 
@@ -32,7 +31,7 @@ class EventViewSet(ApiViewSet):
     scopes = {"create": Scope.EVENTS_WRITE, "batch": Scope.EVENTS_WRITE}
 
     def rows(self) -> QuerySet[Event]:
-        return Event.objects.using(pipeline_alias()).filter(quarantine_reason="")
+        return Event.objects.filter(quarantine_reason="")
 
     @extend_schema(parameters=_FILTERS, responses=shapes.EventSerializer(many=True))
     def list(self, request: Request) -> Response:

@@ -15,7 +15,6 @@ from webhooks_app.api import services
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, time_filter
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.recover import recover
 from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
 from webhooks_app.endpoints.status import delete_endpoint, set_active
@@ -30,7 +29,7 @@ class WebhookViewSet(ApiViewSet):
     """A URL of yours that gets events."""
 
     def rows(self) -> QuerySet[Endpoint]:
-        visible = Endpoint.objects.using(pipeline_alias()).visible()
+        visible = Endpoint.objects.visible()
         return visible.select_related("queue").prefetch_related("subscriptions")
 
     @extend_schema(responses=shapes.WebhookSerializer(many=True))
@@ -110,9 +109,9 @@ class WebhookViewSet(ApiViewSet):
     def stats(self, request: Request, pk: str) -> Response:
         """Requests by the hour: the last day, or up to 31 days between two times."""
         row = self.found(pk)
-        until = time_filter(request, "until") or database_now(pipeline_alias())
+        until = time_filter(request, "until") or database_now()
         since = max(time_filter(request, "since") or until - timedelta(days=1), until - _LONGEST_STATS)
-        hours = HourlyStat.objects.using(pipeline_alias()).filter(endpoint_id=row.pk, hour__gte=since, hour__lt=until)
+        hours = HourlyStat.objects.filter(endpoint_id=row.pk, hour__gte=since, hour__lt=until)
         shown = {"since": since, "until": until, "hours": [_hour(one) for one in hours.order_by("hour")]}
         return Response(shapes.StatsSerializer(shown).data)
 

@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.select import LongSelect
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.log import LogFilter
 from webhooks_app.endpoints.queries import name_of
 from webhooks_app.events.types import event_types
@@ -48,7 +47,7 @@ class LogForm(forms.Form):
 
     def __init__(self, data: QueryDict, visitor: Visitor) -> None:
         super().__init__(data, auto_id="filter_%s")
-        self._rows = Endpoint.objects.using(pipeline_alias()).filter(tenant=visitor.tenant)
+        self._rows = Endpoint.objects.filter(tenant=visitor.tenant)
         self._endpoint: Endpoint | None = None
         any_one = ("", _("any"))
         states = [(state.value, state_name(state.value)) for state in DeliveryStatus]
@@ -58,7 +57,7 @@ class LogForm(forms.Form):
         if (chosen := data.get("endpoint", "")) and chosen not in endpoints and (key := parse_public_id(chosen, "wh")):
             # From its own page: one that was deleted, is behind a callback URL, or is not among the newest.
             endpoints.update({public_id("wh", one.pk): _name(one) for one in self._rows.filter(pk=key)})
-        types = dict.fromkeys([*(one.name for one in event_types(using=pipeline_alias())), data.get("type") or ""])
+        types = dict.fromkeys([*(one.name for one in event_types()), data.get("type") or ""])
         self._offer("endpoint", [any_one, *endpoints.items()])
         self._offer("type", [any_one, *((name, name) for name in types if name)])
 

@@ -11,7 +11,6 @@ from django.urls import path
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.sent_requests import curl_of, requests_of
 from webhooks_app.exceptions import NotFound
@@ -20,10 +19,9 @@ from webhooks_app.models import Attempt, Delivery
 
 @dashboard_view()
 def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key: str) -> HttpResponse:
-    using = pipeline_alias()
-    rows = Delivery.objects.using(using).select_related("event").defer("event__data")
+    rows = Delivery.objects.select_related("event").defer("event__data")
     row = get_own_or_404(rows, "dlv", public_id, visitor)
-    attempt = Attempt.objects.using(using).filter(delivery_id=row.pk, pk=_id(key)).first()
+    attempt = Attempt.objects.filter(delivery_id=row.pk, pk=_id(key)).first()
     if attempt is None:
         raise NotFound()
     (sent,) = requests_of(row, [attempt])

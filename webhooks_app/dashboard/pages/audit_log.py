@@ -18,7 +18,6 @@ from webhooks_app.dashboard.audit_names import Named, named_in
 from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import ACTIVITY
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import NotFound
 from webhooks_app.maintenance.prune import MONTHS_KEPT
 from webhooks_app.models import ActorKind, AuditEntry, Endpoint
@@ -53,11 +52,10 @@ class Line:
 
 @dashboard_view()
 def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    using = pipeline_alias()
     target, kind = _target(request.GET.get("target", "")), _kind(request.GET.get("by", ""))
-    found = _entries(visitor, target, kind, request.GET.get(BEFORE, ""), using)
-    named = named_in(found.rows, visitor.tenant.pk, using=using)
-    endpoints = Endpoint.objects.using(using).visible().filter(tenant=visitor.tenant).order_by("-pk")[:MOST_OFFERED]
+    found = _entries(visitor, target, kind, request.GET.get(BEFORE, ""))
+    named = named_in(found.rows, visitor.tenant.pk)
+    endpoints = Endpoint.objects.visible().filter(tenant=visitor.tenant).order_by("-pk")[:MOST_OFFERED]
     chosen = {"target": target, "by": kind or ""}
     query = urlencode({name: value for name, value in chosen.items() if value})
     context: dict[str, Any] = {
@@ -74,8 +72,8 @@ def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     return render_page(request, visitor, "activity", context)
 
 
-def _entries(visitor: Visitor, target: str, kind: ActorKind | None, before: str, using: str) -> Slice[AuditEntry]:
-    rows = AuditEntry.objects.using(using).filter(tenant=visitor.tenant)
+def _entries(visitor: Visitor, target: str, kind: ActorKind | None, before: str) -> Slice[AuditEntry]:
+    rows = AuditEntry.objects.filter(tenant=visitor.tenant)
     if target:
         rows = rows.on(target)
     return newest(rows, before) if kind is None else newest_of(rows, rows.by(kind), before)

@@ -19,7 +19,6 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.delivery_log import LogForm
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.log import LOOKED_AT, DeliveryLog, LogPage
 from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery, DeliveryStatus
@@ -43,7 +42,7 @@ def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     context: dict[str, Any] = {"section": DELIVERIES, "form": form, "looked_at": LOOKED_AT}
     if not form.is_valid():
         return render_page(request, visitor, "deliveries", {**context, "quick": _quick(form, form.given)}, status=422)
-    log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
+    log = DeliveryLog(visitor.tenant.pk, form.wanted)
     found = log.page(before=place(request, "before"), after=place(request, "after"))
     paused = request.GET.get("live") == "off"
     context |= {"found": found, "newest": found.newer is None, "paused": paused, **_links(form, paused)}

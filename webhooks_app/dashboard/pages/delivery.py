@@ -18,7 +18,6 @@ from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import Explanation, explanation_of
 from webhooks_app.deliveries.outlook import NOW, DeliveryState, state_of, to_customer
 from webhooks_app.deliveries.pretty_body import pretty_body
@@ -61,7 +60,7 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
     mark, is_look = _mark(row, story), "mark" in request.GET
     if is_look and request.GET["mark"] == mark:
         return HttpResponse(status=204)
-    attempts = Attempt.objects.using(pipeline_alias()).filter(delivery_id=row.pk)
+    attempts = Attempt.objects.filter(delivery_id=row.pk)
     shown = newest(attempts, request.GET.get(BEFORE, ""), size=MOST_SHOWN)
     context: dict[str, Any] = {
         "section": DELIVERIES,
@@ -110,7 +109,7 @@ def delivery_cancel(request: HttpRequest, visitor: Visitor, public_id: str) -> H
 
 
 def _rows() -> QuerySet[Delivery]:
-    rows = Delivery.objects.using(pipeline_alias()).select_related("event", "endpoint__queue")
+    rows = Delivery.objects.select_related("event", "endpoint__queue")
     return rows.defer("event__data")
 
 
@@ -134,7 +133,7 @@ def _exchange(attempt: Attempt) -> Exchange:
 
 def _story(row: Delivery) -> DeliveryState:
     queue = getattr(row.endpoint, "queue", None)
-    return state_of(row, row.endpoint, queue, database_now(pipeline_alias()))
+    return state_of(row, row.endpoint, queue, database_now())
 
 
 def _what_came_of_it(row: Delivery, attempts: int) -> str:

@@ -16,7 +16,6 @@ from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, ren
 from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.endpoints.checks import checked_wire_format
 from webhooks_app.endpoints.queries import twin_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
@@ -30,7 +29,7 @@ from webhooks_app.wire_formats import get_wire_format
 def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     offered = [get_wire_format(name) for name in settings().DASHBOARD_WIRE_FORMATS]
     wire_formats = offered or [checked_wire_format(None, visitor.tenant)]
-    types = offered_types(*wire_formats, using=pipeline_alias())
+    types = offered_types(*wire_formats)
 
     def create() -> HttpResponse:
         form = NewEndpointForm(request.POST, types=types, wire_formats=wire_formats)
@@ -54,7 +53,7 @@ def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     row = get_own_or_404(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
-    types = offered_types(get_wire_format(row.wire_format), using=pipeline_alias())
+    types = offered_types(get_wire_format(row.wire_format))
     stored_url = row.url
 
     def change() -> HttpResponse:
@@ -72,7 +71,7 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
         if secret is not None:
             return secret_shown(request, visitor, changed, secret, "moved")
         moved = changed.url != stored_url
-        return to_endpoint(row, "twin" if moved and twin_of(changed, using=pipeline_alias()) else "changed")
+        return to_endpoint(row, "twin" if moved and twin_of(changed) else "changed")
 
     if request.method == "POST":
         return submit_once(request, visitor, change)

@@ -14,7 +14,6 @@ from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.endpoints.queries import live_secrets, twin_of
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.models import Endpoint
@@ -62,7 +61,7 @@ def secret_shown(
         "secret": secret,
         "why": why,
         "old_until": old_until,
-        "twin": twin_of(row, using=pipeline_alias()) if why != "rotated" else None,
+        "twin": twin_of(row) if why != "rotated" else None,
         "snippets": [(one, snippet(wire_format, one)) for one in LANGUAGES] if has_snippets(wire_format) else [],
     }
     return render_page(request, visitor, "secret_shown", context)
@@ -77,7 +76,7 @@ def _form_page(
         "form": form,
         "form_id": request.POST.get("form_id") or form_id(),
         "wire_format": get_wire_format(row.wire_format),
-        "old": [one for one in live_secrets(row, using=pipeline_alias()) if one.expires_at],
+        "old": [one for one in live_secrets(row) if one.expires_at],
     }
     return render_page(request, visitor, "endpoint_rotate", context, status=status)
 

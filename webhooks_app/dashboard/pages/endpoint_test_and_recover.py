@@ -14,7 +14,6 @@ from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.endpoints import visible_endpoints
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outcomes import outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.recover import recover
@@ -27,7 +26,7 @@ from webhooks_app.models.ids import public_id as public_id_of
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_test(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
-    types = event_types(using=pipeline_alias())
+    types = event_types()
 
     def send() -> HttpResponse:
         form = TestEventForm(request.POST, types=types)

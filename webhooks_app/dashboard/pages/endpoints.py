@@ -18,7 +18,6 @@ from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.one_time_form import form_id
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
@@ -64,10 +63,9 @@ _DONE = {
 
 @dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    using = pipeline_alias()
     rows = visible_endpoints().filter(tenant=visitor.tenant)
     listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
-    lines = lines_of(listed.rows, database_now(using), using=using)
+    lines = lines_of(listed.rows, database_now())
     context = {
         "section": ENDPOINTS,
         "lines": [
@@ -84,11 +82,10 @@ def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view()
 def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Also for a deleted one: its history stays readable until it is pruned."""
-    using = pipeline_alias()
-    rows = Endpoint.objects.using(using).filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
-    row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now(using)
-    condition = condition_of(row, now, using=using)
-    trouble = latest_trouble(row, condition, using=using)
+    rows = Endpoint.objects.filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
+    row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now()
+    condition = condition_of(row, now)
+    trouble = latest_trouble(row, condition)
     context: dict[str, Any] = {
         "section": ENDPOINTS,
         "endpoint": row,
@@ -96,16 +93,16 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "trouble": trouble,
         "explanation": explanation_of(trouble.last_outcome, trouble.last_status) if trouble else None,
         "reason": disabled_in_words(row.status_reason),
-        "secrets": live_secrets(row, using=using),
+        "secrets": live_secrets(row),
         "header_names": header_names(row),
         "settings": shown_settings(row),
-        "deliveries": recent_deliveries(row, using=using),
+        "deliveries": recent_deliveries(row),
         "done": _DONE.get(request.GET.get("done", "")),
-        **_charts(row, request.GET.get("span", ""), now, using),
+        **_charts(row, request.GET.get("span", ""), now),
     }
     if visitor.manages and not row.is_deleted:
         # A form each, and each good for one use.
-        context["test_form"] = TestEventForm(types=event_types(using=using), patterns=row.patterns)
+        context["test_form"] = TestEventForm(types=event_types(), patterns=row.patterns)
         context["recover_form"] = RecoverForm()
         context["form_id"], context["recover_form_id"] = form_id(), form_id()
     return render_page(request, visitor, "endpoint", context)
@@ -127,7 +124,7 @@ def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
     if request.method == "POST":
         delete_endpoint(row, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:home')}?done=deleted")
-    context = {"section": ENDPOINTS, "endpoint": row, "waiting": waiting(row, using=pipeline_alias())}
+    context = {"section": ENDPOINTS, "endpoint": row, "waiting": waiting(row)}
     return render_page(request, visitor, "endpoint_delete", context)
 
 
@@ -142,7 +139,7 @@ def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> Ht
 
 def visible_endpoints() -> EndpointQuerySet:
     """Those that can be changed: neither deleted nor hidden."""
-    return Endpoint.objects.using(pipeline_alias()).visible()
+    return Endpoint.objects.visible()
 
 
 def to_endpoint(row: Endpoint, done: str) -> HttpResponse:
@@ -150,10 +147,10 @@ def to_endpoint(row: Endpoint, done: str) -> HttpResponse:
     return redirect(f"{reverse('webhooks_app:endpoint', args=[row.public_id])}?done={done}")
 
 
-def _charts(row: Endpoint, wanted: str, now: datetime, using: str) -> dict[str, Any]:
+def _charts(row: Endpoint, wanted: str, now: datetime) -> dict[str, Any]:
     span = wanted if wanted in SPANS else next(iter(SPANS))
     length, _title = SPANS[span]
-    hours = hours_of_endpoint(row.pk, now, length, using=using)
+    hours = hours_of_endpoint(row.pk, now, length)
     daily = length >= _DAILY_FROM
     if not (requests_of(hours) or row.queue.last_success_at or row.queue.last_failure_at):
         return {}  # nothing to draw, in this time or another: tests do not count

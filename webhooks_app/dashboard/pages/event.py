@@ -18,7 +18,6 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.outlook import Waiting, outlook_of, waiting_in_words, waiting_of
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.resend import resend_event
@@ -50,8 +49,8 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
 
     def act() -> HttpResponse:
         count = resend_event(row.pk, actor=visitor.actor)
-        deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk)
-        waiting = waiting_of(deliveries, database_now(pipeline_alias()))
+        deliveries = Delivery.objects.filter(event_id=row.pk)
+        waiting = waiting_of(deliveries, database_now())
         told = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})
         return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{told}")
 
@@ -60,11 +59,11 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
 
 def _rows() -> QuerySet[Event]:
     """Those that staff alone sees, since nobody was sent them, left out. Their data, which may be large, is read when needed."""
-    return Event.objects.using(pipeline_alias()).filter(quarantine_reason="").defer("data")
+    return Event.objects.filter(quarantine_reason="").defer("data")
 
 
 def _context(row: Event) -> dict[str, Any]:
-    deliveries = Delivery.objects.using(pipeline_alias()).filter(event_id=row.pk, tenant_id=row.tenant_id)
+    deliveries = Delivery.objects.filter(event_id=row.pk, tenant_id=row.tenant_id)
     several = list(deliveries.select_related("endpoint__queue").order_by("endpoint_id")[: MOST_SHOWN + 1])
     shown = several[:MOST_SHOWN]
     there = [one for one in shown if one.endpoint.status != EndpointStatus.DELETED]

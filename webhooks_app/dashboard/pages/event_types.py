@@ -13,7 +13,6 @@ from webhooks_app.core.schemas import properties
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import EVENT_TYPES
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.endpoints.example_request import example_request
 from webhooks_app.events.types import event_type, event_types
@@ -23,7 +22,7 @@ from webhooks_app.tenants.wire_formats import wire_format_of
 @dashboard_view()
 def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:100]
-    types = [type_ for type_ in event_types(using=pipeline_alias()) if _has(type_, query)]
+    types = [type_ for type_ in event_types() if _has(type_, query)]
     return render_page(
         request, visitor, "event_types", {"section": EVENT_TYPES, "groups": _grouped(types), "wanted": query}
     )
@@ -31,7 +30,7 @@ def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view()
 def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
-    type_ = event_type(name, using=pipeline_alias())
+    type_ = event_type(name)
     wire_format = wire_format_of(visitor.tenant)
     example = example_request(type_, wire_format, timezone.now())
     context = {

@@ -16,7 +16,6 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.delivery_log import LogForm
 from webhooks_app.dashboard.page_view import dashboard_view
 from webhooks_app.dashboard.pages.deliveries import place
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.log import DeliveryLog
 from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery
@@ -47,7 +46,7 @@ def _file(request: HttpRequest, visitor: Visitor, kind: str, content_type: str, 
     form = LogForm(request.GET, visitor)
     if not form.is_valid():  # the log says what is wrong
         return redirect(f"{reverse('webhooks_app:deliveries')}?{request.GET.urlencode()}")
-    log = DeliveryLog(visitor.tenant.pk, form.wanted, using=pipeline_alias())
+    log = DeliveryLog(visitor.tenant.pk, form.wanted)
     rows = log.newest_first(MOST, before=place(request, "before"))
     return StreamingHttpResponse(
         write(rows),

@@ -14,7 +14,6 @@ from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import KEYS
-from webhooks_app.db import pipeline_alias
 from webhooks_app.models import ApiKey
 from webhooks_app.models.api_key import ApiKeyQuerySet
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
@@ -56,7 +55,7 @@ def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRe
 
 
 def _keys() -> ApiKeyQuerySet:
-    return ApiKey.objects.using(pipeline_alias())
+    return ApiKey.objects.all()
 
 
 def _make(request: HttpRequest, visitor: Visitor) -> HttpResponse:

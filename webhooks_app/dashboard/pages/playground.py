@@ -21,7 +21,6 @@ from webhooks_app.dashboard.forms.playground import AnswerForm, EventsForm, Send
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import PLAYGROUND
-from webhooks_app.db import pipeline_alias
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.deliveries.pretty_body import pretty_body
@@ -93,7 +92,7 @@ def playground_answer(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view("POST")
 def playground_events(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     endpoint = _open_one(visitor)
-    form = EventsForm(request.POST, types=event_types(using=pipeline_alias()), chosen=endpoint.patterns)
+    form = EventsForm(request.POST, types=event_types(), chosen=endpoint.patterns)
 
     def act() -> object:
         return change_endpoint(endpoint, events=form.values(), actor=visitor.actor)
@@ -144,7 +143,7 @@ def _open_one(visitor: Visitor) -> Endpoint:
 
 
 def _offered() -> list[Any]:
-    return [type_ for type_ in event_types(using=pipeline_alias()) if not type_.retired]
+    return [type_ for type_ in event_types() if not type_.retired]
 
 
 def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form) -> HttpResponse:
@@ -154,7 +153,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
     endpoint = playground_of(visitor.tenant)
     if endpoint is None:
         return render_page(request, visitor, "playground_closed", context)
-    types = event_types(using=pipeline_alias())
+    types = event_types()
     offered = [type_ for type_ in types if not type_.retired]
     chosen = request.GET.get("type", "")
     after = _key(request.GET.get("after", ""))
@@ -175,9 +174,8 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
 def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
     """What changes while somebody looks on. `mark` is another where something but the arrivals has changed."""
     found = arrivals(endpoint, after=after)
-    using = pipeline_alias()
-    count = waiting(endpoint, using=using)
-    pending = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint.pk)
+    count = waiting(endpoint)
+    pending = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     first = pending.order_by("next_attempt_at", "id").first()
     prospect = outlook_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
     next_at = prospect.at if prospect else None

@@ -12,7 +12,6 @@ from django.urls import path, reverse
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.search import Hits, search
-from webhooks_app.db import pipeline_alias
 
 MOST_CHARACTERS = 255
 
@@ -25,7 +24,7 @@ class SearchForm(forms.Form):
 def search_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     form = SearchForm(request.GET)
     text = form.cleaned_data["q"] if form.is_valid() else ""
-    hits = search(visitor.tenant.pk, text, using=pipeline_alias()) if text else Hits()
+    hits = search(visitor.tenant.pk, text) if text else Hits()
     if hits.count == 1:
         return redirect(_only(hits))
     shown = request.GET.get("q", "")[:MOST_CHARACTERS]

@@ -10,7 +10,6 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
@@ -54,7 +53,7 @@ class Command(DatabaseCommand):
         self.stdout.write(text)
 
     def list(self, *, tenant: str, **options: Any) -> None:
-        for key in ApiKey.objects.using(pipeline_alias()).filter(tenant__uid=tenant):
+        for key in ApiKey.objects.filter(tenant__uid=tenant):
             state = (
                 "revoked" if key.revoked_at else f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "active"
             )
@@ -63,7 +62,7 @@ class Command(DatabaseCommand):
 
     def revoke(self, *, key: str, **options: Any) -> None:
         primary_key = parse_public_id(key, "key")
-        found = ApiKey.objects.using(pipeline_alias()).filter(pk=primary_key).first() if primary_key else None
+        found = ApiKey.objects.filter(pk=primary_key).first() if primary_key else None
         if found is None:
             raise CommandError(f"There is no key {key!r}; `list` shows them.")
         revoke_api_key(found, actor=ACTOR)

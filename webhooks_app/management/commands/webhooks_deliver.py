@@ -19,13 +19,11 @@ from django.db import InterfaceError, OperationalError, connections
 
 from webhooks_app import telemetry
 from webhooks_app.database_errors import is_outage, one_line
-from webhooks_app.db import pipeline_alias
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
-from webhooks_app.models import database_now
 from webhooks_app.notifications.send import send_notifications
 from webhooks_app.process_log import log_configuration_errors
 
@@ -152,12 +150,11 @@ class Housekeeping(threading.Thread):
     def __init__(self, stop: threading.Event) -> None:
         super().__init__(name="webhooks-housekeeping", daemon=True)
         self._stop_asked = stop
-        alias = pipeline_alias()
         #: Seconds between two runs, and the act.
         self._chores: list[tuple[float, Callable[[], object]]] = [
-            (self.NOTIFY_SECONDS, lambda: send_notifications(database_now(alias), stopping=stop.is_set)),
-            (60, lambda: sweep(using=alias)),  # what it finds waiting, the engine finds by itself
-            (600, lambda: repair(using=alias)),
+            (self.NOTIFY_SECONDS, lambda: send_notifications(stopping=stop.is_set)),
+            (60, sweep),  # what it finds waiting, the engine finds by itself
+            (600, repair),
             (3600, lambda: prune()),
         ]
 

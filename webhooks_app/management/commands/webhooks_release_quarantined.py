@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webhooks_app.db import pipeline_alias
 from webhooks_app.events.quarantine import quarantined, release_all_quarantined
 from webhooks_app.management.commands.webhooks_api_key import ACTOR, moment
 from webhooks_app.management.database import DatabaseCommand
@@ -59,6 +58,6 @@ class Command(DatabaseCommand):
 
 def _key(text: str) -> Any:
     key = parse_public_id(text, "evt")
-    if key is None or not Event.objects.using(pipeline_alias()).filter(pk=key).exists():
+    if key is None or not Event.objects.filter(pk=key).exists():
         raise CommandError(f"There is no event {text!r}. Nothing was released.")
     return key

@@ -13,7 +13,8 @@ from django.db import Error as DatabaseError
 
 from webhooks_app.core.status import EngineFigures, Figures, Finding, Severity, duration, judge, severity_of
 from webhooks_app.management.migrated import require_tables
-from webhooks_app.telemetry.figures import bounded, database_alias, figures, limits
+from webhooks_app.models.database import database_alias
+from webhooks_app.telemetry.figures import bounded, figures, limits
 
 _STATEMENT_SECONDS = 10.0
 
@@ -41,7 +42,7 @@ def _read() -> tuple[Figures | None, list[Finding]]:
     try:
         require_tables("webhooks_app")
         with bounded(using, _STATEMENT_SECONDS):
-            found = figures(using=using)
+            found = figures()
     except CommandError as error:
         return None, [Finding("migrations", Severity.CRITICAL, str(error))]
     except DatabaseError as error:
