@@ -13,7 +13,6 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import LargeTableAdmin
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.row_actions import RowAction
@@ -26,7 +25,6 @@ from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 class ApiKeyForm(ServiceForm):
     scopes = forms.MultipleChoiceField(
-        label=FIELDS["scopes"],
         choices=Scope.choices,
         widget=forms.CheckboxSelectMultiple,
         help_text=_("What the key may do."),
@@ -58,7 +56,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
     list_filter = (TimeFilter,)
     search_fields = ("name", "hint", "tenant__uid", "tenant__name")
     search_help_text = _("The key's name or its first characters, a tenant.")
-    list_display = (column("hint"), column("name"), "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
+    list_display = ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     readonly_fields = ("hint", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
     fieldsets = (
         (None, {"fields": ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")}),
@@ -115,7 +113,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
 @admin.register(PortalLink)
 class PortalLinkAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
-    list_display = ("of_tenant", column("actor"), "made", column("expires_at"), column("used_at"))
+    list_display = ("of_tenant", "actor", "made", "expires_at", "used_at")
     list_display_links = ("made",)
     fields = ("of_tenant", "actor", "made", "expires_at", "used_at")
 
@@ -134,7 +132,7 @@ class PortalLinkAdmin(LargeTableAdmin):
 @admin.register(IdempotencyRecord)
 class StoredReplyAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
-    list_display = (column("key"), "of_tenant", column("status"), column("created_at"))
+    list_display = ("key", "of_tenant", "status", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant").defer("fingerprint", "body")

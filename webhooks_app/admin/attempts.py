@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import LargeTableAdmin, related
 from webhooks_app.admin.filters import OutcomeFilter, TimeFilter
-from webhooks_app.admin.labels import column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, short_time, time, url_shown
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
 from webhooks_app.admin.search import attempts_like
@@ -30,9 +29,9 @@ class AttemptAdmin(LargeTableAdmin):
     list_display = (
         "started_shortly",
         "shown_outcome",
-        column("status"),
+        "status",
         "named_url",
-        column("number"),
+        "number",
         "took",
         "of_delivery",
     )

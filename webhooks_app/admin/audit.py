@@ -12,9 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.base import LargeTableAdmin, field_label, related
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import link, time
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notification
@@ -28,7 +27,7 @@ class AuditEntryAdmin(LargeTableAdmin):
 
     narrowed_by = ("tenant", "target")
     list_filter = (TimeFilter,)
-    list_display = ("made", column("actor"), column("verb"), column("target"), "of_tenant")
+    list_display = ("made", "actor", "verb", "target", "of_tenant")
     list_display_links = ("made",)
     fields = ("made", "actor", "verb", "target", "of_tenant", "details")
 
@@ -53,7 +52,7 @@ class AuditEntryAdmin(LargeTableAdmin):
 class NotificationAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter,)
-    list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", column("count"), "sent")
+    list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "sent")
     list_display_links = ("made",)
     fields = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "example", "because", "sent")
 
@@ -72,7 +71,7 @@ class NotificationAdmin(LargeTableAdmin):
     def of_endpoint(self, row: Notification) -> SafeString | str:
         return link(Endpoint(pk=row.endpoint_id), public_id("wh", row.endpoint_id))
 
-    @admin.display(description=FIELDS["kind"])
+    @admin.display(description=field_label(Notification, "kind"))
     def shown_kind(self, row: Notification) -> str:
         return label_of(row.kind)
 

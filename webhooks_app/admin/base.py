@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 
 from webhooks_app.admin.dates import DatedChangeList
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.labels import FIELDS, HELPS, several_of, title_of
 from webhooks_app.admin.links import subject_of
 from webhooks_app.admin.paging import BoundedPaginator
 from webhooks_app.models.ids import parse_public_id
@@ -74,7 +73,7 @@ class StaffAdmin(_ModelAdmin):
         if any("\x00" in value for value in asked):
             raise IncorrectLookupParameters("A NUL character.")
         listed = super().get_changelist_instance(request)
-        listed.title = self.several
+        listed.title = str(self.opts.verbose_name_plural)
         return listed
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -86,27 +85,8 @@ class StaffAdmin(_ModelAdmin):
         if TimeFilter in self.list_filter and TimeFilter.is_nonsense(request):
             text = _("“%(made)s” is not a time: nothing is filtered by it.")
             self.message_user(request, text % {"made": request.GET[TimeFilter.parameter_name]}, messages.WARNING)
-        context = {"subtitle": subject_of(request), "several": self.several, **(extra_context or {})}
+        context = {"subtitle": subject_of(request), **(extra_context or {})}
         return super().changelist_view(request, context)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **{"labels": FIELDS, "help_texts": HELPS, **kwargs})
-
-    def render_change_form(
-        self, request: HttpRequest, context: Any, add: bool = False, change: bool = False, form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:  # fmt: skip
-        title = title_of(self.model, add=add, change=self.has_change_permission(request, obj))
-        named = {"title": title, "several": self.several}
-        return super().render_change_form(request, {**context, **named}, add, change, form_url, obj)
-
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        return super().history_view(request, object_id, {"module_name": self.several, **(extra_context or {})})
-
-    @property
-    def several(self) -> str:
-        """What rows of the model are called."""
-        return several_of(self.model)
 
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Has the person this permission of ours?"""
@@ -142,6 +122,11 @@ def _narrowed(one: Any) -> str:
     """The field that an entry of `list_filter` is about."""
     name = one[0] if isinstance(one, tuple) else one
     return name if isinstance(name, str) else str(getattr(name, "parameter_name", ""))
+
+
+def field_label(model: type[Model], field: str) -> Any:
+    """What the model calls the field, for columns that show it in a form of their own."""
+    return model._meta.get_field(field).verbose_name  # type: ignore[union-attr]
 
 
 def related(row: Model, name: str) -> Any:

@@ -8,7 +8,6 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.labels import FIELDS
 from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
 from webhooks_app.endpoints.settings import NAMES, SETTINGS, Kind
@@ -21,16 +20,13 @@ class EndpointForm(ServiceForm):
     fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers"}
 
     url = forms.CharField(
-        label=_("URL"),
         widget=forms.TextInput(attrs={"class": "vTextField", "type": "url"}),
         help_text=_(
             "Another scheme, host or port is another receiver: the secret is replaced then, and the headers cleared."
         ),
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
-    wire_format = forms.ChoiceField(
-        label=FIELDS["wire_format"], required=False, help_text=_("Wire format. Fixed when the endpoint is made.")
-    )
+    wire_format = forms.ChoiceField(required=False)
     new_headers = forms.CharField(
         label=_("New headers"),
         required=False,

@@ -11,11 +11,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import ReadOnlyAdmin, related
+from webhooks_app.admin.base import ReadOnlyAdmin, field_label, related
 from webhooks_app.admin.endpoint_actions import ACTS
 from webhooks_app.admin.endpoint_form import EndpointForm
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
 from webhooks_app.admin.row_actions import RowActionsMixin
 from webhooks_app.admin.search import endpoints_like
@@ -146,11 +145,11 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     def named(self, row: Endpoint) -> SafeString:
         return url_shown(row.url, MOST_OF_URL)
 
-    @admin.display(description=FIELDS["last_success_at"])
+    @admin.display(description=field_label(EndpointQueue, "last_success_at"))
     def last_success(self, row: Endpoint) -> SafeString | str:
         return short_time(_queue_of(row).last_success_at)
 
-    @admin.display(description=FIELDS["failing_since"])
+    @admin.display(description=field_label(EndpointQueue, "failing_since"))
     def failing_since(self, row: Endpoint) -> SafeString | str:
         return short_time(_queue_of(row).failing_since)
 
@@ -227,7 +226,7 @@ def _queue_of(row: Endpoint) -> EndpointQueue:
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    list_display = (column("pattern"), "of_endpoint")
+    list_display = ("pattern", "of_endpoint")
     fields = ("of_endpoint", "pattern")
     search_fields = ("pattern",)
     narrowed_by = ("endpoint",)
@@ -275,7 +274,7 @@ class SecretAdmin(ReadOnlyAdmin):
 
 @admin.register(EndpointNumber)
 class EndpointNumberAdmin(ReadOnlyAdmin):
-    list_display = (column("id"), "of_endpoint")
+    list_display = ("id", "of_endpoint")
     fields = ("id", "of_endpoint")
     search_fields = ("=id",)
 

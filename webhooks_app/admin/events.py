@@ -12,9 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.base import LargeTableAdmin, field_label, related
 from webhooks_app.admin.filters import EventStateFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
@@ -80,7 +79,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_filter = (TimeFilter, EventStateFilter)
     list_display = (
-        "made_shortly", "state", column("tenant_uid"), "event_type", column("subject"), "shown_id",
+        "made_shortly", "state", "tenant_uid", "event_type", "subject", "shown_id",
     )  # fmt: skip
     list_display_links = ("made_shortly",)
     _names = ("shown_id", "type", "of_tenant", "subject", "shown_channels", "idempotency_key", "callback_url")
@@ -142,7 +141,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     def made_shortly(self, row: Event) -> SafeString | str:
         return short_time(row.created_at)
 
-    @admin.display(description=FIELDS["type"])
+    @admin.display(description=field_label(Event, "type"))
     def event_type(self, row: Event) -> SafeString:
         return breakable(row.type)
 
@@ -182,17 +181,11 @@ def _deliveries_of(row: Event) -> dict[str, Any]:
 
 class EventTypeForm(ServiceForm):
     example = StrictJSON(
-        label=FIELDS["example"],
         required=False,
         widget=_WIDE,
         help_text=_("JSON: what the data of such an event looks like."),
     )
-    schema = StrictJSON(
-        label=FIELDS["schema"],
-        required=False,
-        widget=_WIDE,
-        help_text=_("A JSON Schema that the data of every such event must fit; empty: none."),
-    )
+    schema = StrictJSON(required=False, widget=_WIDE)
 
     class Meta:
         model = EventType
@@ -204,7 +197,7 @@ class EventTypeAdmin(ServiceAdmin):
     """Types that staff added. Those declared in code are in the code."""
 
     form = EventTypeForm
-    list_display = (column("name"), column("group"), column("description"), column("retired", boolean=True))
+    list_display = ("name", "group", "description", "retired")
     list_filter = (("retired", LabelledFilter),)
     search_fields = ("name", "group", "description")
     ordering = ("name",)
@@ -221,7 +214,7 @@ class EventTypeAdmin(ServiceAdmin):
 
 @admin.register(EventChannel)
 class EventChannelAdmin(LargeTableAdmin):
-    list_display = (column("channel"), "of_event")
+    list_display = ("channel", "of_event")
     fields = ("channel", "of_event")
     narrowed_by = ("event",)
 

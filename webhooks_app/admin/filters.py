@@ -13,7 +13,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.dates import PARAMETER, Period
-from webhooks_app.admin.labels import FIELDS
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.deliveries.outcomes import outcome_name
 from webhooks_app.models import DeliveryStatus, EndpointStatus
@@ -121,7 +120,7 @@ class LabelledFilter(admin.BooleanFieldListFilter):
 
     def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(field, request, *args, **kwargs)
-        label = str(FIELDS[field.name])
+        label = str(field.verbose_name)
         self.title = label[:1].lower() + label[1:]
 
 

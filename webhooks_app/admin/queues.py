@@ -11,8 +11,7 @@ from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, related
-from webhooks_app.admin.labels import FIELDS, column
+from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, field_label, related
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.admin.search import endpoints_like
@@ -25,7 +24,7 @@ class EndpointQueueAdmin(LargeTableAdmin):
     finds = endpoints_like
     search_fields = ("endpoint_id",)
     search_help_text = _("As endpoints are found.")
-    list_display = ("of_endpoint", "due", "held", "holder", column("consecutive_failures"), "failing", "last_success")
+    list_display = ("of_endpoint", "due", "held", "holder", "consecutive_failures", "failing", "last_success")
     list_display_links = ("due",)
     _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "crash_takeovers")
     _health = ("consecutive_failures", "failing", "last_failure", "last_success")
@@ -46,15 +45,15 @@ class EndpointQueueAdmin(LargeTableAdmin):
     def held(self, row: EndpointQueue) -> Any:
         return _("until it is switched on") if row.not_before == IDLE else short_time(row.not_before)
 
-    @admin.display(description=FIELDS["failing_since"])
+    @admin.display(description=field_label(EndpointQueue, "failing_since"))
     def failing(self, row: EndpointQueue) -> SafeString | str:
         return short_time(row.failing_since)
 
-    @admin.display(description=FIELDS["last_failure_at"])
+    @admin.display(description=field_label(EndpointQueue, "last_failure_at"))
     def last_failure(self, row: EndpointQueue) -> SafeString | str:
         return short_time(row.last_failure_at)
 
-    @admin.display(description=FIELDS["last_success_at"])
+    @admin.display(description=field_label(EndpointQueue, "last_success_at"))
     def last_success(self, row: EndpointQueue) -> SafeString | str:
         return short_time(row.last_success_at)
 
@@ -66,8 +65,8 @@ class EndpointQueueAdmin(LargeTableAdmin):
 @admin.register(Engine)
 class EngineAdmin(ReadOnlyAdmin):
     list_display = (
-        column("host"), column("pid"), column("kind"), column("started_at"), column("alive_until"), "alive",
-        column("draining", boolean=True),
+        "host", "pid", "kind", "started_at", "alive_until", "alive",
+        "draining",
     )  # fmt: skip
     fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "draining")
 
@@ -88,14 +87,14 @@ class EngineAdmin(ReadOnlyAdmin):
 class HourlyStatAdmin(LargeTableAdmin):
     narrowed_by = ("endpoint",)
     list_display = (
-        column("hour"),
+        "hour",
         "of_endpoint",
-        column("succeeded"),
-        column("client_error"),
-        column("server_error"),
-        column("timeout"),
-        column("unreachable"),
-        column("exhausted"),
+        "succeeded",
+        "client_error",
+        "server_error",
+        "timeout",
+        "unreachable",
+        "exhausted",
     )
     _counts = ("succeeded", "redirect", "client_error", "server_error", "timeout", "unreachable", "exhausted")
     fields = ("hour", "of_endpoint", *_counts, "latency_sum_ms", "latency_max_ms")

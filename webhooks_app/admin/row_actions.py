@@ -196,7 +196,6 @@ class RowActionsMixin(StaffAdmin):
         page = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "several": self.several,
             "media": self.media,
             "list_url": list_of(self.model),
             "is_nav_sidebar_enabled": False,

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
@@ -21,10 +22,19 @@ from webhooks_app.exceptions import WebhooksError
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`refusal` is what the act said to these values; `fields_of` leads from the act's name of a field to ours."""
+    """`refusal` is what the act said to these values; `fields_of` leads from the act's name of a field to ours. A field that
+    is declared in a form without a label or a help text has those of the model."""
 
     refusal: ClassVar[WebhooksError | None] = None
     fields_of: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self._meta.model._meta.fields:
+            shown = self.fields.get(field.name)
+            if shown is not None and shown.label is None:
+                shown.label = capfirst(field.verbose_name)
+                shown.help_text = shown.help_text or field.help_text
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data

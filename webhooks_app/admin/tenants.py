@@ -12,7 +12,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.filters import LabelledFilter, TimeFilter
-from webhooks_app.admin.labels import FIELDS, column
 from webhooks_app.admin.links import endpoint_link, list_of, time
 from webhooks_app.admin.search import tenants_like
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
@@ -32,9 +31,7 @@ def wire_format_choices(empty: Any) -> list[tuple[str, Any]]:
 
 
 class TenantForm(ServiceForm):
-    wire_format = forms.ChoiceField(
-        label=FIELDS["wire_format"], required=False, help_text=_("Wire format of endpoints made from now on.")
-    )
+    wire_format = forms.ChoiceField(required=False)
 
     class Meta:
         model = Tenant
@@ -52,7 +49,7 @@ class TenantAdmin(ServiceAdmin):
     finds = tenants_like
     search_fields = ("uid", "name", "email")
     search_help_text = _("A part of uid, name or e-mail address.")
-    list_display = ("shown_uid", "shown_name", "enabled", column("wire_format"), "made")
+    list_display = ("shown_uid", "shown_name", "enabled", "wire_format", "made")
     list_filter = (TimeFilter, ("webhooks_enabled", LabelledFilter))
     ordering = ("uid",)
     fieldsets = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id, public_id
@@ -33,15 +34,15 @@ class ApiKey(models.Model):
     """A tenant's key for the REST API. Its text is shown once; here is only a digest, to find it by."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
-    name = models.CharField(max_length=255, blank=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("Tenant"))
+    name = models.CharField(_("Name"), max_length=255, blank=True)
     #: SHA-256 of the text, in hex. The text has 256 random bits: no salt or slow hash could make it harder to guess.
     digest = models.CharField(max_length=64, unique=True, editable=False)
     #: The first characters of the text, by which people tell their keys apart.
-    hint = models.CharField(max_length=16, editable=False)
-    scopes = models.JSONField(default=list)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    hint = models.CharField(_("First characters"), max_length=16, editable=False)
+    scopes = models.JSONField(_("Scopes"), default=list)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     #: To the minute: not every request is worth a write.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -49,8 +50,9 @@ class ApiKey(models.Model):
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
         base_manager_name = "objects"
-        verbose_name = "API key"
         ordering = ["-id"]
         permissions = [("revoke_apikey", "Can revoke API keys")]
 
@@ -66,16 +68,18 @@ class PortalLink(models.Model):
     """A link into the dashboard for one tenant: good for one use, and for minutes."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    actor = models.CharField(max_length=255)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, editable=False)
+    actor = models.CharField(_("Who"), max_length=255)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(_("Valid until"))
+    used_at = models.DateTimeField(_("Used"), null=True, editable=False)
 
     objects = AppQuerySet["PortalLink"].as_manager()
 
     class Meta:
+        verbose_name = _("portal link")
+        verbose_name_plural = _("Portal links")
         base_manager_name = "objects"
 
     def __str__(self) -> str:
@@ -86,20 +90,21 @@ class IdempotencyRecord(models.Model):
     """What was answered to a request with an Idempotency-Key, without what is shown only once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    key = models.CharField(max_length=255)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
+    key = models.CharField(_("Key"), max_length=255)
     #: SHA-256 over method, path and body: the same key for another request is a mistake.
     fingerprint = models.CharField(max_length=64)
     #: NULL while the first request is still at work.
-    status = models.PositiveIntegerField(null=True)
+    status = models.PositiveIntegerField(_("HTTP status"), null=True)
     body = models.TextField(blank=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
 
     objects = AppQuerySet["IdempotencyRecord"].as_manager()
 
     class Meta:
+        verbose_name = _("stored reply")
+        verbose_name_plural = _("Stored replies")
         base_manager_name = "objects"
-        verbose_name_plural = "stored replies"
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="webhooks_reply_once")]
         indexes = [models.Index(fields=["created_at"], name="webhooks_reply_age")]  # read by prune
 

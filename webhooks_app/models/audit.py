@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id
@@ -37,22 +38,28 @@ class AuditEntry(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="audit"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="audit",
+        verbose_name=_("Tenant"),
     )
     at = models.DateTimeField(db_default=Now(), editable=False)
     #: Who: "user:anna", "staff:bert", "key:wk_…", "system".
-    actor = models.CharField(max_length=255)
+    actor = models.CharField(_("Who"), max_length=255)
     #: What: "endpoint.created", "secret.rotated", "delivery.replayed" …
-    verb = models.CharField(max_length=64)
+    verb = models.CharField(_("Did"), max_length=64)
     #: On what: a public id.
-    target = models.CharField(max_length=64, blank=True)
-    detail = models.JSONField(default=dict)
+    target = models.CharField(_("What"), max_length=64, blank=True)
+    detail = models.JSONField(_("Detail"), default=dict)
 
     objects = AuditEntryQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("Audit trail")
         base_manager_name = "objects"
-        verbose_name_plural = "audit entries"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="webhooks_audit_tenant"),

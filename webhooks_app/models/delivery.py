@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.database import AppQuerySet
@@ -44,7 +45,12 @@ class Delivery(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="deliveries",
+        verbose_name=_("Tenant"),
     )
     event = models.ForeignKey(
         Event, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
@@ -52,21 +58,23 @@ class Delivery(models.Model):
     endpoint = models.ForeignKey(
         Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
     )
-    status = models.CharField(max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
+    status = models.CharField(
+        _("Status"), max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING
+    )
     #: Requests made so far; the next one's number is one more. Goes on over replays.
     attempts = models.PositiveIntegerField(default=0)
     #: Position in the retry policy; a replay sets it back to 0.
     step = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
     #: A delivery that has waited until then behind an open breaker is given up without a request.
-    expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField(_("Expires"))
     #: The place in a FIFO endpoint's order; 0 for others.
-    sequence = models.PositiveBigIntegerField(default=0)
+    sequence = models.PositiveBigIntegerField(_("Place in the order"), default=0)
     #: Set just before a request that is suspected of crashing engines; see `engine.crash_guard`.
     crash_marked_at = models.DateTimeField(null=True, editable=False)
     #: How many engines died just after they had started a request of this delivery.
     crashes = models.PositiveSmallIntegerField(db_default=0, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     completed_at = models.DateTimeField(null=True)
     #: What the last attempt came to (an OutcomeKind), and its HTTP status.
     last_outcome = models.CharField(max_length=32, blank=True)
@@ -75,8 +83,9 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("Deliveries")
         base_manager_name = "objects"
-        verbose_name_plural = "deliveries"
         constraints = [
             # Fanning an event out twice changes nothing.
             models.UniqueConstraint(fields=["event", "endpoint"], name="webhooks_delivery_once"),
@@ -130,7 +139,12 @@ class Attempt(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("Tenant"),
     )
     delivery = models.ForeignKey(
         Delivery, on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempt_rows"
@@ -138,19 +152,19 @@ class Attempt(models.Model):
     endpoint = models.ForeignKey(
         Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
-    number = models.PositiveIntegerField()
-    started_at = models.DateTimeField()
+    number = models.PositiveIntegerField(_("Number"))
+    started_at = models.DateTimeField(_("Started"))
     duration_ms = models.FloatField()
     outcome = models.CharField(max_length=32, choices=[(kind.value, kind.value) for kind in OutcomeKind])
-    status = models.PositiveIntegerField(null=True)
+    status = models.PositiveIntegerField(_("HTTP status"), null=True)
     #: For staff only: it may name addresses inside the network.
-    detail = models.TextField(blank=True)
-    address = models.CharField(max_length=64, blank=True)
-    http_version = models.CharField(max_length=8, blank=True)
+    detail = models.TextField(_("Detail"), blank=True)
+    address = models.CharField(_("IP address"), max_length=64, blank=True)
+    http_version = models.CharField(_("HTTP version"), max_length=8, blank=True)
     #: The secret that signed it, where the wire format sends one signature.
     secret_id = models.UUIDField(null=True)
     #: The URL as it was then.
-    url = models.TextField()
+    url = models.TextField(_("URL"))
     response_headers = models.TextField(blank=True)
     response_body = models.BinaryField(default=b"")
     response_truncated = models.BooleanField(default=False)
@@ -158,6 +172,8 @@ class Attempt(models.Model):
     objects = AppQuerySet["Attempt"].as_manager()
 
     class Meta:
+        verbose_name = pgettext_lazy("model", "request")
+        verbose_name_plural = _("Requests")
         base_manager_name = "objects"
         ordering = ["id"]
 

@@ -46,15 +46,18 @@ class Endpoint(models.Model):
     """A URL of a tenant's that wants events. Rows are soft-deleted; only `prune` removes them."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints")
-    url = models.TextField()
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints", verbose_name=_("Tenant"))
+    url = models.TextField(_("URL"))
     description = models.CharField(
         _("Description"), max_length=255, blank=True, help_text=_("For you, to tell your endpoints apart.")
     )
     wire_format = models.CharField(
-        max_length=64, default="standard", help_text="Wire format. Fixed when the endpoint is made."
+        _("Wire format"),
+        max_length=64,
+        default="standard",
+        help_text=_("Wire format. Fixed when the endpoint is made."),
     )
-    status = models.CharField(max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
+    status = models.CharField(_("Status"), max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     status_reason = models.CharField(max_length=255, blank=True)
     status_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     #: Empty: also events without a channel.
@@ -97,13 +100,15 @@ class Endpoint(models.Model):
     #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
     headers = EncryptedTextField(blank=True, default="")
     #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
-    hidden = models.BooleanField(default=False, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    hidden = models.BooleanField(_("Behind a callback URL"), default=False, editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = EndpointQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("Endpoints")
         base_manager_name = "objects"
         ordering = ["id"]
         indexes = [
@@ -170,11 +175,13 @@ class Subscription(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="subscriptions")
-    pattern = models.CharField(max_length=130)
+    pattern = models.CharField(_("Pattern"), max_length=130)
 
     objects = AppQuerySet["Subscription"].as_manager()
 
     class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("Subscriptions")
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["endpoint", "pattern"], name="webhooks_subscription_once")]
 
@@ -193,18 +200,20 @@ class Secret(models.Model):
     what goes to callback URLs. The text is shown to a person once, when it is made."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="secrets")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="secrets", verbose_name=_("Tenant"))
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, null=True, blank=True, related_name="secrets")
     value = EncryptedTextField()
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     #: NULL: the current one. Set when it was replaced: until then it still signs.
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
     #: When a receiver last accepted a request signed with this one alone (wire formats that send one signature).
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = SecretQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("secret")
+        verbose_name_plural = _("Secrets")
         base_manager_name = "objects"
         ordering = ["-id"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import catalogue
 from webhooks_app.models.database import AppQuerySet
@@ -22,16 +23,25 @@ class EventType(models.Model):
     """A type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) live in the registry instead."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    name = models.CharField(max_length=128, unique=True, help_text="Dotted, e.g. message.delivered")
-    group = models.CharField(max_length=128, blank=True)
-    description = models.TextField(blank=True)
-    example = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
-    schema = models.JSONField(null=True, blank=True, help_text="JSON Schema that the data of every event must fit.")
-    retired = models.BooleanField(default=False, help_text="No longer offered for new subscriptions; still delivered.")
+    name = models.CharField(_("Name"), max_length=128, unique=True, help_text=_("Dotted, e.g. message.delivered"))
+    group = models.CharField(_("Group"), max_length=128, blank=True)
+    description = models.TextField(_("Description"), blank=True)
+    example = models.JSONField(_("Example"), null=True, blank=True, encoder=DjangoJSONEncoder)
+    schema = models.JSONField(
+        _("JSON Schema"),
+        null=True,
+        blank=True,
+        help_text=_("A JSON Schema that the data of every such event must fit; empty: none."),
+    )
+    retired = models.BooleanField(
+        _("Retired"), default=False, help_text=_("No longer offered for new subscriptions; still delivered.")
+    )
 
     objects = AppQuerySet["EventType"].as_manager()
 
     class Meta:
+        verbose_name = _("event type")
+        verbose_name_plural = _("Event types")
         base_manager_name = "objects"
         ordering = ["name"]
 
@@ -73,25 +83,32 @@ class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No constraint: a foreign-key check an event would be paid on every insert, and one missing row would destroy a batch.
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="events"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="events",
+        verbose_name=_("Tenant"),
     )
     #: The tenant's uid, so that the fan-out can make the tenant's row and `emit` need not.
-    tenant_uid = models.CharField(max_length=255)
-    type = models.CharField(max_length=128)
+    tenant_uid = models.CharField(_("Tenant"), max_length=255)
+    type = models.CharField(_("Event type"), max_length=128)
     #: The data as JSON text, serialised once. Not jsonb: that reorders keys and refuses \u0000.
     data = models.TextField()
     #: Bytes of `data` in UTF-8, so that engines can bound what they read ahead.
-    size = models.PositiveIntegerField()
-    channels = models.JSONField(default=list)
-    subject = models.CharField(max_length=255, blank=True, help_text="The host's own id, to find the event again.")
-    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
+    size = models.PositiveIntegerField(_("Bytes"))
+    channels = models.JSONField(_("Channels"), default=list)
+    subject = models.CharField(
+        _("Your id"), max_length=255, blank=True, help_text=_("The host's own id, to find the event again.")
+    )
+    idempotency_key = models.CharField(_("Idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
     #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key; or
     #: TEST_FINGERPRINT.
     fingerprint = models.CharField(max_length=64, blank=True)
     #: Not empty: this one event goes to this URL and not to the tenant's endpoints.
-    callback_url = models.TextField(blank=True)
+    callback_url = models.TextField(_("Callback URL"), blank=True)
     occurred_at = models.DateTimeField()
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     #: Set when every delivery of the event exists (or when it was quarantined and gets none).
     fanned_out_at = models.DateTimeField(null=True, editable=False)
     #: The last endpoint that a large event was fanned out to, while more are to come.
@@ -102,6 +119,8 @@ class Event(models.Model):
     objects = EventQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("Events")
         base_manager_name = "objects"
         constraints = [
             # Only where there is a key: most events have none, and need not pay for an index entry.
@@ -158,14 +177,21 @@ class EventChannel(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("Tenant"),
     )
     event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, related_name="channel_rows")
-    channel = models.CharField(max_length=128)
+    channel = models.CharField(_("Channel"), max_length=128)
 
     objects = AppQuerySet["EventChannel"].as_manager()
 
     class Meta:
+        verbose_name = _("channel of an event")
+        verbose_name_plural = _("Channels of events")
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["event", "channel"], name="webhooks_channel_once")]
         indexes = [models.Index(fields=["tenant", "channel", "event"], name="webhooks_channel_find")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id
@@ -39,18 +40,23 @@ class Notification(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="notifications"
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="notifications",
+        verbose_name=_("Tenant"),
     )
     endpoint_id = models.UUIDField()
     #: A NotificationKind, or one of another version of this app.
-    kind = models.CharField(max_length=16)
+    kind = models.CharField(_("Kind"), max_length=16)
     #: How many deliveries it is about, and one of them as an example.
-    count = models.PositiveIntegerField(default=1)
+    count = models.PositiveIntegerField(_("Count"), default=1)
     delivery_id = models.UUIDField(null=True)
     reason = models.CharField(max_length=255, blank=True)
     #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
     drop_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True)
     #: A run is sending it, until then at the latest; after a crash the next run takes it.
     claimed_until = models.DateTimeField(null=True, editable=False)
@@ -58,6 +64,8 @@ class Notification(models.Model):
     objects = NotificationQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("notification")
+        verbose_name_plural = _("Notifications")
         base_manager_name = "objects"
         ordering = ["id"]
         indexes = [models.Index(fields=["tenant", "sent_at"], name="webhooks_notice_untold")]

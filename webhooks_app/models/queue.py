@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.models.database import AppQuerySet
@@ -20,12 +21,12 @@ from webhooks_app.models.times import IDLE, Now
 class Engine(models.Model):
     """One running delivery loop. A row whose `alive_until` has passed belongs to a dead engine. All times are the database's."""
 
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    kind = models.CharField(max_length=32, blank=True)  # "celery" or "command"
-    started_at = models.DateTimeField(db_default=Now())
-    alive_until = models.DateTimeField(db_index=True)
+    id = models.UUIDField(_("Id"), primary_key=True, default=new_id, editable=False)
+    host = models.CharField(_("Host"), max_length=255)
+    pid = models.PositiveIntegerField(_("Process"))
+    kind = models.CharField(_("Kind"), max_length=32, blank=True)  # "celery" or "command"
+    started_at = models.DateTimeField(_("Started"), db_default=Now())
+    alive_until = models.DateTimeField(_("Alive until"), db_index=True)
     #: The last heartbeat, and the last completed turns of the two threads: old ones belong to a thread that is stalled.
     beat_at = models.DateTimeField(db_default=Now())
     database_turn_at = models.DateTimeField(db_default=Now())
@@ -36,11 +37,13 @@ class Engine(models.Model):
     #: Seconds that the worker's clock is ahead of the database's (negative: behind).
     clock_drift = models.FloatField(default=0.0)
     #: Finishes what it has in flight and takes nothing more: another may start in its place.
-    draining = models.BooleanField(default=False)
+    draining = models.BooleanField(_("Finishing"), default=False)
 
     objects = AppQuerySet["Engine"].as_manager()
 
     class Meta:
+        verbose_name = _("engine")
+        verbose_name_plural = _("Engines")
         base_manager_name = "objects"
         permissions = [("view_operations", "Can see the operations page")]
 
@@ -98,23 +101,25 @@ class EndpointQueue(models.Model):
     #: The engine that sends for this endpoint; NULL: nobody. Not indexed, so that taking and freeing stay cheap.
     holder_id = models.UUIDField(null=True)
     #: The endpoint's own flag, kept here too so that queue statements need no join.
-    fifo = models.BooleanField(default=False)
+    fifo = models.BooleanField(_("Strict order"), default=False)
     #: How often it was taken over from a dead engine of late (see `crashed_at`), since its last finished request.
-    crash_takeovers = models.PositiveIntegerField(default=0)
+    crash_takeovers = models.PositiveIntegerField(_("Taken over"), default=0)
     #: When it was last taken over from a dead engine.
     crashed_at = models.DateTimeField(null=True)
     #: The last number given in a FIFO endpoint's order.
-    sequence = models.PositiveBigIntegerField(default=0)
-    consecutive_failures = models.PositiveIntegerField(default=0)
-    failing_since = models.DateTimeField(null=True)
-    last_failure_at = models.DateTimeField(null=True)
-    last_success_at = models.DateTimeField(null=True)
+    sequence = models.PositiveBigIntegerField(_("Place in the order"), default=0)
+    consecutive_failures = models.PositiveIntegerField(_("Failures in a row"), default=0)
+    failing_since = models.DateTimeField(_("Failing since"), null=True)
+    last_failure_at = models.DateTimeField(_("Last failure"), null=True)
+    last_success_at = models.DateTimeField(_("Last success"), null=True)
     #: When the circuit breaker last closed: the endpoint is ramped up from then on.
     recovered_at = models.DateTimeField(null=True)
 
     objects = EndpointQueueQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("queue of an endpoint")
+        verbose_name_plural = _("Queues of endpoints")
         base_manager_name = "objects"
         indexes = [
             # Read by the operations page. Only a failing endpoint has an entry, so that taking and freeing stay cheap.
@@ -151,18 +156,18 @@ class HourlyStat(models.Model):
     endpoint = models.ForeignKey(
         Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stats"
     )
-    hour = models.DateTimeField()
-    succeeded = models.PositiveIntegerField(default=0)
-    redirect = models.PositiveIntegerField(default=0)
-    client_error = models.PositiveIntegerField(default=0)
-    server_error = models.PositiveIntegerField(default=0)
-    timeout = models.PositiveIntegerField(default=0)
+    hour = models.DateTimeField(_("Hour"))
+    succeeded = models.PositiveIntegerField(_("Accepted"), default=0)
+    redirect = models.PositiveIntegerField(_("Redirect"), default=0)
+    client_error = models.PositiveIntegerField(_("Refused by the server"), default=0)
+    server_error = models.PositiveIntegerField(_("Server error"), default=0)
+    timeout = models.PositiveIntegerField(_("No answer in time"), default=0)
     #: No connection, no name, no TLS, no valid answer, address not allowed, or not sent at all.
-    unreachable = models.PositiveIntegerField(default=0)
+    unreachable = models.PositiveIntegerField(_("Not reached"), default=0)
     #: Deliveries given up.
-    exhausted = models.PositiveIntegerField(default=0)
-    latency_sum_ms = models.FloatField(default=0)
-    latency_max_ms = models.FloatField(default=0)
+    exhausted = models.PositiveIntegerField(_("Deliveries that failed"), default=0)
+    latency_sum_ms = models.FloatField(_("Time to answer, added up (ms)"), default=0)
+    latency_max_ms = models.FloatField(_("Longest time to answer (ms)"), default=0)
     latency_0 = models.PositiveIntegerField(default=0)
     latency_1 = models.PositiveIntegerField(default=0)
     latency_2 = models.PositiveIntegerField(default=0)
@@ -177,8 +182,9 @@ class HourlyStat(models.Model):
     objects = HourlyStatQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("hour of an endpoint")
+        verbose_name_plural = _("Statistics by the hour")
         base_manager_name = "objects"
-        verbose_name_plural = "hourly statistics"
         constraints = [models.UniqueConstraint(fields=["endpoint", "hour"], name="webhooks_stat_once")]
         # Read by the report of all endpoints' hours. Never changes, so that adding to the counts stays cheap.
         indexes = [models.Index(fields=["hour"], name="webhooks_stat_hour")]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.conf import settings
 from webhooks_app.models.database import AppQuerySet
@@ -29,21 +30,31 @@ class Tenant(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    uid = models.CharField(max_length=255, unique=True, help_text="The host product's own key of this customer.")
-    name = models.CharField(max_length=255, blank=True)
+    uid = models.CharField(
+        _("Uid"), max_length=255, unique=True, help_text=_("Your own product's key of this customer.")
+    )
+    name = models.CharField(_("Name"), max_length=255, blank=True)
     email = models.EmailField(
-        blank=True, help_text="Who is told when deliveries fail for good or an endpoint is disabled."
+        _("E-mail address"),
+        blank=True,
+        help_text=_("Who is told when deliveries fail for good or an endpoint is disabled."),
     )
-    wire_format = models.CharField(max_length=64, blank=True, help_text="Wire format; empty: the default wire format.")
+    wire_format = models.CharField(
+        _("Wire format"), max_length=64, blank=True, help_text=_("Wire format of endpoints made from now on.")
+    )
     webhooks_enabled = models.BooleanField(
-        default=True, help_text="Off: webhooks are not part of this customer's plan."
+        _("Webhooks are on"), default=True, help_text=_("Off: webhooks are not part of this customer's plan.")
     )
-    max_endpoints = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    max_endpoints = models.PositiveIntegerField(
+        _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: no limit.")
+    )
+    created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
 
     objects = TenantQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("tenant")
+        verbose_name_plural = _("Tenants")
         base_manager_name = "objects"
         ordering = ["uid"]
 
