@@ -1,4 +1,4 @@
-"""The pages for staff, found by Django's admin. No logic of their own: they read, call `actions/`, and show.
+"""The pages for staff, found by Django's admin. No logic of their own: they read, call services, and show.
 
 A host takes a page away with `admin.site.unregister(Delivery)`, and registers a class of its own made from ours.
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-#: From a text to the primary keys that it may mean; see `reports.staff_search`.
+#: From a text to the primary keys that it may mean; see `admin.search`.
 Search = Callable[..., list[uuid.UUID]]
 
 

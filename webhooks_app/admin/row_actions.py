@@ -1,4 +1,4 @@
-"""Acts: what staff can do with a row, from its page or from a list. Each calls one function of `actions/`, asks for a
+"""Row actions: what staff can do with a row, from its page or from a list. Each calls one function of a service, asks for a
 permission of its own, and tells how many it did, how many it could not, and why."""
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The customers' pages. No logic of their own: they read, call `actions/`, and show."""
+"""The customers' pages. No logic of their own: they read, call services, and show."""

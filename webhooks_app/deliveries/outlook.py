@@ -242,7 +242,7 @@ def _why_it_waits(prospect: DeliveryOutlook | None) -> list[str]:
 
 
 def _how_long(delivery: Delivery, prospect: DeliveryOutlook | None) -> list[str]:
-    """Until when a delivery is kept that nobody sends; see `actions.backlog`."""
+    """Until when a delivery is kept that nobody sends; see `deliveries.backlog`."""
     if prospect is None or prospect.kind not in (WaitReason.PAUSED, WaitReason.DISABLED):
         return []
     until = timezone.localtime(delivery.event.created_at + backlog_age())

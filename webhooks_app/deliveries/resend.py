@@ -2,7 +2,7 @@
 
 A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
 paused or disabled endpoint waits until that is active again. One delivery that a person sends to a failing endpoint is
-what that is tried with next, at once: see `actions.probe`.
+what that is tried with next, at once: see `deliveries.probe`.
 """
 
 from __future__ import annotations

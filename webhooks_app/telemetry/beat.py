@@ -14,7 +14,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.status import BeatFigures
 
 BEAT = "django_celery_beat"
-#: The tasks that must be scheduled, as `actions.schedule.PERIODIC` lists them.
+#: The tasks that must be scheduled, as `maintenance.schedule.PERIODIC` lists them.
 TASKS = ("webhooks_app.sweep", "webhooks_app.repair", "webhooks_app.send_notifications", "webhooks_app.prune")
 SWEEP = TASKS[0]
 

@@ -1,4 +1,4 @@
-"""Shapes of what comes in and goes out. What a value may be is checked by `actions/`; here only which kind it is."""
+"""Shapes of what comes in and goes out. Values are checked when they are saved; here only their kind is."""
 
 from webhooks_app.core.retry import OutcomeKind
 
