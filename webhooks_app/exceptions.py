@@ -19,8 +19,6 @@ class WebhooksError(Exception):
 
     #: Stable name for programs, as the REST API reports it.
     code: ClassVar[str] = "WEBHOOKS_ERROR"
-    #: False where the same call may succeed later without a change.
-    permanent: ClassVar[bool] = True
 
     def __init__(self, message: str = "", *, field: str = "", **values: object) -> None:
         self.text = message or (type(self).__doc__ or "").strip().split("\n")[0]
@@ -58,7 +56,6 @@ class BacklogFull(WebhooksError):
     """Too many events are pending, so this one was not stored. Emit it again later; see that workers run, or raise the limit."""
 
     code = "BACKLOG_FULL"
-    permanent = False
     #: Seconds after which another try makes sense.
     retry_after: ClassVar[int] = 30
 
@@ -97,7 +94,6 @@ class IdempotencyInProgress(WebhooksError):
     """A request with this Idempotency-Key is still at work. Ask again in a moment, with the same key."""
 
     code = "IDEMPOTENCY_IN_PROGRESS"
-    permanent = False
 
 
 class IdempotencyConflict(InvalidEvent):

@@ -20,7 +20,7 @@ from tests.customer import attempts, deliver, make_due, statuses, the_delivery
 from tests.receiver import Hang, Received, Receiver
 from webhooks_app import emit, registry
 from webhooks_app.core.retry import STANDARD_DELAYS
-from webhooks_app.endpoints.secrets import issue_account_secret, rotate_secret
+from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Tenant
 from webhooks_app.notifications.send import send_notifications
@@ -138,7 +138,7 @@ def test_a_rotated_secret_reaches_a_receiver_that_was_changed_over_already() -> 
 
 def test_a_callback_url_of_one_message_is_verified_with_the_accounts_secret() -> None:
     tenant = Tenant.objects.create(uid="customer", wire_format="msgine")
-    secret = issue_account_secret(tenant).text
+    secret = rotate_secret(tenant).text
     with receiver("node", "msgine", secret) as running:
         send("message.delivered", {"messageId": "msg_1", "to": "+256701521269"}, callback_url=running.url)
         deliver()

@@ -11,9 +11,7 @@ from tests.factories import SECRET, EndpointFactory, SecretFactory, TenantFactor
 from webhooks_app.core.encryption import new_key
 from webhooks_app.endpoints.secrets import (
     MAX_OLD,
-    account_secret,
     end_old_secret,
-    issue_account_secret,
     rotate_secret,
 )
 from webhooks_app.exceptions import ConflictingState, InvalidSecret
@@ -112,21 +110,14 @@ def test_a_negative_overlap_is_refused():
         rotate_secret(EndpointFactory(), overlap=timedelta(seconds=-1))
 
 
-def test_the_account_secret_is_made_once():
-    tenant = TenantFactory()
-    first = account_secret(tenant)
-    assert account_secret(tenant).pk == first.pk
-    assert first.endpoint_id is None
-
-
 def test_issuing_the_account_secret_shows_a_new_one_and_lets_the_old_one_overlap():
     tenant = TenantFactory()
-    issued = issue_account_secret(tenant)
+    issued = rotate_secret(tenant)
     assert issued.previous_expires_at is None
-    again = issue_account_secret(tenant)
+    again = rotate_secret(tenant)
     assert again.previous_expires_at is not None
     assert {secret.reveal() for secret in Secret.objects.live()} == {issued.text, again.text}
-    assert account_secret(tenant).reveal() == again.text
+    assert Secret.objects.get(tenant=tenant, endpoint=None, expires_at=None).reveal() == again.text
 
 
 def test_a_tenants_account_secret_and_its_endpoints_secrets_are_apart():

@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.customer import Customer, deliver, make_due, statuses, the_delivery
-from webhooks_app.endpoints.secrets import issue_account_secret
+from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, EndpointStatus, Event, Notification, Secret
 
@@ -34,7 +34,7 @@ def test_the_event_goes_to_its_callback_url_and_not_to_the_endpoints(customer):
 
 
 def test_it_is_signed_with_the_account_secret_that_the_tenant_was_shown(customer):
-    secret = issue_account_secret(customer.tenant).text
+    secret = rotate_secret(customer.tenant).text
     customer.endpoint("/endpoint")
     customer.emit(callback_url=customer.receiver.url("/callback"))
     deliver()
@@ -43,8 +43,8 @@ def test_it_is_signed_with_the_account_secret_that_the_tenant_was_shown(customer
 
 
 def test_a_new_account_secret_overlaps_with_the_one_before(customer):
-    first = issue_account_secret(customer.tenant).text
-    second = issue_account_secret(customer.tenant).text
+    first = rotate_secret(customer.tenant).text
+    second = rotate_secret(customer.tenant).text
     customer.emit(callback_url=customer.receiver.url("/callback"))
     deliver()
     [request] = customer.received

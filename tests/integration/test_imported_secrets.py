@@ -12,7 +12,7 @@ from tests.api import Program
 from tests.customer import deliver
 from tests.receiver import Receiver
 from webhooks_app import emit
-from webhooks_app.endpoints.secrets import issue_account_secret, rotate_secret
+from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.exceptions import InvalidSecret
 from webhooks_app.models import Endpoint, Secret, Tenant
@@ -49,7 +49,7 @@ def test_what_is_sent_verifies_with_the_secret_that_the_receiver_has(
 
 def test_so_does_what_is_sent_to_a_callback_url(receiver: Receiver) -> None:
     tenant = Tenant.objects.create(uid="acme", wire_format="msgine")
-    issue_account_secret(tenant, secret=SHORT, imported=True)
+    rotate_secret(tenant, secret=SHORT, imported=True)
     emit("message.sent", {"messageId": "msg_1"}, tenant=tenant, callback_url=receiver.url())
     deliver()
     [request] = receiver.requests

@@ -15,10 +15,10 @@ from tests.factories import AttemptFactory
 from tests.receiver import Received
 from tests.wire_formats import BUILT_IN
 from webhooks_app.core.retry import UNSENT_KINDS
-from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, request_of
+from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, requests_of
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.models import Event, Secret
+from webhooks_app.models import Attempt, Event, Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,6 +46,10 @@ def assert_same(request: SentRequest | None, received: Received) -> None:
     sent = [(name.lower(), value) for name, value in request.headers]
     came = [(name.lower(), value) for name, value in received.header_lines if name.lower() not in CLIENTS]
     assert sorted(sent) == sorted(came)
+
+
+def request_of(attempt: Attempt) -> SentRequest | None:
+    return requests_of(attempt.delivery, [attempt])[0]
 
 
 def rebuilt() -> list[SentRequest | None]:

@@ -23,6 +23,11 @@ SAFE = js_json.MAX_SAFE_INTEGER
 Node = Callable[[str], str]
 
 
+def rewrite(text: str) -> str:
+    """The same JSON as JavaScript would write it."""
+    return js_json.dumps(js_json.loads(text))
+
+
 def stored(data: object) -> str:
     """Data as `emit` stores it."""
     return js_json.escape_surrogates(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
@@ -71,7 +76,7 @@ DATA = st.recursive(
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=DATA)
 def test_javascript_writes_again_what_we_wrote(in_node: Node, data: Any) -> None:
-    text = js_json.rewrite(stored(data))
+    text = rewrite(stored(data))
     text.encode()
     assert in_node(text) == text
 
@@ -80,9 +85,9 @@ def test_javascript_writes_again_what_we_wrote(in_node: Node, data: Any) -> None
 @given(data=DATA)
 def test_rewriting_twice_changes_nothing_unless_it_must(data: Any) -> None:
     """Only a float such as 1e17 does: it is printed as a whole number, which as a whole number is too large."""
-    once = js_json.rewrite(stored(data))
-    again = js_json.rewrite(once)
-    assert js_json.rewrite(again) == again
+    once = rewrite(stored(data))
+    again = rewrite(once)
+    assert rewrite(again) == again
 
 
 def test_floats_look_as_in_javascript(in_node: Node) -> None:
@@ -92,7 +97,7 @@ def test_floats_look_as_in_javascript(in_node: Node) -> None:
     floats += [sign * 10.0**power for power in range(-30, 31) for sign in (1, -1)]
     floats += [float(dice.randint(-(10**17), 10**17)) for _ in range(2000)]
     floats += [round(dice.uniform(0, 10_000), 2) for _ in range(2000)]
-    text = js_json.rewrite("[" + ",".join(repr(one) for one in floats if one == one and abs(one) < 1e309) + "]")
+    text = rewrite("[" + ",".join(repr(one) for one in floats if one == one and abs(one) < 1e309) + "]")
     assert in_node(text) == text
 
 
@@ -122,7 +127,7 @@ def test_floats_look_as_in_javascript(in_node: Node) -> None:
     ],
 )
 def test_numbers(in_node: Node, text: str, wanted: str) -> None:
-    assert js_json.rewrite(text) == wanted
+    assert rewrite(text) == wanted
     assert in_node(wanted) == wanted
 
 
@@ -141,7 +146,7 @@ def test_numbers(in_node: Node, text: str, wanted: str) -> None:
     ],
 )
 def test_keys(in_node: Node, text: str, wanted: str) -> None:
-    assert js_json.rewrite(text) == wanted
+    assert rewrite(text) == wanted
     assert in_node(wanted) == wanted
 
 
@@ -159,26 +164,26 @@ def test_keys(in_node: Node, text: str, wanted: str) -> None:
     ],
 )
 def test_texts(in_node: Node, text: str, wanted: str) -> None:
-    assert js_json.rewrite(text) == wanted
+    assert rewrite(text) == wanted
     assert in_node(wanted) == wanted
 
 
 def test_halves_that_meet_become_one_character() -> None:
-    assert js_json.rewrite('"\ud83d\ude00"') == '"😀"'
-    assert js_json.rewrite('"\ud83d\\ude00"') == '"😀"'
-    assert js_json.rewrite('{"\ud83d\ude00":1,"😀":2}') == '{"😀":2}'
+    assert rewrite('"\ud83d\ude00"') == '"😀"'
+    assert rewrite('"\ud83d\\ude00"') == '"😀"'
+    assert rewrite('{"\ud83d\ude00":1,"😀":2}') == '{"😀":2}'
     assert js_json.dumps({"\ud83d": "\ude00"}) == r'{"\ud83d":"\ude00"}'
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "1e999", "-1e999"])
 def test_numbers_that_are_not_finite_are_refused(text: str) -> None:
     with pytest.raises(InvalidEvent):
-        js_json.rewrite(text)
+        rewrite(text)
 
 
 def test_a_nesting_too_deep_is_refused() -> None:
     with pytest.raises(InvalidEvent, match="deep"):
-        js_json.rewrite("[" * 100_000 + "]" * 100_000)
+        rewrite("[" * 100_000 + "]" * 100_000)
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]

@@ -129,7 +129,6 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
         "https_only": NO_FLAG,
         "warn_body_bytes": NO_COUNT,
         "event_types": (None, [], ("message.sent",)),
-        "reserved_keys": (None, {"a"}, ("a",), frozenset({1})),
         "numbers_endpoints": NO_FLAG,
         "channel_prefix": (None, 5),
     },

@@ -23,12 +23,6 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def rewrite(text: str) -> str:
-    """The same JSON as JavaScript would write it. Raises InvalidEvent for a number that is not finite, or too deep a
-    nesting; `text` must be JSON."""
-    return dumps(loads(text))
-
-
 def loads(text: str) -> Any:
     """Parse JSON for `dumps`: of equal keys the last wins, whole numbers beyond ±(2⁵³−1) are already strings."""
     try:
@@ -38,7 +32,8 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: object) -> str:
-    """What `loads` gave as compact JSON, byte for byte as JSON.stringify has it. Raises InvalidEvent as `rewrite`."""
+    """What `loads` gave as compact JSON, byte for byte as JSON.stringify has it. Raises
+    InvalidEvent for a number that is not finite, or too deep a nesting."""
     try:
         return escape_surrogates(_WRITERS[type(value)](value))
     except RecursionError as error:

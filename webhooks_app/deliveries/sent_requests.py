@@ -54,16 +54,12 @@ class SentRequest:
         return self.body.decode("utf-8", "replace")
 
 
-def request_of(attempt: Attempt) -> SentRequest | None:
-    """The request of one attempt; None where none was made, or its event is gone.
-
-    Exact, except that a secret which was replaced in the seconds in which the queue was held may have signed instead.
-    """
-    return requests_of(attempt.delivery, [attempt])[0]
-
-
 def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentRequest | None]:
-    """As `request_of`, for several attempts of one delivery: one query each for its event, endpoint and secrets."""
+    """Return the request of each attempt of a delivery; None where none was made, or its event is gone.
+
+    Exact, except that a secret which was replaced in the seconds in which the queue was leased may have signed instead. One
+    query each for the event, the endpoint and its secrets.
+    """
     event = Event.objects.filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None:

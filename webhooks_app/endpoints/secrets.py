@@ -9,11 +9,9 @@ from datetime import datetime, timedelta
 from webhooks_app.conf import settings
 from webhooks_app.core.secrets import check_existing_secret, check_secret, new_secret
 from webhooks_app.core.signing import SecretFormat
-from webhooks_app.db import in_one_transaction, write
-from webhooks_app.engine.callback_urls import ensure_account_secret
+from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import ConflictingState, InvalidSecret, SealingError, gettext_noop
 from webhooks_app.models import Endpoint, Secret, Tenant, database_now
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
@@ -72,20 +70,6 @@ def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = No
     if ended:
         note(_tenant_id(row), actor, "secret.ended", _target(row), count=ended)
     return ended
-
-
-def account_secret(tenant: Tenant) -> Secret:
-    """The secret that signs what goes to this tenant's callback URLs, made where there is none yet."""
-    with write():
-        ensure_account_secret(tenant, database_alias())
-    return _of(tenant).get(expires_at__isnull=True)
-
-
-def issue_account_secret(
-    tenant: Tenant, *, secret: str | None = None, imported: bool = False, actor: str = SYSTEM
-) -> RotatedSecret:
-    """Give the tenant an account secret to see. One that exists already cannot be shown again, so it is rotated."""
-    return rotate_secret(tenant, secret=secret, imported=imported, actor=actor)
 
 
 # --- steps that other acts take too; each needs a transaction, and the owner's row locked ---------------------------

@@ -55,8 +55,6 @@ class WireFormat:
     warn_body_bytes: int | None = None
     #: The event types that the product documents, for its pages and its catalogue; empty: the host's own alone.
     event_types: tuple[EventType, ...] = ()
-    #: Data keys the host may not override in a flat envelope; for documentation and checks.
-    reserved_keys: frozenset[str] = frozenset()
     #: True: the product's customers know their webhooks by whole numbers, so each gets one as it is made.
     numbers_endpoints: bool = False
     #: What the product's own scope (a number, a line) is called as a channel, e.g. `number:`; empty: it has none.
@@ -74,7 +72,6 @@ class WireFormat:
         check_seconds(self, "connect_timeout", "total_timeout", most=MAX_TIMEOUT)
         check_whole_numbers(self, "warn_body_bytes", least=1, most=_MOST_BYTES, none=True)
         check_collection(self, "event_types", tuple, EventType, "a tuple of EventType")
-        check_collection(self, "reserved_keys", frozenset, str, "a frozenset of texts")
 
     def _check_scheme(self) -> None:
         names = getattr(self.scheme, "header_names", None)

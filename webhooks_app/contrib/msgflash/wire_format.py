@@ -48,7 +48,6 @@ WIRE_FORMAT = WireFormat(
     https_only=True,
     # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
     warn_body_bytes=100_000,
-    reserved_keys=frozenset({"event", "timestamp"}),
     event_types=(
         EventType("instance.connected", "An instance came online."),
         EventType("instance.disconnected", "An instance went offline."),

@@ -54,7 +54,6 @@ WIRE_FORMAT = WireFormat(
     https_only=True,
     # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
     warn_body_bytes=100_000,
-    reserved_keys=frozenset({"event", "status", "timestamp"}),
     event_types=(
         EventType("message.sent", "The carrier took the message."),
         EventType("message.delivered", "The message arrived."),
