@@ -277,7 +277,7 @@ class SimulatedEngine:
         return self.database._recorder.unrecorded_deliveries()
 
     def owed_wakes(self) -> set[uuid.UUID]:
-        return set(self.database._fan_out._unwoken)
+        return set(self.database._fan_out.owed_wakes.since)
 
     def resign(self, turns: int) -> None:
         """Stop as `engine.run` does, with so many turns for the database thread to finish in."""

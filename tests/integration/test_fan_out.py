@@ -142,7 +142,7 @@ def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest
         while fan_out_batch(fan, database_now("default")).events:
             pass
         # Of the three, two at a time find a queue's row locked.
-        eventually(lambda: not fan.owes_wakes or (fan.wake_owed() and not fan.owes_wakes))
+        eventually(lambda: not fan.owed_wakes or (fan.owed_wakes.wake() and not fan.owed_wakes))
 
     workers = [InThread(work) for _ in range(3)]
     for worker in workers:

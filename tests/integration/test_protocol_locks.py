@@ -119,8 +119,8 @@ def _fan_out(*endpoints: Endpoint) -> Writer:
 
     def act() -> None:
         fan_out_batch(fan, now())
-        if fan.owes_wakes:
-            fan.wake_owed()
+        if fan.owed_wakes:
+            fan.owed_wakes.wake()
 
     def is_done(endpoint: Endpoint) -> bool:
         return Delivery.objects.filter(endpoint=endpoint).count() == 2 and is_due(endpoint)
@@ -222,7 +222,7 @@ def test_a_fan_out_to_a_callback_url_does_not_wait_either(receiver: Receiver) ->
         InThread(lambda: fan_out_batch(fan, now())).result()
         assert EndpointQueue.objects.filter(pk=hidden.pk).select_for_update(no_key=True, nowait=True).get()
     eventually(lambda: fan_out_batch(fan, now()) and Delivery.objects.count() == 4)
-    eventually(lambda: fan.wake_owed() is not None and not fan.owes_wakes)
+    eventually(lambda: fan.owed_wakes.wake() is not None and not fan.owed_wakes)
     assert is_due(plain)
     assert is_due(hidden)
 

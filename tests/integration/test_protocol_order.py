@@ -151,6 +151,6 @@ def test_an_endpoint_that_becomes_fifo_while_an_event_is_fanned_out_gives_it_a_p
         change_endpoint(endpoint, fifo=True)
         fanned_out = InThread(lambda: fan_out_batch(fan, database_now("default"))).result()
         assert fanned_out.deliveries == 1, "it does not wait for the queue's row"
-        assert fan.owes_wakes
-    eventually(lambda: fan.wake_owed())
+        assert fan.owed_wakes
+    eventually(lambda: fan.owed_wakes.wake())
     assert Delivery.objects.get().sequence == EndpointQueue.objects.get().sequence == 1

@@ -86,8 +86,8 @@ class TestTheLostWakeUp:
             fanning_out = InThread(lambda: fan_out_batch(fan, now()))
             does_not_wait(fanning_out)
         assert fanning_out.result().deliveries == 1
-        while fan.owes_wakes:
-            fan.wake_owed()
+        while fan.owed_wakes:
+            fan.owed_wakes.wake()
         assert due_at(endpoint) <= now()
         assert repair() == 0
 

@@ -149,7 +149,7 @@ class DatabaseThread:
             self.failure = error
             self._on_work()
         finally:
-            self._heartbeat.owes_wakes = self._fan_out.owes_wakes
+            self._heartbeat.owes_wakes = bool(self._fan_out.owed_wakes)
             connections.close_all()
 
     def turn(self) -> bool:
@@ -233,10 +233,9 @@ class DatabaseThread:
             return 0
         done = 0
         for _ in range(self._in_a_row):
-            events = self._fan_out_batch(self._fan_out.begin)
-            done += events
-            if not events:
+            if not (events := self._fan_out_batch(self._fan_out.begin)):
                 break
+            done += events
         return done
 
     def _fan_out_batch(self, batch: Callable[[datetime], FannedOut]) -> int:
@@ -247,16 +246,15 @@ class DatabaseThread:
         return result.events
 
     def _wake_owed(self) -> int:
-        woken = self._fan_out.wake_owed() if self._fan_out.owes_wakes else set()
-        self._note_woken(woken)
-        return len(woken)
+        return self._note_woken(self._fan_out.owed_wakes.wake())
 
-    def _note_woken(self, woken: set[uuid.UUID]) -> None:
-        """A queue that is leased here already is read on; others are due."""
+    def _note_woken(self, woken: set[uuid.UUID]) -> int:
+        """Read on in queues that are leased here, and look for the others: they are due. Returns how many there are."""
         self._window.mark_has_work(woken)
         if not woken.issubset(self._window.leased()):
             self._due = True
             self._lease.expect_due()
+        return len(woken)
 
     def _take(self) -> int:
         return self._lease.take(gently=self._fan_out.serves_single_events) if self._due else 0
@@ -287,7 +285,7 @@ class DatabaseThread:
     # --- idleness ----------------------------------------------------------------------------------------------------
 
     def _nothing_left(self) -> bool:
-        return self._window.idle and not self.unrecorded and self._lease.all_released and not self._fan_out.owes_wakes
+        return self._window.idle and not self.unrecorded and self._lease.all_released and not self._fan_out.owed_wakes
 
     def _note_idleness(self, *, busy: bool) -> None:
         if busy:

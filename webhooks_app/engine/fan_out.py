@@ -16,10 +16,9 @@ from typing import TypeVar
 
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.database_errors import is_lock_timeout, is_outage
-from webhooks_app.db import divided, in_fresh_transaction, read
+from webhooks_app.db import divided, in_fresh_transaction
 from webhooks_app.engine.create_deliveries import (
     RowsBusy,
-    assign_missing_sequences,
     create_missing_tenants,
     plan_deliveries,
     write_deliveries,
@@ -27,16 +26,15 @@ from webhooks_app.engine.create_deliveries import (
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.owed_wakes import OwedWakes
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read_pending, read_these
 from webhooks_app.engine.quarantine import Quarantine
-from webhooks_app.engine.queue_wakeup import wake_unlocked
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import EndpointQueue, Event
-from webhooks_app.models.lookups import any_of
+from webhooks_app.models import Event
 from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.wire_formats import retry_policy_of, wire_format_names
 
@@ -54,7 +52,6 @@ _SMALL = 100
 _BESIDE_SMALL = 500
 _BESIDE_SINGLE = 150
 _SINGLE_LAST = 1.0
-_MOST_SERVED = 1000
 #: How many held events one step tries while they go well, and for how long (seconds); and when the next one is tried after one
 #: that failed again: were hundreds of them tried in a row, everybody would wait.
 _MOST_TRIED = 50
@@ -84,16 +81,12 @@ class FanOut:
         self._large: dict[uuid.UUID, Share] = {}
         #: Until when (monotonic) more single events are to be expected.
         self._single_until = 0.0
-        #: When tenants that cannot all be served in one step had their last turn (monotonic).
-        self._served_at: dict[uuid.UUID, float] = {}
         self._paused_tenants = Pauses(longest=1.0)
         self._held_events = HeldEvents()
         #: From when on (monotonic) held events are tried again.
         self._held_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self._held_events, send_signal)
-        #: Queues that are still to be woken, and when their earliest new delivery was created.
-        self._unwoken: dict[uuid.UUID, datetime] = {}
-        self._wake_again = Pauses(longest=1.0)
+        self.owed_wakes = OwedWakes(using, options.lock_timeout)
 
     def begin(self, now: datetime) -> FannedOut:
         """Fan out the part of a batch that is soon done; `go_on` does the rest. In between others have their turn: an event
@@ -124,70 +117,31 @@ class FanOut:
         deliveries = min(self._store.limits.deliveries, portion)
         paused = self._paused_tenants.active()
         left = {key: share for key, share in self._large.items() if key not in paused}
-        shares = part_of(sorted(left.values(), key=self._last_served), deliveries)
+        shares = part_of(sorted(left.values(), key=self._turns.last_served), deliveries)
         for share in shares:
             del left[share.tenant.id]
         self._large = left
-        self._note_served(shares)
+        self._turns.note_served(shares)
         return self._fan_out(shares, now, deliveries)
-
-    def _last_served(self, share: Share) -> float:
-        return self._served_at.get(share.tenant.id, 0.0)
-
-    def _note_served(self, shares: Sequence[Share]) -> None:
-        if len(self._served_at) > _MOST_SERVED:
-            self._served_at.clear()
-        self._served_at.update((share.tenant.id, time.monotonic()) for share in shares)
 
     def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
-        self._owe(done.unwoken, now)  # whatever happens to the others
+        self.owed_wakes.add(done.unwoken, now)  # whatever happens to the others
         left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
         done.add(self._fan_out_others([share for share in left if not share.tenant.fifo], now, deliveries))
-        in_order = sorted((share for share in left if share.tenant.fifo), key=self._last_served)
+        in_order = sorted((share for share in left if share.tenant.fifo), key=self._turns.last_served)
         for share in in_order:
             if share is in_order[0] or (self._waits_left and time.monotonic() < self._parts_until):
-                self._note_served([share])
+                self._turns.note_served([share])
                 done.add(self._fan_out_others([share], now, deliveries, in_order=True))
-        self._owe(done.unwoken, now)
+        self.owed_wakes.add(done.unwoken, now)
         return done
-
-    def _owe(self, unwoken: Collection[uuid.UUID], now: datetime) -> None:
-        for endpoint_id in unwoken:
-            self._unwoken.setdefault(endpoint_id, now)
 
     @property
     def serves_single_events(self) -> bool:
         """Whether lately a few events came of tenants that have no more: whatever is done at once is then done in small
         portions, so that the next of them starts soon."""
         return time.monotonic() < self._single_until
-
-    @property
-    def owes_wakes(self) -> bool:
-        """Whether queues with new deliveries are still to be woken."""
-        return bool(self._unwoken)
-
-    def wake_owed(self) -> set[uuid.UUID]:
-        """Wake the queues whose rows were locked when their deliveries were created. Returns those that were woken."""
-        waiting = set(self._unwoken) - self._wake_again.active()
-        if not waiting:
-            return set()
-
-        def wake_now() -> set[uuid.UUID]:
-            # One time for all of them: earlier than needed does no harm, later would be slept through.
-            woken = wake_unlocked(waiting, min(self._unwoken[key] for key in waiting), using=self._using)
-            assign_missing_sequences(woken, self._using)
-            return woken
-
-        woken = self._in_transaction(wake_now)
-        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", waiting - woken))
-        locked = read(lambda: set(rows.values_list("endpoint_id", flat=True)), self._using)
-        for endpoint_id in waiting:
-            if endpoint_id in locked:
-                self._wake_again.put(endpoint_id)
-            else:  # woken, or pruned meanwhile
-                del self._unwoken[endpoint_id]
-        return woken
 
     # --- plain events ------------------------------------------------------------------------------------------------
 
@@ -197,7 +151,6 @@ class FanOut:
         if not shares or not isinstance(self._store, PostgreSQLStore):
             return FannedOut()
         held = self._held_events.by_tenant()
-        ages = {name: retry_policy_of(name).max_age for name in wire_format_names()}
         try:
             found = fan_out_in_sql(
                 now,
@@ -205,15 +158,14 @@ class FanOut:
                 shares={share.tenant.id: share.events for share in shares},
                 held=set().union(*(held.get(share.tenant.id, ()) for share in shares)),
                 deliveries=deliveries,
-                ages=ages,
+                ages={name: retry_policy_of(name).max_age for name in wire_format_names()},
                 default_age=RetryPolicy().max_age,
             )
         except Exception as error:
             if is_outage(error):
                 raise
-            self._faults.report(
-                "fan-out in sql", "a fan-out in one statement failed and is done the long way: %r", error
-            )
+            what = "a fan-out in one statement failed and is done the long way: %r"
+            self._faults.report("fan-out in sql", what, error)
             return FannedOut(tenants_left={share.tenant.id for share in shares})
         return FannedOut(found.events, found.deliveries, set(found.woken), set(found.unwoken), set(found.tenants_left))
 
@@ -250,8 +202,7 @@ class FanOut:
         """Try held events of these tenants again, each alone. One that fails ends its tenant's turn; after a moment
         the others wait for the next step. `tenants`: without those that have FIFO endpoints, whose held events are the next in
         their order anyway."""
-        done = FannedOut()
-        began = time.monotonic()
+        done, began = FannedOut(), time.monotonic()
         due = self._held_events.due(tenants)[:_MOST_TRIED] if began >= self._held_from else []
         if not due:
             return done
@@ -269,7 +220,7 @@ class FanOut:
             if event.tenant_id in failed:
                 continue
             one = self._in_batch([event], now, portion, in_order=False)
-            self._owe(one.unwoken, now)
+            self.owed_wakes.add(one.unwoken, now)
             done.add(one)
             if not one.events:
                 failed.add(event.tenant_id)
@@ -282,8 +233,7 @@ class FanOut:
 
     def _in_batch(self, events: Sequence[Event], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
         """A batch in one transaction; where that fails, tenant by tenant, and where that fails, event by event."""
-        done = FannedOut()
-        left = list(events)
+        done, left = FannedOut(), list(events)
         while left:
             try:
                 plan = plan_deliveries(left, self._using, self._options.lock_timeout, deliveries)
@@ -304,8 +254,7 @@ class FanOut:
     def _in_parts(
         self, events: Sequence[Event], error: Exception, now: datetime, deliveries: int, *, in_order: bool
     ) -> FannedOut:
-        tenants = sorted({event.tenant_id for event in events})
-        done = FannedOut()
+        done, tenants = FannedOut(), sorted({event.tenant_id for event in events})
         if len(tenants) > 1:
             for tenant_id in sorted(tenants, key=self._paused_tenants.last):
                 if self._waits_left:

@@ -5,6 +5,7 @@ Rows are claimed inside the caller's transaction and stay locked until it ends; 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from webhooks_app.models.lookups import any_of, for_change
 
 #: A tenant's pending events are counted up to this: enough to see that they are few.
 _COUNTED = 100
+#: With more tenants than this, it is forgotten when they were served.
+_MOST_SERVED = 1000
 
 
 class Share(NamedTuple):
@@ -76,11 +79,13 @@ def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
 
 
 class TenantTurns:
-    """The tenants with pending events, in the order of their ids, over and over."""
+    """The tenants with pending events, in the order of their ids, over and over; and which of them was served last."""
 
     def __init__(self, using: str) -> None:
         self._store = store_for(using)
         self._after = uuid.UUID(int=0)
+        #: When tenants that cannot all be served in one step had their last turn (monotonic).
+        self._served_at: dict[uuid.UUID, float] = {}
 
     def next(self, paused: Collection[uuid.UUID]) -> list[Share]:
         """Return the shares of the tenants whose turn it is."""
@@ -95,6 +100,15 @@ class TenantTurns:
         if not chosen and found and len(found) == limits.tenants:
             self._after = found[-1].id
         return chosen
+
+    def last_served(self, share: Share) -> float:
+        """Return when this tenant was served last (monotonic), 0.0 where that is not known."""
+        return self._served_at.get(share.tenant.id, 0.0)
+
+    def note_served(self, shares: Sequence[Share]) -> None:
+        if len(self._served_at) > _MOST_SERVED:
+            self._served_at.clear()
+        self._served_at.update((share.tenant.id, time.monotonic()) for share in shares)
 
     def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
         endpoints = self._store.limits.deliveries + 1
