@@ -13,7 +13,6 @@ from webhooks_app.deliveries import recover as module
 from webhooks_app.deliveries.recover import RecoverReport, recover
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
-    TEST_FINGERPRINT,
     AuditEntry,
     Delivery,
     DeliveryStatus,
@@ -72,8 +71,8 @@ def test_what_failed_since_is_sent_again_and_nothing_else():
 
 def test_test_events_of_its_own_and_of_others_are_left_out():
     endpoint = an_endpoint()
-    DeliveryFactory(endpoint=endpoint, exhausted=True, event__fingerprint=TEST_FINGERPRINT)
-    EventFactory(tenant=endpoint.tenant, fingerprint=TEST_FINGERPRINT)
+    DeliveryFactory(endpoint=endpoint, exhausted=True, event__is_test=True)
+    EventFactory(tenant=endpoint.tenant, is_test=True)
     assert recover(endpoint, LONG_AGO) == RecoverReport(resent=0, created=0)
 
 

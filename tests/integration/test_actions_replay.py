@@ -11,7 +11,7 @@ from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from webhooks_app.core.playground import url_of
 from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event, retry_failed, send_now
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import IDLE, TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
+from webhooks_app.models import IDLE, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
 from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db
@@ -129,8 +129,8 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
 
 def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries():
     real = DeliveryFactory(exhausted=True, event__subject="test")
-    test = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT)
-    tried = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint__url=url_of("200"))
+    test = DeliveryFactory(exhausted=True, event__is_test=True)
+    tried = DeliveryFactory(exhausted=True, event__is_test=True, endpoint__url=url_of("200"))
     assert tried.endpoint.is_playground
     last = len(get_wire_format("standard").retry.delays)
     assert [resend(row).step for row in (real, test, tried)] == [0, last, 0]
@@ -138,7 +138,7 @@ def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries(
 
 def test_those_that_failed_are_sent_again_without_tests():
     real = DeliveryFactory(exhausted=True, event__subject="test")
-    test = DeliveryFactory(exhausted=True, event__fingerprint=TEST_FINGERPRINT, endpoint=real.endpoint)
+    test = DeliveryFactory(exhausted=True, event__is_test=True, endpoint=real.endpoint)
     assert retry_failed(Delivery.objects.all(), tenant_id=real.tenant_id, most=10) == 1
     test.refresh_from_db()
     assert test.status == DeliveryStatus.EXHAUSTED

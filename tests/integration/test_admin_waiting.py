@@ -11,7 +11,7 @@ from tests.factories import AttemptFactory, DeliveryFactory
 from tests.staff import act_page, messages_of, on_list, page, text_of, viewer
 from tests.waiting import FAILING, NOW, SOON
 from webhooks_app.deliveries.explain import format_timestamp
-from webhooks_app.models import TEST_FINGERPRINT, Delivery
+from webhooks_app.models import Delivery
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +71,7 @@ def test_an_event_that_is_sent_again_tells_how_many_wait():
 
 
 def test_a_test_event_has_a_badge():
-    row = DeliveryFactory(event__fingerprint=TEST_FINGERPRINT)
+    row = DeliveryFactory(event__is_test=True)
     client = viewer()
     for shown in (row, row.event):
         assert '<span class="webhooks-state">test</span>' in text_of(client, page(shown))

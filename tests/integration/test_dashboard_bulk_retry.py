@@ -16,7 +16,7 @@ from tests.visitors import visiting
 from webhooks_app.dashboard.pages import bulk_retry as bulk_page
 from webhooks_app.deliveries import bulk_retry
 from webhooks_app.deliveries import log as report
-from webhooks_app.models import TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus, Endpoint
+from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, Endpoint
 from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
@@ -118,7 +118,7 @@ def test_it_says_how_many_wait_for_endpoints_that_are_off_or_failing(endpoint: E
 
 
 def test_test_events_are_left_out(endpoint: Endpoint) -> None:
-    several(endpoint, 2, event__fingerprint=TEST_FINGERPRINT)
+    several(endpoint, 2, event__is_test=True)
     client = visiting(endpoint.tenant)
     assert "Nothing to retry" in asked(client)
     several(endpoint, 1)

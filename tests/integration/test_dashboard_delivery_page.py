@@ -18,7 +18,7 @@ from tests.forms import form_id
 from tests.receiver import Answer
 from tests.visitors import seen, visiting
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import TEST_FINGERPRINT, AuditEntry, Delivery, DeliveryStatus
+from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus
 from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("visitors")]
@@ -63,7 +63,7 @@ class TestTheTimeline:
 
     def test_names_the_hosts_own_id_but_no_tests(self) -> None:
         row = DeliveryFactory(event__subject="parcel-<7>")
-        test = DeliveryFactory(event__subject="test", event__fingerprint=TEST_FINGERPRINT, endpoint=row.endpoint)
+        test = DeliveryFactory(event__subject="test", event__is_test=True, endpoint=row.endpoint)
         client = visiting(row.tenant)
         assert "<dt>Your id</dt><dd><code>parcel-&lt;7&gt;</code></dd>" in client.get(address(row)).content.decode()
         assert "Your id" not in client.get(address(test)).content.decode()

@@ -17,7 +17,7 @@ from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory
 from tests.forms import form_id
 from tests.visitors import seen, visiting
 from tests.waiting import FAILING, NOW, SOON
-from webhooks_app.models import TEST_FINGERPRINT, Delivery
+from webhooks_app.models import Delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
@@ -48,7 +48,7 @@ def page_of(client: Client, row: Delivery) -> str:
             "It has not been accepted yet. It waits:",
         ),
         (
-            {"event__fingerprint": TEST_FINGERPRINT, "attempts": 1, "last_outcome": "timeout"},
+            {"event__is_test": True, "attempts": 1, "last_outcome": "timeout"},
             "a test is not repeated by itself.",
         ),
     ],
@@ -121,7 +121,7 @@ class TestSendingItNow:
         assert "sent now" not in page
 
     def test_the_question_before_it_promises_no_more(self) -> None:
-        row = DeliveryFactory(status="cancelled", endpoint__status="disabled", event__fingerprint=TEST_FINGERPRINT)
+        row = DeliveryFactory(status="cancelled", endpoint__status="disabled", event__is_test=True)
         page = seen(visiting(row.tenant).get(f"/webhooks/deliveries/{row.public_id}/retry"))
         assert "It is sent once" in page
         assert "It waits until the endpoint is switched on again." in page
@@ -166,7 +166,7 @@ class TestInLists:
         assert counts[0] == counts[1]
 
     def test_a_test_event_has_a_badge(self) -> None:
-        row = DeliveryFactory(event__fingerprint=TEST_FINGERPRINT, exhausted=True)
+        row = DeliveryFactory(event__is_test=True, exhausted=True)
         client = visiting(row.tenant)
         for path in ("/deliveries", f"/deliveries/{row.public_id}", f"/events/{row.event.public_id}"):
             assert '<span class="badge">test</span>' in seen(client.get(f"/webhooks{path}")), path

@@ -18,7 +18,6 @@ from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.models import (
-    TEST_FINGERPRINT,
     Delivery,
     DeliveryStatus,
     Endpoint,
@@ -135,7 +134,7 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
 def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint]) -> set[uuid.UUID]:
     """Those of the deliveries that try an endpoint. In a playground people look at retries."""
     wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
-    events = Event.objects.filter(any_of("id", {row.event_id for row in wanted}), fingerprint=TEST_FINGERPRINT)
+    events = Event.objects.filter(any_of("id", {row.event_id for row in wanted}), is_test=True)
     found = set(events.values_list("pk", flat=True))
     return {row.pk for row in wanted if row.event_id in found}
 

@@ -39,7 +39,7 @@ _COLUMNS = (
         "last_status",
         "event__type",
         "event__subject",
-        "event__fingerprint",
+        "event__is_test",
         "endpoint__url",
         "endpoint__status",
         "endpoint__hidden",

@@ -28,7 +28,6 @@ from webhooks_app.events.emit import EventInput
 from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
 from webhooks_app.locking import EndpointRef, key_of
 from webhooks_app.models import (
-    TEST_FINGERPRINT,
     TEST_SUBJECT,
     Attempt,
     Delivery,
@@ -94,7 +93,7 @@ def new_test_event(row: Endpoint, name: str, data: object) -> Event:
     given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
     event = payload.blank_event(given)
     payload.fill(event, given, added)
-    event.fingerprint = TEST_FINGERPRINT
+    event.is_test = True
     event.fanned_out_at = database_now()
     return event
 

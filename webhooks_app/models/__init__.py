@@ -5,7 +5,7 @@ from webhooks_app.models.audit import ActorKind, AuditEntry
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
 from webhooks_app.models.endpoint_number import EndpointNumber
-from webhooks_app.models.event import TEST_FINGERPRINT, TEST_SUBJECT, Event, EventChannel, EventType
+from webhooks_app.models.event import TEST_SUBJECT, Event, EventChannel, EventType
 from webhooks_app.models.notification import Notification, NotificationKind
 from webhooks_app.models.queue import LATENCY_EDGES_MS, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.tenant import Tenant
@@ -14,7 +14,6 @@ from webhooks_app.models.times import IDLE, database_now
 __all__ = [
     "IDLE",
     "LATENCY_EDGES_MS",
-    "TEST_FINGERPRINT",
     "TEST_SUBJECT",
     "ActorKind",
     "ApiKey",

@@ -12,7 +12,7 @@ from django.utils.translation import pgettext_lazy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
-from webhooks_app.models.event import TEST_FINGERPRINT, Event
+from webhooks_app.models.event import Event
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -28,7 +28,7 @@ class DeliveryStatus(models.TextChoices):
 def of_real_events() -> Any:
     """The condition that a delivery's event really happened: a test event is for the one who sent it, and is not to be sent
     along with others."""
-    return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), fingerprint=TEST_FINGERPRINT))
+    return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), is_test=True))
 
 
 class DeliveryQuerySet(AppQuerySet["Delivery"]):

@@ -15,8 +15,6 @@ from webhooks_app.models.times import Now
 
 #: The subject of test events, for people to read.
 TEST_SUBJECT = "test"
-#: By this they are told from real ones: no event of the host's can have it, as it can have any subject.
-TEST_FINGERPRINT = "test"
 
 
 class EventType(models.Model):
@@ -63,7 +61,7 @@ class EventQuerySet(AppQuerySet["Event"]):
         return self.filter(fanned_out_at__isnull=True)
 
     def without_tests(self) -> EventQuerySet:
-        return self.exclude(fingerprint=TEST_FINGERPRINT)
+        return self.filter(is_test=False)
 
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
@@ -102,9 +100,10 @@ class Event(models.Model):
         _("Your id"), max_length=255, blank=True, help_text=_("The host's own id, to find the event again.")
     )
     idempotency_key = models.CharField(_("Idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
-    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key; or
-    #: TEST_FINGERPRINT.
+    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key.
     fingerprint = models.CharField(max_length=64, blank=True)
+    #: Made to try an endpoint; nothing really happened.
+    is_test = models.BooleanField(db_default=False, default=False, editable=False)
     #: Not empty: this one event goes to this URL and not to the tenant's endpoints.
     callback_url = models.TextField(_("Callback URL"), blank=True)
     occurred_at = models.DateTimeField()
@@ -155,11 +154,6 @@ class Event(models.Model):
     @property
     def public_id(self) -> str:
         return public_id("evt", self.id)
-
-    @property
-    def is_test(self) -> bool:
-        """Was it made to try an endpoint, and did nothing really happen?"""
-        return self.fingerprint == TEST_FINGERPRINT
 
     @property
     def is_releasable(self) -> bool:
