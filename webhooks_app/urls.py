@@ -1,43 +1,29 @@
-"""The customers' pages. Mount them where you like: `path("webhooks/", include("webhooks_app.urls"))`."""
+"""The customers' pages. Mount them where you like: `path("webhooks/", include("webhooks_app.urls"))`.
 
-from webhooks_app.dashboard.pages import (
-    attempt,
-    audit_log,
-    bulk_retry,
-    deliveries,
-    delivery,
-    endpoint_changes,
-    endpoint_secrets,
-    endpoint_test_and_recover,
-    endpoints,
-    event,
-    event_types,
-    exports,
-    keys,
-    playground,
-    portal,
-    search,
-    verify_signatures,
-)
+Each module of `dashboard.pages` says in `paths` what its pages are called.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pkgutil import iter_modules
+
+from django.urls import URLPattern
+
+from webhooks_app.dashboard import pages
 
 app_name = "webhooks_app"
 
-urlpatterns = [
-    *endpoint_changes.paths,
-    *endpoints.paths,
-    *endpoint_secrets.paths,
-    *endpoint_test_and_recover.paths,
-    *deliveries.paths,
-    *bulk_retry.paths,  # before one delivery's: "retry" is no id
-    *exports.paths,
-    *delivery.paths,
-    *attempt.paths,
-    *event.paths,
-    *search.paths,
-    *event_types.paths,
-    *playground.paths,
-    *verify_signatures.paths,
-    *keys.paths,
-    *audit_log.paths,
-    *portal.paths,
-]
+
+def _paths() -> list[URLPattern]:
+    modules = (import_module(f"{pages.__name__}.{found.name}") for found in iter_modules(pages.__path__))
+    return sorted((each for module in modules for each in module.paths), key=_names_before_parameters)
+
+
+def _names_before_parameters(pattern: URLPattern) -> str:
+    """Sort `deliveries/retry` before `deliveries/<id>`, which it fits, too."""
+    return re.sub("<[^>]*>", "~", str(pattern.pattern))
+
+
+urlpatterns = _paths()
