@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from webhooks_app import EventType, registry
-from webhooks_app.wire_formats import get_wire_format
+from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 _EXAMPLE: dict[str, Any] = {
     "message_id": 4711,
@@ -52,9 +52,9 @@ registry.register(
     ),
 )
 
-# What the products whose APIs are mounted in `project/urls.py` document, as far as the sample app, or another of them, has no
-# such type already.
-for _name in ("msgflash", "msgine", "messages_dev", "muchaw", "gateway"):
+# What the products document whose wire formats are switched on, as far as the sample app, or another of them, has no such type
+# already.
+for _name in wire_format_names():
     for _type in get_wire_format(_name).event_types:
         if _type.name not in registry:
             registry.register(replace(_type, group=get_wire_format(_name).title))
