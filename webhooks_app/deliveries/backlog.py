@@ -1,6 +1,6 @@
-"""The backlog of a paused or disabled endpoint: drop the deliveries beyond the bounds, and notify before and after.
+"""The backlog of a paused or disabled endpoint: drop deliveries beyond the limits, and notify before and after.
 
-No engine takes such an endpoint's queue, so nothing else ends these deliveries. `prune` calls this every hour.
+No engine leases the queue of such an endpoint, so nothing else ends these deliveries. `prune` calls this every hour.
 """
 
 from __future__ import annotations
@@ -38,22 +38,24 @@ from webhooks_app.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
-#: In these states nothing is sent, and pending deliveries are kept within the bounds.
+#: In these states nothing is sent, and the pending deliveries are kept within the limits.
 OFF = (EndpointStatus.PAUSED, EndpointStatus.DISABLED)
-#: Deliveries that one transaction ends at most.
+#: The largest number of deliveries that one transaction ends.
 _CHUNK = 500
-#: The share of a bound at which tenant and staff are notified.
+#: The share of a limit at which the tenant and staff are notified.
 _WARN_AT = 0.8
-#: How often a queue row is tried that another transaction has locked, and the seconds in between.
+#: How often to try a queue row that another transaction has locked, and the pause between tries in seconds.
 _TRIES, _PAUSE = 3, 0.05
-#: The notification waits this long for the last chunk, so that its count is complete. A crash delays it, and no other, by as
-#: much.
+#: Hold the notification at most this long for the last chunk, so that its count is complete. A crash delays only this
+#: notification, by the same time.
 _COUNTING = timedelta(minutes=15)
 
 
 def trim_backlogs(now: datetime) -> int:
-    """Drop what is beyond the bounds, endpoint by endpoint; return the number of deliveries. One that fails is logged and
-    does not stop the others."""
+    """Drop the deliveries beyond the limits, endpoint by endpoint; return how many were dropped.
+
+    An endpoint that fails is logged and does not stop the others.
+    """
     waiting = Delivery.objects.pending().filter(endpoint_id=OuterRef("pk"))
     off = Endpoint.objects.filter(Exists(waiting), status__in=OFF)
     dropped = 0
@@ -69,10 +71,10 @@ def trim_backlogs(now: datetime) -> int:
 
 
 def trim_backlog(row: Endpoint, now: datetime, *, warn: bool = True) -> int:
-    """Drop this endpoint's pending deliveries that are beyond the bounds; return their number. Own transactions.
+    """Drop this endpoint's pending deliveries beyond the limits; return how many. Uses its own transactions.
 
-    `warn`: notify tenant and staff where the rest will be dropped; pass False where the endpoint is about to be enabled.
-    Does nothing for an endpoint that is neither paused nor disabled. A locked queue row is left to the next call.
+    `warn`: notify the tenant and staff if more will be dropped later; pass False if the endpoint is about to be enabled. Does
+    nothing unless the endpoint is paused or disabled. Leaves a locked queue row to the next call.
     """
     dropped = sum(_drop(row, beyond, reason) for reason, beyond in _beyond(row, now))
     if dropped:
@@ -89,9 +91,11 @@ def end_pending(
     states: Collection[EndpointStatus],
     **values: object,
 ) -> int | None:
-    """End those of the deliveries of one endpoint that are pending, with these values; return their number. Needs a
-    transaction, and waits for no row: locked deliveries stay as they are. None where the queue row is locked, or the
-    endpoint is in none of these states any more."""
+    """End those of the endpoint's deliveries that are pending, and set these values; return how many.
+
+    Needs a transaction, and does not wait for row locks: locked deliveries stay unchanged. Returns None if the queue row is
+    locked or the endpoint is in none of `states` any more.
+    """
     if not _lock_queue(key, states):
         return None
     pending = Delivery.objects.pending().filter(pk__in=ids)
@@ -100,8 +104,10 @@ def end_pending(
 
 
 def cancel_for_deleted() -> int:
-    """Cancel what is pending for deleted endpoints; return the number. A fan-out that was running when an endpoint was
-    deleted may have made more deliveries for it."""
+    """Cancel the pending deliveries of deleted endpoints; return how many.
+
+    A fan-out that was running while the endpoint was deleted may have created more deliveries for it.
+    """
     waiting = Delivery.objects.pending().filter(endpoint_id=OuterRef("pk"))
     deleted = Endpoint.objects.filter(Exists(waiting), status=EndpointStatus.DELETED)
     end = partial(end_pending, states=(EndpointStatus.DELETED,), status=DeliveryStatus.CANCELLED)
@@ -113,7 +119,7 @@ def cancel_for_deleted() -> int:
 
 
 def is_usable() -> bool:
-    """Whether the database connection can still be used after an error."""
+    """Return whether the database connection is still usable after an error."""
     connection = connections[database_alias()]
     return connection.connection is not None and connection.is_usable()
 
@@ -122,7 +128,10 @@ def is_usable() -> bool:
 
 
 def _beyond(row: Endpoint, now: datetime) -> Iterator[tuple[str, DeliveryQuerySet]]:
-    """The pending deliveries beyond each bound, with the bound's name. The event's age counts, by the database's clock."""
+    """Yield the pending deliveries beyond each limit, with the limit's name.
+
+    Age is the age of the event, by the database's clock.
+    """
     pending = _pending(row.pk)
     oldest = now - backlog_age()
     yield "age", pending.filter(event_id__lt=first_id(oldest), event__created_at__lt=oldest)
@@ -179,7 +188,7 @@ def _drop_now(row: Endpoint, ids: list[uuid.UUID], reason: str, counting_until: 
 
 
 def _warn(row: Endpoint, now: datetime) -> None:
-    """Notify once that deliveries will be dropped. Unless some were already: that notification says the same."""
+    """Notify once that deliveries will be dropped, unless some already were: that notification says the same."""
     if _is_silent(row) or _notifications(row).exists():
         return
     age, most = backlog_age(), settings().BACKLOG_DELIVERIES
@@ -222,8 +231,10 @@ def _notify(
 
 
 def _notifications(row: Endpoint) -> NotificationQuerySet:
-    """What tenant and staff were notified of since the endpoint was paused or disabled. Read under the queue row's lock,
-    this is certain."""
+    """Return the notifications sent to the tenant and staff since the endpoint was paused or disabled.
+
+    The result is reliable only under the lock of the queue row.
+    """
     since = row.status_changed_at or row.created_at
     return Notification.objects.filter(
         tenant_id=row.tenant_id, endpoint_id=row.pk, kind__in=NotificationKind.about_backlogs(), created_at__gte=since
@@ -231,13 +242,15 @@ def _notifications(row: Endpoint) -> NotificationQuerySet:
 
 
 def _is_silent(row: Endpoint) -> bool:
-    """Customers do not see hidden endpoints, and know that a playground is one."""
+    """Return whether to skip notifications: hidden endpoints are invisible to customers, and playgrounds need none."""
     return row.hidden or row.is_playground
 
 
 def _lock_queue(key: uuid.UUID, states: Collection[EndpointStatus]) -> bool:
-    """Lock the queue row, which every change of the endpoint's state locks first. False where another transaction has it
-    or the endpoint is in none of these states."""
+    """Lock the queue row, which every change of the endpoint's status locks first.
+
+    Returns False if another transaction holds the lock or the endpoint is in none of these states.
+    """
     queues = EndpointQueue.objects.filter(endpoint_id=key)
     if not for_change(queues, skip_locked=True).values_list("pk", flat=True).first():
         return False

@@ -1,4 +1,4 @@
-"""Send again all that was given up and fits a filter, part by part: a page can show how far it is, and stop in between."""
+"""Resend all failed deliveries that match a filter, in parts, so that a page can show progress and stop in between."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from webhooks_app.models import Delivery, DeliveryStatus, Tenant, database_now
 from webhooks_app.models.lookups import any_of
 from webhooks_app.tenants.audit import SYSTEM
 
-#: Deliveries of one part: some tenths of a second.
+#: Deliveries per part; one part takes some tenths of a second.
 PART = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What one part did, and where the next begins; `position` None: all is done. `waiting`: of those that it did."""
+    """The result of one part, and where the next part begins.
+
+    `position`: None when all parts are done. `waiting`: those of the part's deliveries that still wait for their endpoint.
+    """
 
     count: int
     position: uuid.UUID | None
@@ -27,7 +30,7 @@ class Retried:
 
 
 def failed_log(tenant: Tenant, wanted: LogFilter) -> DeliveryLog:
-    """Those of the tenant's deliveries that fit and were given up, test events excepted, whatever status the filter names."""
+    """Return the tenant's failed deliveries that match, without test events. The filter's own status is ignored."""
     failed = replace(wanted, status=DeliveryStatus.EXHAUSTED.value, tests=False)
     return DeliveryLog(tenant.pk, failed)
 
@@ -41,10 +44,10 @@ def retry_part(
     size: int = PART,
     actor: str = SYSTEM,
 ) -> Retried:
-    """Send the next `size` of them again, oldest first, beginning behind the delivery `after`.
+    """Resend the next `size` failed deliveries, oldest first, starting after the delivery `after`.
 
-    What was given up later than `until` is left alone, and each is come to once: a receiver that goes on failing does not
-    keep this going for ever. Of what is rare little may be found, or nothing, before the last part.
+    Skips deliveries that failed after `until` and handles each delivery once, so a receiver that keeps failing cannot make
+    this run forever. If few rows match, a part before the last may be small or empty.
     """
     part = failed_log(tenant, wanted).part(after=after, until=until, size=size)
     if not part.keys:

@@ -1,6 +1,7 @@
-"""What acts do to many deliveries at once, in one short transaction each or in chunks of such.
+"""Updates of many deliveries at once, each in one short transaction or in chunks of short transactions.
 
-The queue rows are locked first, always, so that an engine's recording and these never wait in a circle."""
+Always lock the queue rows first, so that these updates and the engines' recording cannot deadlock.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +32,18 @@ from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import retry_policy_of
 
-#: A queue with more pending deliveries than this does not become FIFO: numbering them would hold its lock for too long.
+#: A queue with more pending deliveries than this cannot become FIFO: numbering them would hold its lock for too long.
 MAX_RENUMBERED = 20_000
 _NUMBERED_AT_ONCE = 500
 
 
 def max_age(wire_format: str) -> timedelta:
-    """How long a delivery of this wire format may wait."""
+    """Return how long a delivery of this wire format may wait."""
     return retry_policy_of(wire_format).max_age
 
 
 def extend_expiry(endpoint: Endpoint) -> int:
-    """Give every pending delivery its full waiting time again: the receiver did not keep them. Own transactions."""
+    """Restart the waiting time of every pending delivery, as the receiver did not cause the wait. Uses its own transactions."""
     until = database_now() + max_age(endpoint.wire_format)
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     return sum(in_fresh_transaction(partial(_extend, ids, until)) for ids in chunks(waiting))
@@ -53,8 +54,11 @@ def _extend(ids: Collection[uuid.UUID], until: datetime) -> int:
 
 
 def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> int:
-    """Deliveries of these events for this endpoint, in their order, due now; returns how many there are. Needs a
-    transaction. (event, endpoint) is unique: a repetition is harmless. Raises ConflictingState for a deleted endpoint."""
+    """Create deliveries of these events for this endpoint, in their order and due now; return how many exist.
+
+    Needs a transaction. (event, endpoint) is unique, so a repeated call is harmless. Raises ConflictingState for a deleted
+    endpoint.
+    """
     row, queue = locked_endpoint(endpoint)
     now = database_now()
     expires_at = now + max_age(row.wire_format)
@@ -80,8 +84,10 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> 
 
 
 def make_due_now(endpoint: Endpoint) -> int:
-    """Make what waits for a retry due now, as far as one transaction may write; returns how many. The queue row must be
-    locked, and the caller wakes the queue."""
+    """Make deliveries that wait for a retry due now, as many as one transaction may write; return how many.
+
+    The queue row must be locked, and the caller wakes the queue.
+    """
     now = database_now()
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
     ids = list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:CHUNK])
@@ -90,7 +96,7 @@ def make_due_now(endpoint: Endpoint) -> int:
 
 
 def cancel_all(deliveries: QuerySet[Delivery]) -> int:
-    """Cancel those of the deliveries that are pending; returns how many. Own transactions."""
+    """Cancel those of the deliveries that are pending; return how many. Uses its own transactions."""
     pending = deliveries.filter(status=DeliveryStatus.PENDING)
     return sum(in_fresh_transaction(partial(_cancel, ids)) for ids in chunks(pending))
 
@@ -101,11 +107,11 @@ def _cancel(ids: Collection[uuid.UUID]) -> int:
 
 
 def requeue(ids: Collection[uuid.UUID]) -> int:
-    """Make finished deliveries pending again, due now, and wake their queues; returns how many. Needs a transaction.
+    """Make finished deliveries pending again, due now, and wake their queues; return how many. Needs a transaction.
 
-    Each starts its policy anew while its attempt numbers go on, but for test events: they get one request and no retries, in
-    a playground excepted. For FIFO endpoints they go to the end of the order.
-    Those that are pending already, and those of deleted endpoints, stay as they are.
+    Each delivery restarts its retry policy and continues its attempt numbers. Test events get one request and no retries,
+    except in a playground. For FIFO endpoints the deliveries go to the end of the order. Deliveries that are already pending,
+    and those of deleted endpoints, stay unchanged.
     """
     queues = _lock_queues(ids)
     endpoints = Endpoint.objects.exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
@@ -132,7 +138,7 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
 
 
 def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint]) -> set[uuid.UUID]:
-    """Those of the deliveries that try an endpoint. In a playground people look at retries."""
+    """Return the deliveries of test events, except those to playgrounds, where users want to see retries."""
     wanted = [row for row in rows if not endpoints[row.endpoint_id].is_playground]
     events = Event.objects.filter(any_of("id", {row.event_id for row in wanted}), is_test=True)
     found = set(events.values_list("pk", flat=True))
@@ -140,7 +146,10 @@ def _tests(rows: Sequence[Delivery], endpoints: Mapping[uuid.UUID, Endpoint]) ->
 
 
 def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_once: bool = False) -> None:
-    """`only_once`: at the last step of the policy, after which a failure is final."""
+    """Restart these deliveries.
+
+    `only_once`: start at the last step of the policy, after which a failure is final.
+    """
     if not rows:
         return
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
@@ -155,7 +164,7 @@ def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_on
 
 
 def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue) -> None:
-    """Give these deliveries the next places in the queue's order. The queue row must be locked."""
+    """Give these deliveries the next positions in the queue's order. The queue row must be locked."""
     for place, row in enumerate(rows, start=queue.sequence + 1):
         row.sequence = place
     queue.sequence += len(rows)
@@ -164,9 +173,9 @@ def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue) -> None:
 
 
 def put_in_order(queue: EndpointQueue) -> None:
-    """Number every pending delivery of the queue by event: the endpoint becomes FIFO. The queue row must be locked.
+    """Number every pending delivery of the queue by event, as the endpoint becomes FIFO. The queue row must be locked.
 
-    Raises ConflictingState where so many wait that the lock would hold up the engines.
+    Raises ConflictingState if so many are pending that the lock would block the engines.
     """
     pending = Delivery.objects.pending().filter(endpoint_id=queue.pk)
     rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
@@ -182,12 +191,12 @@ def put_in_order(queue: EndpointQueue) -> None:
 
 
 def drop_order(queue: EndpointQueue) -> None:
-    """Forget the places of every pending delivery: the endpoint is no longer FIFO. The queue row must be locked."""
+    """Clear the positions of all pending deliveries, as the endpoint is no longer FIFO. The queue row must be locked."""
     Delivery.objects.pending().filter(endpoint_id=queue.pk, sequence__gt=0).update(sequence=0)
 
 
 def _lock_pending(ids: Collection[uuid.UUID]) -> QuerySet[Delivery]:
-    """Those that are pending still, their queues and then themselves locked, in the order of all writers."""
+    """Return the deliveries that are still pending. Locks their queues, then the deliveries, in the order all writers use."""
     _lock_queues(ids)
     pending = Delivery.objects.pending().filter(pk__in=ids)
     return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))

@@ -1,4 +1,4 @@
-"""What became of something, in plain words. Pure: rows and a time in, words out."""
+"""The result of a delivery or error in plain words. Pure functions: they take rows and a time, and return text."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _DISABLED = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """To "did you send it?". `verdict` is "yes", "no" or "waiting"."""
+    """The answer to "Did you send it?". `verdict` is "yes", "no" or "waiting"."""
 
     verdict: str
     text: str
 
 
 def disabled_in_words(reason: str) -> str:
-    """Why an endpoint is off: the engine's own reason in words, a person's as it was written."""
+    """Return why an endpoint is disabled: the engine's reason in words, a user's reason as entered."""
     return str(_DISABLED.get(reason, reason))
 
 
 def error_in_words(error: WebhooksError) -> str:
-    """An error in the reader's language; in English where its message is not one that is translated."""
+    """Return the error in the reader's language, or in English if its message is not translated."""
     text = _(error.text)
     return text % error.values if error.values else text
 
 
 def format_timestamp(at: datetime) -> str:
-    """A time to the second, with its zone: what people compare with their own logs."""
+    """Return the time to the second with its zone, for comparison with log files."""
     return date_format(timezone.localtime(at), "Y-m-d H:i:s T")
 
 
 def answer_for(delivery: Delivery, story: DeliveryState) -> Explanation:
-    """Was it sent, and if not, why, and when will it be?"""
+    """Explain whether the delivery was sent; if not, why, and when it will be."""
     if story.prospect is not None:
         return _answer_while_pending(delivery, story, story.prospect)
     done = format_timestamp(delivery.completed_at) if delivery.completed_at else "–"
@@ -69,7 +69,7 @@ def answer_for(delivery: Delivery, story: DeliveryState) -> Explanation:
 
 
 def next_in_words(prospect: DeliveryOutlook) -> str:
-    """What is next for a pending delivery, for staff."""
+    """Return what happens next to a pending delivery, for staff."""
     return to_staff(prospect, format_timestamp(prospect.at) if prospect.at else "–")
 
 

@@ -1,7 +1,7 @@
-"""The delivery log of one tenant: newest first, filtered, page by page, at a price that does not grow with its length.
+"""The delivery log of one tenant: newest first, filtered, in pages whose cost does not grow with the log.
 
-What an index answers (the tenant, an endpoint, a time, on PostgreSQL also "given up" and "cancelled") is read straight from it.
-Of every other wish, at most LOOKED_AT rows are looked at for one page: it then says that there may be more further back.
+Filters with an index (tenant, endpoint, time; on PostgreSQL also the statuses exhausted and cancelled) are read straight from
+it. For all other filters, one page examines at most LOOKED_AT rows and then reports that older rows may match.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import any_of
 
-#: Rows that are looked at for one page at most: some 50 ms, all of them scattered.
+#: The most rows that one page examines: about 50 ms if all of them are scattered.
 LOOKED_AT = 5_000
 PAGE = 25
-#: A channel of at most so many events is looked up by its events, however far back they are.
+#: A channel with at most this many events is looked up by its events, however old they are.
 _FEW_EVENTS = 500
-#: Rows that an export, or a part of a bulk act, reads at a time.
+#: Rows that an export, or one part of a bulk action, reads at a time.
 _AT_ONCE = 500
-#: A long list of rows that do not fit ends after so many looks at LOOKED_AT rows.
+#: Stop after this many scans of LOOKED_AT rows without enough matches.
 _MOST_LOOKS = 100
 _FAILED = (DeliveryStatus.EXHAUSTED, DeliveryStatus.CANCELLED)
 _COLUMNS = (
@@ -45,7 +45,7 @@ _COLUMNS = (
         "endpoint__hidden",
         "endpoint__wire_format",
     ),
-    # Why it waits.
+    # For the reason why a delivery is pending.
     *(
         "endpoint__queue__not_before",
         "endpoint__queue__consecutive_failures",
@@ -58,8 +58,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """What is wanted of the log; empty fields want everything. `status` is a DeliveryStatus, times are aware. `tests`: test
-    events, too."""
+    """Filters of the log; an empty field matches everything.
+
+    `status` is a DeliveryStatus, times are aware. `tests`: include test events.
+    """
 
     endpoint_id: uuid.UUID | None = None
     type: str = ""
@@ -72,26 +74,28 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Deliveries with their event's type and endpoint's URL, newest first. `older` and `newer` are what to ask for next
-    as `before` and `after`; None where there is nothing that way."""
+    """Deliveries with their event's type and endpoint's URL, newest first.
+
+    `older` and `newer`: the values to pass next as `before` and `after`; None if there is nothing in that direction.
+    """
 
     rows: list[Delivery]
     newer: uuid.UUID | None = None
     older: uuid.UUID | None = None
-    #: False where it stopped after LOOKED_AT rows: further back (`older`) there may be more.
+    #: False if the search stopped after LOOKED_AT rows: further back (`older`) more may match.
     looked_at_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Deliveries to act on, and how far the look for them has come; `position` None: there are no more."""
+    """Deliveries to act on, and the position reached; `position` is None if no more match."""
 
     keys: list[uuid.UUID]
     position: uuid.UUID | None
 
 
 class DeliveryLog:
-    """The deliveries of one tenant that fit a filter. Raises NotFound for an endpoint that is not the tenant's."""
+    """The deliveries of one tenant that match a filter. Raises NotFound if the endpoint is not the tenant's."""
 
     def __init__(self, tenant_id: uuid.UUID, wanted: LogFilter) -> None:
         self.tenant_id = tenant_id
@@ -103,10 +107,10 @@ class DeliveryLog:
         self._events = self._few_events()
 
     def page(self, *, before: uuid.UUID | None = None, after: uuid.UUID | None = None, size: int = PAGE) -> LogPage:
-        """The newest, or those just before a delivery's id, or those just after one."""
+        """Return the newest deliveries, those just before the delivery `before`, or those just after the delivery `after`."""
         if after is not None:
             page = self._newer_page(after, size)
-            # The newest page is shown full, and not with as few as happen to be newer.
+            # Show a full newest page instead of only the few rows that happen to be newer.
             return page if page.newer else self.page(size=size)
         rows = self._indexed().order_by("-pk")
         if before is not None:
@@ -124,19 +128,24 @@ class DeliveryLog:
         )
 
     def newest_first(self, most: int, *, before: uuid.UUID | None = None) -> Iterator[Delivery]:
-        """Up to `most` deliveries, read a few hundred at a time as they are asked for."""
+        """Yield up to `most` deliveries. Reads a few hundred at a time, on demand."""
         return islice(self._walk(before), most)
 
     def count(self) -> tuple[int, bool]:
-        """How many there are, those of deleted endpoints left out, and whether there may be more: it looks at LOOKED_AT."""
+        """Return how many deliveries match, and whether more may match. Examines at most LOOKED_AT rows.
+
+        Does not count deliveries of deleted endpoints.
+        """
         rows = self._indexed().order_by("-pk")
         beyond = rows.values_list("pk", flat=True)[LOOKED_AT : LOOKED_AT + 1].first()
         fitting = _of_living(self._sieved(rows.filter(pk__gt=beyond) if beyond else rows))
         return fitting.order_by().count(), beyond is not None
 
     def part(self, *, after: uuid.UUID | None, until: datetime, size: int) -> Part:
-        """The next deliveries that were completed before `until`, oldest first, `size` at most, those of deleted endpoints
-        left out. Each is found once, even if it fails again meanwhile."""
+        """Return the next deliveries completed before `until`, oldest first, at most `size`.
+
+        Leaves out deliveries of deleted endpoints. Returns each delivery once, even if it fails again in the meantime.
+        """
         rows = self._indexed().order_by("pk").filter(pk__lt=first_id(until + timedelta(seconds=1)))
         if after is not None:
             rows = rows.filter(pk__gt=after)
@@ -171,14 +180,15 @@ class DeliveryLog:
             looks += not page.looked_at_all
 
     def _read(self, rows: QuerySet[Delivery], most: int) -> list[Delivery]:
-        """The first that fit. Ids alone first: with the joins in one statement a planner is tempted to read whole tables."""
+        """Return the first matching rows. Reads the ids first: with the joins in one statement, a planner may scan whole
+        tables."""
         keys = list(self._sieved(rows).values_list("pk", flat=True)[:most])
         found = Delivery.objects.filter(any_of("id", keys))
         by_key = {row.pk: row for row in found.select_related("event", "endpoint__queue").only(*_COLUMNS)}
         return [by_key[key] for key in keys if key in by_key]
 
     def _end_of_look(self, rows: QuerySet[Delivery]) -> uuid.UUID | None:
-        """The last of the rows that are looked at; None where all are, or where an index finds exactly the wanted."""
+        """Return the last row to examine; None if all rows are, or if an index finds exactly the matching rows."""
         if not self._needs_sieve:
             return None
         return rows.values_list("pk", flat=True)[LOOKED_AT - 1 : LOOKED_AT].first()
@@ -186,10 +196,11 @@ class DeliveryLog:
     # --- conditions ----------------------------------------------------------------------------------------------------
 
     def _indexed(self) -> QuerySet[Delivery]:
-        """The conditions that an index in the order of ids answers."""
+        """Return the rows filtered by the conditions that an index in the order of ids covers."""
         wanted, rows = self.wanted, Delivery.objects.all()
         if wanted.endpoint_id is not None:
-            # Without the tenant, whose the endpoint is: a planner that multiplies both takes the rows for rare.
+            # Leave out the tenant, which the endpoint implies: a planner that multiplies both selectivities underestimates the
+            # rows.
             rows = rows.filter(endpoint_id=wanted.endpoint_id)
         else:
             rows = rows.filter(tenant_id=self.tenant_id)
@@ -202,8 +213,10 @@ class DeliveryLog:
         return rows.filter(status=wanted.status) if self._finds_status else rows
 
     def _sieved(self, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        """The other conditions, looked up row by row in the rows' order, which ends with the first that are enough. As joins
-        they would be planned by how many events of a type there are in all."""
+        """Apply the other conditions row by row, in the order of the rows, so that the scan ends with the first matches.
+
+        If they were joins, the planner would go by the total number of events of a type.
+        """
         wanted, event = self.wanted, OuterRef("event_id")
         if wanted.status:
             rows = rows.filter(status=wanted.status)
@@ -219,7 +232,7 @@ class DeliveryLog:
 
     @property
     def _finds_status(self) -> bool:
-        """Is there an index of this status? Others than PostgreSQL have none, or do not see that it fits."""
+        """Return whether an index covers this status. Databases other than PostgreSQL have none, or do not use it here."""
         return self.wanted.status in _FAILED and is_postgresql()
 
     @property
@@ -230,7 +243,7 @@ class DeliveryLog:
         return bool(wanted.type or wanted.channel or (wanted.status and not self._finds_status))
 
     def _few_events(self) -> list[uuid.UUID] | None:
-        """The events of the wanted channel, if they are few."""
+        """Return the events of the filter's channel if there are few, else None."""
         if not self.wanted.channel:
             return None
         rows = EventChannel.objects.filter(tenant_id=self.tenant_id, channel=self.wanted.channel)
@@ -243,5 +256,5 @@ def _of_living(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
 
 
 def _next_to(key: uuid.UUID, step: int) -> uuid.UUID:
-    """The id just before (-1) or after (1) this one, so that a page that ends there has it."""
+    """Return the id just before (-1) or after (1) this one, so that a page that ends there includes it."""
     return uuid.UUID(int=min(max(key.int + step, 0), 2**128 - 1))

@@ -1,5 +1,5 @@
-"""What the outcome of a request means, in plain words: to the customer whose server it was, who can do something about it, and to
-staff, who look on. Each outcome is told once, for both."""
+"""Explain the outcome of a request in plain words, for customers, who can fix it, and for staff. Each outcome is defined once
+for both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ Text = str | Promise
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`what` happened, in a few words; `advice` says what to do, empty where nothing is to be done. Both speak of "your server",
-    `to_staff` of the receiver. `name`: in one or two words, for lists."""
+    """The explanation of one outcome.
+
+    `what`: what happened, in a few words. `advice`: what to do; empty if nothing. Both address the customer ("your server").
+    `to_staff`: the same for staff, who read about "the receiver". `name`: one or two words, for lists.
+    """
 
     what: Text
     advice: Text = ""
@@ -24,7 +27,7 @@ class Explanation:
     to_staff: Text = ""
 
 
-#: Of a status: `to_staff` is said besides what its kind is, and may be empty; it has the name of its kind.
+#: For an HTTP status: `to_staff` is added to the text of the outcome kind and may be empty; the name is that of the kind.
 _BY_STATUS = {
     400: Explanation(
         _("Your server found the request malformed (400 Bad Request)."),
@@ -201,7 +204,7 @@ _BY_KIND = {
 
 
 def explanation_of(outcome: str, status: int | None = None) -> Explanation:
-    """What an outcome (a stored OutcomeKind) with this HTTP status means. The status says more, where it is known."""
+    """Explain an outcome (a stored OutcomeKind) with this HTTP status. A known status gives the more precise explanation."""
     kind = OutcomeKind(outcome)
     if kind in (OutcomeKind.CLIENT_ERROR, OutcomeKind.SERVER_ERROR) and status in _BY_STATUS:
         return _BY_STATUS[status]
@@ -209,12 +212,12 @@ def explanation_of(outcome: str, status: int | None = None) -> Explanation:
 
 
 def outcome_name(outcome: str) -> Text:
-    """In one or two words; empty for a delivery that no request was made for yet."""
+    """Return the outcome in one or two words; empty for a delivery without a request."""
     return _BY_KIND[OutcomeKind(outcome)].name if outcome else ""
 
 
 def outcome_in_words(kind: str, status: int | None) -> str:
-    """What became of one request, for staff: its kind, and what its HTTP status means besides."""
+    """Return the outcome of one request for staff: its kind, and the meaning of its HTTP status if there is more to say."""
     words = str(_BY_KIND[OutcomeKind(kind)].to_staff) if kind in set(OutcomeKind) else kind
     meaning = str(_BY_STATUS[status].to_staff) if status in _BY_STATUS and kind != OutcomeKind.SUCCEEDED else ""
     return f"{words} {meaning}" if meaning else words

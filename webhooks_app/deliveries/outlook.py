@@ -1,4 +1,4 @@
-"""What is next for a delivery, and why it waits: found out once, and said to customers, to staff and, shortly, in lists."""
+"""Explain what a pending delivery waits for: for customers, for staff, and as a short label."""
 
 from __future__ import annotations
 
@@ -31,27 +31,30 @@ from webhooks_app.wire_formats import find_retry_policy
 class WaitReason(Enum):
     """What a pending delivery waits for."""
 
-    REMOVED = "removed"  # nothing: its endpoint is gone
+    REMOVED = "removed"  # nothing: its endpoint was removed
     PAUSED = "paused"
     DISABLED = "disabled"
-    FAILING = "failing"  # the end of its endpoint's back-off
-    HELD = "held"  # a limit of its endpoint's rate
-    BEHIND = "behind"  # those before it in a FIFO endpoint's order
+    FAILING = "failing"  # the end of its endpoint's backoff
+    HELD = "held"  # its endpoint's rate limit
+    BEHIND = "behind"  # earlier deliveries of a FIFO endpoint
     LATER = "later"  # the time of its own retry
     PROBED = "probed"  # its turn at a failing endpoint, which gets one request at a time
-    DUE = "due"  # nothing but a free engine
+    DUE = "due"  # only a free engine
 
 
-#: The endpoint is to blame, and until when is known.
+#: The endpoint causes the wait, and the end of the wait is known.
 HELD_BACK = frozenset({WaitReason.FAILING, WaitReason.HELD})
-#: Somebody has to do something before it is sent.
+#: Not sent before somebody takes an action.
 OFF = frozenset({WaitReason.REMOVED, WaitReason.PAUSED, WaitReason.DISABLED})
 NOW = frozenset({WaitReason.PROBED, WaitReason.DUE})
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutlook:
-    """`at`: the next request is made then at the earliest; None where none is to come while things are as they are."""
+    """What a pending delivery waits for, and until when.
+
+    `at`: the earliest time of the next request; None if none will follow while things stay as they are.
+    """
 
     kind: WaitReason
     at: datetime | None = None
@@ -67,8 +70,11 @@ class DeliveryOutlook:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryState:
-    """`prospect` is None for a delivery that is not pending. `accepted_at`: when the receiver last accepted it, of one that was
-    sent once more since; None where it never did."""
+    """The state of a delivery.
+
+    `prospect`: None unless the delivery is pending. `accepted_at`: when the receiver last accepted a delivery that was resent
+    since; None if it never did.
+    """
 
     prospect: DeliveryOutlook | None
     accepted_at: datetime | None = None
@@ -77,8 +83,10 @@ class DeliveryState:
 def state_of(
     delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime
 ) -> DeliveryState:
-    """For the page of one delivery: reads its attempts and, in a FIFO order, what is before it. `endpoint` and `queue` are None
-    where they were removed."""
+    """Return the state of a delivery for its own page. Reads its attempts and, for a FIFO endpoint, the deliveries before it.
+
+    `endpoint` and `queue`: None if they were removed.
+    """
     attempts = Attempt.objects.filter(delivery_id=delivery.pk, outcome=OutcomeKind.SUCCEEDED)
     sent_since = delivery.attempts > 0 and delivery.status != DeliveryStatus.SUCCEEDED
     accepted_at = attempts.order_by("-pk").values_list("started_at", flat=True).first() if sent_since else None
@@ -91,7 +99,7 @@ def state_of(
 def outlook_of(
     delivery: Delivery, endpoint: Endpoint | None, queue: EndpointQueue | None, now: datetime
 ) -> DeliveryOutlook | None:
-    """Of a delivery in a list, from rows that were read; None for one that is not pending."""
+    """Return the outlook of a delivery in a list, without queries; None unless the delivery is pending."""
     if delivery.status != DeliveryStatus.PENDING:
         return None
     if endpoint is None or queue is None or endpoint.is_deleted:
@@ -116,8 +124,8 @@ def _is_head(delivery: Delivery) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of several deliveries that are pending: how many wait for an endpoint that is paused or switched off, and how many for one
-    that is held back or failing."""
+    """Counts of pending deliveries: `off` wait for a paused or disabled endpoint, `held` for one that is rate-limited or
+    failing."""
 
     off: int = 0
     held: int = 0
@@ -127,7 +135,7 @@ NONE_WAITS = Waiting()
 
 
 def waiting_of(deliveries: QuerySet[Delivery], now: datetime) -> Waiting:
-    """Those that are pending; in one query."""
+    """Count those of the deliveries that are pending, in one query."""
     queue, off = "endpoint__queue__", ~Q(endpoint__status=EndpointStatus.ACTIVE)
     held = ~off & (Q(**{f"{queue}not_before__gt": now}) | Q(**{f"{queue}failing_since__isnull": False}))
     pending = deliveries.filter(status=DeliveryStatus.PENDING).order_by()
@@ -176,18 +184,18 @@ _SHORTLY: dict[WaitReason, Text] = {
 
 
 def to_customer(delivery: Delivery, story: DeliveryState) -> str:
-    """The state of a delivery, whose event must be read, in a sentence or two."""
+    """Return the state of a delivery in one or two sentences. Its event must be loaded."""
     words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), *_why_it_waits(story.prospect)]
     return " ".join(words)
 
 
 def to_staff(prospect: DeliveryOutlook, at: str) -> str:
-    """What is next; `at` is the time of it, as staff read times."""
+    """Return what happens next, for staff; `at` is the formatted time."""
     return str(_TO_STAFF[prospect.kind]) % {"at": at}
 
 
 def waiting_in_words(waiting: Waiting) -> str:
-    """How many of those that are to be sent still wait, and for what; empty where none does."""
+    """Return how many of the deliveries still wait, and for what; empty if none does."""
     off = ngettext(
         "%(count)s waits until its endpoint, which is paused or switched off, is switched on again.",
         "%(count)s wait until their endpoints, which are paused or switched off, are switched on again.",
@@ -203,7 +211,7 @@ def waiting_in_words(waiting: Waiting) -> str:
 
 
 def short_label(prospect: DeliveryOutlook | None) -> str:
-    """Why it waits, in two or three words; empty where it does not, or only for its own time."""
+    """Return in two or three words why it waits; empty if it does not, or only for its own time."""
     return str(_SHORTLY.get(prospect.kind, "")) if prospect else ""
 
 
@@ -242,7 +250,7 @@ def _why_it_waits(prospect: DeliveryOutlook | None) -> list[str]:
 
 
 def _how_long(delivery: Delivery, prospect: DeliveryOutlook | None) -> list[str]:
-    """Until when a delivery is kept that nobody sends; see `deliveries.backlog`."""
+    """Return until when a pending delivery of a paused or disabled endpoint is kept; see `deliveries.backlog`."""
     if prospect is None or prospect.kind not in (WaitReason.PAUSED, WaitReason.DISABLED):
         return []
     until = timezone.localtime(delivery.event.created_at + backlog_age())

@@ -1,5 +1,7 @@
-"""Bodies as people read them: text, and indented where it is JSON. No value is changed: a number keeps its digits, a name that
-is there twice stays twice."""
+"""Format bodies for reading: as text, indented if it is JSON.
+
+No value is changed: numbers keep their digits, and duplicate names stay.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,21 @@ import re
 from dataclasses import dataclass
 
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
-#: JSON that is nested deeper is shown as it is: indented, it would run away to the right.
+#: JSON that is nested more deeply is shown unchanged: indented, it would not fit the width of a page.
 _DEEPEST = 50
-#: So is JSON of which more characters would come: a short body of many small values, deep inside, would fill megabytes.
+#: So is JSON whose indented form has more characters: a short body of many deeply nested values would fill megabytes.
 _LONGEST = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PrettyBody:
     text: str
-    #: It was JSON, and has got line breaks that are not in the body.
+    #: It was JSON and now contains line breaks that the body does not have.
     is_indented: bool
 
 
 def pretty_body(body: bytes | str) -> PrettyBody:
-    """The body as text, what is no UTF-8 replaced; indented where it is JSON."""
+    """Return the body as text, with invalid UTF-8 replaced; indented if it is JSON."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     text = text.replace("\x00", "�")
     if not text.lstrip().startswith(("{", "[")):
@@ -36,13 +38,13 @@ def pretty_body(body: bytes | str) -> PrettyBody:
 
 
 def _indented(text: str) -> str:
-    """Empty where it is nested too deeply, or would become too long."""
+    """Return the indented text; empty if it is nested too deeply or would become too long."""
     lines: list[str] = []
     depth, line, before, size = 0, "", "", 0
     for found in _TOKENS.finditer(text):
         piece = found[0]
         depth -= piece in "}]"
-        # Empty ones stay on their line.
+        # Keep empty lists and objects on one line.
         if before not in ("{", "[") if piece in "}]" else before in ("{", "[", ","):
             size += len(line) + 1
             if size > _LONGEST:

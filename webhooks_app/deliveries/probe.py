@@ -1,9 +1,8 @@
-"""Probe: a person wants one delivery tried although its endpoint is failing. It becomes the next one that the endpoint is
-tried with, and the endpoint does not wait for the end of its back-off.
+"""Probe: send one delivery that a user selected although its endpoint is failing.
 
-Only a wait of our own is cut short. One that reaches beyond it was asked for by the receiver (Retry-After) and stays, as does
-the order of a FIFO endpoint: there the head alone can be tried. How many requests a failing endpoint gets at once stays as it
-is: one.
+The delivery becomes the next one sent to the endpoint, without waiting for the end of the backoff. Only our own backoff is
+cut short: a wait that the receiver asked for (Retry-After) stays. The order of a FIFO endpoint stays too: only its head can
+be sent. A failing endpoint still gets one request at a time.
 """
 
 from __future__ import annotations
@@ -16,13 +15,15 @@ from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, databas
 from webhooks_app.models.database import database_alias
 from webhooks_app.wire_formats import get_wire_format
 
-#: So far before the delivery that is due longest: engines take what is due longest first.
+#: Place it this far before the delivery that has been due longest: engines take that one first.
 _BEFORE = timedelta(milliseconds=1)
 
 
 def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
-    """Have this delivery, which is pending and due, tried before the others of its endpoint if that is failing, and now if it is
-    held back by our own back-off. Needs a transaction, and the queue row locked."""
+    """Send this pending, due delivery before the others of a failing endpoint; immediately if only our own backoff delays it.
+
+    Needs a transaction, and the queue row must be locked.
+    """
     queue = EndpointQueue.objects.get(pk=endpoint.pk)
     if not queue.consecutive_failures or queue.not_before == IDLE or not _may_be_next(row, endpoint):
         return
@@ -33,7 +34,7 @@ def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
 
 
 def _may_be_next(row: Delivery, endpoint: Endpoint) -> bool:
-    """Put it first; in a FIFO endpoint's order nothing is moved, and only the head is next."""
+    """Put the delivery first and return True. For a FIFO endpoint nothing is moved; return whether it is the head."""
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     if endpoint.fifo:
         return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == row.pk

@@ -1,4 +1,4 @@
-"""Recover: give an endpoint what it has missed since a time, both what failed and what was never made for it."""
+"""Recover: send an endpoint what it missed since a given time, both failed deliveries and those never created."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.tenants.audit import SYSTEM, note
 
-#: Ids are made by the clocks of the emitting machines, `created_at` by the database's: by so much they may differ.
+#: Ids use the clocks of the emitting machines, `created_at` the database's clock: they may differ by this much.
 _CLOCK_MARGIN = timedelta(hours=1)
-#: Events read at once: bodies of 256 KiB are allowed, and filters need them.
+#: Events read at a time: filters need the bodies, which may have up to 256 KiB.
 _READ_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RecoverReport:
-    """`resent`: deliveries that had failed. `created`: deliveries made for events that had none here."""
+    """`resent`: deliveries that had failed. `created`: new deliveries of events that had none here."""
 
     resent: int
     created: int
 
 
 def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> RecoverReport:
-    """Send again what failed since then, and send the events of that time that were never made for this endpoint (those
-    emitted while it was disabled) as far as its subscriptions, channels and filters want them.
+    """Resend deliveries that failed since then, and deliver events that this endpoint never got.
 
-    `since` is aware; nothing older than the endpoint or the retention is recovered. Works in chunks of their own
-    transactions, so calling again after an error goes on. While the endpoint is paused or disabled, all of it waits.
-    Raises ConflictingState for a deleted endpoint or a hidden one.
+    Events for which no delivery was created, such as those emitted while it was disabled, are delivered if they match its
+    subscriptions, channels and filters. `since` is aware; nothing older than the endpoint or the retention is recovered.
+    Works in chunks with their own transactions, so after an error a repeated call continues. While the endpoint is paused or
+    disabled, the deliveries stay pending. Raises ConflictingState for a deleted or hidden endpoint.
     """
     with write():
         row, _ = locked_endpoint(endpoint)
         if row.hidden:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
         note(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
-        # Not to the very edge: `prune` would take the event from under the delivery.
+        # Keep a margin to the retention: otherwise `prune` could delete the event of a new delivery.
         oldest = database_now() - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)
     return RecoverReport(_resend_failed(row, start), _make_missing(row, max(start, row.created_at)))
@@ -79,7 +79,10 @@ def _make_missing(row: Endpoint, since: datetime) -> int:
 
 
 def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
-    """The tenant's real events of that time, fanned out but not to this endpoint. The others are still on their way."""
+    """Return the tenant's real events of that time that were fanned out, but not to this endpoint.
+
+    Events that were not fanned out yet will still be delivered.
+    """
     there = Delivery.objects.filter(event_id=OuterRef("pk"), endpoint_id=row.pk)
     events = Event.objects.filter(
         tenant_id=row.tenant_id,
@@ -93,7 +96,7 @@ def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
 
 
 def _pages(events: QuerySet[Event]) -> Iterator[list[Event]]:
-    """The events by id, a few at a time; of their long columns only `data`, which filters need."""
+    """Yield the events by id, a few at a time. Of their long columns only `data` is read, which filters need."""
     ordered = events.only("id", "type", "channels", "created_at", "data").order_by("pk")
     page = list(ordered[:_READ_AT_ONCE])
     while page:

@@ -1,8 +1,8 @@
-"""Send again, send now, or do not send: acts on single deliveries and on all deliveries of one event.
+"""Resend, send now or cancel: actions on single deliveries and on all deliveries of one event.
 
-A replay reuses the delivery: it starts its retry policy anew, while its attempt numbers go on. What is pending for a
-paused or disabled endpoint waits until that is active again. One delivery that a person sends to a failing endpoint is
-what that is tried with next, at once: see `deliveries.probe`.
+A replay reuses the delivery: its retry policy restarts, its attempt numbers continue. Deliveries to a paused or disabled
+endpoint stay pending until it is active again. A delivery that a user sends to a failing endpoint is sent next, without
+waiting for the backoff: see `deliveries.probe`.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ DeliveryRef = Delivery | uuid.UUID
 
 
 def resend(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
-    """Send this delivery again, whatever became of it; one that is pending is only sent sooner.
+    """Resend this delivery, whatever its outcome; a pending one is only sent sooner.
 
-    In a FIFO endpoint's order it goes to the end. Raises ConflictingState for a deleted endpoint.
+    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState for a deleted endpoint.
     """
     return _act(_resend, delivery, actor)
 
 
 def send_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
-    """Do not wait for the next retry. The policy goes on from where it is.
+    """Send a pending delivery without waiting for the next retry. The retry policy continues where it is.
 
-    Raises ConflictingState where the delivery is not pending (replay it), or the endpoint is deleted.
+    Raises ConflictingState if the delivery is not pending (use `resend`) or the endpoint is deleted.
     """
     return _act(_send_now, delivery, actor)
 
 
 def cancel_delivery(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
-    """Do not send this delivery any more. A request that has started still finishes; its answer is recorded.
+    """Cancel this delivery. A request in flight still finishes, and its response is recorded.
 
-    Raises ConflictingState where it is not pending any more.
+    Raises ConflictingState if the delivery is not pending any more.
     """
     return _act(_cancel, delivery, actor)
 
 
 def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
-    """Send an event again to every endpoint that it went to, deleted ones excepted; returns how many deliveries.
+    """Resend an event to every endpoint that it went to, except deleted ones; return the number of deliveries.
 
-    Those that are pending are on their way already and not counted. Not retried as a whole: what was renewed before an
-    error stays so, and calling again is safe.
+    Deliveries that are already pending are not counted. After an error, deliveries that were renewed stay so; calling again
+    is safe.
     """
     row = Event.objects.get(pk=key_of(event))
     with write():
@@ -69,9 +69,9 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
 
 
 def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
-    """Send those of the deliveries again that were given up, test events excepted, `most` of them at most; returns how many.
+    """Resend those of the deliveries that failed, except test events, at most `most` of them; return how many.
 
-    In chunks of their own transactions; what was renewed before an error stays so, and calling again is safe.
+    Works in chunks with their own transactions. After an error, deliveries that were renewed stay so; calling again is safe.
     """
     failed = deliveries.filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
     alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
@@ -84,7 +84,7 @@ def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: 
 
 
 def _act(step: Callable[[Delivery, Endpoint, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
-    """Take the step in a transaction, and in a fresh one after a deadlock: engines lock in another order."""
+    """Run the step in a transaction. Retry in a new one after a deadlock, since engines lock in another order."""
 
     def work() -> Delivery:
         row, endpoint = _taken(delivery)
@@ -122,7 +122,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     if not waiting.update(status=DeliveryStatus.CANCELLED, completed_at=now):
         raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
     if endpoint.fifo:
-        # It may have been the head that all others were waiting behind.
+        # It may have been the head that blocked all others.
         wake([endpoint.pk], now, using=database_alias())
     note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
 
@@ -133,7 +133,8 @@ def _refuse_deleted(endpoint: Endpoint) -> None:
 
 
 def _taken(delivery: DeliveryRef) -> tuple[Delivery, Endpoint]:
-    """The delivery as it is now, locked after its queue and endpoint: no engine records it before the act is done."""
+    """Return the current delivery and its endpoint. Locks queue and endpoint, then the delivery: no engine records it
+    meanwhile."""
     deliveries = Delivery.objects.all()
     key = key_of(delivery)
     endpoint_id = deliveries.values_list("endpoint_id", flat=True).get(pk=key)

@@ -1,5 +1,8 @@
-"""Requests as they were sent. They are not stored: the body is a function of the event and the wire format, and the signature
-one of the time and of the secrets that were valid, so both are made again, byte for byte."""
+"""Rebuild requests as they were sent.
+
+Requests are not stored. The body depends only on the event and the wire format, the signature on the time and the secrets
+that were valid then, so both can be rebuilt byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +23,36 @@ from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Secret
 from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 
-#: Stands for the value of a header of the tenant's own, which is often a credential.
+#: Replaces the value of the tenant's own headers, which is often a credential.
 MASKED = "•••"
-#: Stands for a signature that cannot be made again.
+#: Replaces a signature that cannot be rebuilt.
 LOST = "(cannot be shown: the secret is gone)"
-#: Two keys that nobody has, to see which headers depend on the key.
+#: Two keys that nobody uses, to find the headers that depend on the key.
 _PROBES = (b"one", b"other")
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """One request. `headers` in the order in which they were sent, without those that every HTTP client makes (Host,
-    Content-Length …); the tenant's own are those that the endpoint has today, their values MASKED."""
+    """One request.
+
+    `headers`: in the order in which they were sent, without those that every HTTP client adds (Host, Content-Length …). The
+    tenant's own headers are those that the endpoint has today, with MASKED values.
+    """
 
     url: str
     headers: Headers
     body: bytes
-    #: False where a secret that signed it is gone or cannot be opened: the signature then says so.
+    #: False if a secret that signed the request was removed or cannot be decrypted: the signature is then LOST.
     complete: bool
 
     @property
     def masks(self) -> bool:
-        """Is there a header whose value is not shown?"""
+        """Return whether the value of a header is masked."""
         return any(value == MASKED for _, value in self.headers)
 
     @property
     def to_playground(self) -> bool:
-        """Did it go to the inspector, whose URL leads nowhere for anybody else?"""
+        """Return whether the request went to the playground, whose URL works for nobody else."""
         return is_inspector(self.url)
 
     @property
@@ -55,9 +61,9 @@ class SentRequest:
 
 
 def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentRequest | None]:
-    """Return the request of each attempt of a delivery; None where none was made, or its event is gone.
+    """Return the request of each attempt of a delivery; None if none was sent or the event was deleted.
 
-    Exact, except that a secret which was replaced in the seconds in which the queue was leased may have signed instead. One
+    Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
     query each for the event, the endpoint and its secrets.
     """
     event = Event.objects.filter(pk=delivery.event_id).first()
@@ -69,22 +75,22 @@ def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentReq
 
 
 def curl_of(request: SentRequest) -> str:
-    """A command that sends the same request from a shell; where a value is masked, it names what to put there."""
+    """Return a curl command that sends the same request; it names a placeholder for each masked value."""
     parts = ["curl --globoff", _word(request.url)]
     for name, value in request.headers:
         shown = f"<your {name}>" if value == MASKED else value
         parts.append(f"-H {_word(f'{name}: {shown}' if shown else f'{name};')}")
-    # "@…" would be the name of a file.
+    # curl would take "@…" for a file name.
     option = "--data-raw" if request.body.startswith(b"@") else "--data-binary"
     return " \\\n  ".join([*parts, f"{option} {_word(request.text)}"])
 
 
 def _word(text: str) -> str:
-    return shlex.quote(text.replace("\x00", "�"))  # no shell can pass a NUL on
+    return shlex.quote(text.replace("\x00", "�"))  # a shell cannot pass NUL
 
 
 def _secrets_of(endpoint: Endpoint) -> Iterable[Secret]:
-    """All that there are still, newest first: the endpoint's own, or the account's where it has none."""
+    """Return all stored secrets, newest first: the endpoint's own, or the account's for a hidden endpoint."""
     rows = Secret.objects.all()
     if endpoint.hidden:
         rows = rows.filter(tenant_id=endpoint.tenant_id, endpoint__isnull=True)
@@ -114,11 +120,11 @@ def _own_headers(endpoint: Endpoint) -> Headers:
     try:
         return tuple((name, MASKED) for name in endpoint.custom_headers())
     except WebhooksError:
-        return (("X-Custom-Headers", MASKED),)  # sealed with a key that is lost
+        return (("X-Custom-Headers", MASKED),)  # the encryption key is lost
 
 
 def _keys(attempt: Attempt, wire_format: WireFormat, secrets: Sequence[Secret]) -> tuple[SigningKey, ...] | None:
-    """What signed it; None where that is not all there any more."""
+    """Return the keys that signed the request; None if not all of them are available."""
     if wire_format.single_signature:
         used = [secret for secret in secrets if secret.pk == attempt.secret_id]
     else:
@@ -138,6 +144,6 @@ def _signature(
 ) -> Headers:
     if keys is not None:
         return signature_headers(wire_format, content.message, body, started, tuple(one.key for one in keys))
-    # Of its headers only those that depend on the key are lost; an id or a time is not.
+    # Only the headers that depend on the key are lost; an id or a time can still be shown.
     probes = [signature_headers(wire_format, content.message, body, started, (probe,)) for probe in _PROBES]
     return tuple((name, value if value == other else LOST) for (name, value), (_, other) in zip(*probes, strict=True))

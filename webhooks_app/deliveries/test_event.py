@@ -1,7 +1,7 @@
-"""A test event: one request to one endpoint, now, and its outcome at once.
+"""Send a test event: one request to one endpoint, now, with its outcome at once.
 
-It does not go through the queue: whoever sets a webhook up waits for the answer, and no worker need be running. It counts
-neither for the endpoint's health nor in its statistics, is not retried, and is kept like any other delivery.
+It bypasses the queue: the user waits for the response, and no worker needs to run. It does not affect the endpoint's health
+or statistics, is not retried, and is stored like any other delivery.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 
-#: Seconds beyond the request's deadline in which the transport must have answered.
+#: Seconds after the request's deadline in which the transport must have returned.
 _MARGIN = 2.0
 
 
 class _Example:
-    """Stands for "the type's own example", since null is data too."""
+    """Marks the default, "the type's own example": null is valid data."""
 
 
 EXAMPLE = _Example()
@@ -55,9 +55,9 @@ EXAMPLE = _Example()
 def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
     """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
 
-    `data`: instead of the type's example. Blocks until the answer or the wire format's deadline; no transaction is open
-    meanwhile. Raises InvalidEvent, and ConflictingState for a deleted endpoint or one whose secret cannot be opened, and while
-    another test of the same tenant waits for its answer.
+    `data`: replaces the type's example. Blocks until the response or the wire format's deadline, with no transaction open.
+    Raises InvalidEvent; raises ConflictingState for a deleted endpoint, for one whose secret cannot be decrypted, and while
+    another test of the same tenant is running.
     """
     row = Endpoint.objects.select_related("tenant").get(pk=key_of(endpoint))
     if row.is_deleted:
@@ -73,8 +73,10 @@ def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE,
 
 @contextmanager
 def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
-    """Whoever waits for an answer keeps a web worker waiting: a receiver that never answers must not get all of them. Kept in
-    Django's cache, as the limits of the API are; it forgets by itself, should this process die."""
+    """Allow one test per tenant at a time: each blocks a web worker, and a receiver that never responds must not block all.
+
+    The lock is in Django's cache, like the API's rate limits, and expires by itself if this process dies.
+    """
     name = f"webhooks_test_{row.tenant_id.hex}"
     if not cache.add(name, True, total_timeout + 2 * _MARGIN):
         raise ConflictingState(
@@ -87,7 +89,7 @@ def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
 
 
 def new_test_event(row: Endpoint, name: str, data: object) -> Event:
-    """The row of a test event that this endpoint alone is to get, checked and not yet saved. Raises InvalidEvent."""
+    """Return the unsaved, checked row of a test event for this endpoint alone. Raises InvalidEvent."""
     added = payload.added_types([name])
     chosen = _example_of(payload.event_type(name, added)) if isinstance(data, _Example) else data
     given = EventInput(type=name, data=chosen, tenant=row.tenant, subject=TEST_SUBJECT)
@@ -117,7 +119,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         delivery.tried = config.keys[:1]
     response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
     outcome = outcome_of(response, database_now, config.wire_format.retry)
-    assert delivery.started_at is not None  # set when it was created
+    assert delivery.started_at is not None  # set on creation
     return Result(
         delivery=delivery,
         config=config,
@@ -137,7 +139,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
 
 
 def _exchange(request: Request, total_timeout: float) -> Response:
-    """One request on a transport of its own; the transport keeps the deadline, so an answer comes."""
+    """Send one request on a transport of its own. The transport enforces the deadline, so this always returns."""
     transport = open_transport(replace(transport_options(), concurrency=1))
     try:
         transport.start(request)

@@ -1,7 +1,7 @@
-"""A signature that somebody does not get verified: say at which step it fails.
+"""Find out why a customer cannot verify a signature: report the step at which the check fails.
 
-It is checked with the secret that the person gives, and never with one of ours: what it answers could be worked out by
-whoever has that secret, and tells nothing about any other.
+The check uses the secret that the customer enters, never a stored one. Its result could be computed by anybody who has that
+secret, and reveals nothing about other secrets.
 """
 
 from __future__ import annotations
@@ -24,47 +24,50 @@ from webhooks_app.wire_formats.base import WireFormat
 
 logger = logging.getLogger(__name__)
 
-#: Seconds; as good as for ever.
+#: Seconds; in effect unlimited.
 _ANY_AGE = 10**15
 
 
 class Trouble(StrEnum):
-    """What is wrong, in the order in which a receiver would notice."""
+    """What is wrong, in the order in which a receiver would notice it."""
 
-    NO_HEADERS = "no_headers"  # what was given are no headers
-    HEADER_MISSING = "header_missing"  # `detail`: its name
+    NO_HEADERS = "no_headers"  # the input contains no headers
+    HEADER_MISSING = "header_missing"  # `detail`: the name of the header
     UNUSABLE_KEY = "unusable_key"  # `detail`: why
-    TIME_UNREADABLE = "time_unreadable"  # `detail`: what stands there
-    TOO_OLD = "too_old"  # the signature fits; `seconds` off
+    TIME_UNREADABLE = "time_unreadable"  # `detail`: the value found
+    TOO_OLD = "too_old"  # the signature matches; `seconds` off
     TOO_EARLY = "too_early"
-    LINE_BREAKS = "line_breaks"  # it fits the body with other line breaks, or without the last
-    WRITTEN_AGAIN = "written_again"  # it fits the same JSON without spaces: something parsed the body
-    BODY_CHANGED = "body_changed"  # the secret is right, and we sent another body under this id
-    UNLIKE_OURS = "unlike_ours"  # nothing fits, and the secret lacks what such secrets begin with: `detail`
-    WRONG_KEY = "wrong_key"  # the body is what we sent under this id
-    NO_FIT = "no_fit"  # one or the other; `detail`: what the check says
+    LINE_BREAKS = "line_breaks"  # it matches the body with other line breaks, or without the last one
+    WRITTEN_AGAIN = "written_again"  # it matches the same JSON without spaces: something parsed the body
+    BODY_CHANGED = "body_changed"  # the secret is right, but we sent another body under this id
+    UNLIKE_OURS = "unlike_ours"  # nothing matches, and the secret lacks the usual prefix: `detail`
+    WRONG_KEY = "wrong_key"  # the body is the one that we sent under this id
+    NO_FIT = "no_fit"  # either of the two; `detail`: what the check reports
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`trouble`: None where the request is genuine. `detail` and `error` hold nothing of the secret."""
+    """The result of the check.
+
+    `trouble`: None if the request is genuine. `detail` and `error` reveal nothing of the secret.
+    """
 
     trouble: Trouble | None = None
     detail: str = ""
     seconds: int = 0
-    #: Nothing fits, and besides the timestamp is so many seconds in the past; below zero: in the future. 0: it is neither.
+    #: If nothing matches: how many seconds the timestamp is in the past as well; negative: in the future; 0: it is neither.
     late: int = 0
-    #: What is wrong with a secret that could sign nothing.
+    #: Why a secret cannot sign anything.
     error: InvalidSecret | None = None
 
 
 def check_signature(
     tenant: Tenant, wire_format: WireFormat, *, headers: str, body: str, secret: str, now: datetime
 ) -> Finding:
-    """What a receiver with this secret finds out about this request.
+    """Return what a receiver with this secret would find out about this request.
 
-    `headers`: a line each (`name: value`), or a JSON object. `body`: as it came. One query, where the headers name an
-    event: the tenant's own is looked at, to tell a changed body from a wrong secret.
+    `headers`: one per line (`name: value`), or a JSON object. `body`: as received. If the headers name an event of the
+    tenant, one query reads it, to distinguish a changed body from a wrong secret.
     """
     found = parsed_headers(headers)
     if not found:
@@ -85,7 +88,7 @@ def check_signature(
 
 
 def parsed_headers(text: str) -> dict[str, str]:
-    """Names in lower case; empty where the text has none."""
+    """Return the headers with names in lower case; empty if the text contains none."""
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
@@ -119,7 +122,7 @@ class _Check:
         return replace(self._compared(body, trouble), late=late if abs(late) > TOLERANCE else 0)
 
     def _fault(self, body: bytes) -> str:
-        """What the receiver's own check says of this body, whatever the request's age; empty: it is genuine."""
+        """Return what the receiver's own check reports for this body, ignoring the request's age; empty if it is genuine."""
         try:
             self.wire_format.scheme.verify(self.headers, body, [self.key], now=self.now, tolerance=_ANY_AGE)
         except VerificationFailed as error:
@@ -144,7 +147,7 @@ class _Check:
         return Finding(Trouble.NO_FIT, trouble) if self._fault(sent) else Finding(Trouble.BODY_CHANGED)
 
     def _sent(self) -> bytes | None:
-        """The body that we sent under the id in the headers; None where they name no event of the tenant's."""
+        """Return the body that we sent under the id in the headers; None if they name no event of the tenant."""
         key = _event_id(self.wire_format, self.headers)
         events = Event.objects.filter(tenant_id=self.tenant.pk)
         event = events.filter(pk=key).first() if key else None
@@ -152,12 +155,13 @@ class _Check:
             return None
         try:
             return self.wire_format.envelope(Message(event.public_id, event.type, event.occurred_at, event.data))
-        except Exception:  # noqa: BLE001 - an envelope of the host's may raise anything
+        except Exception:  # noqa: BLE001 - a host's envelope may raise anything
             return None
 
 
 def _looks_like_ours(secret: str, wire_format: WireFormat) -> bool:
-    """One that was brought along may look otherwise, and fits all the same; so this is asked of one that does not."""
+    """Return whether the secret looks like a generated one. Imported secrets may look different and still match, so ask this
+    only of a secret that does not match."""
     return secret.strip().startswith((wire_format.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
 
 
@@ -167,7 +171,7 @@ def _event_id(wire_format: WireFormat, headers: Mapping[str, str]) -> uuid.UUID 
 
 
 def _variants(text: str) -> Iterator[tuple[Trouble, bytes]]:
-    """Bodies that this one may have been, before something on the way made it what it is."""
+    """Yield the bodies that this one may have been before something on the way changed it."""
     with_lf = text.replace("\r\n", "\n")
     for other in (with_lf, with_lf.strip(), text.strip()):
         yield Trouble.LINE_BREAKS, other.encode(errors="replace")

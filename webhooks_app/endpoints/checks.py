@@ -1,4 +1,4 @@
-"""Checks of what people enter for an endpoint. Each returns the value to store, or raises an error that names the field."""
+"""Checks of endpoint input. Each returns the value to store, or raises an error that names the field."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MAX_CHANNELS = 50
 MAX_DESCRIPTION = 255
 MAX_METADATA_BYTES = 8192
 MAX_RATE = 100_000
-#: The lone half of a pair, and NUL as JSON writes it: not every database can store them.
+#: An unpaired surrogate, and NUL as JSON escapes it: not every database can store them.
 _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
 _UNSTORABLE_METADATA = _("The metadata have a character that cannot be stored: NUL, or one half of a surrogate pair.")
 _UNSTORABLE_FILTERS = _("The filters have a character that cannot be stored: NUL, or one half of a surrogate pair.")
 
 
 def checked_wire_format(name: str | None, tenant: Tenant) -> WireFormat:
-    """The wire format that was asked for, or the tenant's, or the default. Raises InvalidEndpoint for an unknown one."""
+    """Return the requested wire format, or the tenant's, or the default. Raises InvalidEndpoint for an unknown one."""
     try:
         return get_wire_format(name or tenant.wire_format or settings().DEFAULT_WIRE_FORMAT)
     except ConfigurationError as error:
@@ -41,15 +41,17 @@ def checked_wire_format(name: str | None, tenant: Tenant) -> WireFormat:
 
 
 def checked_url(url: str, wire_format: WireFormat) -> CheckedURL:
-    """Raises URLNotAllowed; its `reason` is for staff only."""
+    """Return the checked URL. Raises URLNotAllowed; its `reason` is for staff only."""
     if not isinstance(url, str):
         raise URLNotAllowed(_("Enter a full URL, such as https://example.com/webhooks."))
     return check_url(url, address_policy(), https_only=wire_format.https_only)
 
 
 def checked_events(events: Sequence[str], wire_format: WireFormat, *, kept: Collection[str] = ()) -> list[str]:
-    """1 to 50 patterns, each once. A plain name must be in the catalogue and not retired, or one that the wire format's product
-    documents, unless it is `kept`."""
+    """Return 1 to 50 patterns without duplicates.
+
+    A plain name must be in the catalogue and not retired, or documented by the wire format's product, unless it is in `kept`.
+    """
     if isinstance(events, str) or not isinstance(events, (list, tuple, set, frozenset)):
         raise InvalidEndpoint("`events` is a list of event types, such as ['message.sent'].", field="events")
     unique = list(dict.fromkeys(check_pattern(pattern) for pattern in events))
@@ -113,7 +115,7 @@ def checked_fifo(value: bool) -> bool:
 
 
 def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The customer's own notes: a JSON object that we only keep."""
+    """Return the customer's own notes: a JSON object that is only stored."""
     try:
         text = json.dumps(metadata or {}, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -129,21 +131,21 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def checked_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The conditions to store; also what is no mapping at all is for `check_filters` to refuse."""
+    """Return the conditions to store. `check_filters` also refuses values that are not mappings."""
     if isinstance(filters, Mapping):
         filters = dict(filters)
     return storable_json(check_filters({} if filters is None else filters), "filters", _UNSTORABLE_FILTERS)
 
 
 def storable_json(value: dict[str, Any], field: str, refusal: str) -> dict[str, Any]:
-    """The value as given. Raises InvalidEndpoint where there is a character in it that a database refuses."""
+    """Return the value unchanged. Raises InvalidEndpoint if it contains a character that a database cannot store."""
     if _UNSTORABLE.search(json.dumps(value, ensure_ascii=False)):
         raise InvalidEndpoint(refusal, field=field)
     return value
 
 
 def whole_number(field: str, value: int | None, most: int) -> int | None:
-    """The number as given; None stands for none. Raises InvalidEndpoint for anything else."""
+    """Return the number unchanged; None means no number. Raises InvalidEndpoint for anything else."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:

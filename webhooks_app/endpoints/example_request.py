@@ -1,4 +1,4 @@
-"""What a receiver would get: a request made of a type's example, as it would be on the wire."""
+"""Build the request that a receiver would get for an event type's example."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ExampleRequest:
 
 
 def example_request(type_: EventType, wire_format: WireFormat, now: datetime) -> ExampleRequest | None:
-    """The request that would be sent for the type's example; None where it has none that can be sent.
+    """Return the request that would be sent for the type's example; None if there is no example that can be sent.
 
-    It is signed with a secret made up for it: the signature looks like a real one, and fits nobody's.
+    It is signed with a random secret: the signature looks real, but verifies with nobody's secret.
     """
     if type_.example is None:
         return None

@@ -1,4 +1,4 @@
-"""Which request headers a customer may add, and with what in them."""
+"""Check the request headers that a customer may add, and their values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAX_HEADERS = 20
 MAX_NAME = 64
 MAX_VALUE = 4096
 _NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
-# Visible ASCII, with spaces between; both HTTP libraries would let CR, LF and NUL through.
+# Visible ASCII with spaces inside; both HTTP libraries would accept CR, LF and NUL.
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 
-#: What decides how the request is framed, where it goes, or what it claims to be: ours alone.
+#: Only the app sets headers that decide how the request is framed, where it goes, or what it claims to be.
 _REFUSED = frozenset(
     [
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie", "date",
@@ -29,7 +29,7 @@ _REFUSED_PREFIXES = ("proxy-", "x-forwarded-", "webhook-")
 
 
 class KeepValue:
-    """Stands for the value that a header has already. Nobody is shown it, so nobody could say it again."""
+    """Marks a header whose stored value stays. The value is never shown, so the user cannot enter it again."""
 
 
 KEEP_VALUE = KeepValue()
@@ -38,7 +38,7 @@ _SAMPLE = Message(id="evt_sample", type="sample.event", occurred_at=datetime(202
 
 
 def check_headers(headers: Mapping[str, str] | None, wire_format: WireFormat) -> dict[str, str]:
-    """The headers as they will be sent. Raises InvalidEndpoint that names the header, never its value."""
+    """Return the headers as they will be sent. Raises InvalidEndpoint, which names the header but never its value."""
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
@@ -72,9 +72,9 @@ def check_headers(headers: Mapping[str, str] | None, wire_format: WireFormat) ->
 def with_kept_values(
     headers: Mapping[str, str | KeepValue] | None, stored: Callable[[], Mapping[str, str]]
 ) -> Mapping[str, str] | None:
-    """The headers with the stored values where they are to be KEPT. `stored` is asked only where one is.
+    """Return the headers, with the stored value for each that is KEPT. Calls `stored` only if there is one.
 
-    Raises InvalidEndpoint that names a header of which there is no value to keep.
+    Raises InvalidEndpoint that names a header without a stored value.
     """
     if not isinstance(headers, Mapping) or not any(value is KEEP_VALUE for value in headers.values()):
         return headers  # type: ignore[return-value]  # none of them is KEPT, and the rest is for `check_headers` to judge
@@ -88,7 +88,7 @@ def with_kept_values(
 
 
 def wire_format_header_names(wire_format: WireFormat) -> frozenset[str]:
-    """Lower-case names of the headers that the wire format itself sends."""
+    """Return the lower-case names of the headers that the wire format itself sends."""
     extra = (name.lower() for name, _ in wire_format.extra_headers(_SAMPLE))
     return frozenset(wire_format.scheme.header_names).union(extra)
 

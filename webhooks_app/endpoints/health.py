@@ -1,4 +1,4 @@
-"""How one endpoint is doing: its failing streak, its breaker, what waits for it, and when it would be switched off."""
+"""The health of one endpoint: its failures, its breaker, its backlog, and when it will be disabled."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.wire_formats import find_retry_policy
 
-#: So many deliveries are looked at for what is wrong.
+#: The number of deliveries examined to find the cause of a failure.
 _LOOKED_AT = 100
-#: What waits is counted no further than this.
+#: Pending deliveries are counted up to this number.
 MOST_COUNTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How an endpoint is doing now; for customers and staff alike.
+    """The current health of an endpoint; for customers and staff alike.
 
-    `waiting`: deliveries that are pending, at most MOST_COUNTED + 1. `next_at`: when the next of them may be sent, None where
-    that is not known or none is. `held_until`: nothing is sent before, None where nothing holds. `slowed`: one request at a time
-    is tried, the others wait. `disables_at`: a failure after this time switches it off; `disables_after`: so many more failures
-    in a row do. None: never for this reason.
+    `waiting`: pending deliveries, at most MOST_COUNTED + 1. `next_at`: when the next of them may be sent; None if unknown or
+    if none is pending. `held_until`: nothing is sent earlier; None if nothing holds the queue. `slowed`: requests are tried
+    one at a time, the others wait. `disables_at`: a failure after this time disables the endpoint; `disables_after`: so do
+    this many more failures in a row. None: it is never disabled for this reason.
     """
 
     waiting: int
@@ -49,7 +49,10 @@ class Condition:
 
 
 def condition_of(endpoint: Endpoint, now: datetime) -> Condition | None:
-    """Reads the endpoint's queue, and counts what waits. None for an endpoint without a queue, which is being removed."""
+    """Return the endpoint's health. Reads its queue and counts pending deliveries.
+
+    Returns None for an endpoint without a queue, which is being removed.
+    """
     queue: EndpointQueue | None = getattr(endpoint, "queue", None)
     if queue is None:
         return None
@@ -71,8 +74,11 @@ def condition_of(endpoint: Endpoint, now: datetime) -> Condition | None:
 
 
 def latest_trouble(endpoint: Endpoint, condition: Condition | None) -> Delivery | None:
-    """A delivery whose last request failed, to say by it what is wrong: one of the newest, or where none of these was tried
-    yet, one of the first since the trouble began. None where the endpoint does not fail, or neither has one."""
+    """Return a delivery whose last request failed, to show what is wrong.
+
+    It is one of the newest deliveries or, if none of these was tried yet, one of the first since the failures began. None if
+    the endpoint is not failing, or if neither group has one.
+    """
     if condition is None or condition.failing_since is None:
         return None
     rows = Delivery.objects.filter(endpoint_id=endpoint.pk).only("id", "last_outcome", "last_status")
@@ -82,13 +88,13 @@ def latest_trouble(endpoint: Endpoint, condition: Condition | None) -> Delivery 
 
 
 def waiting(endpoint: Endpoint) -> int:
-    """Deliveries that are pending, at most MOST_COUNTED + 1."""
+    """Return the number of pending deliveries, at most MOST_COUNTED + 1."""
     pending = Delivery.objects.pending().filter(endpoint_id=endpoint.pk).by_queue()
     return count_up_to(pending, MOST_COUNTED + 1)
 
 
 def off_at(queue: EndpointQueue, policy: RetryPolicy | None) -> datetime | None:
-    """When a failing endpoint is switched off unless a request succeeds; None where its policy does not say a time."""
+    """Return when a failing endpoint will be disabled unless a request succeeds; None if its policy sets no time."""
     if policy is None or policy.disable_after is None or queue.failing_since is None or queue.not_before == IDLE:
         return None
     return queue.failing_since + policy.disable_after

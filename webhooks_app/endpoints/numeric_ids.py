@@ -1,4 +1,4 @@
-"""Numbers of endpoints, for APIs whose ids are whole numbers."""
+"""Numeric ids of endpoints, for APIs whose ids are integers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks_app.models.lookups import any_of
 
 
 def number_endpoints(endpoints: Collection[Endpoint]) -> dict[uuid.UUID, int]:
-    """The number of each, by primary key. Those that have none yet get theirs, the oldest endpoint the lowest."""
+    """Return the number of each endpoint by primary key. Assign the missing ones, the lowest number to the oldest endpoint."""
     keys = {row.pk for row in endpoints}
     numbers = _numbers(keys)
     missing = keys.difference(numbers)
@@ -21,7 +21,7 @@ def number_endpoints(endpoints: Collection[Endpoint]) -> dict[uuid.UUID, int]:
 @in_one_transaction
 def _give_numbers(keys: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
     rows = [EndpointNumber(endpoint_id=key) for key in sorted(keys)]
-    EndpointNumber.objects.bulk_create(rows, ignore_conflicts=True)  # another may be faster
+    EndpointNumber.objects.bulk_create(rows, ignore_conflicts=True)  # another process may be faster
     return _numbers(keys)
 
 

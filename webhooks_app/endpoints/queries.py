@@ -1,4 +1,4 @@
-"""What customers want to know of their endpoints: what each is called, what was delivered last, which secrets sign."""
+"""What customers see of their endpoints: names, latest deliveries and live secrets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from webhooks_app.models import Delivery, Endpoint, Secret
 from webhooks_app.stats.hourly import HourlyCounts, hours_of_each, requests_of
 
-#: The deliveries that an endpoint's own page shows.
+#: The number of deliveries on an endpoint's own page.
 RECENT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One endpoint in a list: its last delivery (None: none yet), and the last 24 hours."""
+    """One endpoint in a list: its last delivery (None: none yet) and the last 24 hours."""
 
     endpoint: Endpoint
     last: Delivery | None
@@ -31,38 +31,41 @@ class Line:
 
     @property
     def success_percent(self) -> int | None:
-        """Of the requests; None where there were none. 100 only where all of them succeeded."""
+        """Return the success rate of its requests; None if there were none. 100 only if all of them succeeded."""
         if not self.requests:
             return None
         return sum(hour.succeeded for hour in self.hours) * 100 // self.requests
 
 
 def name_of(endpoint: Endpoint) -> str:
-    """What customers know it by: its URL; the playground's is ours, and leads nowhere."""
+    """Return the name that customers know: the URL, or a label for the playground, whose internal URL they cannot use."""
     return _("Playground") if endpoint.is_playground else endpoint.url
 
 
 def lines_of(endpoints: Sequence[Endpoint], now: datetime) -> list[Line]:
-    """The endpoints of one page of a list, in their order: three queries, however many they are."""
+    """Return the list rows of these endpoints, in their order. Always three queries."""
     keys = [endpoint.pk for endpoint in endpoints]
     last, hours = _last_deliveries(keys), hours_of_each(keys, now)
     return [Line(endpoint, last.get(endpoint.pk), hours[endpoint.pk]) for endpoint in endpoints]
 
 
 def recent_deliveries(endpoint: Endpoint) -> QuerySet[Delivery]:
-    """The newest, each with its event but not the event's data."""
+    """Return the newest deliveries, each with its event but without the event's data."""
     rows = Delivery.objects.filter(endpoint_id=endpoint.pk).select_related("event")
     return rows.defer("event__data").order_by("-id")[:RECENT]
 
 
 def live_secrets(endpoint: Endpoint) -> list[Secret]:
-    """Those that requests are signed with, the current one first. Their values are not read."""
+    """Return the secrets that sign requests, the current one first. Their values are not read."""
     rows = Secret.objects.filter(endpoint_id=endpoint.pk).live().defer("value")
     return sorted(rows, key=lambda row: (row.expires_at is not None, -row.pk.int))
 
 
 def twin_of(endpoint: Endpoint) -> Endpoint | None:
-    """Another endpoint of the tenant's with the same URL, which gets what both want too; None: there is none."""
+    """Return another endpoint of the tenant with the same URL; None if there is none.
+
+    Events that match the subscriptions of both are sent to both.
+    """
     rows = Endpoint.objects.visible().filter(tenant_id=endpoint.tenant_id, url=endpoint.url)
     return None if endpoint.is_playground else rows.exclude(pk=endpoint.pk).order_by("-pk").first()
 

@@ -1,4 +1,4 @@
-"""Signing secrets: make, replace, end. A secret's text is returned once, to be shown once; it is in no other place."""
+"""Signing secrets: create, rotate, end. A secret's text is returned once, to be shown once, and is stored only encrypted."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.wire_formats import get_wire_format
 
-#: Replaced secrets that still sign; a further rotation ends the oldest. Headers must not grow without bound.
+#: The number of replaced secrets that still sign; a further rotation ends the oldest, which limits the size of the headers.
 MAX_OLD = 10
-#: "Ended now" is put this far back, since SQLite's clock has milliseconds and compares texts.
+#: "Ended now" is stored this much earlier, since SQLite's clock has milliseconds and compares texts.
 _INSTANT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RotatedSecret:
-    """What a rotation gives. Show `text` once; `previous_expires_at` is None where there was no secret before."""
+    """The result of a rotation. Show `text` once; `previous_expires_at` is None if there was no secret before."""
 
     text: str = field(repr=False)
     previous_expires_at: datetime | None
@@ -41,11 +41,11 @@ def rotate_secret(
     overlap: timedelta | None = None,
     actor: str = SYSTEM,
 ) -> RotatedSecret:
-    """Replace an endpoint's secret, or a tenant's account secret. Until the overlap ends, both sign.
+    """Replace an endpoint's secret, or a tenant's account secret. Both secrets sign until the overlap ends.
 
-    `secret`: a text that the customer brings; None: make one. `imported`: as for `create_endpoint`. `overlap`: None means
-    ROTATION_OVERLAP_HOURS, zero ends the old one at once. Raises InvalidSecret (also for one in use), ConflictingState for a
-    deleted endpoint.
+    `secret`: a text that the customer supplies; None: generate one. `imported`: as for `create_endpoint`. `overlap`: None
+    means ROTATION_OVERLAP_HOURS, zero ends the old secret at once. Raises InvalidSecret (also if the secret is already in
+    use), and ConflictingState for a deleted endpoint.
     """
     hours = timedelta(hours=settings().ROTATION_OVERLAP_HOURS)
     if overlap is not None and overlap < timedelta(0):
@@ -61,7 +61,7 @@ def rotate_secret(
 
 @in_one_transaction
 def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = None, actor: str = SYSTEM) -> int:
-    """End the overlap early: replaced secrets (all, or one) sign no more; the current one stays. Returns how many."""
+    """End the overlap early: replaced secrets (all, or one) no longer sign; the current one stays. Return how many ended."""
     row = _locked_owner(owner)
     old = _of(row).live().filter(expires_at__isnull=False)
     if secret_id is not None:
@@ -72,13 +72,16 @@ def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = No
     return ended
 
 
-# --- steps that other acts take too; each needs a transaction, and the owner's row locked ---------------------------
+# --- shared with other actions; each needs a transaction, and the owner's row locked --------------------------------
 
 
 def validate_or_generate(secret: str | None, secret_format: SecretFormat, *, imported: bool = False) -> str:
-    """The text that the customer brought, checked, or a new one. `imported`: one there must be. Raises InvalidSecret."""
+    """Return the customer's text after checking it, or a new secret. Raises InvalidSecret.
+
+    `imported`: the text is required.
+    """
     if imported:
-        if secret is None:  # a new one would leave the receiver refusing everything
+        if secret is None:  # a new secret would make the receiver refuse everything
             raise InvalidSecret(
                 "There is no secret to import. Pass it, or leave `imported` out to make one.", field="secret"
             )
@@ -87,7 +90,7 @@ def validate_or_generate(secret: str | None, secret_format: SecretFormat, *, imp
 
 
 def add_secret(owner: Endpoint | Tenant, text: str) -> Secret:
-    """Seal the text into a row of its own. Raises SealingError where there is no encryption key."""
+    """Encrypt the text into a row of its own. Raises SealingError if there is no encryption key."""
     endpoint = owner if isinstance(owner, Endpoint) else None
     row = Secret(id=new_id(), tenant_id=_tenant_id(owner), endpoint=endpoint)
     row.seal(text)
@@ -96,9 +99,9 @@ def add_secret(owner: Endpoint | Tenant, text: str) -> Secret:
 
 
 def replace_secret(owner: Endpoint | Tenant, text: str, overlap: timedelta) -> datetime | None:
-    """Make `text` the current secret; the previous one ends after `overlap`. Returns when, None where there was none.
+    """Make `text` the current secret; the previous one ends after `overlap`. Return when, or None if there was none.
 
-    Zero ends every older one too, for there it is a matter of trust.
+    An overlap of zero also ends every older secret: it means that they are not trusted any more.
     """
     now = database_now()
     ends = now + overlap if overlap else now - _INSTANT
@@ -116,7 +119,7 @@ def _refuse_in_use(text: str, owner: Endpoint | Tenant) -> None:
         try:
             same = row.reveal() == text
         except SealingError:
-            continue  # its key is lost; a rotation is the way out of that and must not be stopped by it
+            continue  # its key is lost; a rotation is the remedy and must stay possible
         if same:
             raise InvalidSecret(
                 gettext_noop(

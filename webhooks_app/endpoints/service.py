@@ -35,7 +35,7 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 class EndpointChanges(EndpointSettings, total=False):
-    """What `change_endpoint` takes; what is left out stays as it is."""
+    """The arguments of `change_endpoint`; omitted ones stay unchanged."""
 
     url: str
     events: Sequence[str]
@@ -55,12 +55,12 @@ def create_endpoint(
     actor: str = SYSTEM,
     **settings: Unpack[EndpointSettings],
 ) -> tuple[Endpoint, str]:
-    """Create an endpoint; return it and its secret's text, which is shown this once.
+    """Create an endpoint; return it and its secret's text, which is shown only this once.
 
-    `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: one that the customer brings, of
-    the length that the wire format asks for. `imported`: for products that move here, the secret is one that the receiver
-    verifies with already, and its length is not checked; no face offers this to customers. Raises URLNotAllowed,
-    InvalidEndpoint, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
+    `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: supplied by the customer, with
+    the length that the wire format requires. `imported`: for products that migrate to this app: the receiver already verifies
+    with this secret, and its length is not checked; customers are never offered this. Raises URLNotAllowed, InvalidEndpoint,
+    InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     owner = tenant_for(tenant)
     wire = checked_wire_format(wire_format, owner)
@@ -80,12 +80,12 @@ def create_endpoint(
 def change_endpoint(
     endpoint: EndpointRef, *, secret: str | None = None, actor: str = SYSTEM, **changes: Unpack[EndpointChanges]
 ) -> tuple[Endpoint, str | None]:
-    """Change what is named; returns the endpoint, and the text of its new secret where it had to get one.
+    """Change the given settings; return the endpoint and the text of its new secret, if it needed one.
 
-    Another scheme, host or port is another receiver and a new decision to trust it: the secret is replaced at once
-    (by `secret`, or a new one), and the custom headers are cleared unless this call gives new ones. A header whose value is
-    `headers.KEPT` stays as it is (where the receiver does). Raises as
-    `create_endpoint` does, and ConflictingState for a deleted endpoint.
+    Another scheme, host or port is another receiver, which has to be trusted anew: the secret is replaced at once (by
+    `secret`, or a new one), and the custom headers are cleared unless this call sets new ones. A header whose value is
+    `headers.KEPT` stays unchanged, if the receiver does. Raises the errors of `create_endpoint`, and ConflictingState for a
+    deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
     if row.hidden:
@@ -97,9 +97,7 @@ def change_endpoint(
     text = _change_url(row, wire, changes, secret)
     check_settings(row, changes)
     if text is not None or "headers" in changes:
-        stored = (
-            dict if text is not None else row.custom_headers
-        )  # what was for another server is not kept for this one
+        stored = dict if text is not None else row.custom_headers  # headers meant for another server are dropped
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
     row.save()
     _resubscribe(row, wire, changes)
@@ -111,24 +109,24 @@ def change_endpoint(
     return row, text
 
 
-# --- steps that other acts take too; each needs a transaction -------------------------------------------------------
+# --- shared with other actions; each needs a transaction ------------------------------------------------------------
 
 
 def insert_endpoint(endpoint: Endpoint, patterns: Sequence[str], text: str) -> None:
-    """Write a new endpoint with all that belongs to it: its queue, subscriptions, secret and number, all checked before."""
+    """Insert a new endpoint with its queue, subscriptions, secret and number. All values must have been checked."""
     endpoint.save(force_insert=True)
     EndpointQueue.objects.create_for([endpoint])
     if get_wire_format(endpoint.wire_format).numbers_endpoints:
         number_endpoints([endpoint])
     _subscribe(endpoint, patterns)
     add_secret(endpoint, text)
-    endpoint.refresh_from_db()  # for what the database filled in
+    endpoint.refresh_from_db()  # for values set by the database
 
 
 def check_plan_limit(tenant: Tenant, *, counted: bool = True) -> None:
-    """Does the plan allow one more? Under the tenant's lock, so that two at once cannot both be the last.
+    """Check that the plan allows one more endpoint, under the tenant's lock, so that two requests cannot both take the last.
 
-    `counted`: False for what the plan's limit is not about. Raises NotAvailableOnPlan, TooManyEndpoints.
+    `counted`: False for endpoints that the plan's limit does not count. Raises NotAvailableOnPlan, TooManyEndpoints.
     """
     row = for_change(Tenant.objects.all()).get(pk=tenant.pk)
     plan = plan_of(row)
@@ -144,7 +142,7 @@ def check_plan_limit(tenant: Tenant, *, counted: bool = True) -> None:
 
 
 def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secret: str | None) -> str | None:
-    """Put the new URL in. Returns the new secret's text where the receiver is another one, else None."""
+    """Set the new URL. Return the new secret's text if the receiver changed, else None."""
     target = checked_url(changes["url"], wire) if "url" in changes else None
     if target is None or target.origin == _origin(row, wire):
         if secret is not None:
@@ -161,13 +159,16 @@ def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secre
 
 
 def _server(url: str) -> str:
-    """What the audit trail keeps of a URL: its path and query may hold what nobody else is to know."""
+    """Return the part of a URL that goes into the audit log: path and query may contain credentials."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
-    """A playground stays one: as anything else it would count. Own headers would be shown and kept with every request."""
+    """Refuse to turn a playground into a normal endpoint, which would count in the plan's limit.
+
+    Refuse custom headers too: each request would be shown and stored with them.
+    """
     if changes.get("url", row.url) != row.url:
         raise ConflictingState(
             gettext_noop("This is the playground; it has no URL to change. Create an endpoint."), field="url"
@@ -180,7 +181,7 @@ def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
 
 
 def _origin(row: Endpoint, wire: WireFormat) -> tuple[str, str, int] | None:
-    """Where the endpoint has pointed so far; None where today's rules refuse that, so that any URL is another one."""
+    """Return where the endpoint has pointed so far; None if today's rules refuse that, so that any URL is a different one."""
     try:
         return checked_url(row.url, wire).origin
     except URLNotAllowed:
@@ -202,7 +203,7 @@ def _resubscribe(row: Endpoint, wire: WireFormat, changes: EndpointChanges) -> N
 
 
 def _reorder(row: Endpoint, queue: EndpointQueue) -> None:
-    """The kind of order changed: number what waits, or forget the numbers, and let an engine look again."""
+    """Apply a changed order: number the pending deliveries, or clear their numbers, and wake an engine."""
     queue.fifo = row.fifo
     queue.save(update_fields=["fifo"])
     if row.fifo:

@@ -1,7 +1,7 @@
-"""An endpoint's settings, each declared once: the API's fields, both forms, the settings page and the checks come from here.
+"""An endpoint's settings, each declared once, for the API's fields, both forms, the settings page and the checks.
 
-Label, help text, default and kind of value are those of the model's field. A new setting is a field of the model and a line
-in SETTINGS.
+Label, help text, default and type of the value come from the model's field. To add a setting, add a field to the model and a
+line to SETTINGS.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from webhooks_app.models import Endpoint
 
 
 class Kind(Enum):
-    """What a setting's value is."""
+    """The type of a setting's value."""
 
     TEXT = "text"
     NUMBER = "whole number, or None"
@@ -40,7 +40,7 @@ class Kind(Enum):
 
 
 class FormPart(Enum):
-    """The part of the customers' form in which a setting stands."""
+    """The part of the customers' form that shows a setting."""
 
     WHERE = "where"
     WHAT = "what"
@@ -48,7 +48,7 @@ class FormPart(Enum):
 
 
 class EndpointSettings(TypedDict, total=False):
-    """The settings as `create_endpoint` and `change_endpoint` take them; what is left out stays as it is."""
+    """The settings as `create_endpoint` and `change_endpoint` take them; omitted ones stay unchanged."""
 
     description: str
     channels: Sequence[str]
@@ -67,9 +67,9 @@ class Setting:
     part: FormPart
     #: Returns the value to store, or raises InvalidEndpoint that names the field.
     check: Callable[[Any], Any]
-    #: Returns the largest number, or the longest text.
+    #: Returns the largest number or the length of the longest text.
     most: Callable[[], int] | None = None
-    #: Returns the value in words for the settings page; an empty string: the value is shown as it is.
+    #: Returns the value in words for the settings page; an empty string: the value is shown unchanged.
     in_words: Callable[[Any], str] = lambda value: ""
 
     @property
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ShownSetting:
-    """A row of the settings page: `words` where there are any, else the value."""
+    """A row of the settings page: shows `words` if there are any, else the value."""
 
     label: str
     words: str
@@ -130,7 +130,7 @@ def check_settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:
 
 
 def shown_settings(endpoint: Endpoint) -> list[ShownSetting]:
-    """Return the rows of the settings page; one that is empty and has no words for that is left out."""
+    """Return the rows of the settings page, without settings that are empty and have no words for that."""
     shown = []
     for setting in SETTINGS:
         value = getattr(endpoint, setting.name)

@@ -1,7 +1,7 @@
 """Pause, resume, disable, enable and delete an endpoint.
 
-Paused: deliveries are made and wait. Disabled: the pending ones are kept, new events make none. Deleted: gone for the
-customer, its history readable until it is pruned. Each act repeated changes nothing.
+Paused: deliveries are created and stay pending. Disabled: pending deliveries are kept, new events create none. Deleted: gone
+for the customer; its history is readable until it is pruned. Repeating an action changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from webhooks_app.tenants.audit import SYSTEM, note
 
 @in_one_transaction
 def pause_endpoint(endpoint: EndpointRef, *, reason: str = "", actor: str = SYSTEM) -> Endpoint:
-    """Stop sending; deliveries go on being made and wait. Requests that have started still finish.
+    """Stop sending; new deliveries are still created and stay pending. Requests in flight finish.
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
@@ -47,7 +47,7 @@ def pause_endpoint(endpoint: EndpointRef, *, reason: str = "", actor: str = SYST
 
 
 def resume_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
-    """Send again what waits, oldest first. The time that was paused does not count as waiting.
+    """Send the pending deliveries, oldest first. The paused time does not count towards their expiry.
 
     Raises ConflictingState for a disabled or deleted endpoint.
     """
@@ -68,11 +68,10 @@ def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
 
 @in_one_transaction
 def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = True, actor: str = SYSTEM) -> Endpoint:
-    """Switch the endpoint off: what is pending is kept, new events make no deliveries (`recover` makes them later).
+    """Disable the endpoint: pending deliveries are kept, new events create none (`recover` creates them later).
 
-    `notify`: write the notification from which tenant and staff get an e-mail; pass False where the customer did it in person.
-    Sends the signal `endpoint_disabled` after the commit. Playgrounds send neither.
-    Raises ConflictingState for a deleted endpoint.
+    `notify`: write the notification that becomes an e-mail to tenant and staff; pass False if the customer disabled it. Sends
+    the signal `endpoint_disabled` after the commit. Playgrounds send neither. Raises ConflictingState for a deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
     if row.status == EndpointStatus.DISABLED:
@@ -91,7 +90,7 @@ def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = 
 
 
 def enable_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
-    """Switch a disabled endpoint on again, with a clean record, and send what was kept.
+    """Enable a disabled endpoint, reset its failures, and send the pending deliveries.
 
     Raises ConflictingState for a paused or deleted endpoint.
     """
@@ -111,7 +110,7 @@ def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
 
 
 def set_active(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint:
-    """What a customer means by on and off: off disables, and nobody needs a notification of it; on resumes or enables.
+    """Enable or disable the endpoint for a customer: off disables without a notification, on resumes or enables.
 
     Raises ConflictingState for a deleted endpoint.
     """
@@ -123,16 +122,16 @@ def set_active(endpoint: Endpoint, *, on: bool, actor: str = SYSTEM) -> Endpoint
 
 
 def reset_and_activate(row: Endpoint, queue: EndpointQueue) -> None:
-    """Make it active with a clean record, and what waits due. Needs a transaction, and both rows locked."""
+    """Set it active, reset its failures, and make pending deliveries due. Needs a transaction, and both rows locked."""
     queue.consecutive_failures, queue.crash_takeovers, queue.failing_since = 0, 0, None
     queue.save(update_fields=["consecutive_failures", "crash_takeovers", "failing_since"])
     _unblock_queue(row, queue)
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
-    """Delete for the customer: nothing more is sent, what is pending is cancelled, the history stays until `prune`."""
+    """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`."""
     row = _delete(endpoint, actor)
-    # After the state: from here on no new delivery is made, and one that a fan-out was just making is found by `prune`.
+    # After the status change: no new deliveries are created, and `prune` finds those of a fan-out that was running.
     bulk_updates.cancel_all(Delivery.objects.filter(endpoint_id=row.pk))
     return row
 
@@ -156,7 +155,8 @@ def _expect(row: Endpoint, status: EndpointStatus, message: str) -> None:
 
 
 def _extend_waiting(endpoint: EndpointRef, status: EndpointStatus) -> None:
-    """Before the state changes and outside its transaction: many rows, and nobody else wants them while all is held."""
+    """Extend the expiry before the status changes and outside its transaction: it updates many rows, and must not hold the
+    locks."""
     row = Endpoint.objects.get(pk=key_of(endpoint))
     if row.status == status:
         backlog.trim_backlog(row, database_now(), warn=False)
@@ -169,7 +169,7 @@ def _set_status(row: Endpoint, status: EndpointStatus, reason: str, now: datetim
 
 
 def _block_queue(queue: EndpointQueue) -> None:
-    """Make the queue due never; an engine that holds it sees so within a second."""
+    """Make the queue never due; an engine that holds it notices within a second."""
     queue.not_before = queue.due_at = IDLE
     queue.save(update_fields=["not_before", "due_at"])
 
@@ -183,7 +183,7 @@ def _unblock_queue(row: Endpoint, queue: EndpointQueue) -> None:
 
 
 def _announce(row: Endpoint) -> None:
-    """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
+    """Send the signal after the commit. A function and not a `partial`, whose missing name would break Django's error log."""
 
     def announce() -> None:
         signals.endpoint_disabled.send_robust(
