@@ -1,7 +1,8 @@
 """Limits on pending events: what `emit` does when the workers do not keep up.
 
-Without a limit this costs nothing. With one, each process counts at most once a second, no further than the limit, and adds
-what it emits itself in between. While all tenants together are within the limit of one, tenants are not counted.
+Without a limit this costs nothing. With one, each process counts at most once a second, and no further than the limit; in
+between it adds the events that it emits itself. Tenants are not counted while all of them together are within the limit of
+one.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from webhooks_app.models.lookups import count_up_to
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a count is good for.
+#: Seconds for which a count is valid.
 _COUNT_LASTS = 1.0
-#: A count that took long is good for this many times as long, so that counting takes at most 2% of the time.
+#: A slow count is valid for this many times its duration, so that counting takes at most 2% of the time.
 _COST_FACTOR = 50
 #: Seconds between two warnings of one process.
 _WARN_EVERY = 60.0
@@ -79,7 +80,7 @@ def reset() -> None:
 
 
 def _count(tenant_id: uuid.UUID | None, limit: int, using: str) -> _Count:
-    """The count of one tenant, or of all. Threads share it without a lock: an event more or less does not matter."""
+    """Return the count of one tenant, or of all. Threads share it without a lock, since being off by one does not matter."""
     key, now = (using, tenant_id), time.monotonic()
     known = _counts.get(key)
     if known is not None and known.limit == limit and now < known.until:

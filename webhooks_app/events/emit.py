@@ -1,4 +1,4 @@
-"""① emit: one Event row in the caller's own transaction, and nothing else. The truth is that row; the hint is a courtesy."""
+"""Emit: insert one Event row in the caller's own transaction. The row is authoritative; the hint to workers may be lost."""
 
 from __future__ import annotations
 
@@ -54,16 +54,17 @@ def emit(
     occurred_at: datetime | None = None,
     using: str | None = None,
 ) -> Event:
-    """Say that something happened. It is sent if, and only if, the transaction around this call commits.
+    """Emit an event. It is sent if, and only if, the transaction around this call commits.
 
-    `type`: a name of the catalogue. `data`: anything that Django can write as JSON, at most MAX_PAYLOAD_BYTES. `tenant`: a
-    Tenant, a uid or any of your objects. `channels`: names by which endpoints can narrow what they get. `subject`: your own
-    id, to find the event by. `idempotency_key`: the same key and content again returns the first event. `callback_url`: this
-    one event goes there and not to the tenant's endpoints. `occurred_at`: aware; default now. `using`: database alias.
+    `type`: an event type of the catalogue. `data`: anything that Django can serialise to JSON, at most MAX_PAYLOAD_BYTES.
+    `tenant`: a Tenant, a uid or any of your objects. `channels`: names by which endpoints can filter events. `subject`: your
+    own id, for finding the event. `idempotency_key`: repeating the same key and content returns the first event.
+    `callback_url`: sends this event there instead of to the tenant's endpoints. `occurred_at`: aware; default now. `using`:
+    database alias.
 
-    Returns the Event. A mistake in the event raises a subclass of `InvalidEvent` or `URLNotAllowed` where STRICT (default:
-    DEBUG); otherwise the event is stored quarantined, logged as an error, and the host's transaction goes on.
-    Raises BacklogFull, whatever STRICT says, where too many events are pending and BACKLOG_POLICY is "refuse".
+    Returns the Event. An invalid event raises a subclass of `InvalidEvent` or `URLNotAllowed` if STRICT (default: DEBUG);
+    otherwise the event is stored quarantined and logged as an error, and the host's transaction continues. Raises
+    BacklogFull, whatever STRICT says, if too many events are pending and BACKLOG_POLICY is "refuse".
     """
     event = EventInput(
         type=type,
@@ -85,10 +86,10 @@ aemit = sync_to_async(emit)
 def emit_many(
     events: Iterable[EventInput], *, using: str | None = None, strict: bool | None = None, limited: bool = True
 ) -> list[Event]:
-    """`emit` for many events in one INSERT. The list returned is in the order of the input. `strict`: instead of STRICT.
-    `limited`: whether the limits on pending events apply; not to what the app emits itself.
+    """Emit many events in one INSERT; return them in the order of the input.
 
-    Types that staff added in the admin, and no code declares, cost one SELECT for all of them.
+    `strict`: overrides STRICT. `limited`: whether the limits on pending events apply; False for events that the app emits
+    itself. Types that staff added in the admin and that no code declares cost one SELECT in total.
     """
     alias = using or database_alias()
     inputs = list(events)
@@ -98,7 +99,7 @@ def emit_many(
     if limited:
         check_backlog(made, alias)
     keyed = any(event.idempotency_key is not None for event in made)
-    # A conflict under one key must leave none of the others behind. One event alone needs no savepoint for that.
+    # A conflict on one key must leave none of the other events behind. A single event needs no savepoint for that.
     with transaction.atomic(using=alias) if keyed and len(made) > 1 else nullcontext():
         stored = _insert(made, alias, strict=raises)
     for event in stored:
@@ -112,8 +113,8 @@ def emit_many(
 def _after_commit(act: Callable[[], None], alias: str) -> None:
     """Call `act` when the host's transaction commits.
 
-    Django has no commit hooks where the host commits by hand (`transaction.set_autocommit(False)`). There the call is left
-    out: `sweep` finds the event, and a quarantined one is in the log.
+    Django has no commit hooks if the host commits manually (`transaction.set_autocommit(False)`). The call is then omitted:
+    `sweep` finds the event, and a quarantined event is in the log.
     """
     connection = transaction.get_connection(alias)
     if connection.in_atomic_block or connection.get_autocommit():
@@ -121,11 +122,11 @@ def _after_commit(act: Callable[[], None], alias: str) -> None:
 
 
 def _event(item: EventInput, added: Mapping[str, EventType], *, strict: bool) -> Event:
-    """The row for one input. Raises where strict; otherwise a faulty input becomes a quarantined row."""
+    """Return the row for one input. Raises if strict; otherwise an invalid input becomes a quarantined row."""
     event = payload.blank_event(item)
     try:
         payload.fill(event, item, added)
-    except Exception as error:  # whatever is wrong with an event, in production the host's business goes on
+    except Exception as error:  # whatever is wrong with an event, in production the host's request must continue
         if strict or isinstance(error, DatabaseError):
             raise
         logger.error("webhooks: event %s of type %r was quarantined: %s", event.public_id, item.type, error)
@@ -137,7 +138,7 @@ def _event(item: EventInput, added: Mapping[str, EventType], *, strict: bool) ->
 
 
 def _fingerprint(event: Event) -> str:
-    """What makes two events under one idempotency key the same."""
+    """Return a fingerprint that decides whether two events with one idempotency key are the same."""
     if event.idempotency_key is None:
         return ""
     parts = (event.type, event.data, event.subject, event.callback_url, *event.channels)
@@ -145,7 +146,7 @@ def _fingerprint(event: Event) -> str:
 
 
 def _insert(events: list[Event], alias: str, *, strict: bool) -> list[Event]:
-    """One INSERT for the plain events, one more for those with idempotency keys (which must not abort the transaction)."""
+    """Insert plain events in one INSERT, and those with idempotency keys in another, which must not abort the transaction."""
     keyed = [event for event in events if event.idempotency_key is not None]
     plain = [event for event in events if event.idempotency_key is None]
     if plain:
@@ -159,12 +160,12 @@ def _insert(events: list[Event], alias: str, *, strict: bool) -> list[Event]:
 
 
 def _first_of_its_key(event: Event, alias: str, *, strict: bool) -> Event:
-    """The event that owns the key: this one, or an earlier one with the same content."""
+    """Return the event that owns the key: this one, or an earlier one with the same content."""
     same_key = Event.objects.using(alias).filter(tenant_id=event.tenant_id, idempotency_key=event.idempotency_key)
-    # A transaction at REPEATABLE READ may not see the row that it collided with, but it can see that it did collide.
+    # A transaction at REPEATABLE READ may not see the conflicting row, but it does see that there was a conflict.
     first = same_key.first()
     if first is not None and first.quarantine_reason and not event.quarantine_reason:
-        # The mistake was mended: the key belongs to the event that can be delivered.
+        # The input has been corrected: the key belongs to the event that can be delivered.
         same_key.exclude(quarantine_reason="").update(idempotency_key=None)
         Event.objects.using(alias).bulk_create([event], ignore_conflicts=True)
         first = same_key.first()
@@ -177,7 +178,7 @@ def _first_of_its_key(event: Event, alias: str, *, strict: bool) -> Event:
 
 
 def _tell_quarantined(event: Event, alias: str) -> None:
-    """Once it is committed. A function and no `partial`, which has no name for Django's log: that would be the next error."""
+    """Log it after the commit. A function and not a `partial`, whose missing name would break Django's error log."""
 
     def tell() -> None:
         signals.event_quarantined.send_robust(

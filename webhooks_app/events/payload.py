@@ -1,4 +1,4 @@
-"""An event's content: checked, and serialised once into the text that every receiver will get."""
+"""Check an event's content, and serialise it once into the text that every receiver gets."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 MAX_CHANNELS = 10
 MAX_CHANNEL = 128
 MAX_TEXT = 255
-#: Of lists and objects within each other. What writes JSON as JavaScript does recurses, and has room for some hundreds.
+#: Nesting depth of lists and objects. Serialising as JavaScript does is recursive, and the stack allows some hundreds.
 MAX_DEPTH = 256
-#: How much of a payload that was refused is kept, for staff to see what it was.
+#: How much of a refused payload is kept, so that staff can see what it was.
 _KEPT_OF_REFUSED = 4096
 
 
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKETS = re.compile(r"[\[{}\]]")
 
-#: Whose the events are for which no tenant can be told; quarantined, all of them.
+#: Owns the events whose tenant cannot be determined; all of them are quarantined.
 UNKNOWN_TENANT = "(unknown)"
 
 
 def blank_event(item: EventInput) -> Event:
-    """The row with what cannot be wrong."""
+    """Return the row with the values that cannot be invalid."""
     event = Event(id=new_id(), type=_shown(item.type)[:MAX_NAME], size=0, data="null")
     _set_tenant(event, UNKNOWN_TENANT)
     return event
@@ -55,7 +55,7 @@ def _set_tenant(event: Event, uid: str) -> None:
 
 
 def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None:
-    """Check the input and put it into the row. `added`: see `added_types`. Raises a WebhooksError that says what to do."""
+    """Check the input and copy it into the row. `added`: see `added_types`. Raises a WebhooksError that says what to do."""
     _set_tenant(event, tenant_uid(item.tenant))
     type_ = event_type(item.type, added)
     event.data = serialise(item.data)
@@ -87,7 +87,7 @@ def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None
 
 
 def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> None:
-    """Make the row one that is kept for staff and never delivered. Whatever of the input can be stored is."""
+    """Make the row one that is kept for staff and never delivered. Keep as much of the input as can be stored."""
     try:
         data = serialise(item.data)
     except InvalidEvent:
@@ -96,7 +96,7 @@ def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> No
         data = json.dumps(data[:_KEPT_OF_REFUSED])
     event.data, event.size = data, len(data.encode())
     event.channels = []
-    # Under its key a repetition of the call, faulty as it is, must not fill the table.
+    # Keep the key, so that repetitions of the invalid call do not fill the table.
     key = item.idempotency_key
     event.idempotency_key = key if key and storable(key, MAX_TEXT) else None
     event.callback_url = ""
@@ -107,16 +107,16 @@ def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> No
 
 
 def _shown(value: Any) -> str:
-    """Some text for staff, whatever was given, that every database can store."""
+    """Return the value as text for staff, which every database can store."""
     try:
         text = value if isinstance(value, str) else repr(value)
-    except Exception as error:  # noqa: BLE001 - the value's own `__repr__` may do anything
+    except Exception as error:  # noqa: BLE001 - the value's own `__repr__` may raise anything
         text = f"a {type(value).__name__} without a repr ({type(error).__name__})"
     return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 def serialise(data: Any) -> str:
-    """Compact JSON, raw UTF-8, with Django's types (datetime, Decimal, UUID, Promise). Raises InvalidEvent."""
+    """Return compact JSON in raw UTF-8; supports Django's types (datetime, Decimal, UUID, Promise). Raises InvalidEvent."""
     try:
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -131,12 +131,12 @@ def serialise(data: Any) -> str:
         )
     if text.isascii():
         return text
-    # A lone surrogate has no UTF-8 form; its JSON escape has.
+    # A lone surrogate has no UTF-8 form, but a JSON escape.
     return "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def _depth(text: str) -> int:
-    """How many levels of lists and objects JSON text has; not exact up to MAX_DEPTH, where it does not matter."""
+    """Return the nesting depth of JSON text. It is not exact up to MAX_DEPTH, where it does not matter."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return 0
     depth = deepest = 0
@@ -147,14 +147,14 @@ def _depth(text: str) -> int:
 
 
 def added_types(names: Iterable[Any], using: str | None = None) -> dict[str, EventType]:
-    """Those of the types that are not declared in code but were added by staff. One query where there are any, else none."""
+    """Return those of the types that staff added and code does not declare. One query if there are any, else none."""
     asked = {name for name in names if storable(name, MAX_NAME) and name not in registry}
     rows = EventTypeRow.objects.using(using).filter(name__in=asked) if asked else ()
     return {row.name: row.as_declared() for row in rows}
 
 
 def event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
-    """The type of this name; `added`: see `added_types`. Raises UnknownEventType."""
+    """Return the type with this name; `added`: see `added_types`. Raises UnknownEventType."""
     known = (registry.get(name) or added.get(name)) if isinstance(name, str) else None
     if known is None:
         raise UnknownEventType(
@@ -166,7 +166,7 @@ def event_type(name: Any, added: Mapping[str, EventType]) -> EventType:
 
 
 def check_example(type_: EventType) -> None:
-    """Does the type's example fit its schema, as every event's data must? Raises InvalidEvent."""
+    """Check that the type's example matches its schema, as every event's data must. Raises InvalidEvent."""
     _check_schema(type_, serialise(type_.example))
 
 
@@ -175,7 +175,7 @@ def _check_schema(type_: EventType, data: str) -> None:
         return
     try:
         fault = best_match(_validator(json.dumps(type_.schema, sort_keys=True)).iter_errors(json.loads(data)))
-    except Exception as error:  # a schema that is none fails in many ways: unknown types, references, expressions
+    except Exception as error:  # an invalid schema fails in many ways: unknown types, references, expressions
         raise InvalidEvent(f"The schema of {type_.name!r} cannot be used: {error!r}", field="type") from error
     if fault is not None:
         raise InvalidEvent(
@@ -189,7 +189,7 @@ def _check_schema(type_: EventType, data: str) -> None:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str) -> Draft202012Validator:
-    # With this registry no reference is fetched from the network.
+    # With this registry, no references are fetched from the network.
     return Draft202012Validator(json.loads(schema), registry=REGISTRY)
 
 

@@ -1,6 +1,7 @@
-"""Release quarantined events, once the mistake is corrected: they are pending again, and the next fan-out takes them.
+"""Release quarantined events once the cause is fixed: they become pending, and the next fan-out delivers them.
 
-Only events that the engine quarantined. What `emit` did not accept was not stored whole; it has to be emitted again.
+Only events that the engine quarantined can be released. Events that `emit` refused were not stored completely and have to be
+emitted again.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from webhooks_app.tenants.identify import tenant_uid
 
 
 def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> bool:
-    """Make a quarantined event pending again; returns False where it is not quarantined (any more).
+    """Make a quarantined event pending again; return False if it is not quarantined (any more).
 
-    In a FIFO endpoint's order it goes to the end. Raises ConflictingState where `emit` had not accepted the event.
+    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState if `emit` had refused the event.
     """
 
     def work() -> bool:
@@ -56,10 +57,10 @@ def release_all_quarantined(
     since: datetime | None = None,
     actor: str = SYSTEM,
 ) -> int:
-    """Make the quarantined events pending again that fit all of these; without any of them, all. Returns how many.
+    """Make the quarantined events that match all arguments pending again; without arguments, all. Return how many.
 
-    `tenant`: a Tenant, a uid or any of your objects. `since`: aware; when they were quarantined. Events that `emit` had not
-    accepted stay as they are. Works in chunks of their own transactions, so calling again after an error goes on.
+    `tenant`: a Tenant, a uid or any of your objects. `since`: aware; the earliest time of the quarantine. Events that `emit`
+    refused stay unchanged. Works in chunks with their own transactions, so after an error a repeated call continues.
     """
     rows = quarantined(events=events, tenant=tenant, since=since).releasable()
     return sum(in_fresh_transaction(partial(_release, ids, actor)) for ids in chunks(rows))
@@ -68,7 +69,7 @@ def release_all_quarantined(
 def quarantined(
     *, events: Collection[uuid.UUID] | None = None, tenant: Any = None, since: datetime | None = None
 ) -> EventQuerySet:
-    """Return the quarantined events that fit all of these; see `release_all_quarantined`."""
+    """Return the quarantined events that match all arguments; see `release_all_quarantined`."""
     rows: Any = Event.objects.quarantined()
     if events is not None:
         rows = rows.filter(any_of("id", events))
@@ -81,7 +82,7 @@ def quarantined(
 
 
 def _release(ids: Collection[uuid.UUID], actor: str) -> int:
-    """Locked first: who else releases them at the same time must not count them, too."""
+    """Lock the rows first: a concurrent release must not count them too."""
     rows = for_change(Event.objects.releasable().filter(any_of("id", ids)).order_by("id"))
     tenants = dict(rows.values_list("id", "tenant_id"))
     _make_pending(tenants)
@@ -91,7 +92,7 @@ def _release(ids: Collection[uuid.UUID], actor: str) -> int:
 
 
 def _make_pending(ids: Collection[uuid.UUID]) -> None:
-    """A large event that was quarantined in the middle of its fan-out goes on where it was."""
+    """Make the events pending. A large event that was quarantined in the middle of its fan-out continues there."""
     Event.objects.filter(any_of("id", ids)).update(fanned_out_at=None, quarantine_reason="")
     if ids:
         transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)

@@ -1,4 +1,4 @@
-"""The catalogue of event types: those declared in code, and those that staff added."""
+"""The catalogue of event types: those declared in code, and those added by staff."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 def event_types() -> list[EventType]:
-    """All of them by name; a type declared in code goes before one of the same name that staff added."""
+    """Return all event types by name. A type declared in code takes precedence over one that staff added under the same name."""
     rows = EventTypeRow.objects.all()
     types = {type_.name: type_ for type_ in (*(row.as_declared() for row in rows), *registry)}
     return [types[name] for name in sorted(types)]
 
 
 def event_type(name: str) -> EventType:
-    """The type of this name. Raises NotFound."""
+    """Return the type with this name. Raises NotFound."""
     found = registry.get(name) or added_types([name]).get(name)
     if found is None:
         raise NotFound()
@@ -28,15 +28,17 @@ def event_type(name: str) -> EventType:
 
 
 def offered_types(*wire_formats: WireFormat) -> list[EventType]:
-    """Those that an endpoint of these wire formats may newly subscribe to, by name: the catalogue without what is retired, and
-    what the wire formats' products document."""
+    """Return the types that an endpoint of these wire formats may newly subscribe to, by name.
+
+    These are the types of the catalogue that are not retired, and those that the wire formats' products document.
+    """
     documented = {type_.name: type_ for wire_format in wire_formats for type_ in wire_format.event_types}
     types = {**documented, **{type_.name: type_ for type_ in event_types()}}
     return [types[name] for name in sorted(types) if name in documented or not types[name].retired]
 
 
 def save_event_type(row: EventTypeRow) -> EventTypeRow:
-    """Put a type that staff added, or changed, into the catalogue. Raises InvalidEventType where it could never be used."""
+    """Add or update a type that staff manage. Raises InvalidEventType if it could never be used."""
     if row.name in registry:
         raise InvalidEventType(
             "A type of this name is declared in code; that one counts. Change it there.", field="name"

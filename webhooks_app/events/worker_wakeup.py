@@ -1,7 +1,7 @@
-"""The hint: after a commit, tell the workers to look. It may be late or lost; `sweep` finds what it left behind.
+"""The hint: after a commit, wake the workers. It may be late or lost; `sweep` finds the events that it missed.
 
-A hint must never cost the host's request more than HINT_TIMEOUT_SECONDS, and only once: a broker that refuses fails in
-half a second, but one that swallows packets blocks for 25 s, so the call runs on a thread that is waited for briefly.
+A hint must not delay the host's request by more than HINT_TIMEOUT_SECONDS, and only once. A broker that refuses connections
+fails in half a second, but one that drops packets blocks for 25 s, so the call runs on a thread with a short wait.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _state = _State()
 
 
 def send() -> None:
-    """Leave a hint, unless one was left a moment ago or the broker has just proved to be away. Never raises."""
+    """Send a hint, unless one was sent a moment ago or the broker has just failed. Never raises."""
     state, now = _current_state(), time.monotonic()
     path = settings().WAKE_FUNCTION
     with state.lock:
@@ -45,12 +45,12 @@ def send() -> None:
         state.last_sent = now
     try:
         _call_bounded(state, import_string(path))
-    except Exception as error:  # noqa: BLE001 - whatever the host's function or broker does, the host's request goes on
+    except Exception as error:  # noqa: BLE001 - whatever the host's function or broker does, the host's request must continue
         _pause(state, f"{type(error).__name__}: {error}")
 
 
 def reset() -> None:
-    """Forget what was learnt about the broker; for tests and after a change of settings."""
+    """Forget the broker's state; for tests and after a change of settings."""
     global _state
     _state = _State()
 

@@ -1,4 +1,4 @@
-"""JSON, lists of names, and values that are typed in but never shown again."""
+"""Fields for JSON, for lists of names, and for values that are entered but never shown again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from django.utils.translation import gettext as _
 
 from webhooks_app.core.catalogue import EventType
 
-#: Characters of JSON that a form takes. What it means is checked, and limited, when it is saved.
+#: The most characters of JSON that a form accepts. The content is checked, and limited, when it is saved.
 _LONGEST_JSON = 1_000_000
-#: A name in quotes, or one without; and what makes quotes needed.
+#: A name with or without quotes; and the characters that make quotes necessary.
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[^\s,]+')
 _SPECIAL = re.compile(r'[\s,"]')
 _UNASSISTED = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
 
 
 class WriteOnlyInput(forms.TextInput):
-    """A value that goes in and never comes out again, not even into the same form with its errors."""
+    """An input whose value is never rendered, not even in the same form with its errors."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__({"autocomplete": "off", "spellcheck": "false", **(attrs or {})})
@@ -31,14 +31,14 @@ class WriteOnlyInput(forms.TextInput):
 
 
 class WriteOnlyTextarea(forms.Textarea):
-    """The same for several lines."""
+    """The same as a text area."""
 
     def format_value(self, value: Any) -> None:
         return None
 
 
 class JSONText(forms.CharField):
-    """JSON as people type it; gives the value. Empty: None. An initial value that is no string is shown as JSON."""
+    """JSON entered as text; cleans to its value, empty input to None. An initial value that is not a string is shown as JSON."""
 
     def __init__(self, **options: Any) -> None:
         widget = forms.Textarea({"rows": 5, **_UNASSISTED})
@@ -72,7 +72,7 @@ class JSONText(forms.CharField):
 
 
 class Names(forms.CharField):
-    """A list of names, with spaces, commas or lines between; one with such in it is written in quotes, as JSON has it."""
+    """A list of names, separated by spaces, commas or lines. A name that contains these is written in quotes, as in JSON."""
 
     def __init__(self, **options: Any) -> None:
         widget = forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "off"})
@@ -98,7 +98,7 @@ def _unquoted(word: str) -> str:
 
 
 def example_text(type_: EventType) -> str:
-    """Return what stands in a JSON field before anybody has typed: the type's example, or an empty object."""
+    """Return the initial text of a JSON field: the type's example, or an empty object."""
     return json.dumps({} if type_.example is None else type_.example, indent=2, ensure_ascii=False, default=str)
 
 

@@ -1,4 +1,4 @@
-"""The form fields of an endpoint's settings, made from their declaration in `endpoints.settings`."""
+"""The form fields of an endpoint's settings, created from their declaration in `endpoints.settings`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOW_TO_WRITE = {
 
 
 class SettingsForm(forms.Form):
-    """A form with a field for each setting, to be mixed in."""
+    """Mixin for forms with a field for each setting."""
 
     def add_settings(self) -> None:
         """Add the fields; called at the end of `__init__`, since the largest numbers come from the site's settings."""
@@ -28,7 +28,7 @@ class SettingsForm(forms.Form):
             self.fields[setting.name] = form_field(setting)
 
     def setting_values(self) -> dict[str, Any]:
-        """Return what was entered, by the names of the settings; an object that was left empty is {}."""
+        """Return the values entered, by the names of the settings; an empty object field gives {}."""
         given = {setting.name: self.cleaned_data[setting.name] for setting in SETTINGS}
         empty = {setting.name for setting in SETTINGS if setting.kind is Kind.OBJECT and given[setting.name] is None}
         return {name: {} if name in empty else value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""How the whole installation is doing, for those who run it. Each read is bounded and goes through an index."""
+"""The state of the whole installation, for its operators. Each query is bounded and uses an index."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from webhooks_app.stats.hourly import HourlyCounts, hours_of_all
 from webhooks_app.telemetry.figures import MOST_COUNTED, waiting
 from webhooks_app.wire_formats import find_retry_policy
 
-#: Rows of a list.
+#: The number of rows in a list.
 MOST_SHOWN = 25
 _ENGINES_SHOWN = 100
-#: Quarantined events older than this are looked up in the list of events.
+#: Older quarantined events can be found in the list of events.
 QUARANTINE_SHOWN = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits, each counted to MOST_COUNTED: deliveries not finished yet (those that wait for a retry among them),
-    queues with due work that no live engine holds, events without deliveries yet; and since when the oldest of them do."""
+    """The backlog; each number is counted up to MOST_COUNTED.
+
+    It consists of unfinished deliveries (including those that wait for a retry), queues with due work that no running engine
+    holds, and events waiting for fan-out; for the last two also the time of the oldest.
+    """
 
     pending: int
     due_queues: int
@@ -48,7 +51,7 @@ class FailingEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """`heard`: when it last said that it is alive. `held`: queues that are its own now."""
+    """`heard`: its last heartbeat. `held`: the queues that it holds now."""
 
     engine: Engine
     alive: bool
@@ -58,7 +61,7 @@ class EngineState:
 
 @dataclass(frozen=True, slots=True)
 class HeldQueue:
-    """`engine` is None where that is not among the running ones any more: the queue is freed by the next sweep."""
+    """`engine`: None if it is not among the running ones any more; the next sweep releases the queue."""
 
     queue: EndpointQueue
     engine: Engine | None
@@ -76,7 +79,7 @@ class Operations:
 
 
 def operations(now: datetime, hours: int = 24) -> Operations:
-    """Everything at `now`, which is the database's time."""
+    """Return the full report as of `now`, which is the database's time."""
     engines = list(Engine.objects.order_by("-started_at")[:_ENGINES_SHOWN])
     return Operations(
         now=now,
@@ -101,13 +104,13 @@ def backlog(now: datetime) -> Backlog:
 
 
 def quarantined(now: datetime) -> list[Event]:
-    """The newest events of the last days that were not accepted, without their data."""
+    """Return the newest quarantined events of the last days, without their data."""
     events = Event.objects.quarantined().filter(id__gte=first_id(now - QUARANTINE_SHOWN))
     return list(events.defer("data").order_by("-id")[:MOST_SHOWN])
 
 
 def failing() -> list[FailingEndpoint]:
-    """The endpoints that have failed the longest without a success."""
+    """Return the endpoints that have been failing the longest without a success."""
     queues = EndpointQueue.objects.failing().select_related("endpoint__tenant")[:MOST_SHOWN]
     return [_failing(queue) for queue in queues]
 
@@ -130,7 +133,7 @@ def _states(engines: Sequence[Engine], now: datetime) -> list[EngineState]:
 
 
 def _held(engines: Sequence[Engine], now: datetime) -> list[HeldQueue]:
-    """A queue that is held was due when it was taken, and its time is set anew only when it is released."""
+    """Return the queues held by engines. A queue was due when an engine took it, and its time changes only at its release."""
     running = {engine.pk: engine for engine in engines}
     held = EndpointQueue.objects.due(now).filter(holder_id__isnull=False).select_related("endpoint")
     return [HeldQueue(queue, running.get(queue.holder_id)) for queue in held[:MOST_SHOWN] if queue.holder_id]

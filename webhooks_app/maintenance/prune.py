@@ -1,7 +1,7 @@
 """Prune: delete what is older than the retention, in batches, each in a short transaction of its own.
 
-Ids begin with the time they were made at, so "older than" is a range of the primary key and needs no index of its own.
-No part waits for a row that another transaction has locked: such rows are left to the next run.
+Ids begin with the time of their creation, so "older than" is a range of the primary key and needs no extra index. No part
+waits for a row that another transaction has locked: such rows are left to the next run.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ from webhooks_app.playground.service import rest_idle_playgrounds
 
 logger = logging.getLogger(__name__)
 
-#: Hourly statistics and the audit trail are kept for so many months: so that a month can be compared with that of last year.
+#: Hourly statistics and the audit log are kept for this many months, so that a month can be compared with that of last year.
 MONTHS_KEPT = 13
 _LONG_KEPT = MONTHS_KEPT * timedelta(days=30.5)
-#: A dead engine's row is somebody's to reap for this long, then it is only litter.
+#: How long a sweep may still have to process a dead engine's row; afterwards the row can be deleted.
 _ENGINE_GRACE = timedelta(hours=1)
-#: Locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys, are waited for no longer than this.
+#: The longest wait for locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys.
 _LOCK_TIMEOUT_MS = 500
 
 
 @dataclass(slots=True)
 class PruneReport:
-    """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints that were beyond
-    the bounds, `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled. `failed` names
-    the parts that ended with an error; the next run tries them again."""
+    """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints beyond the limits,
+    `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled. `failed` names the parts that
+    ended with an error; the next run tries them again."""
 
     attempts: int = 0
     deliveries: int = 0
@@ -85,7 +85,7 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run: its time, the ends of both retentions, and what is counted."""
+    """One run: its time, the ends of both retentions, and the report."""
 
     now: datetime
     cutoff: datetime
@@ -94,12 +94,12 @@ class _Run:
 
 
 def prune(*, now: datetime | None = None) -> PruneReport:
-    """Delete what is older than the retention; safe to repeat, to interrupt and to run twice at once.
+    """Delete what is older than the retention. Safe to repeat, to interrupt and to run concurrently.
 
-    Never an event that is not fanned out, has a pending delivery or one that was completed within the retention; never
-    an endpoint whose queue is held or that has deliveries left. Pending deliveries of paused and disabled endpoints do
-    not outlive BACKLOG_DAYS. A part that fails is logged and does not stop the others. `now` is aware; None: the
-    database's clock.
+    Never deletes an event that is not fanned out, or has a delivery that is pending or was completed within the retention;
+    nor an endpoint whose queue is held or that has deliveries left. Pending deliveries of paused and disabled endpoints are
+    dropped after BACKLOG_DAYS. A part that fails is logged and does not stop the others. `now` is aware; None: the database's
+    clock.
     """
     moment = now or database_now()
     cutoff = moment - timedelta(days=settings().RETENTION_DAYS)
@@ -109,14 +109,14 @@ def prune(*, now: datetime | None = None) -> PruneReport:
             part(run)
         except Exception:
             if not backlog.is_usable():
-                raise  # no other part could do anything either
+                raise  # no other part could work either
             logger.exception("webhooks: prune could not finish the part %r and goes on with the others", name)
             run.report.failed.append(name)
     return run.report
 
 
 def _delete(rows: QuerySet[Any]) -> int:
-    """Delete the rows batch by batch. The condition is checked again with each deletion: rows change meanwhile."""
+    """Delete the rows batch by batch. Each deletion checks the condition again, since rows change in the meantime."""
     size, total = settings().ENGINE.PRUNE_BATCH, 0
     page = rows.order_by("pk")
     while keys := list(page.values_list("pk", flat=True)[:size]):
@@ -126,7 +126,7 @@ def _delete(rows: QuerySet[Any]) -> int:
 
 
 def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
-    """Delete a batch. Rows that cannot be deleted, because a table of the host refers to them, are found and left."""
+    """Delete a batch. Find and skip rows that cannot be deleted because a table of the host refers to them."""
     what = f"{len(keys)} rows of {rows.model._meta.label}, {keys[0]} first"
     deleted = _try(partial(_delete_now, rows.filter(pk__in=keys)), what)
     if deleted is not None or len(keys) == 1:
@@ -136,7 +136,7 @@ def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
 
 
 def _try(work: Callable[[], int], what: str) -> int | None:
-    """Return what `work` does in a transaction of its own: 0 where a lock stops it, None where a reference does."""
+    """Return what `work` returns, run in its own transaction: 0 if a lock stops it, None if a reference does."""
     try:
         return in_fresh_transaction(work)
     except IntegrityError as error:
@@ -160,13 +160,13 @@ def _delete_now(rows: QuerySet[Any]) -> int:
 
 
 def _limit_lock_waits() -> None:
-    """For the rest of this transaction, on PostgreSQL."""
+    """Limit lock waits for the rest of this transaction, on PostgreSQL."""
     if is_postgresql():
         with connections[database_alias()].cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
 
 
-# --- deliveries that nobody will send -------------------------------------------------------------------------------
+# --- deliveries that will never be sent -----------------------------------------------------------------------------
 
 
 def _prune_backlogs(run: _Run) -> None:
@@ -181,7 +181,7 @@ def _prune_cancelled(run: _Run) -> None:
 
 
 def _prune_events(run: _Run) -> None:
-    """From the oldest event on: first its deliveries, then itself, so that an interruption leaves nothing adrift."""
+    """Delete from the oldest event on: first its deliveries, then itself, so that an interruption leaves no orphans."""
     cutoff, report = run.cutoff, run.report
     needed = Delivery.objects.filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
     old = Event.objects.filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
@@ -198,8 +198,8 @@ def _prune_events(run: _Run) -> None:
 
 
 def _is_needed(cutoff: datetime) -> Q:
-    """Pending, or completed so lately (after a replay, say) that its history is still of interest. One that expired was not
-    sent: its end does not make its event younger."""
+    """Match events with a pending delivery, or one completed recently (after a replay, say), whose history is still needed.
+    An expired delivery was not sent: its end does not count as recent."""
     completed = Q(completed_at__gte=cutoff) & ~Q(last_outcome=OutcomeKind.EXPIRED.value)
     return Q(status=DeliveryStatus.PENDING) | completed
 
@@ -208,7 +208,7 @@ def _is_needed(cutoff: datetime) -> Q:
 
 
 def _prune_endpoints(run: _Run) -> None:
-    """Deleted ones, and hidden ones that no callback has used for long."""
+    """Remove deleted endpoints, and hidden ones that no callback has used for long."""
     cutoff, report = run.cutoff, run.report
     left = Delivery.objects.filter(endpoint_id=OuterRef("pk"))
     deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
@@ -221,7 +221,7 @@ def _prune_endpoints(run: _Run) -> None:
 
 
 def _remove(key: uuid.UUID, empty: QuerySet[Endpoint]) -> bool:
-    """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has got work meanwhile."""
+    """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has new work."""
     _limit_lock_waits()
     queues = EndpointQueue.objects.filter(endpoint_id=key)
     queue = for_change(queues, skip_locked=True).first()
@@ -240,14 +240,14 @@ def _remove(key: uuid.UUID, empty: QuerySet[Endpoint]) -> bool:
 
 
 def _prune_stats(run: _Run) -> None:
-    """By endpoint, since that is how the table is indexed."""
+    """Delete old statistics endpoint by endpoint, which matches the table's index."""
     for keys in chunks(Endpoint.objects.all(), size=500):
         old = HourlyStat.objects.filter(endpoint_id__in=keys, hour__lt=run.long_ago)
         run.report.stats += _delete(old)
 
 
 def _old_notifications(run: _Run) -> QuerySet[Notification]:
-    """Those about a backlog stay while the endpoint stays off: they say that nobody needs another one."""
+    """Return old notifications. Those about a backlog stay while the endpoint is off: they prevent a second one."""
     sent = Notification.objects.filter(pk__lt=first_id(run.cutoff), sent_at__isnull=False)
     off = Endpoint.objects.filter(
         pk=OuterRef("endpoint_id"), status__in=backlog.OFF, status_changed_at__lte=OuterRef("created_at")
@@ -256,14 +256,14 @@ def _old_notifications(run: _Run) -> QuerySet[Notification]:
 
 
 def _dead_engines(run: _Run) -> QuerySet[Engine]:
-    """Engines long dead that hold nothing; the queues of the others are a reaper's business first."""
+    """Return engines dead for long that hold nothing; a sweep must release the queues of the others first."""
     queues = EndpointQueue.objects.filter(holder_id__isnull=False)
     holders = {key for key in queues.order_by().values_list("holder_id", flat=True).distinct() if key is not None}
     return Engine.objects.filter(alive_until__lt=run.now - _ENGINE_GRACE).exclude(pk__in=holders)
 
 
 def _prune_playgrounds(run: _Run) -> None:
-    """In one transaction, for the limit of its lock waits; few playgrounds become idle within an hour."""
+    """Use one transaction, to limit the lock waits; few playgrounds become idle within an hour."""
 
     def rest() -> int:
         _limit_lock_waits()
@@ -272,7 +272,7 @@ def _prune_playgrounds(run: _Run) -> None:
     run.report.rested = in_fresh_transaction(rest)
 
 
-#: Rows that only their own age decides over, by their name in the report.
+#: Rows deleted by age alone, by their name in the report.
 _OLD: dict[str, Callable[[_Run], QuerySet[Any]]] = {
     "attempts": lambda run: Attempt.objects.filter(pk__lt=first_id(run.cutoff)),
     "secrets": lambda run: Secret.objects.filter(expires_at__lt=run.cutoff),
@@ -288,7 +288,7 @@ def _prune_old(name: str, run: _Run) -> None:
     setattr(run.report, name, _delete(_OLD[name](run)))
 
 
-#: In this order. Backlogs first: what they end can be deleted in the same run.
+#: In this order. Backlogs first: the deliveries that they end can be deleted in the same run.
 _PARTS: dict[str, Callable[[_Run], None]] = {
     "backlogs": _prune_backlogs,
     "cancelled": _prune_cancelled,

@@ -1,4 +1,4 @@
-"""Reseal: encrypt every secret at rest anew with the newest key, so that an old key can be taken out of the ring."""
+"""Encrypt every stored secret again with the newest key, so that an old key can be removed from the key ring."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH = 500
 
 @dataclass(slots=True)
 class ReencryptionReport:
-    """`reencrypted`: encrypted anew. `current`: had the newest key already. `unreadable`: their key is not in the ring."""
+    """`reencrypted`: encrypted again. `current`: already used the newest key. `unreadable`: their key is not in the ring."""
 
     reencrypted: int = 0
     current: int = 0
@@ -26,9 +26,9 @@ class ReencryptionReport:
 
 
 def reencrypt() -> ReencryptionReport:
-    """Go through every sealed field of every app's models; safe to repeat, to interrupt and to run beside the engines.
+    """Re-encrypt every encrypted field of all models. Safe to repeat, to interrupt and to run beside the engines.
 
-    What cannot be opened is counted and left as it is. Raises SealingError where there is no key at all.
+    Values that cannot be decrypted are counted and stay unchanged. Raises SealingError if there is no key at all.
     """
     key_ring().seal("", "a key must be there before anything is read")
     report = ReencryptionReport()
@@ -43,7 +43,7 @@ def reencrypt() -> ReencryptionReport:
 
 
 def encrypted_fields() -> Iterator[tuple[type[Model], EncryptedTextField]]:
-    """Every sealed column of the installed apps."""
+    """Yield every encrypted column of the installed apps."""
     for model in apps.get_models():
         for field in model._meta.local_fields:
             if isinstance(field, EncryptedTextField):
@@ -69,6 +69,6 @@ def _reencrypt_one(
     except SealingError:
         report.unreadable += 1
         return
-    # Only if it is still what was read: somebody may be changing it at this moment, with the newest key.
+    # Only if the value is unchanged: somebody may be changing it at this moment, with the newest key.
     rows = model._default_manager.filter(pk=pk, **{field.attname: sealed})
     report.reencrypted += rows.update(**{field.attname: ring.seal(text, field.context(pk))})

@@ -1,4 +1,4 @@
-"""The periodic work, as rows of django-celery-beat, where an operator can change it in the admin."""
+"""Periodic tasks, as rows of django-celery-beat that an operator can change in the admin."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BEAT = "django_celery_beat"
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """A task that runs again and again; `name` is both the task's and the row's."""
+    """A periodic task; `name` is the name of both the task and the row."""
 
     name: str
     every_seconds: int
     description: str
-    #: Intervals that earlier versions put into the row. One of them is not an operator's choice, and is replaced.
+    #: Default intervals of earlier versions. A row with one of them was not changed by an operator, and is updated.
     former_seconds: tuple[int, ...] = ()
 
 
@@ -44,7 +44,7 @@ PERIODIC = (
 
 @dataclass(slots=True)
 class ScheduleReport:
-    """Names of the rows, by what was done to them."""
+    """The names of the rows, by what was done to them."""
 
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -53,10 +53,10 @@ class ScheduleReport:
 
 
 def put_schedule() -> ScheduleReport:
-    """Create the rows, or bring their task, queue and default interval up to date.
+    """Create the rows, or update their task, queue and default interval.
 
-    Safe to repeat: an interval or crontab that an operator chose, and the enabled flag, stay. Raises ConfigurationError
-    where django-celery-beat is not installed.
+    Safe to repeat: an interval or crontab that an operator chose, and the enabled flag, stay. Raises ConfigurationError if
+    django-celery-beat is not installed.
     """
     tasks = _model("PeriodicTask")
     report = ScheduleReport()
@@ -74,16 +74,16 @@ def put_schedule() -> ScheduleReport:
 
 
 def remove_schedule() -> ScheduleReport:
-    """Remove the rows. Raises ConfigurationError where django-celery-beat is not installed."""
+    """Remove the rows. Raises ConfigurationError if django-celery-beat is not installed."""
     report = ScheduleReport()
     for row in _model("PeriodicTask").objects.filter(name__in=[periodic.name for periodic in PERIODIC]):
         report.removed.append(row.name)
-        row.delete()  # one by one, since its signals tell the running beat
+        row.delete()  # one by one, since the signals notify the running beat
     return report
 
 
 def missing_from_schedule(using: str) -> list[str]:
-    """The names of those that no row calls."""
+    """Return the names of the periodic tasks that no row calls."""
     scheduled = set(_model("PeriodicTask").objects.using(using).values_list("task", flat=True))
     return [periodic.name for periodic in PERIODIC if periodic.name not in scheduled]
 
@@ -99,8 +99,8 @@ def _create(periodic: Periodic) -> None:
 
 
 def _update(row: Any, periodic: Periodic) -> bool:
-    # Messages do not expire: a worker compares the time of expiry, which beat wrote, with its own clock, and one whose clock
-    # is ahead would discard every message.
+    # Messages do not expire: a worker compares the expiry time, written by beat, with its own clock, so a worker whose clock is
+    # ahead would discard every message.
     wanted: dict[str, Any] = {"task": periodic.name, "queue": settings().CELERY_QUEUE, "expire_seconds": None}
     if row.interval is not None and row.interval.schedule.run_every.total_seconds() in periodic.former_seconds:
         wanted["interval"] = _interval(periodic.every_seconds)
@@ -113,14 +113,14 @@ def _update(row: Any, periodic: Periodic) -> bool:
 
 
 def _interval(seconds: int) -> Any:
-    # Not get_or_create: nothing keeps that table from holding the same interval twice.
+    # Not get_or_create: that table may contain the same interval twice.
     intervals = _model("IntervalSchedule").objects
     wanted = {"every": seconds, "period": "seconds"}
     return intervals.filter(**wanted).first() or intervals.create(**wanted)
 
 
 def _model(name: str) -> Any:
-    """By the registry, so that this package imports neither Celery nor an app that may not be installed."""
+    """Return the model from the app registry: this package imports neither Celery nor an app that may not be installed."""
     if not apps.is_installed(BEAT):
         raise ConfigurationError(f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py migrate`, then try again.")
     return apps.get_model(BEAT, name)

@@ -1,4 +1,4 @@
-"""Commands that need the database."""
+"""Base class of commands that need the database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from webhooks_app.database_errors import is_outage, one_line
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that ends with one line on standard error and exit code 1 where the database cannot be used: it is away, or
-    refuses the login. `--traceback` shows the database's error."""
+    """A command that exits with one line on standard error and code 1 if the database is unavailable or refuses the login.
+
+    `--traceback` shows the database's error.
+    """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

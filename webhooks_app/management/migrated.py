@@ -1,4 +1,4 @@
-"""Has `migrate` been run? A command that finds no tables says so, instead of showing a database's error."""
+"""Check that `migrate` has been run, so that a command without tables says so instead of showing a database error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connections, router
 
 
 def require_tables(label: str) -> None:
-    """Raises CommandError where a table of this app is not there yet."""
+    """Raise CommandError if a table of this app does not exist yet."""
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for model in apps.get_app_config(label).get_models():
         if model._meta.managed:

@@ -1,4 +1,4 @@
-"""Notification e-mails to tenants and to staff. Plain words; no secret, no payload, no network detail."""
+"""Notification e-mails to tenants and staff, in plain words. They contain no secrets, payloads or network details."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class NotificationEmail:
     to: Sequence[str]
 
     def send(self, connection: BaseEmailBackend) -> None:
-        """Hand it to the mail server. Raises what the mail backend raises."""
+        """Send it through the mail server. Raises what the mail backend raises."""
         sender = settings().FROM_EMAIL or django_settings.DEFAULT_FROM_EMAIL
-        headers = {"Auto-Submitted": "auto-generated"}  # so that absence notes do not answer
+        headers = {"Auto-Submitted": "auto-generated"}  # prevents automatic replies, such as absence notes
         mail = EmailMultiAlternatives(
             self.subject, self.text, sender, list(self.to), headers=headers, connection=connection
         )
@@ -54,17 +54,17 @@ class Line:
 
 @dataclass(slots=True)
 class EndpointSummary:
-    """What happened to one endpoint, of all that one e-mail is about."""
+    """What happened to one endpoint, from all notifications of one e-mail."""
 
     public_id: str
     name: str
     first_at: datetime
     failing_since: datetime | None = None
-    #: What the notifications say, by their kind.
+    #: The facts of the notifications, by kind.
     facts: dict[str, Facts] = field(default_factory=dict)
 
     def add(self, notification: Notification) -> None:
-        """Add a notification of a known kind; they come in their own order."""
+        """Add a notification of a known kind. Call this in the order of the notifications."""
         kind, facts = KINDS[notification.kind], facts_of(notification)
         before = self.facts.get(kind.value)
         self.facts[kind.value] = before.and_later(facts, adds_up=kind.adds_up) if before else facts
@@ -73,7 +73,7 @@ class EndpointSummary:
 
     @property
     def kinds(self) -> list[Kind]:
-        """In the order of the e-mail's sentences."""
+        """Return the kinds in the order of the e-mail's sentences."""
         return [kind for kind in KINDS.values() if kind.value in self.facts]
 
     @property
@@ -98,13 +98,13 @@ class EndpointSummary:
 
 
 def to_tenant(tenant: Tenant, notifications: Sequence[Notification], using: str) -> NotificationEmail:
-    """Return one e-mail about all of these notifications to the tenant's address."""
+    """Return one e-mail about all of these notifications, to the tenant's address."""
     context = {"tenant": tenant, "summaries": endpoint_summaries(notifications, using), "dashboard_url": _dashboard()}
     return _render("tenant", context, [tenant.email])
 
 
 def to_staff(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str) -> NotificationEmail | None:
-    """Return one e-mail about several tenants to STAFF_EMAILS or ADMINS; None where there are neither."""
+    """Return one e-mail about several tenants to STAFF_EMAILS or ADMINS; None if neither is set."""
     addresses = staff_addresses()
     if not addresses:
         return None
@@ -115,15 +115,14 @@ def to_staff(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str
 
 
 def staff_addresses() -> list[str]:
-    """Django has had ADMINS as pairs of name and address, and has them as addresses from 6.0 on."""
+    """Return the addresses of staff. ADMINS are pairs of name and address before Django 6.0, and addresses since."""
     if settings().STAFF_EMAILS:
         return list(settings().STAFF_EMAILS)
     return [entry if isinstance(entry, str) else entry[1] for entry in django_settings.ADMINS]
 
 
 def endpoint_summaries(notifications: Sequence[Notification], using: str) -> list[EndpointSummary]:
-    """Return a summary for each endpoint, in the order of their first notifications. Notifications of unknown kinds are left
-    out."""
+    """Return a summary for each endpoint, in the order of their first notifications. Leave out notifications of unknown kinds."""
     notifications = [notification for notification in notifications if notification.kind in KINDS]
     keys = {notification.endpoint_id for notification in notifications}
     endpoints = Endpoint.objects.using(using).in_bulk(keys)
@@ -140,13 +139,13 @@ def endpoint_summaries(notifications: Sequence[Notification], using: str) -> lis
 
 
 def _dashboard() -> str:
-    """The URL of the customers' pages, with a slash at its end; empty where DASHBOARD_URL is not set."""
+    """Return the URL of the customers' pages with a slash at its end; empty if DASHBOARD_URL is not set."""
     url = settings().DASHBOARD_URL
     return f"{url.rstrip('/')}/" if url else ""
 
 
 def _name(endpoint: Endpoint | None) -> str:
-    """What the customer knows it by. Without the query, which often carries a token."""
+    """Return the endpoint's name as customers know it, without the query, which often contains a token."""
     if endpoint is None:
         return _("an endpoint that was deleted since")
     parts = urlsplit(endpoint.url)
@@ -157,7 +156,7 @@ def _name(endpoint: Endpoint | None) -> str:
 def _render(template: str, context: dict[str, object], to: Sequence[str]) -> NotificationEmail:
     subject = render_to_string(f"{_FOLDER}/{template}_subject.txt", context)
     return NotificationEmail(
-        # One line, or the mail library refuses the whole e-mail.
+        # A subject with line breaks would make the mail library refuse the e-mail.
         subject=" ".join(subject.split()),
         text=_BLANK_LINES.sub("\n\n", render_to_string(f"{_FOLDER}/{template}.txt", context)),
         html=render_to_string(f"{_FOLDER}/{template}.html", context),

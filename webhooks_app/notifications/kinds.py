@@ -1,6 +1,6 @@
-"""The kinds of notifications: of each, how it is sent, in which words, and as which operational event.
+"""The kinds of notifications: how each is sent, its text, and its operational event.
 
-A new kind needs its value in `models.notification.NotificationKind`, its entry in `KINDS`, and the code that writes the
+To add a kind, add its value to `models.notification.NotificationKind`, its entry to `KINDS`, and the code that writes the
 notification: for results of requests an `Announcement` in `engine/recorded_batch.py`.
 """
 
@@ -27,7 +27,7 @@ from webhooks_app.models.ids import public_id
 class Facts:
     """What the notifications of one kind say about one endpoint."""
 
-    #: Deliveries.
+    #: The number of deliveries.
     count: int
     #: A delivery's public id, or empty.
     example: str = ""
@@ -35,7 +35,7 @@ class Facts:
     drop_at: datetime | None = None
 
     def and_later(self, later: Facts, *, adds_up: bool) -> Facts:
-        """Return these facts together with those of a later notification of the same kind."""
+        """Combine these facts with those of a later notification of the same kind."""
         count = self.count + later.count if adds_up else later.count
         return replace(later, count=count, example=self.example or later.example)
 
@@ -45,41 +45,42 @@ class Kind:
     """One kind of notification."""
 
     value: NotificationKind
-    #: In the admin.
+    #: Shown in the admin.
     label: Any
-    #: Of an e-mail about one endpoint. If there are several kinds, the highest rank wins, as it does for the advice.
+    #: Subject of an e-mail about one endpoint. If there are several kinds, the highest rank provides the subject and the
+    #: advice.
     subject: Any
     subject_rank: int
-    #: What happened, in the e-mail to the tenant and to staff.
+    #: What happened, for the e-mails to the tenant and to staff.
     sentence: Callable[[Facts], str]
     #: What the tenant should do.
     advice: Any
     advice_rank: int
-    #: The example's keys are the data that an event has; all are in `operational_events`.
+    #: The type of the operational event. The keys of its example are those of its data; `operational_events` has all of them.
     event: EventType
-    #: Sent at once. Otherwise the first one is, and further ones are collected for NOTIFICATION_DIGEST_SECONDS.
+    #: Send every one at once. Otherwise only the first is, and further ones are collected for NOTIFICATION_DIGEST_SECONDS.
     urgent: bool = True
     #: Whether the e-mail names one of the deliveries.
     names_delivery: bool = False
-    #: Whether the counts of several notifications add up. Otherwise the last one counts.
+    #: Whether the counts of several notifications add up. Otherwise the last count is used.
     adds_up: bool = True
-    #: A kind of which this one is the opposite: the later of the two is how things stand.
+    #: The opposite kind: the later of the two describes the current state.
     opposite: NotificationKind | None = None
-    #: The endpoint works: since when it failed does not matter any more.
+    #: The endpoint works again, so the start of its failure is no longer mentioned.
     ends_failure: bool = False
-    #: While the notification's writer still counts deliveries, it claims it as if it was being sent.
+    #: The writer claims the notification, as if it was being sent, while it still counts deliveries.
     claimed_while_counting: bool = False
 
 
 def facts_of(notification: Notification) -> Facts:
-    """Return what one notification says."""
+    """Return the facts of one notification."""
     key = notification.delivery_id
     example = public_id("dlv", key) if key is not None else ""
     return Facts(notification.count, example, notification.reason, notification.drop_at)
 
 
 def label_of(kind: str) -> str:
-    """Return the kind's label in the admin; of a kind that this version does not know, its value."""
+    """Return the kind's label in the admin, or its value if this version does not know the kind."""
     return str(KINDS[NotificationKind(kind)].label) if kind in KINDS else kind
 
 
@@ -225,7 +226,7 @@ _TABLE = (
         claimed_while_counting=True,
     ),
 )
-#: By the value that the database has. A notification of any other kind was written by another version of this app.
+#: By the value stored in the database. A notification of any other kind was written by another version of this app.
 KINDS: dict[str, Kind] = {kind.value: kind for kind in _TABLE}
 COLLECTED = [kind.value for kind in _TABLE if not kind.urgent]
 CLAIMED_WHILE_COUNTING = [kind.value for kind in _TABLE if kind.claimed_while_counting]

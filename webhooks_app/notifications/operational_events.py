@@ -1,7 +1,7 @@
-"""Operational events: the notifications as webhooks, for a program of the operator's.
+"""Operational events: notifications as webhooks, for a program of the operator.
 
 They go to the tenant that OPERATIONS_TENANT names, through the same pipeline as any event: its endpoints subscribe to
-`webhooks.*`. Its own endpoints' troubles make none, or one that is down would go on producing its own work.
+`webhooks.*`. Failures of this tenant's own endpoints create none; otherwise a failing endpoint would create its own work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from webhooks_app.models import Endpoint, Notification, Tenant
 from webhooks_app.models.ids import public_id
 from webhooks_app.notifications.kinds import KINDS
 
-#: In the catalogue where OPERATIONS_TENANT is set.
+#: In the catalogue if OPERATIONS_TENANT is set.
 EVENT_TYPES = tuple(kind.event for kind in KINDS.values())
 
 

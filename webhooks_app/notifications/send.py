@@ -1,10 +1,10 @@
-"""Send notifications: as e-mail to the tenant concerned and to staff, and as operational events.
+"""Send notifications by e-mail to the tenant and to staff, and as operational events.
 
 Urgent kinds are sent at once, and so is the first notification of a collected kind. Further ones are collected and sent
 together every NOTIFICATION_DIGEST_SECONDS. No database transaction is open while mail is sent.
 
-One run works at a time, and its time is bounded: it claims its notifications before it connects to the mail server, each
-step of the connection has a timeout, and what has not been sent by the deadline is left to the next run.
+Only one run works at a time, and its time is limited: it claims its notifications before it connects to the mail server, each
+step of the connection has a timeout, and the next run sends what was not sent by the deadline.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from webhooks_app.notifications.kinds import CLAIMED_WHILE_COUNTING, COLLECTED, 
 
 logger = logging.getLogger(__name__)
 
-#: How long a claim lasts: longer than any run. The notifications of a run that was killed wait until then.
+#: How long a claim lasts: longer than any run. If a run is killed, its notifications wait until then.
 _CLAIM = timedelta(minutes=5)
-#: One run takes at most so many tenants, so many notifications of each, and so many in all; the next run goes on.
+#: The most tenants, notifications per tenant, and notifications in total that one run handles; the next run continues.
 _TENANTS_AT_ONCE = 200
 _NOTIFICATIONS_AT_ONCE = 1000
 _NOTIFICATIONS_IN_ALL = 5000
-#: Seconds that one step of the mail connection may take, where the host has set no timeout of its own.
+#: Seconds that one step of the mail connection may take, if the host has set no timeout.
 _MAIL_TIMEOUT = 10.0
-#: How often (seconds) a run that waits for the mail server looks whether its process stops.
+#: Seconds between checks whether the process stops, while a run waits for the mail server.
 _LOOK_AGAIN = 0.25
-#: Seconds after which a run begins no further e-mail to a tenant. The e-mail to staff follows, within a minute in all.
+#: Seconds after which a run starts no further e-mail to a tenant. The e-mail to staff follows, within a minute in total.
 _RUN_SECONDS = 45.0
-#: After so many e-mails in a row that could not be sent, the mail server counts as down.
+#: After this many failed e-mails in a row, the mail server counts as down.
 _FAILURES_IN_A_ROW = 3
 
 #: Kinds that this process has already reported as unknown.
@@ -59,7 +59,7 @@ _reported_kinds: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Notifications of one tenant that this run, and no other, sends."""
+    """Notifications of one tenant that only this run sends."""
 
     tenant: Tenant
     notifications: Sequence[Notification]
@@ -68,11 +68,11 @@ class _Claim:
 def send_notifications(
     now: datetime | None = None, *, using: str | None = None, stopping: Callable[[], bool] = lambda: False
 ) -> int:
-    """Send the notifications that are due; return the number of e-mails that the mail server has accepted.
+    """Send the notifications that are due; return the number of e-mails that the mail server accepted.
 
-    Returns at once while another run is at work. A mail server that is down leaves everything to the next run. `now` is
-    aware; None: the database's clock. `stopping`: asked between two e-mails, and while the mail server says nothing;
-    True ends the run early.
+    Returns at once while another run is active. If the mail server is down, everything is left to the next run. `now` is
+    aware; None: the database's clock. `stopping`: called between two e-mails and while waiting for the mail server; True ends
+    the run early.
     """
     alias = using or database_alias()
     moment = now or database_now(alias)
@@ -89,13 +89,13 @@ def send_notifications(
     try:
         return _Run(connection, moment, alias, stopping).send_notifications(claims)
     finally:
-        with contextlib.suppress(Exception):  # all that could be sent has been sent
+        with contextlib.suppress(Exception):  # everything that could be sent has been sent
             connection.close()
 
 
 def _another_run_works(now: datetime, using: str) -> bool:
-    """Ignore claims of kinds that are also claimed while their writer counts. If another run has claimed only such
-    notifications, both work, and no notification is sent twice: each is claimed by one."""
+    """Return whether another run is active. Ignores kinds that are also claimed while their writer counts: two runs may then
+    overlap, but no notification is sent twice, since only one run can claim it."""
     claimed = Notification.objects.using(using).unsent().filter(claimed_until__gte=now).order_by()
     return claimed.exclude(kind__in=CLAIMED_WHILE_COUNTING).exists()
 
@@ -113,12 +113,13 @@ def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
 
 
 def _unsent(using: str) -> NotificationQuerySet:
-    """Unsent notifications of the kinds that this version knows. Others are left to the version that wrote them."""
+    """Return unsent notifications of the kinds that this version knows. The version that wrote the others sends them."""
     return Notification.objects.using(using).unsent().filter(kind__in=KINDS)
 
 
 def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
-    """Tenants that may have something to be sent now, as many as one run takes; at random: none blocks others."""
+    """Return tenants that may have something to send now, as many as one run handles; in random order, so that none blocks
+    others."""
     _report_unknown_kinds(using)
     unsent = _unsent(using).order_by()
     sent = Notification.objects.using(using).filter(kind__in=COLLECTED, sent_at__gt=_collected_since(now)).order_by()
@@ -141,7 +142,7 @@ def _collected_since(now: datetime) -> datetime:
 
 
 class _Run:
-    """One run over the mail connection, which is open."""
+    """One run, with an open mail connection."""
 
     def __init__(self, connection: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
         self._connection = connection
@@ -150,11 +151,11 @@ class _Run:
         self._stopping = stopping
         self._deadline = time.monotonic() + _RUN_SECONDS
         self._failures_in_a_row = 0
-        #: Claims whose notifications are neither marked nor given back.
+        #: Claims whose notifications are neither marked as sent nor released.
         self._open: list[_Claim] = []
 
     def send_notifications(self, claims: Sequence[_Claim]) -> int:
-        """Send to tenants, then to staff. Whatever happens, no notification stays claimed that could be given back."""
+        """Send to tenants, then to staff. On any error, release the claimed notifications that can be released."""
         self._open = list(claims)
         try:
             return self._send_all(claims)
@@ -176,7 +177,7 @@ class _Run:
         return sent + (self._send_to_staff(for_staff) if for_staff else 0)
 
     def _send_to_staff(self, claims: Sequence[_Claim]) -> int:
-        """One e-mail about all tenants. It alone decides over the notifications of tenants that have no address."""
+        """Send one e-mail about all tenants. Only its result decides about the notifications of tenants without an address."""
         without_address = [claim for claim in claims if not claim.tenant.email]
         wanted = bool(emails.staff_addresses())
         sent = wanted and self._send_email(
@@ -186,16 +187,16 @@ class _Run:
             logger.error("webhooks: staff could not be notified about %d tenants", len(claims))
             return 0
         for claim in without_address:
-            self._mark_sent(claim)  # where there is no address at all, too: old news must not wait for one
+            self._mark_sent(claim)  # also if there is no address at all: old news must not wait for one
         return int(sent)
 
     def _ends(self) -> bool:
-        """Is it time to leave the rest to the next run?"""
+        """Return whether to leave the rest to the next run."""
         down = self._failures_in_a_row >= _FAILURES_IN_A_ROW
         return down or time.monotonic() >= self._deadline or self._stopping()
 
     def _send_email(self, render: Callable[[], emails.NotificationEmail | None]) -> bool:
-        """False where it should be tried again later. An address that the mail server refuses is not tried again."""
+        """Return False if it should be tried again later. An address that the mail server refuses is not tried again."""
         subject = "an e-mail"
         try:
             email = render()
@@ -204,11 +205,11 @@ class _Run:
                 email.send(self._connection)
         except smtplib.SMTPRecipientsRefused as refused:
             logger.error("webhooks: the mail server refuses %d recipients of %r", len(refused.recipients), subject)
-        except Exception:  # mail backends are plugins and raise what they like; templates are the host's
+        except Exception:  # mail backends are plugins and raise anything; templates are the host's
             logger.exception("webhooks: %r could not be sent and is tried again", subject)
             self._failures_in_a_row += 1
             with contextlib.suppress(Exception):
-                self._connection.close()  # a connection that failed is not used again: the next e-mail opens a new one
+                self._connection.close()  # a failed connection is not used again: the next e-mail opens a new one
             return False
         self._failures_in_a_row = 0
         return True
@@ -221,7 +222,7 @@ class _Run:
 
 
 def _publish(claim: _Claim, using: str) -> None:
-    """Emit the operational events. If that fails, the notifications are marked all the same: their e-mail was sent."""
+    """Emit the operational events. If that fails, the notifications are marked anyway: their e-mail was sent."""
     try:
         with transaction.atomic(using=using):
             operational_events.publish(claim.tenant, claim.notifications, using=using)
@@ -230,19 +231,20 @@ def _publish(claim: _Claim, using: str) -> None:
 
 
 def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
-    """The host's default way of sending e-mail, connected; None where it cannot be reached, or not before `stopping`.
+    """Return the host's default mailer, connected; None if it cannot be reached, or not before `stopping`.
 
-    Connected on a thread of its own: a mail server that says nothing must not keep a worker from its end."""
+    Connects on a thread of its own: a silent mail server must not keep a worker from stopping.
+    """
     opened: list[BaseEmailBackend] = []
 
     def connect() -> None:
         try:
             post = _mailer()
             if getattr(post, "timeout", 0) is None:
-                post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as Django's SMTP backend has it
+                post.timeout = _MAIL_TIMEOUT  # as in Django's SMTP backend
             post.open()
             opened.append(post)
-        except Exception:  # mail backends are plugins and raise what they like
+        except Exception:  # mail backends are plugins and raise anything
             logger.exception("webhooks: the mail server cannot be reached")
         finally:
             connections.close_all()  # this thread's own: some backends write to the database
@@ -256,13 +258,13 @@ def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
 
 
 def _mailer() -> BaseEmailBackend:
-    """The host's default way of sending e-mail: one of its mailers (Django 6.1 and later), else its only connection."""
+    """Return the host's default mailer: one of its mailers (Django 6.1 and later), else the only connection."""
     mailers: Any = getattr(mail, "mailers", None)
     return mail.get_connection() if mailers is None else mailers.default
 
 
 def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
-    """Claim the tenant's notifications for this run, if it is time to send any."""
+    """Claim the tenant's notifications for this run, if any are due."""
     free = _unsent(using).filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
     with write(using):
         notifications = list(for_change(free.filter(tenant_id=tenant_id)).order_by("pk")[:_NOTIFICATIONS_AT_ONCE])

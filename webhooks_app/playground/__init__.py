@@ -1,4 +1,4 @@
-"""The playground: an endpoint that leads to this app itself, so that everything can be tried without a server."""
+"""The playground: an endpoint that leads to this app itself, so that users can try webhooks without a server."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Inspection: what arrived at a playground, and whether a receiver that has the endpoint's secret would believe it."""
+"""Inspect the requests that a playground received: check whether a receiver with the endpoint's secret would accept them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from webhooks_app.receiver import verify
 from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 
-#: So many of the newest requests are looked at, of as many of the newest deliveries.
+#: The number of newest requests shown, from as many of the newest deliveries.
 LAST = 50
 _SECRETS = 20
 _EPOCH_SECONDS = re.compile(r"[0-9]{9,12}", re.ASCII)
 
 
 class Verdict(StrEnum):
-    """What the check of a request's signature came to."""
+    """The result of the signature check of a request."""
 
     CURRENT = "current"  # signed with the current secret
-    REPLACED = "replaced"  # with one that was replaced, and is good for a while yet
-    ENDED = "ended"  # with one that is good no more
-    UNFIT = "unfit"  # with none of this endpoint's
-    INCOMPLETE = "incomplete"  # too large to be kept whole, and so not to be checked
+    REPLACED = "replaced"  # signed with a replaced secret that is still valid
+    ENDED = "ended"  # signed with a secret that is no longer valid
+    UNFIT = "unfit"  # signed with none of this endpoint's secrets
+    INCOMPLETE = "incomplete"  # too large to be stored completely, so it cannot be checked
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureCheck:
-    """`ends_at`: of the secret that it was signed with, for REPLACED and ENDED. `reason`: why it is UNFIT."""
+    """`ends_at`: when the secret that signed it ends, for REPLACED and ENDED. `reason`: why it is UNFIT."""
 
     verdict: Verdict
     ends_at: datetime | None = None
@@ -44,12 +44,12 @@ class SignatureCheck:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request that arrived, with its attempt (its delivery and event are read with it)."""
+    """One received request, with its attempt (its delivery and event are read with it)."""
 
     attempt: Attempt
     request: ArrivedRequest
     check: SignatureCheck
-    #: Seconds between signing and arrival; None where the wire format has no time.
+    #: Seconds between signing and arrival; None if the wire format has no timestamp.
     age: int | None
 
     @property
@@ -63,16 +63,16 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A secret of the endpoint's, in the clear for as long as one page is made."""
+    """A decrypted secret of the endpoint, kept only while one page is built."""
 
     text: str = field(repr=False)
     row: Secret
 
 
 def arrivals(endpoint: Endpoint, *, after: uuid.UUID | None = None) -> list[Arrival]:
-    """The newest requests that arrived, newest first. `after`: only those later than this attempt.
+    """Return the newest requests received, newest first, always in four queries.
 
-    In four queries, however many there are.
+    `after`: only those later than this attempt.
     """
     newest = Delivery.objects.filter(endpoint_id=endpoint.pk).order_by("-id")
     ids = list(newest.values_list("pk", flat=True)[:LAST])
@@ -104,7 +104,7 @@ def _check(
     secrets: Sequence[_Opened],
     now: datetime,
 ) -> SignatureCheck:
-    """By the clock of its arrival: a request does not go bad while somebody looks at it."""
+    """Check the signature as of the time of arrival: a request must not expire while a user looks at it."""
     if row.response_truncated:
         return SignatureCheck(Verdict.INCOMPLETE)
     reason = "The secret is not there any more."
@@ -122,7 +122,7 @@ def _check(
 
 
 def _opened(endpoint: Endpoint) -> list[_Opened]:
-    """The endpoint's secrets, newest first, replaced and ended ones too; one whose key is lost is left out."""
+    """Return the endpoint's secrets, newest first, including replaced and ended ones; leave out those whose key is lost."""
     opened = []
     for row in Secret.objects.filter(endpoint_id=endpoint.pk).order_by("-created_at", "-id")[:_SECRETS]:
         try:
@@ -133,6 +133,6 @@ def _opened(endpoint: Endpoint) -> list[_Opened]:
 
 
 def _signed_at(headers: Mapping[str, str], wire_format: WireFormat) -> int | None:
-    """When the request was signed, in epoch seconds; None where its signature does not say."""
+    """Return when the request was signed, in epoch seconds; None if its signature does not say."""
     text = timestamp_in(wire_format.scheme, {name.lower(): value for name, value in headers.items()})
     return int(text) if text and _EPOCH_SECONDS.fullmatch(text) else None

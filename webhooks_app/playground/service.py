@@ -1,7 +1,7 @@
-"""The playground: an endpoint of the tenant's that leads to the inspector, so that everything can be tried without a server.
+"""The playground: an endpoint of the tenant that leads to the inspector, so that users can try webhooks without a server.
 
-It is an endpoint like any other, but for its URL, which nobody can type: it has a secret, subscriptions, deliveries and
-retries. A tenant has one at most. It does not count in the plan's limit, and nobody is notified about it.
+It is a normal endpoint with a secret, subscriptions, deliveries and retries; only its URL is internal and cannot be entered.
+A tenant has at most one. It does not count in the plan's limit and causes no notifications.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
-#: A playground that nobody has touched for so long gets no more events: each is kept twice while it does.
+#: A playground unused for this long gets no more events: each of them is stored twice while it does.
 IDLE_AFTER = timedelta(days=7)
-#: The reason that is stored with one that was switched off so.
+#: The reason stored when an idle playground is disabled.
 IDLE_REASON = "idle"
 
 
 def playground_of(tenant: Tenant) -> Endpoint | None:
-    """The tenant's playground; None where it has none open."""
+    """Return the tenant's playground; None if none is open."""
     endpoints = Endpoint.objects.visible().playgrounds()
     return endpoints.filter(tenant_id=tenant.pk).first()
 
@@ -44,8 +44,10 @@ def playground_of(tenant: Tenant) -> Endpoint | None:
 def open_playground(
     tenant: TenantLike, *, events: Sequence[str] = ("*",), actor: str = SYSTEM
 ) -> tuple[Endpoint, str | None]:
-    """The tenant's playground, made where it has none; with the text of its secret, which is shown this once, or None
-    where it was open already. Raises NotAvailableOnPlan, InvalidEndpoint."""
+    """Return the tenant's playground, created if there is none, and the text of its secret.
+
+    The text is returned only this once; None if the playground was already open. Raises NotAvailableOnPlan, InvalidEndpoint.
+    """
     owner = tenant_for(tenant)
     check_plan_limit(owner, counted=False)
     there = playground_of(owner)
@@ -62,10 +64,10 @@ def open_playground(
 
 @in_one_transaction
 def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint:
-    """From now on the playground answers so: one of `core.inspector.ANSWERS`. It begins afresh: where it was switched off
-    it is on again, and what waits for a retry is sent now. A paused one stays paused.
+    """Set the playground's response: one of `core.inspector.ANSWERS`.
 
-    Raises InvalidEndpoint for an unknown answer, ConflictingState where no playground is open.
+    A disabled playground is enabled again, and deliveries that wait for a retry are sent now. A paused one stays paused.
+    Raises InvalidEndpoint for an unknown response, ConflictingState if no playground is open.
     """
     if answer not in ANSWERS:
         raise InvalidEndpoint(f"The answer is one of: {', '.join(ANSWERS)}.", field="answer")
@@ -81,10 +83,10 @@ def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint
 
 
 def send_to_playground(tenant: Tenant, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Event:  # noqa: A002
-    """Send a test event of this type to the playground alone, whatever it subscribes to, the way that every event goes:
-    through an engine, with retries. `data`: instead of the type's example.
+    """Send a test event of this type to the playground alone, whatever it subscribes to.
 
-    Raises InvalidEvent, and ConflictingState where no playground is open or it is switched off.
+    It takes the normal way, through an engine and with retries. `data`: replaces the type's example. Raises InvalidEvent, and
+    ConflictingState if no playground is open or it is disabled.
     """
     row = _open_one(tenant)
     if row.status == EndpointStatus.DISABLED:
@@ -104,18 +106,20 @@ def _send(row: Endpoint, event: Event, actor: str) -> None:
 
 
 def _hint() -> None:
-    """Somebody looks on: the next sweep would be late."""
+    """Wake the workers: a user is waiting, and the next sweep would be too late."""
     transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)
 
 
 def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:
-    """Delete the playground; what arrived stays readable with its deliveries until it is pruned. Raises ConflictingState
-    where none is open."""
+    """Delete the playground; its requests stay readable with their deliveries until pruned.
+
+    Raises ConflictingState if none is open.
+    """
     return delete_endpoint(_open_one(tenant), actor=actor)
 
 
 def rest_idle_playgrounds(now: datetime) -> int:
-    """Switch off the playgrounds that nobody has touched for IDLE_AFTER; returns how many. Own transactions."""
+    """Disable the playgrounds that nobody has used for IDLE_AFTER; return how many. Uses its own transactions."""
     endpoints = Endpoint.objects.playgrounds().filter(status=EndpointStatus.ACTIVE)
     touched = Coalesce("status_changed_at", "created_at")
     idle = endpoints.annotate(touched_at=touched).filter(touched_at__lt=now - IDLE_AFTER)

@@ -1,4 +1,4 @@
-"""The languages that there are snippets in."""
+"""The programming languages of the snippets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def _as_in_json(text: str) -> str:
 
 
 def _without_code(text: str) -> str:
-    """Ruby runs what stands between `#{` and `}`."""
+    """Escape the text for Ruby, which runs code between `#{` and `}`."""
     return _as_in_json(text).replace("#", "\\#")
 
 
 def _single_quoted(text: str) -> str:
-    """PHP puts variables into what is double-quoted."""
+    """Quote the text for PHP, which replaces variables in double quotes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -35,21 +35,21 @@ def _in_rack(header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language, by the names that programs, people and files have for it."""
+    """One language, with its names for programs, people and files."""
 
     #: Stable, for programs: URLs, anchors.
     name: str
     #: For people.
     title: str
-    #: What the name of a file with the snippet ends with, without the dot.
+    #: The extension of snippet files, without the dot.
     ending: str
-    #: A text as a literal of the language, its quotes included.
+    #: Returns a string as a literal of the language, quotes included.
     literal: Callable[[str], str] = field(repr=False, compare=False)
-    #: What a header is looked up by.
+    #: Returns the key that looks up a header.
     lookup: Callable[[str], str] = field(repr=False, compare=False, default=_in_lower_case)
-    #: What stands between two texts that are put together.
+    #: The operator that concatenates strings.
     joined_by: str = " + "
-    #: Modules that the texts may use, in the order of their import; empty where every text has all that is imported.
+    #: Modules that the code may use, in the order of their import; empty if the code contains all its imports.
     modules: tuple[str, ...] = ()
     import_line: str = ""
 
@@ -59,7 +59,7 @@ _GO = (
     "strings", "time",
 )  # fmt: skip
 
-#: In the order in which people are shown them.
+#: In the order in which they are shown.
 LANGUAGES: tuple[Language, ...] = (
     Language("python", "Python", "py", _as_in_json, modules=("base64", "hmac", "os", "time"), import_line="import {}"),
     Language("node", "Node.js", "mjs", _as_in_json),

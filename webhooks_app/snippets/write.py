@@ -1,8 +1,8 @@
 """Write the snippet for a wire format: the language's texts, with the values that the wire format's signatures need.
 
-`texts/<language>/frame.txt` is the whole file but for three places: the imports; how the secret becomes a key (`base64.txt` or
-`utf8.txt`); and how the signature is checked, which is the text that the scheme names, followed by `dated.txt` where signatures
-have a timestamp. `@name` is replaced in all of them.
+`texts/<language>/frame.txt` is the whole file except for three places: the imports; the conversion of the secret to a key
+(`base64.txt` or `utf8.txt`); and the check of the signature. The check is the text that the scheme names, followed by
+`dated.txt` if signatures have a timestamp. `@name` is replaced in all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 class _Text(Template):
-    """PHP, JavaScript and Ruby have other uses for `$`."""
+    """A template with `@`, since PHP, JavaScript and Ruby use `$` themselves."""
 
     delimiter = "@"
 
@@ -65,7 +65,7 @@ def _help(wire_format: WireFormat) -> SchemeHelp:
 
 
 def _imports(language: Language, code: str) -> str:
-    """The lines that import what the code uses, as `name.something`."""
+    """Return the lines that import what the code uses as `name.something`."""
     used = (name for name in language.modules if re.search(rf"\b{name.rpartition('/')[2]}\.\w", code))
     return "\n".join(language.import_line.format(name) for name in used)
 

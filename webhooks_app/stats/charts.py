@@ -1,4 +1,4 @@
-"""The charts of an hourly series, in words and colours that are the same on every page."""
+"""Charts of hourly statistics, with the same words and colours on every page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DAY = 24
 
 
 def requests_figure(hours: Sequence[HourlyCounts], *, key: str, title: str, daily: bool = False) -> SafeString:
-    """Requests by the hour (or the reader's day), stacked by outcome, with legend and table. `key` is unique in the page."""
+    """Draw requests by hour (or the reader's day), stacked by outcome, with legend and table. `key` is unique in the page."""
     description = _in_a_sentence(hours)
     shown = by_day(hours) if daily else hours
     series = [Series(name, str(OUTCOME_LABELS[name]), [getattr(hour, name) for hour in shown]) for name in OUTCOMES]
@@ -34,7 +34,7 @@ def requests_figure(hours: Sequence[HourlyCounts], *, key: str, title: str, dail
 
 
 def latency_figure(hours: Sequence[HourlyCounts], *, key: str, title: str, daily: bool = False) -> SafeString:
-    """How long answers took, by the hour (or the reader's day), in milliseconds: the mean, and what 95 % stay within."""
+    """Draw the mean and p95 response time by hour (or the reader's day), in milliseconds."""
     kinds: list[tuple[str, str, Callable[[HourlyCounts], float | None]]] = [
         ("mean", _("mean"), lambda hour: hour.latency_mean_ms),
         ("p95", _("95 % within"), lambda hour: hour.latency_ms(0.95)),
@@ -47,7 +47,7 @@ def latency_figure(hours: Sequence[HourlyCounts], *, key: str, title: str, daily
 
 
 def requests_sparkline(hours: Sequence[HourlyCounts]) -> SafeString:
-    """Tiny bars of the requests by the hour, those that failed upon those that succeeded."""
+    """Draw tiny bars of the requests by hour, with failed requests on top of successful ones."""
     series = [
         Series("succeeded", "", [hour.succeeded for hour in hours]),
         Series("failed", "", [hour.failed for hour in hours]),
@@ -64,6 +64,6 @@ def _in_a_sentence(hours: Sequence[HourlyCounts]) -> str:
 
 
 def _columns(hours: Sequence[HourlyCounts], daily: bool = False) -> list[str]:
-    """The hour in the reader's time zone, with its day where there are several; or the day alone."""
+    """Return column labels: the hour in the reader's time zone, with its day if there are several; or the day alone."""
     form = "j M" if daily else "H:i" if len(hours) <= _DAY else "j M H:i"
     return [date_format(timezone.localtime(hour.start), form) for hour in hours]

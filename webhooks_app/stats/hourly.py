@@ -1,4 +1,4 @@
-"""Requests by the hour, of one endpoint, one tenant or all: plain values, from which charts are drawn."""
+"""Requests by hour, of one endpoint, one tenant or all: plain values for charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks_app.models.queue import HourlyStatQuerySet
 
 #: The columns of HourlyStat that count requests, in the order in which charts stack them.
 OUTCOMES = ("succeeded", "redirect", "client_error", "server_error", "timeout", "unreachable")
-#: More hours than these are not read at once.
+#: The most hours that are read at once.
 MOST_HOURS = 31 * 24
 _BUCKETS = tuple(f"latency_{place}" for place in range(len(LATENCY_EDGES_MS) + 1))
 _SUMS = (*OUTCOMES, "exhausted", "latency_sum_ms", *_BUCKETS)
@@ -24,7 +24,7 @@ _SUMS = (*OUTCOMES, "exhausted", "latency_sum_ms", *_BUCKETS)
 
 @dataclass(frozen=True, slots=True)
 class HourlyCounts:
-    """What was sent in the hour that begins at `start` (aware, UTC). `exhausted` counts deliveries given up."""
+    """What was sent in the hour that begins at `start` (aware, UTC). `exhausted` counts deliveries that failed permanently."""
 
     start: datetime
     succeeded: int = 0
@@ -36,7 +36,7 @@ class HourlyCounts:
     exhausted: int = 0
     latency_sum_ms: float = 0.0
     latency_max_ms: float = 0.0
-    #: Answered requests by their time: one number for each of LATENCY_EDGES_MS, and one for all that were slower.
+    #: Responses by response time: one number for each of LATENCY_EDGES_MS, and one for all slower responses.
     latencies: tuple[int, ...] = (0,) * len(_BUCKETS)
 
     @property
@@ -49,13 +49,15 @@ class HourlyCounts:
 
     @property
     def latency_mean_ms(self) -> float | None:
-        """None where nothing was answered."""
+        """Return the mean response time in milliseconds; None if there were no responses."""
         answered = sum(self.latencies)
         return self.latency_sum_ms / answered if answered else None
 
     def latency_ms(self, share: float) -> float | None:
-        """The time within which this share of the answers came: the upper edge of its bucket, so at most a bucket too
-        much, and never more than the slowest answer. None where nothing was answered."""
+        """Return the response time in milliseconds that this share of the responses did not exceed; None without responses.
+
+        This is the upper edge of a bucket, so it may be too high by up to one bucket, but never exceeds the slowest response.
+        """
         answered = sum(self.latencies)
         if not answered:
             return None
@@ -68,14 +70,15 @@ class HourlyCounts:
 
 
 def hours_of_endpoint(endpoint_id: uuid.UUID, until: datetime, hours: int = 24) -> list[HourlyCounts]:
-    """The last so many hours up to the one that `until` is in, oldest first, hours without a request among them."""
+    """Return the last hours up to the one that contains `until`, oldest first, including hours without requests."""
     return _hours(HourlyStat.objects.of_endpoint(endpoint_id), until, hours)
 
 
 def hours_of_each(
     endpoint_ids: Sequence[uuid.UUID], until: datetime, hours: int = 24
 ) -> dict[uuid.UUID, list[HourlyCounts]]:
-    """As `hours_of_endpoint`, for several endpoints in one query. For a page of them, not for all there are."""
+    """Return the same as `hours_of_endpoint` for several endpoints, in one query. Meant for one page of endpoints, not for
+    all."""
     starts = _starts(until, hours)
     rows = HourlyStat.objects.filter(endpoint_id__in=endpoint_ids)
     found = _summed(rows, starts, "endpoint_id")
@@ -84,18 +87,18 @@ def hours_of_each(
 
 
 def hours_of_tenant(tenant_id: uuid.UUID, until: datetime, hours: int = 24) -> list[HourlyCounts]:
-    """As `hours_of_endpoint`, over all endpoints of the tenant."""
+    """Return the same as `hours_of_endpoint`, summed over all endpoints of the tenant."""
     endpoints = Endpoint.objects.filter(tenant_id=tenant_id)
     return _hours(HourlyStat.objects.filter(endpoint_id__in=endpoints.values("pk")), until, hours)
 
 
 def hours_of_all(until: datetime, hours: int = 24) -> list[HourlyCounts]:
-    """As `hours_of_endpoint`, over everybody."""
+    """Return the same as `hours_of_endpoint`, summed over all tenants."""
     return _hours(HourlyStat.objects.all(), until, hours)
 
 
 def by_day(hours: Sequence[HourlyCounts], zone: tzinfo | None = None) -> list[HourlyCounts]:
-    """The hours added up to the days of this time zone (None: Django's current one); each begins where its first hour does."""
+    """Add up the hours by day in this time zone (None: Django's current one); each day starts with its first hour."""
     days: dict[date, list[HourlyCounts]] = {}
     for hour in hours:
         days.setdefault(timezone.localtime(hour.start, zone).date(), []).append(hour)

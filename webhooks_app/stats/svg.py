@@ -1,8 +1,8 @@
-"""Charts as SVG text, drawn on the server. Pure: values in, markup out.
+"""Charts as SVG text, drawn on the server. Pure functions: values in, markup out.
 
-No script and no inline style, so that a strict Content-Security-Policy lets them through: colours come from the classes
-`chart-NAME` and `currentColor` (see `static/webhooks_app/charts.css`). Each has a title and a description for those who
-hear pages, and `figure` adds a legend and the same numbers as a table.
+The markup has no scripts and no inline styles, so that it works with a strict Content-Security-Policy: colours come from the
+classes `chart-NAME` and `currentColor` (see `static/webhooks_app/charts.css`). Each chart has a title and a description for
+screen readers, and `figure` adds a legend and the same numbers as a table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-#: The drawing's own units; style sheets give it a size.
+#: The drawing's own units; style sheets set its size.
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 88, 8, 14, 34
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
@@ -29,8 +29,11 @@ _NICE = (1, 2, 2.5, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One kind of value. `name` makes the CSS class `chart-NAME`, `label` is for people; `values` has one number for each
-    column, None where there is none."""
+    """One kind of value.
+
+    `name` forms the CSS class `chart-NAME`, `label` is for readers. `values` has one number per column, None if there is
+    none.
+    """
 
     name: str
     label: str
@@ -39,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is to be drawn. `key` is unique in the page: ids are made from it. `unit` is written behind values."""
+    """The data of a chart. `key` is unique in the page, as ids contain it. `unit` is written after values."""
 
     key: str
     title: str
@@ -50,7 +53,7 @@ class Chart:
 
 
 def stacked_bars(chart: Chart) -> SafeString:
-    """One bar a column, the series stacked in their order, the first at the bottom."""
+    """Draw one bar per column, with the series stacked in their order, the first at the bottom."""
     top = _nice_top(max(_totals(chart), default=0))
     step = _PLOT_WIDTH / max(len(chart.columns), 1)
     bars = []
@@ -72,7 +75,7 @@ def stacked_bars(chart: Chart) -> SafeString:
 
 
 def lines(chart: Chart) -> SafeString:
-    """One line a series over the columns; the first is filled below. A missing value breaks its line."""
+    """Draw one line per series over the columns; the area below the first is filled. A missing value interrupts its line."""
     known = [value for one in chart.series for value in one.values if value is not None]
     top = _nice_top(max(known, default=0))
     step = _PLOT_WIDTH / max(len(chart.columns), 1)
@@ -91,8 +94,10 @@ def lines(chart: Chart) -> SafeString:
 
 
 def spark_bars(series: Sequence[Series], *, title: str) -> SafeString:
-    """Stacked bars as high as a line of text, without axes, the first series at the bottom. `title` says in words what they
-    show. What there is of a series can be seen, however little it is."""
+    """Draw stacked bars as high as a line of text, without axes, the first series at the bottom.
+
+    `title` says in words what they show. Even a very small value is visible.
+    """
     stacks = list(zip(*([value or 0 for value in one.values] for one in series), strict=True))
     top = max((sum(stack) for stack in stacks), default=0) or 1
     step = _SPARK_WIDTH / max(len(stacks), 1)
@@ -114,7 +119,7 @@ def spark_bars(series: Sequence[Series], *, title: str) -> SafeString:
 
 
 def figure(drawing: SafeString, chart: Chart) -> SafeString:
-    """The drawing with its title, its legend, and its numbers as a table that unfolds."""
+    """Return the drawing with its title, its legend, and a collapsed table of its numbers."""
     return format_html(
         '<figure class="chart-figure"><figcaption>{}</figcaption>{}{}<details><summary>{}</summary>{}</details></figure>',
         chart.title, drawing, legend(chart), _("Show as a table"), table(chart),
@@ -122,7 +127,7 @@ def figure(drawing: SafeString, chart: Chart) -> SafeString:
 
 
 def legend(chart: Chart) -> SafeString:
-    """What the colours mean."""
+    """Return the legend of the colours."""
     items = format_html_join(
         "",
         '<li><svg class="chart-key" viewBox="0 0 10 10" aria-hidden="true"><rect class="chart-{}" width="10" height="10"/>'
@@ -133,7 +138,7 @@ def legend(chart: Chart) -> SafeString:
 
 
 def table(chart: Chart) -> SafeString:
-    """The same numbers, a row a column of the chart. `tabindex`: it may scroll, and keyboards must reach that."""
+    """Return the same numbers as a table, with a row for each column of the chart. `tabindex` lets keyboards scroll it."""
     heads = format_html_join("", '<th scope="col">{}</th>', ((one.label,) for one in chart.series))
     rows = format_html_join("", '<tr><th scope="row">{}</th>{}</tr>', _table_rows(chart))
     return format_html(
@@ -144,7 +149,7 @@ def table(chart: Chart) -> SafeString:
 
 
 def number(value: float) -> str:
-    """Short: 950, 1.2k, 3.4M; one decimal below ten where there is one, with the reader's sign before it."""
+    """Return a short number: 950, 1.2k, 3.4M; with one decimal below ten if it has one, and the reader's decimal separator."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             divisor = 1e3 if letter == "k" else size
@@ -210,7 +215,7 @@ def _totals(chart: Chart) -> list[float]:
 
 
 def _nice_top(highest: float) -> float:
-    """The end of the axis: a round number at or above the highest value."""
+    """Return the end of the axis: a round number at or above the highest value."""
     if highest <= 0:
         return 1.0
     size = 10.0 ** math.floor(math.log10(highest))
@@ -218,7 +223,7 @@ def _nice_top(highest: float) -> float:
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """The values with their columns, in runs without a gap."""
+    """Return the values with their columns, in runs without a gap."""
     runs: list[list[tuple[int, float]]] = []
     for column, value in enumerate(values):
         if value is None:
@@ -243,5 +248,5 @@ def _y(value: float, top: float) -> float:
 
 
 def _n(value: float) -> str:
-    """A coordinate in a few characters, with a point in every language."""
+    """Return a short coordinate, with a decimal point in every language."""
     return f"{value:.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""How the customers' pages write times, states, URLs and JSON: `{% load webhooks %}`."""
+"""Template tags that format times, states, URLs and JSON on the customers' pages: `{% load webhooks %}`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webhooks_app.models import Endpoint
 
 register = template.Library()
 
-#: State → class of its badge.
+#: State → CSS class of its badge.
 _KINDS = {
     "active": "good",
     "succeeded": "good",
@@ -50,7 +50,7 @@ _NAMES = {
     "expired": pgettext_lazy("state", "expired"),
 }
 
-#: Of times to come: the unit, its seconds, and how many of them are told in the next one.
+#: For times in the future: the unit, its seconds, and from how many of them on the next larger unit is used.
 _UNITS = (
     ("minute", 60, 120),
     ("hour", 3600, 48),
@@ -58,26 +58,26 @@ _UNITS = (
     ("month", 2_629_746, 24),
     ("year", 31_556_952, math.inf),
 )
-#: Where a long text without spaces may go on in a new line: after what separates its parts, not amid several of these ("//"),
-#: and before an escaped character.
+#: Where a long text without spaces may wrap: after a separator, not between several of them ("//"), and before an escaped
+#: character.
 _BREAKS = re.compile(r"(?<=[/?&=.,:;_~+@#-])(?![/?&=.,:;_~+@#-])|(?=%)")
 
 
 @register.simple_tag
 def moment(at: datetime | None) -> SafeString | str:
-    """`<time>`: how long ago (or until when), and the exact time in the reader's zone beside it, for all to read."""
+    """Format a time as `<time>`: how long ago (or until when), with the exact time in the reader's zone as visible text."""
     return "–" if at is None else _time(at, _ago(at))
 
 
 @register.simple_tag
 def due(at: datetime | None) -> SafeString | str:
-    """As `moment`, for what is planned then: once that is past, nothing has happened yet."""
+    """Format a planned time like `moment`; once it is in the past, the action is still to come."""
     return "–" if at is None else _time(at, _ahead(at) if at > timezone.now() else _("due now"))
 
 
 @register.simple_tag
 def badge(state: str) -> SafeString:
-    """A state as a coloured word; the colour is never the only sign."""
+    """Format a state as a coloured word; the colour is never the only sign."""
     return format_html('<span class="badge {}">{}</span>', _KINDS.get(state, "quiet"), state_name(state))
 
 
@@ -88,20 +88,20 @@ def state_name(state: str) -> str:
 
 @register.filter
 def breakable(text: object) -> SafeString:
-    """A URL, or what is like one, with a `<wbr>` wherever a line may end. Copied, it is what it was."""
+    """Format a URL or similar text with a `<wbr>` wherever a line may break. Copied text is unchanged."""
     pieces = (piece for piece in _BREAKS.split(str(text)) if piece)
     return format_html_join(mark_safe("<wbr>"), "{}", ((piece,) for piece in pieces))
 
 
 @register.filter
 def endpoint_name(endpoint: Endpoint) -> str:
-    """As `destination`, where there is no room for markup."""
+    """Return the same as `destination`, as plain text."""
     return name_of(endpoint)
 
 
 @register.simple_tag
 def destination(endpoint: Endpoint, most: int | None = None) -> SafeString | str:
-    """Where something goes, as customers know it: the endpoint's URL in `<code>`, or the playground. `most`: characters of it."""
+    """Format an endpoint as customers know it: its URL in `<code>`, or the playground. `most`: the most characters shown."""
     name = name_of(endpoint)
     if endpoint.is_playground:
         return name
@@ -110,13 +110,13 @@ def destination(endpoint: Endpoint, most: int | None = None) -> SafeString | str
 
 @register.filter
 def as_json(value: Any) -> str:
-    """JSON as people read it."""
+    """Format JSON for reading."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _time(at: datetime, words: str) -> SafeString:
     local = timezone.localtime(at)
-    # To the second, which no language's DATETIME_FORMAT is: people compare it with their own logs.
+    # To the second, which no language's DATETIME_FORMAT includes: users compare it with their own logs.
     exact = f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S %Z}"
     return format_html(
         '<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="exact">{}</span></time>',
@@ -135,7 +135,7 @@ def _ago(at: datetime) -> str:
 
 
 def _ahead(at: datetime) -> str:
-    """To the nearest unit: what was chosen to be in 24 hours is so a moment later, too."""
+    """Format the time until then, rounded to the nearest unit: a time 24 hours ahead still reads so a moment later."""
     seconds = (at - timezone.now()).total_seconds()
     if seconds < 59.5:
         return _("in a moment")

@@ -1,4 +1,4 @@
-"""For the admin's page of the app: `{% load webhooks_admin %}`."""
+"""Template tags for the app's index in the admin: `{% load webhooks_admin %}`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 register = template.Library()
 
-#: Heading → models, in the order in which support asks for them; what only explains the machine comes last.
+#: Heading → models, in the order in which support staff need them; internals come last.
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (_("What was sent, to whom"), ("Delivery", "Event", "Endpoint", "Tenant", "Attempt")),
     (
@@ -33,8 +33,10 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 
 @register.filter
 def in_groups(app_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The app of Django's `app_list` as several, for its template: the models that the reader may see, in our order. A host's
-    own models of the app come after them all."""
+    """Split the app of Django's `app_list` into groups: the models that the reader may see, in our order.
+
+    Models that the host added to the app come last.
+    """
     groups = []
     for app in app_list:
         models = {model["object_name"]: model for model in app["models"]}

@@ -1,4 +1,4 @@
-"""How the delivery pages write outcomes: `{% load webhooks_deliveries %}`."""
+"""Template tags that format outcomes on the delivery pages: `{% load webhooks_deliveries %}`."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ register = template.Library()
 
 @register.simple_tag
 def outcome(row: Delivery) -> SafeString | str:
-    """What the last attempt came to, with its HTTP status; "–" before the first."""
+    """Return the outcome of the last attempt with its HTTP status; "–" before the first attempt."""
     return _written(row.last_outcome, row.last_status) if row.last_outcome else "–"
 
 
 @register.simple_tag
 def outcome_badge(attempt: Attempt) -> SafeString:
-    """One attempt's, as a coloured badge; the colour is never the only sign."""
+    """Return the outcome of one attempt as a coloured badge; the colour is never the only sign."""
     kind = "good" if attempt.outcome == OutcomeKind.SUCCEEDED else "bad"
     return format_html('<span class="badge {}">{}</span>', kind, _written(attempt.outcome, attempt.status))
 
 
 @register.simple_tag
 def waits(row: Delivery, endpoint: Endpoint) -> str:
-    """Shortly, why a pending delivery waits; empty where only for its own time. The endpoint's queue must be read."""
+    """Return in a few words why a pending delivery waits; empty if only for its own time. The endpoint's queue must be loaded."""
     return short_label(outlook_of(row, endpoint, getattr(endpoint, "queue", None), timezone.now()))
 
 
 @register.simple_tag
 def test_badge() -> SafeString:
-    """Of what was sent to try an endpoint."""
+    """Return the badge of test events."""
     return format_html('<span class="badge">{}</span>', _("test"))
 
 
 @register.filter
 def seconds(milliseconds: float) -> str:
-    """A duration as people read it: 12 ms, 1.4 s."""
+    """Return a duration for reading: 12 ms, 1.4 s."""
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     return f"{number_format(milliseconds / 1000, 1)} s"

@@ -1,4 +1,4 @@
-"""People who are logged in to the host: whose webhooks they may see, what they may do, and what the audit trail calls them."""
+"""Logged-in users of the host: whose webhooks they may see, what they may do, and their name in the audit log."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from webhooks_app.tenants.identify import tenant_for
 
 
 class Role(StrEnum):
-    """What somebody may do within a tenant."""
+    """What a user may do within a tenant."""
 
-    #: Look at everything, secrets excepted.
+    #: View everything except secrets.
     VIEWER = "viewer"
-    #: Change, send again, rotate and delete, too.
+    #: Also change, resend, rotate and delete.
     MANAGER = "manager"
 
 
 def tenant_of_request(request: HttpRequest) -> Tenant | None:
-    """The tenant that the host's TENANT_OF_REQUEST names for the request; None without such a function, or for a stranger."""
+    """Return the tenant from the host's TENANT_OF_REQUEST; None without such a function, or if the user has no tenant."""
     path = settings().TENANT_OF_REQUEST
     owner = import_string(path)(request) if path else None
     return None if owner is None else tenant_for(owner)
 
 
 def role_of_request(request: HttpRequest) -> Role:
-    """The role that the host's ROLE_OF_REQUEST gives; without such a function everybody manages.
+    """Return the role from the host's ROLE_OF_REQUEST; without such a function every user is a manager.
 
-    Raises ConfigurationError where it gives something that is no role: a mistake must not make anybody a manager.
+    Raises ConfigurationError if it returns something that is no role: a mistake must not make anybody a manager.
     """
     path = settings().ROLE_OF_REQUEST
     given = import_string(path)(request) if path else Role.MANAGER
@@ -46,10 +46,10 @@ def role_of_request(request: HttpRequest) -> Role:
 
 
 def actor_of(user: Any) -> str:
-    """`user:anna`"""
+    """Return the actor name of a user: `user:anna`."""
     return f"{ActorKind.USER}:{user.get_username()}"
 
 
 def staff_actor_of(user: Any) -> str:
-    """`staff:anna`: somebody of the host's own, whose name the tenant's people do not get to see."""
+    """Return the actor name of the host's staff: `staff:anna`. The tenant's users do not see this name."""
     return f"{ActorKind.STAFF}:{user.get_username()}"

@@ -1,4 +1,4 @@
-"""API keys: make, find, revoke. A key's text is returned once, to be shown once; only its digest is kept."""
+"""API keys: create, find, revoke. A key's text is returned once, to be shown once; only its digest is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 _RANDOM_BYTES = 32
 _HINT = 10
 MAX_NAME = 255
-#: Longer than any key that was ever made; what is longer is not even hashed.
+#: Longer than any key ever created; longer texts are not even hashed.
 _MAX_TEXT = 256
 #: `last_used_at` is written when it is older than this.
 _USED_EVERY = timedelta(minutes=1)
@@ -34,7 +34,7 @@ def create_api_key(
     expires_at: datetime | None = None,
     actor: str = SYSTEM,
 ) -> tuple[ApiKey, str]:
-    """Make a key; returns it and its text, which is shown this once.
+    """Create a key; return it and its text, which is shown only this once.
 
     `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. Raises InvalidApiKey.
     """
@@ -50,13 +50,13 @@ def create_api_key(
     )
     key.save(force_insert=True)
     note(owner.pk, actor, "api_key.created", key.public_id, name=key.name, scopes=key.scopes)
-    key.refresh_from_db()  # for what the database filled in
+    key.refresh_from_db()  # for values set by the database
     return key, text
 
 
 @in_one_transaction
 def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
-    """Let the key be good for nothing from now on. Revoking it again changes nothing."""
+    """Revoke the key at once. Revoking it again changes nothing."""
     now = database_now()
     if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
         note(key.tenant_id, actor, "api_key.revoked", key.public_id)
@@ -65,7 +65,7 @@ def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
 
 
 def find_api_key(text: str) -> ApiKey | None:
-    """The usable key with this text, with its tenant; None where there is none. Notes, to the minute, that it was used."""
+    """Return the usable key with this text, with its tenant; None if there is none. Records its use, to the minute."""
     if not text or len(text) > _MAX_TEXT or not text.isascii():
         return None
     key = ApiKey.objects.usable().select_related("tenant").filter(digest=token_digest(text)).first()

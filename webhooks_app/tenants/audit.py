@@ -1,4 +1,4 @@
-"""Who did what: one entry an act, written in the act's own transaction."""
+"""The audit log: one entry per action, written in the action's own transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from webhooks_app.models import AuditEntry
 
-#: The actor where nobody is named: the app itself.
+#: The actor if none is named: the app itself.
 SYSTEM = "system"
 
 

@@ -1,4 +1,4 @@
-"""Which tenant a thing of the host's belongs to."""
+"""Determine which tenant an object of the host belongs to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from webhooks_app.models import Tenant
 
 MAX_UID = 255
 
-#: Anything that names a tenant: a Tenant, a uid, or an object of the host's (user, organisation …).
+#: Anything that identifies a tenant: a Tenant, a uid, or an object of the host (user, organisation …).
 TenantLike = Model | str | int | Any
 
 
 def tenant_uid(tenant: Any) -> str:
-    """The uid of a Tenant, a uid text, a number, or an object of the host's.
+    """Return the uid for a Tenant, a uid string, a number, or an object of the host.
 
-    A model instance becomes "app_label.model:pk", so that user 5 and organisation 5 are two tenants; TENANT_UID_FUNCTION names a
-    function of the host's that decides otherwise. Raises InvalidEvent where no uid can be told.
+    A model instance becomes "app_label.model:pk", so that user 5 and organisation 5 are two tenants; TENANT_UID_FUNCTION
+    names a function of the host that overrides this. Raises InvalidEvent if no uid can be determined.
     """
     if isinstance(tenant, Tenant):
         return tenant.uid
@@ -34,7 +34,7 @@ def tenant_uid(tenant: Any) -> str:
 
 
 def storable(value: object, longest: int) -> TypeGuard[str]:
-    """Is it a text that every database can store: without NUL and lone surrogates, and not too long?"""
+    """Return whether the value is a string that every database can store: without NUL and lone surrogates, and not too long."""
     if not isinstance(value, str) or len(value) > longest or "\x00" in value:
         return False
     return not any("\ud800" <= char <= "\udfff" for char in value)
@@ -43,7 +43,9 @@ def storable(value: object, longest: int) -> TypeGuard[str]:
 def _ask_host(resolver: str, tenant: Any) -> Any:
     try:
         return import_string(resolver)(tenant)
-    except Exception as error:  # whatever the host's function does wrong, in production its business goes on
+    except (
+        Exception
+    ) as error:  # whatever the host's function does wrong, in production the host's request must continue
         raise InvalidEvent(f"WEBHOOKS['TENANT_UID_FUNCTION'] ({resolver}) failed: {error!r}", field="tenant") from error
 
 
@@ -65,7 +67,7 @@ def _default_uid(tenant: Any) -> str:
 
 
 def tenant_for(tenant: Any) -> Tenant:
-    """The Tenant row for an object of the host's, made where there is none yet."""
+    """Return the Tenant row for an object of the host. Create it if there is none yet."""
     if isinstance(tenant, Tenant):
         return tenant
     uid = tenant_uid(tenant)

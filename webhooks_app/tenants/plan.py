@@ -1,4 +1,4 @@
-"""Plan: what a tenant may have. The host's own function says so, or the tenant's row."""
+"""Plan: what a tenant may use, from the host's own function or the tenant's row."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from webhooks_app.models import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`available`: webhooks are part of it. `max_endpoints`: None: as many as they like."""
+    """`available`: webhooks are included. `max_endpoints`: None means no limit."""
 
     available: bool = True
     max_endpoints: int | None = None
 
 
 def plan_of(tenant: Tenant) -> Plan:
-    """What the function that PLAN names answers for the tenant; without one, what the tenant's row says.
+    """Return what the function named by PLAN returns for the tenant; without one, the values of the tenant's row.
 
-    Raises ConfigurationError where that function cannot be imported or answers with something that is no Plan.
+    Raises ConfigurationError if that function cannot be imported or does not return a Plan.
     """
     path = settings().PLAN
     if not path:

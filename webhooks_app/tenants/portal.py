@@ -1,4 +1,4 @@
-"""Portal links: a way into the dashboard for a tenant's people, without an account of their own."""
+"""Portal links: access to the dashboard for a tenant's users without an account of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RANDOM_BYTES = 32
 
 @in_one_transaction
 def create_portal_link(tenant: TenantLike, *, actor: str = SYSTEM) -> tuple[PortalLink, str]:
-    """A link for one use within PORTAL_LINK_MINUTES; returns it and the token that goes into its URL, given this once."""
+    """Create a link for one use within PORTAL_LINK_MINUTES; return it and the token for its URL, which is returned only once."""
     owner = tenant_for(tenant)
     token = secrets.token_urlsafe(_RANDOM_BYTES)
     link = PortalLink(
@@ -34,7 +34,7 @@ def create_portal_link(tenant: TenantLike, *, actor: str = SYSTEM) -> tuple[Port
 
 @in_one_transaction
 def use_portal_link(token: str) -> PortalLink:
-    """Take the link; nobody can take it again. Raises InvalidPortalLink where it is unknown, used or too old."""
+    """Use up the link: it cannot be used again. Raises InvalidPortalLink if it is unknown, used or expired."""
     now = database_now()
     links = PortalLink.objects.filter(digest=token_digest(token))
     if not links.filter(used_at__isnull=True, expires_at__gt=now).update(used_at=now):

@@ -1,4 +1,4 @@
-"""Tenants: made by hand before their first event, and what may be changed about them. Most are made by the first event."""
+"""Create and change tenants. Most tenants are created by their first event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_ENDPOINTS = 1_000_000
 
 
 class TenantChanges(TypedDict, total=False):
-    """What may be said about a tenant; what is left out stays as it is."""
+    """The fields of a tenant that can be set; omitted ones stay unchanged."""
 
     name: str
     email: str
@@ -33,7 +33,7 @@ class TenantChanges(TypedDict, total=False):
 
 @in_one_transaction
 def create_tenant(uid: str, *, actor: str = SYSTEM, **values: Unpack[TenantChanges]) -> Tenant:
-    """Make the tenant that the host product calls `uid`. Raises InvalidTenant, also where there is one already."""
+    """Create the tenant that the host product calls `uid`. Raises InvalidTenant, also if it already exists."""
     if not storable(uid, MAX_UID) or not uid:
         raise InvalidTenant(f"The uid is a text of 1 to {MAX_UID} characters.", field="uid")
     if Tenant.objects.filter(pk=Tenant.id_for(uid)).exists():
@@ -41,13 +41,13 @@ def create_tenant(uid: str, *, actor: str = SYSTEM, **values: Unpack[TenantChang
     tenant = Tenant(uid=uid, **_checked(values))
     tenant.save(force_insert=True)
     note(tenant.pk, actor, "tenant.created", uid[:64])
-    tenant.refresh_from_db()  # for what the database filled in
+    tenant.refresh_from_db()  # for values set by the database
     return tenant
 
 
 @in_one_transaction
 def change_tenant(tenant: Tenant, *, actor: str = SYSTEM, **changes: Unpack[TenantChanges]) -> Tenant:
-    """Change what is named. Another wire format is that of endpoints made from now on. Raises InvalidTenant."""
+    """Change the given fields. A new wire format applies to endpoints created from now on. Raises InvalidTenant."""
     values = _checked(changes)
     row = for_change(Tenant.objects.all()).get(pk=tenant.pk)
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Which wire formats a tenant's receivers see."""
+"""The wire formats of a tenant's endpoints."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 def wire_format_of(tenant: Tenant) -> WireFormat:
-    """That of the tenant's new endpoints."""
+    """Return the wire format of the tenant's new endpoints."""
     return get_wire_format(tenant.wire_format_name)
 
 
 def wire_formats_of(tenant: Tenant) -> list[WireFormat]:
-    """That of new endpoints first, then those of endpoints that there are already."""
+    """Return the wire format of new endpoints first, then those of existing endpoints."""
     endpoints = Endpoint.objects.visible().filter(tenant=tenant)
     used = set(endpoints.order_by().values_list("wire_format", flat=True).distinct())
     first = tenant.wire_format_name
@@ -23,7 +23,7 @@ def wire_formats_of(tenant: Tenant) -> list[WireFormat]:
 
 
 def wire_format_among(wire_formats: list[WireFormat], name: str) -> WireFormat:
-    """The one of this name, or the first where none is named. Raises NotFound."""
+    """Return the wire format with this name, or the first if no name is given. Raises NotFound."""
     found = next((wire_format for wire_format in wire_formats if not name or wire_format.name == name), None)
     if found is None:
         raise NotFound()

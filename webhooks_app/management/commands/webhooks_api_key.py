@@ -1,4 +1,4 @@
-"""`manage.py webhooks_api_key`: make, list and revoke keys for the REST API."""
+"""`manage.py webhooks_api_key`: create, list and revoke keys for the REST API."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Command(DatabaseCommand):
 
 
 def moment(text: str) -> datetime:
-    """A date (its beginning, in the project's zone) or a time; for argparse."""
+    """Parse a date (its beginning, in the project's zone) or a time, for argparse."""
     value: datetime | None
     try:
         day = parse_date(text)

@@ -29,9 +29,9 @@ from webhooks_app.process_log import log_configuration_errors
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the command waits for housekeeping at its end: an e-mail may be on its way.
+#: Seconds to wait at the end for housekeeping: an e-mail may be in progress.
 _LONGEST_HOUSEKEEPING = 5.0
-#: Seconds between two tries while there is no database at the start: the first pause, doubled each time, and the longest.
+#: Seconds between tries while the database is unavailable at the start: the first pause, doubled each time, and the longest.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 
@@ -83,7 +83,7 @@ class Command(DatabaseCommand):
             if housekeeping:
                 housekeeping.join(
                     _LONGEST_HOUSEKEEPING
-                )  # after that it ends with the process: each chore can be repeated
+                )  # after that it ends with the process: every task can be repeated
         done = f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded."
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
@@ -91,9 +91,11 @@ class Command(DatabaseCommand):
 
 
 def _wait_for_tables(stop: threading.Event) -> bool:
-    """Wait for the database, as the engine does where it goes away later: a supervisor that starts both at once may give up a
-    command that ends several times. Returns False where it is stopped meanwhile. Raises CommandError where the tables are
-    not in the database."""
+    """Wait for the database; return False if stopped in the meantime.
+
+    The engine also waits when the database fails later. A supervisor that starts both at once may give up on a command that
+    exits several times. Raises CommandError if the tables are missing from the database.
+    """
     pause = _FIRST_PAUSE
     while True:
         try:
@@ -111,7 +113,7 @@ def _wait_for_tables(stop: threading.Event) -> bool:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT end the engine once what is in flight has ended. A second signal ends the process at once."""
+    """Let SIGTERM and SIGINT end the engine once its requests in flight have ended. A second signal ends the process at once."""
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -134,15 +136,17 @@ def _seconds(text: str) -> float:
 
 
 def collect_less() -> None:
-    """Let the garbage collector pass over what was loaded before, and look less often: in a process that does nothing but
-    deliver it would take a twentieth of the time, and the engine makes no cycles."""
+    """Exclude the objects loaded so far from garbage collection, and collect less often.
+
+    In a process that only delivers, it would take a twentieth of the time, and the engine creates no reference cycles.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
 
 class Housekeeping(threading.Thread):
-    """What Celery's beat does elsewhere: sending notifications, pruning, repairing."""
+    """Run the tasks that Celery beat runs elsewhere: send notifications, sweep, repair and prune."""
 
     #: Seconds between two runs of `send_notifications`.
     NOTIFY_SECONDS = 60.0
@@ -150,10 +154,10 @@ class Housekeeping(threading.Thread):
     def __init__(self, stop: threading.Event) -> None:
         super().__init__(name="webhooks-housekeeping", daemon=True)
         self._stop_asked = stop
-        #: Seconds between two runs, and the act.
+        #: Seconds between two runs, and the function.
         self._chores: list[tuple[float, Callable[[], object]]] = [
             (self.NOTIFY_SECONDS, lambda: send_notifications(stopping=stop.is_set)),
-            (60, sweep),  # what it finds waiting, the engine finds by itself
+            (60, sweep),  # the engine finds the work that it uncovers by itself
             (600, repair),
             (3600, lambda: prune()),
         ]
@@ -173,7 +177,7 @@ class Housekeeping(threading.Thread):
         except (OperationalError, InterfaceError) as error:
             logger.warning("webhooks: housekeeping could not use the database (%s)", one_line(error))
         except Exception:
-            # The next run tries again; delivery must not stop because a mail server is away.
+            # The next run tries again; delivery must not stop because a mail server is unavailable.
             logger.exception("webhooks: housekeeping failed")
         finally:
-            connections.close_all()  # until the next chore is due, the server or a pooler may have ended them
+            connections.close_all()  # until the next task is due, the server or a pooler may close them

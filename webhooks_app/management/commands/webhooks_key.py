@@ -1,4 +1,4 @@
-"""Make an encryption key."""
+"""Generate an encryption key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks_app.core.encryption import new_key
 
 class Command(BaseCommand):
     help = "Prints a new key for WEBHOOKS['ENCRYPTION_KEYS'] (put it first in the list), and nothing else."
-    # It is what one runs when the checks say that the key is missing.
+    # Users run this command when the checks report that the key is missing.
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py webhooks_release_quarantined`: deliver quarantined events after all, once the mistake is corrected."""
+"""`manage.py webhooks_release_quarantined`: release quarantined events once the cause is fixed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Command(DatabaseCommand):
         parser.add_argument("--remove", action="store_true", help="take them out instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if apps.is_installed(BEAT):  # where it is not, the action says what to do
+        if apps.is_installed(BEAT):  # if it is not, the error says what to do
             require_tables(BEAT)
         try:
             report = remove_schedule() if options["remove"] else put_schedule()

@@ -1,4 +1,4 @@
-"""`manage.py webhooks_status`: is delivery healthy? For operators, and for monitoring that runs commands."""
+"""`manage.py webhooks_status`: report whether delivery is healthy, for operators and for monitoring that runs commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def _read() -> tuple[Figures | None, list[Finding]]:
-    """The figures, None where they cannot be read; and the findings."""
+    """Return the figures, None if they cannot be read; and the findings."""
     using = database_alias()
     try:
         require_tables("webhooks_app")
