@@ -1,6 +1,6 @@
-"""The pages for staff, found by Django's admin. No logic of their own: they read, call services, and show.
+"""The staff pages in Django's admin. They contain no logic of their own: they read, call services, and show the results.
 
-A host takes a page away with `admin.site.unregister(Delivery)`, and registers a class of its own made from ours.
+A host removes a page with `admin.site.unregister(Delivery)`, and can register its own subclass instead.
 """
 
 from webhooks_app.admin.api_keys import ApiKeyAdmin, PortalLinkAdmin, StoredReplyAdmin

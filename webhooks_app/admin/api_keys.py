@@ -1,4 +1,4 @@
-"""How programs and people come in: API keys, portal links, stored replies. No text of a key, and no digest of one."""
+"""API keys, portal links and stored replies. Neither the text of a key nor its digest is shown."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
         return self.readonly_fields if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # a key is made and revoked, never changed
+        return False  # a key is created and revoked, never changed
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Requests, one by one, with what came back."""
+"""Attempts: single requests and their responses."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class AttemptAdmin(LargeTableAdmin):
 
 
 def shown_attempt(row: Attempt, with_payload: bool) -> dict[str, Any]:
-    """One request for the timeline of its delivery."""
+    """Return the context of one attempt for the timeline of its delivery."""
     return {
         "row": row,
         "started": time(row.started_at),

@@ -1,4 +1,4 @@
-"""The audit trail, and the notifications to tenants and staff."""
+"""The audit log, and the notifications to tenants and staff."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webhooks_app.notifications.kinds import label_of
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(LargeTableAdmin):
-    """Who did what. Append-only; holds no secret and no payload."""
+    """Who did what. Append-only; contains no secrets and no payloads."""
 
     narrowed_by = ("tenant", "target")
     list_filter = (TimeFilter,)

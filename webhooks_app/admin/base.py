@@ -1,4 +1,4 @@
-"""What all pages for staff have in common: our database, our search, pages that stay quick on tables of any size."""
+"""Base classes of all staff pages: our database, our search, and lists that stay fast on tables of any size."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-#: From a text to the primary keys that it may mean; see `admin.search`.
+#: Maps a text to the primary keys that it may mean; see `admin.search`.
 Search = Callable[..., list[uuid.UUID]]
 
 
 class StaffAdmin(_ModelAdmin):
-    """A page for staff. `prefix` is that of the model's public ids, with which its pages can be asked for, too."""
+    """A page for staff. `prefix` is that of the model's public ids; pages can also be opened by public id."""
 
     prefix: ClassVar[str] = ""
     finds: ClassVar[Search | None] = None
-    #: There must be some for the search field to be shown; `finds` does the searching.
+    #: Django shows the search field only if this is not empty; `finds` does the search.
     search_fields: ClassVar[Any] = ()
-    #: Fields by which a URL may narrow the list, beside its filters; by others it cannot, and so not guess at what is sealed.
+    #: Fields by which a URL may filter the list, besides its filters. Others are refused, so that encrypted values cannot be
+    #: guessed.
     narrowed_by: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
     list_max_show_all = 50
@@ -67,8 +68,11 @@ class StaffAdmin(_ModelAdmin):
         return queryset.filter(any_of("pk", find(text))), False
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Raises IncorrectLookupParameters, for which Django shows the whole list, where a filter has what no text of
-        PostgreSQL can have. A search just finds nothing."""
+        """Return the change list.
+
+        Raises IncorrectLookupParameters, for which Django shows the whole list, if a filter contains characters that
+        PostgreSQL cannot store. A search with them finds nothing.
+        """
         asked = [value for name, values in request.GET.lists() if name != SEARCH_VAR for value in values]
         if any("\x00" in value for value in asked):
             raise IncorrectLookupParameters("A NUL character.")
@@ -89,13 +93,13 @@ class StaffAdmin(_ModelAdmin):
         return super().changelist_view(request, context)
 
     def may(self, request: HttpRequest, permission: str) -> bool:
-        """Has the person this permission of ours?"""
+        """Return whether the user has this permission of the app."""
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.{permission}"))
 
 
 class ReadOnlyAdmin(StaffAdmin):
-    """Rows that the app writes itself: nobody adds, changes or deletes them by hand."""
+    """A page for rows that only the app writes: nobody adds, changes or deletes them by hand."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -108,8 +112,10 @@ class ReadOnlyAdmin(StaffAdmin):
 
 
 class LargeTableAdmin(ReadOnlyAdmin):
-    """Rows that there may be millions of: the newest first, by primary key, counted only as far as pages go. What narrows
-    such a list is what an index begins with."""
+    """A page for tables with millions of rows: newest first, by primary key, and counted only as far as the pages go.
+
+    Filters of such a list must be the leading columns of an index.
+    """
 
     paginator = BoundedPaginator
 
@@ -119,18 +125,18 @@ class LargeTableAdmin(ReadOnlyAdmin):
 
 
 def _narrowed(one: Any) -> str:
-    """The field that an entry of `list_filter` is about."""
+    """Return the field that an entry of `list_filter` is about."""
     name = one[0] if isinstance(one, tuple) else one
     return name if isinstance(name, str) else str(getattr(name, "parameter_name", ""))
 
 
 def field_label(model: type[Model], field: str) -> Any:
-    """What the model calls the field, for columns that show it in a form of their own."""
+    """Return the model's name of the field, for columns that format it themselves."""
     return model._meta.get_field(field).verbose_name  # type: ignore[union-attr]
 
 
 def related(row: Model, name: str) -> Any:
-    """The row that a foreign key points to; None where that was removed. High-volume keys have no constraint."""
+    """Return the row that a foreign key points to; None if it was removed. High-volume keys have no constraint."""
     field: Field[Any, Any] = row._meta.get_field(name)  # type: ignore[assignment]
     try:
         return getattr(row, name)

@@ -1,5 +1,8 @@
-"""Django's date hierarchy for tables of any size: years, their months and days are ranges of the primary key, which is made
-from the time. It costs one look at the oldest key, where Django's own reads the table through."""
+"""Django's date hierarchy for tables of any size.
+
+Years, months and days are ranges of the primary key, which contains the time. This costs one query for the oldest key, while
+Django's own hierarchy reads the whole table.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Period:
 
     @classmethod
     def of(cls, depth: int, moment: datetime) -> Period:
-        """The one that the moment is in. Raises ValueError or OverflowError where it ends after the year 9999."""
+        """Return the period that contains the moment. Raises ValueError or OverflowError if it ends after the year 9999."""
         month = 1 if depth == _YEAR else moment.month
         first = datetime(moment.year, month, moment.day if depth == _DAY else 1)
         days = (366 if calendar.isleap(first.year) else 365, calendar.monthrange(first.year, first.month)[1], 1)[depth]
@@ -44,7 +47,7 @@ class Period:
 
     @classmethod
     def read(cls, text: str | None) -> Period | None:
-        """From what a URL says; None where that is no period."""
+        """Parse a URL parameter; return None if it is not a period."""
         for depth, form in enumerate(_FORMATS):
             try:
                 return cls.of(depth, datetime.strptime(text or "", form))
@@ -72,18 +75,18 @@ class Period:
         return queryset.filter(pk__gte=first_id(self.start), pk__lt=first_id(self.end))
 
     def parts(self, oldest: datetime, newest: datetime) -> list[Period]:
-        """Its months or days, as far as there can be rows in them."""
+        """Return its months or days that can contain rows."""
         return list(
             _periods(self.depth + 1, max(self.start, oldest), min(self.end - timedelta(microseconds=1), newest))
         )
 
 
 class DatedChangeList(ChangeList):
-    """A list that knows the steps of the hierarchy; the template shows them as Django shows its own."""
+    """A change list with the steps of the date hierarchy; the template renders them like Django's own."""
 
     @cached_property
     def dates(self) -> dict[str, Any]:
-        """What Django's `admin/date_hierarchy.html` shows: the way `back`, and `choices`; empty where there are no rows."""
+        """Return the context of Django's `admin/date_hierarchy.html`: `back` and `choices`; empty if there are no rows."""
         key = self.root_queryset.order_by("pk").values_list("pk", flat=True).first()
         oldest = made_at(key) if key else None
         if oldest is None:
@@ -106,7 +109,7 @@ class DatedChangeList(ChangeList):
 
 
 def _first_choices(oldest: datetime, newest: datetime) -> list[Period]:
-    """Years; months where all is of one year, and days where all is of one month."""
+    """Return years; months if all rows are from one year, and days if all are from one month."""
     for depth in (_YEAR, _MONTH):
         periods = list(_periods(depth, oldest, newest))
         if len(periods) > 1:

@@ -1,4 +1,4 @@
-"""Deliveries: "did you send it?", answered in a sentence, with the evidence below it."""
+"""Deliveries: answer the question "did you send it?" in one sentence, with the evidence below it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.templatetags.webhooks import breakable
 
-#: Requests of one delivery that its page shows, the newest.
+#: The number of newest requests on a delivery's page.
 _ATTEMPTS_SHOWN = 50
 
 
@@ -48,7 +48,10 @@ def _send_again(row: Delivery, *, actor: str) -> ActionResult:
 
 
 def _what_comes(on_its_way: Any, row: Delivery) -> ActionResult:
-    """No promise where it waits for something. An engine may have sent it already."""
+    """Return the message after a resend. It does not promise an immediate request if the delivery waits for something.
+
+    An engine may have sent the delivery already.
+    """
     prospect = _story(row).prospect
     if prospect is None or prospect.kind in NOW:
         return ActionResult(str(on_its_way))
@@ -108,7 +111,7 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With its rows around read by their keys: a join might begin at the wrong end, and would hide what lacks one."""
+        """Fetch related rows by key: a join might start with the wrong table, and would hide deliveries without a related row."""
         events = Prefetch("event", Event.objects.defer("data"))
         endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "metadata", "filters"))
         return super().get_queryset(request).prefetch_related("tenant", events).prefetch_related(endpoints)
@@ -127,7 +130,7 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def _evidence(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
-        """The answer, and every request that was made."""
+        """Return the context with the explanation and the requests of the delivery."""
         attempts = Attempt.objects.filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
         listed, with_payload = list(attempts), may_see_payloads(request)
         return {

@@ -1,4 +1,4 @@
-"""What staff can do with an endpoint."""
+"""The actions of staff on an endpoint."""
 
 from __future__ import annotations
 

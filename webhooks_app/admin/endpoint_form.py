@@ -1,4 +1,4 @@
-"""The form of an endpoint. What it says is for `endpoints.service` to check; secrets and header values only go in."""
+"""The form of an endpoint. `endpoints.service` checks its values; secrets and header values are write-only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class EndpointForm(ServiceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for setting in SETTINGS:
-            if setting.name in self.fields:  # none is, for those who may only look
+            if setting.name in self.fields:  # users with view permission only have none of them
                 self.fields[setting.name] = _styled(form_field(setting))
         if "wire_format" in self.fields:
             self.fields["wire_format"].choices = wire_format_choices(_("the tenant's wire format"))  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ class EndpointForm(ServiceForm):
             self.initial["wire_format"] = ""
 
     def clean_new_headers(self) -> dict[str, str] | None:
-        """The headers; None where nothing was typed. What is wrong is told by its line's number: it may be a credential."""
+        """Return the headers; None if nothing was entered. Errors name the line number only: its text may be a credential."""
         headers: dict[str, str] = {}
         for number, line in enumerate(self.cleaned_data["new_headers"].splitlines(), start=1):
             name, colon, value = line.partition(":")
@@ -67,12 +67,12 @@ class EndpointForm(ServiceForm):
         return headers or None
 
     def values(self) -> dict[str, Any]:
-        """What `create_endpoint` takes beside the tenant."""
+        """Return the arguments of `create_endpoint`, except the tenant."""
         values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
         return {**_renamed(values), "wire_format": values["wire_format"] or None}
 
     def changes(self) -> dict[str, Any]:
-        """What `change_endpoint` takes."""
+        """Return the arguments of `change_endpoint`."""
         changed = super().changes()
         if changed.pop("drop_headers", False):
             changed["new_headers"] = {}
@@ -91,7 +91,7 @@ class EndpointForm(ServiceForm):
 
 
 def _styled(field: forms.Field) -> forms.Field:
-    """As wide as the admin's own."""
+    """Return the field with the width of the admin's own fields."""
     match field.widget:
         case forms.NumberInput():
             field.widget.attrs["class"] = "vIntegerField"

@@ -1,4 +1,4 @@
-"""Endpoints, and what belongs to them: subscriptions, secrets (never their texts), numbers."""
+"""Endpoints and their related rows: subscriptions, secrets (never their texts) and numbers."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         return not closed and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # an act of its own deletes: the history stays
+        return False  # a separate action deletes it and keeps the history
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         actor = staff_actor_of(request.user)
@@ -122,7 +122,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def _story(self, row: Endpoint) -> dict[str, Any]:
-        """How it is doing, and what was sent to it last."""
+        """Return the context with the endpoint's health and its latest deliveries."""
         now = database_now()
         hours = hours_of_endpoint(row.pk, now)
         latest = Delivery.objects.filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
@@ -220,7 +220,7 @@ def _without(fieldsets: Any, name: str) -> Any:
 
 
 def _queue_of(row: Endpoint) -> EndpointQueue:
-    """An empty one where the endpoint is being removed and has none any more."""
+    """Return the endpoint's queue; an empty one if the endpoint is being removed and has none any more."""
     return getattr(row, "queue", None) or EndpointQueue()
 
 
@@ -241,7 +241,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
 @admin.register(Secret)
 class SecretAdmin(ReadOnlyAdmin):
-    """When there was which one, and until when. What they are, nobody sees here."""
+    """When which secret was valid. The texts of secrets are never shown here."""
 
     narrowed_by = ("tenant", "endpoint")
     list_display = ("made", "of_tenant", "of_endpoint", "ends", "accepted")

@@ -91,7 +91,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The tenant's row by its key, not by a join: it is there only from the first fan-out on."""
+        """Fetch the tenant's row by key, not by a join: it exists only from the first fan-out on."""
         return super().get_queryset(request).defer("data").prefetch_related("tenant")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -194,7 +194,7 @@ class EventTypeForm(ServiceForm):
 
 @admin.register(EventType)
 class EventTypeAdmin(ServiceAdmin):
-    """Types that staff added. Those declared in code are in the code."""
+    """Event types that staff added. Types declared in code are not listed here."""
 
     form = EventTypeForm
     list_display = ("name", "group", "description", "retired")

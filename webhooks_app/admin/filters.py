@@ -1,4 +1,4 @@
-"""Filters for tables that may have millions of rows: only such as an index answers."""
+"""Filters for tables with millions of rows: each filter can use an index."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SPANS = {
     "day": (_("The last 24 hours"), timedelta(days=1)),
     "week": (_("The last 7 days"), timedelta(days=7)),
 }
-#: What is looked through for a value of a column without an index, where nothing else bounds the list.
+#: The time span searched for a value of a column without an index, if nothing else limits the list.
 _WINDOW = timedelta(days=1)
 
 
 class TimeFilter(admin.SimpleListFilter):
-    """When the row was made, which its primary key tells: a span until now, or a period of the date hierarchy."""
+    """When the row was created, from its primary key: a span until now, or a period of the date hierarchy."""
 
     title = _("time")
     parameter_name = PARAMETER
@@ -39,7 +39,7 @@ class TimeFilter(admin.SimpleListFilter):
 
     @classmethod
     def is_nonsense(cls, request: HttpRequest) -> bool:
-        """Does the URL name a time that is none?"""
+        """Return whether the URL contains an invalid time."""
         made = request.GET.get(cls.parameter_name, "")
         return bool(made) and made not in _SPANS and Period.read(made) is None
 
@@ -52,8 +52,10 @@ class TimeFilter(admin.SimpleListFilter):
 
 
 class _BoundedFilter(admin.SimpleListFilter):
-    """Of a column without an index: where nothing else bounds the list, it is about 24 hours: the last ones of the chosen
-    year or month, or of all."""
+    """A filter on a column without an index.
+
+    If nothing else limits the list, it covers 24 hours: the last ones of the chosen year or month, or of all rows.
+    """
 
     column = ""
 
@@ -94,13 +96,14 @@ class OutcomeFilter(_BoundedFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         names = {kind.value: str(outcome_name(kind)) for kind in OutcomeKind}
-        # Customers need not know the two ways of not being sent apart.
+        # Customers do not need to distinguish the two outcomes of an unsent request.
         names[OutcomeKind.QUARANTINED.value] += f" ({_('quarantined')})"
         return list(names.items())
 
 
 class EndpointStatusFilter(admin.SimpleListFilter):
-    """The stored states, and “failing”, which is a part of the active ones. There are thousands of endpoints, not millions."""
+    """Filter by stored status, or by “failing”, which is a part of the active ones. There are thousands of endpoints, not
+    millions."""
 
     title = _("status")
     parameter_name = "status"
@@ -116,7 +119,7 @@ class EndpointStatusFilter(admin.SimpleListFilter):
 
 
 class LabelledFilter(admin.BooleanFieldListFilter):
-    """Yes or no, under the field's label."""
+    """Filter by yes or no, under the field's label."""
 
     def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(field, request, *args, **kwargs)
@@ -125,7 +128,7 @@ class LabelledFilter(admin.BooleanFieldListFilter):
 
 
 class EventStateFilter(admin.SimpleListFilter):
-    """Both states are rare and have indexes of their own."""
+    """Filter by event state. Both states are rare and have their own indexes."""
 
     title = _("state")
     parameter_name = "state"

@@ -1,4 +1,4 @@
-"""Links from page to page of the admin: to a row, to the list of what belongs to a row."""
+"""Links between admin pages: to a row, or to the list of a row's related objects."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
 from webhooks_app.templatetags.webhooks import breakable
 
-#: Characters of a URL in a list.
+#: The most characters of a URL in a list.
 MOST_OF_URL = 44
-#: What lists are narrowed to, by the name of the parameter.
+#: The models that lists can be filtered by, by the name of the parameter.
 _SUBJECTS: dict[str, type[Model]] = {"tenant": Tenant, "endpoint": Endpoint, "event": Event, "delivery": Delivery}
 
 
 def page_of(row: Model) -> str:
-    """The URL of the row's page; empty where the host has no such page."""
+    """Return the URL of the row's page; empty if the host has removed that page."""
     return _url(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", row.pk)
 
 
 def list_of(model: type[Model], **narrowed: Any) -> str:
-    """The URL of a list, narrowed by the fields that are named; empty where the host has no such list."""
+    """Return the URL of a list, filtered by the given fields; empty if the host has removed that list."""
     url = _url(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     wanted = {
         name if name in ("made", "status", "state", "q") else f"{name}__exact": value
@@ -44,7 +44,7 @@ def list_of(model: type[Model], **narrowed: Any) -> str:
 
 
 def link(row: Model | None, text: object = None) -> SafeString | str:
-    """A link to the row's page; a dash where there is no row."""
+    """Return a link to the row's page; a dash if there is no row."""
     if row is None:
         return "–"
     url, shown = page_of(row), str(text or row)
@@ -52,19 +52,19 @@ def link(row: Model | None, text: object = None) -> SafeString | str:
 
 
 def id_link(row: Any) -> SafeString | str:
-    """A link that shows the public id."""
+    """Return a link that shows the public id."""
     return "–" if row is None else link(row, row.public_id)
 
 
 def endpoint_link(row: Endpoint | None, most: int | None = None) -> SafeString | str:
-    """A link that shows the endpoint's name, cut to so many characters; the whole is beside the pointer then."""
+    """Return a link that shows the endpoint's name, cut to `most` characters; a tooltip then shows the full name."""
     if row is None:
         return "–"
     return _long(name_of(row), most, lambda shown: link(row, shown))
 
 
 def url_shown(url: str, most: int | None = None) -> SafeString:
-    """Where a request went, without a link; the playground's address is ours, and leads nowhere."""
+    """Return the URL of a request as text without a link; the playground's internal URL is not shown."""
     return _long(name_of(Endpoint(url=url)), most, lambda shown: shown)
 
 
@@ -75,7 +75,7 @@ def _long(name: str, most: int | None, shown: Callable[[SafeString], SafeString 
 
 
 def short_time(at: datetime | None) -> SafeString | str:
-    """A time for lists, to the second, without what goes without saying; the whole is beside the pointer."""
+    """Return a short time for lists, to the second; a tooltip shows the full time."""
     if at is None:
         return "–"
     local = timezone.localtime(at)
@@ -85,18 +85,18 @@ def short_time(at: datetime | None) -> SafeString | str:
 
 
 def time(at: datetime | None) -> SafeString | str:
-    """A time to the second, for people and for programs; a dash where there is none."""
+    """Return a time to the second, readable for people and for programs; a dash if there is none."""
     return "–" if at is None else format_html('<time datetime="{}">{}</time>', at.isoformat(), format_timestamp(at))
 
 
 def subject_of(request: HttpRequest) -> str:
-    """What the list is narrowed to, for its heading."""
+    """Return the object that the list is filtered by, for its heading."""
     for name, model in _SUBJECTS.items():
         key = request.GET.get(f"{name}__exact")
         if key:
             try:
                 row = model._default_manager.filter(pk=key).first()
-            except ValidationError:  # no key at all: the list itself says so
+            except ValidationError:  # not a valid key: the list itself reports it
                 return ""
             return "" if row is None else str(row)
     return ""

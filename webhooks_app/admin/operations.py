@@ -1,4 +1,4 @@
-"""The operations page: is everything running, what waits, what fails."""
+"""The operations page: engines, backlog and failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from webhooks_app.telemetry.figures import MOST_COUNTED
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin
 
-#: What a reader may choose: hours back from now.
+#: The time spans of the charts, in hours before now.
 _SPANS = {
     6: gettext_lazy("6 hours"),
     24: gettext_lazy("24 hours"),
@@ -34,14 +34,14 @@ _SPANS = {
 }
 _DEFAULT_SPAN = 24
 _SWEEP_SECONDS = next(one.every_seconds for one in PERIODIC if one.name == "webhooks_app.sweep")
-#: What waits for longer than this would have been found by beat's sweep, and an engine would have begun with it: two sweeps,
-#: and the time that a worker may need to begin. Engines that Celery starts end when there is nothing to do, so that none is
-#: as it should be before.
+#: Work that is pending for longer should have been found by beat's sweep and started by an engine: two sweeps, plus the time
+#: that a worker may need to start. Before that, no running engine is normal: engines that Celery starts end when there is no
+#: work.
 STUCK_AFTER = timedelta(seconds=2 * _SWEEP_SECONDS + 20)
 
 
 def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpResponse:
-    """Permission `view_operations`. `?hours=` chooses how far back the charts go."""
+    """Render the page. Needs the permission `view_operations`. `?hours=` sets the time span of the charts."""
     if not model_admin.may(request, "view_operations"):
         raise PermissionDenied
     hours = _span(request)
@@ -85,7 +85,7 @@ def _shown(report: Operations, with_payload: bool) -> dict[str, Any]:
 
 
 def _overdue(backlog: Backlog, now: datetime) -> bool:
-    """Is there work that should have been begun long ago?"""
+    """Return whether there is work that should have been started long ago."""
     waits = [since for since in (backlog.oldest_due, backlog.oldest_unmade) if since is not None]
     return bool(waits) and now - min(waits) > STUCK_AFTER
 
@@ -99,7 +99,7 @@ def _charts(report: Operations) -> dict[str, Any]:
 
 
 def _work(report: Operations) -> dict[str, Any]:
-    """What waits, and who works at it."""
+    """Return the context with the backlog and the running engines."""
     backlog = report.backlog
     return {
         "oldest_due": time(backlog.oldest_due) if backlog.oldest_due else "",

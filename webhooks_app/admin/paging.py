@@ -1,4 +1,4 @@
-"""Pages of tables that may have millions of rows."""
+"""Pagination for tables with millions of rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from django.core.paginator import Paginator
 
 from webhooks_app.models.lookups import count_up_to
 
-#: Rows that can be paged through; what is older is found by searching, or by its day.
+#: The most rows available through pages; older rows are found by search or by date.
 MOST_PAGED = 1000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than MOST_PAGED, in the order of the list, so that an index is read and never the table."""
+    """A paginator that counts up to MOST_PAGED, in the order of the list, so that it reads an index and never the table."""
 
-    #: A list of it never shows all there is.
+    #: Tells the template that the list may not show all rows.
     capped = True
 
     @cached_property
@@ -24,5 +24,5 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
     @property
     def more(self) -> bool:
-        """Are there rows beyond the last page?"""
+        """Return whether there are rows beyond the last page."""
         return self.count >= MOST_PAGED

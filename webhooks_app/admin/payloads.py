@@ -1,4 +1,4 @@
-"""Payloads: what events carry and what receivers answered. Only for those who may see them; for others a note says so."""
+"""Payloads: event data and response bodies. Shown only with the permission; others see a note instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from webhooks_app.deliveries.pretty_body import pretty_body
 
-#: Characters that a page shows of one payload.
+#: The most characters of one payload on a page.
 _MOST_SHOWN = 64 * 1024
 PERMISSION = "webhooks_app.view_payload"
 
@@ -22,18 +22,18 @@ def may_see_payloads(request: HttpRequest) -> bool:
 
 
 def hidden() -> SafeString:
-    """What stands in a payload's place."""
+    """Return the text that replaces a payload."""
     text = _("Not shown: your account lacks the permission to see payloads (%(name)s).") % {"name": PERMISSION}
     return format_html('<p class="webhooks-note">{}</p>', text)
 
 
 def shown_json(text: str) -> SafeString:
-    """JSON text, laid out for reading; as it is where it is large or none."""
+    """Return JSON text, indented for reading; unchanged if it is large or invalid."""
     return _block(pretty_body(text).text.encode(errors="replace").decode())
 
 
 def shown_bytes(body: bytes, *, truncated: bool) -> SafeString:
-    """What came back, as text wherever it can be read as such."""
+    """Return a response body, as text if it can be decoded."""
     if not body:
         return format_html('<p class="webhooks-note">{}</p>', _("Empty."))
     cut = format_html('<p class="webhooks-note">{}</p>', _("Cut off: the rest was not read.")) if truncated else ""

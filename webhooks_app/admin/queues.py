@@ -1,4 +1,4 @@
-"""Queues, engines and hourly statistics: the working side, to look at. And the operations page, which adds it up."""
+"""Queues, engines and hourly statistics, read-only, and the link to the operations page that summarises them."""
 
 from __future__ import annotations
 

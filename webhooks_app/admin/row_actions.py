@@ -1,5 +1,8 @@
-"""Row actions: what staff can do with a row, from its page or from a list. Each calls one function of a service, asks for a
-permission of its own, and tells how many it did, how many it could not, and why."""
+"""Row actions: what staff can do with a row, from its page or from a list.
+
+Each action calls one service function, needs its own permission, and reports how many rows succeeded, how many failed, and
+why.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +33,15 @@ from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.access import staff_actor_of
 
-#: Rows that an act on a list takes at most; it works through them one by one while a person waits.
+#: The most rows that an action on a list accepts; it handles them one by one while a user waits.
 MOST_AT_ONCE = 500
-#: Rows that are named in a message, or on the page that asks once more.
+#: The most rows named in a message, or on the confirmation page.
 _MOST_NAMED = 10
 _MOST_LISTED = 50
 
 
 class ActForm(forms.Form):
-    """What an act needs to know. `row` is what it is about."""
+    """The input of an action. `row` is the row that it applies to."""
 
     def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,8 +50,11 @@ class ActForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What an act has to tell; with the level WARNING, for what it still waits. `url`: where to go now; empty: the row's page.
-    With a `template` that is shown instead, once: it may hold a secret, so that nothing keeps it."""
+    """The message of an action; its level is WARNING if the result still waits for something.
+
+    `url`: the next page; empty: the row's page. `template`: is rendered instead, once; it may contain a secret, so the page
+    is not stored.
+    """
 
     message: str = ""
     level: int = messages.SUCCESS
@@ -59,8 +65,12 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class RowAction:
-    """`run(row, actor=…, **what the form gave)` does it and may return an `ActionResult`. `labels`: for one row and for several.
-    `permission` is a codename of ours. `confirms`: a list asks once more before it does that to several."""
+    """An action on rows.
+
+    `run(row, actor=…, **cleaned form data)` executes it and may return an `ActionResult`. `labels`: for one row and for
+    several. `permission`: a codename of this app. `confirms`: whether a list asks for confirmation before it applies the
+    action to several rows.
+    """
 
     name: str
     label: Any
@@ -75,7 +85,7 @@ class RowAction:
 
 
 class RowActionsMixin(StaffAdmin):
-    """Lets staff act on rows: `acts` are buttons on the page of a row, and (where they are `bulk`) actions of the list."""
+    """Add actions to an admin: `acts` are buttons on the page of a row, and (if `bulk`) actions of the list."""
 
     acts: Sequence[RowAction] = ()
 
@@ -86,7 +96,7 @@ class RowActionsMixin(StaffAdmin):
             setattr(self, f"has_{act.permission}_permission", partial(self._may_act, act.permission))
 
     def get_urls(self) -> list[Any]:
-        # A test event waits for an answer from the network: no transaction of the host's may be open meanwhile.
+        # A test event waits for a response from the network: no transaction of the host may be open meanwhile.
         view = transaction.non_atomic_requests(using=database_alias())(self.admin_site.admin_view(self.act_view))
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         return [path("<str:object_id>/acts/<slug:act_name>/", view, name=name), *super().get_urls()]
@@ -99,7 +109,7 @@ class RowActionsMixin(StaffAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def buttons(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
-        """The acts that fit the row and that the person may do."""
+        """Return the actions that apply to the row and that the user may execute."""
         fitting = [act for act in self.acts if self._may_act(act.permission, request) and act.fits(row)]
         return [{"act": act, "url": self.act_url(act, row)} for act in fitting]
 
@@ -109,7 +119,7 @@ class RowActionsMixin(StaffAdmin):
     @method_decorator(sensitive_post_parameters())
     @sensitive_variables()
     def act_view(self, request: HttpRequest, object_id: str, act_name: str) -> HttpResponse:
-        """The page of one act on one row: asks (with a form where it needs to know something), then does it."""
+        """Render the page of one action on one row: ask (with a form if it needs input), then execute it."""
         act = next((one for one in self.acts if one.name == act_name), None)
         row = self.get_object(request, object_id)
         if act is None or row is None:
@@ -125,7 +135,7 @@ class RowActionsMixin(StaffAdmin):
         return self._page(request, "admin/webhooks_app/act.html", context)
 
     def act_on_list(self, request: HttpRequest, rows: QuerySet[Any], act: RowAction) -> HttpResponse | None:
-        """The act on several rows; asks once more where it should."""
+        """Execute the action on several rows; ask for confirmation first if it needs one."""
         taken = list(rows[: MOST_AT_ONCE + 1])
         if len(taken) > MOST_AT_ONCE:
             text = _("These are more than %(most)s at once; nothing was done. Choose fewer.") % {"most": MOST_AT_ONCE}
@@ -146,7 +156,7 @@ class RowActionsMixin(StaffAdmin):
         return None
 
     def _act(self, request: HttpRequest, act: RowAction, row: Any, form: ActForm) -> ActionResult | None:
-        """None where it was refused; the form says why."""
+        """Return the result; None if the action was refused, and the form says why."""
         try:
             done = act.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)
         except WebhooksError as error:
@@ -192,7 +202,7 @@ class RowActionsMixin(StaffAdmin):
         return self.may(request, permission)
 
     def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        """A page of our own within the admin's, that nobody keeps a copy of."""
+        """Render a page of the app inside the admin that must not be cached."""
         page = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -206,15 +216,15 @@ class RowActionsMixin(StaffAdmin):
 
 
 def unkept(response: HttpResponse) -> HttpResponse:
-    """Neither a browser nor a proxy keeps it: it may show a secret, this once."""
+    """Tell browsers and proxies not to store the response: it may contain a secret that is shown only once."""
     response["Cache-Control"] = "no-store, private"
-    # Not "no-referrer": a browser would then send forms with "Origin: null", which Django refuses.
+    # Not "no-referrer": a browser would then send forms with "Origin: null", which Django rejects.
     response["Referrer-Policy"] = "same-origin"
     return response
 
 
 def staff_message(error: WebhooksError) -> str:
-    """An error in words for staff, with the reason that customers are not told."""
+    """Return the error in words for staff, including the reason that customers do not see."""
     reason = getattr(error, "reason", "")
     words = error_in_words(error)
     return f"{words} ({reason})" if reason and reason != str(error) else words

@@ -1,8 +1,8 @@
-"""Search: from whatever a person has in hand to the rows that it may mean.
+"""Search: find rows by whatever text a user has.
 
-An id (public or bare), a URL, the host's own id of an event, a tenant. Each way is one bounded read through an index, of
-the newest rows first; small tables (tenants, endpoints) may be read through. What is found is a list of primary keys, so
-that whatever a page adds to the question stays cheap on tables of any size.
+The text may be an id (public or bare), a URL, the host's own id of an event, or a tenant. Each lookup is one bounded query on
+an index, newest rows first; small tables (tenants, endpoints) may be scanned. The result is a list of primary keys, so that
+further conditions of a page stay cheap on tables of any size.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from django.db.models import Q, QuerySet
 from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Tenant
 from webhooks_app.models.ids import parse_public_id
 
-#: Rows that one way of finding gives at most.
+#: The most rows that one lookup returns.
 MOST_FOUND = 200
-#: Tenants or endpoints that a text may mean before it means too many to be looked into.
+#: If a text matches more tenants or endpoints than this, it is too vague to search their rows.
 _MOST_MEANT = 5
 _PREFIXES = ("evt", "dlv", "wh", "key")
 Keys = list[uuid.UUID]
 
 
 def tenants_like(text: str, *, most: int = MOST_FOUND) -> Keys:
-    """By key, or by a part of uid, name or e-mail address; the one whose uid is exactly that goes first."""
+    """Return tenants by key, or by a part of uid, name or e-mail address; an exact match of the uid comes first."""
     rows = Tenant.objects.order_by("uid")
     found = list(rows.filter(_key_or(text, "pk", uid=text)).values_list("pk", flat=True))
     part = Q(uid__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text)
@@ -33,7 +33,7 @@ def tenants_like(text: str, *, most: int = MOST_FOUND) -> Keys:
 
 
 def endpoints_like(text: str, *, most: int = MOST_FOUND) -> Keys:
-    """By public id or key, by a part of URL or description, or by its tenant."""
+    """Return endpoints by public id or key, by a part of URL or description, or by tenant."""
     rows = Endpoint.objects.order_by("-pk")
     if (key := key_in(text)) is not None:
         return list(rows.filter(Q(pk=key) | Q(tenant_id=key)).values_list("pk", flat=True)[:most])
@@ -43,7 +43,7 @@ def endpoints_like(text: str, *, most: int = MOST_FOUND) -> Keys:
 
 
 def events_like(text: str) -> Keys:
-    """By public id or key (its own, a delivery's, its tenant's), by the host's own id, or by tenant."""
+    """Return events by public id or key (their own, a delivery's, their tenant's), by the host's own id, or by tenant."""
     rows = Event.objects.all()
     found = _of_subject(text)
     if (key := key_in(text)) is not None:
@@ -55,13 +55,13 @@ def events_like(text: str) -> Keys:
 
 
 def deliveries_like(text: str) -> Keys:
-    """By public id or key (its own, its event's, endpoint's or tenant's), by its event's own id of the host's, by URL or
-    tenant."""
+    """Return deliveries by public id or key (their own, their event's, endpoint's or tenant's), by the host's own id of their
+    event, by URL or by tenant."""
     rows = Delivery.objects.all()
     of_subject = _of_subject(text)
     found = _keys(rows, event_id__in=of_subject) if of_subject else []
     if (key := key_in(text)) is not None:
-        for column in ("pk", "event_id", "endpoint_id", "tenant_id"):  # each by its own index
+        for column in ("pk", "event_id", "endpoint_id", "tenant_id"):  # each with its own index
             found += _keys(rows, **{column: key})
         return found
     for tenant_id in _few(tenants_like(text, most=_MOST_MEANT + 1)):
@@ -74,7 +74,7 @@ def deliveries_like(text: str) -> Keys:
 
 
 def attempts_like(text: str) -> Keys:
-    """By key, or those of the deliveries that the text means."""
+    """Return attempts by key, or those of the deliveries that the text matches."""
     rows = Attempt.objects.all()
     own = _keys(rows, pk=key) if (key := key_in(text)) is not None else []
     deliveries = sorted(deliveries_like(text), reverse=True)[:MOST_FOUND]
@@ -82,7 +82,7 @@ def attempts_like(text: str) -> Keys:
 
 
 def key_in(text: str) -> uuid.UUID | None:
-    """The key in a public id of whatever kind, or in a bare UUID; None where the text is neither."""
+    """Return the key in a public id of any kind, or in a bare UUID; None if the text is neither."""
     for prefix in _PREFIXES:
         if (key := parse_public_id(text, prefix)) is not None:
             return key
@@ -90,7 +90,7 @@ def key_in(text: str) -> uuid.UUID | None:
 
 
 def _of_subject(text: str) -> Keys:
-    """The host's own id; it may look like one of ours."""
+    """Return rows by the host's own id, which may look like one of our ids."""
     return _keys(Event.objects.exclude(subject=""), subject=text)
 
 
@@ -104,5 +104,5 @@ def _key_or(text: str, field: str, **condition: str) -> Q:
 
 
 def _few(keys: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
-    """The keys, or none where there are so many that the text hardly means each of them."""
+    """Return the keys, or none if there are so many that the text is too vague."""
     return keys if len(keys) <= _MOST_MEANT else ()

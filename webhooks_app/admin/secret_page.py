@@ -1,4 +1,4 @@
-"""A page that shows a secret once, in answer to the request that made it. It is kept in no message, session or cache."""
+"""A page that shows a secret once, in the response to the request that created it. No message, session or cache stores it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from webhooks_app.admin.row_actions import RowActionsMixin
 
 
 class ShowSecretOnceMixin(RowActionsMixin):
-    """After saving, instead of going on to another page: what was made, where something was."""
+    """After saving, show a page with the new secret, if there is one, instead of the usual redirect."""
 
     once_template = "admin/webhooks_app/secret.html"
 
     def show_once(self, request: HttpRequest, text: str | None) -> None:
-        """What the answer to this request is to show; None: nothing."""
+        """Set the secret that the response to this request shows; None: nothing."""
         request.shown_once = text  # type: ignore[attr-defined]
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Forms that save through an act: what the act refuses is told beside the field that it names. And fields for them."""
+"""Forms that save through a service function and show its error beside the field that it names. And fields for such forms."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from webhooks_app.exceptions import WebhooksError
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`refusal` is what the act said to these values; `fields_of` leads from the act's name of a field to ours. A field that
-    is declared in a form without a label or a help text has those of the model."""
+    """A form that shows the error of a service function.
+
+    `refusal`: the error for these values. `fields_of`: maps the service's field names to those of the form. Form fields
+    declared without a label or a help text use those of the model.
+    """
 
     refusal: ClassVar[WebhooksError | None] = None
     fields_of: ClassVar[dict[str, str]] = {}
@@ -44,19 +47,22 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
         return values
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Leave out related rows. The form's own fields find these in the app's database; the model's fields would look for
-        them again, where the host's routers send reads."""
+        """Leave out related rows: the form's own fields look them up in the app's database, while the model's fields would
+        look them up again, where the host's routers send reads."""
         related = {field.name for field in self._meta.model._meta.fields if field.is_relation}
         return {*super()._get_validation_exclusions(), *related}  # type: ignore[misc]  # not in the stubs
 
     def changes(self) -> dict[str, Any]:
-        """The values that the person changed."""
+        """Return the values that the user changed."""
         return {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
 
 
 class ServiceAdmin(StaffAdmin):
-    """Saves through an act, in a transaction as the acts' own: begun anew after a deadlock, and rolled back as a whole
-    where the act refuses. Then the form is shown again with the reason."""
+    """An admin that saves through a service function, in a transaction like the service's own.
+
+    It is retried after a deadlock and rolled back completely if the service refuses. The form is then shown again with the
+    reason.
+    """
 
     @method_decorator(sensitive_post_parameters())
     @sensitive_variables()
@@ -79,7 +85,7 @@ class ServiceAdmin(StaffAdmin):
 
 
 class StrictJSON(forms.JSONField):
-    """JSON that every database can store: no NaN, no NUL, not nested without end."""
+    """JSON that every database can store: no NaN, no NUL, limited nesting."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -99,7 +105,7 @@ class StrictJSON(forms.JSONField):
 
 
 class Lines(forms.CharField):
-    """A list of texts, one a line."""
+    """A list of strings, one per line."""
 
     widget = forms.Textarea(attrs={"rows": 4})
 

@@ -1,4 +1,4 @@
-"""Tenants: from a customer of the host's to everything that is sent to it."""
+"""Tenants: each customer of the host, with links to everything sent to it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TenantAdmin(ServiceAdmin):
         return ("uid", *self.readonly_fields) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # its history hangs on it; switch its webhooks off instead
+        return False  # its history depends on it; disable its webhooks instead
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         tenant = self.get_object(request, object_id)

@@ -1,6 +1,6 @@
-"""The REST API. No logic of its own: it reads requests, calls the services and writes responses.
+"""The REST API. It contains no logic of its own: it reads requests, calls the services and writes responses.
 
-Exported is what a host needs to mount it, and to write an API of its own in the same way.
+It exports what a host needs to mount it, or to write its own API in the same way.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Who asks: an API key, or a person who is logged in; for which tenant, and what may be done."""
+"""Authentication: an API key or a logged-in user, the tenant of the request, and its scopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhooks_app.models import Scope, Tenant
 from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
 from webhooks_app.tenants.api_keys import find_api_key
 
-#: What people may do here who have this role.
+#: The scopes of logged-in users by role.
 _SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value})}
 
 
@@ -28,12 +28,12 @@ class Access:
 
     tenant: Tenant
     scopes: frozenset[str]
-    #: For the audit trail: "key:key_…" or "user:anna".
+    #: For the audit log: "key:key_…" or "user:anna".
     actor: str
 
 
 class KeyUser(AnonymousUser):
-    """The user of a request that came with an API key: nobody, but known."""
+    """The user of a request with an API key: authenticated, but no account of the host."""
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]  # Django says Literal[False]
@@ -53,7 +53,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}")
 
     def text_of(self, request: Request) -> str | None:
-        """The key as it was sent; None where none was. Dialects may look for it elsewhere."""
+        """Return the key as it was sent; None if there was none. Dialects may read it from elsewhere."""
         if text := request.headers.get("X-API-Key"):
             return str(text).strip()
         scheme, _, text = str(request.headers.get("Authorization", "")).partition(" ")
@@ -64,7 +64,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class PersonAuthentication(SessionAuthentication):
-    """A person who is logged in, with CSRF. TENANT_OF_REQUEST tells whose webhooks they may manage."""
+    """A logged-in user, with CSRF protection. TENANT_OF_REQUEST decides whose webhooks they may manage."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)
@@ -77,7 +77,7 @@ class PersonAuthentication(SessionAuthentication):
 
 
 class HasScope(BasePermission):
-    """The view's `scopes` tell, by method in lower case or by action, which scope is needed."""
+    """Check the scope that the view's `scopes` names, by method in lower case or by action."""
 
     message = "This key lacks the scope for that."
 
@@ -88,14 +88,14 @@ class HasScope(BasePermission):
 
 
 def needed_scope(view: APIView, method: str) -> str:
-    """What a request needs: reading needs to read, everything else to write, unless the view says otherwise."""
+    """Return the scope that a request needs: read for reading, write for everything else, unless the view says otherwise."""
     scopes: dict[str, str] = getattr(view, "scopes", {})
     default = Scope.WEBHOOKS_READ if method in ("GET", "HEAD", "OPTIONS") else Scope.WEBHOOKS_WRITE
     return str(scopes.get(getattr(view, "action", None) or method.lower(), default))
 
 
 class KeyThrottle(SimpleRateThrottle):
-    """So many requests a key (or person) as API_RATE says; strangers are counted by address."""
+    """The rate limit of API_RATE per key (or user); anonymous requests are counted by IP address."""
 
     scope = "webhooks_api"
     cache_format = "webhooks_throttle_%(scope)s_%(ident)s"

@@ -1,4 +1,4 @@
-"""What dialects share: their endpoints are those of one wire format, and every error has the dialect's own shape."""
+"""Base of all dialects: their endpoints have one wire format, and all errors have the dialect's own format."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ logger = logging.getLogger(__name__)
 
 
 class JSONAlways(DefaultContentNegotiation):
-    """Dialects answer in JSON, whatever Accept says: programs that were content with the product's own API name anything."""
+    """Always respond with JSON, whatever Accept says: clients written for the product's own API send any value."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type
 
 
 class DialectView(ApiView):
-    """A view of one dialect. Subclasses name their wire format and say what their errors look like."""
+    """A view of one dialect. Subclasses name their wire format and format their errors."""
 
     authentication_classes = (ApiKeyAuthentication,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JSONAlways
-    #: OPTIONS is a method like others, and none of theirs.
+    #: Treat OPTIONS like any other method; the dialects do not document it.
     metadata_class = None
     #: Not part of the standard API's description.
     schema = None
-    #: The wire format of the endpoints that this dialect makes and shows.
+    #: The wire format of the endpoints that this dialect creates and shows.
     wire_format: ClassVar[str]
 
     @abstractmethod
     def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
-        """The body of an error. `code` and `field` are as in the standard API; `detail` is for people."""
+        """Return the body of an error. `code` and `field` are as in the standard API; `detail` is for readers."""
 
     def get_exception_handler(self) -> Any:
         return self._handle
@@ -60,18 +60,18 @@ class DialectView(ApiView):
         return Response(body, status=problem["status"], headers=headers)
 
     def endpoints(self) -> QuerySet[Endpoint]:
-        """The asker's, of this dialect, newest first."""
+        """Return the tenant's endpoints of this dialect, newest first."""
         rows = Endpoint.objects.visible().filter(tenant_id=self.access.tenant.pk, wire_format=self.wire_format)
         return rows.prefetch_related("subscriptions").order_by("-id")
 
     def found(self, key: uuid.UUID | None, message: str = "Webhook not found") -> Endpoint:
-        """The endpoint with this key; None stands for an id that is none. Raises NotFound."""
+        """Return the endpoint with this key; None means that the id was invalid. Raises NotFound."""
         row = self.endpoints().filter(pk=key).first() if key else None
         if row is None:
             raise NotFound(message)
         return row
 
     def make(self, **values: Any) -> tuple[Endpoint, str]:
-        """Create an endpoint of this dialect's wire format; returns it and its secret's text."""
+        """Create an endpoint with this dialect's wire format; return it and its secret's text."""
         row, secret = services.create(self.access, wire_format=self.wire_format, **values)
         return self.endpoints().get(pk=row.pk), secret

@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST: the same request again does nothing and gets the first answer, without what is shown once."""
+"""Idempotency-Key on POST: a repeated request has no effect and gets the first response, without values shown only once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 255
-#: Never kept, so never given again.
+#: Never stored, so never repeated.
 _SHOWN_ONCE = ("secret", "portal_url")
 
 View = Callable[..., Response]
 
 
 def idempotent(method: View) -> View:
-    """Decorates a view's method. Errors are not kept: what failed may be tried again under its key."""
+    """Decorate a view's method. Errors are not stored: a failed request may be repeated with its key."""
 
     @wraps(method)
     def answer(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -63,7 +63,7 @@ def _storable(data: Any) -> Any:
 
 
 def _without_shown_once(data: Any) -> Any:
-    """Also inside `data`, where some dialects put what they answer."""
+    """Remove these values, also inside `data`, where some dialects put their result."""
     if not isinstance(data, dict):
         return data
     kept = {key: value for key, value in data.items() if key not in _SHOWN_ONCE}

@@ -1,4 +1,4 @@
-"""Pages of long lists: newest first, by cursor, so that a page costs the same wherever it is."""
+"""Cursor pagination of long lists: newest first, and each page costs the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 
 class NewestFirst(CursorPagination):
-    """`?limit=` up to 100, and `?cursor=` as the links `next` and `previous` have it."""
+    """Pagination with `?limit=` up to 100, and `?cursor=` as in the links `next` and `previous`."""
 
     ordering = "-id"
     page_size = 50
@@ -18,7 +18,7 @@ class NewestFirst(CursorPagination):
     max_page_size = 100
 
     def decode_cursor(self, request: Request) -> Cursor | None:
-        """Cursors are ours to make; what somebody made up must not reach the database as an id."""
+        """Decode a cursor. Only cursors that the API created are valid; a forged one must not reach the database as an id."""
         cursor = super().decode_cursor(request)
         if cursor is not None and cursor.position is not None:
             try:

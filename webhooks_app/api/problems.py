@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, each with a stable `code` and, where one is at fault, the field."""
+"""Errors as RFC 9457 problem details, each with a stable `code` and, if one is at fault, the field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
-#: The status of each error of ours; the first class that fits.
+#: The HTTP status of each error class; the first match counts.
 _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.NotFound, HTTPStatus.NOT_FOUND),
     (errors.PayloadTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -35,9 +35,9 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.WebhooksError, HTTPStatus.BAD_REQUEST),
 )
-#: What Django says of a body that cannot be read, as by its CSRF check, which looks into forms.
+#: What Django raises for an unreadable body, for example in its CSRF check, which reads forms.
 _UNREADABLE = (MultiPartParserError, SuspiciousOperation, UnreadablePostError)
-#: The operator's faults: what is wrong is for the log, not for a customer.
+#: Errors of the operator: the details go to the log, not to customers.
 _OURS = "Webhooks cannot be managed at the moment. We have been told; try again later."
 _CODES = {
     drf.ParseError: "MALFORMED_REQUEST",
@@ -54,7 +54,7 @@ _CODES = {
 
 
 def problem(status: int, code: str, detail: str, field: str = "", **more: Any) -> dict[str, Any]:
-    """The body of an error."""
+    """Return the body of an error."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
     if field:
         body["field"] = field
@@ -66,7 +66,7 @@ def status_of(error: errors.WebhooksError) -> int:
 
 
 def told(error: errors.WebhooksError) -> str:
-    """What a customer reads of it."""
+    """Return the text of the error for customers."""
     if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
         logger.error("webhooks: the API cannot serve a request: %s", error)
         return _OURS
@@ -74,7 +74,7 @@ def told(error: errors.WebhooksError) -> str:
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler for our views. None, for what is a bug, leaves it to Django."""
+    """Handle exceptions of the API's views for DRF. Return None for a bug, which leaves it to Django."""
     if isinstance(error, RequestDataTooBig):
         error = errors.PayloadTooLarge("The request's body is too long. Send less at once.")
     if isinstance(error, errors.WebhooksError):
@@ -108,7 +108,7 @@ def _invalid(error: drf.ValidationError) -> dict[str, Any]:
 
 
 def _faults(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """DRF's nested details, flat: `events.2` and what is wrong with it."""
+    """Flatten DRF's nested details: yield paths such as `events.2` with what is wrong."""
     if isinstance(detail, dict):
         for key, value in detail.items():
             name = "" if key == "non_field_errors" else str(key)

@@ -1,4 +1,4 @@
-"""Publish: events from a customer's own program, who must hear at once what is wrong with them."""
+"""Publish events from a customer's own program, which must get errors at once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from webhooks_app.models.database import database_alias
 
 
 def publish(tenant: Tenant, inputs: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """Emit these events, all or none; returns them as stored, in the order of the input.
+    """Emit these events, all or none; return them as stored, in the order of the input.
 
-    Each input has the arguments of `emit`. Whatever STRICT says, a mistake raises as `emit` does. A `callback_url` must be
-    one that the tenant's wire format allows.
+    Each input has the arguments of `emit`. An invalid event always raises the errors of `emit`, whatever STRICT says. A
+    `callback_url` must be one that the tenant's wire format allows.
     """
     for values in inputs:
         if values.get("callback_url"):
             _check_callback(values["callback_url"], tenant)
     with transaction.atomic(using=database_alias()):
         made = emit_many([EventInput(tenant=tenant, **values) for values in inputs], strict=True)
-        rows = Event.objects.in_bulk([event.pk for event in made])  # for what the database filled in
+        rows = Event.objects.in_bulk([event.pk for event in made])  # for values set by the database
     return [rows[event.pk] for event in made]
 
 

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot see by itself: how to authenticate, and what errors look like. For the OpenAPI description."""
+"""OpenAPI extensions for what drf-spectacular cannot detect: authentication and the format of errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     errors = FaultSerializer(many=True, required=False)  # type: ignore[assignment]  # a serializer has one of its own
 
 
-#: Errors that a request may get, by what it is like.
+#: Errors that an operation may return, by the kind of operation.
 _ALWAYS = {
     401: "No key, or one that is not good.",
     403: "The key lacks the scope, or the plan.",
@@ -59,7 +59,7 @@ _WRITING = {400: "Something is not acceptable.", 409: "Not in this state, or a u
 
 
 class Schema(AutoSchema):
-    """Adds to every operation the errors it may answer with, and to every POST its Idempotency-Key."""
+    """Add to every operation its possible errors, and to every POST its Idempotency-Key."""
 
     def get_override_parameters(self) -> list[Any]:
         parameters = list(super().get_override_parameters())

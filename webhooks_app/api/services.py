@@ -1,4 +1,4 @@
-"""What the standard API and the dialects do alike with an endpoint."""
+"""Actions on endpoints that the standard API and the dialects share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhooks_app.models import Endpoint, Tenant
 
 
 def create(access: Access, *, active: bool = True, **values: Any) -> tuple[Endpoint, str]:
-    """`create_endpoint`, and switched off at once where it is not to be active."""
+    """Call `create_endpoint`, and disable the endpoint at once unless it is to be active."""
     row, secret = create_endpoint(access.tenant, **values, actor=access.actor)
     if not active:
         set_active(row, on=False, actor=access.actor)
@@ -21,7 +21,8 @@ def create(access: Access, *, active: bool = True, **values: Any) -> tuple[Endpo
 
 
 def change(access: Access, row: Endpoint, *, active: bool | None = None, **values: Any) -> str | None:
-    """`change_endpoint` where anything is to change, and switched where that is asked for. Returns the text of a new secret."""
+    """Call `change_endpoint` if there are changes, and enable or disable the endpoint if asked. Return the text of a new
+    secret."""
     secret = change_endpoint(row, **values, actor=access.actor)[1] if values else None
     if active is not None:
         set_active(row, on=active, actor=access.actor)
@@ -31,6 +32,6 @@ def change(access: Access, row: Endpoint, *, active: bool | None = None, **value
 def rotate(
     access: Access, owner: Endpoint | Tenant, *, secret: str | None = None, overlap_hours: float | None = None
 ) -> RotatedSecret:
-    """`rotate_secret`, with the overlap in hours; None: the setting's."""
+    """Call `rotate_secret` with the overlap in hours; None: the value of the setting."""
     overlap = None if overlap_hours is None else timedelta(hours=overlap_hours)
     return rotate_secret(owner, secret=secret, overlap=overlap, actor=access.actor)

@@ -1,7 +1,7 @@
-"""The standard API. Mount it where you like: `path("api/v1/", include("webhooks_app.api.urls"))`. No trailing slashes.
+"""URLs of the standard API. Mount it anywhere: `path("api/v1/", include("webhooks_app.api.urls"))`. No trailing slashes.
 
-Below a prefix that is this API's alone use `webhooks_app.api.urls_with_fallback.include_api`: then paths that there are not are
-answered in its form, too.
+If nothing else is below the prefix, use `webhooks_app.api.urls_with_fallback.include_api`: unknown paths then get errors in
+the API's format too.
 """
 
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""Mounting an API below a prefix that is its own."""
+"""Mount an API below a prefix that it has for itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.views.decorators.common import no_append_slash
 
 
 def include_api(module: str) -> Any:
-    """As Django's `include`, for a prefix below which nothing else is: `path("api/v1/", alone("webhooks_app.api.urls"))`.
+    """Include an API below a prefix that nothing else uses: `path("api/v1/", include_api("webhooks_app.api.urls"))`.
 
-    What none of the API's paths matches is then answered by the module's `NoSuchPathView`, in the API's own form, and
-    nothing is redirected. Below a prefix that other pages share, `include` it: this would hide those that come later.
+    Works like Django's `include`. The module's `NoSuchPathView` handles unknown paths, in the API's own format and without
+    redirects. Below a prefix with other pages use `include`: this function would hide the URLs that come after it.
     """
     api = import_module(module)
     patterns = [*api.urlpatterns, re_path("", no_append_slash(api.NoSuchPathView.as_view()))]

@@ -43,9 +43,7 @@ def storable(value: object, longest: int) -> TypeGuard[str]:
 def _ask_host(resolver: str, tenant: Any) -> Any:
     try:
         return import_string(resolver)(tenant)
-    except (
-        Exception
-    ) as error:  # whatever the host's function does wrong, in production the host's request must continue
+    except Exception as error:  # whatever the host's function raises, in production the host's request must continue
         raise InvalidEvent(f"WEBHOOKS['TENANT_UID_FUNCTION'] ({resolver}) failed: {error!r}", field="tenant") from error
 
 

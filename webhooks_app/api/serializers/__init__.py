@@ -1,6 +1,6 @@
-"""Shapes of what comes in and goes out. Values are checked when they are saved; here only their kind is."""
+"""Shapes of requests and responses. Serializers check only types; values are checked when they are saved."""
 
 from webhooks_app.core.retry import OutcomeKind
 
-#: What a request came to.
+#: The possible outcomes of a request.
 OUTCOMES = [kind.value for kind in OutcomeKind]

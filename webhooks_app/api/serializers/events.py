@@ -1,4 +1,4 @@
-"""Events, deliveries, the catalogue, and the rest."""
+"""Events, deliveries, the catalogue and everything else but webhooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's fields of an endpoint's settings, made from their declaration in `endpoints.settings`."""
+"""The API's fields of an endpoint's settings, created from their declaration in `endpoints.settings`."""
 
 from __future__ import annotations
 

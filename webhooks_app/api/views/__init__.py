@@ -1,1 +1,1 @@
-"""The views of the standard API, one file a noun."""
+"""Views of the standard API, with one module per resource."""

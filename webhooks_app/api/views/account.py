@@ -1,4 +1,4 @@
-"""The catalogue, portal links, and the addresses that requests come from."""
+"""The catalogue, portal links, and the IP addresses that requests come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all views share: who may ask, how errors look, and that nobody sees another tenant's rows."""
+"""Base of all views: authentication, the format of errors, and isolation between tenants."""
 
 from __future__ import annotations
 
@@ -44,8 +44,11 @@ class BodyParser(JSONParser):
 
 
 def _outside_transaction(view: Any) -> Any:
-    """Run this view without the transaction of ATOMIC_REQUESTS. With it, one would be open while a receiver responds to a test
-    event, and all chunks of a recovery would be one transaction: on SQLite no other tenant gets anything meanwhile."""
+    """Run this view without the transaction of ATOMIC_REQUESTS.
+
+    Otherwise a transaction would be open while a receiver responds to a test event. All chunks of a recovery would be one
+    transaction, which on SQLite blocks the deliveries of all other tenants.
+    """
     return transaction.non_atomic_requests(using=database_alias())(view)
 
 
@@ -58,7 +61,7 @@ class ApiView(APIView):
     parser_classes = (BodyParser,)
     renderer_classes: Any = (JSONRenderer, BrowsableAPIRenderer)
     schema: Any = Schema()
-    #: Action → scope, where it is not the usual one.
+    #: Action → scope, if it is not the default one.
     scopes: ClassVar[dict[str, str]] = {}
 
     @classmethod
@@ -74,7 +77,7 @@ class ApiView(APIView):
         return response
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        request.encoding = "utf-8"  # JSON's own; as its charset a sender may name any codec of Python's, such as "zlib"
+        request.encoding = "utf-8"  # JSON's own; otherwise a sender could name any codec of Python, such as "zlib"
         return super().initialize_request(request, *args, **kwargs)
 
     def get_exception_handler(self) -> Any:
@@ -129,12 +132,12 @@ class ApiViewSet(ViewSetMixin, ApiView):
         return paginator.get_paginated_response(shape(found, many=True).data)
 
 
-#: Times beyond these mean nothing here, and cannot be reckoned with.
+#: Times outside these years are meaningless here, and calculations with them may overflow.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
-    """A public id among the query's parameters."""
+    """Return the UUID of a public id in the query parameters."""
     text = request.query_params.get(name)
     if text is None:
         return None
@@ -145,7 +148,7 @@ def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
 
 
 def time_filter(request: Request, name: str) -> datetime | None:
-    """A time with its zone among the query's parameters."""
+    """Return a time with its zone from the query parameters."""
     text = request.query_params.get(name)
     if text is None:
         return None
@@ -159,7 +162,7 @@ def time_filter(request: Request, name: str) -> datetime | None:
 
 
 def by_time(rows: QuerySet[Row], request: Request) -> QuerySet[Row]:
-    """The rows made between the query's `since` and `until`, as their ids tell."""
+    """Return the rows created between the query's `since` and `until`, according to their ids."""
     if since := time_filter(request, "since"):
         rows = rows.filter(id__gte=first_id(since))
     if until := time_filter(request, "until"):

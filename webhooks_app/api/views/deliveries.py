@@ -1,4 +1,4 @@
-"""`/deliveries`: what was sent where, and what came of it."""
+"""`/deliveries`: what was sent where, and its outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks_app.deliveries.resend import cancel_delivery, resend, retry_failed
 from webhooks_app.exceptions import InvalidFilter
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
 
-#: Deliveries that one bulk retry renews at most.
+#: The most deliveries that one bulk retry renews.
 MOST_RETRIED = 10_000
 _OF_ENDPOINT = ("id", "status", "wire_format", "queue")
 _FILTERS = [
