@@ -1,1 +1,1 @@
-"""The customers' pages. No logic of their own: they read, call services, and show."""
+"""The customers' pages. They contain no logic of their own: they read, call services, and show the results."""

@@ -1,4 +1,4 @@
-"""Whose pages somebody sees: those of the tenant that the host names for the request, or of a portal link's."""
+"""Resolve the tenant and role of a dashboard request, from the host's functions or a portal session."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from webhooks_app.models import PortalLink, Tenant
 from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
 
 _SESSION_KEY = "webhooks_portal"
-#: How long somebody who came by a portal link may stay.
+#: How long a portal session lasts.
 PORTAL_STAY = timedelta(hours=8)
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who may see one tenant's webhooks."""
+    """A user who may see one tenant's webhooks."""
 
     tenant: Tenant
-    #: For the audit trail.
+    #: For the audit log.
     actor: str
     role: Role
-    #: Came by a portal link, and has no account of the host's.
+    #: Signed in by a portal link, without an account of the host.
     by_portal: bool = False
 
     @property
@@ -33,7 +33,7 @@ class Visitor:
 
 
 def visitor_of(request: HttpRequest) -> Visitor | None:
-    """Who asks; None for strangers. Somebody who came by a portal link sees that tenant, also when logged in to the host."""
+    """Return the visitor of a request; None if there is none. A portal session takes precedence over a login to the host."""
     by_portal = _by_portal(request)
     if by_portal is not None:
         return by_portal
@@ -43,14 +43,14 @@ def visitor_of(request: HttpRequest) -> Visitor | None:
 
 
 def sign_in(request: HttpRequest, link: PortalLink) -> None:
-    """Remember who came by this link, under a new session key: one that a stranger knows from before opens nothing."""
+    """Start a portal session with a new session key, so that a session key known to an attacker gives no access."""
     request.session.cycle_key()
     until = timezone.now() + PORTAL_STAY
     request.session[_SESSION_KEY] = {"tenant": str(link.tenant_id), "link": link.pk.hex, "until": until.timestamp()}
 
 
 def sign_out(request: HttpRequest) -> None:
-    """Forget that somebody came by a portal link."""
+    """End the portal session."""
     request.session.pop(_SESSION_KEY, None)
 
 

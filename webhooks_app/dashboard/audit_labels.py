@@ -1,4 +1,4 @@
-"""The audit trail in plain words: each verb, what is told of it besides, and who acted."""
+"""Labels of the audit log: for each verb, its details, and the actor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.templatetags.webhooks import state_name
 
-#: Verb → words. Every verb that an act writes is here.
+#: Verb → label. Contains every verb that an action writes.
 VERBS = {
     "api_key.created": _("made an API key"),
     "api_key.revoked": _("revoked an API key"),
@@ -42,7 +42,7 @@ VERBS = {
     "tenant.created": _("made the account"),
 }
 
-#: What an entry's detail may hold → its label. Every detail that an act writes is here.
+#: Key of an entry's detail → its label. Contains every key that an action writes.
 DETAILS = {
     "answer": _("Answer"),
     "brought": _("Chosen by you"),
@@ -68,18 +68,18 @@ def verb_in_words(verb: str) -> str:
 
 
 def details_in_words(detail: Mapping[str, Any]) -> list[tuple[str, str | datetime]]:
-    """Label and value; what is empty or false is left out."""
+    """Return label and value of each detail; leave out what is empty or false."""
     return [(str(DETAILS.get(key, key)), _value(key, value)) for key, value in detail.items() if value]
 
 
 def actor_in_words(actor: str, keys: Mapping[str, str]) -> str:
-    """`keys`: names of API keys by public id."""
+    """Return the actor as text. `keys`: names of API keys by public id."""
     kind, _colon, name = actor.partition(":")
     if kind == "user":
         return name
     if kind == "key":
         return str(_("API key “%(name)s”") % {"name": keys[name]}) if keys.get(name) else str(_("an API key"))
-    # Which of the host's staff it was is not the tenant's affair.
+    # The tenant does not see which of the host's staff it was.
     names = {
         "staff": _("our support"),
         "portal": _("somebody with a portal link"),

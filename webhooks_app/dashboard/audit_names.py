@@ -1,4 +1,4 @@
-"""What is behind the ids in a stretch of the audit trail."""
+"""Look up the names behind the ids in some entries of the audit log."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from webhooks_app.models.ids import parse_public_id
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What entries tell of, as far as it is still there; by public id."""
+    """The names of the objects in the entries, if they still exist, by public id."""
 
-    #: What customers know endpoints by.
+    #: Names of endpoints as customers know them.
     endpoints: dict[str, str]
-    #: Those of the endpoints that can be looked at.
+    #: Those of the endpoints that have a page.
     visible: frozenset[str]
-    #: The names of API keys; a key without one has its first characters.
+    #: Names of API keys; a key without a name shows its first characters.
     keys: dict[str, str]
 
 
 def named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID) -> Named:
-    """In two queries, however many entries."""
+    """Look up the names. Always two queries."""
     targets = [entry.target for entry in entries]
     users = [entry.actor.removeprefix("key:") for entry in entries]
     endpoints = Endpoint.objects.filter(tenant_id=tenant_id, pk__in=_ids("wh", targets))

@@ -1,4 +1,4 @@
-"""What an act refuses, in words for customers: beside the field that is at fault, else above the form."""
+"""Show the errors of actions to customers: beside the field at fault, else above the form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Made = TypeVar("Made")
 
 logger = logging.getLogger(__name__)
 
-#: What says by itself only what a program should do, said to people.
+#: Texts for readers, in place of messages that are written for programs.
 _TO_PEOPLE = {
     IdempotencyInProgress: gettext_lazy("This form was sent a moment ago, and is being worked on."),
     NotAvailableOnPlan: gettext_lazy("Webhooks are not part of your plan."),
@@ -32,7 +32,7 @@ _TO_PEOPLE = {
 
 
 def error_message(error: WebhooksError) -> str:
-    """What a customer reads of it. Where the operator is at fault, what is wrong is for the log."""
+    """Return the text of the error for customers. Errors of the operator are only logged in detail."""
     if isinstance(error, (ConfigurationError, SealingError)):
         logger.error("webhooks: a page cannot do what was asked: %s", error)
         return _("Webhooks cannot be managed at the moment. We have been told; try again later.")
@@ -41,14 +41,14 @@ def error_message(error: WebhooksError) -> str:
 
 
 def add_error(form: forms.BaseForm, error: WebhooksError) -> None:
-    """Put the error where the person who filled the form in looks for it."""
+    """Add the error to its field if the form has it, else to the form."""
     form.add_error(error.field if error.field in form.fields else None, error_message(error))
 
 
 def run_action(
     form: Form, act: Callable[[], Made], refuse: Callable[[Form, WebhooksError], None] = add_error
 ) -> Made | None:
-    """What `act` made. None where the form is not in order, or the act refuses: the form then says why."""
+    """Return the result of `act`. Return None if the form is invalid or the action fails: the form then has the error."""
     if not form.is_valid():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Long lists, newest first, by key: a page costs the same wherever it is."""
+"""Keyset pagination of long lists, newest first: each page costs the same."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from webhooks_app.exceptions import NotFound
 
 Row = TypeVar("Row", bound=Model)
 
-#: The parameter of a page's address that says where it begins.
+#: The URL parameter that says where a page begins.
 BEFORE = "before"
 SIZE = 50
-#: Where most rows do not fit, so many are looked at for one page.
+#: The number of rows examined for one page, if most rows do not match.
 REACH = 2000
 
 
@@ -24,16 +24,16 @@ class Slice(Generic[Row]):
     """One page of a list."""
 
     rows: list[Row]
-    #: For BEFORE of the page with what is older; empty: this is the last one.
+    #: Value of BEFORE for the next older page; empty on the last page.
     older: str
-    #: Is there anything newer?
+    #: Whether there are newer rows.
     later: bool
 
 
 def newest(rows: QuerySet[Row], before: str, *, size: int = SIZE) -> Slice[Row]:
-    """The `size` newest rows older than `before`; all where that is empty. Ids must be UUIDs that grow with time.
+    """Return the `size` newest rows older than `before`, or the newest of all if it is empty. Ids must be time-ordered UUIDs.
 
-    Raises NotFound for a `before` that is none.
+    Raises NotFound if `before` is not a UUID.
     """
     found = list(_older(rows, before).order_by("-pk")[: size + 1])
     more = found[size - 1].pk.hex if len(found) > size else ""
@@ -41,8 +41,10 @@ def newest(rows: QuerySet[Row], before: str, *, size: int = SIZE) -> Slice[Row]:
 
 
 def newest_of(rows: QuerySet[Row], fitting: QuerySet[Row], before: str, *, size: int = SIZE) -> Slice[Row]:
-    """As `newest`, of those of the rows that are `fitting`, where no index finds them: they are looked for among REACH of
-    the rows. What is older is on the next page, so that one may be empty, and not be the last."""
+    """Return a page like `newest`, of the rows that are also in `fitting`, for conditions without an index.
+
+    It examines REACH of the rows and leaves older ones to the next page, so a page may be empty without being the last.
+    """
     edge = _older(rows, before).order_by("-pk").values_list("pk", flat=True)[REACH - 1 : REACH]
     last = next(iter(edge), None)
     found = newest(fitting if last is None else fitting.filter(pk__gte=last), before, size=size)

@@ -1,7 +1,7 @@
-"""Forms that are good for one use: sent again (a reload, a second click, the back button), they do nothing again.
+"""One-time forms. Submitting one again (reload, double click, back button) has no effect.
 
-What such a form shows once, a secret, is in the answer to the first sending and is kept nowhere: neither in the session
-nor in the reply that is remembered.
+A secret that such a form shows once is in the response to the first submission and is stored nowhere: neither in the session
+nor in the stored reply.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from webhooks_app import idempotency
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import render_page
 
-#: The form's hidden field.
+#: The name of the form's hidden field.
 FIELD = "form_id"
 _FORM_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def form_id() -> str:
-    """For the hidden field of a fresh form."""
+    """Return a value for the hidden field of a new form."""
     return secrets.token_hex(16)
 
 
 def submit_once(request: HttpRequest, visitor: Visitor, act: Callable[[], HttpResponse]) -> HttpResponse:
-    """The answer of `act`, unless this very form was sent before. Where `act` raises or answers with an error, it may be
-    sent again."""
+    """Return the response of `act`, unless this form was submitted before.
+
+    If `act` raises or returns an error response, the form may be submitted again.
+    """
     number = request.POST.get(FIELD, "")
     if not _FORM_ID.fullmatch(number):
         return _used(request, visitor)
@@ -41,7 +43,7 @@ def submit_once(request: HttpRequest, visitor: Visitor, act: Callable[[], HttpRe
     except BaseException:
         idempotency.discard(begun)
         raise
-    if response.status_code >= HTTPStatus.BAD_REQUEST:  # the form again, with what is wrong in it
+    if response.status_code >= HTTPStatus.BAD_REQUEST:  # the form again, with its errors
         idempotency.discard(begun)
     else:
         idempotency.complete(begun, response.status_code, None)

@@ -1,4 +1,4 @@
-"""What all pages share: who may come in, what the browser is told, and how trouble looks."""
+"""Base of all pages: access, security headers, and errors."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from webhooks_app.models.ids import parse_public_id
 Row = TypeVar("Row", bound=Model)
 Page = Callable[..., HttpResponseBase]
 
-#: The reader's time zone, as `webhooks.js` has found it out.
+#: The reader's time zone, detected by `webhooks.js`.
 _ZONE_COOKIE = "webhooks_timezone"
 
 
 def dashboard_view(*methods: str, manages: bool = False) -> Callable[[Page], Page]:
-    """Decorator: `dashboard_view(request, visitor, …)` for those who may see it, others are sent to log in.
+    """Decorate a page: call `view(request, visitor, …)` for permitted visitors, and send others to the login.
 
-    `methods`: GET unless told. Whatever is not a GET is for managers, and so is everything where `manages` is true. What
-    an act refuses (a WebhooksError that the page does not catch) becomes a page that says so.
+    `methods`: the allowed methods, by default GET. Everything but GET needs a manager, and so do all methods if `manages` is
+    true. A WebhooksError that the page does not catch becomes an error page.
     """
 
     def decorate(view: Page) -> Page:
@@ -54,8 +54,11 @@ def dashboard_view(*methods: str, manages: bool = False) -> Callable[[Page], Pag
 
 
 def protect(view: Page) -> Page:
-    """Decorator of every view, whatever the host has set: a form of another site is refused, what people type, and what is
-    made of it, is in no report of an error, and no transaction of the request's is open while a receiver answers."""
+    """Decorate a view, whatever the host's settings.
+
+    It refuses cross-site forms, keeps user input and values derived from it out of error reports, and opens no transaction
+    for the request while a receiver responds.
+    """
     unreported = sensitive_variables()(view)
 
     @transaction.non_atomic_requests(using=database_alias())
@@ -71,13 +74,13 @@ def protect(view: Page) -> Page:
 def render_page(
     request: HttpRequest, visitor: Visitor | None, template: str, context: Mapping[str, Any], status: int = 200
 ) -> HttpResponse:
-    """A page of this app: `webhooks_app/<template>.html`. `section` in the context says where in the navigation it is."""
+    """Render a page of this app: `webhooks_app/<template>.html`. `section` in the context selects the navigation entry."""
     frame = {"visitor": visitor, "sections": SECTIONS}
     return render(request, f"webhooks_app/{template}.html", {**frame, **context}, status=status)
 
 
 def get_own_or_404(rows: QuerySet[Row], prefix: str, text: str, visitor: Visitor) -> Row:
-    """The visitor's row with this public id. Raises NotFound: another tenant's is not there, for all that anybody can tell."""
+    """Return the visitor's row with this public id. Raises NotFound, also for another tenant's row."""
     key = parse_public_id(text, prefix)
     row = rows.filter(pk=key, tenant_id=visitor.tenant.pk).first() if key else None
     if row is None:
@@ -86,7 +89,7 @@ def get_own_or_404(rows: QuerySet[Row], prefix: str, text: str, visitor: Visitor
 
 
 def add_security_headers(response: HttpResponseBase) -> HttpResponseBase:
-    """Tell the browser to keep nothing, run nothing but our own files, and say nowhere where somebody came from."""
+    """Tell the browser to store nothing, to run only our own files, and not to send a referrer to other sites."""
     patch_cache_control(response, no_store=True, private=True)
     if settings().DASHBOARD_CSP:
         response.headers.setdefault("Content-Security-Policy", settings().DASHBOARD_CSP)
@@ -101,7 +104,7 @@ def _answer(request: HttpRequest, view: Page, manages: bool, *args: Any, **kwarg
     if visitor is None:
         if request.user.is_authenticated:
             return render_page(request, None, "nobody", {}, status=403)
-        if request.headers.get("HX-Request"):  # a part of a page: the page itself is to go and log in
+        if request.headers.get("HX-Request"):  # a part of a page: let the whole page reload and go to the login
             return HttpResponse(status=401, headers={"HX-Refresh": "true"})
         return redirect_to_login(request.get_full_path())
     try:
@@ -115,8 +118,8 @@ def _answer(request: HttpRequest, view: Page, manages: bool, *args: Any, **kwarg
 
 
 def _readers_zone(request: HttpRequest) -> timezone.override:
-    """Times as the reader's clock shows them; where that is not known, as the host has set it."""
+    """Return an override with the reader's time zone; if it is unknown, with the host's."""
     try:
         return timezone.override(zoneinfo.ZoneInfo(request.COOKIES[_ZONE_COOKIE]))
-    except (KeyError, ValueError, OSError):  # none, or no zone's name (ZoneInfo looks for a file)
+    except (KeyError, ValueError, OSError):  # missing or invalid (ZoneInfo looks for a file)
         return timezone.override(timezone.get_current_timezone())

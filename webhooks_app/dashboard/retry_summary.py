@@ -1,4 +1,4 @@
-"""How patient a wire format is with receivers, in words."""
+"""The retry policy of a wire format, in words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from webhooks_app.wire_formats.base import WireFormat
 @dataclass(frozen=True, slots=True)
 class Try:
     number: int
-    #: Since the one before; empty for the first.
+    #: Time since the previous request; empty for the first.
     wait: str
-    #: Since the first.
+    #: Time since the first request.
     after: str
 
 
 def retry_schedule(wire_format: WireFormat) -> list[Try]:
-    """The requests that one delivery makes, if none succeeds."""
+    """Return the requests of one delivery if none of them succeeds."""
     total = timedelta()
     found = [Try(1, "", "")]
     for number, delay in enumerate(wire_format.retry.delays, start=2):
@@ -31,7 +31,7 @@ def retry_schedule(wire_format: WireFormat) -> list[Try]:
 
 
 def format_duration(length: timedelta) -> str:
-    """In its two largest units: `2 hours 5 minutes`."""
+    """Return the duration in its two largest units: `2 hours 5 minutes`."""
     seconds = round(length.total_seconds())
     if seconds < 1:
         return _("no time")
@@ -49,7 +49,7 @@ def format_duration(length: timedelta) -> str:
 
 
 def retry_rules(wire_format: WireFormat, email: str = "") -> list[str]:
-    """What holds besides the schedule. `email`: where the tenant is told of what befalls its endpoints; empty: nowhere."""
+    """Return the rules besides the schedule. `email`: the tenant's address for notifications; empty if there is none."""
     policy = wire_format.retry
     said = []
     if policy.jitter:

@@ -1,5 +1,5 @@
-"""One box for everything that somebody may have in hand: an id of ours, an id of the host's own, a channel, a key, a part
-of an endpoint's URL or description."""
+"""Search by an id of the app, a subject or idempotency key of the host, a channel, or a part of an endpoint's URL or
+description."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from django.db.models import Q
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel
 from webhooks_app.models.ids import parse_public_id
 
-#: Events of one own id that are shown.
+#: The most events shown for one subject.
 MOST_SHOWN = 20
-#: A shorter text is a part of nearly every URL.
+#: A shorter text occurs in nearly every URL.
 _LEAST_PART = 3
-#: Of an own id that very many events have, so many are looked at.
+#: The number of events examined, if very many have the same subject.
 _LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What a text led to, each kind found through an index of its own; endpoints, of which a tenant has few, are read through."""
+    """The results for a text. Each kind uses its own index; endpoints, of which a tenant has few, are scanned."""
 
     event: Event | None = None
     delivery: Delivery | None = None
     endpoint: Endpoint | None = None
-    #: The one event that has it as its idempotency key.
+    #: The event with this idempotency key.
     by_key: Event | None = None
-    #: Events that have it as the host's own id, newest first.
+    #: Events with this subject, newest first.
     by_subject: list[Event] = field(default_factory=list)
     more_by_subject: bool = False
     channel: str = ""
@@ -43,11 +43,13 @@ class Hits:
 
 
 def search(tenant_id: uuid.UUID, text: str) -> Hits:
-    """Everything of this tenant's that is called `text`: exactly so, but for the prefix of ids, and for endpoints, whose URL
-    or description may have it anywhere."""
+    """Return everything of this tenant that matches `text`.
+
+    Matches are exact, except for the prefix of ids, and for endpoints: their URL or description may contain the text.
+    """
     events = Event.objects.filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
     deliveries = Delivery.objects.filter(tenant_id=tenant_id)
-    endpoints = Endpoint.objects.filter(tenant_id=tenant_id, hidden=False)  # those that have a page
+    endpoints = Endpoint.objects.filter(tenant_id=tenant_id, hidden=False)  # those with a page
     channels = EventChannel.objects.filter(tenant_id=tenant_id, channel=text)
     keys = {prefix: parse_public_id(text, prefix) for prefix in ("evt", "dlv", "wh")}
     by_subject = sorted(events.filter(subject=text)[:_LOOKED_AT], key=lambda event: event.pk, reverse=True)
@@ -66,7 +68,7 @@ def search(tenant_id: uuid.UUID, text: str) -> Hits:
 
 
 def _endpoints_like(text: str, tenant_id: uuid.UUID) -> list[Endpoint]:
-    """One more than are shown, at most. The playground has no URL that anybody knows."""
+    """Return one more than are shown, at most. The playground is left out: nobody knows its URL."""
     if len(text) < _LEAST_PART:
         return []
     rows = Endpoint.objects.counted().filter(tenant_id=tenant_id)

@@ -1,4 +1,4 @@
-"""The pages' navigation: URL name and title, in their order. A page says which one it belongs to."""
+"""The navigation of the pages: URL name and title, in order. Each page names its entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the headers of a wire format say, in words."""
+"""Explain the headers of a wire format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Header:
 
 
 def headers(wire_format: WireFormat) -> list[Header]:
-    """Those of the signature first, then what the format adds."""
+    """Return the headers of the signature, then those that the format adds."""
     extra = [
         Header(name, _("Tells of the event, such as %(value)s.") % {"value": value})
         for name, value in _extra(wire_format)

@@ -1,4 +1,4 @@
-"""What a check of a signature has found, in words: what is wrong, and what to do."""
+"""Explain the result of a signature check: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks_app.dashboard.retry_summary import format_duration
 from webhooks_app.deliveries.explain import error_in_words
 from webhooks_app.endpoints.check_signature import Finding, Trouble
 
-#: Trouble → (what is wrong, what to do).
+#: Result → (what is wrong, what to do).
 WORDS = {
     Trouble.NO_HEADERS: (
         _("These are not headers."),
@@ -82,7 +82,7 @@ class CheckMessage:
     title: str
     advice: str
     detail: str
-    #: What else is strange, in a sentence.
+    #: What else is unusual, in one sentence.
     besides: str = ""
 
 

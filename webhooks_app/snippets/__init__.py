@@ -1,11 +1,11 @@
-"""Code for those who receive: how to verify a wire format's webhooks, to be copied and pasted. Needs no Django.
+"""Code snippets for receivers that verify a wire format's webhooks, to copy and paste. Needs no Django.
 
     for language in LANGUAGES:
         language.title, snippet(wire format, language)
 
-A snippet is one whole file. It has a function that verifies a request, of which the body must be as it came, and one that
-receives: it reads the secret from the environment variable WEBHOOK_SECRET and answers 204 or 401. It needs nothing but
-what its language brings along.
+A snippet is one complete file. One function verifies a request, whose body must be unchanged; another one receives requests,
+reads the secret from the environment variable WEBHOOK_SECRET, and responds with 204 or 401. Snippets use only the standard
+library of their language.
 """
 
 from __future__ import annotations

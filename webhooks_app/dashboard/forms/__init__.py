@@ -1,1 +1,1 @@
-"""The pages' forms, one subject a file: they read what was typed, and put what an act refuses beside its field."""
+"""Forms of the pages, one module per subject: they parse the input, and show the errors of actions beside the fields."""

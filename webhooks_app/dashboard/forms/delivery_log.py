@@ -1,4 +1,4 @@
-"""The filters of the delivery log, as they stand in the address."""
+"""The filters of the delivery log, as they appear in the URL."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from webhooks_app.models import DeliveryStatus, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
 from webhooks_app.templatetags.webhooks import state_name
 
-#: The list offers so many endpoints; others are filtered for from their own page.
+#: The most endpoints in the list; the log of any other one can be opened from its own page.
 MOST_OFFERED = 200
-#: Times beyond these mean nothing here, and cannot be reckoned with.
+#: Times outside these years are meaningless here, and calculations with them may overflow.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _FORMAT = "%Y-%m-%dT%H:%M"
 
 
 class LogForm(forms.Form):
-    """`wanted` is what a valid one asks for. Every field may be empty."""
+    """The filter form; all fields are optional. `wanted`: the filter of a valid form."""
 
     endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=64, widget=LongSelect)
     type = forms.CharField(label=_("Event type"), required=False, max_length=128, widget=LongSelect)
@@ -55,7 +55,7 @@ class LogForm(forms.Form):
         offered = self._rows.visible().order_by("-pk").only("url", "description")[:MOST_OFFERED]
         endpoints = {one.public_id: _name(one) for one in offered}
         if (chosen := data.get("endpoint", "")) and chosen not in endpoints and (key := parse_public_id(chosen, "wh")):
-            # From its own page: one that was deleted, is behind a callback URL, or is not among the newest.
+            # Opened from the endpoint's own page: it may be deleted, belong to a callback URL, or be missing from the newest.
             endpoints.update({public_id("wh", one.pk): _name(one) for one in self._rows.filter(pk=key)})
         types = dict.fromkeys([*(one.name for one in event_types()), data.get("type") or ""])
         self._offer("endpoint", [any_one, *endpoints.items()])
@@ -95,16 +95,16 @@ class LogForm(forms.Form):
 
     @property
     def given(self) -> dict[str, str]:
-        """The filled-in fields as they stand in the address, the empty ones left out."""
+        """Return the filled-in fields as they appear in the URL."""
         return {name: self.data[name] for name in self.fields if self.cleaned_data.get(name)}
 
     @property
     def query(self) -> str:
-        """`status=exhausted&…`, for links that keep the filters."""
+        """Return `status=exhausted&…`, for links that keep the filters."""
         return urlencode(self.given)
 
     def active(self) -> list[dict[str, Any]]:
-        """The filters in force: what is shown of each, and the query without it."""
+        """Return the active filters: the text of each, and the query without it."""
         shown: dict[str, Any] = dict(self.cleaned_data)
         if self._endpoint is not None:
             shown["endpoint"] = name_of(self._endpoint)
@@ -127,7 +127,7 @@ def _name(endpoint: Endpoint) -> str:
 
 
 def reckonable(moment: datetime | None) -> datetime | None:
-    """The time, if one can reckon with it. Raises ValidationError."""
+    """Return the time if calculations with it are safe. Raises ValidationError."""
     if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise forms.ValidationError(
             _("Enter a year between %(first)s and %(last)s.")

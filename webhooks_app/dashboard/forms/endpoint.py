@@ -1,4 +1,4 @@
-"""An endpoint's form: what may be said about it, when it is made and later."""
+"""The forms to create and change an endpoint."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from webhooks_app.models import Endpoint
 from webhooks_app.wire_formats.base import WireFormat
 
 _ALL, _SOME = "all", "some"
-#: Fields below "advanced": it is unfolded where one of them is wrong.
+#: Fields below "advanced", which is expanded if one of them has an error.
 _ADVANCED = {"secret", *(setting.name for setting in SETTINGS if setting.part is FormPart.HOW)}
 
 
 class EndpointForm(SettingsForm):
-    """`types`: what may be chosen; `stored_headers`: names of those there are, None while there is no endpoint."""
+    """`types`: the event types offered. `stored_headers`: the names of existing headers, None for a new endpoint."""
 
-    #: What the help on filters lists.
+    #: The operators listed in the help on filters.
     filter_operators = tuple(OPERATORS.values())
 
     url = forms.CharField(
@@ -77,9 +77,9 @@ class EndpointForm(SettingsForm):
         self.add_settings()
         self.types = types
         self.headers = header_rows(stored_headers or (), data, first=stored_headers is None)
-        #: What an act says of the headers.
+        #: The error of an action about the headers.
         self.header_error = ""
-        #: Is there something that is only saved if the person says so once more?
+        #: Whether something is saved only after the user has confirmed it.
         self.asks_anyway = bool(data and data.get("anyway"))
 
     def is_valid(self) -> bool:
@@ -94,7 +94,7 @@ class EndpointForm(SettingsForm):
         return given
 
     def _ask_about_families(self) -> None:
-        """A family that fits nothing is more often misspelt than meant; where there are no types yet, none could fit."""
+        """Ask for confirmation of a family that matches no event type, which is usually a typo. Skip this without any types."""
         known = self.initial.get("events") or ()
         new = [name for name in self._chosen() if name not in known]
         if self.types and (strange := unmet(new, self.types)):
@@ -108,19 +108,19 @@ class EndpointForm(SettingsForm):
             self.add_error("patterns", error_message % {"names": ", ".join(strange), "number": number})
 
     def values(self) -> dict[str, Any]:
-        """What was said, but for the headers, by the names that the acts have for it."""
+        """Return the input except the headers, by the argument names of the actions."""
         given = self.cleaned_data
         events = [EVERYTHING] if given["which"] == _ALL else self._chosen()
         url = {"url": given["url"]} if "url" in self.fields else {}
         return {**url, "events": events, **self.setting_values()}
 
     def groups(self) -> list[Group]:
-        """The events to choose from, ticked as they were sent, or as they are."""
+        """Return the events to choose from, checked as submitted or as stored."""
         chosen = self["events"].value() or []
         return groups_of(self.types, [str(name) for name in chosen])
 
     def refuse(self, error: WebhooksError) -> None:
-        """Put what an act refused beside its field."""
+        """Show the error of an action beside its field."""
         if error.field == "headers":
             self.header_error = error_message(error)
             self.add_error(None, _("Look at the headers below."))
@@ -129,12 +129,12 @@ class EndpointForm(SettingsForm):
 
     @property
     def is_narrowed(self) -> bool:
-        """Is something filled in, or wrong, by which the endpoint gets only some of its events?"""
+        """Return whether a field that narrows the endpoint's events is filled in or has an error."""
         return any(field.value() or field.errors for field in self.in_part()[FormPart.WHAT.value])
 
     @property
     def is_advanced(self) -> bool:
-        """Is something below "advanced" filled in, or wrong?"""
+        """Return whether a field below "advanced" is filled in or has an error."""
         wrong = _ADVANCED.intersection(self.errors) or self.header_error or any(self.headers.errors)
         filled = any(self[name].value() for name in _ADVANCED.intersection(self.fields) - {"secret"})
         return bool(wrong or filled or self.headers.initial)
@@ -146,7 +146,7 @@ class EndpointForm(SettingsForm):
 
 
 class NewEndpointForm(EndpointForm):
-    """For a new endpoint, which may bring a secret of its own. `wire_formats`: those to choose from; one is no choice."""
+    """The form of a new endpoint, which may have an imported secret. `wire_formats`: the choices; a single one is not offered."""
 
     wire_format = forms.ChoiceField(
         label=gettext_lazy("Wire format"),
@@ -180,24 +180,24 @@ class NewEndpointForm(EndpointForm):
         return {**super().values(), **more}
 
     def remind_of_secret(self) -> None:
-        """Where the form is shown again: the secret is not in it any more, and must not be forgotten for that."""
+        """Ask for the secret again when the form is shown again: it is not rendered, and would otherwise be lost unnoticed."""
         if self.data.get("secret") and not self.errors.get("secret"):
             self.add_error("secret", _("Enter your secret once more; it is not shown again here."))
 
 
 class ChangeEndpointForm(EndpointForm):
-    """The endpoint is there."""
+    """The form of an existing endpoint."""
 
     def __init__(self, data: Any = None, *, endpoint: Endpoint, types: Sequence[EventType]) -> None:
         self.endpoint, self.stored = endpoint, stored_values(endpoint)
         events = self.stored["events"]
         initial = {**self.stored, "which": _ALL if EVERYTHING in events else _SOME}
         super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
-        if endpoint.is_playground:  # it has no URL that could be seen or changed
+        if endpoint.is_playground:  # it has no URL that users may see or change
             del self.fields["url"]
 
     def changes(self) -> dict[str, Any]:
-        """What is to be other than it is."""
+        """Return the values that differ from the stored ones."""
         values = self.values()
         same_events = set(values["events"]) == set(self.stored["events"])
         changes = {name: value for name, value in values.items() if value != self.stored[name]}
@@ -209,12 +209,12 @@ class ChangeEndpointForm(EndpointForm):
 
 
 def stored_values(endpoint: Endpoint) -> dict[str, Any]:
-    """The endpoint in the words of the form, but for its headers."""
+    """Return the endpoint's values by the names of the form's fields, except the headers."""
     return {**{name: getattr(endpoint, name) for name in ("url", *NAMES)}, "events": endpoint.patterns}
 
 
 def header_names(endpoint: Endpoint) -> list[str] | None:
-    """None where they cannot be opened: their key is lost."""
+    """Return the names of the headers; None if they cannot be decrypted because their key is lost."""
     try:
         return sorted(endpoint.custom_headers())
     except SealingError:

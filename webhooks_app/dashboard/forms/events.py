@@ -1,4 +1,4 @@
-"""Which events: everything, or a choice out of the catalogue, in its groups, with families (`message.*`) and free patterns."""
+"""The choice of events: everything, or a selection from the catalogue in its groups, with families (`message.*`) and patterns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks_app.core.filters import EVERYTHING, matches, patterns_for
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One box to tick."""
+    """One checkbox."""
 
     name: str
     description: str
@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Group:
-    """Entries under one heading; before them the families that begin there."""
+    """Entries under one heading; the families that begin in this group come first."""
 
     title: str
     families: list[Entry] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Group:
 
 
 class Chosen(forms.MultipleChoiceField):
-    """Any names; whether there are such events is for the act to say."""
+    """A field for any names; the action checks whether such events exist."""
 
     widget = forms.CheckboxSelectMultiple
 
@@ -43,8 +43,10 @@ class Chosen(forms.MultipleChoiceField):
 
 
 def groups_of(types: Sequence[EventType], chosen: Iterable[str]) -> list[Group]:
-    """The catalogue to choose from: the types in their groups, each family in that of its first type, then what is chosen and
-    in neither."""
+    """Return the catalogue as choices.
+
+    The types are in their groups, each family is in the group of its first type. Chosen names that are neither come last.
+    """
     ticked = [name for name in chosen if name != EVERYTHING]
     families = families_of(types)
     groups: dict[str, Group] = {}
@@ -64,13 +66,13 @@ def groups_of(types: Sequence[EventType], chosen: Iterable[str]) -> list[Group]:
 
 
 def families_of(types: Iterable[EventType]) -> list[str]:
-    """`message.*` where there are several types below `message`."""
+    """Return `message.*` if there are several types below `message`."""
     counted = Counter(pattern for type_ in types for pattern in patterns_for(type_.name) if pattern.endswith(".*"))
     return sorted(pattern for pattern, count in counted.items() if count > 1)
 
 
 def unmet(patterns: Iterable[str], types: Sequence[EventType]) -> list[str]:
-    """The families that no type of the catalogue is in. They may be meant for what is to come, or be misspelt."""
+    """Return the families that match no type of the catalogue. They may be meant for future types, or contain a typo."""
     families = (pattern for pattern in patterns if pattern.endswith(".*"))
     return [name for name in families if not any(matches(name, type_.name) for type_ in types)]
 

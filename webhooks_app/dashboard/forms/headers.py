@@ -1,4 +1,4 @@
-"""Custom request headers: rows of names and values. Values that are stored stay where they are; nobody sees them again."""
+"""Custom request headers: rows of names and values. Stored values are never shown again, and stay unless changed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy
 from webhooks_app.endpoints.headers import KEEP_VALUE, MAX_HEADERS, MAX_NAME, MAX_VALUE, KeepValue
 from webhooks_app.forms.fields import WriteOnlyInput
 
-#: Empty rows below those that are filled.
+#: The number of empty rows below the filled ones.
 _EMPTY_ROWS = 2
-#: Where the endpoint is still to be made: who needs more would have to save first.
+#: For a new endpoint: a user who needs more rows would have to save first.
 _EMPTY_ROWS_AT_FIRST = 5
 _ACTS = (
     ("keep", gettext_lazy("keep its value")),
@@ -24,7 +24,7 @@ _ACTS = (
 
 
 class HeaderForm(forms.Form):
-    """One row. One that is stored already says what is to become of it."""
+    """One row. A stored one also has a choice to keep, replace or remove it."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -55,7 +55,7 @@ class HeaderForm(forms.Form):
 
 class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run time
     def clean(self) -> None:
-        """Two rows of one name: the act gets a mapping, in which the first would be gone without a word."""
+        """Reject two rows with the same name: the action takes a mapping, which would silently drop the first."""
         seen: set[str] = set()
         for form in self.forms:
             name = getattr(form, "cleaned_data", {}).get("name", "")
@@ -65,11 +65,11 @@ class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run 
 
     @property
     def changes(self) -> bool:
-        """Is anything to be other than it is stored?"""
+        """Return whether any header differs from the stored ones."""
         return any(form.cleaned_data.get("value") or form.cleaned_data.get("act") == "remove" for form in self.forms)
 
     def values(self) -> dict[str, str | KeepValue]:
-        """For the act: what all headers are to be."""
+        """Return all headers as the action takes them."""
         values: dict[str, str | KeepValue] = {}
         for form in self.forms:
             given = form.cleaned_data
@@ -81,7 +81,7 @@ class _Rows(forms.BaseFormSet):  # type: ignore[type-arg]  # it has none at run 
 
 
 def header_rows(stored: Sequence[str], data: Any = None, *, first: bool = False) -> _Rows:
-    """Rows for the headers that are stored, by name, and some empty ones; more of these where it is the `first` time."""
+    """Return rows for the stored headers, by name, and some empty ones; more of these if `first` is true."""
     empty = _EMPTY_ROWS_AT_FIRST if first else _EMPTY_ROWS
     factory = forms.formset_factory(
         HeaderForm,

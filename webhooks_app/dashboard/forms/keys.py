@@ -1,4 +1,4 @@
-"""A new API key."""
+"""The form of a new API key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.models import Scope
 from webhooks_app.tenants.api_keys import MAX_NAME
 
-#: Scope → what a key with it may do, for people.
+#: Scope → what a key with it may do, for readers.
 SCOPES = {
     Scope.WEBHOOKS_READ.value: _("See webhooks, events, deliveries and event types"),
     Scope.WEBHOOKS_WRITE.value: _("Add, change, test and delete webhooks; send deliveries again"),
     Scope.EVENTS_WRITE.value: _("Publish events, which are then sent to your webhooks"),
 }
 
-#: Later than this is never enough: not every date can be counted on in every time zone.
+#: Dates from here on are refused: they may overflow in some time zones.
 _FAR = date(9000, 1, 1)
 NEVER, ON_A_DAY = "never", "day"
 _EXPIRIES = (
@@ -61,7 +61,7 @@ class KeyForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("expires") != ON_A_DAY:
-            self.errors.pop("expires_at", None)  # what stands there is of no account
+            self.errors.pop("expires_at", None)  # the entered date does not matter then
         elif "expires_at" not in self.errors:
             last = cleaned.get("expires_at")
             if last is None:
@@ -71,7 +71,7 @@ class KeyForm(forms.Form):
         return cleaned
 
     def expiry(self) -> datetime | None:
-        """When the valid form's key expires; None: never. A day ends where its reader is."""
+        """Return when the key of a valid form expires; None: never. The day ends in the reader's time zone."""
         chosen = self.cleaned_data["expires"]
         if chosen == NEVER:
             return None

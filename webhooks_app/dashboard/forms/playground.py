@@ -1,4 +1,4 @@
-"""The playground's forms: how it answers, which events it gets, and the test event to send."""
+"""The playground's forms: its response, its events, and the test event to send."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from webhooks_app.wire_formats import get_wire_format
 
 
 class AnswerForm(forms.Form):
-    """How the playground answers from now on."""
+    """How the playground responds from now on."""
 
     answer = forms.ChoiceField(label=_("How the receiver answers"), widget=forms.RadioSelect)
 
     def __init__(self, data: Any = None, *, endpoint: Endpoint) -> None:
         now = answer_of(endpoint.url)
         is_off = endpoint.status == EndpointStatus.DISABLED
-        chosen = now.name if now and not is_off else DEFAULT_ANSWER  # what has switched it off would do so again
+        chosen = now.name if now and not is_off else DEFAULT_ANSWER  # the response that disabled it would do so again
         super().__init__(data, initial={"answer": chosen}, auto_id="answer-%s")
         texts = answer_texts(endpoint)
         self.fields["answer"].choices = [(name, texts[name]) for name in ANSWERS]  # type: ignore[attr-defined]
 
 
 class EventsForm(forms.Form):
-    """Which events go to the playground; `values` gives the patterns."""
+    """Which events the playground gets; `values` returns the patterns."""
 
     events = forms.MultipleChoiceField(label=_("Events that arrive here"), widget=forms.CheckboxSelectMultiple)
 
@@ -52,7 +52,7 @@ class EventsForm(forms.Form):
 
 
 class SendForm(forms.Form):
-    """A test event. `chosen`: the type whose example is shown, the first that has one unless told."""
+    """A test event. `chosen`: the type whose example is shown; by default the first with an example."""
 
     type = forms.CharField(widget=forms.HiddenInput)
     data = JSONText(  # type: ignore[assignment]  # a field's name, and a form's own
@@ -63,7 +63,7 @@ class SendForm(forms.Form):
         by_name = {type_.name: type_ for type_ in types}
         with_example = (type_ for type_ in types if type_.example is not None)
         shown = by_name.get(chosen) or next(with_example, None) or next(iter(types), None)
-        #: The type's name, empty where there is none at all.
+        #: The type's name, empty if there are no types.
         self.chosen = shown.name if shown else ""
         initial = {"type": self.chosen, "data": example_text(shown) if shown else ""}
         super().__init__(data, initial=initial, auto_id="send-%s")
@@ -71,7 +71,7 @@ class SendForm(forms.Form):
 
 
 def answer_texts(endpoint: Endpoint) -> dict[str, str]:
-    """What each answer is, and what it makes of a delivery in this endpoint's wire format."""
+    """Return what each response is, and its effect on a delivery in this endpoint's wire format."""
     wire = get_wire_format(endpoint.wire_format)
     disables = wire.retry.rule_for(outcome_of_status(410), RuleEffect.DISABLE)
     gone = gettext("410 Gone: the endpoint is switched off") if disables else gettext("410 Gone")

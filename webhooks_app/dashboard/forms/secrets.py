@@ -1,4 +1,4 @@
-"""Rotation: for how long the old secret signs too, and perhaps a secret of one's own."""
+"""The form to rotate a secret: how long the old one still signs, and optionally an imported secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVERLAPS = (0, _HOUR, 24 * _HOUR, 7 * 24 * _HOUR)
 
 
 class RotationForm(forms.Form):
-    """What is to become of the old secret, and which the new one is."""
+    """How long the old secret signs, and the new secret."""
 
     overlap = forms.ChoiceField(label=gettext_lazy("The old secret stays valid"), widget=forms.RadioSelect)
     secret = forms.CharField(
@@ -35,7 +35,7 @@ class RotationForm(forms.Form):
         self.fields["overlap"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField's
 
     def values(self) -> dict[str, Any]:
-        """By the names that the act has for it."""
+        """Return the values by the argument names of the action."""
         given = self.cleaned_data
         return {"overlap": timedelta(seconds=int(given["overlap"])), "secret": given["secret"] or None}
 

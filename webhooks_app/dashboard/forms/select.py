@@ -1,4 +1,4 @@
-"""A `<select>` for long lists, written at once: Django's own renders a template for each option, and there may be hundreds."""
+"""A `<select>` for long lists, rendered at once: Django renders a template per option, and there may be hundreds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 
 class LongSelect(forms.Select):
-    """Takes plain choices, without groups."""
+    """A select for plain choices, without groups."""
 
     def render(
         self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: BaseRenderer | None = None

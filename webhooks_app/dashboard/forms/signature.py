@@ -1,4 +1,4 @@
-"""Somebody's request, whose signature is to be checked."""
+"""The form with a request whose signature is to be checked."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ class SignatureForm(forms.Form):
         help_text=_("The one that your server verifies with. It is used for this answer, and kept nowhere."),
         max_length=MAX_SECRET,
         strip=False,
-        # A password field of no site's: browsers offer to keep what is in "current-password".
+        # Not a login: browsers offer to save the value of a "current-password" field.
         widget=forms.PasswordInput(render_value=False, attrs={**_PLAIN, "autocomplete": "new-password"}),
     )

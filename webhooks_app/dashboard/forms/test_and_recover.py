@@ -1,4 +1,4 @@
-"""A test event, and recovery since a time."""
+"""The forms to send a test event, and to recover since a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from webhooks_app.core.filters import matches
 from webhooks_app.forms.fields import JSONText, example_text
 
 _MINUTES = "%Y-%m-%dT%H:%M"
-#: Browsers that show no picker send what was typed.
+#: Browsers without a date picker send the text that was entered.
 _FORMATS = (_MINUTES, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 class TestEventForm(forms.Form):
-    """`chosen`: the type whose example is shown; unless told, the first that fits one of the endpoint's patterns."""
+    """`chosen`: the type whose example is shown; by default, the first that matches one of the endpoint's patterns."""
 
     type = forms.ChoiceField(label=gettext_lazy("Event type"))
     data = JSONText(  # type: ignore[assignment]  # a field's name, and a form's own
@@ -46,7 +46,7 @@ class TestEventForm(forms.Form):
 
 
 class RecoverForm(forms.Form):
-    """`since` is in the reader's time zone; gives an aware time. Not before events are kept, not in the future."""
+    """`since` is entered in the reader's time zone and cleaned to an aware time, within the retention and not in the future."""
 
     since = forms.DateTimeField(
         label=gettext_lazy("Since"),
@@ -66,5 +66,5 @@ class RecoverForm(forms.Form):
         now = timezone.now()
         if since > now:
             raise ValidationError(_("This time is still to come."), "future")
-        # What is older is gone anyhow, and years like 0001 must not be reckoned with.
+        # Older events are deleted anyway, and calculations with years like 0001 may overflow.
         return max(since, now - timedelta(days=settings().RETENTION_DAYS))

@@ -1,1 +1,1 @@
-"""One module a subject: its views, and `paths`, where they are."""
+"""One module per subject, with its views and their `paths`."""

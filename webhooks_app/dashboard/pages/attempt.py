@@ -1,5 +1,8 @@
-"""One attempt: the request as it was sent, and all of the answer. A delivery has many, and a body may be large, so the delivery's
-page has only a link to each; where it is unfolded there, htmx brings the request."""
+"""One attempt: the request as it was sent, and the whole response.
+
+A delivery has many attempts and a body may be large, so the delivery's page only links to each. When one is expanded there,
+htmx loads the request.
+"""
 
 from __future__ import annotations
 

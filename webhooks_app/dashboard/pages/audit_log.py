@@ -1,4 +1,4 @@
-"""Activity: the audit trail, in plain words."""
+"""The audit log, in plain words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webhooks_app.maintenance.prune import MONTHS_KEPT
 from webhooks_app.models import ActorKind, AuditEntry, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
 
-#: So many endpoints can be chosen from.
+#: The most endpoints in the filter.
 MOST_OFFERED = 200
 KINDS = {
     ActorKind.USER.value: _("People"),
@@ -33,18 +33,18 @@ KINDS = {
     ActorKind.SYSTEM.value: _("The app and its operators"),
 }
 _TARGET = re.compile(r"(wh|evt|dlv|key)_")
-#: Prefix of what can be looked at by itself → URL name.
+#: Prefix of objects with a page → URL name.
 _PAGES = {"wh": "endpoint", "evt": "event", "dlv": "delivery"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry, for people."""
+    """One entry, for readers."""
 
     at: datetime
     actor: str
     verb: str
-    #: What it was done to, and where that is; both may be empty.
+    #: The name and URL of the object that was changed; both may be empty.
     target: str
     address: str
     details: list[tuple[str, str | datetime]]
@@ -80,7 +80,7 @@ def _entries(visitor: Visitor, target: str, kind: ActorKind | None, before: str)
 
 
 def _target(text: str) -> str:
-    """As entries have it. Raises NotFound for what is no public id."""
+    """Return the target as entries store it. Raises NotFound if the text is not a public id."""
     if not text:
         return ""
     prefix = _TARGET.match(text)
@@ -110,7 +110,7 @@ def _line(entry: AuditEntry, named: Named) -> Line:
 
 
 def _name(target: str, named: Named) -> str:
-    """A URL or a name where there is one. What has neither is called by its id; a portal link's id tells nobody anything."""
+    """Return a URL or name if there is one, else the id; empty for a portal link, whose id means nothing to readers."""
     if "_" not in target:
         return str(_("the account")) if target == "account" else ""
     return named.endpoints.get(target) or named.keys.get(target) or target

@@ -1,4 +1,4 @@
-"""Send again all that failed and fits the log's filters: how many, then part by part, with a bar."""
+"""Resend all failed deliveries that match the log's filters: show how many, then resend part by part with a progress bar."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from webhooks_app.deliveries.outlook import Waiting, waiting_in_words
 
 @dashboard_view("GET", "POST", manages=True)
 def deliveries_retry(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    """The filters are in the address; a POST does one part, and its answer is the form for the next."""
+    """Handle the page. The filters are in the URL; a POST resends one part and returns the form for the next."""
     form = LogForm(request.GET, visitor)
     if not form.is_valid():
         return render_page(request, visitor, "deliveries_retry", {"section": DELIVERIES, "form": form}, status=422)
-    active = [one for one in form.active() if one["name"] != "status"]  # it is the failed ones, whatever the log showed
+    active = [one for one in form.active() if one["name"] != "status"]  # only failed ones, whatever the log showed
     context = {"section": DELIVERIES, "form": form, "query": form.query, "active": active}
     if request.method == "POST":
         progress = ProgressForm(request.POST)
         if progress.is_valid():
             return render_page(request, visitor, "deliveries_retry", {**context, **_go_on(visitor, form, progress)})
     count, more = failed_log(visitor.tenant, form.wanted).count()
-    # Whole milliseconds behind: what fails from now on is not part of it.
+    # Deliveries that fail after this time are not included.
     first = ProgressForm.hidden(asked_at=timezone.now(), total=None if more else count)
     return render_page(request, visitor, "deliveries_retry", {**context, "count": count, "more": more, "hidden": first})
 
 
 def _go_on(visitor: Visitor, form: LogForm, progress: ProgressForm) -> dict[str, Any]:
-    """Do the next part, unless somebody asked to stop."""
+    """Resend the next part, unless the user asked to stop."""
     given = progress.cleaned_data
     if given["stop"]:
         return {"done_with": given["so_far"], "stopped": True, "waiting": waiting_in_words(progress.waiting)}

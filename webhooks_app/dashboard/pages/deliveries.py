@@ -24,7 +24,7 @@ from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.models.ids import parse_public_id
 
-#: The filters that people use most, above the log: status and what they are called.
+#: The most used filters, above the log: status and label.
 QUICK = (
     ("", pgettext_lazy("deliveries", "All")),
     (DeliveryStatus.EXHAUSTED.value, _("Failed")),
@@ -52,19 +52,19 @@ def deliveries(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if request.GET.get("live") != "rows":
         return render_page(request, visitor, "deliveries", context)
     if context.get("mark") == request.GET.get("mark"):
-        return HttpResponse(status=204)  # as it was: nothing is swapped, nothing read out
+        return HttpResponse(status=204)  # unchanged: nothing is swapped or read out
     if found.rows and place(request, "top") == _NONE:
-        return HttpResponse(headers={"HX-Refresh": "true"})  # the first rows of an empty page: it is another page now
+        return HttpResponse(headers={"HX-Refresh": "true"})  # the first rows of an empty page need the whole page
     return render_page(request, visitor, "deliveries_rows", context)
 
 
 def place(request: HttpRequest, name: str) -> uuid.UUID | None:
-    """A place in the log, as the address has it; None where it is none."""
+    """Return a position in the log from the URL; None if it is missing or invalid."""
     return parse_public_id(request.GET.get(name, ""), "dlv")
 
 
 def _links(form: LogForm, paused: bool) -> dict[str, Any]:
-    """Queries that keep the filters: bare, for further parameters, and with another status each."""
+    """Return queries that keep the filters: unchanged, for further parameters, and with each other status."""
     kept = {**form.given, **({"live": "off"} if paused else {})}
     return {
         "query": form.query,
@@ -75,7 +75,7 @@ def _links(form: LogForm, paused: bool) -> dict[str, Any]:
 
 
 def _quick(form: LogForm, kept: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The statuses above the log. None is the chosen one where the address names a status that there is not."""
+    """Return the statuses above the log. None of them is selected if the URL contains an unknown status."""
     others = {name: text for name, text in kept.items() if name != "status"}
     chosen = None if "status" in form.errors else form.given.get("status", "")
     return [
@@ -84,7 +84,7 @@ def _quick(form: LogForm, kept: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _may_have_failed(form: LogForm, found: LogPage) -> bool:
-    """May there be failed deliveries among those that fit? Told from the page alone: it asks the database nothing."""
+    """Return whether matching deliveries may have failed, as far as the page itself shows: this makes no query."""
     if form.wanted.status not in ("", DeliveryStatus.EXHAUSTED):
         return False
     is_all = found.newer is None and found.older is None and found.looked_at_all
@@ -96,7 +96,7 @@ def _with_status(others: dict[str, str], status: str) -> str:
 
 
 def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]:
-    """What the page's next look at the log asks with: which rows it shows, and which was the first when it was opened."""
+    """Return the parameters of the page's next poll: the rows it shows, and the first row when it was opened."""
     top = place(request, "top") or (found.rows[0].pk if found.rows else _NONE)
     new = sum(row.pk > top for row in found.rows)
     mark = _mark(found.rows, timezone.now())
@@ -110,7 +110,7 @@ def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]
 
 
 def _mark(rows: Sequence[Delivery], now: datetime) -> str:
-    """Differs where the rows look different; "two minutes ago" does so by the minute."""
+    """Return a value that changes when the rows look different, which "two minutes ago" does every minute."""
     seen = [(row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, _why(row, now)) for row in rows]
     return hashlib.sha256(repr((seen, f"{now:%H%M}")).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""One delivery: what was sent, what came back, why it failed; send it again, or do not send it."""
+"""One delivery: what was sent, the responses, why it failed; resend or cancel it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.resend import cancel_delivery, resend
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, database_now
 
-#: Attempts that one page shows.
+#: The number of attempts on one page.
 MOST_SHOWN = 20
-#: Characters of an answer's body that it shows; all of it, and the request, are on the attempt's own page.
+#: The most characters of a response body shown here; the attempt's own page has all of it, and the request.
 MOST_OF_ANSWER = 8 * 1024
 DONE = {
     "again": _("It is sent again now."),
@@ -40,7 +40,7 @@ DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One attempt as the page tells it. `answer`: the body that came back, or only its beginning where `is_cut`."""
+    """One attempt on the page. `answer`: the response body, or only its beginning if `is_cut`."""
 
     attempt: Attempt
     explanation: Explanation
@@ -54,7 +54,7 @@ class Exchange:
 
 @dashboard_view()
 def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
+    """Render the page. With `mark`, for htmx: return what changed since the page with that mark, or 204 if nothing did."""
     row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     story = _story(row)
     mark, is_look = _mark(row, story), "mark" in request.GET
@@ -75,7 +75,7 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "from_the_newest": not shown.later,
         "is_look": is_look,
         "next_look": urlencode({"mark": mark}) if row.status == DeliveryStatus.PENDING and not shown.later else "",
-        # What the network said names addresses inside it: for staff alone, and not within a customer's portal.
+        # Network errors contain internal addresses: show them only to staff, and not in a customer's portal.
         "for_staff": request.user.is_staff and not visitor.by_portal,
         "form_id": form_id(),
     }
@@ -84,7 +84,7 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
 
 @dashboard_view("GET", "POST", manages=True)
 def delivery_retry(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """GET asks whether it is meant: a receiver that has accepted it gets it a second time."""
+    """Resend a delivery. GET asks for confirmation: a receiver that has accepted it gets it twice."""
     row = get_own_or_404(_rows(), "dlv", public_id, visitor)
     if request.method == "GET":
         return render_page(request, visitor, "delivery_retry", _question(row))
@@ -137,7 +137,10 @@ def _story(row: Delivery) -> DeliveryState:
 
 
 def _what_came_of_it(row: Delivery, attempts: int) -> str:
-    """What sending it again came to, as a key of DONE. `attempts`: those before; an engine may have been fast."""
+    """Return the result of a resend as a key of DONE.
+
+    `attempts`: the number before the resend; an engine may already have made one more.
+    """
     prospect = _story(row).prospect
     if prospect is None or prospect.kind in NOW or row.attempts > attempts:
         return "again" if attempts else "first"
@@ -145,7 +148,7 @@ def _what_came_of_it(row: Delivery, attempts: int) -> str:
 
 
 def _mark(row: Delivery, story: DeliveryState) -> str:
-    """Differs where the page would."""
+    """Return a value that changes when the page would look different."""
     kind, at = (story.prospect.kind.value, story.prospect.at) if story.prospect else ("", None)
     return f"{row.status}-{row.attempts}-{row.endpoint.status}-{kind}-{at.timestamp() if at else 0:.0f}"
 

@@ -1,4 +1,4 @@
-"""Add an endpoint, and change one. A secret that comes of it is in the answer, and nowhere else."""
+"""Create and change an endpoint. A new secret is in the response, and nowhere else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
     if request.method == "POST":
         return submit_once(request, visitor, create)
-    chosen = request.GET.getlist("event")  # a page of the catalogue may lead here
+    chosen = request.GET.getlist("event")  # a page of the catalogue may link here
     initial = {"which": "some" if chosen else "all", "events": chosen}
     return _form_page(request, visitor, NewEndpointForm(types=types, wire_formats=wire_formats, initial=initial))
 

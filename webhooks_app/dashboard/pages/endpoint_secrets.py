@@ -1,4 +1,4 @@
-"""An endpoint's secret: rotate it, end the old one early. A new one is shown once."""
+"""An endpoint's secret: rotate it, or end the old one early. A new one is shown once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def secret_shown(
     why: str,
     old_until: datetime | None = None,
 ) -> HttpResponse:
-    """The page with the secret, this once. `why`: "created", "moved" or "rotated"."""
+    """Render the page with the secret, only this once. `why`: "created", "moved" or "rotated"."""
     wire_format = get_wire_format(row.wire_format)
     context = {
         "section": ENDPOINTS,

@@ -1,4 +1,4 @@
-"""Try an endpoint with a test event, and give it what it has missed. Pages of their own, or cards that are swapped in place."""
+"""Send a test event, and recover missed events. Each is a page of its own, or a card that is swapped in place."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _recover_card(
 def _card_or_page(
     request: HttpRequest, visitor: Visitor, row: Endpoint, name: str, context: dict[str, Any], status: int
 ) -> HttpResponse:
-    """htmx gets the card alone, and swaps it into the page where it stands."""
+    """Return only the card for htmx, which swaps it into the page, else the page."""
     template = f"{name}_card" if request.headers.get("HX-Request") == "true" else name
     return render_page(request, visitor, template, {"section": ENDPOINTS, "endpoint": row, **context}, status=status)
 

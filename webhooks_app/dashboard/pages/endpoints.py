@@ -1,4 +1,4 @@
-"""The list of endpoints, an endpoint's own page, and its switches."""
+"""The list of endpoints, an endpoint's own page, and its status changes."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from webhooks_app.stats.charts import latency_figure, requests_figure, requests_
 from webhooks_app.stats.hourly import hours_of_endpoint, requests_of
 from webhooks_app.tenants.plan import plan_of
 
-#: How far back the charts may look: hours, name.
+#: The time spans of the charts: hours, label.
 SPANS = {"24h": (24, _("24 hours")), "7d": (7 * 24, _("7 days")), "30d": (30 * 24, _("30 days"))}
-#: Beyond this many hours, charts have a column a day.
+#: Above this many hours, charts have one column per day.
 _DAILY_FROM = 8 * 24
 _SWITCHES: dict[str, Callable[..., Endpoint]] = {
     "pause": pause_endpoint,
@@ -81,7 +81,7 @@ def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view()
 def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """Also for a deleted one: its history stays readable until it is pruned."""
+    """Render the page, also for a deleted endpoint: its history is readable until it is pruned."""
     rows = Endpoint.objects.filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
     row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now()
     condition = condition_of(row, now)
@@ -101,7 +101,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         **_charts(row, request.GET.get("span", ""), now),
     }
     if visitor.manages and not row.is_deleted:
-        # A form each, and each good for one use.
+        # Each form has its own id, and each can be submitted once.
         context["test_form"] = TestEventForm(types=event_types(), patterns=row.patterns)
         context["recover_form"] = RecoverForm()
         context["form_id"], context["recover_form_id"] = form_id(), form_id()
@@ -130,7 +130,7 @@ def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
 
 @dashboard_view(manages=True)
 def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """What disabling does, and what pausing does instead; the answer goes to `switch`."""
+    """Explain what disabling does, and what pausing does instead; the form goes to `switch`."""
     row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
     if row.status not in (EndpointStatus.ACTIVE, EndpointStatus.PAUSED):
         return to_endpoint(row, "")
@@ -138,12 +138,12 @@ def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> Ht
 
 
 def visible_endpoints() -> EndpointQuerySet:
-    """Those that can be changed: neither deleted nor hidden."""
+    """Return the endpoints that can be changed: neither deleted nor hidden."""
     return Endpoint.objects.visible()
 
 
 def to_endpoint(row: Endpoint, done: str) -> HttpResponse:
-    """Back to the endpoint's page, which says what was done."""
+    """Redirect to the endpoint's page, which shows what was done."""
     return redirect(f"{reverse('webhooks_app:endpoint', args=[row.public_id])}?done={done}")
 
 
@@ -153,7 +153,7 @@ def _charts(row: Endpoint, wanted: str, now: datetime) -> dict[str, Any]:
     hours = hours_of_endpoint(row.pk, now, length)
     daily = length >= _DAILY_FROM
     if not (requests_of(hours) or row.queue.last_success_at or row.queue.last_failure_at):
-        return {}  # nothing to draw, in this time or another: tests do not count
+        return {}  # nothing to draw in any time span: tests do not count
     return {
         "span": span,
         "spans": [(name, title) for name, (_length, title) in SPANS.items()],

@@ -1,4 +1,4 @@
-"""One event: what happened, where it went; send it again to all of them."""
+"""One event: its data and its deliveries; resend it to all of them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
 
-#: A page shows the event's first so many deliveries.
+#: The page shows this many of the event's first deliveries.
 MOST_SHOWN = 100
 
 
 @dashboard_view()
 def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """With `mark`, for htmx: what is new since the page was that; 204 where nothing is."""
+    """Render the page. With `mark`, for htmx: return what changed since the page with that mark, or 204 if nothing did."""
     row = get_own_or_404(_rows(), "evt", public_id, visitor)
     context = _context(row)
     if "mark" not in request.GET:
@@ -42,7 +42,7 @@ def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespons
 
 @dashboard_view("GET", "POST", manages=True)
 def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    """GET asks whether it is meant, and says who gets it a second time."""
+    """Replay an event. GET asks for confirmation, and says who gets it a second time."""
     row = get_own_or_404(_rows(), "evt", public_id, visitor)
     if request.method == "GET":
         return render_page(request, visitor, "event_replay", {**_context(row), "form_id": form_id()})
@@ -58,7 +58,7 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
 
 
 def _rows() -> QuerySet[Event]:
-    """Those that staff alone sees, since nobody was sent them, left out. Their data, which may be large, is read when needed."""
+    """Return events, without those never sent, which only staff see. Their data, which may be large, is loaded on demand."""
     return Event.objects.filter(quarantine_reason="").defer("data")
 
 
@@ -83,7 +83,7 @@ def _context(row: Event) -> dict[str, Any]:
 
 
 def _mark(row: Event, shown: Sequence[Delivery]) -> str:
-    """Differs where the page would."""
+    """Return a value that changes when the page would look different."""
     seen = [(one.pk.hex, one.status, one.attempts, one.last_outcome, one.last_status, _why(one)) for one in shown]
     return hashlib.sha256(repr((row.fanned_out_at is None, seen)).encode()).hexdigest()[:16]
 
@@ -94,7 +94,7 @@ def _why(one: Delivery) -> str:
 
 
 def _done(request: HttpRequest) -> str | None:
-    """What a replay came to; the numbers are from the address, and only shown."""
+    """Return the result of a replay; the numbers come from the URL, and are only shown."""
     sent, off, held = (_number(request.GET.get(name, "")) for name in ("sent", "off", "held"))
     if sent is None:
         return None

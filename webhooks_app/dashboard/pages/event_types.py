@@ -49,7 +49,7 @@ def _has(type_: EventType, query: str) -> bool:
 
 
 def _grouped(types: list[EventType]) -> list[tuple[str, list[EventType]]]:
-    """By group, types of none last; those that are no longer offered stand at their group's end."""
+    """Return the types by group, ungrouped ones last; retired types come at the end of their group."""
     ordered = sorted(types, key=lambda type_: (not type_.group, type_.group, type_.retired, type_.name))
     return [(group, list(members)) for group, members in groupby(ordered, key=lambda type_: type_.group)]
 

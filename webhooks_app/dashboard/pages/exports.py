@@ -1,4 +1,4 @@
-"""The delivery log as a file: CSV for spreadsheets, JSON for programs. No payloads."""
+"""Export the delivery log as a file: CSV for spreadsheets, JSON for programs. Payloads are not included."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery
 from webhooks_app.models.ids import public_id
 
-#: One file has so many deliveries at most, the newest; `?before=` goes on from the last one.
+#: The most deliveries in one file, the newest first; `?before=` continues after the last one.
 MOST = 10_000
-#: What spreadsheets take for the beginning of a formula.
+#: Spreadsheets take these for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     *("delivery", "status", "event", "event_type", "webhook", "url", "attempts", "last_outcome", "last_status"),
@@ -42,9 +42,9 @@ def as_json(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
 
 
 def _file(request: HttpRequest, visitor: Visitor, kind: str, content_type: str, write: Any) -> HttpResponseBase:
-    """Streamed, so that it needs no memory; times are in UTC, since a file may be opened anywhere."""
+    """Return the streamed file, which needs no memory; times are in UTC, since a file may be opened anywhere."""
     form = LogForm(request.GET, visitor)
-    if not form.is_valid():  # the log says what is wrong
+    if not form.is_valid():  # the log shows the errors
         return redirect(f"{reverse('webhooks_app:deliveries')}?{request.GET.urlencode()}")
     log = DeliveryLog(visitor.tenant.pk, form.wanted)
     rows = log.newest_first(MOST, before=place(request, "before"))
@@ -66,7 +66,7 @@ def _csv(rows: Iterator[Delivery]) -> Iterator[str]:
 
 
 def _json(rows: Iterator[Delivery]) -> Iterator[str]:
-    """`next`: what to give as `before` for the deliveries after these; null where these are all."""
+    """Yield the JSON text. `next`: the value of `before` for older deliveries; null if there are none."""
     yield '{"deliveries": ['
     count, last = 0, None
     for count, row in enumerate(rows, start=1):  # noqa: B007 - how many there were
@@ -76,7 +76,7 @@ def _json(rows: Iterator[Delivery]) -> Iterator[str]:
 
 
 class _Lines:
-    """A file for `csv` whose `write` hands the line back."""
+    """A file for `csv` whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
@@ -93,7 +93,7 @@ def _values(row: Delivery) -> dict[str, Any]:
         "webhook": public_id("wh", row.endpoint_id),
         "url": None
         if row.endpoint.is_playground
-        else row.endpoint.url,  # that one's is ours, and no URL to anybody else
+        else row.endpoint.url,  # the playground's internal URL is useless to others
         "attempts": row.attempts,
         "last_outcome": row.last_outcome,
         "last_status": row.last_status,
@@ -105,7 +105,7 @@ def _values(row: Delivery) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    """Return the text, with an apostrophe before anything that a spreadsheet would run as a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 

@@ -1,4 +1,4 @@
-"""API keys: the list, a new one, and the end of one."""
+"""API keys: list, create and revoke."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhooks_app.models import ApiKey
 from webhooks_app.models.api_key import ApiKeyQuerySet
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
-#: Of keys that are good for nothing any more, the newest are shown.
+#: The number of unusable keys shown, the newest first.
 SPENT_SHOWN = 50
 _DONE = {"revoked": _("The key is revoked. Whoever uses it is refused from now on.")}
 
@@ -78,7 +78,7 @@ def _form(request: HttpRequest, visitor: Visitor, form: KeyForm, status: int = 2
 
 
 def _api(request: HttpRequest) -> str:
-    """The address of something that a new key may ask for; empty where the host has not mounted the REST API."""
+    """Return an API URL that a new key can request; empty if the host has not mounted the REST API."""
     try:
         return request.build_absolute_uri(reverse("webhooks_api:webhook-list"))
     except NoReverseMatch:

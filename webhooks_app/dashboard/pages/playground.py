@@ -1,4 +1,4 @@
-"""The playground: an endpoint without a server, and what arrives at it."""
+"""The playground: an endpoint without a server, and the requests that it received."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from webhooks_app.playground.service import (
     send_to_playground,
 )
 
-#: Characters of a body that are shown; the rest is with the delivery.
+#: The most characters of a body shown here; the delivery's page has the rest.
 MOST_SHOWN = 32 * 1024
 
 _DONE = {
@@ -48,13 +48,13 @@ _DONE = {
     "events": _("Saved. It counts for events from now on."),
     "closed": _("The playground is closed. What arrived stays in the log of deliveries for a while."),
 }
-#: Why it is switched off, where more is to be learnt from it than from an endpoint of one's own.
+#: Why it is disabled, for reasons that the playground explains in more detail than other endpoints.
 _OFF = {"gone": _("It answered 410 Gone, which asks us to stop; so would your own endpoint be.")}
 
 
 @dashboard_view("GET", "POST")
 def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    """The page; a POST opens the playground and shows its secret."""
+    """Render the page; a POST opens the playground and shows its secret."""
 
     def open_it() -> HttpResponse:
         endpoint, secret = open_playground(visitor.tenant, actor=visitor.actor)
@@ -71,7 +71,7 @@ def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view()
 def playground_arrivals(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    """For htmx: what has arrived since, and how things stand; 204 where nothing is new."""
+    """Return new requests and the current state for htmx; 204 if nothing is new."""
     endpoint = _open_one(visitor)
     context = _live(endpoint, _key(request.GET.get("after", "")))
     if not context["arrivals"] and context["mark"] == request.GET.get("mark"):
@@ -127,7 +127,10 @@ def playground_close(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def _done(
     request: HttpRequest, visitor: Visitor, form: forms.Form, act: Callable[[], object], word: str, **more: str
 ) -> HttpResponse | None:
-    """Act if the form is in order, and go back to the page. None where it is not, or the act refuses: the form says why."""
+    """Run the action if the form is valid, and redirect to the page.
+
+    Returns None if the form is invalid or the action fails: the form then has the error.
+    """
     return None if run_action(form, act) is None else _back(word, **more)
 
 
@@ -147,7 +150,7 @@ def _offered() -> list[Any]:
 
 
 def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form) -> HttpResponse:
-    """The page as it is now. `bound`: a form that was refused, in place of a fresh one."""
+    """Render the current page. `bound`: a form with errors, in place of a new one."""
     context: dict[str, Any] = {"section": PLAYGROUND, "done": _DONE.get(request.GET.get("done", ""), "")}
     context["form_id"] = form_id()
     endpoint = playground_of(visitor.tenant)
@@ -172,7 +175,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
 
 
 def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
-    """What changes while somebody looks on. `mark` is another where something but the arrivals has changed."""
+    """Return what changes while the page is open. `mark` changes if anything but the requests has changed."""
     found = arrivals(endpoint, after=after)
     count = waiting(endpoint)
     pending = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
@@ -196,7 +199,7 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
 
 
 def _shown(arrival: Arrival) -> dict[str, Any]:
-    """One arrival as the template wants it: its body as text, and as JSON that is good to read."""
+    """Return the context of one request: its body as text, with JSON indented."""
     raw = arrival.request.body.decode("utf-8", "replace")
     shown = pretty_body(arrival.request.body)
     pretty = shown.text if shown.is_indented else ""

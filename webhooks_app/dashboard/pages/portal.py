@@ -1,4 +1,4 @@
-"""In through a portal link, and out again."""
+"""Start and end a portal session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks_app.tenants.portal import use_portal_link
 @protect
 @require_http_methods(["GET", "POST"])
 def portal(request: HttpRequest, token: str) -> HttpResponseBase:
-    """The link asks for a click first: a chat program that looks at it for a preview must not use it up."""
+    """Ask for a click before using the link: a chat program that loads it for a preview must not use it up."""
     if request.method == "GET":
         return add_security_headers(render_page(request, None, "portal", {"stale": False}))
     try:
@@ -30,7 +30,7 @@ def portal(request: HttpRequest, token: str) -> HttpResponseBase:
 @protect
 @require_POST
 def leave(request: HttpRequest) -> HttpResponseBase:
-    """End the stay that a portal link began."""
+    """End the portal session."""
     sign_out(request)
     return add_security_headers(render_page(request, None, "left", {}))
 

@@ -1,4 +1,4 @@
-"""The box at the top of every page."""
+"""The search box at the top of every page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def search_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 
 def _only(hits: Hits) -> str:
-    """Where the one hit leads."""
+    """Return the URL of the only hit."""
     if hits.channel:
         return f"{reverse('webhooks_app:deliveries')}?{urlencode({'channel': hits.channel})}"
     if hits.delivery:

@@ -1,4 +1,4 @@
-"""How to receive: verify, answer, expect repetitions. And a check for a signature that does not fit."""
+"""How to receive webhooks: verify, respond, ignore duplicates. And a check for a signature that does not match."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _result(visitor: Visitor, wire_format: WireFormat, form: SignatureForm) -> C
 
 
 def _overlap() -> str:
-    """How long a replaced secret stays good; empty: it does not."""
+    """Return how long a replaced secret stays valid; empty if it does not."""
     hours = settings().ROTATION_OVERLAP_HOURS
     return retry_summary.format_duration(timedelta(hours=hours)) if hours else ""
 
 
 def _snippets(wire_format: WireFormat) -> list[tuple[str, str, str]]:
-    """Name and title of each language, and the code in it; none for a signature scheme of the host's own."""
+    """Return name, title and code of each language; nothing for a signature scheme of the host."""
     if not has_snippets(wire_format):
         return []
     return [(language.name, language.title, snippet(wire_format, language)) for language in LANGUAGES]
