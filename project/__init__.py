@@ -1,4 +1,4 @@
-"""A runnable Django project around `webhooks_app`, and the demo of it."""
+"""A runnable Django project with `webhooks_app`, and its demo."""
 
 from project.celery import app as celery_app
 

@@ -1,4 +1,4 @@
-"""The API's description and its page, `/api/docs`, which needs nothing from the network."""
+"""The OpenAPI description and its page, `/api/docs`, which loads nothing from other hosts."""
 
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView

@@ -1,4 +1,4 @@
-"""What the API's description is about: the standard API alone."""
+"""The URLs in the OpenAPI description: the standard API alone."""
 
 from django.urls import include, path
 

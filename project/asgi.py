@@ -1,4 +1,4 @@
-"""For ASGI servers: `project.asgi:application`."""
+"""The ASGI application: `project.asgi:application`."""
 
 import os
 

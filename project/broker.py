@@ -1,11 +1,11 @@
-"""A broker made of folders, for one machine: kombu's `filesystem` transport, made safe for processes that run at once.
+"""A message broker in folders, for one machine: kombu's `filesystem` transport, made safe for concurrent processes.
 
-kombu's own creates a message's file under its final name, and locks and fills it afterwards, while readers take no lock: one
-that looks at the wrong moment takes an empty file, loses the message and ends its worker. Here whatever another process can
-see is complete: messages and tables are written under a temporary name and moved into place.
+kombu's transport creates a message's file under its final name, and locks and fills it afterwards, while readers take no
+lock. A reader that looks at the wrong moment takes an empty file, loses the message and terminates its worker. This transport
+writes messages and tables under a temporary name and renames them, so other processes only see complete files.
 
-Importing this module registers it as `folders://`. The options are those of `filesystem://` (but nothing that was processed is
-stored), and so are the files: what lies in the folders is read by either.
+Importing this module registers it as `folders://`. Options and files are those of `filesystem://`, and each transport can
+read the other's files; processed messages are not stored.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 
 from kombu.exceptions import ChannelError
 from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
-from kombu.transport.filesystem import exchange_queue_t as Binding  # noqa: N812 - a class, whatever its name looks like
+from kombu.transport.filesystem import exchange_queue_t as Binding  # noqa: N812 - it is a class, despite its name
 from kombu.utils.json import dumps, loads
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ ALIAS = "folders"
 
 
 class Channel(filesystem.Channel):
-    """One message is one file `<time>_<random>.<queue>.msg`."""
+    """A channel that stores each message as one file `<time>_<random>.<queue>.msg`."""
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu's own
-        # Names begin with the time, so that sorting them gives the order. Digits are always as many.
+        # Names begin with the time, in a fixed number of digits, so that sorting them gives the order.
         path = Path(self.data_folder_out, f"{time.time_ns():020d}_{uuid.uuid4().hex}.{queue}.msg")
         try:
             _write(path, dumps(payload))
@@ -46,7 +46,7 @@ class Channel(filesystem.Channel):
             path = Path(self.data_folder_in, name)
             try:
                 text = path.read_bytes()
-                path.unlink()  # of several readers one succeeds, and the message is that one's
+                path.unlink()  # only one of several readers succeeds, and gets the message
             except OSError:
                 continue
             try:
@@ -76,7 +76,8 @@ class Channel(filesystem.Channel):
 
     @contextlib.contextmanager
     def _changed_table(self, exchange: str) -> Iterator[list[Binding]]:
-        """Which queues an exchange has, to be changed in place; written at the end. One process at a time."""
+        """Yield the queues of an exchange, to be changed in place; write them at the end. Only one process does this at a
+        time."""
         if "/" in exchange or "\\" in exchange:
             raise ChannelError(f"Invalid exchange name: {exchange!r}")
         file = self.control_folder / f"{exchange}.exchange"
@@ -93,16 +94,16 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """`folders://localhost`"""
+    """The transport of `folders://localhost`."""
 
     Channel = Channel
-    # Bindings are in files, and what this process remembers of them is not kombu's own transport's to see.
+    # Bindings are in files; what this process caches must not be shared with kombu's own transport.
     global_state = virtual.BrokerState()
     driver_type = driver_name = ALIAS
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing. The draft's name has no dot, so that no reader takes it for a message."""
+    """Write the whole file or nothing. The temporary name has no dot, so that no reader takes it for a message."""
     draft = path.with_name(f"draft-{uuid.uuid4().hex}")
     try:
         draft.write_bytes(text.encode())

@@ -1,4 +1,4 @@
-"""What the environment may say to the runnable project. A value that cannot be meant is refused with one clear line."""
+"""Read the environment variables of the runnable project. An invalid value stops it with one clear line."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def switch(name: str, default: str) -> bool:
-    """A variable that is 0 or 1."""
+    """Return a variable that is 0 or 1."""
     text = os.environ.get(name, default)
     if text not in ("0", "1"):
         raise ImproperlyConfigured(f"{name} is 0 or 1, not {text!r}.")
@@ -19,7 +19,7 @@ def switch(name: str, default: str) -> bool:
 
 
 def port(name: str, default: int) -> int:
-    """A variable that is the number of a port."""
+    """Return a variable that is a port number."""
     text = os.environ.get(name) or str(default)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:
         raise ImproperlyConfigured(f"{name} is the number of a port, 1 to 65535, not {text!r}.")
@@ -34,7 +34,7 @@ def log_level(name: str, default: str) -> str:
 
 
 def database(default: str) -> Any:
-    """DATABASE_URL as Django's settings of one database. The URL is not shown when it is refused: a password may be in it."""
+    """Return DATABASE_URL as Django's settings of one database. An error does not show the URL: it may contain a password."""
     options: dict[str, Any] = {"conn_max_age": 60, "conn_health_checks": True}
     try:
         found: Any = dj_database_url.config(default=default, **options)

@@ -1,4 +1,4 @@
-"""Children that end with their parent, however that ends."""
+"""Child processes that end with their parent, however it ends."""
 
 import ctypes
 import signal
@@ -12,5 +12,5 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-#: For Popen's `preexec_fn`: Linux sends the child SIGTERM when its parent dies, be it by SIGKILL. Elsewhere: nothing.
+#: For Popen's `preexec_fn`: on Linux the child gets SIGTERM when its parent dies, even from SIGKILL. Elsewhere: no effect.
 die_with_parent: Callable[[], None] | None = _die_with_parent if sys.platform == "linux" else None

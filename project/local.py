@@ -1,4 +1,4 @@
-"""What the runnable project keeps on this machine: the `var/` folder and the key that seals secrets in it."""
+"""Local data of the runnable project: the `var/` folder and the encryption key in it."""
 
 import base64
 import os
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def folder(path: Path) -> Path:
-    """The folder, made if it is not there. Only this user may look inside: messages and keys lie in it."""
+    """Return the folder; create it if it does not exist. Only this user may read it: it contains messages and keys."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
 def encryption_keys(given: str, path: Path) -> list[str]:
-    """The keys from the environment (comma-separated, newest first), or this machine's own, made on first use."""
+    """Return the keys from the environment (comma-separated, newest first), or this machine's own, created on first use."""
     if given:
         return [key.strip() for key in given.split(",") if key.strip()]
     if not path.exists():
@@ -22,7 +22,7 @@ def encryption_keys(given: str, path: Path) -> list[str]:
 
 
 def _make_key(path: Path) -> None:
-    # Written aside and linked: of two processes that start together one wins, and neither reads half a key.
+    # Written to a draft and linked: if two processes start together, one wins, and neither reads half a key.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""`python -m project.preflight`: can the demo start? One line on stderr and exit code 1 where it cannot."""
+"""`python -m project.preflight`: check that the demo can start. Prints one line to stderr and exits with 1 if not."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from kombu.transport import get_transport_cls
 
 
 def main() -> str:
-    """What is in the way; empty: nothing."""
+    """Return the problem; empty if there is none."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     try:
         django.setup()

@@ -1,7 +1,7 @@
-"""`python -m project.run` (or `make run`): the whole demo as one tree of processes. Ctrl-C stops all of it.
+"""`python -m project.run` (or `make run`): run the whole demo as one tree of processes. Ctrl-C stops all of it.
 
-It migrates, sets the demo up, starts the web server, the Celery worker, beat and the demo receiver, and waits. If one
-of them ends, all end: half a demo would only puzzle.
+It migrates, sets up the demo, starts the web server, the Celery worker, beat and the demo receiver, and waits. If one of them
+ends, it stops all: half a demo would only confuse.
 """
 
 import contextlib
@@ -23,27 +23,27 @@ from project import environment
 from project.lifeline import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Seconds that a process gets to finish what it is doing, before it is killed.
+#: Seconds that a process gets to finish its work before it is killed.
 GRACE = 10.0
-#: Seconds until the web server must answer.
+#: Seconds within which the web server must respond.
 START = 60.0
 
 
 @dataclass
 class Child:
-    """One process of the tree, in a group of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+    """One process of the tree, in its own process group, so that the terminal's Ctrl-C reaches only the supervisor."""
 
     name: str
     process: subprocess.Popen[str]
 
     def signal(self, number: int) -> None:
-        """To its whole group: a worker's own children are to hear of it too when it is killed."""
+        """Send the signal to the whole group, so that it also reaches a worker's children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
 
 class Supervisor:
-    """Starts children, shows what they say, and ends them all together."""
+    """Start children, show their output, and stop them all together."""
 
     def __init__(self) -> None:
         self.children: list[Child] = []
@@ -55,7 +55,7 @@ class Supervisor:
         self.stopping.set()
 
     def start(self, name: str, *command: str) -> None:
-        """Start `python -m command`; its output is shown line by line behind its name."""
+        """Start `python -m command`; show its output line by line with its name as a prefix."""
         process = subprocess.Popen(  # noqa: S603 - our own commands
             [sys.executable, "-m", *command],
             cwd=ROOT,
@@ -71,7 +71,7 @@ class Supervisor:
         threading.Thread(target=_show_output, args=(name, process), daemon=True).start()
 
     def wait(self) -> int:
-        """Until somebody asks to stop (0) or a child ends by itself (1)."""
+        """Wait until a stop is requested (return 0) or a child ends by itself (return 1)."""
         while not self.stopping.wait(0.2):
             for child in self.children:
                 if child.process.poll() is not None:
@@ -82,7 +82,7 @@ class Supervisor:
         return 0
 
     def stop(self) -> None:
-        """Ask all, last started first; wait; kill what is left, grandchildren included."""
+        """Ask all children to stop, last started first; wait; kill the remaining ones, including grandchildren."""
         for child in reversed(self.children):
             child.process.terminate()
         deadline = time.monotonic() + GRACE
@@ -103,7 +103,7 @@ def _show_output(name: str, process: subprocess.Popen[str]) -> None:
 
 
 def manage(*arguments: str) -> str:
-    """Run a management command to its end and return what it printed. Ends the program where it fails."""
+    """Run a management command and return its output. Exits the program if it fails."""
     done = subprocess.run(  # noqa: S603 - our own commands
         [sys.executable, "manage.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
     )
@@ -113,7 +113,7 @@ def manage(*arguments: str) -> str:
 
 
 def check_port(port: int, variable: str) -> None:
-    """End the program with a helpful message where the port is taken."""
+    """Exit the program with a helpful message if the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -123,7 +123,7 @@ def check_port(port: int, variable: str) -> None:
 
 
 def answers(port: int) -> bool:
-    """Does somebody listen there?"""
+    """Return whether a server listens on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -150,10 +150,10 @@ def _how_to_forget() -> str:
 
 
 def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
-    """Name and command of each process of the demo."""
+    """Return name and command of each process of the demo."""
     config = os.path.join(os.environ.get("VAR_DIR", ROOT / "var"), "receiver.json")
-    # A worker of its own for webhooks: two engines (MAX_CELERY_ENGINES), and a slot for the periodic tasks. A product with
-    # tasks of its own runs them in another worker.
+    # A separate worker for webhooks: two engines (MAX_CELERY_ENGINES), and a slot for the periodic tasks. A product with its
+    # own tasks runs them in another worker.
     worker = "celery --app=project --quiet worker --queues=webhooks --concurrency=3 --loglevel=INFO"
     beat = "celery --app=project --quiet beat --pidfile= --loglevel=INFO"
     return [
@@ -165,7 +165,7 @@ def processes(port: int, receiver: int) -> list[tuple[str, ...]]:
 
 
 def chosen_ports() -> tuple[int, int]:
-    """Where the web server and the receiver listen. Ends the program where that cannot be."""
+    """Return the ports of the web server and the receiver. Exits the program if they cannot be used."""
     try:
         if not environment.switch("DEBUG", "1"):
             print("This is a development set-up: DEBUG=0 is not heeded here.", flush=True)
@@ -180,7 +180,7 @@ def chosen_ports() -> tuple[int, int]:
 
 
 def check_surroundings() -> None:
-    """End the program where the settings, the database or the broker cannot be used; a process of its own says why."""
+    """Exit the program if the settings, the database or the broker cannot be used; a separate process reports why."""
     command = [sys.executable, "-m", "project.preflight"]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own command
         sys.exit(1)
@@ -190,8 +190,8 @@ def main() -> int:
     port, receiver = chosen_ports()
     os.environ["DEMO_RECEIVER_PORT"] = str(receiver)
     os.environ["PYTHONUNBUFFERED"] = "1"
-    os.environ["DEBUG"] = "1"  # a development set-up: webhooks to loopback are allowed
-    # Celery need not warn that DEBUG keeps queries, nor of root, who is the only user on many a test machine.
+    os.environ["DEBUG"] = "1"  # development: webhooks to loopback are allowed
+    # Hide Celery's warnings that DEBUG keeps queries, and about root, which is the only user on many test machines.
     os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:celery.fixups.django,ignore::UserWarning:celery.platforms"
     check_surroundings()
 

@@ -1,7 +1,7 @@
-"""Settings of the runnable project. Everything that differs between machines comes from the environment.
+"""Settings of the runnable project. All machine-specific values come from the environment.
 
-With nothing set it is a demo on one machine: SQLite, a broker made of folders, webhooks to loopback allowed. Outside
-DEBUG it refuses to start with the demo's keys.
+Without any it is a demo on one machine: SQLite, a broker in folders, webhooks to loopback allowed. Without DEBUG it refuses
+to start with the demo's keys.
 """
 
 import os
@@ -30,7 +30,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",  # so that `runserver` serves static files as the real server does
+    "whitenoise.runserver_nostatic",  # `runserver` serves static files like the production server
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
@@ -72,13 +72,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": environment.database(f"sqlite:///{VAR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
-        # A transaction takes the write lock when it begins: one that took it half-way would fail at once, not wait.
+        # A transaction takes the write lock when it begins: taking it later would fail at once instead of waiting.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,  # seconds to wait for another writer
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
-# --- people ----------------------------------------------------------------------------------------------------------
+# --- users -----------------------------------------------------------------------------------------------------------
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -96,7 +96,7 @@ DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "webhooks@localhost")
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
-# Those that the app has translations for; the browser chooses.
+# The languages that the app is translated into; the browser chooses.
 LANGUAGES = [("en", "English"), ("fr", "Français"), ("pt-br", "Português (Brasil)")]
 USE_I18N = True
 
@@ -104,21 +104,21 @@ USE_I18N = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "project" / "static"]
-WHITENOISE_USE_FINDERS = DEBUG  # no `collectstatic` before a first look; production collects
+WHITENOISE_USE_FINDERS = DEBUG  # no `collectstatic` needed in development; production collects
 
 # --- Celery ----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "folders://localhost")  # see project/broker.py
 if CELERY_BROKER_URL.startswith(("folders:", "filesystem:")):
-    # Messages are files, every process of this machine sees them, no server is needed.
+    # Messages are files that every process of this machine can read; no server is needed.
     _broker = folder(VAR / "broker")
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        # One folder for in and out: what one process sends is what another one reads.
+        # One folder for in and out: one process reads what another one sends.
         "data_folder_in": str(folder(_broker / "messages")),
         "data_folder_out": str(folder(_broker / "messages")),
         "control_folder": str(folder(_broker / "control")),
         "processed_folder": str(folder(_broker / "processed")),
         "store_processed": False,
-        "polling_interval": 0.05,  # seconds; kombu's default of one second would be felt
+        "polling_interval": 0.05,  # seconds; kombu's default of one second would be noticeable
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -138,7 +138,7 @@ WEBHOOKS: dict[str, Any] = {
     },
     "TENANT_OF_REQUEST": "project.messaging.people.organisation_of",
     "ROLE_OF_REQUEST": "project.messaging.people.role_of",
-    # Webhooks to this machine, for the demo. In production these lines would open the inside of your network.
+    # Allow webhooks to this machine, for the demo. In production these lines would expose your internal network.
     "ALLOW_HTTP": DEBUG,
     "ALLOWED_NETWORKS": ["127.0.0.0/8", "::1/128"] if DEBUG else [],
     "ALLOWED_PORTS": list(range(1, 65536)) if DEBUG else [443, 80],
@@ -152,9 +152,9 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": environment.log_level("LOG_LEVEL", "INFO")},
     "loggers": {
-        # Its own handler beside the root's would say everything twice under DEBUG.
+        # A second handler beside the root's would print everything twice under DEBUG.
         "django": {"handlers": []},
-        # A sweep every few seconds is three lines of them, which would bury what matters.
+        # A sweep every few seconds logs three lines, which would hide important ones.
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
@@ -168,7 +168,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Manage webhooks, publish events, and see what was delivered.",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",  # from our own static files
+    "SWAGGER_UI_DIST": "SIDECAR",  # served from our own static files
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",

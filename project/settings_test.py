@@ -1,4 +1,4 @@
-"""Settings of the tests: the project's, but with nothing that is slow, lasting or shared with a running demo."""
+"""Settings of the tests: the project's, without anything slow, persistent or shared with a running demo."""
 
 import atexit
 import os
@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Before the project's settings are read, which would otherwise make a key and folders in `var/`.
-# Processes that a test starts share the folder, and leave removing it to the first.
+# Set this before the project's settings are loaded, which would otherwise create a key and folders in `var/`. Processes that a
+# test starts share the folder; the first one removes it.
 if "WEBHOOKS_TEST_DIR" not in os.environ:
     os.environ["WEBHOOKS_TEST_DIR"] = tempfile.mkdtemp(prefix="webhooks-test-")
     atexit.register(shutil.rmtree, os.environ["WEBHOOKS_TEST_DIR"], ignore_errors=True)
@@ -23,11 +23,11 @@ from project.settings import DATABASES, INSTALLED_APPS, WEBHOOKS  # noqa: E402
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
 
-# Connections stay open only while a test wants them; a kept one would hold the test database when it is to be dropped.
+# Do not keep connections open after use: an open one would block dropping the test database.
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-# Nothing is kept, so nothing needs to reach the disk.
+# Durability is not needed, so nothing has to be written to the disk.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, not memory: threads with connections of their own share it; shared-cache memory says "table is locked".
+    # A file instead of memory: threads share it through their own connections; shared-cache memory reports "table is locked".
     DATABASES["default"]["TEST"] = {"NAME": str(_tmp / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
@@ -38,7 +38,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-WHITENOISE_AUTOREFRESH = True  # looks files up when asked, instead of scanning (and missing) STATIC_ROOT
+WHITENOISE_AUTOREFRESH = True  # looks files up on request, instead of scanning (and missing) STATIC_ROOT
 LOGGING = {"version": 1, "disable_existing_loggers": False}
 
 WEBHOOKS = {
@@ -47,6 +47,6 @@ WEBHOOKS = {
     "WAKE_FUNCTION": "",  # tests decide when the engine runs
     "ALLOW_HTTP": True,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
-    "ALLOWED_PORTS": list(range(1, 65536)),  # test receivers listen wherever there is room
+    "ALLOWED_PORTS": list(range(1, 65536)),  # test receivers listen on any free port
     "ENGINE": {"LINGER_SECONDS": 0.2, "HINT_COALESCE_SECONDS": 0.02, "DELIVER_SECONDS": 5.0},
 }

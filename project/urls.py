@@ -1,4 +1,4 @@
-"""Pages of the runnable project."""
+"""URLs of the runnable project."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth
@@ -10,7 +10,7 @@ from webhooks_app.api import include_api
 
 
 class Icon(RedirectView):
-    """For pages that name no icon, such as the admin's: browsers ask for this one."""
+    """Redirect to the icon. Browsers request this URL for pages that name no icon, such as the admin's."""
 
     def get_redirect_url(self, *args: object, **kwargs: object) -> str:
         return static("site.svg")
@@ -25,7 +25,7 @@ urlpatterns = [
     path("api/v1/", include_api("webhooks_app.api.urls")),
     path("api/", include("project.api_docs")),
     path("", include("webhooks_app.monitoring.urls")),  # /healthz, /readyz and /metrics
-    # APIs as other products document theirs, each under a prefix of its own.
+    # Other products' documented APIs, each below its own prefix.
     path("msgine/", include_api("project.messaging.sms_api")),
     path("gateway/", include_api("webhooks_app.contrib.gateway.api")),
     path("messages-dev/", include_api("webhooks_app.contrib.messages_dev.api")),

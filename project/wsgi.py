@@ -1,4 +1,4 @@
-"""For WSGI servers: `project.wsgi:application`."""
+"""The WSGI application: `project.wsgi:application`."""
 
 import os
 

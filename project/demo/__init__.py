@@ -1,1 +1,1 @@
-"""The demo: a receiver that verifies, a customer to send to, and a one-shot run that counts what arrived."""
+"""The demo: a receiver that verifies signatures, a customer, and a one-shot run that counts the received events."""

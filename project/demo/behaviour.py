@@ -1,4 +1,4 @@
-"""How the demo's endpoints behave. Shared by those who set them up and by the receiver that plays them."""
+"""The behaviour of the demo's endpoints, shared by the setup and the receiver that simulates them."""
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -6,26 +6,26 @@ from typing import Any, Self
 
 
 class Behaviour(StrEnum):
-    """What an endpoint does with a request, once it has looked at the signature."""
+    """What an endpoint does with a request after it has checked the signature."""
 
-    HEALTHY = "healthy"  # answers 200
-    FLAKY = "flaky"  # answers 500 twice for each event, then 200
-    BROKEN = "broken"  # always answers 500
-    HANGING = "hanging"  # accepts the request and never answers
+    HEALTHY = "healthy"  # responds with 200
+    FLAKY = "flaky"  # responds with 500 twice for each event, then 200
+    BROKEN = "broken"  # always responds with 500
+    HANGING = "hanging"  # accepts the request and never responds
 
     @property
     def can_answer(self) -> bool:
-        """Will it take an event in the end?"""
+        """Return whether it accepts an event in the end."""
         return self in (Behaviour.HEALTHY, Behaviour.FLAKY)
 
 
-#: Requests for one event that a flaky endpoint refuses before it takes it.
+#: The number of requests for one event that a flaky endpoint refuses before it accepts the event.
 FLAKY_REFUSALS = 2
 
 
 @dataclass(frozen=True)
 class Played:
-    """One endpoint that the receiver plays: its key is the path of the URL, without the slash."""
+    """An endpoint that the receiver simulates: its key is the path of the URL, without the slash."""
 
     key: str
     secret: str
@@ -34,11 +34,11 @@ class Played:
 
 @dataclass
 class Seen:
-    """What one endpoint has seen so far."""
+    """What one endpoint has received so far."""
 
-    #: webhook-id → requests answered with 200. More than one is a duplicate.
+    #: webhook-id → requests that got the response 200. More than one is a duplicate.
     accepted: dict[str, int] = field(default_factory=dict)
-    #: webhook-id → requests refused with 500.
+    #: webhook-id → requests that got the response 500.
     refused: dict[str, int] = field(default_factory=dict)
     verified: int = 0
     unverified: int = 0

@@ -1,4 +1,4 @@
-"""The one-shot demo: set up, emit, deliver with the real engine, count what arrived, tidy up."""
+"""The one-shot demo: set up, emit, deliver with the real engine, count the received events, clean up."""
 
 import base64
 import secrets
@@ -24,34 +24,34 @@ from project.demo.rows import remove_tenants
 from webhooks_app import EventInput, create_endpoint, emit, emit_many, run_engine
 from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
 
-#: Events of one transaction.
+#: Events per transaction.
 CHUNK = 200
 TYPES = ("message.sent", "message.delivered", "message.failed")
-#: (deliveries done, deliveries in all)
+#: (finished deliveries, all deliveries)
 Progress = Callable[[int, int], None]
 
 
 class _RollBack(Exception):
-    """Ends a transaction that must leave nothing behind."""
+    """Rolls back a transaction that must have no effect."""
 
 
 @dataclass
 class OneShot:
-    """One run. Its customers are its own, so that it can be run beside anything else on the same database."""
+    """One run. It uses its own tenants, so it can run beside anything else on the same database."""
 
     events: int
     endpoints: int
     timeout: float
     progress: Progress
     uids: list[str] = field(default_factory=list)
-    #: Customer → webhook-ids of its committed events.
+    #: Tenant → webhook-ids of its committed events.
     expected: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     rolled_back: int = 0
     #: Primary key of an endpoint → its key on the receiver.
     keys: dict[Any, str] = field(default_factory=dict)
 
     def run(self) -> Result:
-        """All of it. The rows are removed afterwards, also after a failure."""
+        """Run all of it. The rows are removed afterwards, also after an error."""
         name = secrets.token_hex(4)
         self.uids = [f"webhooks-demo-{name}-{number}" for number in range(tenants(self.endpoints))]
         planned = plan(self.endpoints)
@@ -80,8 +80,11 @@ class OneShot:
             self.keys[row.pk] = endpoint.key
 
     def _emit(self) -> None:
-        """The events, in transactions of a few hundred. The first of each is emitted alone, the rest together; one more
-        transaction is rolled back, and none of its events may arrive."""
+        """Emit the events, in transactions of a few hundred.
+
+        The first event of each transaction is emitted alone, the rest together. One more transaction is rolled back, and none
+        of its events may arrive.
+        """
         for first in range(0, self.events, CHUNK):
             numbers = range(first, min(first + CHUNK, self.events))
             with transaction.atomic():
@@ -111,7 +114,7 @@ class OneShot:
         return EventInput(type=kind, data=data, tenant=self.uids[number % len(self.uids)], subject=f"message-{number}")
 
     def _deliver(self) -> None:
-        """The engine in this thread, and beside it one that looks whether all is done."""
+        """Run the engine in this thread, beside a thread that checks whether all deliveries are finished."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), daemon=True)
         with _interruptible(done) as interrupted:
@@ -149,7 +152,7 @@ class OneShot:
         return [Tenant.id_for(uid) for uid in self.uids]
 
     def _pending(self, planned: list[PlannedEndpoint]) -> dict[str, set[str]]:
-        """Endpoint key → webhook-ids that wait for it, in a delivery or in an event that was not fanned out yet."""
+        """Return endpoint key → webhook-ids still pending for it, in a delivery or in an event that was not fanned out yet."""
         waiting: dict[str, set[str]] = defaultdict(set)
         for delivery in self._deliveries().filter(status=DeliveryStatus.PENDING).select_related("event"):
             waiting[self.keys[delivery.endpoint_id]].add(delivery.event.public_id)
@@ -184,7 +187,7 @@ class OneShot:
 
 
 def _arguments(item: EventInput) -> dict[str, Any]:
-    """The same event as `emit` takes it."""
+    """Return the same event as arguments of `emit`."""
     return {"type": item.type, "data": item.data, "tenant": item.tenant, "subject": item.subject}
 
 
@@ -199,14 +202,14 @@ def _transport_name() -> str:
 
 @contextmanager
 def _interruptible(done: threading.Event) -> Iterator[threading.Event]:
-    """Ctrl-C (or SIGTERM) lets the engine end in good order, as `manage.py webhooks_deliver` does."""
+    """Let Ctrl-C or SIGTERM stop the engine cleanly, as `manage.py webhooks_deliver` does."""
     interrupted = threading.Event()
 
     def stop(number: int, frame: object) -> None:
         interrupted.set()
         done.set()
 
-    if threading.current_thread() is not threading.main_thread():  # a test: signals are not its business
+    if threading.current_thread() is not threading.main_thread():  # a test: signals are not handled
         yield interrupted
         return
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -219,7 +222,7 @@ def _interruptible(done: threading.Event) -> Iterator[threading.Event]:
 
 @contextmanager
 def _demo_settings() -> Iterator[None]:
-    """Loopback may be reached, on any port, with the demo's wire formats. Nobody is woken: the engine runs here."""
+    """Allow loopback on any port, add the demo's wire formats, and wake no workers, since the engine runs here."""
     before, debug = settings.WEBHOOKS, settings.DEBUG
     settings.WEBHOOKS = {
         **before,
@@ -234,7 +237,7 @@ def _demo_settings() -> Iterator[None]:
         "STRICT": True,
         "WAKE_FUNCTION": "",
     }
-    settings.DEBUG = False  # with it on, Django would keep the text of every query
+    settings.DEBUG = False  # otherwise Django would keep the text of every query
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The receiver's page for people: the latest requests, and whether their signatures were good."""
+"""The receiver's page: the latest requests, and whether their signatures were valid."""
 
 import time
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ code. The latest requests come first; this page renews itself.</p>
 
 
 class Received(NamedTuple):
-    """One request as the page shows it. `status` is None where no answer was given."""
+    """One request on the page. `status` is None if there was no response."""
 
     at: float
     path: str
@@ -52,7 +52,7 @@ class Received(NamedTuple):
 
 
 def page(endpoints: Iterable[str], latest: Iterable[Received]) -> str:
-    """The whole page, as HTML."""
+    """Return the whole page as HTML."""
     rows = "".join(map(_row, latest)) or '<tr><td colspan="6">Nothing yet. Send a message.</td></tr>'
     return PAGE.format(rows=rows, endpoints=escape(", ".join(f"/{key}" for key in endpoints)))
 

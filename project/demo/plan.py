@@ -1,16 +1,16 @@
-"""Who is who in a one-shot demo: customers of five endpoints each, and how every endpoint behaves."""
+"""The plan of a one-shot demo: customers with five endpoints each, and the behaviour of every endpoint."""
 
 from dataclasses import dataclass
 
 from project.demo.behaviour import Behaviour
 
-#: Endpoints of one customer. An event goes to one customer, so it makes at most this many deliveries.
+#: Endpoints per customer. An event goes to one customer, so it creates at most this many deliveries.
 ENDPOINTS_PER_TENANT = 5
 
 
 @dataclass(frozen=True)
 class PlannedEndpoint:
-    """`key` is its path on the receiver; `tenant` the number of the customer that it belongs to."""
+    """`key`: its path on the receiver. `tenant`: the number of the customer that it belongs to."""
 
     key: str
     tenant: int
@@ -18,12 +18,12 @@ class PlannedEndpoint:
 
     @property
     def wire_format(self) -> str:
-        """What never answers well is given up within seconds, so that the demo ends."""
+        """Return its wire format: a short-lived one if it never accepts an event, so that the demo ends."""
         return "demo" if self.behaviour.can_answer else "demo_doomed"
 
 
 def plan(endpoints: int) -> list[PlannedEndpoint]:
-    """Most are healthy, the second of each five fails first, the last one always fails, the one before it hangs."""
+    """Return the endpoints: the second of each five fails at first, the very last always fails, the one before it hangs."""
     behaviours = [_behaviour(number, endpoints) for number in range(endpoints)]
     return [
         PlannedEndpoint(f"{behaviour}-{number}", number // ENDPOINTS_PER_TENANT, behaviour)
@@ -40,5 +40,5 @@ def _behaviour(number: int, endpoints: int) -> Behaviour:
 
 
 def tenants(endpoints: int) -> int:
-    """How many customers that makes."""
+    """Return the number of customers for this many endpoints."""
     return -(-endpoints // ENDPOINTS_PER_TENANT)

@@ -24,7 +24,7 @@ LATEST = 100
 
 
 class Endpoint:
-    """One endpoint that is played: checks what comes in, and answers as it was told to behave."""
+    """A simulated endpoint: checks each request and responds according to its behaviour."""
 
     def __init__(self, played: Played) -> None:
         self.played = played
@@ -32,7 +32,7 @@ class Endpoint:
         self.verify = verifier(played.secret)
 
     def receive(self, body: bytes, headers: dict[str, str]) -> tuple[int | None, bool]:
-        """(status to answer, signature was good). A status of None means that no answer comes."""
+        """Return (status of the response, whether the signature is valid). A status of None means no response."""
         if not self.verify(body, headers):
             self.seen.unverified += 1
             return 401, False
@@ -50,14 +50,14 @@ class Endpoint:
 
 
 class Receiver:
-    """All endpoints, and the latest requests for a person to look at."""
+    """All endpoints, and the latest requests for the page."""
 
     def __init__(self, endpoints: list[Played]) -> None:
         self.endpoints = {played.key: Endpoint(played) for played in endpoints}
         self.latest: deque[Received] = deque(maxlen=LATEST)
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int | None, str, bytes]:
-        """(status, content type, body) for one request."""
+        """Return (status, content type, body) for one request."""
         if method == "GET":
             return self._look(path)
         endpoint = self.endpoints.get(path.strip("/"))
@@ -77,7 +77,7 @@ class Receiver:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive and Content-Length bodies: all that a webhook sender needs, and fast."""
+    """HTTP/1.1 with keep-alive and Content-Length bodies: enough for webhooks, and fast."""
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver = receiver
@@ -92,12 +92,12 @@ class Connection(asyncio.Protocol):
         while (request := self._next_request()) is not None:
             status, kind, body = self.receiver.answer(*request)
             if status is None:
-                return  # a hanging endpoint: the connection stays open and silent
+                return  # a hanging endpoint: keep the connection open without a response
             head = f"HTTP/1.1 {status} .\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
             self.transport.write(head.encode() + body)
 
     def _next_request(self) -> tuple[str, str, dict[str, str], bytes] | None:
-        """The next whole request in the buffer; None until there is one, or after a broken one."""
+        """Return the next complete request in the buffer; None until there is one, or after an invalid one."""
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
             return None
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(receiver: Receiver, port: int) -> None:
-    """Listen on loopback until stopped. A port that was not given is printed on one line."""
+    """Listen on loopback until stopped. Without a given port, choose one and print it on one line."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(receiver), "127.0.0.1", port, backlog=1024)
     if not port:

@@ -1,4 +1,4 @@
-"""The receiver as a process, seen from the one who started it."""
+"""Start the receiver as a process, and read its report."""
 
 import json
 import os
@@ -20,13 +20,13 @@ _open = build_opener(ProxyHandler({})).open
 
 
 def write_config(path: Path, endpoints: Iterable[Played]) -> None:
-    """What the receiver is to play. Only this user may read it: there are secrets in it."""
+    """Write the receiver's configuration. Only this user may read it, since it contains secrets."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump([asdict(played) for played in endpoints], file)
 
 
 class ReceiverProcess:
-    """A context manager: the receiver that `play` starts on a free port ends with it."""
+    """The receiver as a context manager: `play` starts it on a free port, and leaving the context stops it."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="webhooks-demo-")
@@ -37,7 +37,7 @@ class ReceiverProcess:
         return self
 
     def play(self, endpoints: Iterable[Played]) -> str:
-        """Start it; returns its base URL."""
+        """Start it; return its base URL."""
         config = Path(self._folder.name) / "endpoints.json"
         write_config(config, endpoints)
         command = [sys.executable, "-m", "project.demo.receiver", "--config", str(config)]
@@ -53,7 +53,7 @@ class ReceiverProcess:
         return self.url
 
     def report(self) -> dict[str, Seen]:
-        """What each endpoint has seen, by key."""
+        """Return what each endpoint has received, by key."""
         with _open(f"{self.url}/report", timeout=30) as answer:
             return {key: Seen.from_json(seen) for key, seen in json.load(answer).items()}
 

@@ -1,4 +1,4 @@
-"""What a one-shot demo found: what was expected, what the database says, and what the receiver saw, compared."""
+"""The result of a one-shot demo: compares the expected events with the database and the receiver's report."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from project.demo.plan import PlannedEndpoint
 
 @dataclass(frozen=True)
 class Arrived:
-    """The receiver's side of the story, per delivery. All but `duplicates` and `unverified` should be plain."""
+    """What the receiver got, as numbers. See `Result.good` for the values of a good run."""
 
     verified: int  # deliveries accepted with a good signature
-    unverified: int  # requests refused because the signature was not good
-    lost: int  # deliveries to endpoints that can answer which neither arrived nor are pending
+    unverified: int  # requests refused because the signature was invalid
+    lost: int  # neither received nor pending, although the endpoint accepts events
     duplicates: int  # deliveries accepted more than once, each repetition counted
     unexpected: int  # accepted, but never committed or meant for another endpoint
 
@@ -25,8 +25,11 @@ def compare(
     seen: Mapping[str, Seen],
     pending: Mapping[str, set[str]],
 ) -> Arrived:
-    """`expected`: customer → webhook-ids of its committed events. `seen`: endpoint key → what the receiver saw. `pending`:
-    endpoint key → webhook-ids that the database still holds for it; they are late, not lost."""
+    """Compare expected and received events.
+
+    `expected`: customer → webhook-ids of its committed events. `seen`: endpoint key → what the receiver got. `pending`:
+    endpoint key → webhook-ids that the database still holds for it; they are late, not lost.
+    """
     lost = duplicates = unexpected = verified = 0
     for endpoint in endpoints:
         accepted = seen[endpoint.key].accepted
@@ -63,7 +66,7 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Everything that can arrive has arrived, with a good signature; nothing else has."""
+        """Return whether everything that can arrive has arrived with a valid signature, and nothing else."""
         return not (self.lost or self.unverified or self.pending or self.unexpected)
 
     def as_json(self) -> str:

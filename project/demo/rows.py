@@ -1,4 +1,4 @@
-"""Removing what a demo left in the tables."""
+"""Remove a demo's rows from the tables."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from django.db import transaction
 
 from webhooks_app import models
 
-#: Rows of one DELETE, below every database's limit of parameters.
+#: Rows per DELETE, below the parameter limit of every database.
 BATCH = 500
 OF_A_TENANT = (
     models.Attempt,
@@ -20,7 +20,7 @@ OF_A_TENANT = (
 
 
 def remove_tenants(uids: Sequence[str]) -> None:
-    """Remove these tenants and all that is theirs. Only for a demo: a product keeps its history until it is pruned."""
+    """Remove these tenants and everything that belongs to them. Only for a demo: a product keeps its history until pruned."""
     ids = [models.Tenant.id_for(uid) for uid in uids]
     for start in range(0, len(ids), BATCH):
         chosen = ids[start : start + BATCH]

@@ -1,6 +1,6 @@
 """A receiver's side of Standard Webhooks, written from its specification.
 
-Nothing of the app's own code is used, so that a mistake there cannot hide here.
+It uses none of the app's own code, so that it does not repeat the app's mistakes.
 """
 
 import base64
@@ -9,15 +9,15 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 
-#: Seconds by which the sender's clock may differ from ours.
+#: The allowed difference to the sender's clock in seconds.
 TOLERANCE = 300
 
-#: (body, headers with lower-case names) → is the signature good?
+#: (body, headers with lower-case names) → whether the signature is valid.
 Verifier = Callable[[bytes, Mapping[str, str]], bool]
 
 
 def verifier(secret: str) -> Verifier:
-    """A function that checks requests signed with this secret: the package `standardwebhooks` where it is installed."""
+    """Return a function that checks requests signed with this secret. It uses the package `standardwebhooks` if installed."""
     try:
         from standardwebhooks import Webhook, WebhookVerificationError
     except ImportError:
@@ -35,7 +35,7 @@ def verifier(secret: str) -> Verifier:
 
 
 def own_verifier(secret: str) -> Verifier:
-    """The same with nothing but the standard library."""
+    """Return such a function that uses only the standard library."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
 
     def by_hand(body: bytes, headers: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""The demo's wire formats: Standard Webhooks with the patience of minutes instead of days, so that a demo ends."""
+"""The demo's wire formats: Standard Webhooks with retries over minutes instead of days, so that a demo ends."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +7,7 @@ from webhooks_app.wire_formats import STANDARD, RetryPolicy
 
 _DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.4, 0.8, 1.6))
 
-#: For endpoints that take an event in the end. No breaker: each event is refused and retried on its own schedule.
+#: For endpoints that accept an event in the end. Without a breaker: each event is refused and retried on its own schedule.
 DEMO = replace(
     STANDARD,
     name="demo",
@@ -15,7 +15,7 @@ DEMO = replace(
     retry=RetryPolicy(delays=_DELAYS, breaker=False, disable_after=None),
 )
 
-#: For endpoints that never do. With a breaker: most of what waits is given up unsent when its time is over.
+#: For endpoints that never do. With a breaker: most pending deliveries expire without a request.
 DOOMED = replace(
     STANDARD,
     name="demo_doomed",

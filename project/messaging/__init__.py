@@ -1,1 +1,1 @@
-"""A small host app: it "sends messages" for organisations and tells them by webhook what became of each."""
+"""A small host app: it "sends messages" for organisations and reports the result of each by webhook."""

@@ -1,4 +1,4 @@
-"""Staff pages of the sample app."""
+"""Admin pages of the sample app."""
 
 from django.contrib import admin
 

@@ -4,7 +4,7 @@ from django import forms
 
 
 class MessageForm(forms.Form):
-    """Messages to send, and how the pretended carrier is to behave."""
+    """Messages to send, and the behaviour of the simulated carrier."""
 
     OUTCOMES = (
         ("delivered", "is delivered"),

@@ -1,4 +1,4 @@
-"""What the sample product is about: organisations, and the messages they send."""
+"""Models of the sample product: organisations, and the messages they send."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Organisation(models.Model):
-    """A customer of the sample product. Webhooks need nothing of it: the object itself is passed as the tenant."""
+    """A customer of the sample product. Webhooks need no fields on it: the object itself is passed as the tenant."""
 
     name = models.CharField(max_length=100, unique=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="organisations", blank=True)
@@ -29,7 +29,7 @@ class MessageStatus(models.TextChoices):
 
 
 class Message(models.Model):
-    """One text message, on its way or arrived."""
+    """One text message, in transit or delivered."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="messages")
     recipient = models.CharField(max_length=32)
@@ -45,7 +45,7 @@ class Message(models.Model):
         return f"message {self.pk} to {self.recipient}"
 
     def as_data(self) -> dict[str, Any]:
-        """What a webhook says of this message. Django's types (times, decimals) need no conversion."""
+        """Return the message as the data of a webhook. Django's types (times, decimals) need no conversion."""
         return {
             "message_id": self.pk,
             "to": self.recipient,

@@ -1,4 +1,4 @@
-"""Who works for whom: what the pages and the webhooks of this sample app both ask."""
+"""Organisation and role of a user, for the pages and the webhooks of this sample app."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from project.messaging.models import Organisation
 
 
 def organisation_of(request: HttpRequest) -> Organisation | None:
-    """The organisation that the logged-in person works for. WEBHOOKS["TENANT_OF_REQUEST"] names this function."""
+    """Return the organisation of the logged-in user. WEBHOOKS["TENANT_OF_REQUEST"] names this function."""
     if not request.user.is_authenticated:
         return None
     return Organisation.objects.filter(Q(members=request.user) | Q(viewers=request.user)).distinct().first()
 
 
 def role_of(request: HttpRequest) -> str:
-    """What that person may do with its webhooks. WEBHOOKS["ROLE_OF_REQUEST"] names this function."""
+    """Return the user's role for its webhooks. WEBHOOKS["ROLE_OF_REQUEST"] names this function."""
     organisation = organisation_of(request)
     if organisation is None or not request.user.is_authenticated:
         return "viewer"

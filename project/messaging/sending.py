@@ -1,4 +1,4 @@
-"""What the sample product does for a living. Its webhooks are emitted inside the transactions they belong to."""
+"""The sample product's business logic. It emits webhooks inside the transactions they belong to."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -8,11 +8,11 @@ from webhooks_app import emit
 
 
 class CarrierDown(Exception):
-    """The sample's own trouble: raised inside the transaction, so that neither the message nor its events remain."""
+    """A simulated error, raised inside the transaction, so that neither the message nor its events remain."""
 
 
 def send_message(organisation: Organisation, recipient: str, text: str, *, crash: bool = False) -> Message:
-    """Store a message and tell the organisation. With `crash` everything is rolled back, the event too."""
+    """Store a message and notify the organisation. With `crash` everything is rolled back, including the event."""
     with transaction.atomic():
         message = Message.objects.create(organisation=organisation, recipient=recipient, text=text)
         _tell(message)
@@ -22,7 +22,7 @@ def send_message(organisation: Organisation, recipient: str, text: str, *, crash
 
 
 def finish_message(message: Message, error: str = "") -> None:
-    """Note what the carrier reported: delivered, or failed with an error."""
+    """Store the carrier's result: delivered, or failed with an error."""
     with transaction.atomic():
         message.status = MessageStatus.FAILED if error else MessageStatus.DELIVERED
         message.finished_at = timezone.now()
@@ -31,7 +31,7 @@ def finish_message(message: Message, error: str = "") -> None:
 
 
 def _tell(message: Message, **more: str) -> None:
-    """The webhook: one call. The subject makes it findable, the key makes telling it twice harmless."""
+    """Emit the webhook, with one call. Events can be found by the subject, and the key makes a repeated call harmless."""
     emit(
         f"message.{message.status}",
         message.as_data() | more,

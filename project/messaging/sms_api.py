@@ -1,7 +1,8 @@
-"""A message API as MsGine documents it, simulated: what it "sends" arrives at once, or fails for numbers that end in 0000.
+"""A simulation of MsGine's documented message API: a message arrives at once, or fails for numbers that end in 0000.
 
-Its webhooks are those of the `msgine` wire format. `callbackUrl` sends the events of one message there, and not to the account's
-webhooks. A product of this kind alone would set DEFAULT_WIRE_FORMAT; here several live side by side, so the account gets it.
+Its webhooks use the `msgine` wire format. `callbackUrl` sends the events of one message there instead of to the account's
+webhooks. A product with this API alone would set DEFAULT_WIRE_FORMAT; here several exist side by side, so it is set on the
+account.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses of the sample app."""
+"""URLs of the sample app."""
 
 from django.urls import path
 

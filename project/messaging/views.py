@@ -1,4 +1,4 @@
-"""The sample app's page: send messages, see what became of them."""
+"""The sample app's page: send messages and show their status."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -21,7 +21,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def send(request: HttpRequest) -> HttpResponse:
-    """Send what the form asks for. Each message and its events are one transaction."""
+    """Send the messages of the form. Each message and its events are one transaction."""
     organisation = organisation_of(request)
     form = MessageForm(request.POST)
     if organisation is None or not form.is_valid():

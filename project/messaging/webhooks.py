@@ -1,4 +1,4 @@
-"""The event types of the sample app. Found when Django starts, as `admin.py` is."""
+"""The event types of the sample app. Django finds this module at startup, like `admin.py`."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,8 +15,11 @@ _EXAMPLE: dict[str, Any] = {
 
 
 def _schema(status: str, **more: Any) -> dict[str, Any]:
-    """A JSON Schema for the data of one type: what every type has, and what is its own. Further fields may stand beside, and
-    none must be there: the simulated products in `project/` emit types of these names with fields of their own."""
+    """Return a JSON Schema for the data of one type: the common properties and its own.
+
+    Further properties are allowed and none is required: the simulated products in `project/` emit types of these names with
+    properties of their own.
+    """
     properties = {
         "message_id": {"type": "integer"},
         "to": {"type": "string", "description": "The recipient's number, E.164."},
@@ -52,8 +55,8 @@ registry.register(
     ),
 )
 
-# What the products document whose wire formats are switched on, as far as the sample app, or another of them, has no such type
-# already.
+# Types documented by the products whose wire formats are switched on, unless the sample app or another product has defined the
+# type already.
 for _name in wire_format_names():
     for _type in get_wire_format(_name).event_types:
         if _type.name not in registry:

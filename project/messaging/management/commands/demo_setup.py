@@ -1,4 +1,4 @@
-"""`manage.py demo_setup`: a login, an organisation and its endpoints, for `make run`. Repeating it changes nothing."""
+"""`manage.py demo_setup`: create a login, an organisation and its endpoints for `make run`. Repeating it changes nothing."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Command(BaseCommand):
 
 
 def _login(path: Path) -> str:
-    """The password of the demo's user, made once and kept in a file that only this user may read."""
+    """Return the password of the demo's user, created once and kept in a file that only this user may read."""
     users = get_user_model().objects
     user = users.filter(username=USER).first()
     if user is not None and path.exists():
@@ -49,9 +49,9 @@ def _login(path: Path) -> str:
 
 
 def _endpoint(organisation: Organisation, behaviour: Behaviour) -> Played:
-    """The demo endpoint that behaves so, made where it is not there yet, and its newest secret.
+    """Return the demo endpoint with this behaviour, created if it does not exist, and its newest secret.
 
-    The secret is opened again here only because sender and receiver are one machine.
+    The secret can be decrypted here only because sender and receiver are one machine.
     """
     url = f"http://127.0.0.1:{settings.DEMO_RECEIVER_PORT}/{behaviour}"
     tenant = tenant_for(organisation)
@@ -65,7 +65,7 @@ def _endpoint(organisation: Organisation, behaviour: Behaviour) -> Played:
             wire_format="demo",
             metadata={"demo": str(behaviour)},
         )
-    elif endpoint.url != url:  # the receiver was moved to another port
+    elif endpoint.url != url:  # the receiver's port has changed
         change_endpoint(endpoint, url=url)
     newest = Secret.objects.live().filter(endpoint=endpoint).latest("id")
     return Played(str(behaviour), newest.reveal(), behaviour)

@@ -1,4 +1,4 @@
-"""`manage.py webhooks_demo`: emit events, deliver them for real, and count what arrived."""
+"""`manage.py webhooks_demo`: emit events, deliver them with the real engine, and count the received ones."""
 
 import argparse
 import math
