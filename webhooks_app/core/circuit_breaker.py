@@ -1,4 +1,7 @@
-"""How an endpoint is doing, and what that means for its whole queue. Pure: no clock, no database, no settings."""
+"""The circuit breaker of an endpoint: its health, whether the breaker is open, and how long its queue waits.
+
+Pure: no clock, no database, no settings. "Open" is not stored: it follows from the health and the retry policy.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,7 @@ def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
 
 
 def breaker_is_open(health: Health, policy: RetryPolicy) -> bool:
-    """Is the breaker open: may only one probe a back-off step be sent?"""
+    """Return whether the breaker is open: after `breaker_threshold` failures in a row, only one probe a back-off step is sent."""
     return policy.breaker and health.consecutive_failures >= policy.breaker_threshold
 
 

@@ -144,7 +144,7 @@ def storable_json(value: dict[str, Any], field: str, refusal: str) -> dict[str, 
     return value
 
 
-def whole_number(field: str, value: int | None, most: int) -> int | None:
+def checked_whole_number(field: str, value: int | None, most: int) -> int | None:
     """Return the number unchanged; None means no number. Raises InvalidEndpoint for anything else."""
     if value is None:
         return None

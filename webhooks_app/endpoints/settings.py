@@ -1,7 +1,8 @@
 """An endpoint's settings, each declared once, for the API's fields, both forms, the settings page and the checks.
 
-Label, help text, default and type of the value come from the model's field. To add a setting, add a field to the model and a
-line to SETTINGS.
+Label, help text, default and type of the value come from the model's field. To add a setting, add a field to the model (and its
+migration), a key to `EndpointSettings` and a line to SETTINGS. What the engine honours also goes into
+`engine.types.EndpointConfig` and `engine.endpoint_config`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from webhooks_app.endpoints.checks import (
     checked_fifo,
     checked_filters,
     checked_metadata,
-    whole_number,
+    checked_whole_number,
 )
 from webhooks_app.models import Endpoint
 
@@ -106,11 +107,11 @@ SETTINGS = (
     Setting("channels", FormPart.WHAT, checked_channels, in_words=lambda names: "" if names else _("every channel")),
     Setting("filters", FormPart.WHAT, checked_filters, in_words=lambda filters: "" if filters else _("none")),
     Setting(
-        "rate_limit", FormPart.HOW, lambda value: whole_number("rate_limit", value, MAX_RATE), lambda: MAX_RATE,
+        "rate_limit", FormPart.HOW, lambda value: checked_whole_number("rate_limit", value, MAX_RATE), lambda: MAX_RATE,
         in_words=lambda rate: _rate_in_words(rate),
     ),
     Setting(
-        "max_in_flight", FormPart.HOW, lambda value: whole_number("max_in_flight", value, settings().MAX_IN_FLIGHT),
+        "max_in_flight", FormPart.HOW, lambda value: checked_whole_number("max_in_flight", value, settings().MAX_IN_FLIGHT),
         lambda: settings().MAX_IN_FLIGHT,
     ),
     Setting(

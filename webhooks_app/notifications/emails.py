@@ -97,13 +97,13 @@ class EndpointSummary:
         return None if any(kind.ends_failure for kind in self.kinds) else self.failing_since
 
 
-def to_tenant(tenant: Tenant, notifications: Sequence[Notification], using: str) -> NotificationEmail:
+def tenant_email(tenant: Tenant, notifications: Sequence[Notification], using: str) -> NotificationEmail:
     """Return one e-mail about all of these notifications, to the tenant's address."""
     context = {"tenant": tenant, "summaries": endpoint_summaries(notifications, using), "dashboard_url": _dashboard()}
     return _render("tenant", context, [tenant.email])
 
 
-def to_staff(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str) -> NotificationEmail | None:
+def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str) -> NotificationEmail | None:
     """Return one e-mail about several tenants to STAFF_EMAILS or ADMINS; None if neither is set."""
     addresses = staff_addresses()
     if not addresses:

@@ -87,7 +87,7 @@ def send_notifications(
         _give_back(claims, alias)
         return 0
     try:
-        return _Run(connection, moment, alias, stopping).send_notifications(claims)
+        return _Run(connection, moment, alias, stopping).send(claims)
     finally:
         with contextlib.suppress(Exception):  # everything that could be sent has been sent
             connection.close()
@@ -154,7 +154,7 @@ class _Run:
         #: Claims whose notifications are neither marked as sent nor released.
         self._open: list[_Claim] = []
 
-    def send_notifications(self, claims: Sequence[_Claim]) -> int:
+    def send(self, claims: Sequence[_Claim]) -> int:
         """Send to tenants, then to staff. On any error, release the claimed notifications that can be released."""
         self._open = list(claims)
         try:
@@ -170,7 +170,7 @@ class _Run:
                 for_staff.append(claim)
             elif self._ends():
                 continue
-            elif self._send_email(partial(emails.to_tenant, claim.tenant, claim.notifications, self._using)):
+            elif self._send_email(partial(emails.tenant_email, claim.tenant, claim.notifications, self._using)):
                 sent += 1
                 self._mark_sent(claim)
                 for_staff.append(claim)
@@ -181,7 +181,7 @@ class _Run:
         without_address = [claim for claim in claims if not claim.tenant.email]
         wanted = bool(emails.staff_addresses())
         sent = wanted and self._send_email(
-            lambda: emails.to_staff([(claim.tenant, claim.notifications) for claim in claims], self._using)
+            lambda: emails.staff_email([(claim.tenant, claim.notifications) for claim in claims], self._using)
         )
         if wanted and not sent:
             logger.error("webhooks: staff could not be notified about %d tenants", len(claims))
@@ -241,7 +241,7 @@ def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
         try:
             post = _mailer()
             if getattr(post, "timeout", 0) is None:
-                post.timeout = _MAIL_TIMEOUT  # as in Django's SMTP backend
+                post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as in Django's SMTP backend
             post.open()
             opened.append(post)
         except Exception:  # mail backends are plugins and raise anything
