@@ -1,4 +1,4 @@
-"""What the engine's two threads tell the heartbeat, and where they are if they tell it nothing more."""
+"""Progress of the engine's two threads, for the heartbeat: their last turns, and a stack trace if one stalls."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Activity:
     leased_queues: int = 0
 
     def stalled_thread(self, patience: float) -> str:
-        """Return the name of a thread that has completed no turn for so many seconds; empty: there is none."""
+        """Return the name of a thread that has completed no turn for this many seconds, or an empty string."""
         oldest = time.monotonic() - patience
         if self.sending_turn < oldest:
             return "sending"
         return "database" if self.database_turn < oldest else ""
 
     def stack_of(self, thread: str) -> str:
-        """Return where this thread is now: files and lines, no values."""
+        """Return the current stack of this thread: files and lines, no values."""
         frame = sys._current_frames().get(self.sending_thread if thread == "sending" else self.database_thread)
         return "".join(traceback.format_stack(frame)) if frame is not None else "unknown"

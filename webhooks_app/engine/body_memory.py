@@ -1,4 +1,4 @@
-"""The memory for event bodies that are read ahead or in flight: bounded in all, and shared between tenants."""
+"""The memory for event bodies that are read ahead or in flight: limited in total, and shared between tenants."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from webhooks_app.engine.options import EngineOptions
 
 
 class BodyMemory:
-    """How many more bytes of bodies may be read. `used`: bytes in memory by tenant.
+    """The number of bytes of bodies that may still be read. `used`: bytes in memory by tenant.
 
-    One tenant may use its share of the whole. A tenant with nothing in memory always gets one body, whatever the others do.
-    `full`: tenants whose next body had no room the last time, and how many bytes they had in memory then. Until some of these
-    are free again, reading for them would be in vain.
+    Each tenant may use a share of the total. A tenant with nothing in memory always gets one body, whatever the others use.
+    `full`: tenants whose next body did not fit the last time, and how many bytes they had in memory then. Reading for them
+    is useless until some of these bytes are freed.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class BodyMemory:
         return not used or (self._room > 0 and used < self._share and tenant_id not in self.full)
 
     def take(self, tenant_id: uuid.UUID, size: int) -> bool:
-        """Take the bytes of one body. False: there is no room for it now."""
+        """Reserve the bytes of one body. Return False if there is no room for it now."""
         fits = size <= self._room and self._used[tenant_id] + size <= self._share
         if self._used[tenant_id] and not fits:
             if self._used[tenant_id] + size > self._share:

@@ -1,7 +1,7 @@
-"""Threads that build the requests of wire formats with code of the host's, which may take its time or never return.
+"""Threads that build the requests of wire formats that call host code, which may be slow or never return.
 
-A build that exceeds its deadline is given up: its thread stays away until the host's code returns, and what it returns is
-dropped. Such threads count with those at work, so their number is bounded. They are daemon threads; nobody waits for them.
+A build that exceeds its deadline is abandoned: its thread stays busy until the host's code returns, and the result is
+dropped. Such threads count towards the limits, so their number is bounded. They are daemon threads; nothing joins them.
 
 The threads belong to the process, because they outlive their engine: a Celery process runs a new one every minute.
 """
@@ -26,7 +26,7 @@ from webhooks_app.transport import Request
 
 #: A thread without work ends after this time (seconds).
 _IDLE = 5.0
-#: What the threads are counted by: all of them, wire format, wire format and tenant.
+#: The scopes in which threads are counted: all of them, by wire format, by wire format and tenant.
 Scopes = tuple[None, str, tuple[str, uuid.UUID]]
 
 
@@ -36,7 +36,7 @@ class BuildTimeout(Exception):
 
 @dataclass(slots=True, eq=False)
 class Build:
-    """One request that is built on a thread. `request` is there, or `error`, once `BuildThreads.take` has returned it."""
+    """One request that is built on a thread. `request` or `error` is set once `BuildThreads.take` has returned it."""
 
     delivery: QueuedDelivery
     work: Callable[[], Request]
@@ -66,18 +66,18 @@ class BuildThreads:
         self._ended: queue.SimpleQueue[Build] = queue.SimpleQueue()
 
     def start(self, delivery: QueuedDelivery, config: EndpointConfig, work: Callable[[], Request]) -> None:
-        """Run `work` on a thread. Needs a free one; raises RuntimeError where the system starts no more threads."""
+        """Run `work` on a thread. Needs a free thread. Raises RuntimeError if the system cannot start another one."""
         build = Build(delivery, work, _scopes(config), time.monotonic() + self._seconds, self._end)
         _pool.run(build)
         self._open[build] = None
 
     def must_wait(self, config: EndpointConfig) -> bool:
-        """Return whether all threads that it may use are away, and will be back or late in a moment."""
+        """Return whether all threads that it may use are busy, and at least one of them is not late yet."""
         full = self._full(_scopes(config))
         return bool(full) and not any(map(_all_late, full))
 
     def are_lost(self, config: EndpointConfig) -> bool:
-        """Return whether all threads that it may use are late: nobody knows when one comes back."""
+        """Return whether all threads that it may use are late, so that it is unknown when one becomes free."""
         return any(map(_all_late, self._full(_scopes(config))))
 
     def take(self) -> list[Build]:
@@ -101,7 +101,7 @@ class BuildThreads:
         self._on_built()
 
     def _full(self, scopes: Scopes) -> list[list[Build]]:
-        """Return the builds of each scope that has all its threads away."""
+        """Return the builds of each scope whose threads are all busy."""
         away = _pool.away()
         of_scopes = [[build for build in away if scope in build.scopes] for scope in scopes]
         return [builds for builds, limit in zip(of_scopes, self._limits, strict=True) if len(builds) >= limit]
@@ -118,14 +118,14 @@ def _scopes(config: EndpointConfig) -> Scopes:
 
 
 class _Pool:
-    """Daemon threads that are started as they are needed, and end when they have been idle. Thread-safe."""
+    """Daemon threads that are started on demand and end when idle. Thread-safe."""
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[Build] = queue.SimpleQueue()
         self._lock = threading.Lock()
         #: Builds that have not ended, late ones too.
         self._away: set[Build] = set()
-        #: Threads that wait for work, less the work that is there for them.
+        #: Idle threads, less the builds that are queued for them.
         self._idle = 0
 
     def run(self, build: Build) -> None:

@@ -1,4 +1,4 @@
-"""Callback URLs: an event that names one goes to a hidden endpoint per (tenant, URL), which is made when first needed."""
+"""Callback URLs: an event with a callback URL is sent to a hidden endpoint per (tenant, URL), created on first use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from webhooks_app.wire_formats import get_wire_format
 
 
 def callback_endpoint_id(tenant_id: uuid.UUID, url: str) -> uuid.UUID:
-    """The hidden endpoint's key, the same for whoever asks: two workers that make it at once make one."""
+    """Return the hidden endpoint's primary key. It is deterministic, so workers that create it concurrently create one row."""
     return derived_id("callback", str(tenant_id), url)
 
 
 def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Target]:
-    """The target of each event that has a callback URL, by event id; endpoints, queues and secrets are made where missing."""
+    """Return the target of each event with a callback URL, by event id. Create missing endpoints, queues and secrets."""
     events = [event for event in events if event.callback_url]
     if not events:
         return {}
@@ -33,9 +33,9 @@ def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Tar
 
 
 def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
-    """Until the deliveries of these events are in, `prune` must not remove a hidden endpoint that is idle. One that it just
-    has removed is made again. `endpoint_ids`: all the queues that the transaction will write, since all are locked in one
-    order or not at all."""
+    """Keep `prune` from removing idle hidden endpoints until the deliveries of these events are written. Endpoints that it
+    has just removed are created again. `endpoint_ids`: all the queues that the transaction will write, since all are locked
+    in one order or not at all."""
     events = [event for event in events if event.callback_url]
     if events:
         queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids))
@@ -44,7 +44,7 @@ def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID],
 
 
 def ensure_account_secret(tenant: Tenant, using: str) -> None:
-    """Give the tenant its first account secret, if it has none. Nobody has seen it: showing one means rotating."""
+    """Create the tenant's first account secret if it has none. It was never shown to a user: showing one means rotating."""
     secrets = Secret.objects.using(using)
     if secrets.filter(tenant=tenant, endpoint__isnull=True).exists():
         return

@@ -1,9 +1,9 @@
-"""The crash guard: it finds a delivery that crashes the engine, and isolates it.
+"""The crash guard: find a delivery that crashes the engine, and isolate it.
 
-Engines are killed for many reasons, so suspicion needs evidence. A queue that was taken over from crashed engines twice
-within a while is suspected: it runs alone, and each of its deliveries is marked before it is sent. Where the engine dies
-within a moment of that mark, the marked delivery is the cause. It is not given up: it waits, longer each time, and is
-sent in isolation again, while the other deliveries of its queue go on.
+Engines are killed for many reasons, so a single crash proves nothing. A queue that was taken over from crashed engines
+twice within a while is suspected: it runs alone, and each of its deliveries is marked before it is sent. If the engine
+dies shortly after that mark, the marked delivery is the cause. The delivery does not fail: it is retried in isolation
+with a growing delay, while the other deliveries of its queue continue.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from webhooks_app.telemetry.logs import log_ids
 
 logger = engine_logger(__name__)
 
-#: A crash comes at once or not at all: an engine that lived on for so long after the mark died for another reason. Between
-#: the mark and the request lies the wait to be alone.
+#: A delivery that crashes the engine does so at once: an engine that ran for longer than this after the mark died for another
+#: reason. The time includes the wait for isolation between the mark and the request.
 _AT_ONCE = timedelta(seconds=4)
-#: How long a delivery waits that has crashed an engine once, twice, …; the last one for every further time.
+#: Delays of a delivery that has crashed an engine once, twice, …; the last one applies to every further crash.
 _WAITS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 
 
 def mark_before_send(delivery_ids: Collection[uuid.UUID], now: datetime, using: str, lock_timeout: float) -> bool:
-    """Note in the database that these deliveries are about to be sent, in a transaction of its own. Returns False where
-    another transaction has locked their rows."""
+    """Record that these deliveries are about to be sent, in a separate transaction. Return False if another transaction has
+    locked their rows."""
     rows = Delivery.objects.using(using).filter(id__in=delivery_ids)
     try:
         in_fresh_transaction(lambda: rows.update(crash_marked_at=now), using, lock_timeout=lock_timeout)
@@ -45,15 +45,15 @@ def mark_before_send(delivery_ids: Collection[uuid.UUID], now: datetime, using: 
 
 
 def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, now: datetime, using: str) -> int:
-    """Judge the marked deliveries of these queues, whose engine is dead and beat last at `last_beat`. Needs a transaction
-    that has locked the queues. Returns the number of deliveries that crashed it."""
+    """Isolate the marked deliveries of these queues that crashed their engine, whose last heartbeat was at `last_beat`. Needs
+    a transaction that has locked the queues. Returns the number of deliveries that crashed it."""
     culprits = 0
     marked = (
         Delivery.objects.using(using)
         .pending()
         .filter(any_of("endpoint_id", endpoint_ids), crash_marked_at__isnull=False)
     )
-    # One that another transaction has locked keeps its mark, and is judged by the next crash.
+    # A delivery that another transaction has locked keeps its mark, and is checked after the next crash.
     for delivery in for_change(marked.order_by("id"), skip_locked=True):
         at_once = delivery.crash_marked_at is not None and last_beat < delivery.crash_marked_at + _AT_ONCE
         if at_once:
@@ -73,6 +73,6 @@ def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, n
             culprits += 1
         else:
             Delivery.objects.using(using).filter(id=delivery.id).update(crash_marked_at=None)
-        # Either the cause is found, or this queue is not the cause.
+        # Either the cause was found, or this queue is not the cause.
         EndpointQueue.objects.using(using).filter(endpoint_id=delivery.endpoint_id).update(crash_takeovers=0)
     return culprits

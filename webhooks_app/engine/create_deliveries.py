@@ -1,7 +1,7 @@
-"""The rows that a fan-out writes: deliveries, places in FIFO orders, channels, tenants that `emit` was the first to name.
+"""The rows that a fan-out writes: deliveries, FIFO sequence numbers, channels, and tenants that `emit` named first.
 
-A plan says which endpoints get which events. It is made before the transaction that locks the events, since filters take
-time; what has changed by then is left out.
+A plan says which endpoints get which events. It is computed before the transaction that locks the events, since filters
+take time. Events that have changed by then are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RowsBusy(Exception):
 
 @dataclass(slots=True)
 class Plan:
-    """Which endpoints get which events, in the order of the events. Events for which there was no room are not in it."""
+    """The endpoints that get each event, in the order of the events. Events for which there was no room are left out."""
 
     wanted: Wanted
     #: Not None: the (only) event has more endpoints after this one.
@@ -50,8 +50,9 @@ class Plan:
 
 
 def plan_deliveries(events: Sequence[Event], using: str, lock_timeout: float, deliveries: int) -> Plan:
-    """Find out who wants these events, which are in order and of which only one alone may have a position, up to so many
-    deliveries. Needs no transaction; hidden endpoints behind callback URLs are created in one where they are missing."""
+    """Return the endpoints that get these events, up to `deliveries` deliveries. The events are in order; an event with a
+    fan-out position must be the only one. Needs no transaction; missing hidden endpoints behind callback URLs are created
+    in one."""
     limits = store_for(using).limits
     callbacks: dict[uuid.UUID, Target] = {}
     if any(event.callback_url for event in events):
@@ -64,14 +65,14 @@ def plan_deliveries(events: Sequence[Event], using: str, lock_timeout: float, de
         wanted += matches.events
         position = matches.position
     if position is not None:
-        # Cut in the middle, so it is alone in its transaction.
+        # An event that is fanned out in parts has a transaction of its own.
         return Plan(matches.events, position)
     wanted.sort(key=lambda pair: pair[0].id)
     return Plan(_leading(wanted, deliveries))
 
 
 def _leading(wanted: Wanted, deliveries: int) -> Wanted:
-    """The leading events whose deliveries fit into one transaction; the first one always."""
+    """Return the leading events whose deliveries fit into one transaction; always at least the first."""
     for number, (_, targets) in enumerate(wanted):
         deliveries -= len(targets)
         if deliveries < 0 and number > 0:
@@ -80,16 +81,16 @@ def _leading(wanted: Wanted, deliveries: int) -> Wanted:
 
 
 def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -> FannedOut:
-    """Carry a plan out, inside the caller's transaction. Waits for no row.
+    """Write the deliveries of a plan, inside the caller's transaction. Never waits for a row lock.
 
-    `in_order`: the events are of one tenant with FIFO endpoints, and one worker at a time may have them. Raises RowsBusy
-    where another one has them, or a queue's row is locked that gives the places in a FIFO order.
+    `in_order`: the events belong to one tenant with FIFO endpoints, and only one worker at a time may process them. Raises
+    RowsBusy if another worker has them, or if the row of a queue that assigns the FIFO sequence numbers is locked.
     """
     if in_order and not claim_tenant(plan.events[0].tenant_id, using):
         raise RowsBusy
     claimed = claim(plan.events, using)
     if in_order and is_pending([event for event in plan.events if event.id not in claimed], using):
-        raise RowsBusy  # the ones behind it must not overtake it
+        raise RowsBusy  # later events must not overtake it
     fitting = [(event, targets) for event, targets in plan.wanted if event.id in claimed]
     if not fitting:
         return FannedOut()
@@ -115,11 +116,11 @@ def create_missing_tenants(
     last_try: Callable[[uuid.UUID], float],
     on_refused: Callable[[uuid.UUID, Exception], object],
 ) -> tuple[set[uuid.UUID], uuid.UUID | None]:
-    """Create the rows of tenants that `emit` was the first to name. Returns the tenants whose rows exist now, and the one
-    whose row cannot be created yet, because another transaction is creating it and has not committed.
+    """Create the rows of tenants that `emit` named first. Return the tenants whose rows exist now, and the tenant whose row
+    cannot be created yet, because another transaction is creating it and has not committed.
 
-    That costs a wait, so the tenants after it are not tried; `last_try` is the key to sort by. `on_refused`: called for a tenant
-    whose row the database refuses, because of a constraint or trigger of the host's; the others are tried.
+    Waiting for that takes time, so the tenants after it are not tried; `last_try` is the sort key. `on_refused`: called for a
+    tenant whose row the database refuses, because of a constraint or trigger of the host's; the others are tried.
     """
     uids = {event.tenant_id: event.tenant_uid for event in events}
     rows = Tenant.objects.using(using).filter(any_of("id", uids))
@@ -141,8 +142,8 @@ def create_missing_tenants(
 
 
 def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) -> None:
-    """Give places to deliveries of endpoints that became FIFO since their events were claimed; without a place a delivery
-    would never be its queue's head. The queues' rows are locked by the caller, so that it is certain now."""
+    """Assign sequence numbers to deliveries of endpoints that became FIFO since their events were claimed. A delivery without
+    one would never be its queue's head. The caller has locked the queues' rows, so the mode cannot change now."""
     if not endpoint_ids:
         return
     queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
@@ -158,8 +159,8 @@ def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) ->
 def _assign_sequences(
     pairs: Sequence[tuple[Event, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
 ) -> list[int]:
-    """Numbers in each FIFO endpoint's order, given under its queue row's lock. All the rows are locked here, not the FIFO
-    ones alone: `wake_unlocked` will lock the rest, and out of order that would be a deadlock."""
+    """Return sequence numbers for FIFO endpoints, assigned under the lock of the queue's row. All the rows are locked here, not
+    only the FIFO ones: `wake_unlocked` locks the rest later, and locking them out of order could deadlock."""
     queues = EndpointQueue.objects.using(using)
     wanted = queues.filter(any_of("endpoint_id", endpoint_ids))
     rows = list(wanted.locked(skip_locked=True).values_list("endpoint_id", "sequence", "fifo"))
@@ -171,7 +172,7 @@ def _assign_sequences(
         if target.endpoint_id in last:
             last[target.endpoint_id] += 1
         places.append(last.get(target.endpoint_id, 0))
-    # Nearly always they all get as many: one statement, and not one for each of thousands.
+    # Nearly always all queues get the same number: one statement instead of one per queue.
     by_number: dict[int, list[uuid.UUID]] = defaultdict(list)
     for endpoint_id, number in Counter(target.endpoint_id for _, target in pairs).items():
         if endpoint_id in last:
@@ -187,7 +188,7 @@ def _delivery(event: Event, target: Target, place: int, now: datetime) -> NewDel
 
 
 def _mark_done(events: Sequence[Event], position: uuid.UUID | None, now: datetime, using: str) -> None:
-    """Finished events are pending no more; a large one only moves its position."""
+    """Mark finished events as no longer pending; a large, unfinished event only moves its position."""
     rows = Event.objects.using(using).filter(any_of("id", [event.id for event in events]))
     if position is not None:
         rows.update(fan_out_position=position)

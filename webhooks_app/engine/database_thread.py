@@ -1,8 +1,8 @@
 """The database thread of an engine: fan-out, lease, read-ahead, record and release, one step after the other.
 
-When the sending loop waited for a stalled database itself, the network library reported timeouts for responses that had
-already arrived. So the two threads meet only in the window (what to send) and in the result buffer (what has finished),
-both bounded. Each step fails on its own: it is left alone for a while, and the others go on.
+If the sending loop waited for a stalled database itself, the network library would report timeouts for responses that have
+already arrived. So the two threads share only the window (deliveries to send) and the result buffer (finished attempts),
+both bounded. A step that fails is paused for a while; the other steps continue.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class DatabaseThread:
             Step("lease", self._take, takes_work=True),
             Step("read-ahead", self._refill, takes_work=True),
         )
-        #: A single event waits for none of these. The one whose turn it is comes first.
+        #: Steps that never delay a single event. The one whose turn it is comes first.
         self._late_steps = deque(
             (
                 Step("recheck", self._recheck, takes_work=True),
@@ -87,9 +87,9 @@ class DatabaseThread:
         self._worked_at = time.monotonic()
         self._after_outage = False
         self._outage_pause = 0.0
-        #: When there was last nothing to do (monotonic); None while there is work.
+        #: Since when there has been nothing to do (monotonic); None while there is work.
         self.idle_since: float | None = None
-        #: What ended the thread before its time.
+        #: The error that ended the thread early.
         self.failure: BaseException | None = None
         self.events = 0
         self.deliveries = 0
@@ -100,7 +100,7 @@ class DatabaseThread:
         self._thread.start()
 
     def nudge(self) -> None:
-        """Wake the thread early where a full batch is waiting, or nothing is in flight."""
+        """Wake the thread early if a full batch is waiting, or nothing is in flight."""
         if self._recorder.has_full_batch or self._window.in_flight == 0:
             self._nudge.set()
 
@@ -108,13 +108,13 @@ class DatabaseThread:
         self._nudge.set()
 
     def start_draining(self) -> None:
-        """Take and read no more; record and release what is there."""
+        """Stop leasing and reading; record the remaining results and release the queues."""
         self._phase = Phase.DRAINING
         self._window.stop_all()
         self._nudge.set()
 
     def finish(self, timeout: float) -> bool:
-        """Record and release everything, and end the thread, within `timeout` seconds. Returns whether it did."""
+        """Record and release everything and end the thread within `timeout` seconds. Return whether that succeeded."""
         self._phase = Phase.FINISHING
         self._nudge.set()
         until = time.monotonic() + timeout
@@ -153,13 +153,13 @@ class DatabaseThread:
             connections.close_all()
 
     def turn(self) -> bool:
-        """One round of steps. Returns whether there was anything to do."""
+        """Run one round of steps. Return whether there was anything to do."""
         done = 0
         if self._phase is Phase.FINISHING:
-            # Whatever has no result by now has none: its queue is released, and it is sent again.
+            # A delivery without a result by now will not get one: its queue is released, and the delivery is sent again.
             self._window.keep_in_memory(self._recorder.unrecorded_deliveries())
         if self._phase is not Phase.RUNNING:
-            self._window.stop_all()  # what was just being leased when the stop came, too
+            self._window.stop_all()  # includes queues that were just being leased when the engine was stopped
         activity = self._heartbeat.activity
         activity.unrecorded, activity.leased_queues = self.unrecorded, len(self._window)
         try:
@@ -178,8 +178,8 @@ class DatabaseThread:
         return bool(done)
 
     def _try_late_steps(self, *, in_haste: bool) -> int:
-        """Do the late steps; `in_haste`, since more that is new may have come meanwhile, only as many of them as are done in
-        a moment, and the others in the turns that follow."""
+        """Run the late steps. With `in_haste`, run only as many as a short time allows, because new events may have arrived
+        meanwhile; the others run in the following turns."""
         end = time.monotonic() + self._options.late_seconds
         done = 0
         for _ in range(len(self._late_steps)):
@@ -191,7 +191,7 @@ class DatabaseThread:
         return done
 
     def _try(self, step: Step) -> int:
-        """Do one step; where it fails, leave it alone for a while, longer each time. Returns how much it did."""
+        """Run one step and return how much it did. If it fails, pause it, longer each time."""
         if step.takes_work and self._phase is not Phase.RUNNING:
             return 0
         began = time.monotonic()
@@ -201,7 +201,7 @@ class DatabaseThread:
             done = step.work()
         except Exception as error:  # noqa: BLE001 - a fault of one step must not stop the others
             telemetry.step_finished(step.name, time.monotonic() - began, failed=True)
-            # A lock is waited for in the database itself, for a moment at each try: there is no need to come more seldom.
+            # Each try already waits briefly for the lock in the database, so the pause need not grow.
             step.put_off(self._options.busy_pause if is_lock_timeout(error) else self._options.longest_pause)
             self._note_fault(step.name, error)
             return 0
@@ -211,8 +211,8 @@ class DatabaseThread:
         return done
 
     def _note_fault(self, name: str, error: Exception) -> None:
-        """Nothing is lost by a failed step: results stay in memory, and what the database may have done unseen is looked for
-        in the next turn."""
+        """Log a failed step. Nothing is lost: results stay in memory, and the next turn checks what the database may have
+        committed without confirming it."""
         self._after_outage = True
         if is_lock_timeout(error):
             logger.info("webhooks: %s waits for a lock of another transaction", name)
@@ -249,7 +249,7 @@ class DatabaseThread:
         return self._note_woken(self._fan_out.owed_wakes.wake())
 
     def _note_woken(self, woken: set[uuid.UUID]) -> int:
-        """Read on in queues that are leased here, and look for the others: they are due. Returns how many there are."""
+        """Continue reading queues that are leased here, and look for the others, which are due. Return their number."""
         self._window.mark_has_work(woken)
         if not woken.issubset(self._window.leased()):
             self._due = True
@@ -290,7 +290,7 @@ class DatabaseThread:
     def _note_idleness(self, *, busy: bool) -> None:
         if busy:
             self._worked_at = time.monotonic()
-        # Something is pending or due, but another engine has it, or it failed and is left alone for a moment.
+        # Something is pending or due, but another engine has it, or it failed and is paused for a moment.
         waits = self._pending or self._due or any(step.not_before for step in (*self._steps, *self._late_steps))
         gives_up = time.monotonic() - self._worked_at > self._options.idle_despite_work
         if busy or self._outage_pause or not self._nothing_left() or (waits and not gives_up):

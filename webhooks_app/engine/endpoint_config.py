@@ -54,7 +54,7 @@ class _SecretRow(NamedTuple):
 
 
 def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
-    """Return the configurations of these endpoints. One that cannot be used now says why in `fault`."""
+    """Return the configurations of these endpoints. If one cannot be used now, its `fault` says why."""
     rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)).values_list(*_Row._fields)
     found, secrets = store_for(using).rows(rows, _live_secrets(using, any_of("endpoint_id", endpoint_ids)))
     endpoints = [_Row(*values) for values in found]
@@ -68,7 +68,7 @@ def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> di
 
 
 def _owner(endpoint: _Row) -> uuid.UUID:
-    """Whose secrets sign: the endpoint's own, or, behind a callback URL, the tenant's account secret."""
+    """Return the id of the secrets' owner: the endpoint, or the tenant (account secret) behind a callback URL."""
     return endpoint.tenant_id if endpoint.hidden else endpoint.id
 
 
@@ -108,8 +108,8 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
 
 
 def _in_order(secrets: list[_SecretRow], wire_format: WireFormat) -> list[_SecretRow]:
-    """Newest first; or, where only one signature is sent, the one that the receiver accepted last, else the oldest: until
-    the receiver has been given the new secret, only the old one can work."""
+    """Return the secrets in signing order: newest first. If only one signature is sent, the secret that the receiver accepted
+    last comes first, else the oldest: until the receiver has the new secret, only the old one can work."""
     if wire_format.single_signature:
         by_age = sorted(secrets, key=_age)
         return sorted(by_age, key=lambda secret: secret.accepted_at or _NEVER, reverse=True)
@@ -121,8 +121,9 @@ def _age(secret: _SecretRow) -> tuple[datetime, uuid.UUID]:
 
 
 def opened(secret: Secret | _SecretRow, wire_format: WireFormat) -> SigningKey:
-    """What the secret signs with. Raises SealingError where its key is missing, InvalidSecret for a text of another kind."""
-    # The ring is part of the cache's key: taking a key out of the settings closes its secrets at once.
+    """Return the signing key of the secret. Raises SealingError if its encryption key is missing, InvalidSecret if the secret
+    has the wrong format."""
+    # The ring is part of the cache key: removing a key from the settings makes its secrets unusable at once.
     return SigningKey(secret.id, _opened(secret.id, secret.value, wire_format.secret_format, key_ring()))
 
 

@@ -1,7 +1,7 @@
-"""② fan_out: committed events become deliveries, in bulk, each batch in a short transaction of its own.
+"""② fan_out: create deliveries for committed events, in bulk, each batch in a short transaction of its own.
 
-Tenants take turns and have a share each. What goes wrong with an event or a tenant costs that one its turn: it is left alone
-for a while, longer each time, and the others go on. Only an event that is itself at fault is quarantined (see `quarantine`).
+Tenants take turns and have a share each. An event or tenant that fails loses its turn: it is paused, longer each time, and the
+others continue. Only an event that is itself at fault is quarantined (see `quarantine`).
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ logger = engine_logger(__name__)
 
 Done = TypeVar("Done")
 
-#: What one step may wait for locks, and how long (seconds) it looks for the events to blame: each is paid by everybody. Tenants
-#: and events that were not tried have their turn in the next step, those first that were tried least recently.
+#: How often one step may wait for locks, and how long (seconds) it may look for failing events: both delay all tenants. Tenants
+#: and events that were not tried have their turn in the next step, least recently tried first.
 _MOST_WAITS = 2
 _LONGEST_PARTS = 0.1
-#: Deliveries of one tenant that make its share a small one, and what is done at once of large ones beside them, and while
-#: single events come: until so long after the last one (seconds).
+#: A share is small up to this many deliveries. Then: how many deliveries of large shares are created at once beside small ones,
+#: and while single events arrive; and how long (seconds) after the last single event that lower limit applies.
 _SMALL = 100
 _BESIDE_SMALL = 500
 _BESIDE_SINGLE = 150
 _SINGLE_LAST = 1.0
-#: How many held events one step tries while they go well, and for how long (seconds); and when the next one is tried after one
-#: that failed again: were hundreds of them tried in a row, everybody would wait.
+#: How many held events one step tries while they succeed, and for how long (seconds); and how long after a failure the next one
+#: is tried: hundreds of failing events in a row would delay all tenants.
 _MOST_TRIED = 50
 _LONGEST_HELD = 0.05
 _AFTER_HELD_FAILED = 0.05
 
 
 class FanOut:
-    """Turns pending events into deliveries. Safe to run anywhere, any number of times and by many at once."""
+    """Create deliveries for pending events. Safe to run repeatedly and concurrently, in any process."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class FanOut:
         faults: FaultLog,
         send_signal: Callable[[Callable[[], object]], object] = lambda send: send(),
     ) -> None:
-        """`send_signal` calls the function that it is given, on a thread of its own."""
+        """`send_signal` calls the given function on a separate thread."""
         self._using = using
         self._options = options
         self._faults = faults
@@ -79,7 +79,7 @@ class FanOut:
         self._waits_left, self._parts_until = _MOST_WAITS, 0.0
         #: What `begin` has left for `go_on`, by tenant.
         self._large: dict[uuid.UUID, Share] = {}
-        #: Until when (monotonic) more single events are to be expected.
+        #: Until when (monotonic) more single events are expected.
         self._single_until = 0.0
         self._paused_tenants = Pauses(longest=1.0)
         self._held_events = HeldEvents()
@@ -89,8 +89,8 @@ class FanOut:
         self.owed_wakes = OwedWakes(using, options.lock_timeout)
 
     def begin(self, now: datetime) -> FannedOut:
-        """Fan out the part of a batch that is soon done; `go_on` does the rest. In between others have their turn: an event
-        for one endpoint does not wait for one for a thousand."""
+        """Fan out the small shares of a batch; `go_on` does the rest. Other steps run in between, so an event for one endpoint
+        does not wait for an event for a thousand."""
         self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + _LONGEST_PARTS
         shares = self._turns.next(self._paused_tenants.active())
         tenants = {share.tenant.id for share in shares if not share.tenant.fifo}
@@ -126,7 +126,7 @@ class FanOut:
 
     def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
-        self.owed_wakes.add(done.unwoken, now)  # whatever happens to the others
+        self.owed_wakes.add(done.unwoken, now)  # before the other events, which may fail
         left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
         done.add(self._fan_out_others([share for share in left if not share.tenant.fifo], now, deliveries))
         in_order = sorted((share for share in left if share.tenant.fifo), key=self._turns.last_served)
@@ -139,15 +139,15 @@ class FanOut:
 
     @property
     def serves_single_events(self) -> bool:
-        """Whether lately a few events came of tenants that have no more: whatever is done at once is then done in small
-        portions, so that the next of them starts soon."""
+        """Return whether tenants with only a few pending events were served recently. Work is then done in small portions, so
+        that the next such event starts soon."""
         return time.monotonic() < self._single_until
 
     # --- plain events ------------------------------------------------------------------------------------------------
 
     def _fan_out_plain(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
-        """The plain events of these tenants, up to so many deliveries, in one statement. Where that fails, the long way
-        finds out which is to blame."""
+        """Fan out the plain events of these tenants in one statement, up to `deliveries` deliveries. If it fails, the general
+        path finds the event at fault."""
         if not shares or not isinstance(self._store, PostgreSQLStore):
             return FannedOut()
         held = self._held_events.by_tenant()
@@ -184,7 +184,7 @@ class FanOut:
 
         divided(find, shares, lambda share, error: self._pause(share.tenant.id, error))
         events = self._with_tenants(sorted(found, key=lambda event: event.id))
-        # One that is fanned out in parts goes alone, and so does one that is held.
+        # An event that is fanned out in parts, or that is held, is processed alone.
         alone = {
             event.id: event
             for event in events
@@ -199,8 +199,8 @@ class FanOut:
         return done
 
     def _try_held(self, tenants: Collection[uuid.UUID], now: datetime) -> FannedOut:
-        """Try held events of these tenants again, each alone. One that fails ends its tenant's turn; after a moment
-        the others wait for the next step. `tenants`: without those that have FIFO endpoints, whose held events are the next in
+        """Try held events of these tenants again, each alone. A failure ends its tenant's turn; after a time limit the
+        others wait for the next step. `tenants`: without those that have FIFO endpoints, whose held events are the next in
         their order anyway."""
         done, began = FannedOut(), time.monotonic()
         due = self._held_events.due(tenants)[:_MOST_TRIED] if began >= self._held_from else []
@@ -212,7 +212,7 @@ class FanOut:
             found.update((event.id, event) for event in read_these(some, self._using))
 
         divided(find, due, lambda *_: None)
-        # Fanned out by another engine; or it cannot be read any more, and its tenant is paused for that.
+        # Another engine has fanned it out; or it can no longer be read, and its tenant is paused for that.
         self._held_events.forget([key for key in due if key not in found])
         failed: set[uuid.UUID] = set()
         portion = min(self._store.limits.deliveries, _BESIDE_SINGLE)
@@ -232,7 +232,7 @@ class FanOut:
         return done
 
     def _in_batch(self, events: Sequence[Event], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
-        """A batch in one transaction; where that fails, tenant by tenant, and where that fails, event by event."""
+        """Fan out a batch in one transaction; if that fails, tenant by tenant, and if that fails, event by event."""
         done, left = FannedOut(), list(events)
         while left:
             try:
@@ -244,9 +244,9 @@ class FanOut:
                 done.add(self._in_parts(left, error, now, deliveries, in_order=in_order))
                 return done
             done.add(result)
-            if result.events == len(plan.events):  # none of them is locked by another engine, which may fail
+            if result.events == len(plan.events):  # otherwise another engine has locked some, and may fail
                 self._held_events.forget([event.id for event in plan.events])
-            # The others had no room, and have their turn later: those of tenants that this batch has not served, now.
+            # The others did not fit: tenants that this batch has not served continue now, the rest wait for their turn.
             served = {event.tenant_id for event in plan.events}
             left = [event for event in left if event.tenant_id not in served]
         return done
@@ -270,7 +270,7 @@ class FanOut:
                 one = self._in_batch([event], now, deliveries, in_order=in_order)
                 done.add(one)
                 if (in_order and not one.events) or time.monotonic() > self._parts_until:
-                    break  # nothing may overtake it; the others have their turn
+                    break  # nothing may overtake this event; or time is up and other tenants have their turn
         else:
             done.add(self._quarantine.put_aside(events[0], error, now))
             if in_order and not done.events:
@@ -287,7 +287,7 @@ class FanOut:
         )
 
     def _with_tenants(self, events: Sequence[Event]) -> list[Event]:
-        """The events of tenants whose rows exist. One that another transaction is just inserting is not waited for: that
+        """Return the events of tenants whose rows exist. If another transaction is inserting a tenant's row, do not wait: that
         tenant has its turn later."""
         there, busy = create_missing_tenants(
             events, self._using, self._options.lock_timeout, self._paused_tenants.last, self._pause

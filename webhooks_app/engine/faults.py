@@ -1,4 +1,4 @@
-"""Faults on this side: logged once a while for each cause, so that one of them does not fill the log."""
+"""Log faults on this side at a limited rate for each cause, so that one cause does not fill the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from webhooks_app import telemetry
 from webhooks_app.log_thread import engine_logger
 
-#: A cause that has been logged is not logged again for this time (seconds), but counted.
+#: A cause that was logged is only counted, not logged again, for this time (seconds).
 _QUIET = 60.0
 _MOST_CAUSES = 1000
 
@@ -21,7 +21,7 @@ class FaultLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: Cause → when it may be logged again (monotonic), and how often it was not logged since.
+        #: Cause → when it may be logged again (monotonic), and how often it was suppressed since.
         self._causes: dict[str, tuple[float, int]] = {}
 
     def report(
@@ -32,7 +32,7 @@ class FaultLog:
         error: BaseException | None = None,
         ids: Mapping[str, object] | None = None,
     ) -> None:
-        """Log an error, with its traceback where `error` is given, unless the same cause was logged a moment ago. `ids`: the
+        """Log an error, with its traceback if `error` is given, unless the same cause was logged recently. `ids`: the
         result of `log_ids`."""
         telemetry.count("own_faults")
         now = time.monotonic()

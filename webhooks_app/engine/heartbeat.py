@@ -1,7 +1,7 @@
 """The heartbeat of an engine: one row, renewed on a thread and a connection of its own.
 
-Nothing that the engine's other threads wait for (a lock, a slow statement, a callback of the host) stops it. An engine
-whose row has expired is dead: any other engine, and `sweep`, releases its queues (see `reaper`).
+It continues while the engine's other threads wait for a lock, a slow statement or a host callback. An engine whose row has
+expired is considered dead: any other engine, and `sweep`, releases its queues (see `reaper`).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from webhooks_app.models.ids import new_id
 
 logger = engine_logger(__name__)
 
-#: While a delivery is sent that is suspected of crashing engines, the last heartbeat tells whether it was the one.
+#: The interval while a delivery that may crash the engine is sent: the last heartbeat then shows whether it was the cause.
 _CLOSE_WATCH_SECONDS = 0.25
-#: How long the engine's own row is waited for where another transaction has locked it (seconds).
+#: How long to wait for the engine's own row if another transaction has locked it (seconds).
 _LOCK_TIMEOUT = 1.0
-#: Heartbeats are irregular where the database's clock says that so many were left out.
+#: Heartbeats are irregular if, by the database's clock, at least this many were missed.
 _REGULAR_BEATS = 2.5
 #: A worker's clock that differs from the database's by more than this is worth a warning (seconds).
 _DRIFT_WORTH_A_WARNING = 2.0
 
 
 class Heartbeat:
-    """The engine's row, and its only clock: the database's time, carried on between heartbeats by the monotonic clock."""
+    """The engine's row, and its only clock: the database's time, extrapolated between heartbeats by the monotonic clock."""
 
     def __init__(self, using: str, kind: str, options: EngineOptions, on_change: Callable[[], None]) -> None:
         self._using = using
@@ -49,14 +49,14 @@ class Heartbeat:
         self._options = options
         self._on_change = on_change
         self.activity = Activity()
-        #: Changes where the engine was taken for dead; written by this thread alone.
+        #: Changes when the engine was declared dead; written by this thread only.
         self.engine_id = new_id()
-        #: The ids before, and those of them that may still hold queues.
+        #: The earlier ids, and those of them that may still hold queues.
         self._former: list[uuid.UUID] = []
         self._unreleased: list[uuid.UUID] = []
         #: Whether the database has confirmed a row under the present id.
         self._created = False
-        #: The database's time, and the monotonic time when it was asked: a pair, since several threads read it.
+        #: The database's time, and the monotonic time when it was read: a pair, since several threads read it.
         self._told = datetime.now(UTC), time.monotonic()
         self._good_until = float("-inf")
         self._regular_since = float("inf")
@@ -66,11 +66,11 @@ class Heartbeat:
         self._wakeup = threading.Event()
         self._close_watch_until = float("-inf")
         self._warned_of_drift = False
-        #: The thread of which it was said last that it has stalled.
+        #: The thread last logged as stalled.
         self._stalled = ""
-        #: Set by the database thread at its end, where this engine owes a queue its wake-up: the row is left to be found.
+        #: Set by the database thread at its end if a queue could not be woken: the row then stays, so that others find it.
         self.owes_wakes = False
-        #: What ended the beating before its time.
+        #: The error that ended the heartbeat early.
         self.failure: BaseException | None = None
         self._thread = EngineThread(self._run, "webhooks-heartbeat")
 
@@ -80,28 +80,28 @@ class Heartbeat:
         self._thread.start()
 
     def now(self) -> datetime:
-        """The database's clock, as well as it is known here. Aware, UTC."""
+        """Return the database's time as an aware datetime in UTC, extrapolated from the last heartbeat."""
         base, sent_at = self._told
         return base + timedelta(seconds=time.monotonic() - sent_at)
 
     @property
     def ids(self) -> list[uuid.UUID]:
-        """The engine's id, and those that it had before it was taken for dead."""
+        """Return the engine's id, and those that it had before it was declared dead."""
         return [self.engine_id, *self._former]
 
     @property
     def alive(self) -> bool:
-        """Whether the row exists and has not expired, by this machine's monotonic clock. Nothing is leased or sent before."""
+        """Return whether the row exists and has not expired, by the monotonic clock. Otherwise nothing is leased or sent."""
         return time.monotonic() < self._good_until
 
     @property
     def exists(self) -> bool:
-        """Whether the row was ever written: the database has answered."""
+        """Return whether the row was ever written, that is, whether the database was reachable."""
         return self._good_until > float("-inf")
 
     @property
     def drains(self) -> bool:
-        """Whether the row says that this engine takes nothing more."""
+        """Return whether the row says that this engine takes no more work."""
         return self._drains.is_set()
 
     def start_draining(self) -> None:
@@ -109,12 +109,12 @@ class Heartbeat:
         self._wakeup.set()
 
     def watch_closely(self, seconds: float) -> None:
-        """Beat several times a second for a while: a request may crash the engine."""
+        """Beat several times a second for a while, because a request may crash the engine."""
         self._close_watch_until = time.monotonic() + seconds
         self._wakeup.set()
 
     def end(self, timeout: float) -> None:
-        """Remove the row and end the thread. Queues that the engine still holds are released; that is no takeover."""
+        """Remove the row and end the thread. Queues that the engine still holds are released without counting a takeover."""
         self._ended.set()
         self._wakeup.set()
         if self._thread.is_alive():  # or it could not even be started
@@ -137,8 +137,8 @@ class Heartbeat:
             connections.close_all()
 
     def _fail(self, error: BaseException) -> None:
-        """Beat once more, so that the row says that this engine takes nothing more, and wait until its other threads have
-        ended: the row must not be removed before, or others would take what they still have in flight."""
+        """Beat once more, so that the row says that this engine takes no more work, and wait until its other threads have
+        ended: if the row was removed earlier, other engines would take deliveries that are still in flight."""
         self.failure = error
         self._draining.set()
         self._close_connection()
@@ -175,8 +175,8 @@ class Heartbeat:
         self._reap()
 
     def _on_a_live_connection(self, work: Callable[[], object]) -> None:
-        """Do `work`; where the server or a pooler has ended the connection since the last heartbeat (idle_session_timeout), do
-        it again on a new one. Else no two heartbeats in a row would succeed, and no dead engine be replaced."""
+        """Run `work`. If the server or a pooler has closed the connection since the last heartbeat (idle_session_timeout), run
+        it again on a new one. Otherwise every second heartbeat would fail, and no dead engine would be replaced."""
         was_open = connections[self._using].connection is not None
         try:
             work()
@@ -209,7 +209,7 @@ class Heartbeat:
         self._created = True
         telemetry.engine_state(self.activity.in_flight, self.activity.unrecorded, self.activity.leased_queues)
         was_alive = self.alive
-        # Counted from before the question: the true end of this life cannot be earlier.
+        # Counted from before the statement, so that the row cannot expire earlier than this engine assumes.
         self._good_until = asked_at + self._options.heartbeat_seconds
         if values["draining"] and not self._drains.is_set():
             self._drains.set()
@@ -218,7 +218,7 @@ class Heartbeat:
             self._on_change()
 
     def _renew(self, values: dict[str, object]) -> bool:
-        """Return False where the row is gone, or where another transaction has locked it for longer than can be waited."""
+        """Renew the row. Return False if it is gone, or if another transaction has locked it for too long."""
         row = Engine.objects.using(self._using).filter(id=self.engine_id)
         try:
             return bool(in_fresh_transaction(lambda: row.update(**values), self._using, lock_timeout=_LOCK_TIMEOUT))
@@ -228,8 +228,8 @@ class Heartbeat:
             return False
 
     def _insert(self, values: dict[str, object]) -> None:
-        """Without model signals: a receiver of the host must not stop the engine. Where the row was written but its commit
-        was not confirmed, the next beat finds and renews it."""
+        """Insert the row without model signals: a receiver of the host must not stop the engine. If the row was written but
+        its commit was not confirmed, the next beat finds and renews it."""
         row = Engine(id=self.engine_id, host=socket.gethostname(), pid=os.getpid(), kind=self._kind, **values)
         engines = Engine.objects.using(self._using)
         in_fresh_transaction(lambda: engines.bulk_create([row]), self._using, lock_timeout=_LOCK_TIMEOUT)
@@ -260,10 +260,10 @@ class Heartbeat:
             )
 
     def _reap(self) -> None:
-        """Release the queues of dead engines, and those that this engine took before it knew that it was taken for dead.
+        """Release the queues of dead engines, and those that this engine took before it knew that it was declared dead.
 
-        Not while this engine's own heartbeats are irregular: where the database was away for a while, or this machine stood
-        still, the others are as much alive as this one, and about to beat again.
+        Do nothing while this engine's own heartbeats are irregular: after a database outage or a suspended machine, the other
+        engines are alive, too, and about to beat again.
         """
         now = time.monotonic()
         self._regular_since = min(self._regular_since, now)
@@ -278,14 +278,14 @@ class Heartbeat:
 
     def _release_former_ids(self) -> None:
         release_queues_of(self._using, self._unreleased, crashed=False)
-        # Those whose rows another transaction has locked are released at a later beat.
+        # Queues whose rows another transaction has locked are released at a later beat.
         held = EndpointQueue.objects.using(self._using).filter(holder_id__in=self._unreleased)
         if not read(held.exists, self._using):
             self._unreleased = []
 
     def _release_dead_engines(self) -> None:
         if release_dead_engines(self._using, self.now()).engines:
-            # One of them may have owed a queue its wake-up. Looking at all queues takes a while, and the heartbeat must not.
+            # One of them may not have woken a queue. Checking all queues takes too long for the heartbeat's thread.
             repair_soon(self._using)
 
     def _resign(self) -> None:

@@ -1,6 +1,6 @@
-"""Held events: each could not be fanned out, is left alone for a while, longer each time, and is then tried alone.
+"""Held events: events whose fan-out failed. Each is paused, longer each time, and then tried alone.
 
-A held event goes into no batch until it was fanned out: it would make the batch fail, and cost the others their time.
+A held event is kept out of batches until it is fanned out, because it would make the whole batch fail.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from webhooks_app.engine.pauses import FIRST_PAUSE, LONGEST_PAUSE
 from webhooks_app.models import Event
 
-#: How many events one engine holds: each statement of its fan-out names them all. One more takes the place of another one.
+#: How many events one engine holds: each statement of its fan-out names them all. A further event replaces another one.
 _MOST_HELD = 2000
-#: Of how many events a process remembers since when the database refuses them.
+#: For how many events a process remembers when the database first refused them.
 _MOST_REFUSED = 10_000
 
 
 @dataclass(slots=True)
 class _Held:
     tenant_id: uuid.UUID
-    #: Until when (monotonic) it is left alone, and for how long in all (seconds).
+    #: Until when (monotonic) it is paused, and the length of this pause (seconds).
     until: float
     pause: float
 
@@ -36,22 +36,22 @@ class HeldEvents:
         self._held: dict[uuid.UUID, _Held] = {}
 
     def put(self, event: Event) -> None:
-        """Hold an event that has failed, for twice as long as the last time."""
+        """Hold an event that failed, for twice as long as the last time."""
         last = self._held.pop(event.id, None)
         pause = FIRST_PAUSE if last is None else min(last.pause * 2, LONGEST_PAUSE)
         if len(self._held) >= _MOST_HELD:
-            # Another engine may have fanned it out: nothing here noticed that. If not, it fails and is held again.
+            # Another engine may have fanned it out unnoticed. If not, it fails and is held again.
             del self._held[min(self._held, key=lambda key: self._held[key].until)]
         self._held[event.id] = _Held(event.tenant_id, time.monotonic() + pause, pause)
 
     def forget(self, ids: Collection[uuid.UUID]) -> None:
-        """Hold these no longer: they are fanned out."""
+        """Stop holding these events, because they were fanned out."""
         if self._held:
             for key in ids:
                 self._held.pop(key, None)
 
     def by_tenant(self) -> dict[uuid.UUID, set[uuid.UUID]]:
-        """Return the ids of the held events, by tenant. Tenants without any are not in it."""
+        """Return the ids of the held events by tenant. Tenants without held events are left out."""
         found: dict[uuid.UUID, set[uuid.UUID]] = {}
         for key, held in self._held.items():
             found.setdefault(held.tenant_id, set()).add(key)
@@ -71,24 +71,24 @@ class HeldEvents:
         return [key for _, _, key in sorted(ordered)]
 
     def is_due(self, event: Event) -> bool:
-        """Whether the event is held and may be tried again now."""
+        """Return whether the event is held and may be tried again now."""
         held = self._held.get(event.id)
         return held is not None and held.until <= time.monotonic()
 
 
 class Refusals:
-    """Since when the database refuses the deliveries of an event. Thread-safe.
+    """The times since when the database has refused the deliveries of an event. Thread-safe.
 
-    After a time without a refusal it begins anew: the event was fanned out or quarantined elsewhere, and released since.
+    After some time without a refusal the count restarts: another engine fanned the event out, or it was quarantined and released.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: When it was first refused, and last (monotonic).
+        #: When it was refused first and last (monotonic).
         self._times: dict[uuid.UUID, tuple[float, float]] = {}
 
     def seconds(self, event_id: uuid.UUID) -> float:
-        """Note a refusal, and return how long ago the first one of this event was."""
+        """Record a refusal, and return the seconds since this event's first one."""
         now = time.monotonic()
         with self._lock:
             first, last = self._times.get(event_id, (now, now))
@@ -100,10 +100,10 @@ class Refusals:
         return now - first
 
     def forget(self, event_id: uuid.UUID) -> None:
-        """Forget an event that was quarantined: where it is released, its time begins anew."""
+        """Forget an event that was quarantined: if it is released, its time starts again."""
         with self._lock:
             self._times.pop(event_id, None)
 
 
-#: Of the whole process: Celery's engines live for some seconds where there is nothing to do but wait for a held event.
+#: Shared by the process: a Celery engine ends within seconds if there is nothing to do but wait for a held event.
 refusals = Refusals()

@@ -1,4 +1,4 @@
-"""Which wire formats call code of the host's when a request is built: such code may be slow, or never return."""
+"""Find wire formats that call host code when a request is built: such code may be slow, or never return."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from webhooks_app.wire_formats.base import WireFormat
 
 _PACKAGE = __name__.partition(".")[0]
 _DEEPEST = 8
-#: Values of exactly these types run no code but Python's own.
+#: Values of exactly these types run only Python's own code.
 _PLAIN = (str, bytes, int, float, bool, type(None), frozenset)
-#: The last wire formats that were asked for, by identity: their parts need not have a hash.
+#: A cache of the last wire formats, by identity: their parts need not be hashable.
 _known: dict[int, tuple[WireFormat, bool]] = {}
 _MOST_KNOWN = 256
 
@@ -52,7 +52,7 @@ def _is_the_hosts(value: Any, deepest: int) -> bool:
 def _is_ours(value: Any) -> bool:
     if type(value) in (tuple, MethodType):
         return True  # its parts count
-    # By its globals: functools.wraps, in a decorator of the host's, copies the name and the module of our function.
+    # Check the globals: functools.wraps, in a host's decorator, copies the name and the module of our function.
     module = value.__globals__.get("__name__") if type(value) is FunctionType else type(value).__module__
     return isinstance(module, str) and module.partition(".")[0] == _PACKAGE
 

@@ -32,13 +32,13 @@ class InFlight:
         self.slow_room = slow_room
         #: How many slow requests one tenant may have.
         self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
-        #: Requests in the window, those of them of queues without a success, and requests in the slow room.
+        #: Requests in the window; those among them from queues without a success; and requests in the slow room.
         self.in_window = self.unproven = self.slow = 0
         #: All requests that may still become slow, oldest first.
         self._started: deque[QueuedDelivery] = deque()
 
     def begin(self, delivery: QueuedDelivery, queue: LeasedQueue, tenant: TenantShare, now: float) -> None:
-        """Count a request that starts now, in the window."""
+        """Count a request that starts now. It is in the window."""
         state = queue.sending
         delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
         state.in_flight += 1
@@ -51,7 +51,7 @@ class InFlight:
         self._started.append(delivery)
 
     def end(self, delivery: QueuedDelivery) -> None:
-        """Stop counting a request. Does nothing where the delivery is not in flight."""
+        """Stop counting a request. Do nothing if the delivery is not in flight."""
         if delivery.in_flight_since is None:
             return
         delivery.in_flight_since = None
@@ -69,8 +69,8 @@ class InFlight:
             queue.sending.bytes_in_flight -= delivery.size
 
     def move_slow_ones(self, now: float, size: int) -> None:
-        """Move requests without a response out of the window, which has room for `size`: as many as half of it would stop
-        everybody else until they time out. Where the tenant's share of the slow room is full, they stay."""
+        """Move requests without a response out of the window, which has room for `size`: otherwise they would block other
+        tenants until they time out. If the tenant's share of the slow room is full, they stay."""
         crowded = self.in_window * 4 > size * 3
         patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
         while self._started:
@@ -92,7 +92,7 @@ class InFlight:
             self._leave_window(delivery, tenant)
 
     def forget(self) -> int:
-        """Count none of the requests any more: nothing will be heard of them. Returns how many those were."""
+        """Stop counting all requests, because none of them will get a response. Return their number."""
         forgotten = self.in_window + self.slow
         self.in_window = self.slow = self.unproven = 0
         self._started.clear()

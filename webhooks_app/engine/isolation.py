@@ -6,11 +6,11 @@ from webhooks_app.engine.leased_queue import LeasedQueue
 
 
 class IsolationSlot:
-    """The one queue of a window that is isolated at a time. All times are monotonic seconds.
+    """The queue of a window that is isolated; at most one at a time. All times are monotonic seconds.
 
-    A crash comes at once or not at all, so a request is alone for `seconds` only; and so that many suspected queues do not
-    add up to a stall, the others then have the window for themselves for twice as long, and for `seconds` at least: the end of
-    a request is recorded before the next one could crash the engine.
+    A delivery that crashes the engine does so at once, so a request is isolated for `seconds` only. To keep many suspected
+    queues from stalling the engine, the others then have the window to themselves for twice as long, and for at least
+    `seconds`: the end of a request is recorded before the next one could crash the engine.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -21,7 +21,7 @@ class IsolationSlot:
         #: For how long it had waited before its request started.
         self._waited = 0.0
         self._rest_until = 0.0
-        #: It has ended, and nobody has asked since.
+        #: The request has ended, and `holds_back` was not called since.
         self._just_ended = False
 
     def holds_back(self, queue: LeasedQueue, in_flight: int, now: float) -> bool:
@@ -48,13 +48,13 @@ class IsolationSlot:
         return active and bool(in_flight)
 
     def begin(self, queue: LeasedQueue, now: float) -> None:
-        """A request of the isolated queue has started, or has been built and is sent only now: its time begins anew."""
+        """Restart the time of the isolated queue: its request has started, or was built and is sent only now."""
         had = min(now - self._since, self._seconds) if queue is self._queue else 0.0
         self._queue, self._since, self._waited = queue, now, had
         self._just_ended = False
         self._rest_until = now + 3 * self._seconds + 2 * had
 
     def end(self, queue: LeasedQueue) -> None:
-        """The queue's request has ended or was not sent, or the queue was released."""
+        """Note that the queue's request has ended or was not sent, or that the queue was released."""
         if queue is self._queue:
             self._queue, self._just_ended = None, True

@@ -1,6 +1,6 @@
-"""③ lease: take the queues that are due, read ahead what they have to send, release them.
+"""③ lease: lease the queues that are due, read their deliveries ahead, release them.
 
-An engine leases queues, not deliveries. While it holds one, it alone sends for that endpoint.
+An engine leases queues, not deliveries. While an engine holds a queue, no other engine sends to that endpoint.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ class Lease:
         self._window = window
         self._options = options
         self._faults = faults
-        #: Out of the window, but not yet released in the database; and until when (monotonic) they are left alone, because
-        #: another transaction has locked a row.
+        #: Queues that left the window, but are not yet released in the database; and until when (monotonic) not to try again,
+        #: because another transaction has locked a row.
         self._leaving: list[LeasedQueue] = []
         self._leave_after = 0.0
-        #: Queues whose rows the database does not let this engine change.
+        #: Queues whose rows the database refuses to change for this engine.
         self._refused = Pauses()
         self._room = LeaseRoom(using, window, options)
 
     def look(self) -> tuple[bool, bool]:
-        """Return whether an event is pending, and whether a queue is due that nobody holds. A cheap question."""
+        """Return whether an event is pending, and whether a queue is due that no engine holds. Cheap to call."""
         return self._store.look(self._heartbeat.now())
 
     # --- take --------------------------------------------------------------------------------------------------------
 
     def take(self, *, gently: bool = False) -> int:
-        """Lease free queues that are due, as many of each class as there is room for; `gently`: not too many at once, since
-        others wait for single deliveries. Returns their number."""
+        """Lease free queues that are due, as many of each class as there is room for, and return their number. `gently`: lease
+        only a few at once, because single deliveries are waiting."""
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
         room = self._room.find(gently=gently, refused=self._refused.active())
         if not self._heartbeat.alive or not any(some.limit for some in room.values()) or self._room.is_useless(room):
@@ -68,7 +68,7 @@ class Lease:
             room = self._room.find(gently=gently, refused=self._refused.active())
             taken = self._take(engine_id, now, room)
         if self._heartbeat.engine_id != engine_id:
-            # Taken for dead meanwhile: what was held under that id may have been released before these were taken.
+            # Declared dead meanwhile: queues held under that id may have been released before these were leased.
             self.release_unknown()
             return 0
         taken = self._without_unfinished(taken, now)
@@ -77,7 +77,7 @@ class Lease:
         queues = [
             self._leased(row, configs[row.endpoint_id], engine_id, now) for row in taken if row.endpoint_id in configs
         ]
-        # One that was leased anew was released: only the acknowledgement of that is missing. It must not be released again.
+        # A queue that was leased again had been released without acknowledgement. It must not be released again.
         anew = {queue.endpoint_id for queue in queues}
         self._leaving = [queue for queue in self._leaving if queue.endpoint_id not in anew]
         self._room.note_shares(queues, room, gently=gently)
@@ -95,12 +95,12 @@ class Lease:
         )
         refused = self._refused.active()
         if gone := [key for key in ids if key not in configs and key not in refused]:
-            # Pruned since they were taken, and their queues with them; or deleted by hand, and then never due again.
+            # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
             self._give_back([Release(key, IDLE, None) for key in gone])
         return {key: config for key, config in configs.items() if key not in refused}
 
     def expect_due(self) -> None:
-        """Look again at once: fan-out has made queues due. What others make due is looked for after a moment."""
+        """Look again at once, because fan-out has made queues due. Queues that others make due are found after a moment."""
         self._room.expect_due()
 
     def _take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
@@ -109,7 +109,7 @@ class Lease:
         except Exception as error:
             if is_outage(error) or is_lock_timeout(error):
                 raise
-        # One row is to blame (a trigger of the host's, say): find it, and lease the others.
+        # One row caused the error (for example by a trigger of the host's): find it, and lease the others.
         taken: list[Taken] = []
 
         def take_these(ids: list[uuid.UUID]) -> None:
@@ -149,8 +149,8 @@ class Lease:
         return queue
 
     def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
-        """Drop queues for which this engine still has requests in flight from a lost lease. They are released for a moment:
-        those requests count against the endpoint's limits and its order."""
+        """Drop queues for which this engine still has requests in flight from a lost lease. Release them for a short time,
+        because those requests count against the endpoint's limits and its order."""
         unfinished = set(self._window.leased()).intersection(row.endpoint_id for row in taken)
         if unfinished:
             self._give_back([Release(key, now + self._options.lost_hold, None) for key in unfinished])
@@ -159,8 +159,8 @@ class Lease:
     # --- look again, release -----------------------------------------------------------------------------------------
 
     def recheck(self) -> None:
-        """Read the leased queues again: one that was paused, disabled, deleted or taken by another engine drops what was
-        read ahead."""
+        """Read the leased queues again. A queue that was paused, disabled, deleted or taken by another engine drops the
+        deliveries that were read ahead."""
         self._window.drop_leases_of_others(self._heartbeat.engine_id)
         if ids := self._window.leased():
             dropped, still_mine = self._no_longer_sent_to(ids)
@@ -169,8 +169,8 @@ class Lease:
             self._window.reread_exhausted()
 
     def _no_longer_sent_to(self, ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
-        """Return those of these queues that were paused, disabled, deleted or taken, and which of them this engine still has."""
-        # Nearly always all, and counting costs a fraction of reading the ids.
+        """Return the queues that were paused, disabled, deleted or taken, and which of them this engine still holds."""
+        # Nearly always none was, and counting is much cheaper than reading the ids.
         if self._store.count_sendable(self._heartbeat.engine_id, ids) == len(ids):
             return set(), set()
         return read(lambda: self._find_not_sendable(ids), self._using)
@@ -187,11 +187,11 @@ class Lease:
         return dropped, set(mine.filter(any_of("endpoint_id", dropped)).values_list("endpoint_id", flat=True))
 
     def release(self) -> int:
-        """Release the queues that have nothing left to do here. Returns their number."""
+        """Release the queues that have nothing left to do here, and return their number."""
         self._leaving += [queue for queue in self._window.take_finished(time.monotonic()) if not queue.lost]
         if not self._leaving or time.monotonic() < self._leave_after:
             return 0
-        self._leave_after = time.monotonic() + self._options.busy_pause  # where it fails, and where rows are locked
+        self._leave_after = time.monotonic() + self._options.busy_pause  # applies if it fails, or if rows are locked
         refused = self._refused.active()
         rows = [Release(q.endpoint_id, self._not_before(q), q.sending.succeeded_at) for q in self._leaving]
         released = self._give_back([row for row in rows if row.endpoint_id not in refused])
@@ -202,7 +202,7 @@ class Lease:
         return count - len(self._leaving)
 
     def _not_before(self, queue: LeasedQueue) -> datetime | None:
-        """A rate limit lasts beyond the lease, or each of the events that trickle in would find it new."""
+        """Return when the queue may be due next. The rate limit outlasts the lease, or each new event would restart it."""
         state = queue.sending
         ahead = state.next_slot - time.monotonic()
         if ahead <= 0:
@@ -211,8 +211,8 @@ class Lease:
         return max(slot, state.hold_until or slot)
 
     def release_unknown(self) -> int:
-        """Release what the database says this engine holds but the engine does not know of: the result of a `take` was lost
-        on its way, or came after the engine was taken for dead. Returns the number of such queues."""
+        """Release queues that this engine holds according to the database but does not know: the result of a `take` was lost,
+        or arrived after the engine was declared dead. Return the number of such queues."""
         engine_id = self._heartbeat.engine_id
         held = EndpointQueue.objects.using(self._using).filter(holder_id__in=self._heartbeat.ids)
         known = {*self._window.leased(), *(queue.endpoint_id for queue in self._leaving)}
@@ -225,7 +225,7 @@ class Lease:
         return sum(map(len, unknown.values()))
 
     def _give_back(self, rows: list[Release], holder_id: uuid.UUID | None = None) -> Collection[uuid.UUID]:
-        """`holder_id`: the id that they are held under, if not the present one."""
+        """Release these queues. `holder_id`: the id that holds them, if not the current one."""
         released: set[uuid.UUID] = set()
         engine_id = holder_id or self._heartbeat.engine_id
 

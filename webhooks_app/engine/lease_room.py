@@ -1,4 +1,4 @@
-"""The room that an engine has for leases at the moment, and whom the next lease passes over: what the last ones have shown."""
+"""The room that an engine has for leases, and the tenants that the next lease skips, judged by the last leases."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Room, Taken
 from webhooks_app.engine.window import Window
 
-#: How long the queues that are due are left alone where there was room for none of them, and there is no other room
-#: (seconds). Looking costs as much as leasing, and while a tenant's endpoints hang it has some due all the time.
+#: How long not to look for due queues after a lease found none that fits, while the room is the same (seconds). Looking costs
+#: as much as leasing, and a tenant whose endpoints hang always has some due.
 _NO_USE_SECONDS = 0.05
-#: How often classes are looked at of which nothing was taken (seconds).
+#: How often to check classes from which nothing was leased (seconds).
 _LOCKED_SECONDS = 0.25
 
 
 class LeaseRoom:
-    """Used by the database thread only."""
+    """The room for leases. Used by the database thread only."""
 
     def __init__(self, using: str, window: Window, options: EngineOptions) -> None:
         self._store = store_for(using)
         self._window = window
         self._options = options
-        #: Tenants whose queues were due and could not be leased.
+        #: Tenants whose queues were due but could not be leased.
         self._locked_tenants = Pauses(longest=1.0)
-        #: Tenants of a class of which none was taken, though some are due; and when (monotonic) that is looked at again.
+        #: Tenants with due queues, by class, where none was leased; and when (monotonic) to check again.
         self._seen_due: set[uuid.UUID] = set()
         self._look_for_locked_at = 0.0
-        #: By class, the tenants that have had their share since the others last had a turn of their own.
+        #: By class, the tenants that have had their share since the last turn of the others.
         self._had_share: dict[QueueClass, frozenset[uuid.UUID]] = dict.fromkeys(QueueClass, frozenset())
         #: The last room for which no queue was due, and until when (monotonic) that is remembered.
         self._no_use: dict[QueueClass, Room] = {}
         self._no_use_until = 0.0
 
     def find(self, *, gently: bool, refused: Collection[uuid.UUID]) -> dict[QueueClass, Room]:
-        """Return how much room there is for each class, and for whom. Tenants that have had their share of a class are passed
-        over until the others have had theirs. `refused`: queues that cannot be leased."""
+        """Return how much room there is for each class, and for which tenants. Tenants that have had their share of a class
+        are skipped until the others have had theirs. `refused`: queues that cannot be leased."""
         options = self._options
         limit = options.leased_gently if gently else options.max_leased_queues
         share = options.leased_gently_of_tenant if gently else options.max_leased_queues
@@ -59,7 +59,7 @@ class LeaseRoom:
         }
 
     def is_useless(self, room: Mapping[QueueClass, Room]) -> bool:
-        """Whether a moment ago no queue was due that there was room for, and there is no other room now."""
+        """Return whether a moment ago no due queue fitted into the room, and the room has not grown since."""
         before = self._no_use
         return time.monotonic() < self._no_use_until and not any(
             some.admits_more(before[name]) for name, some in room.items()
@@ -69,15 +69,15 @@ class LeaseRoom:
         self._no_use_until = 0.0
 
     def end_turn_of_others(self, room: Mapping[QueueClass, Room]) -> bool:
-        """Let all tenants begin anew in the classes that there was room for: the others have nothing due. Returns whether any
-        tenant was passed over in them."""
+        """Start a new round for all tenants in the classes that had room, because the others have nothing due. Return whether
+        any tenant was skipped in them."""
         ended = [name for name, some in room.items() if some.limit and self._had_share[name]]
         self._had_share.update(dict.fromkeys(ended, frozenset()))
         return bool(ended)
 
     def note_taken(self, taken: Sequence[Taken], now: datetime, room: Mapping[QueueClass, Room]) -> None:
-        """Look for tenants whose queues are due and were not taken: one transaction may have locked all of the oldest. Let
-        others have their turn."""
+        """Look for tenants whose queues are due and were not leased: one transaction may have locked all of the oldest. Give
+        others their turn."""
         if taken:
             self._look_for_locked_ones(taken, now, room)
             return
@@ -88,8 +88,8 @@ class LeaseRoom:
             self._no_use, self._no_use_until = dict(room), time.monotonic() + _NO_USE_SECONDS
 
     def _look_for_locked_ones(self, taken: Sequence[Taken], now: datetime, room: Mapping[QueueClass, Room]) -> None:
-        """All that is looked at of one class may be locked while others go on. Seen twice, since now and then a queue becomes
-        due just after the others were taken."""
+        """Find classes in which all examined queues are locked while others could be leased. This must be seen twice, because a
+        queue may become due just after the others were leased."""
         if time.monotonic() < self._look_for_locked_at:
             return
         self._look_for_locked_at = time.monotonic() + _LOCKED_SECONDS
@@ -111,6 +111,6 @@ class LeaseRoom:
 
 
 def _in_turn(name: QueueClass, *, gently: bool) -> bool:
-    """Return whether tenants take turns in this class. What hangs keeps its place for long, so there they always do. Others
-    have their place back soon; there they do while single deliveries wait, since to pass tenants over costs a statement."""
+    """Return whether tenants take turns in this class. Hanging queues occupy their place for long, so in those classes they
+    always do. In other classes they do only while single deliveries wait, since skipping tenants costs a statement."""
     return gently or name in (QueueClass.FAILING, QueueClass.SUSPECTED)

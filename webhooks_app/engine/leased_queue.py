@@ -1,6 +1,6 @@
-"""LeasedQueue: what an engine remembers of one endpoint's queue while it holds the lease.
+"""LeasedQueue: an engine's state of one endpoint's queue while it holds the lease.
 
-Ownership is written down here, because two threads use one queue:
+Two threads use one queue, so each part has an owner:
 
 - `sending` belongs to the window: read and written under the window's lock only;
 - `reading` belongs to the database thread;
@@ -20,23 +20,23 @@ from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
-#: Deliveries that are read at once for a queue without a recent success, until one succeeds under this lease: it starts with
-#: one request, and where that fails or hangs, the others were read for nothing.
+#: Deliveries read at once for a queue without a recent success, until one succeeds under this lease: the queue starts with
+#: one request, and if that fails or hangs, the others were read for nothing.
 _AHEAD_OF_UNPROVEN = 16
 
 
 @dataclass(slots=True, eq=False)
 class Sending:
-    """What the window knows of a queue. Guarded by the window's lock."""
+    """The window's state of a queue. Guarded by the window's lock."""
 
     ready: deque[QueuedDelivery] = field(default_factory=deque)
-    #: Deliveries read and not yet recorded: a re-read must not take them twice.
+    #: Deliveries read and not yet recorded: reading again must not add them twice.
     in_memory: set[uuid.UUID] = field(default_factory=set)
     in_flight: int = 0
     #: Of those, requests in the slow room; and the bytes of all their bodies.
     slow: int = 0
     bytes_in_flight: int = 0
-    #: Requests that it may have in flight now; doubles with every success.
+    #: The number of requests it may have in flight now; doubles with every success.
     allowance: int = 1
     #: Has succeeded under this lease.
     proven: bool = False
@@ -45,7 +45,7 @@ class Sending:
     failing: bool = False
     #: Suspected of crashing engines: one request at a time, with nothing else in flight.
     isolated: bool = False
-    #: Starts nothing more; is released once its requests in flight are recorded.
+    #: Starts no new request; released once its requests in flight are recorded.
     stopping: bool = False
     #: Released with this `not_before`.
     hold_until: datetime | None = None
@@ -54,12 +54,12 @@ class Sending:
     next_slot: float = 0.0
     #: Since when (monotonic) a recovering endpoint is ramped up; None: no ramp.
     ramp_since: float | None = None
-    #: In which of its tenant's two rings it waits for a turn; None: in neither.
+    #: The ring of its tenant (of two) in which it waits for a turn; None: in neither.
     ring: bool | None = None
 
     @property
     def hangs(self) -> bool:
-        """All its requests have been without a response for a while."""
+        """Return whether all its requests are slow, that is, have had no response for a while."""
         return 0 < self.in_flight == self.slow
 
 
@@ -69,11 +69,11 @@ class Reading:
 
     #: The next read continues after this (next_attempt_at, id). None: from the start.
     cursor: tuple[datetime, uuid.UUID] | None = None
-    #: The last read found less than it asked for; nothing to read until new work or a recheck.
+    #: The last read found fewer deliveries than its limit; nothing to read until new work or a recheck.
     exhausted: bool = False
     #: When it was last read (monotonic).
     read_at: float = 0.0
-    #: The last read found deliveries that are given up without a request: there may be many of these.
+    #: The last read found deliveries that fail without a request; there may be many of these.
     found_late: bool = False
 
 
@@ -84,12 +84,12 @@ class LeasedQueue:
     config: EndpointConfig
     health: Health
     leased_at: float
-    #: Under which of the engine's ids it was taken; one that was taken for dead goes on under a new id.
+    #: The engine's id at the time of the lease; an engine that was declared dead continues under a new id.
     engine_id: uuid.UUID | None = None
     crash_takeovers: int = 0
-    #: It succeeded not long ago and has not failed since.
+    #: It succeeded recently and has not failed since.
     trusted: bool = False
-    #: Another engine holds it now, or it was paused or deleted: not this engine's to release.
+    #: Another engine holds it now, or it was paused or deleted: this engine must not release it.
     lost: bool = False
     #: Requests in a row that could not be built; counted by the sending thread.
     build_faults: int = 0
@@ -109,7 +109,7 @@ class LeasedQueue:
 
     @property
     def cap(self) -> int:
-        """The most requests that it may have in flight, whatever its allowance."""
+        """The maximum number of requests in flight, regardless of the allowance."""
         state = self.sending
         return 1 if self.config.fifo or state.isolated or state.probing else self.config.max_in_flight
 
@@ -128,7 +128,7 @@ class LeasedQueue:
         return QueueClass.TRUSTED if self.trusted else QueueClass.NEW
 
     def rate(self, now: float) -> float | None:
-        """Return the requests a second that it may start now; None: no limit."""
+        """Return how many requests per second it may start now; None: no limit."""
         limit = self.config.rate_limit
         if self.sending.ramp_since is None:
             return limit
@@ -152,14 +152,14 @@ class LeasedQueue:
             state.hold_until = hold_until
 
     def portion(self, usual: int) -> int:
-        """Return how many deliveries to read for it at once; `usual`: for one that answered lately."""
+        """Return how many deliveries to read at once; `usual`: the number for a queue that succeeded recently."""
         answered_lately = self.sending.proven or (self.trusted and not self.sending.failing)
         if answered_lately or self.reading.found_late:
             return usual
         return min(usual, _AHEAD_OF_UNPROVEN)
 
     def limit(self, usual: int) -> int:
-        """Return up to how many rows to read for its portion: from the start, the deliveries in memory come again."""
+        """Return the maximum number of rows to read for its portion. Reads from the start include deliveries in memory."""
         from_the_start = self.reading.cursor is None or self.config.fifo
         return self.portion(usual) + (len(self.sending.in_memory) if from_the_start else 0)
 
@@ -167,6 +167,6 @@ class LeasedQueue:
         """Return whether more should be read for it. `usual`: as for `portion`."""
         state = self.sending
         if state.isolated:
-            # The next one is marked when it is read: never two at once.
+            # A delivery of an isolated queue is marked when it is read: never two at once.
             return not state.in_memory
         return len(state.ready) <= (0 if self.cap == 1 else self.portion(usual) // 2)

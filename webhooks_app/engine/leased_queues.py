@@ -1,4 +1,4 @@
-"""The queues that an engine has leased, as both of its threads see them. Bookkeeping in memory under one lock."""
+"""The queues that an engine has leased, shared by both of its threads. In memory, under one lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhooks_app.engine.types import QueuedDelivery
 
 
 class LeasedQueues:
-    """The leased queues by endpoint. The window adds the requests in flight to this. Thread-safe."""
+    """The leased queues by endpoint. The window extends this with the requests in flight. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,13 +28,13 @@ class LeasedQueues:
                 self._queues[queue.endpoint_id] = queue
 
     def remember(self, queue: LeasedQueue, delivery: QueuedDelivery) -> None:
-        """Keep the queue until this delivery, which is given up without a request, was recorded."""
+        """Keep the queue until this delivery, which fails without a request, is recorded."""
         with self._lock:
             queue.sending.in_memory.add(delivery.delivery_id)
 
     def queues_to_refill(self, usual: int) -> dict[LeasedQueue, int]:
-        """Return the queues to read for (few deliveries left, and more work expected), and up to how many rows of each.
-        `usual`: deliveries that are read at once for a queue that does not fail."""
+        """Return the queues to read for (few deliveries left, and more work expected), with the maximum number of rows of each.
+        `usual`: deliveries to read at once for a queue that does not fail."""
         with self._lock:
             return {
                 queue: queue.limit(usual)
@@ -43,7 +43,7 @@ class LeasedQueues:
             }
 
     def mark_has_work(self, endpoint_ids: Collection[uuid.UUID]) -> None:
-        """Read on for these queues, as far as they are leased here: events for an endpoint with one slow request in flight
+        """Continue reading those of these queues that are leased here: events for an endpoint with one slow request in flight
         must not wait for that request."""
         with self._lock:
             for endpoint_id in endpoint_ids:
@@ -52,7 +52,7 @@ class LeasedQueues:
                     queue.reading.exhausted = False
 
     def reread_exhausted(self) -> None:
-        """Read once more from the start for the queues that have nothing to send but wait for requests in flight."""
+        """Read again from the start for queues that have nothing to send but still have requests in flight."""
         with self._lock:
             for queue in self._queues.values():
                 state = queue.sending
@@ -60,7 +60,7 @@ class LeasedQueues:
                     queue.reading.exhausted, queue.reading.cursor = False, None
 
     def recorded(self, deliveries: Iterable[QueuedDelivery]) -> None:
-        """Note that these are in the database; reading them again is harmless now."""
+        """Forget these deliveries, whose results are in the database: reading them again is harmless now."""
         with self._lock:
             for delivery in deliveries:
                 queue = self._queues.get(delivery.endpoint_id)
@@ -68,7 +68,7 @@ class LeasedQueues:
                     queue.sending.in_memory.discard(delivery.delivery_id)
 
     def drop(self, endpoint_ids: Collection[uuid.UUID], *, lost: bool) -> None:
-        """Forget what was read ahead for queues that were paused, disabled, deleted or taken by another engine."""
+        """Drop the deliveries read ahead for queues that were paused, disabled, deleted or taken by another engine."""
         with self._lock:
             for endpoint_id in endpoint_ids:
                 queue = self._queues.get(endpoint_id)
@@ -77,14 +77,14 @@ class LeasedQueues:
                     queue.lost = queue.lost or lost
 
     def hold(self, endpoint_id: uuid.UUID, until: datetime) -> None:
-        """Release this queue, and let it wait until then."""
+        """Release this queue, to be due again at `until`."""
         with self._lock:
             queue = self._queues.get(endpoint_id)
             if queue is not None:
                 queue.stop(until)
 
     def drop_leases_of_others(self, engine_id: uuid.UUID) -> None:
-        """Forget what was leased under another id: this engine was taken for dead and goes on as a new one."""
+        """Forget queues leased under another id: this engine was declared dead and continues as a new one."""
         with self._lock:
             for queue in self._queues.values():
                 if queue.engine_id != engine_id:
@@ -92,13 +92,13 @@ class LeasedQueues:
                     queue.lost = True
 
     def stop_all(self) -> None:
-        """Start nothing more; everything is released as its requests end."""
+        """Start no new requests. Each queue is released when its requests end."""
         with self._lock:
             for queue in self._queues.values():
                 queue.stop()
 
     def keep_in_memory(self, deliveries: Collection[uuid.UUID]) -> None:
-        """Let queues go whose deliveries are in none of these, after `forget_in_flight`."""
+        """Drop queues that have none of these deliveries. Called after `forget_in_flight`."""
         with self._lock:
             for queue in self._queues.values():
                 queue.sending.in_memory.intersection_update(deliveries)
@@ -108,7 +108,7 @@ class LeasedQueues:
             return list(self._queues)
 
     def own(self) -> set[uuid.UUID]:
-        """Return the queues that were not found lost: their due times are this engine's to write when it releases them."""
+        """Return the queues that are not lost. This engine writes their due times when it releases them."""
         with self._lock:
             return {endpoint_id for endpoint_id, queue in self._queues.items() if not queue.lost}
 
@@ -122,5 +122,5 @@ class LeasedQueues:
             return used
 
     def queue_of(self, delivery: QueuedDelivery) -> LeasedQueue | None:
-        """Return the queue of a delivery in flight. It is there until the delivery's result was recorded."""
+        """Return the queue of a delivery in flight. It is kept until the delivery's result is recorded."""
         return self._queues.get(delivery.endpoint_id)

@@ -1,4 +1,4 @@
-"""Which endpoints want which events: reads them, and asks `core.filters.wants`."""
+"""Match events to endpoints: read the subscriptions, and evaluate them with `core.filters.wants`."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)
 
-#: Comparisons that the filters of one batch may cost, and seconds; then the batch ends, and others have their turn.
+#: The limits of the filters of one batch, in comparisons and in seconds; then the batch ends, and others have their turn.
 _COMPARISONS = 100_000
 _LONGEST = 0.1
-#: Bytes of JSON that cost as much to read or parse as a comparison.
+#: Bytes of JSON that cost as much to read or parse as one comparison.
 _BYTES_A_COMPARISON = 32
-#: Endpoints whose filters are read at once, and characters of filters that are kept for the next event.
+#: How many endpoints' filters to read at once, and how many characters of filters to keep for the next event.
 _FILTERS_AT_ONCE = 8
 _MOST_KEPT = 2_000_000
 
 
 class InvalidEventData(ValueError):
-    """The event's stored data is no JSON."""
+    """The event's stored data is not valid JSON."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(slots=True)
 class Matches:
-    """For each event, in order, the endpoints that get it. Events at the end of the input may be missing: they wait."""
+    """For each event, in order, the endpoints that get it. Events at the end of the input may be missing and stay pending."""
 
     events: list[tuple[Event, list[Target]]]
     #: Not None: the (only) event has more endpoints after this one.
@@ -64,10 +64,10 @@ class Matches:
 
 
 def match(events: Sequence[Event], using: str, *, subscriptions: int, deliveries: int) -> Matches:
-    """Find the endpoints that want these events, which are not empty and in order.
+    """Return the endpoints that want these events. `events` is not empty, and is in order.
 
-    Stops after `deliveries`, and where filters have cost enough for one batch. Where it would take more than so many
-    `subscriptions`, only the first event is matched, from its stored position on, and `position` says where it stopped.
+    Stops after `deliveries`, or when the filters have used up the batch's budget. If more than `subscriptions` subscriptions
+    would have to be read, only the first event is matched, from its stored position on, and `position` says where it stopped.
     """
     whole = events[0].fan_out_position is None
     rows = _read(events, using, None, subscriptions) if whole else []
@@ -100,8 +100,8 @@ def _match_within(
         for target, wanted in _judged(event, targets[event.tenant_id], filters, cost):
             full = len(wanting) == deliveries or cost.spent >= cost.limit or (cost.spent and time.monotonic() > end)
             if full and (done or last is not None):
-                # No room for this one: the event waits for the next batch, or, where it is the first, is cut here. Its first
-                # target has room in any case: without a position the event would count as done.
+                # No room for this target: the event waits for the next batch or, if it is the first event, is split here. Its
+                # first target always has room: without a position the event would count as done.
                 return Matches(done) if done else Matches([(event, wanting)], last)
             last = target.endpoint_id
             if wanted:
@@ -114,7 +114,7 @@ def _match_within(
 def _judged(
     event: Event, targets: Sequence[Target], filters: _Filters, cost: ComparisonBudget
 ) -> Iterator[tuple[Target, bool]]:
-    """Each target, by endpoint id, and whether it wants the event. One created after the event does not get it."""
+    """Yield each target, by endpoint id, and whether it wants the event. Endpoints created after the event do not get it."""
     results: dict[str, bool] = {}  # of each distinct text of filters
 
     @cache
@@ -150,8 +150,8 @@ def _passes(target: Target, text: str, data: Callable[[], Any], cost: Comparison
 
 
 class _Filters:
-    """The filters of endpoints as text, read when the first event is compared with them: of thousands of endpoints they are
-    too many for the memory, and a batch may end before it comes to them."""
+    """The filters of endpoints as text, read when the first event is compared with them: those of thousands of endpoints do
+    not fit into memory, and a batch may end before it needs them."""
 
     def __init__(self, using: str, cost: ComparisonBudget) -> None:
         self._using = using
@@ -159,8 +159,8 @@ class _Filters:
         self._texts: dict[uuid.UUID, str] = {}
 
     def of(self, targets: Sequence[Target], place: int) -> str:
-        """The filters of the target at this place, and read with them those of the next ones. An endpoint that was removed
-        meanwhile has filters that match nothing."""
+        """Return the filters of the target at this position, and read those of the next ones with them. An endpoint that was
+        removed meanwhile gets filters that match nothing."""
         wanted = targets[place].endpoint_id
         if wanted not in self._texts:
             self._read([target.endpoint_id for target in targets[place:] if target.filtered][:_FILTERS_AT_ONCE])
@@ -198,7 +198,7 @@ def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: in
 
 
 def _is_filtered(using: str) -> Expression:
-    """Whether the endpoint of a subscription has filters, by their stored size: they need not be read for it."""
+    """Return an expression for whether a subscription's endpoint has filters, by their stored size, without reading them."""
     if connections[using].vendor == "postgresql":
         size: Func = Func(F("endpoint__filters"), function="pg_column_size", output_field=IntegerField())
         return GreaterThan(size, EMPTY_FILTERS_SIZE)
@@ -206,7 +206,7 @@ def _is_filtered(using: str) -> Expression:
 
 
 def _by_tenant(rows: Sequence[tuple[Any, ...]]) -> dict[uuid.UUID, list[Target]]:
-    """The targets of each tenant, by endpoint id."""
+    """Return the targets of each tenant, sorted by endpoint id."""
     targets: dict[uuid.UUID, Target] = {}
     for endpoint_id, tenant_id, wire_format, channels, created_at, filtered, pattern in rows:
         target = targets.get(endpoint_id)

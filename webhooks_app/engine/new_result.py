@@ -1,4 +1,4 @@
-"""The result of one attempt, as the sending thread hands it to the database thread."""
+"""Create the result of one attempt, which the sending thread passes to the database thread."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def new_result(
     was: Health,
     began: datetime,
 ) -> Result:
-    """Return the result of the attempt that `began` then. `was`: the endpoint's health before it. Where it was signed with
-    another key than the first, and succeeded, that key goes first from now on."""
+    """Return the result of the attempt that started at `began`. `was`: the endpoint's health before it. If the attempt succeeded
+    and was signed with another key than the first, that key becomes the first one."""
     config = queue.config
     signed_with = delivery.tried[-1] if delivery.tried else None
     key_changed = outcome.succeeded and signed_with is not None and signed_with != config.keys[0]

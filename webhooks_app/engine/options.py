@@ -1,4 +1,4 @@
-"""EngineOptions: everything about one engine that its parts are given, so that none of them reads settings or constants."""
+"""EngineOptions: the options of one engine, passed to its parts so that none of them reads settings or constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhooks_app.db import LOCK_TIMEOUT
 class EngineOptions:
     """The options of one engine. Times are seconds unless they are timedeltas.
 
-    The first group has settings of its own (see `conf.Settings`); the rest are internals with defaults that were measured.
+    The first group has settings (see `conf.Settings`); the rest are internals whose defaults were measured.
     """
 
     window: int = field(default_factory=lambda: settings().ENGINE.WINDOW)
@@ -21,73 +21,73 @@ class EngineOptions:
     prefetch_bytes: int = field(default_factory=lambda: settings().ENGINE.PREFETCH_BYTES)
     heartbeat_seconds: float = field(default_factory=lambda: settings().ENGINE.HEARTBEAT_SECONDS)
     poll_seconds: float = field(default_factory=lambda: settings().ENGINE.POLL_SECONDS)
-    #: How long requests in flight may take to end once the engine was asked to stop.
+    #: How long requests in flight may take to end after the engine was asked to stop.
     drain_seconds: float = field(default_factory=lambda: settings().ENGINE.DRAIN_SECONDS)
 
     #: Exceptions that end the engine like a stop, wherever in the sending thread they arrive (Celery's soft time limit).
     interrupts: tuple[type[BaseException], ...] = ()
 
-    # --- window: how requests share it ---------------------------------------------------------------------------
+    # --- sharing the window --------------------------------------------------------------------------------------
     #: A request without a response after this time leaves the window for the room of slow requests …
     slow_after: float = 1.0
     #: … and earlier where the window is more than three quarters full.
     slow_after_if_crowded: float = 0.25
     #: Room for slow requests, in windows.
     slow_room_windows: int = 4
-    #: The share of the window, and of the slow room, that one tenant's queues without a success may fill.
+    #: The share of the window, and of the slow room, that the queues of one tenant without a success may fill.
     tenant_share: float = 0.25
-    #: How far a rate-limited queue may run ahead of its even pace.
+    #: How far a rate-limited queue may run ahead of an even pace.
     burst: float = 0.1
-    #: How long a queue that is suspected of crashing engines has the window for itself.
+    #: How long a queue that is suspected of crashing engines has the window to itself.
     isolation_seconds: float = 0.5
     #: Unrecorded results, in windows: above this no new request starts until the database has caught up.
     unrecorded_windows: int = 8
 
-    # --- wire formats with code of the host's ----------------------------------------------------------------------
+    # --- wire formats with host code -------------------------------------------------------------------------------
     #: A request that takes longer to build is not sent: it counts as a fault on our side.
     build_seconds: float = 2.0
-    #: Threads that build such requests, those included that have not come back in time: all, those of one wire format, and
-    #: those of one wire format for one tenant.
+    #: The maximum number of threads that build such requests, late ones included: in total, for one wire format, and for one
+    #: wire format and tenant.
     build_threads: int = 8
     build_threads_of_format: int = 4
     build_threads_of_tenant: int = 2
 
     # --- fan-out -------------------------------------------------------------------------------------------------
-    #: An event whose deliveries the database refuses is quarantined when it has failed for this time. Until then something
-    #: else may be to blame, say a trigger of the host's that refuses every event for a moment.
+    #: An event whose deliveries the database refuses is quarantined after it has failed for this time. Until then something
+    #: else may be the cause, for example a trigger of the host's that refuses every event for a moment.
     quarantine_after: float = 60.0
 
     # --- leasing and reading ahead -------------------------------------------------------------------------------
     #: Deliveries read ahead for one queue.
     read_ahead: int = 48
-    #: Queues of one class that are leased at once, and of those, queues of one tenant, while others wait for single deliveries.
+    #: While single deliveries wait: how many queues of one class to lease at once, and how many of those for one tenant.
     leased_gently: int = 96
     leased_gently_of_tenant: int = 32
     #: A queue is released after this time even if it has more: its configuration is read again, others get a turn.
     longest_lease: float = 5.0
     #: Leased queues are read again this often: a paused endpoint gets no new request later than this.
     recheck_seconds: float = 0.5
-    #: How long a queue waits whose endpoint cannot be sent to because of a fault on this side.
+    #: How long a queue is held if nothing can be sent to its endpoint because of a fault on this side.
     fault_hold: timedelta = timedelta(seconds=60)
-    #: How long a queue waits that was lost and found again before the last of its requests had ended.
+    #: How long a queue is held if it was lost and leased again before the last of its requests had ended.
     lost_hold: timedelta = timedelta(seconds=1)
 
     # --- database ------------------------------------------------------------------------------------------------
-    #: The longest that a statement of the engine waits for a lock.
+    #: The maximum time that a statement of the engine waits for a lock.
     lock_timeout: float = LOCK_TIMEOUT
-    #: How long what needed such a lock is left alone.
+    #: The pause before work that needed such a lock is tried again.
     busy_pause: float = 0.25
-    #: From so many results on they are written at once; fewer wait this long for more.
+    #: From this many results on they are written at once; fewer wait this long for more.
     record_batch: int = 400
     record_after: float = 0.05
-    #: For how long a turn records, releases and so on where there was something new: the next new event waits meanwhile.
+    #: For how long a turn with new work may record, release and so on: the next new event waits meanwhile.
     late_seconds: float = 0.005
-    #: How long an engine lets results wait where the database has a column that this version does not know and that has no
-    #: default, counted from the first of them. Then it records them without the rows that the database refuses.
+    #: How long results wait if the database has a column that this version does not know and that has no default, counted
+    #: from the first of them. Then the engine records them without the rows that the database refuses.
     unknown_column_seconds: float = 120.0
     #: The longest pause between two tries while the database is away or a step fails.
     longest_pause: float = 5.0
-    #: With work that cannot be done now, an engine counts as idle after this time.
+    #: An engine whose remaining work cannot be done now counts as idle after this time.
     idle_despite_work: float = 3.0
     #: A thread that has not completed a turn for this time has stalled; the engine then stops renewing its heartbeat.
     stalled_after: float = 30.0

@@ -1,4 +1,4 @@
-"""OwedWakes: queues with new deliveries whose rows were locked, so that they could not be woken yet."""
+"""OwedWakes: queues with new deliveries that could not be woken yet because their rows were locked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webhooks_app.models.lookups import any_of
 
 
 class OwedWakes:
-    """Remembers queues that are still to be woken. True while there are any. Belongs to the database thread."""
+    """The queues that are still to be woken. Truthy while there are any. Used by the database thread only."""
 
     def __init__(self, using: str, lock_timeout: float) -> None:
         self._using = using
@@ -32,13 +32,13 @@ class OwedWakes:
             self.since.setdefault(endpoint_id, now)
 
     def wake(self) -> set[uuid.UUID]:
-        """Wake those whose rows are no longer locked; return them."""
+        """Wake the queues whose rows are no longer locked, and return them."""
         waiting = set(self.since) - self._pauses.active()
         if not waiting:
             return set()
 
         def wake_now() -> set[uuid.UUID]:
-            # One time for all of them: earlier than needed does no harm, later would be slept through.
+            # One time for all of them: too early is harmless, too late would delay deliveries.
             woken = wake_unlocked(waiting, min(self.since[key] for key in waiting), using=self._using)
             assign_missing_sequences(woken, self._using)
             return woken

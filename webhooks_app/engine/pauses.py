@@ -1,6 +1,6 @@
-"""Pauses: tenants and queues that failed are left alone for a while, longer each time.
+"""Pauses: tenants and queues that failed are paused, longer each time.
 
-A key that has gone on well for as long as its last pause lasted begins anew.
+A key without a failure for as long as its last pause starts again with the shortest pause.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import time
 import uuid
 
-#: What failed is left alone this long at first, and twice as long each time after (seconds).
+#: The first pause after a failure, doubled each time, and its maximum (seconds).
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 60.0
-#: With more keys than this, those whose pauses are over and forgotten are dropped.
+#: With more keys than this, those whose pauses no longer matter are dropped.
 _MOST_KEYS = 1000
 
 
 class Pauses:
-    """Keys that are left alone for a while, longer each time. Times are monotonic seconds."""
+    """Keys that are paused, longer each time. Times are monotonic seconds."""
 
     def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         self._longest = longest
@@ -31,8 +31,8 @@ class Pauses:
             self._until = {key: (until, last) for key, (until, last) in self._until.items() if now <= until + last}
 
     def last(self, key: uuid.UUID) -> float:
-        """Return when the last pause of a key ended or will end, 0.0 where it had none. Sorted by this, the keys that were
-        tried least recently come first."""
+        """Return when the last pause of a key ended or will end, 0.0 if it had none. As a sort key, this puts the keys that
+        were tried least recently first."""
         return self._until.get(key, (0.0, 0.0))[0]
 
     def active(self) -> set[uuid.UUID]:

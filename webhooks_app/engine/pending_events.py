@@ -1,6 +1,6 @@
-"""Which pending events one fan-out takes: tenants take turns, and each has its share.
+"""Select the pending events of one fan-out: tenants take turns, and each has its share.
 
-Rows are claimed inside the caller's transaction and stay locked until it ends; nobody waits for them.
+Rows are claimed inside the caller's transaction and stay locked until it ends; other workers skip them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from webhooks_app.engine.sql.types import Limits, PendingTenant
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.lookups import any_of, for_change
 
-#: A tenant's pending events are counted up to this: enough to see that they are few.
+#: A tenant's pending events are counted up to this: enough to see whether they are few.
 _COUNTED = 100
-#: With more tenants than this, it is forgotten when they were served.
+#: With more tenants than this, the times when they were served are dropped.
 _MOST_SERVED = 1000
 
 
@@ -32,19 +32,19 @@ class Share(NamedTuple):
 
     @property
     def deliveries(self) -> int:
-        """How many deliveries that makes at most. Events without an endpoint count, too: each may have a callback URL."""
+        """Return the maximum number of deliveries. Events without an endpoint count, too: each may have a callback URL."""
         return self.events * max(self.tenant.endpoints, 1)
 
     @property
     def takes_all(self) -> bool:
-        """Whether the tenant has no more pending events than these."""
+        """Return whether the tenant has no more pending events than these."""
         return self.events >= self.tenant.events and self.tenant.events < _COUNTED
 
 
 def shares_of(tenants: Sequence[PendingTenant], limits: Limits) -> list[Share]:
     """Divide the events and deliveries of one fan-out among these tenants. Pure.
 
-    Each tenant gets at least one event; those that do not fit in any more wait for the next turn.
+    Each tenant gets at least one event; tenants that do not fit wait for the next turn.
     """
     chosen: list[Share] = []
     deliveries = 0
@@ -63,7 +63,7 @@ def shares_of(tenants: Sequence[PendingTenant], limits: Limits) -> list[Share]:
 
 
 def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
-    """Return the first of these shares, as many events of each as fit into so many deliveries. Pure.
+    """Return the first of these shares, with as many events of each as fit into `deliveries` deliveries. Pure.
 
     The first share has at least one event, which may not fit: it is then fanned out in parts.
     """
@@ -79,7 +79,7 @@ def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
 
 
 class TenantTurns:
-    """The tenants with pending events, in the order of their ids, over and over; and which of them was served last."""
+    """A round robin over the tenants with pending events, in the order of their ids."""
 
     def __init__(self, using: str) -> None:
         self._store = store_for(using)
@@ -102,7 +102,7 @@ class TenantTurns:
         return chosen
 
     def last_served(self, share: Share) -> float:
-        """Return when this tenant was served last (monotonic), 0.0 where that is not known."""
+        """Return when this tenant was served last (monotonic), 0.0 if unknown."""
         return self._served_at.get(share.tenant.id, 0.0)
 
     def note_served(self, shares: Sequence[Share]) -> None:
@@ -141,7 +141,7 @@ def read_these(ids: Sequence[uuid.UUID], using: str) -> list[Event]:
 
 
 def claim(events: Sequence[Event], using: str) -> set[uuid.UUID]:
-    """Lock those of the events that are still pending, at the position they were read at, and that nobody else has."""
+    """Lock and return the events that are still pending, unchanged in their position, and not locked by others."""
     rows = Event.objects.using(using).pending().filter(any_of("id", [event.id for event in events])).order_by("id")
     positions = dict(for_change(rows, skip_locked=True).values_list("id", "fan_out_position"))
     return {event.id for event in events if event.id in positions and positions[event.id] == event.fan_out_position}
@@ -154,11 +154,11 @@ def is_pending(events: Sequence[Event], using: str) -> bool:
 
 
 def claim_tenant(tenant_id: uuid.UUID, using: str) -> bool:
-    """Lock the tenant's row: the worker that has it has the tenant's events in their order. False: another one has it."""
+    """Lock the tenant's row; only its owner may process the tenant's events. Return False if another worker has locked it."""
     return bool(list(for_change(Tenant.objects.using(using).filter(id=tenant_id), skip_locked=True)))
 
 
 def _pending(using: str) -> QuerySet[Event]:
-    # What the fan-out needs. The data only where an endpoint has filters: 500 times 256 KiB is much to read for nothing.
+    # Only the columns that the fan-out needs. Data is read only if an endpoint has filters: 500 times 256 KiB is a lot.
     needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
     return Event.objects.using(using).pending().only(*needed)

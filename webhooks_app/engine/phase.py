@@ -6,12 +6,12 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """What an engine may do. It only ever moves on to the next phase."""
+    """What an engine may do. It only ever moves to the next phase."""
 
     RUNNING = "running"
-    #: Takes and starts nothing more; requests in flight end.
+    #: Leases and starts nothing new; requests in flight end.
     DRAINING = "draining"
-    #: No request is in flight any more; what is there is recorded, and all queues are released.
+    #: No request is in flight any more; the remaining results are recorded, and all queues are released.
     FINISHING = "finishing"
-    #: Out of time: what is left is left to others.
+    #: Out of time: other engines do the remaining work.
     ENDED = "ended"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Progress:
-    """What an engine has done so far; `until` conditions are asked with it."""
+    """What an engine has done so far; the argument of `until` conditions."""
 
     seconds: float = 0.0
-    #: Seconds since there was last anything to do; 0.0 while there is.
+    #: Seconds since there was last something to do; 0.0 while there is.
     idle_seconds: float = 0.0
-    #: True when the database was looked at after the last work and had nothing due.
+    #: True if the database was checked after the last work and had nothing due.
     idle: bool = False
     events: int = 0
     deliveries: int = 0
@@ -26,15 +26,15 @@ OnRetired = Callable[[Progress], None]
 
 
 def for_ever(progress: Progress) -> bool:
-    """Run until the process is told to stop."""
+    """Return a condition that never ends the run; it ends when the process is asked to stop."""
     return False
 
 
 def idle_for(seconds: float) -> Until:
-    """Run until nothing has been due for so long (0: until nothing is due)."""
+    """Return a condition that ends the run when nothing has been due for `seconds` (0: as soon as nothing is due)."""
     return lambda progress: progress.idle and progress.idle_seconds >= seconds
 
 
 def budget(seconds: float, *, linger: float) -> Until:
-    """Run for at most so long, or until idle for `linger` seconds."""
+    """Return a condition that ends the run after a maximum time, or when idle for `linger` seconds."""
     return lambda progress: progress.seconds >= seconds or idle_for(linger)(progress)

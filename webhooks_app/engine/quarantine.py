@@ -1,7 +1,7 @@
-"""Quarantine: an event that is itself at fault is put aside, with the reason; any other that cannot be fanned out is held.
+"""Quarantine: put aside events that are themselves at fault, with the reason; hold others that cannot be fanned out.
 
-What the database refuses may be a mistake of the event's, or a trigger or constraint of the host's that refuses every event for
-a moment. Such an event is held, too, and quarantined only when it has failed alone, again and again, for a while.
+If the database refuses an event, the event may be wrong, or a trigger or constraint of the host's may refuse every event for
+a moment. Such an event is held, too, and quarantined only after it has failed alone, repeatedly, for a while.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from webhooks_app.telemetry.logs import log_ids
 
 logger = engine_logger(__name__)
 
-#: Errors that are certain to be an event's own fault: its data, its callback URL.
+#: Errors that are certainly caused by the event: its data, its callback URL.
 _EVENTS_FAULT = (InvalidEventData, URLNotAllowed)
-#: Errors that may be an event's fault: the database, or a trigger in it, refuses its rows.
+#: Errors that the event may have caused: the database, or a trigger in it, refuses its rows.
 _REFUSALS = (DataError, IntegrityError, InternalError)
 _REFUSAL_STATES = ("22", "23", "P0")
 
@@ -54,11 +54,11 @@ class Quarantine:
         self._send_signal = send_signal
 
     def put_aside(self, event: Event, error: Exception, now: datetime) -> FannedOut:
-        """Quarantine an event that failed alone; or hold it, where something else is or may be to blame, or its row cannot be
+        """Quarantine an event that failed alone; or hold it, if something else is or may be the cause, or if its row cannot be
         changed."""
         if not self._is_to_blame(event, error):
             self._held.put(event)
-            # One cause for a tenant: where all of its events are refused, each of them would fill the log.
+            # One log entry for a tenant: if all of its events are refused, one for each would fill the log.
             self._faults.report(
                 f"fan-out {event.tenant_id} {type(error).__name__}",
                 "event %s cannot be fanned out and is tried again",

@@ -1,4 +1,4 @@
-"""Waking a queue: the only way in which it learns that it has work."""
+"""Wake queues: the only way to make a queue due."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ RETURNING queue.endpoint_id
 def wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> None:
     """Make these queues due at `at` (default: now, by the database's clock), or when `not_before` allows.
 
-    Every writer that makes a delivery pending calls this, in the same transaction, after the write: retry, replay, a person.
-    It updates every row it is given, whether it is due, leased or paused. The rows are locked in the order that all writers
-    keep. An engine that is releasing such a queue at this moment either sees the new delivery or is overwritten here.
+    Every writer that makes a delivery pending (retry, replay, resend) calls this after the write, in the same transaction.
+    It updates all given rows, whether due, leased or paused, and locks them in the same order as all writers. An engine
+    that is releasing such a queue at this moment either sees the new delivery or is overwritten here.
     """
     _wake(endpoint_ids, at, using, skip_locked=False)
 
 
 def wake_unlocked(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> set[uuid.UUID]:
-    """`wake` for the engine, which waits for nobody: return the queues that were woken. The rows of the others are locked by
-    another transaction, and the caller tries them again later, in a transaction of its own."""
+    """Wake queues without waiting for locks, and return those that were woken. The rows of the others are locked by another
+    transaction; the caller tries them again later, in a transaction of its own."""
     return _wake(endpoint_ids, at, using, skip_locked=True)
 
 

@@ -24,14 +24,14 @@ from webhooks_app.engine.types import EventBody, QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.models.ids import public_id
 
-#: Queues read for in one statement.
+#: How many queues one statement reads for.
 _QUEUES_AT_ONCE = 200
-#: And of queues in order, which have a statement each.
+#: How many FIFO queues to read for at once; each takes a statement of its own.
 _FIFO_AT_ONCE = 24
 #: How long the heartbeat watches closely after a delivery was marked (seconds).
 _CLOSE_WATCH = 5.0
 
-#: A delivery that is given up without a request, and why.
+#: A delivery that fails without a request, and why.
 Refused = tuple[LeasedQueue, QueuedDelivery, OutcomeKind]
 
 
@@ -47,14 +47,14 @@ class ReadAhead:
         self._window = window
         self._options = options
         self._faults = faults
-        #: Tenants whose next body had no room; see `BodyMemory`.
+        #: Tenants whose next body did not fit; see `BodyMemory`.
         self._full: dict[uuid.UUID, int] = {}
         #: Events that some delivery in memory still needs.
         self._events: weakref.WeakValueDictionary[uuid.UUID, EventBody] = weakref.WeakValueDictionary()
 
     def refill(self) -> tuple[int, list[Refused]]:
-        """Read for the queues that run low. Returns how many deliveries the window was given, and those that have waited
-        beyond their maximum age: they are not sent, only recorded."""
+        """Read for the queues that run low. Return how many deliveries were added to the window, and those that are beyond
+        their maximum age: they are not sent, only recorded."""
         memory = BodyMemory(self._options, self._window.bytes_by_tenant(), self._full)
         queues = self._queues_to_read(memory)
         if not queues:
@@ -69,14 +69,14 @@ class ReadAhead:
         try:
             return self._feed(queues, rows, memory)
         except Exception:
-            for queue in queues:  # nothing was fed: it is all read again
+            for queue in queues:  # nothing was added to the window: all of it is read again
                 queue.reading.exhausted, queue.reading.cursor = False, None
             raise
 
     def _feed(
         self, queues: Mapping[LeasedQueue, Wanted], rows: Mapping[uuid.UUID, list[DueRow]], memory: BodyMemory
     ) -> tuple[int, list[Refused]]:
-        """Give the window the deliveries of these rows, with their events."""
+        """Add the deliveries of these rows to the window, with their events."""
         refused: list[Refused] = []
         accepted: list[tuple[LeasedQueue, list[QueuedDelivery]]] = []
         for queue, wanted in queues.items():
@@ -96,7 +96,7 @@ class ReadAhead:
         self._full = memory.full
         unreadable = self._attach_events([delivery for _, deliveries in accepted for delivery in deliveries])
         accepted = [(queue, [one for one in some if one.event_id not in unreadable]) for queue, some in accepted]
-        # Only now: where a statement fails, nothing here is remembered that will never be recorded.
+        # Only now: if a statement fails, no delivery is kept here that will never be recorded.
         for queue, delivery, _ in refused:
             self._window.remember(queue, delivery)
         for queue, deliveries in accepted:
@@ -104,8 +104,8 @@ class ReadAhead:
         return sum(len(deliveries) for _, deliveries in accepted), refused
 
     def _queues_to_read(self, memory: BodyMemory) -> dict[LeasedQueue, Wanted]:
-        """Return those that run low and for which there is room, the ones that were read least recently first: a tenant with
-        very many queues must not take every turn."""
+        """Return the queues that run low and for which there is room, least recently read first: a tenant with very many
+        queues must not take every turn."""
         limits = self._window.queues_to_refill(self._options.read_ahead)
         chosen = [queue for queue in limits if memory.has_room(queue.config.tenant_id)]
         chosen.sort(key=lambda queue: queue.reading.read_at)
@@ -122,7 +122,7 @@ class ReadAhead:
     def _split_expired(
         self, queue: LeasedQueue, rows: Collection[DueRow]
     ) -> tuple[list[QueuedDelivery], list[Refused]]:
-        """The deliveries to send, and those to give up. Ones in memory already are left out."""
+        """Return the deliveries to send, and those that fail. Deliveries already in memory are left out."""
         deliveries: list[QueuedDelivery] = []
         refused: list[Refused] = []
         now = self._heartbeat.now()
@@ -136,13 +136,13 @@ class ReadAhead:
             elif late and queue.sending.probing:
                 refused.append((queue, delivery, OutcomeKind.EXPIRED))
             elif row.crashes and not queue.sending.isolated:
-                # It is sent alone, and before the others: then the queue goes on as usual.
+                # It is sent alone, and before the others: then the queue continues as usual.
                 self._window.isolate(queue)
                 deliveries.insert(0, delivery)
             else:
                 deliveries.append(delivery)
         if (queue.sending.probing or queue.sending.isolated) and len(deliveries) > 1:
-            # One is enough to know; the others are read again when it has ended.
+            # One request shows whether it works; the others are read again when it has ended.
             queue.reading.exhausted, queue.reading.cursor = False, None
             del deliveries[1:]
         if queue.sending.isolated and deliveries:
@@ -156,13 +156,13 @@ class ReadAhead:
         return deliveries, refused
 
     def _hold(self, endpoint_id: uuid.UUID, error: Exception) -> None:
-        """Let the queue wait whose rows cannot be read."""
+        """Hold a queue whose rows cannot be read."""
         name = public_id("wh", endpoint_id)
         self._faults.report(f"read {endpoint_id}", "the deliveries of %s cannot be read", name, error=error)
         self._window.hold(endpoint_id, self._heartbeat.now() + self._options.fault_hold)
 
     def _attach_events(self, deliveries: list[QueuedDelivery]) -> set[uuid.UUID]:
-        """Give the deliveries their events. Returns the events whose rows cannot be read; their queues wait."""
+        """Attach the events to the deliveries. Return the events whose rows cannot be read; their queues are held."""
         known = {delivery.event_id: self._events.get(delivery.event_id) for delivery in deliveries}
         missing = [event_id for event_id, event in known.items() if event is None]
         unreadable: dict[uuid.UUID, Exception] = {}
@@ -180,15 +180,15 @@ class ReadAhead:
 
 
 def _move_cursor(queue: LeasedQueue, rows: Sequence[DueRow], wanted: Wanted) -> None:
-    """Continue after what was read. Short of the limit the queue is exhausted, until something marks that it has work. What
-    was committed late and lies before the cursor is found from the start: by the next recheck, or at the release."""
+    """Move the cursor behind the rows that were read. With fewer rows than the limit the queue is exhausted, until new work is
+    noted. Rows before the cursor that were committed late are found by the next recheck, or at the release."""
     queue.reading.exhausted = len(rows) < wanted.limit
     if rows and not queue.config.fifo:
         queue.reading.cursor = (rows[-1].next_attempt_at, rows[-1].id)
 
 
 def _fit_memory(memory: BodyMemory, queue: LeasedQueue, deliveries: list[QueuedDelivery]) -> list[QueuedDelivery]:
-    """As many of the deliveries as the memory for bodies allows; the rest is read again later."""
+    """Return as many of the deliveries as the memory for bodies allows; the rest is read again later."""
     for position, delivery in enumerate(deliveries):
         if not memory.take(queue.config.tenant_id, delivery.size):
             queue.reading.exhausted, queue.reading.cursor = False, None

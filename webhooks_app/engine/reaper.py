@@ -1,4 +1,4 @@
-"""Releasing the queues of engines that are gone, and finding out whether a delivery crashed them."""
+"""Release the queues of dead engines, and find out whether a delivery crashed them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from webhooks_app.models.lookups import any_of, for_change
 
 logger = engine_logger(__name__)
 
-#: Heartbeats in the life of one.
+#: How many heartbeats fit into the validity of one.
 BEATS = 6
-#: Engines whose last heartbeats are no further apart died together: of a power cut or a deployment, not of a delivery.
+#: Engines whose last heartbeats are closer than this died together: from a power cut or a deployment, not from a delivery.
 _TOGETHER = timedelta(seconds=5)
 #: Seconds. The heartbeat waits for this.
 _LOCK_TIMEOUT = 0.5
 
 
 class Released(NamedTuple):
-    """How many queues were released, and the engines that hold none any more: their rows are removed, unless they are kept."""
+    """The number of released queues, and the engines that hold none any more: their rows are removed, unless kept."""
 
     queues: int = 0
     engines: tuple[uuid.UUID, ...] = ()
@@ -46,8 +46,8 @@ def patience(heartbeat_seconds: float) -> float:
 def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -> Released:
     """Release every queue whose holder's heartbeat has expired by `now`, and remove the rows of these engines.
 
-    A released queue is due at once: what its holder had in flight is not known. The caller knows that the database has been
-    reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
+    A released queue is due at once, because it is unknown what its holder had in flight. The caller must know that the database
+    has been reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
     """
     dead = read(lambda: list(Engine.objects.using(using).filter(alive_until__lt=now)), using)
     if not dead:
@@ -56,7 +56,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     some = release_queues_of(using, crashed, crashed=True, expired=True, keep_row=keep_row)
     more = release_queues_of(using, others, crashed=False, expired=True, keep_row=keep_row)
     released = Released(some.queues + more.queues, some.engines + more.engines)
-    if any(released):  # or they are left again, because a row is locked
+    if any(released):  # not if they were left again because a row is locked
         logger.warning(
             "webhooks: %d engine(s) missed their heartbeat; released %d queue(s)", len(dead), released.queues
         )
@@ -64,8 +64,8 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
 
 
 def _suspicious(dead: Sequence[Engine]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
-    """Tell apart the engines that may have crashed over a delivery, and the others: one that was draining was stopped by
-    somebody, and several that ended at the same time have a cause in common."""
+    """Return the engines that a delivery may have crashed, and the others: an engine that was draining was stopped on
+    purpose, and several that ended at the same time have a common cause."""
     alone = [
         engine
         for engine in dead
@@ -77,7 +77,7 @@ def _suspicious(dead: Sequence[Engine]) -> tuple[list[uuid.UUID], list[uuid.UUID
 
 
 def release_queues_without_engine(using: str) -> int:
-    """Release the queues whose holder has no row at all (it was deleted by hand). Run by `sweep`."""
+    """Release queues whose holder has no row, because it was deleted by hand. Called by `sweep`."""
     queues = EndpointQueue.objects.using(using)
     alive = Engine.objects.using(using).filter(id=OuterRef("holder_id"))
     ownerless = queues.filter(holder_id__isnull=False).exclude(Exists(alive))
@@ -88,12 +88,12 @@ def release_queues_without_engine(using: str) -> int:
 def release_queues_of(
     using: str, holders: Sequence[uuid.UUID], *, crashed: bool, expired: bool = False, keep_row: bool = False
 ) -> Released:
-    """Release what these engines hold and remove their rows, in a transaction of its own.
+    """Release the queues of these engines and remove their rows, in a transaction of its own.
 
     `crashed`: the takeover is counted. `expired`: their heartbeats had expired; those that have beaten after all are left
     alone.
     Queues whose rows another transaction has locked are left for the next time, and so is the engine's row then.
-    `keep_row`: it is left in any case, so that another engine finds it and looks for what this one owes.
+    `keep_row`: the row always stays, so that another engine finds it and checks for queues that were not woken.
     """
     if not holders:
         return Released()
@@ -123,7 +123,7 @@ def _release_queues_of(
 
 
 def _release(held: QuerySet[EndpointQueue], locked: list[uuid.UUID], changes: dict[str, object], using: str) -> int:
-    """Release the queues; one whose row the database does not let anybody change is left, and stops no other."""
+    """Release the queues. Skip queues whose rows the database refuses to change."""
     released = 0
 
     def release_these(ids: list[uuid.UUID]) -> None:
@@ -140,13 +140,13 @@ def _release(held: QuerySet[EndpointQueue], locked: list[uuid.UUID], changes: di
 
 
 def _takeover(now: datetime) -> dict[str, object]:
-    """Count one more takeover, or the first, where the last one is long ago."""
+    """Return the columns that count one more takeover, or the first one if the last was long ago."""
     lately = When(crashed_at__gt=now - SUSPICION_LASTS, then=F("crash_takeovers") + 1)
     return {"crash_takeovers": Case(lately, default=Value(1)), "crashed_at": now}
 
 
 def _remove_rows(rows: Collection[Engine], using: str, *, keep_row: bool) -> tuple[uuid.UUID, ...]:
-    """Returns the ids of those that hold nothing any more."""
+    """Remove the rows of engines that hold no queue any more, unless `keep_row`. Return their ids."""
     gone = [row.id for row in rows]
     holding = EndpointQueue.objects.using(using).filter(holder_id__in=gone)
     kept = {key for key in holding.order_by().values_list("holder_id", flat=True).distinct() if key is not None}

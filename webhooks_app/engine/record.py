@@ -1,4 +1,4 @@
-"""⑤ record: finished requests are written in bulk: attempts, deliveries, the queues' health, statistics, notifications."""
+"""⑤ record: write finished requests in bulk: attempts, deliveries, the queues' health, statistics, notifications."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from webhooks_app.engine.types import Result
 from webhooks_app.engine.window import Window
 from webhooks_app.models import Attempt
 
-#: What else a transaction returns: the positions of what it left out, or what it was refused.
+#: The second result of a transaction: the positions that it left out, or the rows that the database refused.
 Left = TypeVar("Left")
 
-#: Of the results that may wait for locks, the share from which on the queues concerned are held, and the share of one queue.
-#: Fewer hold nothing up: a lock is mostly gone after a moment, and a table that is locked concerns every endpoint.
+#: Of the results that may wait for locks, the shares (in total, and of one queue) from which on their queues are held. Below
+#: that nothing is held: most locks are short, and a locked table affects every endpoint.
 _CROWDED = 0.5
 _SHARE_OF_ONE = 0.125
 
 
 class _Unacknowledged(NamedTuple):
-    """A batch that was written, up to its COMMIT: the id of the first attempt that was, and what `_write` returns of it."""
+    """A batch that was written but whose COMMIT is unconfirmed: the id of its first attempt, and the result of `_write`."""
 
     batch: list[Result]
     attempt_id: uuid.UUID
@@ -46,12 +46,12 @@ class _Unacknowledged(NamedTuple):
 
 
 class Recorder:
-    """Takes results from the buffer and writes them. Used by the database thread only.
+    """Writes the results from the buffer. Used by the database thread only.
 
-    A batch stays here until the database has acknowledged it. Where the database refuses it for what is in it, it is halved
-    until the result to blame is alone. Of that one, the delivery is settled, so that it is not sent again, and each other
-    row is written that the database accepts. Only where the delivery itself cannot be settled, the result is lost. Results
-    whose rows another transaction has locked, or whose tables or columns do not fit this version, wait; the others go on.
+    A batch stays here until the database has acknowledged it. If the database refuses its content, the batch is halved
+    until the failing result is alone. For that result, the delivery is settled, so that it is not sent again, and every other
+    row that the database accepts is written. The result is lost only if the delivery itself cannot be settled. Results
+    whose rows another transaction has locked, or whose tables or columns do not fit this version, wait; the others continue.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Recorder:
         self._writer = BatchWriter(using, heartbeat)
         #: Batches to write, in order.
         self._batches: deque[list[Result]] = deque()
-        #: What may be committed, though nobody has heard of it.
+        #: The batch that may be committed, though without acknowledgement.
         self._unacknowledged: _Unacknowledged | None = None
         #: Results that wait for a locked row, and until when (monotonic).
         self._busy: list[Result] = []
@@ -105,9 +105,10 @@ class Recorder:
             self._batches.append(list(results))
 
     def step(self, *, at_once: bool) -> int:
-        """Write one batch, if there is one or if results have waited long enough. Returns how many were recorded.
+        """Write one batch, if there is one or if results have waited long enough. Return how many were recorded.
 
-        At once only where the engine stops: a queue that is kept for a moment gets its next event without a new lease.
+        Results are written at once only if the engine stops: a queue that is kept for a moment gets its next event without a
+        new lease.
         """
         self._engine_stops = at_once
         if self._busy and time.monotonic() >= self._busy_until:
@@ -134,8 +135,8 @@ class Recorder:
         return self._done_but(left_out, batch, recorded)
 
     def _write(self, batch: list[Result], *, careful: bool) -> tuple[RecordedBatch, set[int]]:
-        """Write a batch in one transaction. Returns what to announce of it, and the positions of those that another
-        transaction's locks left out."""
+        """Write a batch in one transaction. Return what to announce of it, and the positions of the results left out because
+        of another transaction's locks."""
         if seen := self._committed_unseen(batch):
             return seen.recorded, seen.left_out
         attempts = [attempt_row(result) if result.was_sent else None for result in batch]
@@ -148,7 +149,7 @@ class Recorder:
         return self._in_transaction(work)
 
     def _in_transaction(self, work: Callable[[], tuple[RecordedBatch, Left]]) -> tuple[RecordedBatch, Left]:
-        """Only an outage leaves open whether what was remembered of it has been committed."""
+        """Forget the unacknowledged batch after this error, unless it is an outage: only then it may have been committed."""
         try:
             written = in_fresh_transaction(work, self._using, lock_timeout=self._options.lock_timeout)
         except Exception as error:
@@ -161,12 +162,12 @@ class Recorder:
     def _remember(
         self, batch: list[Result], written: Sequence[AttemptRow | None], recorded: RecordedBatch, left_out: set[int]
     ) -> None:
-        """Called at the end of a transaction, before its COMMIT. What has no attempt can be written twice without harm."""
+        """Remember the batch, before the COMMIT of its transaction. Results without an attempt can safely be written twice."""
         first = next((row for row in written if row is not None), None)
         self._unacknowledged = _Unacknowledged(batch, first.id, recorded, left_out) if first else None
 
     def _committed_unseen(self, batch: list[Result]) -> _Unacknowledged | None:
-        """Return what was remembered of this batch if the COMMIT of an earlier try happened, though its acknowledgement was
+        """Return what was remembered of this batch if an earlier try was committed, but the acknowledgement was
         lost."""
         seen = self._unacknowledged
         if seen is None or seen.batch is not batch:
@@ -177,12 +178,12 @@ class Recorder:
         return None
 
     def _write_what_is_free(self, batch: list[Result]) -> int:
-        """Another transaction has locked rows of this batch: write the others, and let these wait."""
+        """Write the results whose rows are not locked by another transaction; the others wait."""
         try:
             recorded, left_out = self._write(batch, careful=True)
         except Exception as error:
             if is_outage(error):
-                self._batches.appendleft(batch)  # whether it was committed is asked for this list
+                self._batches.appendleft(batch)  # the same list, to check later whether it was committed
                 raise
             if not is_transient(error):
                 return self._divide(batch, error)
@@ -195,10 +196,10 @@ class Recorder:
         return self._done(without(batch, left_out), recorded)
 
     def _put_off(self, results: Sequence[Result]) -> None:
-        """Let these wait; the queues of which too many wait send nothing more meanwhile."""
+        """Put these results off. Queues with too many waiting results send nothing until then."""
         if not results:
             return
-        if not self._busy:  # else new ones would put off for ever what waits already
+        if not self._busy:  # otherwise new results would put off the waiting ones for ever
             self._busy_until = time.monotonic() + self._options.busy_pause
         self._busy.extend(results)
         waiting = Counter(result.delivery.endpoint_id for result in self._busy)
@@ -217,8 +218,8 @@ class Recorder:
         return 0
 
     def _write_alone(self, batch: list[Result], error: Exception) -> int:
-        """Write what the database accepts of one result that it has refused: its delivery, and each other row by itself; or,
-        where it refuses even that (a constraint that is checked at the COMMIT), its delivery alone."""
+        """Write the parts of a refused result that the database accepts: its delivery, and each other row by itself; or,
+        if that fails, too (a constraint that is checked at the COMMIT), its delivery alone."""
         delivery_id = batch[0].delivery.delivery_id
         attempt = attempt_row(batch[0]) if batch[0].was_sent else None
         for side_rows in (True, False):
@@ -261,11 +262,12 @@ class Recorder:
         return written
 
     def _waits_for_schema(self, error: Exception) -> bool:
-        """An engine that stops waits for no deployment: its results end with it, and their deliveries would be sent again."""
+        """Return whether to wait for a deployment. A stopping engine does not wait: its results would be lost with it, and
+        their deliveries sent again."""
         return not self._engine_stops and self._schema.waits(error)
 
     def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
-        """It concerns every result alike, and is mended by the deployment that is going on: nothing is given up for it."""
+        """Put all results off: the error affects every result, and the deployment in progress will fix it."""
         self._schema.report(error, self.unrecorded + len(batch))
         self._put_off(batch)
         return 0
@@ -276,12 +278,12 @@ class Recorder:
         self._faults.report(cause, "the result of delivery %s is lost", result.delivery.delivery_id, error=error)
         self.dropped += 1
         telemetry.count("results_dropped")
-        # It is sent again, since the database knows nothing of it; but not at once, and over and over.
+        # The delivery is sent again, since the database has no record of it; but with a pause, to avoid a busy loop.
         self._window.hold(result.delivery.endpoint_id, self._heartbeat.now() + self._options.fault_hold)
         return self._forget(batch)
 
     def _done(self, batch: Sequence[Result], recorded: RecordedBatch) -> int:
-        """The database has these results. Whatever fails from here on, they are not written again."""
+        """Announce results that are committed. Even if something fails here, they are not written again."""
         number = self._forget(batch)
         try:
             self._announce(recorded)

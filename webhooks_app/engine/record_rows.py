@@ -1,4 +1,4 @@
-"""The rows that a result becomes."""
+"""Convert results to database rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhooks_app.models.ids import new_id
 
 Item = TypeVar("Item")
 
-#: Characters that are kept of what the network or a library said.
+#: The maximum length of stored error texts of the network or a library.
 _LONGEST_DETAIL = 2000
 
 _STATUS = {
@@ -29,7 +29,7 @@ _STATUS = {
 
 
 def give_up(queue: LeasedQueue, delivery: QueuedDelivery, kind: OutcomeKind, now: datetime) -> Result:
-    """Return the result of a delivery that is given up without a request."""
+    """Return the result of a delivery that fails without a request."""
     decision = Decision(Verdict.GIVE_UP)
     return Result(delivery, queue.config, Outcome(kind), now, -1.0, decision, queue.health, queue.health)
 
@@ -43,7 +43,7 @@ def without_response(result: Result, error: Exception) -> Result:
 
 
 def without(items: Sequence[Item], left_out: Collection[int]) -> list[Item]:
-    """Return the items but for those at these positions."""
+    """Return the items except those at these positions."""
     return [item for position, item in enumerate(items) if position not in left_out]
 
 
@@ -72,12 +72,12 @@ def attempt_row(result: Result) -> AttemptRow:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL has no NUL in text."""
+    """Return the text without NUL characters, which PostgreSQL cannot store."""
     return text.replace("\x00", "\ufffd") if "\x00" in text else text
 
 
 def settlement(result: Result, now: datetime) -> Settlement:
-    """Return what the delivery becomes. The result has a decision."""
+    """Return the delivery's new values. The result must have a decision."""
     delivery, decision = result.delivery, result.decision
     assert decision is not None
     done = decision.verdict is not Verdict.RETRY
@@ -98,14 +98,14 @@ def settlement(result: Result, now: datetime) -> Settlement:
 
 
 def health_changed(result: Result) -> bool:
-    """Return whether the database's row of the endpoint's health is to be written."""
+    """Return whether the endpoint's health must be written to the database."""
     if result.was_sent and result.crash_takeovers:
         return True  # the engine has survived its request
     return result.health.consecutive_failures != result.was.consecutive_failures
 
 
 def health_rows(results: Sequence[Result]) -> list[HealthRow]:
-    """The last health of each endpoint where it differs from what the database has. Healthy ones cost nothing."""
+    """Return the last health of each endpoint if it differs from the database's. Healthy endpoints cost nothing."""
     last: dict[uuid.UUID, HealthRow] = {}
     for result in results:
         endpoint_id = result.delivery.endpoint_id

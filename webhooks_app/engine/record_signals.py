@@ -1,4 +1,4 @@
-"""The public signals of recorded batches, sent on a thread of their own: a receiver of the host may take its time."""
+"""Send the public signals of recorded batches on a separate thread, because receivers of the host may be slow."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from webhooks_app.log_thread import EngineThread, engine_logger
 
 logger = engine_logger(__name__)
 
-#: Signals that may wait for slow receivers; further ones are not sent.
+#: The maximum number of signals that wait for slow receivers; further ones are not sent.
 _MOST_WAITING = 10_000
 
 
 class SignalThread:
     """Sends signals, in order. The thread starts with the first one.
 
-    What waits is small, and bounded: the signals' arguments, no responses and no bodies.
+    The queue is small and bounded: it holds the signals' arguments, no responses and no bodies.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class SignalThread:
             self._put(signals_of(batch))
 
     def send(self, call: Call) -> None:
-        """Make this call, which sends a signal, on the thread. Returns at once."""
+        """Run this call, which sends a signal, on the thread. Returns at once."""
         self._put([call])
 
     def end(self, timeout: float) -> None:
-        """Send what is waiting, for at most `timeout` seconds, and end the thread."""
+        """Send the waiting signals, for at most `timeout` seconds, and end the thread."""
         with self._lock:
             thread, self._ended = self._thread, True
         if thread is not None:
@@ -98,8 +98,8 @@ class SignalThread:
 
 
 def _tidy_connections() -> None:
-    """Do what Django does after a request. A receiver may have left a transaction open, whose locks would last as long as the
-    engine; and on a connection that the server has ended, every receiver after it would fail."""
+    """Clean up connections as Django does after a request. A receiver may have left a transaction open, whose locks would last
+    as long as the engine; and if the server has closed a connection, every later receiver would fail."""
     for connection in connections.all(initialized_only=True):
         if connection.in_atomic_block:
             connection.close()

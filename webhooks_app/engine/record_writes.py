@@ -39,19 +39,19 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.lookups import any_of, for_change
 
-#: An endpoint that failed for at least this long and answers again is worth a message.
+#: Notify the tenant about a recovery only if the endpoint failed for at least this long.
 RECOVERY_WORTH_A_NOTIFICATION = timedelta(hours=1)
-#: Names of rows, as the log has them.
+#: Names of rows in log messages.
 _ATTEMPT = "attempt"
 _DISABLING = "disabling of the endpoint"
 
 
 class DeliveryUnchanged(Exception):
-    """A delivery is as it was before it was settled."""
+    """A delivery did not change when it was settled."""
 
 
 class BatchWriter:
-    """Writes batches, each inside the caller's transaction."""
+    """Writes batches inside the caller's transaction."""
 
     def __init__(self, using: str, heartbeat: Heartbeat) -> None:
         self._using = using
@@ -66,10 +66,10 @@ class BatchWriter:
         *,
         careful: bool,
     ) -> tuple[RecordedBatch, set[int]]:
-        """Write the batch. `attempts`: the row of each result, None where no request was sent. `own`: the queues of this
+        """Write the batch. `attempts`: the row of each result, None if no request was sent. `own`: the queues of this
         engine; others are woken for their retries.
 
-        `careful`: leave out the results whose rows another transaction has locked, and return their positions; else such
+        `careful`: leave out the results whose rows another transaction has locked, and return their positions; otherwise such
         a row ends the transaction with a lock timeout.
         """
         now = self._heartbeat.now()
@@ -96,9 +96,9 @@ class BatchWriter:
         side_rows: bool,
         concerns_all: Callable[[Exception], bool],
     ) -> tuple[RecordedBatch, dict[str, Exception]]:
-        """Settle one delivery and write each side row in a savepoint of its own (`side_rows` False: write none). `attempt` is
-        its row, if there is one. Returns what to announce, and which rows the database refused. Raises what is no fault of one
-        row: an outage, a lock, and what `concerns_all` says so of.
+        """Settle one delivery and write each side row in a savepoint of its own (`side_rows` False: write none). `attempt`: its
+        row, if there is one. Returns what to announce, and which rows the database refused. Raises errors that are not the
+        fault of one row: an outage, a lock, and those for which `concerns_all` returns True.
         """
         now = self._heartbeat.now()
         if side_rows:
@@ -127,8 +127,8 @@ class BatchWriter:
         return sort_results(results, settled, [result for result in results if _has_recovered(result)]), settled
 
     def _refuse_unchanged(self, results: Sequence[Result]) -> None:
-        """Of these no row was changed: nearly always, since somebody else was faster. Where a trigger or a policy of the host's
-        keeps a delivery as it was, it is due, and would be sent again at once, without end."""
+        """Raise DeliveryUnchanged if a trigger or policy of the host's kept one of these deliveries as it was: it would be due
+        and be sent again in an endless loop. Usually their rows did not change because another writer was faster."""
         attempts = {result.delivery.delivery_id: result.delivery.attempts for result in results}
         if not attempts:
             return
@@ -139,7 +139,7 @@ class BatchWriter:
     def _attempt_rows(
         self, result: Result, row: AttemptRow | None, refused: dict[str, Exception]
     ) -> dict[str, Callable[[], object]]:
-        """The attempt; where it is in `refused`, the attempt without anything that the receiver chose, under the same id."""
+        """Return the attempt's write; if it is in `refused`, also one without the receiver's values, under the same id."""
         if row is None:
             return {}
 
@@ -160,7 +160,8 @@ class BatchWriter:
         own: Collection[uuid.UUID],
         now: datetime,
     ) -> dict[str, Callable[[], object]]:
-        """What is written beside attempts and deliveries, by name and in order. `batch` loses what disables nothing."""
+        """Return the writes besides attempts and deliveries, by name and in order. Results that disable no endpoint are removed
+        from `batch`."""
         return {
             "health": lambda: self._write_health(results),
             "statistics": lambda: self._add_statistics(results, batch),
@@ -173,7 +174,7 @@ class BatchWriter:
     # --- locks -------------------------------------------------------------------------------------------------------
 
     def _locked_elsewhere(self, results: Sequence[Result], own: Collection[uuid.UUID]) -> set[int]:
-        """The positions of results that need a row which another transaction has locked. Locks those of the others."""
+        """Return the positions of results that need a row locked by another transaction. Lock the rows of the others."""
         queues = self._free(EndpointQueue, "endpoint_id", _queues_to_lock(results, own))
         endpoints = self._free(Endpoint, "id", {r.delivery.endpoint_id for r in results if r.disable})
         secrets = self._free(Secret, "id", {r.secret_id for r in results if r.key_changed and r.secret_id})
@@ -189,7 +190,7 @@ class BatchWriter:
         }
 
     def _with_locked_statistics(self, results: Sequence[Result]) -> set[uuid.UUID]:
-        """The endpoints whose statistics of these hours are locked elsewhere."""
+        """Return the endpoints whose statistics of these hours are locked elsewhere."""
         stats = HourlyStat.objects.using(self._using).filter(
             any_of("endpoint_id", {result.delivery.endpoint_id for result in results}),
             hour__in={hour_of(result) for result in results},
@@ -198,7 +199,7 @@ class BatchWriter:
         return {endpoint_id for key, endpoint_id in stats.values_list("id", "endpoint_id") if key not in free}
 
     def _free(self, model: Any, field: str, keys: Collection[uuid.UUID]) -> set[uuid.UUID]:
-        """Those of the keys whose rows are not locked elsewhere, locked here, or gone."""
+        """Return the keys whose rows are not locked elsewhere: they are locked here now, or gone."""
         if not keys:
             return set()
         rows: QuerySet[Any] = model.objects.using(self._using).filter(any_of(field, keys))
@@ -208,8 +209,8 @@ class BatchWriter:
         return free
 
     def _lock_queues(self, results: Sequence[Result], own: Collection[uuid.UUID]) -> None:
-        """Lock all the queue rows that this transaction may write, in the one order, before anything is written: what people
-        do locks queue, then endpoint, then delivery, too."""
+        """Lock all queue rows that this transaction may write, before anything is written, in the same order as user actions:
+        queue, then endpoint, then delivery."""
         touched = _queues_to_lock(results, own)
         if touched:
             rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", touched))
@@ -262,7 +263,8 @@ def _queues_to_lock(results: Sequence[Result], own: Collection[uuid.UUID]) -> se
 
 
 def _is_retry_of_other(result: Result, own: Collection[uuid.UUID]) -> bool:
-    """A retry in a queue that this engine no longer holds: its holder may have looked for the next due time before now."""
+    """Return whether this is a retry in a queue that this engine no longer holds: its holder may have computed the next due
+    time before now."""
     is_retry = result.decision is not None and result.decision.verdict is Verdict.RETRY
     return is_retry and result.delivery.endpoint_id not in own
 

@@ -1,4 +1,4 @@
-"""What one batch of results announces: the public signals, and the notifications of tenants and staff."""
+"""The announcements of one batch of results: the public signals, and the notifications of tenants and staff."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webhooks_app.models import Delivery, Endpoint, Notification, NotificationKi
 
 Call = Callable[[], object]
 
-#: Of receivers, which may fail at every signal.
+#: Limits logs of failing receivers, which may fail at every signal.
 _faults = FaultLog()
 
 
@@ -31,21 +31,21 @@ class RecordedBatch:
     recovered: list[Result] = field(default_factory=list)
 
     def without_playgrounds(self) -> RecordedBatch:
-        """Return it without the playgrounds: whoever tries things there looks on."""
+        """Return the batch without the results of playgrounds, whose users watch the page."""
         return RecordedBatch(
             *([result for result in getattr(self, each.name) if not result.config.playground] for each in fields(self))
         )
 
     @property
     def has_listeners(self) -> bool:
-        """Whether any signal is to be sent that somebody receives."""
+        """Return whether any signal to send has a receiver."""
         return any(each.results(self) and each.signal.has_listeners(each.sender) for each in ANNOUNCEMENTS)
 
 
 def sort_results(
     results: Sequence[Result], settled: Collection[uuid.UUID], recovered: Sequence[Result]
 ) -> RecordedBatch:
-    """Sort the results of one batch by what is announced of them. `settled`: the deliveries that have changed."""
+    """Sort the results of one batch by kind of announcement. `settled`: the deliveries that have changed."""
     batch = RecordedBatch(recovered=list(recovered))
     for result in results:
         if result.decision and result.delivery.delivery_id in settled:
@@ -59,7 +59,7 @@ def sort_results(
 
 
 def signals_of(batch: RecordedBatch) -> list[Call]:
-    """Return the calls that send the batch's public signals; nothing is computed where nobody listens."""
+    """Return the calls that send the batch's public signals. Nothing is computed for signals without receivers."""
     return [
         partial(_send, each.signal, each.sender, each.arguments(result))
         for each in ANNOUNCEMENTS
@@ -69,7 +69,7 @@ def signals_of(batch: RecordedBatch) -> list[Call]:
 
 
 def notifications_of(batch: RecordedBatch) -> list[Notification]:
-    """Return one notification for each endpoint and kind, however many deliveries it is about."""
+    """Return one notification for each endpoint and kind, regardless of the number of deliveries."""
     return [
         Notification(
             tenant_id=last.config.tenant_id,
@@ -86,7 +86,7 @@ def notifications_of(batch: RecordedBatch) -> list[Notification]:
 
 
 def _by_endpoint(results: Iterable[Result]) -> list[tuple[Result, int]]:
-    """The last result of each endpoint, and how many it has."""
+    """Return the last result of each endpoint, and the number of its results."""
     found: dict[uuid.UUID, tuple[Result, int]] = {}
     for result in results:
         _, before = found.get(result.delivery.endpoint_id, (result, 0))
@@ -118,7 +118,7 @@ def _send(signal: Signal, sender: type, arguments: dict[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """How one field of a batch is announced: by a signal and, where there is a `kind`, by notifications."""
+    """How one field of a batch is announced: by a signal and, if there is a `kind`, by notifications."""
 
     results: Callable[[RecordedBatch], list[Result]]
     signal: Signal
@@ -130,7 +130,7 @@ class Announcement:
     reason: Callable[[Result], str] = lambda result: ""
 
 
-#: In the order in which they are sent and written.
+#: In the order of sending and writing.
 ANNOUNCEMENTS = (
     Announcement(lambda batch: batch.succeeded, signals.delivery_succeeded, Delivery, _about_delivery),
     Announcement(

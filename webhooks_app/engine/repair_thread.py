@@ -1,4 +1,4 @@
-"""Repairs on a thread of their own, one at a time in this process, however many engines ask for them."""
+"""Repair queues on a separate thread, one repair at a time per process, regardless of how many engines request it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhooks_app.log_thread import EngineThread, engine_logger
 
 logger = engine_logger(__name__)
 
-#: Seconds between two repairs of a process. What is asked for meanwhile is one repair, after that time.
+#: Seconds between two repairs of a process. All requests during that time lead to one repair.
 _GAP = 5.0
 
 _lock = threading.Lock()
@@ -21,8 +21,8 @@ _thread: threading.Thread | None = None
 
 
 def repair_soon(using: str) -> None:
-    """Let a thread compare this database's queues with their deliveries (see `sweep.repair`), and return at once. It
-    does so until every queue was compared."""
+    """Compare this database's queues with their deliveries on a thread (see `sweep.repair`), and return at once. The thread
+    repeats this until every queue was compared."""
     global _thread
     with _lock:
         _asked.add(using)
@@ -49,8 +49,8 @@ def _repair_what_is_asked() -> None:
 
 
 def _repair(using: str) -> bool:
-    """Returns whether every queue was compared. One whose row another transaction has locked would sleep on: nothing but this
-    repair knows of it."""
+    """Run a repair, and return whether every queue was compared. A queue whose row another transaction has locked would stay
+    asleep: only this repair knows of it."""
     try:
         return not repair_free(using).skipped
     except Exception as error:  # noqa: BLE001 - it is tried again

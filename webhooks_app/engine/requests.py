@@ -1,4 +1,4 @@
-"""The signed request of one attempt, and what its response means."""
+"""Build the signed request of one attempt, and interpret its response."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = engine_logger(__name__)
 
 
 def untried_keys(delivery: QueuedDelivery, config: EndpointConfig) -> list[SigningKey]:
-    """Return the keys that this attempt has not signed with. By key and not by place: while several requests are in flight,
-    the response to another one may change the order."""
+    """Return the keys that this attempt has not signed with. Compares keys, not positions: while several requests are in
+    flight, the response to another one may change the order."""
     return [key for key in config.keys if key not in delivery.tried]
 
 
 def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) -> Request:
     """Return the signed request of one attempt. The body is the event's; timestamp and signature are this attempt's.
 
-    Raises what the wire format's envelope, headers and scheme raise, and LookupError where the event's row is gone.
+    Raises whatever the wire format's envelope, headers and scheme raise, and LookupError if the event's row is gone.
     """
     if delivery.event is None:
         raise LookupError(f"the row of event {delivery.event_id} is gone")
@@ -61,7 +61,7 @@ def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) 
 def signature_headers(
     wire_format: WireFormat, message: Message, body: bytes, started: datetime, keys: tuple[Key, ...]
 ) -> Headers:
-    """Return the headers that prove who sent the attempt that began at `started`."""
+    """Return the signature headers of the attempt that began at `started`."""
     timestamp = int(started.timestamp())
     return wire_format.scheme.headers(message_id=message.id, timestamp=timestamp, body=body, keys=keys)
 
@@ -69,7 +69,7 @@ def signature_headers(
 def headers_in_order(
     wire_format: WireFormat, message: Message, agent: str, own: Headers, signature: Headers
 ) -> Headers:
-    """Return all headers of a request but for those that the transport adds. `own` are the tenant's."""
+    """Return all headers of a request except those that the transport adds. `own`: the tenant's headers."""
     return (
         ("Content-Type", "application/json"),
         ("User-Agent", agent),
@@ -89,7 +89,8 @@ def traced(request: Request, delivery: QueuedDelivery, *, tells_receiver: bool) 
 
 
 def outcome_of(response: Response, now: Callable[[], datetime], policy: RetryPolicy) -> Outcome:
-    """Sort what came back. `now`: asked where the response names a time. Retry-After is read only where the policy honours it."""
+    """Return the outcome of a response. `now`: called if the response names a time. Retry-After is read only if the policy
+    honours it."""
     if response.status is None:
         return Outcome(response.failure or OutcomeKind.PROTOCOL_ERROR, detail=response.detail)
     outcome = outcome_of_status(response.status)
@@ -99,15 +100,15 @@ def outcome_of(response: Response, now: Callable[[], datetime], policy: RetryPol
 
 
 def another_key_may_help(delivery: QueuedDelivery, config: EndpointConfig, outcome: Outcome) -> bool:
-    """During a rotation, where only one signature is sent: after a 4xx the next live secret gets one request at once.
-    429 is left out: it says "slower", not "who are you"."""
+    """Return whether to try the next live secret at once: after a 4xx during a rotation, if only one signature is sent.
+    429 is excluded: it means "too many requests", not a wrong signature."""
     if outcome.kind is not OutcomeKind.CLIENT_ERROR or outcome.status == 429:
         return False
     return config.wire_format.single_signature and len(delivery.tried) == 1 and bool(untried_keys(delivery, config))
 
 
 def age_of(delivery: QueuedDelivery, config: EndpointConfig, now: datetime) -> timedelta:
-    """Return for how long the delivery has been tried since it was created, replayed or given more time."""
+    """Return the time since the delivery was created, replayed or given more time."""
     if delivery.expires_at is None:
         return timedelta(0)
     return now - delivery.expires_at + config.wire_format.retry.max_age

@@ -1,4 +1,4 @@
-"""The buffer of finished requests between the sending thread, which adds, and the database thread, which takes."""
+"""The buffer of finished requests: the sending thread adds results, the database thread takes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks_app.engine.types import Result
 
 
 class ResultBuffer:
-    """Results in the order in which they came. Thread-safe: one lock guards all of it."""
+    """Results in order of arrival. Thread-safe: one lock guards all of it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,6 +35,6 @@ class ResultBuffer:
             return {result.delivery.delivery_id for _, result in self._results}
 
     def oldest_age(self) -> float:
-        """Return for how many seconds the oldest result has waited; 0 where there is none."""
+        """Return for how many seconds the oldest result has waited; 0 if there is none."""
         with self._lock:
             return time.monotonic() - self._results[0][0] if self._results else 0.0

@@ -1,4 +1,4 @@
-"""Room: how many more queues of each class an engine may lease, and which tenants have had their share of it."""
+"""Compute how many more queues of each class an engine may lease, and which tenants have had their share."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.sql.types import QueueClass, Room
 
-#: With so many tenants that have had their share, all begin anew: the statements get the list of them.
+#: With this many tenants that have had their share, a new round starts, because the statements get the list of them.
 _MOST_TENANTS = 1000
 
 
 def free_room(
     queues: Iterable[LeasedQueue], size: int, max_leased: int, share: int, crowded: frozenset[uuid.UUID]
 ) -> dict[QueueClass, Room]:
-    """Return how many more queues of each class may be leased, of which tenants none, and of any one tenant how many.
+    """Return for each class how many more queues may be leased, which tenants are excluded, and the maximum for one tenant.
 
     `size`: of the window. `share`: queues without a success of one tenant. `crowded`: tenants whose slow requests are at
-    their limit. Queues that succeeded under their lease count against `max_leased` only, and what hangs against nothing.
+    their limit. Queues that succeeded under their lease count against `max_leased` only; hanging queues do not count.
     """
     waiting: Counter[QueueClass] = Counter()
     of_tenant: Counter[uuid.UUID] = Counter()
@@ -57,11 +57,11 @@ def free_room(
 
 
 def had_share(before: frozenset[uuid.UUID], leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
-    """Return which tenants have had their share of a class after a lease, and let the others go first.
+    """Return the tenants that have had their share of a class after a lease, so that the others go first.
 
-    `before`: those that had it before. `leased`: how many queues of this class were just leased, by tenant. `room`: what there
-    was room for. Where there was none, the others had no turn. A turn in which nobody had a share was the last one of the
-    others, and all tenants begin anew.
+    `before`: those that had it before. `leased`: how many queues of this class were just leased, by tenant. `room`: the room
+    at that time. Without room, the others had no turn. A turn in which no tenant had a share ends the round, and a new one
+    starts for all tenants.
     """
     if not room.limit:
         return before
@@ -70,7 +70,7 @@ def had_share(before: frozenset[uuid.UUID], leased: Mapping[uuid.UUID, int], roo
 
 
 def _large_ones(leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
-    """Return the tenants that had half of what one could have, or more, where the room did not suffice."""
+    """Return the tenants that got at least half of a tenant's maximum, if there was not enough room for all."""
     if not leased:
         return frozenset()
     most = room.share

@@ -1,18 +1,18 @@
-"""The engine: an event's way, end to end. READ FIRST.
+"""The engine: from an event to its deliveries, end to end. READ FIRST.
 
-`emit` (events/emit.py) has put an Event row into the host's transaction. From there on everything happens here, in three
+`emit` (events/emit.py) has stored an Event row in the host's transaction. Everything after that happens here, in three
 threads:
 
     database thread                                           sending thread
-    fan_out   committed events → deliveries                   send     signed, many at once, one event loop
-    lease     queues that are due                   window    handle   what came back: done, retry at t, give up
-    read      what they have to send          ────────────▶
-    record    what has finished               ◀────────────
-    release   queues that have nothing left         results   heartbeat thread: the engine's row and clock
+    fan_out   committed events → deliveries                   send     signed, concurrently, one event loop
+    lease     queues that are due                   window    handle   responses: done, retry at t, failed
+    read      their deliveries                ────────────▶
+    record    finished attempts               ◀────────────
+    release   queues without further work           results   heartbeat thread: the engine's row and clock
 
-The sending thread never waits for the database, no transaction is open while anything is on the network, and the engine
-waits for no row that somebody else has locked. The window decides what is sent next; `core.retry.decide` decides what an
-outcome means. What goes wrong with a response, a delivery, an endpoint, an event or a step is caught where it happens.
+The sending thread never waits for the database, no transaction is open during network requests, and the engine never
+waits for rows that other transactions have locked. The window decides what is sent next; `core.retry.decide` decides what
+an outcome means. Errors of a response, a delivery, an endpoint, an event or a step are caught where they happen.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from webhooks_app.transport import Transport, open_transport
 
 logger = engine_logger(__name__)
 
-#: The sending thread looks up from the network at least this often (seconds).
+#: The sending thread interrupts waiting for the network at least this often (seconds).
 _LOOK_UP = 0.25
-#: How long an engine that drains waits for its row to say so, and at its end for the database (seconds).
+#: How long a draining engine waits until its row says so, and at its end for the database (seconds).
 _LONGEST_RETIRING = 1.0
 _LONGEST_FINISHING = 2.0
-#: An engine that failed is started again after this time, doubled each time (seconds), unless it ran for longer than the
-#: longest pause.
+#: A failed engine is started again after this time (seconds), doubled each time unless it ran for longer than the longest
+#: pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -65,13 +65,13 @@ def run(
     on_retired: OnRetired | None = None,
     options: EngineOptions | None = None,
 ) -> Progress:
-    """Deliver what is due until `until` says so, or `stop` is set. Then nothing new is started, what is in flight ends and
-    is recorded within `options.drain_seconds`, and all queues are released.
+    """Deliver until `until` returns True or `stop` is set. Then no new request is started, requests in flight end and are
+    recorded within `options.drain_seconds`, and all queues are released.
 
-    An ordinary function: a Celery task calls it with a budget, `manage.py webhooks_deliver` for ever, tests directly.
-    `on_retired` is called when the engine has stopped taking work and before it waits for what is in flight, so that a
+    Blocks the calling thread: a Celery task calls it with a budget, `manage.py webhooks_deliver` runs it for ever.
+    `on_retired` is called when the engine has stopped taking work and before it waits for requests in flight, so that a
     successor can start meanwhile. An engine that cannot be started, or whose thread fails, releases its queues and is
-    started again after a pause. Raises what `until` raises, once the engine has stopped, and ConfigurationError where the
+    started again after a pause. Raises whatever `until` raises, once the engine has stopped, and ConfigurationError if the
     settings name a transport that cannot be used.
     """
     _give_connection_back(using)
@@ -99,7 +99,7 @@ def run(
 
 
 def _give_connection_back(using: str | None) -> None:
-    """The caller's thread needs no database for as long as the engine runs: in a pool, another may have its connection."""
+    """Close the caller's connection: its thread needs no database while the engine runs, so a pool can use the connection."""
     connection = connections[using or database_alias()]
     if connection.autocommit and not connection.in_atomic_block:  # or the caller has a transaction open
         connection.close()
@@ -108,7 +108,7 @@ def _give_connection_back(using: str | None) -> None:
 def _open_engine(
     using: str | None, transport: Transport | None, kind: str, options: EngineOptions, so_far: Progress, began: float
 ) -> Engine | None:
-    """Return None where the process lacks something at the moment: file descriptors, memory."""
+    """Return a new engine, or None if the process is out of resources such as file descriptors or memory."""
     try:
         transport = transport or open_transport()
         return Engine(using or database_alias(), transport, kind, options, so_far, began)
@@ -123,7 +123,7 @@ def _open_engine(
 
 
 def _is_over_during(pause: float, until: Until, stopped: threading.Event, so_far: Progress, began: float) -> bool:
-    """Wait for `pause` seconds. Returns True at once where the run is over meanwhile."""
+    """Wait for `pause` seconds. Return True at once if the run ends meanwhile."""
     end = time.monotonic() + pause
     while (now := time.monotonic()) < end:
         if stopped.is_set() or until(replace(so_far, seconds=now - began)):
@@ -141,7 +141,7 @@ def _call(on_retired: OnRetired | None, progress: Progress) -> None:
 
 
 class Engine:
-    """One running delivery loop, seen from its sending thread. `so_far`: what its failed predecessors have done."""
+    """One running delivery loop, from the view of its sending thread. `so_far`: the progress of its failed predecessors."""
 
     def __init__(
         self, using: str, transport: Transport, kind: str, options: EngineOptions, so_far: Progress, began: float
@@ -163,7 +163,7 @@ class Engine:
         self._until_raised: BaseException | None = None
 
     def run(self, until: Until, stop: threading.Event, on_retired: OnRetired | None) -> bool:
-        """Deliver until told to stop, then stop cleanly. Returns False where a thread failed before, and the engine with it."""
+        """Deliver until asked to stop, then stop cleanly. Return False if the engine ended early because a thread failed."""
         interrupt, failure = self._run_until_over(until, stop)
         try:
             self._stop(None if failure else on_retired)
@@ -180,7 +180,7 @@ class Engine:
         return failure is None
 
     def _run_until_over(self, until: Until, stop: threading.Event) -> tuple[BaseException | None, BaseException | None]:
-        """Return what ended the engine from outside, like Ctrl-C, and what failed in it: one of them, or neither."""
+        """Return the interrupt that ended the engine (such as Ctrl-C), and the error that ended it; at most one is set."""
         self._heartbeat.activity.sending_thread = threading.get_ident()
         try:
             self._heartbeat.start()
@@ -202,7 +202,7 @@ class Engine:
             return True
 
     def turn(self) -> None:
-        """Start what may start, then block until a response comes, the database thread has work, or a moment has passed."""
+        """Start requests, then block until a response arrives, the database thread has work, or a short time has passed."""
         self._requests += self._sender.start_what_is_due()
         if self._sender.wait(self._patience()):
             self._database.nudge()
@@ -210,7 +210,7 @@ class Engine:
         activity.sending_turn, activity.in_flight = time.monotonic(), self._window.in_flight
 
     def _stop(self, on_retired: OnRetired | None) -> None:
-        """Draining, finishing, ended; each within its time, whatever fails on the way."""
+        """Drain, finish and end, each within its time limit, regardless of errors."""
         try:
             if self._started:
                 self._drain(on_retired)
@@ -219,11 +219,11 @@ class Engine:
             self._transport.close()
 
     def _drain(self, on_retired: OnRetired | None) -> None:
-        progress = self.progress()  # before: an engine that takes nothing more looks idle
+        progress = self.progress()  # before draining: an engine that takes no more work looks idle
         deadline = time.monotonic() + self._options.drain_seconds
         self._heartbeat.start_draining()
         self._database.start_draining()
-        # Only when its row says so: a successor that counted this engine as running would go away again.
+        # Wait until its row says so: a successor that counted this engine as running would exit again.
         self._wait_while(lambda: not self._heartbeat.drains, time.monotonic() + _LONGEST_RETIRING)
         _call(on_retired, progress)
         self._wait_while(lambda: self._window.in_flight > 0 and self._keeps_its_queues, deadline)
@@ -244,7 +244,7 @@ class Engine:
 
     @property
     def _keeps_its_queues(self) -> bool:
-        """Without a heartbeat the queues are this engine's only for as long as its row lives."""
+        """Return whether the engine still owns its queues: without a heartbeat only until its row expires."""
         return self._heartbeat.failure is None or self._heartbeat.alive
 
     def _wait_while(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -254,7 +254,7 @@ class Engine:
                     self._database.nudge()
                 self._heartbeat.activity.sending_turn = time.monotonic()
             except self._interrupts:
-                return  # asked twice
+                return  # the second interrupt
             except Exception:
                 logger.exception("webhooks: the transport failed while the engine stopped")
                 return

@@ -1,4 +1,4 @@
-"""Results wait while the database and this version of the code do not fit together, as during a deployment."""
+"""Hold results while the database schema and this version of the code do not match, as during a deployment."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MISSING = (
 
 
 class SchemaWait:
-    """For which errors the results of one engine wait."""
+    """Decides for which errors the results of one engine wait."""
 
     def __init__(self, options: EngineOptions, faults: FaultLog) -> None:
         self._seconds = options.unknown_column_seconds
         self._faults = faults
-        #: Until when they wait for the code that knows a column (monotonic); None where none was missed yet.
+        #: Until when they wait for code that knows a column (monotonic); None if no column was unknown yet.
         self._unknown_column_until: float | None = None
 
     def waits(self, error: Exception) -> bool:
-        """Return whether the deployment that is going on mends this, so that no row is given up for it.
+        """Return whether the deployment in progress will fix this error, so that no row is dropped for it.
 
         What is missing in the database comes with `migrate`. A column that this version does not know is mended by the next
         version, which replaces this process: so that is waited for only once and for a while, or endpoints would get nothing
@@ -41,6 +41,6 @@ class SchemaWait:
         return time.monotonic() < self._unknown_column_until
 
     def report(self, error: Exception, waiting: int) -> None:
-        """Log why so many results wait, and what to do."""
+        """Log why `waiting` results wait, and what to do."""
         text = _UNKNOWN_COLUMN if lacks_a_value(error) else _MISSING
         self._faults.report("record schema", text, waiting, error=error)

@@ -1,8 +1,8 @@
 """④ send: sign and POST deliveries, many at once, over one event loop.
 
-The sending thread never uses the database: it takes deliveries from the window and puts results into the buffer. Each
-start and each response has a boundary of its own: what goes wrong in one costs that delivery its turn, and no other. Requests
-of wire formats with code of the host's are built on threads of their own: such code may take its time.
+The sending thread never uses the database: it takes deliveries from the window and puts results into the buffer. Errors
+are caught for each start and each response: an error costs only that delivery its turn. Requests of wire formats that call
+host code are built on separate threads, because such code may be slow.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.transport import OurFault, Request, Response, Transport
 
-#: Responses that name a lack of these make the window shrink.
+#: Requests that fail for a lack of these make the window shrink.
 _SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
-#: For how long requests are built at a time (seconds): meanwhile responses wait, and so do queues that have just got work.
-#: The time is looked at after so many, and before each large one (bytes).
+#: For how long to build requests at a time (seconds): meanwhile responses wait, and so do queues that have just got work.
+#: The time is checked after this many requests, and before each large one (bytes).
 _LONGEST_START = 0.02
 _STARTED_AT_ONCE = 32
 _LARGE = 16 * 1024
-#: A request that takes longer to build (seconds) is charged to its tenant: it starts nothing for as long, and others have
-#: their turn for several times as long.
+#: A request that takes longer to build (seconds) is charged to its tenant: the tenant starts nothing for the same time, and
+#: others go first for several times as long.
 _CHEAP_TO_BUILD = 0.003
 
 
@@ -72,11 +72,11 @@ class RequestSender:
         self._settler = Settler(window, results, heartbeat, options, faults)
         self._builds = BuildThreads(options, on_built=transport.wake)
         window.waits_for_thread = self._builds.must_wait
-        #: The last start ended for the time that it took, or for the room there was.
+        #: The last start ended because of its time limit or for lack of room.
         self.more_may_start = False
 
     def start_what_is_due(self) -> int:
-        """Start as many requests as the window, the heartbeat and the unrecorded results allow. Returns their number."""
+        """Start as many requests as the window, the heartbeat and the unrecorded results allow, and return their number."""
         self._traces = telemetry.enabled()
         room = self._most_unrecorded - len(self._results)
         self.more_may_start = False
@@ -95,7 +95,7 @@ class RequestSender:
         return started
 
     def _start_until(self, end: float, deliveries: list[QueuedDelivery]) -> list[QueuedDelivery]:
-        """Start these requests; return those that have to wait for a thread, or, since bodies are large, for their turn."""
+        """Start these requests. Return those that have to wait for a thread or, because bodies are large, for their turn."""
         waiting: list[QueuedDelivery] = []
         for number, delivery in enumerate(deliveries):
             if number and delivery.size > _LARGE and time.monotonic() > end:
@@ -105,8 +105,8 @@ class RequestSender:
         return waiting
 
     def wait(self, seconds: float) -> int:
-        """Block until something happens on the network; handle what has finished, and send what was built meanwhile.
-        Returns the number of results."""
+        """Block until there is network activity; handle finished requests, and send those that were built meanwhile.
+        Return the number of results."""
         handled = 0
         for response in self._transport.wait(seconds):
             handled += 1
@@ -116,7 +116,7 @@ class RequestSender:
     # --- one request -------------------------------------------------------------------------------------------------
 
     def _start(self, delivery: QueuedDelivery) -> bool:
-        """Start a request. Returns False where it has to wait for a thread that builds it."""
+        """Start a request. Return False if it has to wait for a thread that builds it."""
         queue = self._window.queue_of(delivery)
         if queue is None:
             self._faults.report("no queue", "delivery %s has no queue; it is sent later", delivery.delivery_id)
@@ -151,7 +151,7 @@ class RequestSender:
         self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)
 
     def _take_built(self) -> int:
-        """Send the requests that threads have built. Returns how many could not be built: these have a result already."""
+        """Send the requests that threads have built. Return how many could not be built: these have a result already."""
         refused = 0
         for build in self._builds.take():
             delivery, queue = build.delivery, self._window.queue_of(build.delivery)

@@ -1,4 +1,4 @@
-"""What an outcome means: for its delivery, for its queue, and for the endpoint's health."""
+"""Apply an outcome to its delivery, to its queue and to the endpoint's health."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.transport import Response
 
-#: After so many requests in a row that could not be built, the queue waits.
+#: After this many requests in a row that could not be built, the queue is held.
 _BUILD_FAULTS = 3
 
 
@@ -37,7 +37,7 @@ def _unsent_attempts(delivery: QueuedDelivery, queue: LeasedQueue, now: datetime
 
 
 class Settler:
-    """Used by the sending thread only."""
+    """Settles deliveries. Used by the sending thread only."""
 
     def __init__(
         self, window: Window, results: ResultBuffer, heartbeat: Heartbeat, options: EngineOptions, faults: FaultLog
@@ -57,7 +57,7 @@ class Settler:
         response: Response | None,
         policy: RetryPolicy,
     ) -> None:
-        """Decide what the outcome means, put the result down, and tell the window."""
+        """Decide what the outcome means, add the result to the buffer, and notify the window."""
         now, was = self._heartbeat.now(), queue.health
         decision = decide(
             outcome,
@@ -85,13 +85,13 @@ class Settler:
             succeeded_at=now if outcome.succeeded else None,
             slowed=outcome.kind in SLOWING_KINDS,
             hold_until=hold,
-            # A FIFO queue must not go on past a head that has to wait; a disabled one must not go on at all.
+            # A FIFO queue must not continue past a head that has to wait; a disabled queue must not continue at all.
             stop=bool(disable) or (queue.config.fifo and decision.verdict is Verdict.RETRY),
             ramp_since=time.monotonic() if recovered else None,
         )
 
     def settle_by_status(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
-        """What is left when a response could not be handled: its status, and the default policy."""
+        """Settle a delivery whose response could not be handled, by its status and the default policy only."""
 
         def settle() -> None:
             bare = Response(delivery, response.status, b"", b"", response.duration, response.failure)
@@ -101,7 +101,7 @@ class Settler:
         self._settle_or_abandon(settle, delivery, "delivery %s is sent again later")
 
     def settle_unsent(self, delivery: QueuedDelivery, queue: LeasedQueue, detail: str) -> None:
-        """Settle a delivery whose request was not sent, for a fault on this side."""
+        """Settle a delivery whose request was not sent because of a fault on this side."""
 
         def settle() -> None:
             self.settle(delivery, queue, Outcome(OutcomeKind.NOT_SENT, detail=detail[:500]), None, RetryPolicy())

@@ -1,4 +1,4 @@
-"""Hourly statistics, added up from results, so that charts never scan attempts."""
+"""Hourly statistics, summed up from results, so that charts never scan attempts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hour_of(result: Result) -> datetime:
 
 
 def hourly(results: Sequence[Result], exhausted: Collection[Result]) -> list[StatRow]:
-    """What to add to which endpoint's hour. Latency is counted for requests that were answered."""
+    """Return what to add to each endpoint's hour. Latency is counted only for requests with a response."""
     rows: dict[tuple[uuid.UUID, datetime], StatRow] = {}
     given_up = {id(result) for result in exhausted}
     for result in results:

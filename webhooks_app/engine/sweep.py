@@ -1,4 +1,4 @@
-"""Sweep: find what a lost hint, a dead engine or a bug left behind. Run every few seconds by Celery's beat."""
+"""Sweep: find work left behind by a lost hint, a dead engine or a bug. Run every few seconds by Celery's beat."""
 
 from __future__ import annotations
 
@@ -43,47 +43,47 @@ logger = engine_logger(__name__)
 
 _REPAIR_CHUNK = 500
 _LOCK_TIMEOUT = 1.0  # seconds
-#: An engine may owe a queue its wake-up for a moment, where another transaction has locked the row, or the engine has died.
+#: A queue may be woken late, if another transaction has locked its row or the engine has died.
 _OWED_AT_MOST = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found. `work_waits`: something is due that nobody holds; the caller leaves a hint."""
+    """The result of a sweep. `work_waits`: something is due that no engine holds; the caller sends a hint."""
 
     freed: int = 0
     work_waits: bool = False
 
 
 class Repaired(NamedTuple):
-    """How many queues were woken by a repair, and how many could not be looked at."""
+    """The number of queues that a repair woke, and of those that it could not check."""
 
     queues: int = 0
     skipped: int = 0
 
 
 def sweep(*, using: str | None = None) -> Swept:
-    """Free the queues of dead engines, and say whether work is waiting.
+    """Release the queues of dead engines, and return whether work is waiting.
 
-    Where an engine has missed most of its heartbeats, this waits for a quarter of HEARTBEAT_SECONDS before it acts.
+    If an engine has missed most of its heartbeats, this waits for a quarter of HEARTBEAT_SECONDS before it releases them.
     """
     alias = using or database_alias()
     now = database_now(alias)
     released = _release_dead_engines(now, alias)
     freed = released.queues + release_queues_without_engine(alias)
-    # A dead engine may have owed a queue its wake-up. Its row is the only trace of that: it stays until all are compared.
+    # A dead engine may not have woken a queue. Only its row shows that: it stays until all queues are compared.
     if released.engines and not repair_free(alias).skipped:
         release_queues_of(alias, released.engines, crashed=False, expired=True)
     return Swept(freed=freed, work_waits=work_waits(database_now(alias), alias))
 
 
 def _release_dead_engines(now: datetime, using: str) -> Released:
-    """Release what they hold, and leave their rows.
+    """Release the queues of dead engines, and keep the engines' rows.
 
-    Look twice: after an outage of the database all rows have expired, and their engines are about to beat again.
+    Check twice: after an outage of the database all rows have expired, and their engines are about to beat again.
 
-    Between the two looks, every engine that is alive has the time for a heartbeat. The first look includes the rows that expire
-    until the second, so that a dead engine is found no later than by a single look.
+    Between the two checks, every live engine has the time for a heartbeat. The first check includes the rows that expire
+    until the second, so that a dead engine is found no later than by a single check.
     """
     seconds = patience(settings().ENGINE.HEARTBEAT_SECONDS)
     second_look = now + timedelta(seconds=seconds)
@@ -94,7 +94,7 @@ def _release_dead_engines(now: datetime, using: str) -> Released:
 
 
 def work_waits(now: datetime, using: str) -> bool:
-    """Is anything due that nobody holds?"""
+    """Return whether anything is due that no engine holds."""
     due = EndpointQueue.objects.using(using).filter(holder_id__isnull=True, due_at__lte=now)
     return Event.objects.using(using).pending().exists() or due.exists()
 
@@ -113,10 +113,10 @@ def repair(*, using: str | None = None) -> int:
 
 
 def _create_missing_queues(using: str) -> None:
-    """An endpoint that was created by a fixture or in a shell has no queue, and would never be sent to."""
+    """Create missing queues: an endpoint created by a fixture or in a shell has none, and would never receive anything."""
     endpoints = Endpoint.objects.using(using).filter(queue__isnull=True).exclude(status=EndpointStatus.DELETED)
     created = 0
-    # One by one: where a row is locked or refused, the others get theirs.
+    # One by one: if a row is locked or refused, the others still get their queues.
     for endpoint_id in list(endpoints.order_by("pk").values_list("pk", flat=True)):
         try:
             work = partial(_create_queue, endpoint_id, using)
@@ -134,7 +134,7 @@ def _create_missing_queues(using: str) -> None:
 
 
 def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
-    """Return False where somebody else was faster."""
+    """Create the endpoint's queue. Return False if another process was faster."""
     endpoint = Endpoint.objects.using(using).filter(pk=endpoint_id).first()
     if endpoint is None:
         return False
@@ -148,8 +148,8 @@ def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
 
 
 def repair_free(using: str) -> Repaired:
-    """Wake the queues that would be woken too late, and say how many were left out because another transaction has locked their
-    rows."""
+    """Wake the queues that would be woken too late, and return how many were skipped because another transaction has locked
+    their rows."""
     suspicious, repaired = _suspicious(using), Repaired()
     for start in range(0, len(suspicious), _REPAIR_CHUNK):
         chunk = suspicious[start : start + _REPAIR_CHUNK]
@@ -159,7 +159,7 @@ def repair_free(using: str) -> Repaired:
 
 
 def _suspicious(using: str) -> list[uuid.UUID]:
-    """Free queues that have a pending delivery before their due time. Some are right (a FIFO queue waits for its head)."""
+    """Return free queues with a pending delivery before their due time. Some are correct (a FIFO queue waits for its head)."""
     earlier = Delivery.objects.using(using).pending()
     earlier = earlier.filter(endpoint_id=OuterRef("endpoint_id"), next_attempt_at__lt=OuterRef("due_at"))
     # One that is due will be leased in any case, whatever its earliest delivery.
@@ -169,7 +169,7 @@ def _suspicious(using: str) -> list[uuid.UUID]:
 
 
 def _repair(ids: Sequence[uuid.UUID], using: str) -> Repaired:
-    """Compute the due times anew, under the rows' locks; count those that became earlier."""
+    """Recompute the due times, under the rows' locks; count those that became earlier."""
     free = EndpointQueue.objects.using(using).filter(endpoint_id__in=ids, holder_id__isnull=True)
     before = dict(free.locked(skip_locked=True).values_list("endpoint_id", "due_at"))
     assign_missing_sequences(before, using)

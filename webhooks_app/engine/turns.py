@@ -1,4 +1,4 @@
-"""Turns: tenants start requests in turn, and so do the queues of one tenant. Used under the window's lock."""
+"""Turns: tenants take turns to start requests, and so do the queues of one tenant. Used under the window's lock."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from webhooks_app.engine.leased_queue import LeasedQueue
 
 @dataclass(slots=True, eq=False)
 class TenantShare:
-    """What one tenant has in flight, and its queues with something to start."""
+    """The requests in flight of one tenant, and its queues with something to start."""
 
-    #: By whether they have succeeded under their lease. An entry is stale where the queue's `ring` says otherwise.
+    #: By whether they have succeeded under their lease. An entry is stale if the queue's `ring` differs.
     rings: dict[bool, deque[LeasedQueue]] = field(default_factory=lambda: {True: deque(), False: deque()})
-    #: Requests in the window, those of them of queues without a success, and requests in the slow room.
+    #: Requests in the window; those among them from queues without a success; and requests in the slow room.
     in_window: int = 0
     unproven: int = 0
     slow: int = 0
@@ -69,7 +69,7 @@ class TenantShares:
         return share
 
     def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:
-        """Return the tenants that have so many slow requests."""
+        """Return the tenants with at least `most_slow` slow requests."""
         return frozenset(key for key, share in self._shares.items() if share.slow >= most_slow)
 
     def forget_idle(self, queues: Collection[LeasedQueue]) -> None:
@@ -89,7 +89,7 @@ class Turns:
         return len(self._tenants)
 
     def enter(self, queue: LeasedQueue, tenant: TenantShare) -> None:
-        """Let the queue wait for its turn, if it has something to start."""
+        """Enqueue the queue for its turn, if it has something to start."""
         state = queue.sending
         if state.ring is not None or not queue.has_startable:
             return
@@ -103,7 +103,7 @@ class Turns:
         return self._tenants[0]
 
     def end_turn(self, tenant: TenantShare) -> bool:
-        """Move the tenant that `next` returned to the end, or out where it has nothing to start. Returns whether it stays."""
+        """Move the tenant that `next` returned to the end, or remove it if it has nothing to start. Return whether it stays."""
         tenant.waits_for_turn = bool(tenant.rings[True] or tenant.rings[False])
         if tenant.waits_for_turn:
             self._tenants.rotate(-1)

@@ -24,7 +24,7 @@ class SigningKey:
 
 @dataclass(slots=True, eq=False)
 class EndpointConfig:
-    """How to send to one endpoint, read afresh at every lease."""
+    """How to send to one endpoint, read again at every lease."""
 
     endpoint_id: uuid.UUID
     tenant_id: uuid.UUID
@@ -37,17 +37,17 @@ class EndpointConfig:
     max_in_flight: int
     rate_limit: int | None
     fifo: bool
-    #: Behind a callback URL: never disabled, since each event names it anew.
+    #: Behind a callback URL: never disabled, since each event names it again.
     hidden: bool = False
-    #: The playground: nobody is notified of how it does.
+    #: The playground: no notifications are sent about it.
     playground: bool = False
-    #: Not empty: nothing can be sent now (a secret cannot be opened, say); the reason, for the log.
+    #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class EventBody:
-    """One event's content, shared by all its deliveries in this engine, with the body built once a wire format."""
+    """One event's content, shared by all its deliveries in this engine. The body is built once per wire format."""
 
     id: uuid.UUID
     type: str
@@ -60,7 +60,7 @@ class EventBody:
         self.message = Message(public_id("evt", self.id), self.type, self.occurred_at, self.data)
 
     def body(self, wire_format: WireFormat) -> bytes:
-        """The request body, byte-identical in every attempt. Raises what the wire format's envelope raises."""
+        """Return the request body, byte-identical in every attempt. Raises whatever the wire format's envelope raises."""
         built = self._bodies.get(wire_format.name)
         if built is None:
             built = self._bodies[wire_format.name] = wire_format.envelope(self.message)
@@ -69,7 +69,7 @@ class EventBody:
 
 @dataclass(slots=True, eq=False)
 class QueuedDelivery:
-    """One delivery that is due, read ahead of its request."""
+    """One due delivery, read ahead of its request."""
 
     delivery_id: uuid.UUID
     endpoint_id: uuid.UUID
@@ -85,9 +85,9 @@ class QueuedDelivery:
     event: EventBody | None = None
     #: For single-signature wire formats: the keys that this attempt has signed with so far, its request's own last.
     tried: tuple[SigningKey, ...] = ()
-    #: When the request began: the database's clock.
+    #: When the request began, by the database's clock.
     started_at: datetime | None = None
-    #: The span of its request, where tracing is on.
+    #: The span of its request, if tracing is enabled.
     span: object | None = None
     #: Suspected of crashing engines: it is sent with nothing else in flight.
     alone: bool = False
@@ -98,7 +98,7 @@ class QueuedDelivery:
 
     @property
     def number(self) -> int:
-        """Of the attempt that this delivery makes next: 1 for the first."""
+        """Return the number of the delivery's next attempt: 1 for the first."""
         return self.attempts + 1
 
 
@@ -113,17 +113,17 @@ class Result:
     duration: float  # seconds
     #: None: an extra request inside one attempt (the first half of a rotation pair); only its row is written.
     decision: Decision | None
-    #: The endpoint's health after it, and before.
+    #: The endpoint's health after and before the attempt.
     health: Health
     was: Health
-    #: Takeovers of the queue from crashed engines, as it was leased.
+    #: Takeovers of the queue from crashed engines, at the time of the lease.
     crash_takeovers: int = 0
-    #: Why the endpoint is to be disabled; empty: it is not.
+    #: Why to disable the endpoint; empty: do not disable it.
     disable: str = ""
-    #: True where this success closed the circuit breaker.
+    #: True if this success closed the circuit breaker.
     recovered: bool = False
     secret_id: uuid.UUID | None = None
-    #: True where this response says that the receiver knows another of the endpoint's keys than was thought.
+    #: True if this response shows that the receiver uses another of the endpoint's keys than expected.
     key_changed: bool = False
     address: str = ""
     http_version: str = ""
@@ -133,7 +133,7 @@ class Result:
 
     @property
     def was_sent(self) -> bool:
-        """False for deliveries given up without a request (expired, quarantined)."""
+        """Return False for deliveries that fail without a request (expired, quarantined)."""
         return self.duration >= 0
 
     @property
@@ -143,14 +143,14 @@ class Result:
 
 @dataclass(slots=True)
 class FannedOut:
-    """What a fan-out has done: events finished or advanced, deliveries created, queues woken."""
+    """The result of a fan-out: events finished or advanced, deliveries created, queues woken."""
 
     events: int = 0
     deliveries: int = 0
     woken: set[uuid.UUID] = field(default_factory=set)
-    #: Queues with new deliveries whose rows another transaction has locked: they are to be woken later.
+    #: Queues with new deliveries whose rows another transaction has locked: they must be woken later.
     unwoken: set[uuid.UUID] = field(default_factory=set)
-    #: Tenants that have events which this way of fanning out leaves to another.
+    #: Tenants with events that the general fan-out must handle.
     tenants_left: set[uuid.UUID] = field(default_factory=set)
 
     def add(self, other: FannedOut) -> None:

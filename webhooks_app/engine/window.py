@@ -1,4 +1,4 @@
-"""The window: which request starts next. Bookkeeping in memory under one lock; no clock, no I/O.
+"""The window: decides which request starts next. In-memory state under one lock; no clock, no I/O.
 
 These rules keep one bad endpoint from slowing the others down:
 
@@ -6,7 +6,7 @@ These rules keep one bad endpoint from slowing the others down:
 - tenants take turns, and so do the queues of one tenant;
 - one tenant may fill half of the window while others wait, and three quarters of it while none does;
 - queues without a success under their lease may fill half of the window, and those of one tenant a quarter; queues that
-  answered lately may fill the rest;
+  succeeded recently may fill the rest;
 - a request without a response for a while is slow: it moves out of the window into a room several times as large, of which
   one tenant may fill a quarter; then it starts nothing more until one of them ends;
 - a recovering endpoint is ramped up over time;
@@ -31,7 +31,7 @@ from webhooks_app.engine.sql.types import QueueClass, Room
 from webhooks_app.engine.turns import TenantShare, TenantShares, Turns
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
-#: A window that has shrunk for lack of descriptors or threads grows by one request after so many that ended well.
+#: A window that has shrunk for lack of descriptors or threads grows by one request after this many that ended well.
 _GROWS_AFTER = 20
 _SMALLEST = 4
 
@@ -42,7 +42,7 @@ class Window(LeasedQueues):
     def __init__(self, options: EngineOptions, capacity: int) -> None:
         super().__init__()
         self._options = options
-        #: `capacity`: requests that the transport can have on the network. Most of it is for slow ones.
+        #: `capacity`: how many concurrent requests the transport supports. Most of it is for slow ones.
         self._size = self._full_size = max(min(options.window, capacity * 3 // 5), 1)
         slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
         self._tenant_unproven = max(round(self._size * options.tenant_share), 1)
@@ -53,13 +53,13 @@ class Window(LeasedQueues):
         self._successes = 0
         #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
         self.waits_for_thread: Callable[[EndpointConfig], bool] = lambda config: False
-        #: When the earliest start becomes possible of those that only had to wait.
+        #: The earliest time at which a request that only had to wait can start.
         self._next_slot: float | None = None
 
-    # --- asked by the sending thread -------------------------------------------------------------------------------
+    # --- called by the sending thread ------------------------------------------------------------------------------
 
     def start(self, now: float, room: int) -> list[QueuedDelivery]:
-        """Return up to `room` deliveries to send now; they count as in flight from here on."""
+        """Return up to `room` deliveries to send now, and count them as in flight."""
         with self._lock:
             self._in_flight.move_slow_ones(now, self._size)
             self._next_slot = None
@@ -87,7 +87,7 @@ class Window(LeasedQueues):
         ramp_since: float | None = None,
     ) -> None:
         """Note that a request has ended. `slowed`: by a timeout or refused connection, which resets the queue's allowance.
-        `ramp_since`: the endpoint has recovered, and is ramped up from this moment on."""
+        `ramp_since`: the endpoint has recovered, and is ramped up from this time on."""
         with self._lock:
             self._in_flight.end(delivery)
             queue = self._queues.get(delivery.endpoint_id)
@@ -119,19 +119,19 @@ class Window(LeasedQueues):
                 queue.stop(hold_until)
 
     def charge(self, queue: LeasedQueue, now: float, cost: float) -> None:
-        """Let the tenant pause: its request took `cost` seconds to build. Others go first for four times as long."""
+        """Pause the tenant, because its request took `cost` seconds to build. Others go first for four times as long."""
         with self._lock:
             tenant = self._tenants.of(queue)
             tenant.pauses_until, tenant.lets_others_go_first_until = now + cost, now + 4 * cost
 
     def isolate_anew(self, queue: LeasedQueue, now: float) -> None:
-        """Start nothing else for a moment, if the queue is suspected: its request took its time to build, and is sent now."""
+        """If the queue is suspected, start nothing else for a moment: its request took long to build, and is sent now."""
         with self._lock:
             if queue.sending.isolated:
                 self._isolation.begin(queue, now)
 
     def put_back(self, deliveries: Sequence[QueuedDelivery]) -> None:
-        """Return deliveries that `start` gave and that were not started; they have their turn again."""
+        """Put back deliveries that `start` returned but that were not started; they get another turn."""
         with self._lock:
             for delivery in reversed(deliveries):
                 since = delivery.in_flight_since or 0.0
@@ -149,7 +149,7 @@ class Window(LeasedQueues):
                 self._turns.enter(queue, self._tenants.of(queue))
 
     def shrink(self) -> None:
-        """Let fewer requests be in flight: the process has run out of descriptors or threads."""
+        """Allow fewer requests in flight, because the process has run out of descriptors or threads."""
         with self._lock:
             self._size = max(self._in_flight.in_window * 3 // 4, _SMALLEST)
             self._successes = 0
@@ -159,13 +159,13 @@ class Window(LeasedQueues):
         return self._in_flight.in_window + self._in_flight.slow
 
     def earliest_slot(self) -> float | None:
-        """Return when the next start becomes possible of those that the last `start` held back for a rate limit alone."""
+        """Return the earliest time at which a request that the last `start` held back only for a rate limit can start."""
         return self._next_slot
 
-    # --- asked by the database thread ------------------------------------------------------------------------------
+    # --- called by the database thread -----------------------------------------------------------------------------
 
     def feed(self, queue: LeasedQueue, deliveries: Collection[QueuedDelivery]) -> None:
-        """Add deliveries that were read for a queue. Ignored where the queue was stopped or lost meanwhile."""
+        """Add deliveries that were read for a queue. They are ignored if the queue was stopped or lost meanwhile."""
         with self._lock:
             if queue.sending.stopping or self._queues.get(queue.endpoint_id) is not queue:
                 return
@@ -200,7 +200,7 @@ class Window(LeasedQueues):
             )
 
     def forget_in_flight(self) -> int:
-        """Give up on the requests in flight: nothing will be heard of them. Returns how many those were."""
+        """Forget the requests in flight, which will get no response. Return their number."""
         with self._lock:
             for queue in self._queues.values():
                 queue.stop()
@@ -214,7 +214,7 @@ class Window(LeasedQueues):
     # --- under the lock --------------------------------------------------------------------------------------------
 
     def _start_one(self, tenant: TenantShare, now: float) -> QueuedDelivery | None:
-        # Whatever its queues have answered before: a tenant that hangs now must leave room for the others.
+        # Regardless of earlier successes: a tenant whose endpoints hang now must leave room for the others.
         most = self._size * 3 // 4 if len(self._turns) == 1 else self._size // 2
         in_flight = self._in_flight
         if tenant.in_window >= max(most, 1) or (in_flight.slow_room and tenant.slow >= in_flight.tenant_slow):
@@ -229,7 +229,7 @@ class Window(LeasedQueues):
 
     def _may_start(self, queue: LeasedQueue, now: float) -> bool:
         state = queue.sending
-        # An isolated one waits until the window is empty; its half is empty then, too.
+        # An isolated queue waits until the window is empty; its half is empty then, too.
         counts_as_proven = state.proven or queue.trusted or state.isolated
         if not counts_as_proven and self._in_flight.unproven >= max(self._size // 2, 1):
             return False

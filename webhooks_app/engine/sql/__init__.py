@@ -1,7 +1,7 @@
-"""The statements of the engine that are worth writing twice: portably with the ORM, and set-based for PostgreSQL.
+"""The engine's statements in two versions: portable with the ORM, and set-based for PostgreSQL.
 
-Each function's contract stands in `portable.py` or `portable_record.py`; `postgresql.py` and `postgresql_record.py` do the same
-in fewer round trips. The same tests run on both. Nothing here decides anything.
+The contracts are documented in `portable.py` and `portable_record.py`; `postgresql.py` and `postgresql_record.py` do the same
+in fewer round trips. The same tests run on both. These modules make no decisions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from webhooks_app.engine.sql.postgresql import PostgreSQLStore
 
 
 def store_for(using: str) -> PortableStore:
-    """The statements for this database. POSTGRESQL_SQL off forces the portable ones, for comparison and diagnosis."""
+    """Return the statements for this database. Disable POSTGRESQL_SQL to force the portable ones, for comparison or diagnosis."""
     return PostgreSQLStore(using) if settings().ENGINE.POSTGRESQL_SQL and _has_psycopg3(using) else PortableStore(using)
 
 

@@ -1,8 +1,8 @@
-"""Fan-out in one statement, for PostgreSQL: the plain events, which are nearly all of them.
+"""Fan-out of plain events in one statement, for PostgreSQL. Nearly all events are plain.
 
-Plain is an event without a callback URL, of a tenant whose row exists, which has no FIFO endpoint, and that no endpoint with
-filters may want. What "wants" means (patterns, channels, the endpoint being older than the event) is written here in SQL and in
-`core.filters.wants` in Python; a property test compares them. Everything else, and whatever fails here, goes the portable way.
+An event is plain if it has no callback URL, if its tenant's row exists and has no FIFO endpoint, and if no endpoint with
+filters may want it. The matching rules (patterns, channels, the endpoint's age) are implemented here in SQL and in
+`core.filters.wants` in Python; a property test compares them. All other events, and those that fail here, use portable code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
     PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
     52, 1), 53, 1), 'hex')::uuid"""
 
-#: The most that `pg_column_size` says of a stored `{}`: 5, or 8 in rows that are older than the column. Of filters it says more.
+#: The maximum `pg_column_size` of a stored `{}`: 5, or 8 in rows that are older than the column. Any filters are larger.
 EMPTY_FILTERS_SIZE = 8
 
 _FAN_OUT = f"""
@@ -109,7 +109,7 @@ SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT 
        ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
 """  # noqa: S608 - constants only
 
-# The tenants with pending events, by a walk from one to the next in the index: DISTINCT would read every pending event. No
+# The tenants with pending events, found by skipping through the index: DISTINCT would read every pending event. No
 # EXISTS: the planner may read all tenants or endpoints into a hash for it.
 _PENDING_TENANTS = f"""
 WITH RECURSIVE walk AS (
@@ -143,8 +143,8 @@ FROM tenants CROSS JOIN LATERAL (
 
 
 def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:
-    """See `portable.py`. A tenant with more than so many endpoints is not plain: looking at them all in every turn
-    would cost the others their time."""
+    """Return the tenants with pending events, see `portable.py`. A tenant with more than `endpoints` endpoints is not plain:
+    checking all of them in every turn would delay the others."""
     parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
     # Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
     rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True)[0]
@@ -155,15 +155,15 @@ def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, u
 
 
 class SqlFanOut(NamedTuple):
-    """What one statement has done. `events`: those that were finished, and the one that was cut in two."""
+    """The result of one statement. `events`: those that were finished, and the one that was split."""
 
     events: int
     deliveries: int
-    #: Queues with new deliveries that were woken, and those that are to be woken later: another transaction has locked the row,
-    #: or the queue has an order in which the deliveries need places.
+    #: Queues with new deliveries that were woken, and those to wake later: another transaction has locked the row, or the queue
+    #: is FIFO and the deliveries need sequence numbers.
     woken: list[uuid.UUID]
     unwoken: list[uuid.UUID]
-    #: Tenants whose events were left because they are not plain.
+    #: Tenants whose events were skipped because they are not plain.
     tenants_left: list[uuid.UUID]
 
 
@@ -177,8 +177,8 @@ def fan_out_in_sql(
     ages: Mapping[str, timedelta],
     default_age: timedelta,
 ) -> SqlFanOut:
-    """Turn plain events of these tenants into up to `deliveries` deliveries, and wake their queues, in a transaction of its
-    own. `shares`: how many events of each tenant. `held`: events to leave alone. `ages`: the maximum age of a delivery
+    """Create up to `deliveries` deliveries for plain events of these tenants, and wake their queues, in a transaction of its
+    own. `shares`: how many events of each tenant. `held`: events to skip. `ages`: the maximum age of a delivery
     by wire format."""
     parameters: dict[str, Any] = {
         "now": now,

@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 
 def of_class(queue_class: QueueClass, now: datetime) -> Q:
-    """The condition for queues of this class."""
+    """Return the condition for queues of this class."""
     suspected = Q(crash_takeovers__gte=SUSPECTED_FROM, crashed_at__isnull=False, crashed_at__gt=now - SUSPICION_LASTS)
     trusted = Q(consecutive_failures=0, last_success_at__isnull=False, last_success_at__gt=now - TRUSTED_FOR)
     return {
@@ -58,8 +58,8 @@ def of_class(queue_class: QueueClass, now: datetime) -> Q:
 
 
 class PortableStore(PortableRecord):
-    """Works on every database that Django supports. What reads, leases and releases needs no transaction, and waits
-    for no lock; all others are called inside one."""
+    """The statements for every database that Django supports. Methods that read, lease or release need no transaction, and do
+    not wait for locks; all others must be called inside a transaction."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)
@@ -68,26 +68,26 @@ class PortableStore(PortableRecord):
     # --- ② fan_out ---------------------------------------------------------------------------------------------------
 
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
-        """Insert; a delivery that exists already (same event and endpoint) is left as it is."""
+        """Insert deliveries. A delivery that already exists (same event and endpoint) is not changed."""
         Delivery.objects.using(self.using).bulk_create(
             [Delivery(**row._asdict()) for row in rows], batch_size=CHUNK, ignore_conflicts=True
         )
 
     def look(self, now: datetime) -> tuple[bool, bool]:
-        """Is an event pending, and is a queue due that nobody holds? Outside of a transaction."""
+        """Return whether an event is pending, and whether a queue is due that no engine holds. Call it outside a transaction."""
         due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)
         pending = Event.objects.using(self.using).pending()
         return read(lambda: (pending.exists(), due.exists()), self.using)
 
     def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
-        """The tenants with pending events whose ids follow, in their order. `endpoints`, `events`: count up to so many."""
+        """Return the next tenants with pending events, ordered by id. `endpoints`, `events`: the maximum to count."""
         return read(lambda: self._pending_tenants(after, limit, endpoints, events), self.using)
 
     def _pending_tenants(self, after: uuid.UUID, limit: int, endpoints: int, events: int) -> list[PendingTenant]:
         tenants: list[PendingTenant] = []
         there = Endpoint.objects.using(self.using).exclude(status=EndpointStatus.DELETED)
         while len(tenants) < limit:
-            # One by one, each by a look into the index: DISTINCT would read every pending event.
+            # One by one, each with an index look-up: DISTINCT would read every pending event.
             pending = Event.objects.using(self.using).pending().filter(tenant_id__gt=after)
             found = pending.order_by("tenant_id").values_list("tenant_id", flat=True).first()
             if found is None:
@@ -105,17 +105,17 @@ class PortableStore(PortableRecord):
     # --- ③ lease -----------------------------------------------------------------------------------------------------
 
     def rows(self, *wanted: QuerySet[Any, Any]) -> list[list[tuple[Any, ...]]]:
-        """The rows of each `values_list`, of columns that need no conversion (no JSON)."""
+        """Return the rows of each `values_list`; the columns must need no conversion (no JSON)."""
         return read(lambda: [list(rows) for rows in wanted], self.using)
 
     def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
-        """Of these queues, leased by this engine: how many it still has and may send for, at most."""
+        """Return how many of these queues this engine still holds and may send for, at most."""
         mine = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", ids), holder_id=engine_id)
         active = Endpoint.objects.using(self.using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
         return read(lambda: min(mine.filter(not_before__lt=IDLE).count(), active.count()), self.using)
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
-        """Lease free queues that are due, oldest due first, of each class and tenant as many as there is room for."""
+        """Lease free queues that are due, oldest due first, as many of each class and tenant as there is room for."""
         return self._in_transaction(lambda: self._take_these(engine_id, now, self.due_queues(now, room)))
 
     def due_queues(self, now: datetime, room: Mapping[QueueClass, Room]) -> list[uuid.UUID]:
@@ -135,7 +135,7 @@ class PortableStore(PortableRecord):
         return in_fresh_transaction(work, self.using, relaxed=True, lock_timeout=LOCK_TIMEOUT)
 
     def take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
-        """Lease those of these queues that are free and due."""
+        """Lease the given queues that are free and due."""
         return self._in_transaction(lambda: self._take_these(engine_id, now, ids))
 
     def _take_these(self, engine_id: uuid.UUID, now: datetime, ids: Sequence[uuid.UUID]) -> list[Taken]:
@@ -170,7 +170,7 @@ class PortableStore(PortableRecord):
         return ids
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
-        """The next due deliveries of each queue. FIFO queues give the beginning of their order, as far as it is due."""
+        """Return the next due deliveries of each queue. For FIFO queues these are the first ones in order, as far as due."""
         return read(lambda: [row for queue in wanted for row in self._due_of_one(queue, now)], self.using)
 
     def _due_of_one(self, queue: Wanted, now: datetime) -> list[DueRow]:
@@ -183,7 +183,7 @@ class PortableStore(PortableRecord):
                 at, delivery_id = queue.cursor
                 ordered = ordered.filter(Q(next_attempt_at__gt=at) | Q(next_attempt_at=at, id__gt=delivery_id))
         fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "sequence")
-        # Not a join: a delivery whose event is gone must be read too, to be given up.
+        # Not a join: a delivery whose event is gone must be read too, so that it fails.
         size = Coalesce(Subquery(Event.objects.filter(id=OuterRef("event_id")).values("size")), 0)
         found = ordered.annotate(size=size).values_list(*fields, "size", "expires_at", "crashes")
         found = found[: queue.limit]
@@ -191,7 +191,7 @@ class PortableStore(PortableRecord):
         return _due_prefix(rows, now) if queue.fifo else rows
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
-        """The content of these events, as far as their rows are still there."""
+        """Return the content of these events, if their rows still exist."""
         rows = (
             Event.objects.using(self.using).filter(any_of("id", ids)).values_list("id", "type", "occurred_at", "data")
         )
@@ -200,9 +200,9 @@ class PortableStore(PortableRecord):
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:
         """Release queues: lock them, then, in a second statement with a fresh snapshot, compute when each is due next.
 
-        One statement would not do: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and a
-        delivery that was committed in between would be slept through. A queue with more to do is due from now on, behind those
-        that wait already. Returns the queues that were released or were not this engine's; those whose rows another transaction
+        One statement is not enough: at READ COMMITTED it re-reads the locked row but keeps its subquery's old snapshot, and
+        would miss a delivery that was committed in between. A queue with more to do is due from now on, behind those that
+        already wait. Returns the queues that were released or were not this engine's; those whose rows another transaction
         has locked are left for later.
         """
         return self._in_transaction(lambda: self._release(engine_id, rows))
@@ -222,13 +222,13 @@ class PortableStore(PortableRecord):
         return ids - set(mine.values_list("endpoint_id", flat=True))
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        """Compute when these queues (locked by the caller, held by nobody) are due."""
+        """Compute when these queues are due. The caller has locked them, and no engine holds them."""
         EndpointQueue.objects.using(self.using).filter(endpoint_id__in=endpoint_ids).update(
             due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE)))
         )
 
     def _earliest(self) -> Case:
-        """When a queue's earliest work is due: for a FIFO endpoint its head's time, else the smallest time."""
+        """Return when a queue's earliest work is due: for a FIFO endpoint its head's time, otherwise the earliest time."""
         pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
         head = pending.order_by("sequence", "id").values("next_attempt_at")[:1]
         first = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
@@ -236,12 +236,12 @@ class PortableStore(PortableRecord):
 
 
 def lasting_takeovers(count: int, crashed_at: datetime | None, now: datetime) -> int:
-    """The takeovers that still count."""
+    """Return the number of takeovers that still count."""
     return count if crashed_at is not None and crashed_at > now - SUSPICION_LASTS else 0
 
 
 def _due_prefix(rows: list[DueRow], now: datetime) -> list[DueRow]:
-    """A FIFO queue's beginning, up to the first delivery that has to wait: nothing may overtake it."""
+    """Return the first deliveries of a FIFO queue, up to the first one that has to wait: nothing may overtake it."""
     for position, row in enumerate(rows):
         if row.next_attempt_at > now:
             return rows[:position]

@@ -1,4 +1,4 @@
-"""The statements of recording in the ORM."""
+"""The statements that record results, in the ORM."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK = 500
 
 
 class PortableRecord:
-    """Works on every database that Django supports. All methods are called inside a transaction."""
+    """The statements for every database that Django supports. All methods must be called inside a transaction."""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -30,8 +30,8 @@ class PortableRecord:
         Attempt.objects.using(self.using).bulk_create([Attempt(**row._asdict()) for row in rows], batch_size=CHUNK)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
-        """Compare-and-set. A 2xx turns pending into succeeded whoever records it; anything else only where the delivery still
-        has the number of attempts that this one started from. Returns the ids that were changed."""
+        """Settle deliveries by compare-and-set, and return the ids that were changed. A 2xx turns pending into succeeded
+        unconditionally; other results apply only if the delivery still has the number of attempts that they started from."""
         changed: set[uuid.UUID] = set()
         successes: dict[tuple[Any, ...], list[Settlement]] = defaultdict(list)
         for row in rows:
@@ -61,7 +61,7 @@ class PortableRecord:
     def _settle_successes(self, group: list[Settlement]) -> list[uuid.UUID]:
         pending = Delivery.objects.using(self.using).pending()
         chosen = pending.filter(id__in=[row.id for row in group]).order_by("id")
-        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: nobody else changes them now
+        ids = list(for_change(chosen).values_list("id", flat=True))  # locked: no other transaction changes them now
         changed = pending.filter(id__in=ids).update(
             status=DeliveryStatus.SUCCEEDED,
             attempts=F("attempts") + 1,
@@ -70,12 +70,12 @@ class PortableRecord:
             last_status=group[0].http_status,
             crash_marked_at=None,
         )
-        if changed < len(ids):  # a trigger or a policy of the host's has kept some as they were
+        if changed < len(ids):  # a trigger or policy of the host's has kept some unchanged
             return list(set(ids).difference(pending.filter(id__in=ids).values_list("id", flat=True)))
         return ids
 
     def write_health(self, engine_id: uuid.UUID, rows: Sequence[HealthRow]) -> None:
-        """Only the holder writes an endpoint's health. The caller has locked the rows."""
+        """Write the health of endpoints that this engine holds. The caller has locked the rows."""
         held = EndpointQueue.objects.using(self.using).filter(holder_id=engine_id)
         for row in sorted(rows, key=lambda row: row.endpoint_id):
             crash_takeovers = Value(0) if row.cleared else F("crash_takeovers")
@@ -91,7 +91,7 @@ class PortableRecord:
             )
 
     def add_stats(self, rows: Sequence[StatRow]) -> None:
-        """Add to the hourly rows, in one order, never a row that two endpoints share."""
+        """Add to the hourly rows, always in the same order. Endpoints share no row."""
         table = connections[self.using].ops.quote_name(HourlyStat._meta.db_table)
         statement = _stat_statement(table, connections[self.using].vendor)
         adapt = HourlyStat._meta.get_field("id").get_db_prep_value
@@ -115,7 +115,7 @@ class PortableRecord:
 
 
 def _stat_statement(table: str, vendor: str) -> str:
-    """The upsert; MySQL and MariaDB spell it in their own way. Names and numbers only, no values."""
+    """Return the upsert; MySQL and MariaDB have their own syntax. Contains names and numbers only, no values."""
     columns = ("id", "endpoint_id", "hour", *STAT_COUNTS, "latency_sum_ms", "latency_max_ms")
     insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
     added = (*STAT_COUNTS, "latency_sum_ms")

@@ -1,4 +1,4 @@
-"""The same statements, set-based, for PostgreSQL with psycopg 3. The contracts are those of `portable.py`."""
+"""The engine's statements, set-based, for PostgreSQL with psycopg 3. The contracts are those of `portable.py`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CLASSES = {
     QueueClass.FAILING: f"consecutive_failures > 0 AND NOT {_SUSPECTED}",
     QueueClass.SUSPECTED: _SUSPECTED,
 }
-# The oldest of the class are looked at, and of each tenant no more than its share is taken.
+# Examine the oldest queues of the class, and lease no more than its share for each tenant.
 _OLDEST = """
     SELECT endpoint_id, tenant_id FROM (
         SELECT endpoint_id, tenant_id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at) AS place FROM (
@@ -62,7 +62,7 @@ _ONE_CLASS = """{name} AS (
 )"""
 _OLDEST_BY_CLASS = {name: _OLDEST.format(name=name.value, condition=text) for name, text in _CLASSES.items()}
 _EACH_CLASS = ", ".join(_ONE_CLASS.format(name=name.value, oldest=text) for name, text in _OLDEST_BY_CLASS.items())
-# A time that Python cannot read counts as none: the queues are leased by the time that the answer is read.
+# A time that Python cannot read counts as NULL: when the result is read, the queues are already leased.
 _TIMES = ", ".join(
     f"CASE WHEN {name} BETWEEN '0001-01-02' AND '9999-12-30' THEN {name} END"
     for name in ("failing_since", "last_failure_at", "last_success_at", "crashed_at", "recovered_at")
@@ -76,8 +76,8 @@ RETURNING endpoint_id, crash_takeovers, consecutive_failures, {_TIMES}
 
 _DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(_OLDEST_BY_CLASS.values())}) AS due"  # noqa: S608
 
-# The event's size is no join: that could change the rows' order, which the cursor relies on, and it would pass over
-# deliveries whose event is gone, which must be given up.
+# The event's size is not joined: a join could change the rows' order, which the cursor relies on, and it would skip
+# deliveries whose event is gone, which must fail.
 _DUE = """
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
        COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0),
@@ -101,9 +101,9 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 
-# The statements of a release are one message; that which computes the due time comes after that which locks (see portable.py).
-# The ids of the locked rows are handed on in a setting that ends with the transaction: a row that is free only a moment later
-# would be written from a snapshot taken before its lock.
+# The statements of a release are one message; the due time is computed after the rows are locked (see portable.py). The ids of
+# the locked rows are passed in a setting that ends with the transaction: a row that becomes free only a moment later would be
+# written from a snapshot taken before its lock.
 _LOCK = """
 SELECT set_config('webhooks_app.locked', ARRAY(
     SELECT endpoint_id FROM webhooks_app_endpointqueue
@@ -149,7 +149,7 @@ _BEGINNING = ("-infinity", uuid.UUID(int=0))
 
 
 def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any]:
-    """What `_OLDEST` needs for each class."""
+    """Return the parameters of `_OLDEST` for each class."""
     found: dict[str, Any] = {"now": now, "suspects_since": now - SUSPICION_LASTS, "trusts_since": now - TRUSTED_FOR}
     for name in QueueClass:
         some = room.get(name, Room(0, frozenset(), 0))

@@ -15,7 +15,7 @@ from webhooks_app.engine.sql.types import STAT_COUNTS, AttemptRow, HealthRow, Se
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import array_literal
 
-# Nearly all rows: nothing but ids travels. "|| ''" keeps the planner from walking an index of what is pending, all of it.
+# Nearly all rows: only ids are sent. "|| ''" keeps the planner from walking the whole index of pending deliveries.
 _SETTLE_SUCCESSES = """
 UPDATE webhooks_app_delivery
 SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, crash_marked_at = NULL
@@ -48,7 +48,7 @@ WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
 
 _COPY = f"COPY webhooks_app_attempt ({', '.join(AttemptRow._fields)}) FROM STDIN"
 
-# Only the counters that are not 0 in any row travel as arrays; most batches have four or five of them.
+# Only counters that are nonzero in at least one row are sent as arrays; most batches have four or five of them.
 _ADD_STATS = """
 INSERT INTO webhooks_app_hourlystat AS stat
     (id, endpoint_id, hour, latency_sum_ms, latency_max_ms, {counted}{zeros})
@@ -61,7 +61,7 @@ SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_
 class PostgreSQLRecord(PortableRecord):
     def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
         connection = connections[self.using]
-        # Django's cursor wraps the errors of the call alone; those of the copying are raised in the `with` block.
+        # Django's cursor wraps only the errors of the call; errors of the copying are raised in the `with` block.
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
             for row in rows:
                 copy.write_row(row)
@@ -73,9 +73,9 @@ class PostgreSQLRecord(PortableRecord):
             if row.status == "succeeded":
                 successes[row.completed_at, row.outcome, row.http_status].add(row.id)
             else:
-                others.setdefault(row.id, row)  # of two in one statement the database would choose any
+                others.setdefault(row.id, row)  # of two rows with one id the database would choose any
         changed: set[uuid.UUID] = set()
-        # Successes first: a delivery that has arrived is not tried again, whatever else is said of it.
+        # Successes first: a delivery that has arrived is not tried again, whatever its other results are.
         for common, ids in successes.items():
             changed.update(row[0] for row in query(self.using, _SETTLE_SUCCESSES, [*common, array_literal(ids)]))
         if others:

@@ -1,4 +1,4 @@
-"""Statements of PostgreSQL's own, sent through psycopg 3.
+"""Send PostgreSQL-specific statements through psycopg 3.
 
 Each wait for an answer costs a busy engine some milliseconds: its threads take turns. So what belongs together goes to the
 database as one message.
@@ -25,7 +25,7 @@ Statement = tuple[str, Parameters]
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[str]:
-    """Rows to the arrays that unnest takes."""
+    """Convert rows to the arrays that unnest takes."""
     return [array_literal(column) for column in zip(*rows, strict=True)] or ["{}"] * width
 
 
@@ -35,11 +35,11 @@ def execute(using: str, statement: str, parameters: Sequence[Any]) -> None:
 
 
 def query(using: str, statement: str, parameters: Parameters) -> list[Row]:
-    """Return the rows. Outside of a transaction, a table that a migration has locked is not waited for."""
+    """Return the rows. Outside a transaction, do not wait for a table that a migration has locked."""
     connection = connections[using]
     if not connection.in_atomic_block:
         return send(using, (statement, parameters))[0]
-    import psycopg  # not where another database is used
+    import psycopg  # not installed if another database is used
 
     # Not Django's cursor: psycopg's C code reads binary results, while Django matches each timestamp with a pattern.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
@@ -48,14 +48,14 @@ def query(using: str, statement: str, parameters: Parameters) -> list[Row]:
 
 
 def send(using: str, *statements: Statement, relaxed: bool = False, walks_index: bool = False) -> list[list[Row]]:
-    """Run the statements in one round trip. Returns the rows of each.
+    """Run the statements in one round trip, and return the rows of each.
 
-    Outside of a transaction they have one of their own, which no table or row keeps waiting for longer than LOCK_TIMEOUT; after
-    a deadlock it is tried again. `relaxed`: its COMMIT does not wait for the disk. `walks_index`: for statements that are only
-    fast where the planner walks an index, whatever it thinks of the sizes of tables.
+    Outside a transaction they get one of their own, which waits for locks no longer than LOCK_TIMEOUT; after a deadlock it is
+    tried again. `relaxed`: its COMMIT does not wait for the disk. `walks_index`: for statements that are only fast if the
+    planner uses an index, whatever its estimate of the tables' sizes.
     """
     if connections[using].in_atomic_block:
-        # Without the settings, which would last as long as the caller's transaction.
+        # Without the settings, because they would last as long as the caller's transaction.
         with transaction.atomic(using=using):
             return _send(using, [], statements)
     settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
@@ -80,7 +80,7 @@ def _send(using: str, begin: Sequence[str], statements: Sequence[Statement]) -> 
 
 @cache
 def _timestamptz_loader() -> type[Loader]:
-    """psycopg's own, in C: Django's matches each timestamp with a pattern."""
+    """Return psycopg's own loader, in C: Django's matches each timestamp with a pattern."""
     import psycopg
 
     loader = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)

@@ -13,21 +13,21 @@ from webhooks_app.core.circuit_breaker import Health
 
 #: From this many takeovers from crashed engines on, a queue is suspected of crashing them and runs alone …
 SUSPECTED_FROM = 2
-#: … where the last of them was not longer ago than this. Suspicion fades: engines are killed for many reasons.
+#: … if the last of them was not longer ago than this. The suspicion expires, because engines are killed for many reasons.
 SUSPICION_LASTS = timedelta(minutes=10)
-#: A queue that succeeded within this time, and has not failed since, is trusted to answer.
+#: A queue that succeeded within this time, and has not failed since, is trusted to respond.
 TRUSTED_FOR = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one transaction does at most, and how many of one kind an engine makes in a row."""
+    """The limits of one transaction, and of the transactions of one kind that an engine runs in a row."""
 
-    #: Events that one fan-out takes, deliveries that it creates, and tenants that it serves.
+    #: The events that one fan-out takes, the deliveries that it creates, and the tenants that it serves.
     events: int
     deliveries: int
     tenants: int
-    #: Subscriptions read for it. A batch that would need more is done one event at a time, in keyset pages.
+    #: The subscriptions read for it. A batch that would need more is processed one event at a time, in keyset pages.
     subscriptions: int
     #: Finished requests recorded.
     results: int
@@ -36,22 +36,22 @@ class Limits:
 
 #: More at once blocked heartbeats and releases for seconds.
 LARGE = Limits(events=500, deliveries=2000, tenants=100, subscriptions=8000, results=1600, in_a_row=1)
-#: For a database with one writer at a time, where the host's requests wait meanwhile: some 50 ms.
+#: For a database with one writer at a time, where the host's requests have to wait: some 50 ms.
 SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, results=100, in_a_row=8)
 
 
 class QueueClass(Enum):
-    """Queues are leased by class: each has room of its own in an engine."""
+    """Classes by which queues are leased; each class has its own room in an engine."""
 
-    TRUSTED = "trusted"  # succeeded lately, and has not failed since
+    TRUSTED = "trusted"  # succeeded recently, and has not failed since
     NEW = "new"  # neither
     FAILING = "failing"
     SUSPECTED = "suspected"  # of crashing engines
 
 
 class Room(NamedTuple):
-    """How many queues of one class to lease: at most `limit`, none of the `full` tenants, of one tenant at most `share`, and
-    none of the `refused`, whose rows the database did not let this engine change."""
+    """How many queues of one class to lease: at most `limit`, at most `share` of one tenant, none of the `full` tenants, and
+    none of the `refused` queues, whose rows the database refused to change for this engine."""
 
     limit: int
     full: frozenset[uuid.UUID]
@@ -60,16 +60,16 @@ class Room(NamedTuple):
 
     @property
     def looked_at(self) -> int:
-        """So many of the oldest are looked at, to find some of every tenant."""
+        """Return how many of the oldest queues to examine, to find some of every tenant."""
         return max(4 * self.limit, 400) if self.limit else 0
 
     def admits_more(self, than: Room) -> bool:
-        """Whether a queue that there was no room for in the other may have room in this one."""
+        """Return whether a queue that did not fit into the other room may fit into this one."""
         opened = self.limit > 0 and than.limit == 0
         return opened or not (than.full <= self.full and than.refused <= self.refused)
 
     def narrowed(self, *, limit: int, share: int, full: Collection[uuid.UUID], refused: Collection[uuid.UUID]) -> Room:
-        """Return the same with less room: of these limits, and of its own, the stricter ones."""
+        """Return a room with the stricter of these limits and its own."""
         return Room(min(self.limit, limit), self.full.union(full), min(self.share, share), self.refused.union(refused))
 
 
@@ -77,10 +77,10 @@ class PendingTenant(NamedTuple):
     """A tenant with pending events."""
 
     id: uuid.UUID
-    #: Its row exists, it has no FIFO endpoint and no filters: its events can be fanned out in one statement.
+    #: Its row exists, and it has no FIFO endpoint and no filters: its events can be fanned out in one statement.
     plain: bool
     fifo: bool
-    #: Endpoints that may get an event of its, counted up to a limit.
+    #: The tenant's endpoints that may get an event, counted up to a limit.
     endpoints: int
     #: Its pending events, counted up to a limit.
     events: int
@@ -111,14 +111,14 @@ class Taken(NamedTuple):
     """A queue that was just leased."""
 
     endpoint_id: uuid.UUID
-    #: Takeovers from crashed engines, as far as suspicion has not faded.
+    #: Takeovers from crashed engines, unless the suspicion has expired.
     crash_takeovers: int
     health: Health
     #: When its circuit breaker last closed.
     recovered_at: datetime | None
 
     def is_trusted(self, now: datetime) -> bool:
-        """Whether it succeeded not long ago and has not failed since."""
+        """Return whether it succeeded recently and has not failed since."""
         succeeded_at = self.health.last_success_at
         return not self.health.consecutive_failures and succeeded_at is not None and succeeded_at > now - TRUSTED_FOR
 
@@ -131,7 +131,7 @@ class Taken(NamedTuple):
 
 
 class DueRow(NamedTuple):
-    """A pending delivery that is due, as read."""
+    """A pending delivery that is due, as read from the database."""
 
     endpoint_id: uuid.UUID
     id: uuid.UUID
@@ -143,12 +143,12 @@ class DueRow(NamedTuple):
     size: int
     #: When it has waited for its maximum age.
     expires_at: datetime
-    #: Engines that crashed just after they had started a request of it; see `engine.crash_guard`.
+    #: How many engines crashed just after they had started a request of it; see `engine.crash_guard`.
     crashes: int
 
 
 class EventRow(NamedTuple):
-    """An event's content, as read."""
+    """An event's content, as read from the database."""
 
     id: uuid.UUID
     type: str
@@ -157,7 +157,7 @@ class EventRow(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What a delivery becomes, if it is still pending and still has `attempts` attempts (a success: if still pending)."""
+    """A delivery's new values, written if it is still pending and still has `attempts` attempts (a success: if still pending)."""
 
     id: uuid.UUID
     attempts: int
@@ -171,7 +171,7 @@ class Settlement(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """One row of Attempt, in the order of the columns that COPY writes."""
+    """One row of Attempt, in the column order of COPY."""
 
     id: uuid.UUID
     tenant_id: uuid.UUID
@@ -193,7 +193,7 @@ class AttemptRow(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A queue to release. `not_before` None: as it is."""
+    """A queue to release. `not_before` None: unchanged."""
 
     endpoint_id: uuid.UUID
     not_before: datetime | None
@@ -201,8 +201,8 @@ class Release(NamedTuple):
 
 
 class HealthRow(NamedTuple):
-    """An endpoint's health to write. `cleared`: it crashes no engine, so its takeovers are reset. `recovered_at`: set where
-    its circuit breaker has just closed."""
+    """An endpoint's health to write. `cleared`: it crashes no engine, so its takeovers are reset. `recovered_at`: set if its
+    circuit breaker has just closed."""
 
     endpoint_id: uuid.UUID
     health: Health
@@ -212,7 +212,7 @@ class HealthRow(NamedTuple):
 
 @dataclass(slots=True)
 class StatRow:
-    """What to add to one endpoint's hour. `counts` are in the order of STAT_COLUMNS."""
+    """The values to add to one endpoint's hour. `counts` are in the order of STAT_COUNTS."""
 
     endpoint_id: uuid.UUID
     hour: datetime
