@@ -1,7 +1,7 @@
 """Outgoing webhooks for any Django product.
 
-What is exported here is public, and so are the modules that docs/reference/public-api.md lists. Everything else may change in any
-release. Importing this needs no Django set-up: what needs it is imported when it is first used.
+The names exported here and the modules listed in docs/reference/public-api.md are public. Everything else may change in any
+release. Importing this package needs no Django set-up: names that need Django are imported on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -18,7 +18,7 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         # Event types are declared in each app's `webhooks.py`, found as the admin finds `admin.py`. No database access here.
         autodiscover_modules("webhooks")
-        raw = getattr(settings, "WEBHOOKS", None)  # as it is: what is wrong with it is for the checks to say
+        raw = getattr(settings, "WEBHOOKS", None)  # not validated here: the system checks report mistakes
         if isinstance(raw, dict) and raw.get("OPERATIONS_TENANT"):
             registry.register(*import_module("webhooks_app.notifications.operational_events").EVENT_TYPES)
         for module in ("checks", "checks_database"):

@@ -1,4 +1,4 @@
-"""The Celery worker that the tasks run in: its slots for delivery, its time limits, and whether it shuts down.
+"""The Celery worker that runs the tasks: its slots for delivery, its time limits, and whether it is shutting down.
 
 Celery's signals keep this up to date. Outside a worker, every task gets a slot.
 """
@@ -25,19 +25,19 @@ from webhooks_app.worker_slots import Slot, WorkerSlots
 
 logger = logging.getLogger(__name__)
 
-#: An engine ends so long before a time limit of Celery's: its last requests end and are recorded meanwhile (seconds).
+#: An engine ends this long before a Celery time limit, so that its last requests can end and be recorded (seconds).
 _TIME_LIMIT_MARGIN = 10.0
 #: A time limit below this leaves an engine no time to deliver (seconds).
 _SHORTEST_TIME_LIMIT = 15.0
-#: Seconds after which those that wait for the shutdown look at `_flag` again.
+#: Seconds between two checks of `_flag` while waiting for the shutdown.
 _LOOK_AGAIN = 0.25
 
-#: None outside a worker that delivers.
+#: The worker's slots; None outside a worker that delivers.
 _slots: WorkerSlots | None = None
 #: The worker's own limits (`--time-limit`, `--soft-time-limit`), for tasks that have none. Seconds.
 _worker_time_limits: tuple[float | None, ...] = ()
-# On SIGTERM Celery's main process waits for its children's tasks to end, but does not tell them. A byte of shared memory,
-# made before the children are forked, does: without it, a shutdown would take as long as a delivery task may run.
+# On SIGTERM Celery's main process waits for its children's tasks to end, but does not notify them. A byte of shared memory,
+# created before the children are forked, does: without it, a shutdown would take as long as a delivery task may run.
 _flag: Any = multiprocessing.RawValue(ctypes.c_bool, False)
 
 
@@ -48,7 +48,7 @@ def delivers() -> bool:
 
 @contextlib.contextmanager
 def take_slot() -> Iterator[Slot | None]:
-    """A slot of this worker to deliver in; None where the rest is for other tasks."""
+    """Take a slot of this worker for delivery, as a context manager; None if the remaining slots are for other tasks."""
     slot = Slot.unlimited() if _slots is None else _slots.take()
     try:
         yield slot
@@ -77,13 +77,13 @@ def shutting_down() -> bool:
 
 
 class Shutdown(threading.Event):
-    """Looks like an event that is set when the worker shuts down."""
+    """An object with the interface of an event, which is set when the worker shuts down."""
 
     def is_set(self) -> bool:
         return shutting_down()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Nothing wakes those that wait, so they look at the byte again and again."""
+        """Wait for the shutdown by polling the shared byte, because nothing wakes a waiting process."""
         until = math.inf if timeout is None else time.monotonic() + timeout
         while not self.is_set() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK_AGAIN))
@@ -95,7 +95,7 @@ class Shutdown(threading.Event):
 
 @celeryd_after_setup.connect
 def _prepare_slots(instance: Any, **_: object) -> None:
-    """Before the worker's children are forked: find out how many of them may deliver."""
+    """Compute how many of the worker's children may deliver, before they are forked."""
     global _slots, _worker_time_limits
     try:
         delivery_queue = settings().CELERY_QUEUE
@@ -105,7 +105,7 @@ def _prepare_slots(instance: Any, **_: object) -> None:
     queues = set(current_app.amqp.queues.consume_from)
     if delivery_queue not in queues:
         return
-    alone = "solo" in str(instance.pool_cls)  # has one slot, whatever its concurrency says
+    alone = "solo" in str(instance.pool_cls)  # has one slot, regardless of its concurrency
     concurrency = 1 if alone else int(instance.max_concurrency or instance.concurrency)
     _worker_time_limits = (instance.time_limit, instance.soft_time_limit)
     _slots = WorkerSlots(concurrency, shared=len(queues) > 1)

@@ -1,6 +1,6 @@
-"""Numbered system checks: unsafe or impossible configuration is told before it does harm. Each hint says what to do.
+"""Numbered system checks: report unsafe or impossible configuration early. Each hint says what to do.
 
-The checks of the database are in `checks_database.py`.
+The database checks are in `checks_database.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from webhooks_app.models.fields import key_ring
 from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 TAG = "webhooks_app"
-#: Engines end 10 s before a time limit of Celery's. A shorter one than this (seconds) leaves them no time to deliver.
+#: Engines end 10 s before a Celery time limit. A limit shorter than this (seconds) leaves them no time to deliver.
 _SHORTEST_TIME_LIMIT = 15
 _RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 #: Value of METRICS → the module that its extra installs.
@@ -35,7 +35,7 @@ Check = Callable[[Settings], Messages]
 
 
 def register_check(function: Check) -> Callable[..., list[CheckMessage]]:
-    """Register a check that wants the settings; it is silent where they are invalid, since E001 says that once."""
+    """Register a check that takes the settings. It is skipped if they are invalid, because E001 reports that once."""
 
     def run(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
         try:
@@ -44,7 +44,7 @@ def register_check(function: Check) -> Callable[..., list[CheckMessage]]:
             return []
         return list(function(chosen))
 
-    # Not functools.wraps: Django would look at the wrapped signature.
+    # Not functools.wraps: Django would inspect the wrapped signature.
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     return register(run, TAG)
 

@@ -20,12 +20,12 @@ from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
 from webhooks_app.models.database import database_alias
 
-#: `min_size` of a psycopg pool by default, and the connections of one engine: database thread, heartbeat, signals.
+#: The default `min_size` of a psycopg pool, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
 _ENGINE_CONNECTIONS = 3
 #: With fewer it delivers nothing.
 _FEWEST_CONNECTIONS = 2
-#: Handlers that wait for a server. A DatagramHandler is a SocketHandler, too, and waits for nobody.
+#: Handlers that wait for a server. A DatagramHandler is a SocketHandler, too, but does not wait.
 _NETWORK_HANDLERS = (HTTPHandler, SMTPHandler, SocketHandler, AdminEmailHandler)
 _MARIADB_LEAST = (10, 6)
 _MYSQL_LEAST = (8, 0, 13)
@@ -33,7 +33,7 @@ _MYSQL_LEAST = (8, 0, 13)
 
 @register(TAG)
 def check_autocommit(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E017. Runs whatever the settings are."""
+    """E017. Runs even if the settings are invalid."""
     if connections[database_alias()].settings_dict["AUTOCOMMIT"]:
         return []
     hint = "Remove AUTOCOMMIT from this database: without it nothing that the engine records is committed."
@@ -42,7 +42,7 @@ def check_autocommit(app_configs: Sequence[Any] | None = None, **kwargs: Any) ->
 
 @register(TAG)
 def check_time_zone(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E018. Runs whatever the settings are. PostgreSQL stores times with their zone, and `USE_TZ = False` is E002."""
+    """E018. Runs even if the settings are invalid. PostgreSQL stores times with their zone; `USE_TZ = False` is E002."""
     connection = connections[database_alias()]
     if connection.features.supports_timezones or not django_settings.USE_TZ or _is_utc(connection.timezone):
         return []
@@ -58,7 +58,7 @@ def check_time_zone(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> 
 
 
 def _is_utc(zone: tzinfo | None) -> bool:
-    """Return whether the zone is UTC by any of its names, in summer and in winter."""
+    """Return whether the zone equals UTC under any name, in summer and in winter."""
     year = datetime.now(UTC).year
     return zone is None or not any(datetime(year, month, 1, tzinfo=zone).utcoffset() for month in (1, 7))
 
@@ -97,7 +97,7 @@ def check_pool(chosen: Settings) -> Messages:
 
 @register_check
 def check_pool_logging(chosen: Settings) -> Messages:
-    """W018. The threads of a pool are not the engine's, whose own records wait for no handler."""
+    """W018. The threads of a pool are not engine threads, so their log records wait for slow handlers."""
     if not connections[database_alias()].settings_dict.get("OPTIONS", {}).get("pool"):
         return
     logger: logging.Logger | None = logging.getLogger("psycopg.pool")
@@ -118,7 +118,7 @@ def check_pool_logging(chosen: Settings) -> Messages:
 def check_database(
     app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E018, W009, W010. Asks the database, so it runs with `check --database` and before migrations only."""
+    """E018, W009, W010. Queries the database, so it runs only with `check --database` and before migrations."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         found.extend(_check_version(alias))
@@ -149,7 +149,7 @@ def _check_version(alias: str) -> Messages:
 
 
 def _check_session_time_zone(alias: str) -> Messages:
-    """What MySQL and MariaDB call now is in the session's zone, which is the server's unless it is set."""
+    """Check the session's time zone: "now" of MySQL and MariaDB is in that zone, by default the server's."""
     if connections[alias].vendor != "mysql" or alias != database_alias():
         return
     with connections[alias].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Parses the dict of settings: unknown keys and values of the wrong type are refused, and the message says what to do."""
+"""Parse the settings dict: unknown keys and values of the wrong type are errors whose message says what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks_app.exceptions import ConfigurationError
 
 Kind = TypeVar("Kind")
 
-#: Whole numbers that may be 0, which means no limit.
+#: Integer settings that may be 0, which means no limit.
 _ZERO_ALLOWED = frozenset({"MAX_PENDING_EVENTS_PER_TENANT", "MAX_PENDING_EVENTS", "BACKLOG_DELIVERIES"})
 _BACKLOG_POLICIES = ("warn", "refuse")
 
@@ -19,7 +19,7 @@ _BACKLOG_POLICIES = ("warn", "refuse")
 def parse(kind: type[Kind], raw: object, where: str = "WEBHOOKS") -> Kind:
     """Turn a dict of settings into the dataclass `kind`; a field whose default is a dataclass is a dict of its own.
 
-    `where`: how messages call the dict. Raises ConfigurationError for an unknown key or a value of the wrong type.
+    `where`: the dict's name in messages. Raises ConfigurationError for an unknown key or a value of the wrong type.
     """
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{where} must be a dict, not {type(raw).__name__}.")
@@ -49,7 +49,7 @@ def _check_type(where: str, key: str, value: object, default: object) -> None:
 
 
 def _check_special(key: str, value: object) -> tuple[bool, str] | None:
-    """Whether the value is right, and what is; None for a setting whose default says all about its type."""
+    """Return whether the value is valid, and a text of what is; None for a setting whose type follows from its default."""
     if key == "STRICT":
         return value is None or isinstance(value, bool), "True, False or None"
     if key == "BACKLOG_DAYS":
@@ -62,7 +62,7 @@ def _check_special(key: str, value: object) -> tuple[bool, str] | None:
 
 
 def _check_by_default(value: object, default: object) -> tuple[bool, str]:
-    """The same by the type of the default."""
+    """Return whether the value is valid by the type of the default, and a text of what is."""
     if isinstance(default, bool):
         return isinstance(value, bool), "True or False"
     if isinstance(default, int):
@@ -81,8 +81,8 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _told(value: object, default: object) -> str:
-    """A number where a number is wanted. Of all else only the type: it may be a key, or a proxy's URL with its password,
-    and messages go to logs."""
+    """Return the value itself for a number in place of a number, otherwise only its type: the value may be a key, or a proxy's
+    URL with its password, and messages go to logs."""
     if isinstance(value, (int, float)) and isinstance(default, (int, float)):
         return repr(value)
     return f"a value of type {type(value).__name__}"

@@ -1,10 +1,10 @@
-"""What an error of the database means."""
+"""Classify database errors."""
 
 from __future__ import annotations
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-#: "Nothing is wrong with the statement, do it again": SQLSTATEs of PostgreSQL, error numbers of MySQL and MariaDB.
+#: Transient errors, after which the statement can be retried: SQLSTATEs of PostgreSQL, error numbers of MySQL and MariaDB.
 _TRANSIENT = frozenset(
     {
         "40001",  # serialization failure
@@ -15,11 +15,11 @@ _TRANSIENT = frozenset(
         1213,  # deadlock, and a conflict between the nodes of a cluster
     }
 )
-#: Of these, the ones that say that a lock was not to be had in time.
+#: Those of them that mean that a lock could not be acquired in time.
 _LOCK_TIMEOUTS = frozenset({"55P03", 1205})
 
-#: "The connection or the server is of no use now", whatever the statement is. SQLSTATEs, in which two characters stand for
-#: their whole class.
+#: Errors that mean that the connection or the server is unavailable, regardless of the statement. SQLSTATEs; two characters
+#: stand for a whole class.
 _OUTAGE_STATES = frozenset(
     {
         "08",  # connection exceptions
@@ -32,7 +32,7 @@ _OUTAGE_STATES = frozenset(
         "58",  # input and output errors of the server
     }
 )
-#: Inside these classes, what a limit of the host has stopped: another statement may stay within it.
+#: Exceptions in these classes: statements stopped by a limit of the host's; another statement may stay within it.
 _OF_THE_STATEMENT = frozenset(
     {
         "53400",  # a limit of the configuration (temp_file_limit)
@@ -96,7 +96,7 @@ _OUTAGE_RESULTS = (
     "SQLITE_PROTOCOL",
     "SQLITE_READONLY",
 )
-#: "The tables or privileges do not fit this version of the app": the class of SQLSTATEs, and numbers of MySQL and MariaDB.
+#: Tables or privileges that do not match this version of the app: the class of SQLSTATEs, and numbers of MySQL and MariaDB.
 _SCHEMA_CLASS = "42"
 _SCHEMA_NUMBERS = frozenset(
     {
@@ -107,24 +107,24 @@ _SCHEMA_NUMBERS = frozenset(
     }
 )
 _SCHEMA_MESSAGES = ("no such table", "no such column", "has no column named")  # of SQLite, which has no code for them
-#: "A column that must have a value got none": SQLSTATE, SQLite's result code, and the number of MySQL and MariaDB.
+#: A NOT NULL column got no value: SQLSTATE, SQLite's result code, and the number of MySQL and MariaDB.
 _NO_VALUE = frozenset({"23502", "SQLITE_CONSTRAINT_NOTNULL", 1364})
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether it is a deadlock, a serialisation failure or a lock that was busy."""
+    """Return whether it is a deadlock, a serialisation failure or a busy lock."""
     if not isinstance(error, OperationalError):
         return False
     return _code(error) in _TRANSIENT or "database is locked" in str(error) or "database table is locked" in str(error)
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Return whether a statement gave up because another transaction holds a row or table that it needs."""
+    """Return whether a statement timed out because another transaction has locked a row or table that it needs."""
     return isinstance(error, OperationalError) and _code(error) in _LOCK_TIMEOUTS
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the database as a whole failed, so that no statement, row or event is to blame."""
+    """Return whether the database as a whole failed, so that no statement, row or event is the cause."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, DatabaseError):
@@ -140,8 +140,8 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_schema_fault(error: BaseException) -> bool:
-    """Return whether a table, column or privilege is missing that a statement of this version needs, as it is for a while when
-    the code is deployed before the migration: neither the database nor a row is to blame."""
+    """Return whether a table, column or privilege that this version needs is missing. This happens for a while if the code is
+    deployed before the migration; neither the database nor a row is the cause."""
     if not isinstance(error, DatabaseError):
         return False
     code = _code(error)
@@ -153,13 +153,13 @@ def is_schema_fault(error: BaseException) -> bool:
 
 
 def lacks_a_value(error: BaseException) -> bool:
-    """Return whether a column got no value that must have one. This version gives all of its columns a value, so it is one
-    that this version does not know, and that has no default: the migration of the next version came before its code."""
+    """Return whether a NOT NULL column got no value. This version sets all of its columns, so the column is unknown to this
+    version and has no default: the migration of the next version was run before its code was deployed."""
     return isinstance(error, DatabaseError) and _code(error) in _NO_VALUE
 
 
 def _code(error: BaseException) -> str | int | None:
-    """The SQLSTATE, the name of SQLite's result code, or the error number of MySQL or MariaDB."""
+    """Return the SQLSTATE, the name of SQLite's result code, or the error number of MySQL or MariaDB."""
     cause = error.__cause__
     for name in ("sqlstate", "pgcode", "sqlite_errorname"):  # of psycopg, psycopg2 and sqlite3
         value = getattr(cause, name, None)
@@ -170,7 +170,7 @@ def _code(error: BaseException) -> str | int | None:
 
 
 def sql_state(error: BaseException) -> str | None:
-    """Return the SQLSTATE of PostgreSQL's error behind Django's; None for other databases and errors."""
+    """Return the SQLSTATE of the PostgreSQL error behind Django's exception; None for other databases and errors."""
     code = _code(error)
     return code if isinstance(code, str) and not code.startswith("SQLITE_") else None
 

@@ -1,4 +1,4 @@
-"""Transactions on the app's database. `using` is its alias; what may be called without one asks the host's routers."""
+"""Transactions on the app's database. `using` is its alias; functions called without one ask the host's routers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Key = TypeVar("Key")
 
 _TRIES = 6
 
-#: The longest that a statement of an engine waits for a lock (seconds).
+#: The maximum time that an engine's statement waits for a lock (seconds).
 LOCK_TIMEOUT = 0.05
 
 
 @contextmanager
 def write(using: str | None = None) -> Iterator[None]:
-    """A short transaction that writes. On SQLite it takes the write lock at its beginning (BEGIN IMMEDIATE): a transaction
-    that reads first and asks for the lock later fails at once when another writer was faster, busy timeout or not."""
+    """Open a short transaction that writes. On SQLite it takes the write lock at the start (BEGIN IMMEDIATE): a transaction that
+    reads first and requests the lock later fails at once if another writer was faster, regardless of the busy timeout."""
     using = using or database_alias()
     connection: Any = connections[using]  # `transaction_mode` is SQLite's own
     if connection.vendor != "sqlite":
@@ -50,13 +50,13 @@ def write(using: str | None = None) -> Iterator[None]:
 def in_fresh_transaction(
     work: Callable[[], Result], using: str | None = None, *, relaxed: bool = False, lock_timeout: float | None = None
 ) -> Result:
-    """Run `work` in a transaction of its own; after a deadlock or a serialisation failure, again in a fresh one.
+    """Run `work` in a transaction of its own, and again in a new one after a deadlock or a serialisation failure.
 
-    Inside a transaction of the caller there is no fresh one: then the error is the caller's, too. On PostgreSQL:
+    Inside a transaction of the caller there is no retry: the caller gets the error. On PostgreSQL:
     `relaxed`: the COMMIT does not wait for the disk. `lock_timeout`: seconds that a statement may wait for a lock; then
-    OperationalError (see `is_lock_timeout`) is raised at once and not tried again. With it no statement is compiled (JIT):
-    where statistics are old that takes longer than all else. These settings last for this transaction only, since the
-    connection may belong to a pool: what outlived it would change the host's own transactions.
+    OperationalError (see `is_lock_timeout`) is raised without a retry. It also disables JIT compilation, which is slow if
+    the statistics are outdated. These settings last for this transaction only: the connection may belong to a pool, and
+    they would affect the host's own transactions.
     """
     alias = using or database_alias()
 
@@ -69,8 +69,8 @@ def in_fresh_transaction(
 
 
 def with_retries(work: Callable[[], Result], using: str, *, lock_timeout: float | None) -> Result:
-    """Do `work`, which is a whole transaction, again after a deadlock or a serialisation failure; with a `lock_timeout`, not
-    after one of these. Inside a transaction of the caller it is done once."""
+    """Run `work`, a whole transaction, and retry it after a deadlock or a serialisation failure. With `lock_timeout`, lock
+    timeouts are not retried. Inside a transaction of the caller it runs once."""
     tries = 1 if connections[using].in_atomic_block else _TRIES
     for attempt in range(1, tries + 1):
         try:
@@ -85,15 +85,15 @@ def with_retries(work: Callable[[], Result], using: str, *, lock_timeout: float 
 
 
 def read(work: Callable[[], Result], using: str) -> Result:
-    """Run `work`, which only reads, so that it waits at most LOCK_TIMEOUT for a table that a migration has locked; then
-    OperationalError is raised (see `is_lock_timeout`). On PostgreSQL that takes a transaction; elsewhere there is none."""
+    """Run `work`, which only reads, waiting at most LOCK_TIMEOUT for a table that a migration has locked. Raises
+    OperationalError then (see `is_lock_timeout`). Uses a transaction on PostgreSQL only."""
     if not is_postgresql(using):
         return work()
     return in_fresh_transaction(work, using, lock_timeout=LOCK_TIMEOUT)
 
 
 def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None:
-    """Settings of this one transaction, in one round trip."""
+    """Apply the settings of this transaction, in one round trip."""
     if not is_postgresql(using) or not (relaxed or lock_timeout):
         return
     with connections[using].cursor() as cursor:
@@ -102,8 +102,8 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
 
 @cache
 def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False) -> str:
-    """Return the statement of PostgreSQL that sets these for the transaction; see `in_fresh_transaction`. `walks_index`: no
-    plan reads whole tables or bitmaps of them, though the planner may think that they are small.
+    """Return the PostgreSQL statement that applies these settings; see `in_fresh_transaction`. `walks_index`: disable plans
+    that read whole tables or bitmaps of them, which the planner may choose if it considers the tables small.
 
     One statement, and not several `SET LOCAL`: with `server_side_binding` and `prepare_threshold` in the host's OPTIONS
     statements are prepared, and only single ones can be."""
@@ -121,8 +121,8 @@ def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, 
 def divided(
     work: Callable[[list[Key]], object], keys: Iterable[Key], on_fault: Callable[[Key, Exception], object]
 ) -> None:
-    """Do `work` for all keys at once; where the database refuses that, for halves of them, until the one to blame is alone:
-    `on_fault` is called for it, and the others are done. An outage or a lock that is busy is raised: no key is to blame."""
+    """Run `work` for all keys at once. If the database refuses that, halve the keys until the failing one is alone, call
+    `on_fault` for it, and process the others. Outages and busy locks are raised, because no key is the cause."""
     waiting = [list(keys)]
     while waiting:
         some = waiting.pop()
@@ -140,7 +140,7 @@ def divided(
 
 
 def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator: each call is one transaction on the app's database, as `in_fresh_transaction` makes them."""
+    """Decorator: run each call in one transaction on the app's database; see `in_fresh_transaction`."""
 
     @wraps(act)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

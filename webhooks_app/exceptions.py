@@ -6,25 +6,25 @@ from typing import ClassVar
 
 
 def gettext_noop(text: str) -> str:
-    """Marks a message as one to translate: `makemessages` looks for this name. Nothing of Django's is needed for it."""
+    """Mark a message for translation: `makemessages` looks for this name. Needs no Django."""
     return text
 
 
 class WebhooksError(Exception):
     """Root of all errors of this app. Catch this one to keep the app's troubles away from your own code.
 
-    As a text it is English, the same for programs and logs everywhere. `text` and `values` are what it is made of
-    (`text % values`), so that pages can say it in the reader's language.
+    `str()` gives the English message, for programs and logs. `text` and `values` are its parts (`text % values`), so that
+    pages can translate it.
     """
 
-    #: Stable name for programs, as the REST API reports it.
+    #: Stable code for programs, as the REST API reports it.
     code: ClassVar[str] = "WEBHOOKS_ERROR"
 
     def __init__(self, message: str = "", *, field: str = "", **values: object) -> None:
         self.text = message or (type(self).__doc__ or "").strip().split("\n")[0]
         self.values = values
         super().__init__(self.text % values if values else self.text)
-        #: The input field that is at fault, where one is.
+        #: The invalid input field, if any.
         self.field = field
 
 
@@ -56,7 +56,7 @@ class BacklogFull(WebhooksError):
     """Too many events are pending, so this one was not stored. Emit it again later; see that workers run, or raise the limit."""
 
     code = "BACKLOG_FULL"
-    #: Seconds after which another try makes sense.
+    #: Seconds after which to retry.
     retry_after: ClassVar[int] = 30
 
 
@@ -109,7 +109,7 @@ class URLNotAllowed(WebhooksError):
 
     def __init__(self, message: str = "", *, reason: str = "", field: str = "url", **values: object) -> None:
         super().__init__(message, field=field, **values)
-        #: Why, for staff and logs. Never show it to a customer: it would tell what is behind the firewall.
+        #: The reason, for staff and logs. Never show it to a customer: it may reveal what is behind the firewall.
         self.reason = reason or str(self)
 
 

@@ -1,4 +1,4 @@
-"""Names that a package exports without importing what is behind them: importing the package needs no Django then."""
+"""Lazy exports of a package: the modules behind the names are imported on first use, so importing needs no Django."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 def lazy_exports(package: str, exports: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a `__getattr__` for the package. `exports`: name → the module that defines it, or `module:name` where it is
-    called otherwise there."""
+    """Return a `__getattr__` for the package. `exports`: name → the module that defines it, or `module:name` if its name
+    differs there."""
 
     def get(name: str) -> Any:
         if name not in exports:

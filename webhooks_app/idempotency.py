@@ -1,4 +1,4 @@
-"""Replies: what was answered to a request with an Idempotency-Key, so that asking again does nothing again."""
+"""Store the responses of requests with an Idempotency-Key, so that repeating a request has no effect."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import IdempotencyConflict, IdempotencyInProgress
 from webhooks_app.models import IdempotencyRecord, Tenant, database_now
 
-#: A reply is kept for so long …
+#: A response is kept for this long …
 KEPT = timedelta(hours=24)
-#: … and a request that was not heard of again for so long is taken for dead, and may be made again.
+#: … and a request without a response for this long counts as failed, and may be repeated.
 _ABANDONED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer that was given first."""
+    """The stored response of the first request."""
 
     status: int
     body: Any
@@ -27,7 +27,7 @@ class Answered:
 
 @in_one_transaction
 def start(tenant: Tenant, key: str, fingerprint: str) -> IdempotencyRecord | Answered:
-    """A new request, or the answer to an earlier one under this key.
+    """Start a request. Return its new record, or the stored response of an earlier request with this key.
 
     Raises IdempotencyConflict where the key was used for another request, IdempotencyInProgress where that one is still
     at work.
@@ -49,11 +49,11 @@ def start(tenant: Tenant, key: str, fingerprint: str) -> IdempotencyRecord | Ans
 
 
 def complete(reply: IdempotencyRecord, status: int, body: Any) -> None:
-    """Keep the answer. `body` is JSON without anything that is shown only once."""
+    """Store the response. `body` is JSON without values that are shown only once."""
     rows = IdempotencyRecord.objects.filter(pk=reply.pk)
     rows.update(status=status, body=json.dumps(body))
 
 
 def discard(reply: IdempotencyRecord) -> None:
-    """The request came to nothing; it may be made again under its key."""
+    """Remove the record of a failed request, so that it can be repeated with its key."""
     IdempotencyRecord.objects.filter(pk=reply.pk).delete()

@@ -1,4 +1,4 @@
-"""Rows taken for change, in the one order that keeps people's acts and the engines from deadlocking each other:
+"""Lock rows in the one order that prevents deadlocks between user actions and engines:
 tenant, then queue, then endpoint, then secrets and deliveries."""
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from webhooks_app.models.lookups import for_change
 
 #: An endpoint, or its primary key.
 EndpointRef = Endpoint | uuid.UUID
-#: Rows that one transaction writes at most: more would hold locks that engines wait for.
+#: The maximum number of rows that one transaction writes: more would hold locks that engines wait for.
 CHUNK = 2000
 
 
 def key_of(row: Model | uuid.UUID) -> uuid.UUID:
-    """The primary key of a row, or the key itself."""
+    """Return the primary key of a row, or the key itself."""
     return row.pk if isinstance(row, Model) else row
 
 
 def locked_endpoint(endpoint: EndpointRef, *, deleted_too: bool = False) -> tuple[Endpoint, EndpointQueue]:
-    """The endpoint and its queue as they are now, locked; needs a transaction.
+    """Lock the endpoint and its queue, and return their current rows; needs a transaction.
 
-    Raises ConflictingState for a deleted one, Endpoint.DoesNotExist where there is none.
+    Raises ConflictingState if the endpoint is deleted, Endpoint.DoesNotExist if there is none.
     """
     key = key_of(endpoint)
     queue = EndpointQueue.objects.filter(endpoint_id=key).locked().first()
@@ -39,7 +39,7 @@ def locked_endpoint(endpoint: EndpointRef, *, deleted_too: bool = False) -> tupl
 
 
 def chunks(rows: QuerySet[Any], size: int = CHUNK) -> Iterator[list[uuid.UUID]]:
-    """The primary keys of the rows, ascending, in lists of at most `size`; each list is one query."""
+    """Yield the primary keys of the rows, ascending, in lists of at most `size`; each list is one query."""
     page = rows.order_by("pk")
     while True:
         keys = list(page.values_list("pk", flat=True)[:size])

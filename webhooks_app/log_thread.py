@@ -1,6 +1,6 @@
-"""The loggers of the engine's threads: a filter or handler of the host's that raises or is slow holds up none of them.
+"""The loggers of the engine's threads: filters or handlers of the host's that raise or are slow do not block them.
 
-While an engine runs, its threads only put their records into a queue, and a thread of its own hands them to the host's
+While an engine runs, its threads only put their records into a queue, and a separate thread passes them to the host's
 handlers. Otherwise (a test that calls one part, a task before its engine, a process that starts no more threads) records are
 handled at once.
 
@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-#: Records that may wait for slow handlers; further ones are counted, and dropped.
+#: The maximum number of records that wait for slow handlers; further ones are counted and dropped.
 _MOST_WAITING = 1000
 #: Records of libraries leave room for the engine's own.
 _MOST_WAITING_OF_LIBRARIES = 500
@@ -29,7 +29,7 @@ _LONGEST_FLUSH = 1.0
 
 
 class LogThread:
-    """Hands records to the host's handlers, in order. Thread-safe. Raises RuntimeError where no thread can be started."""
+    """Passes records to the host's handlers, in order. Thread-safe. Raises RuntimeError if no thread can be started."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[logging.Logger, logging.LogRecord] | None] = queue.SimpleQueue()
@@ -42,14 +42,14 @@ class LogThread:
         return self._thread.is_alive()
 
     def put(self, logger: logging.Logger, record: logging.LogRecord, most: int = _MOST_WAITING) -> None:
-        """Let the thread handle the record, unless `most` records or more are waiting."""
+        """Queue the record for the thread, unless `most` records or more are waiting."""
         if self._waiting.qsize() < most:
             self._waiting.put((logger, record))
         else:
             self._dropped += 1
 
     def end(self) -> None:
-        """Wait for a moment until what is there is written. The thread ends after that, or with the process."""
+        """Wait briefly until the queued records are written. The thread ends after that, or with the process."""
         self._waiting.put(None)
         self._thread.join(_LONGEST_FLUSH)
 
@@ -72,7 +72,7 @@ def _dropped_record(logger: logging.Logger, number: int) -> logging.LogRecord:
 
 
 def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Give a record to the host's handlers. What fails is written to standard error."""
+    """Pass a record to the host's handlers. Write records that fail to standard error."""
     try:
         logger.handle(record)
     except Exception:  # noqa: BLE001 - whatever the host's logging does
@@ -86,10 +86,10 @@ def _complain(msg: object) -> None:
 
 
 class EngineLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose calls never raise an Exception and, while an engine runs, wait for nobody."""
+    """A logger whose calls never raise an Exception and, while an engine runs, never block."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Leave `extra` as the caller gave it."""
+        """Return the arguments unchanged, to keep the caller's `extra`."""
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
@@ -123,7 +123,7 @@ def engine_logger(name: str) -> EngineLogger:
 
 
 class _HandOver(logging.Filter):
-    """A filter of one logger: what an engine's thread logs there is handled by the log thread, and not at once."""
+    """A filter of one logger that passes records of an engine's threads to the log thread."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
@@ -138,17 +138,17 @@ class _HandOver(logging.Filter):
 
 
 def _cover_all_loggers() -> None:
-    """Give the filter to every logger that has none yet, before the host's filters, which may be slow, too. It stays: without an
-    engine it lets everything pass."""
+    """Add the filter to every logger that does not have it yet, before the host's filters, which may be slow, too. The filter
+    stays installed: without a running engine it passes all records."""
     for logger in [logging.root, *list(logging.root.manager.loggerDict.values())]:
         if isinstance(logger, logging.Logger) and not any(isinstance(each, _HandOver) for each in logger.filters):
-            # A new list: another thread may be going through the old one.
+            # A new list: another thread may be iterating over the old one.
             logger.filters = [_HandOver(logger), *logger.filters]
 
 
 @contextlib.contextmanager
 def _as_engines_thread() -> Iterator[None]:
-    """Meanwhile this thread is one of an engine's."""
+    """Mark the current thread as an engine thread inside the block."""
     before = getattr(_here, "is_engines", False)
     _here.is_engines = True
     _cover_all_loggers()
@@ -159,7 +159,7 @@ def _as_engines_thread() -> Iterator[None]:
 
 
 class EngineThread(threading.Thread):
-    """A thread of an engine: a daemon that waits for no handler of the host's, whichever library logs on it."""
+    """A daemon thread of an engine. It never waits for the host's handlers, whichever library logs in it."""
 
     def __init__(self, target: Callable[[], object], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
@@ -177,8 +177,8 @@ _engines: set[object] = set()
 
 @contextlib.contextmanager
 def logs_on_a_thread() -> Iterator[None]:
-    """Let a thread write the records of all engines of this process, until the last of them has ended. The thread that calls
-    this is one of the engine's meanwhile."""
+    """Write the records of all engines of this process in a thread, until the last engine has ended. The calling thread counts
+    as an engine thread meanwhile."""
     global _thread
     engine = object()
     with _lock:

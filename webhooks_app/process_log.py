@@ -1,4 +1,4 @@
-"""Log lines that a process writes once, or only now and then."""
+"""Log messages that a process writes only once, or at a limited rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.checks import ERROR, run_checks
 
 logger = logging.getLogger(__name__)
 
-#: The tag of this app's system checks, and what the ids of their errors begin with.
+#: The tag of this app's system checks, and the prefix of their error ids.
 _TAG = "webhooks_app"
 _ERRORS = "webhooks_app.E"
 #: A process repeats the same line only this often (seconds).
@@ -21,9 +21,9 @@ _logged_at: dict[str, float] = {}
 
 
 def log_configuration_errors() -> None:
-    """Log the errors that this app's system checks find, once a process.
+    """Log the errors of this app's system checks, once per process.
 
-    For the start of an engine: a Celery worker runs the checks, but drops what they return. Delivery goes on as far as it can.
+    Called when an engine starts: a Celery worker runs the checks, but drops their results. Delivery continues if possible.
     """
     global _checked
     if _checked:

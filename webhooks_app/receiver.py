@@ -1,4 +1,4 @@
-"""For those who receive webhooks: is this request really from whom it says it is from? Needs no Django.
+"""Verify the signatures of received webhooks. Needs no Django.
 
     verify(request.body, request.headers, secret)                       # Standard Webhooks
     verify(request.body, request.headers, secret, wire_format="msgflash")   # another wire format
@@ -6,7 +6,7 @@
     @verified(settings.WEBHOOK_SECRET)                                  # a Django view
     def orders(request): ...
 
-Verify the bytes as they came, before anything parses them.
+Verify the raw bytes of the body, before anything parses them.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def verify(
     now: float | None = None,
     tolerance: int = TOLERANCE,
 ) -> None:
-    """Return if the request is genuine, else raise VerificationFailed, whose message is safe to show.
+    """Verify a request. Raise VerificationFailed, whose message is safe to show, if it is not genuine.
 
-    `payload`: the body as it came. `headers`: names in any case. `secret`: the text that was shown when it was made.
-    `wire_format`: a built-in wire format's name, or a wire format of your own. `now`: epoch seconds; None: this machine's clock.
-    `tolerance`: how many seconds old (or early) a dated signature may be; some wire formats' signatures bear no date.
-    Raises ValueError for a name that is no built-in wire format's.
+    `payload`: the raw body. `headers`: names in any case. `secret`: the text shown when the secret was created.
+    `wire_format`: the name of a built-in wire format, or your own wire format. `now`: epoch seconds; None: this machine's clock.
+    `tolerance`: the maximum difference in seconds of a signature's timestamp from now; some wire formats have no timestamp.
+    Raises ValueError if `wire_format` is a name, but not of a built-in wire format.
     """
     wire = wire_format if isinstance(wire_format, WireFormat) else _built_in(wire_format)
     moment = time.time() if now is None else now
@@ -52,11 +52,11 @@ def verify(
 def verified(
     secret: str | Callable[[Any], str | None], *, wire_format: str | WireFormat = "standard", tolerance: int = TOLERANCE
 ) -> Callable[[View], View]:
-    """Decorator for a Django view that receives webhooks: what is not a genuine POST never gets to it.
+    """Decorator for a Django view that receives webhooks: the view gets only genuine POST requests.
 
-    `secret`: the text, or a function that gives it for the request (None: there is none, and nothing is genuine). Another
-    method gets 405, a bad signature 401. No CSRF token is asked for, since a program sends these and the signature is
-    what vouches for it. The view reads `request.body`.
+    `secret`: the text, or a function that returns it for the request (None: reject the request). Other methods get 405, a
+    bad signature 401. The view is exempt from CSRF checks, because the signature authenticates the request. The view reads
+    `request.body`.
     """
 
     def decorate(view: View) -> View:
@@ -79,9 +79,9 @@ def verified(
 
 
 def verify_webhook(body: bytes | str, signature: str | None, secret: str) -> Any:
-    """messages.dev's `verifyWebhook`: the event as a dict (`event`, `data`, `timestamp`).
+    """Verify a webhook like messages.dev's `verifyWebhook`, and return the event as a dict (`event`, `data`, `timestamp`).
 
-    `body`: as it came, not parsed. `signature`: the header X-Webhook-Signature. Raises SignatureVerificationError.
+    `body`: raw, not parsed. `signature`: the header X-Webhook-Signature. Raises SignatureVerificationError.
     """
     raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
     headers = {"X-Webhook-Signature": signature} if isinstance(signature, str) else {}
@@ -103,7 +103,7 @@ def _built_in(name: str) -> WireFormat:
 
 
 def _key(secret: str, wire: WireFormat) -> Key:
-    """A secret that is none verifies nothing; that must never pass for a genuine request."""
+    """Return the key of the secret. Raises VerificationFailed for an unusable secret, so that no request passes as genuine."""
     try:
         return key_of(secret, wire.secret_format)
     except InvalidSecret as error:

@@ -1,9 +1,9 @@
-"""Public Django signals. All are sent after the commit, with `send_robust`: a receiver that fails is logged and stops
-nobody. The engine sends those about deliveries and endpoints from a thread of their own. What a person does is sent from that
-person's thread.
+"""Public Django signals. All are sent after the commit, with `send_robust`: the exception of a receiver is logged, and the
+other receivers still run. The engine sends its signals about deliveries and endpoints from a separate thread. Signals about
+user actions are sent from the thread of the request.
 
-Hand long work to a task. Slow receivers delay no delivery, but further signals: beyond 1,000 batches that wait, signals are not
-sent, and those that wait are lost when the process is killed.
+Use a task for long work. Slow receivers do not delay deliveries, but further signals: if 1,000 batches are waiting, further
+signals are not sent, and waiting signals are lost when the process is killed.
 
 | signal | keyword arguments |
 | --- | --- |

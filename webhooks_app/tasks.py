@@ -1,8 +1,8 @@
-"""The Celery tasks, and the hints that start them. Each task is one call without arguments: the database is the truth.
+"""The Celery tasks, and the hints that start them. Tasks have no arguments: the database is authoritative.
 
-Tasks are hints, so they are acknowledged early and ignore their results. None expires: whether there is work the task asks the
-database, and a worker whose clock is ahead would discard every message. Delivery is one task a batch of work, never one a
-delivery: a no-op task costs about as much as a whole delivery does here.
+Tasks are hints, so they are acknowledged early and ignore their results. They do not expire: each task asks the database for
+work, and a worker whose clock is ahead would discard every message. One task delivers a whole batch, never a single
+delivery: a no-op task costs about as much as a delivery does here.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from webhooks_app.notifications import send
 from webhooks_app.process_log import log_configuration_errors, log_now_and_then
 from webhooks_app.worker_slots import PAUSE_SECONDS, Slot
 
-#: While messages lie in the queue, a process leaves a hint only this often (seconds).
+#: While the queue contains messages, a process sends a hint only this often (seconds).
 HINT_REPEAT_SECONDS = 30.0
 
 
 # --- delivery ---------------------------------------------------------------------------------------------------------
 
-#: The look for work, and perhaps a hint, after the pause of a lent slot.
+#: The timer that looks for work, and sends a hint if needed, after the pause of a lent slot.
 _put_off: threading.Timer | None = None
 
 
@@ -74,7 +74,7 @@ def _run_engine(task: Any, slot: Slot) -> None:
         options=EngineOptions(interrupts=(SoftTimeLimitExceeded,)),
     )
     if slot.lent and not celery_worker.shutting_down():
-        # A hint that comes during the pause goes away again.
+        # A hint that arrives during the pause has no effect.
         global _put_off
         _put_off = threading.Timer(PAUSE_SECONDS + 0.1, _hint_where_work_waits)
         _put_off.daemon = True
@@ -83,7 +83,7 @@ def _run_engine(task: Any, slot: Slot) -> None:
 
 @worker_process_shutdown.connect
 def _wait_for_put_off_hint(**_: object) -> None:
-    """Let the hint still be sent where Celery replaces this process after its task (`worker_max_tasks_per_child`,
+    """Wait until a delayed hint is sent if Celery replaces this process after its task (`worker_max_tasks_per_child`,
     `worker_max_memory_per_child`)."""
     if _put_off is not None and not celery_worker.shutting_down():
         _put_off.join(PAUSE_SECONDS + 1.0)
@@ -98,10 +98,10 @@ def _hint_where_work_waits() -> None:
 
 
 def _hand_over(slot: Slot, progress: engine.Progress) -> None:
-    """Where there is more to do, let a fresh task begin while this one's last requests end.
+    """If there is more to do, start a new task while this task's last requests end.
 
-    Looked at once more also after idling: a hint that came since the last look found this engine's place taken and went
-    away. From now on the place is free, except for a lent slot whose time was up: other tasks get that first."""
+    Also check once more after idling: a hint that arrived since the last check found this engine's place taken and had no
+    effect. From now on the place is free, except for a lent slot whose time is up: other tasks get it first."""
     if slot.lent and not progress.idle:
         return
     pauses = slot.give_back(pause=False)
@@ -117,7 +117,7 @@ def _work_waits() -> bool:
 
 
 def engines_running() -> int:
-    """Engines that are alive and take work."""
+    """Return the engines that are alive and take work."""
     return Engine.objects.filter(alive_until__gt=database_now(), draining=False).count()
 
 
@@ -125,8 +125,8 @@ def engines_running() -> int:
 
 
 def _periodic(*, soft: int, hard: int, gap: float) -> Callable[[Callable[[], object]], Any]:
-    """Decorator: a periodic task with time limits, in seconds. Messages that piled up while no worker ran do the same work
-    again and again, so a worker passes over those that come within `gap` seconds of the end of the last run."""
+    """Decorator: a periodic task with time limits, in seconds. Messages that piled up while no worker ran would repeat the same
+    work, so a worker skips those that arrive within `gap` seconds of the end of the last run."""
 
     def decorate(work: Callable[[], object]) -> Any:
         name = work.__name__
@@ -156,7 +156,7 @@ def _periodic(*, soft: int, hard: int, gap: float) -> Callable[[Callable[[], obj
 
 @_periodic(soft=30, hard=60, gap=1.0)
 def sweep() -> None:
-    """Free what dead engines hold; where work waits for nobody, leave a hint."""
+    """Release the queues of dead engines, and send a hint if work is waiting."""
     if sweep_queues().work_waits:
         _publish_hint()
 
@@ -169,19 +169,19 @@ def repair() -> None:
 
 @_periodic(soft=120, hard=150, gap=5.0)
 def send_notifications() -> None:
-    """Send the e-mails that are due."""
+    """Send the notification e-mails that are due."""
     send.send_notifications(stopping=celery_worker.shutting_down)
 
 
 @_periodic(soft=600, hard=660, gap=60.0)
 def prune() -> None:
-    """Remove what is older than RETENTION_DAYS."""
+    """Remove data older than RETENTION_DAYS."""
     prune_old_rows()
 
 
 @contextlib.contextmanager
 def _quietly(name: str) -> Iterator[None]:
-    """Let a task come back with one line in the log where it cannot work at the moment. The next one tries again."""
+    """Log one line instead of raising if the task cannot work at the moment. The next task tries again."""
     try:
         yield
     except ConfigurationError as error:
@@ -203,8 +203,8 @@ _hinted_at = -math.inf
 def send_hint() -> None:
     """Ask a worker to look for work. May raise what the broker's client raises; see `events.hint` for who bounds it.
 
-    A message that lies in the queue is read after this commit, and finds its work. So while any lies there, a process repeats
-    its hint only every HINT_REPEAT_SECONDS: without a consumer, that is 120 messages an hour and process.
+    A message in the queue is read after this commit, so its task finds the work. While the queue contains messages, a process
+    repeats its hint only every HINT_REPEAT_SECONDS: without a consumer, that is 120 messages per hour and process.
     """
     global _hinted_at
     now = time.monotonic()
@@ -228,7 +228,7 @@ def _message_lies_there() -> bool:
 
 
 def _runs_inline() -> bool:
-    """With `task_always_eager` the "hint" is the delivery itself, and belongs on the caller's thread."""
+    """Return whether Celery runs tasks inline (`task_always_eager`): then the hint itself delivers, on the caller's thread."""
     return bool(current_app.conf.task_always_eager)
 
 

@@ -1,6 +1,6 @@
-"""The customers' pages. Mount them where you like: `path("webhooks/", include("webhooks_app.urls"))`.
+"""The URLs of the dashboard. Include them under any path: `path("webhooks/", include("webhooks_app.urls"))`.
 
-Each module of `dashboard.pages` says in `paths` what its pages are called.
+Each module of `dashboard.pages` defines its URL patterns in `paths`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _paths() -> list[URLPattern]:
 
 
 def _names_before_parameters(pattern: URLPattern) -> str:
-    """Sort `deliveries/retry` before `deliveries/<id>`, which it fits, too."""
+    """Return a sort key that puts `deliveries/retry` before `deliveries/<id>`, which would match it, too."""
     return re.sub("<[^>]*>", "~", str(pattern.pattern))
 
 
