@@ -1,4 +1,4 @@
-"""The app's tables. Nouns only: what is done with them lives in the packages named after them, and in `engine/`."""
+"""The app's tables. The operations on them are in the packages named after them, and in `engine/`."""
 
 from webhooks_app.models.api_key import ApiKey, IdempotencyRecord, PortalLink, Scope
 from webhooks_app.models.audit import ActorKind, AuditEntry

@@ -1,4 +1,4 @@
-"""ApiKey, PortalLink and IdempotencyRecord: how programs and people come in, and what they have asked already."""
+"""ApiKey, PortalLink and IdempotencyRecord: access for programs and users, and stored responses of their requests."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Scope(models.TextChoices):
 
 class ApiKeyQuerySet(AppQuerySet["ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
-        """Neither revoked nor expired, by the database's clock."""
+        """Return the keys that are neither revoked nor expired, by the database's clock."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
 
     def spent(self) -> ApiKeyQuerySet:
-        """Revoked, or expired by the database's clock: those that are not usable."""
+        """Return the keys that are not usable: revoked, or expired by the database's clock."""
         return self.filter(Q(revoked_at__isnull=False) | Q(expires_at__lte=Now()))
 
 
 class ApiKey(models.Model):
-    """A tenant's key for the REST API. Its text is shown once; here is only a digest, to find it by."""
+    """A tenant's key for the REST API. Its text is shown once; the row has only a digest, for look-ups."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("Tenant"))
     name = models.CharField(_("Name"), max_length=255, blank=True)
-    #: SHA-256 of the text, in hex. The text has 256 random bits: no salt or slow hash could make it harder to guess.
+    #: SHA-256 of the text, in hex. The text has 256 random bits, so a salt or slow hash would add nothing.
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    #: The first characters of the text, by which people tell their keys apart.
+    #: The first characters of the text, by which users distinguish their keys.
     hint = models.CharField(_("First characters"), max_length=16, editable=False)
     scopes = models.JSONField(_("Scopes"), default=list)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    #: To the minute: not every request is worth a write.
+    #: To the minute, so that not every request causes a write.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ApiKeyQuerySet.as_manager()
@@ -65,7 +65,7 @@ class ApiKey(models.Model):
 
 
 class PortalLink(models.Model):
-    """A link into the dashboard for one tenant: good for one use, and for minutes."""
+    """A link into the dashboard for one tenant. It can be used once, and expires after minutes."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
@@ -87,14 +87,14 @@ class PortalLink(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """What was answered to a request with an Idempotency-Key, without what is shown only once."""
+    """The response to a request with an Idempotency-Key, without values that are shown only once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
     key = models.CharField(_("Key"), max_length=255)
-    #: SHA-256 over method, path and body: the same key for another request is a mistake.
+    #: SHA-256 over method, path and body: the same key for another request is an error.
     fingerprint = models.CharField(max_length=64)
-    #: NULL while the first request is still at work.
+    #: NULL while the first request is being processed.
     status = models.PositiveIntegerField(_("HTTP status"), null=True)
     body = models.TextField(blank=True)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)

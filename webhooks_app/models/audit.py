@@ -1,4 +1,4 @@
-"""AuditEntry: who did what."""
+"""AuditEntry: the audit log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhooks_app.models.times import Now
 
 
 class ActorKind(models.TextChoices):
-    """Who may act; the values begin an actor's text, up to its colon."""
+    """The kinds of actors. The value is the part of an actor's text before the colon."""
 
     USER = "user", "people"
     STAFF = "staff", "the host's staff"
@@ -23,7 +23,7 @@ class ActorKind(models.TextChoices):
 
 class AuditEntryQuerySet(AppQuerySet["AuditEntry"]):
     def on(self, target: str) -> AuditEntryQuerySet:
-        """`target`: a public id."""
+        """Return the entries about a target. `target`: a public id."""
         return self.filter(target=target)
 
     def by(self, kind: ActorKind) -> AuditEntryQuerySet:
@@ -34,7 +34,7 @@ class AuditEntryQuerySet(AppQuerySet["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """One act of a person, a key or the app itself. Append-only. Holds no secret and no payload."""
+    """One action of a user, an API key or the app itself. Append-only. Contains no secrets and no payloads."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
@@ -46,11 +46,11 @@ class AuditEntry(models.Model):
         verbose_name=_("Tenant"),
     )
     at = models.DateTimeField(db_default=Now(), editable=False)
-    #: Who: "user:anna", "staff:bert", "key:wk_…", "system".
+    #: The actor: "user:anna", "staff:bert", "key:wk_…", "system".
     actor = models.CharField(_("Who"), max_length=255)
-    #: What: "endpoint.created", "secret.rotated", "delivery.replayed" …
+    #: The action: "endpoint.created", "secret.rotated", "delivery.replayed" …
     verb = models.CharField(_("Did"), max_length=64)
-    #: On what: a public id.
+    #: The public id of the object.
     target = models.CharField(_("What"), max_length=64, blank=True)
     detail = models.JSONField(_("Detail"), default=dict)
 
@@ -63,7 +63,7 @@ class AuditEntry(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="webhooks_audit_tenant"),
-            # Read by the activity of one endpoint.
+            # For the audit log of one endpoint.
             models.Index(fields=["tenant", "target", "id"], name="webhooks_audit_target"),
         ]
 

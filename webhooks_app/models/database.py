@@ -11,7 +11,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def database_alias() -> str:
-    """Return the alias of the app's database: the one to which the host's routers send writes of events."""
+    """Return the alias of the app's database, to which the host's routers send writes of events."""
     return _alias({})
 
 
@@ -20,7 +20,7 @@ def _alias(hints: dict[str, Any]) -> str:
 
 
 class AppQuerySet(models.QuerySet[Row]):
-    """Uses the app's database unless `using()` names another one.
+    """A mixin that uses the app's database unless `using()` names another one.
 
     Django would ask the routers for the database of reads, which may be a replica that is behind. As with Django's, objects
     related to a row come from that row's database where no router has an opinion. For these, each model names its manager

@@ -1,4 +1,4 @@
-"""Delivery and Attempt: one event for one endpoint, and every request that was made for it."""
+"""Delivery and Attempt: one event for one endpoint, and every request that was sent for it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from webhooks_app.models.times import Now
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "pending"
     SUCCEEDED = "succeeded", "succeeded"
-    EXHAUSTED = "exhausted", "exhausted"  # given up
+    EXHAUSTED = "exhausted", "exhausted"  # failed permanently
     CANCELLED = "cancelled", "cancelled"
 
 
 def of_real_events() -> Any:
-    """The condition that a delivery's event really happened: a test event is for the one who sent it, and is not to be sent
-    along with others."""
+    """Return the condition that a delivery's event is not a test event. Test events are for the user who sent them, and must
+    not be included in bulk resends."""
     return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), is_test=True))
 
 
@@ -36,12 +36,12 @@ class DeliveryQuerySet(AppQuerySet["Delivery"]):
         return self.filter(status=DeliveryStatus.PENDING)
 
     def by_queue(self) -> DeliveryQuerySet:
-        """In the order of the index of pending deliveries."""
+        """Sort in the order of the index of pending deliveries."""
         return self.order_by("endpoint_id", "next_attempt_at", "id")
 
 
 class Delivery(models.Model):
-    """One Event for one Endpoint."""
+    """One event for one endpoint."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
@@ -61,22 +61,22 @@ class Delivery(models.Model):
     status = models.CharField(
         _("Status"), max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING
     )
-    #: Requests made so far; the next one's number is one more. Goes on over replays.
+    #: The number of requests so far; the next attempt has this number plus one. Not reset by replays.
     attempts = models.PositiveIntegerField(default=0)
     #: Position in the retry policy; a replay sets it back to 0.
     step = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
-    #: A delivery that has waited until then behind an open breaker is given up without a request.
+    #: A delivery that is still pending behind an open breaker at this time fails without a request.
     expires_at = models.DateTimeField(_("Expires"))
-    #: The place in a FIFO endpoint's order; 0 for others.
+    #: The sequence number in a FIFO endpoint's order; 0 for other endpoints.
     sequence = models.PositiveBigIntegerField(_("Place in the order"), default=0)
     #: Set just before a request that is suspected of crashing engines; see `engine.crash_guard`.
     crash_marked_at = models.DateTimeField(null=True, editable=False)
-    #: How many engines died just after they had started a request of this delivery.
+    #: How many engines crashed just after they had started a request of this delivery.
     crashes = models.PositiveSmallIntegerField(db_default=0, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     completed_at = models.DateTimeField(null=True)
-    #: What the last attempt came to (an OutcomeKind), and its HTTP status.
+    #: The outcome of the last attempt (an OutcomeKind), and its HTTP status.
     last_outcome = models.CharField(max_length=32, blank=True)
     last_status = models.PositiveIntegerField(null=True)
 
@@ -87,27 +87,27 @@ class Delivery(models.Model):
         verbose_name_plural = _("Deliveries")
         base_manager_name = "objects"
         constraints = [
-            # Fanning an event out twice changes nothing.
+            # Makes fan-out idempotent.
             models.UniqueConstraint(fields=["event", "endpoint"], name="webhooks_delivery_once"),
         ]
         indexes = [
-            # Read by lease.refill: the due work of one queue, by keyset. No condition, for databases without partial ones.
+            # For lease.refill: the due work of one queue, by keyset. No condition, for databases without partial indexes.
             models.Index(
                 fields=["endpoint", "next_attempt_at", "id"],
                 condition=Q(status="pending"),
                 name="webhooks_delivery_due",
             ),
-            # Read by lease.refill for FIFO endpoints: the head.
+            # For lease.refill of FIFO endpoints: the head.
             models.Index(
                 fields=["endpoint", "sequence"],
                 condition=Q(status="pending", sequence__gt=0),
                 name="webhooks_delivery_fifo",
             ),
-            # Read by the delivery log of one endpoint, and of one tenant.
+            # For the delivery log of one endpoint, and of one tenant.
             models.Index(fields=["endpoint", "id"], name="webhooks_delivery_endpoint"),
             models.Index(fields=["tenant", "id"], name="webhooks_delivery_tenant"),
-            # Read by the same logs for what was given up or cancelled. Pending and succeeded rows, nearly all there are,
-            # are in neither, so that new deliveries cost nothing more. Not made where they would have to be.
+            # For the same logs, filtered by failed or cancelled deliveries. Pending and succeeded rows, nearly all rows, are in
+            # neither index, so new deliveries cost nothing more. Not created on databases without partial indexes.
             models.Index(
                 fields=["tenant", "status", "id"],
                 condition=Q(status__in=("exhausted", "cancelled")),
@@ -134,8 +134,8 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """One HTTP request of a delivery and what came back. Append-only. `(delivery, number)` is not unique: two engines may
-    both have made attempt n, and a rotation may send one attempt twice; every request is kept."""
+    """One HTTP request of a delivery and its response. Append-only. `(delivery, number)` is not unique: two engines may both
+    have made attempt n, and a secret rotation may send one attempt twice; every request is kept."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
@@ -161,9 +161,9 @@ class Attempt(models.Model):
     detail = models.TextField(_("Detail"), blank=True)
     address = models.CharField(_("IP address"), max_length=64, blank=True)
     http_version = models.CharField(_("HTTP version"), max_length=8, blank=True)
-    #: The secret that signed it, where the wire format sends one signature.
+    #: The secret that signed it, if the wire format sends one signature.
     secret_id = models.UUIDField(null=True)
-    #: The URL as it was then.
+    #: The URL at the time of the request.
     url = models.TextField(_("URL"))
     response_headers = models.TextField(blank=True)
     response_body = models.BinaryField(default=b"")

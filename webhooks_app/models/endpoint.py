@@ -1,4 +1,4 @@
-"""Endpoint, Subscription and Secret: where events go, which ones, and what they are signed with."""
+"""Endpoint, Subscription and Secret: where events are sent, which events, and how they are signed."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from webhooks_app.models.times import Now
 
 class EndpointStatus(models.TextChoices):
     ACTIVE = "active", "active"
-    PAUSED = "paused", "paused"  # deliveries are made and wait
-    DISABLED = "disabled", "disabled"  # pending deliveries are kept, new events make none
+    PAUSED = "paused", "paused"  # deliveries are created and stay pending
+    DISABLED = "disabled", "disabled"  # pending deliveries are kept, new events create none
     DELETED = "deleted", "deleted"  # history stays readable until it is pruned
 
 
 class EndpointQuerySet(AppQuerySet["Endpoint"]):
     def visible(self) -> EndpointQuerySet:
-        """What a customer sees: not deleted, and not the hidden ones behind callback URLs."""
+        """Return the endpoints that a customer sees: not deleted, and not hidden behind callback URLs."""
         return self.exclude(status=EndpointStatus.DELETED).filter(hidden=False)
 
     def playgrounds(self) -> EndpointQuerySet:
-        """Those that lead to the inspector; a tenant has one at most that is visible."""
+        """Return the playground endpoints, which lead to the inspector; a tenant has at most one visible one."""
         return self.filter(url__startswith=f"{playground.SCHEME}:")
 
     def counted(self) -> EndpointQuerySet:
-        """Those that a plan's limit is about: a playground is none of them."""
+        """Return the endpoints that count towards the plan's limit: all but playgrounds."""
         return self.visible().exclude(url__startswith=f"{playground.SCHEME}:")
 
     def receiving(self) -> EndpointQuerySet:
-        """Those that new events make deliveries for."""
+        """Return the endpoints for which new events create deliveries."""
         return self.filter(status__in=(EndpointStatus.ACTIVE, EndpointStatus.PAUSED))
 
 
 class Endpoint(models.Model):
-    """A URL of a tenant's that wants events. Rows are soft-deleted; only `prune` removes them."""
+    """A tenant's URL that receives events. Rows are soft-deleted; only `prune` removes them."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints", verbose_name=_("Tenant"))
@@ -60,7 +60,7 @@ class Endpoint(models.Model):
     status = models.CharField(_("Status"), max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     status_reason = models.CharField(max_length=255, blank=True)
     status_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    #: Empty: also events without a channel.
+    #: Empty: events of all channels, and events without a channel.
     channels = models.JSONField(
         _("Channels"),
         default=list,
@@ -97,9 +97,9 @@ class Endpoint(models.Model):
         blank=True,
         help_text=_("Only events whose data fits these conditions. Empty: all."),
     )
-    #: The tenant's own request headers, a JSON object, sealed because they often carry credentials.
+    #: The tenant's custom request headers, a JSON object, encrypted because they often contain credentials.
     headers = EncryptedTextField(blank=True, default="")
-    #: True for the endpoint behind a `callback_url`: made by the fan-out, pruned when idle, in no list and no limit.
+    #: True for the endpoint behind a `callback_url`: created by the fan-out, pruned when idle, not listed, not limited.
     hidden = models.BooleanField(_("Behind a callback URL"), default=False, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -113,7 +113,7 @@ class Endpoint(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="webhooks_endpoint_tenant"),
-            # Read by fan-out: who may get an event, and the tenants that need their events one at a time.
+            # For the fan-out: the endpoints that may get an event, and the tenants with FIFO endpoints.
             models.Index(
                 fields=["tenant", "id"],
                 condition=Q(status__in=["active", "paused"], hidden=False),
@@ -138,7 +138,7 @@ class Endpoint(models.Model):
 
     @property
     def patterns(self) -> list[str]:
-        """What it subscribes to, in the order in which that was given. Prefetch `subscriptions` for lists."""
+        """Return the subscribed patterns, in the given order. Prefetch `subscriptions` for lists."""
         return [one.pattern for one in sorted(self.subscriptions.all(), key=lambda one: one.pk)]
 
     @property
@@ -147,20 +147,20 @@ class Endpoint(models.Model):
 
     @property
     def is_playground(self) -> bool:
-        """Does it lead to the inspector, and to nobody's server?"""
+        """Return whether this is a playground endpoint, which leads to the inspector and not to a server."""
         return playground.is_inspector(self.url)
 
     def custom_headers(self) -> dict[str, str]:
-        """The tenant's own headers, in the clear. Raises SealingError where the key is missing."""
+        """Return the tenant's custom headers, decrypted. Raises SealingError if the key is missing."""
         return parse_headers(headers_field().reveal(self))
 
     def set_custom_headers(self, headers: dict[str, str]) -> None:
-        """Seal the headers; the caller saves."""
+        """Encrypt the headers into the instance; the caller saves it."""
         headers_field().seal(self, json.dumps(headers) if headers else "")
 
 
 def headers_field() -> EncryptedTextField:
-    """The field object, to seal and open with."""
+    """Return the field object that encrypts and decrypts the headers."""
     field = Endpoint._meta.get_field("headers")
     assert isinstance(field, EncryptedTextField)
     return field
@@ -171,7 +171,7 @@ def parse_headers(text: str) -> dict[str, str]:
 
 
 class Subscription(models.Model):
-    """One endpoint's wish for one event type (`message.sent`), a family (`message.*`) or everything (`*`)."""
+    """One endpoint's subscription to an event type (`message.sent`), a family (`message.*`) or everything (`*`)."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="subscriptions")
@@ -191,22 +191,22 @@ class Subscription(models.Model):
 
 class SecretQuerySet(AppQuerySet["Secret"]):
     def live(self) -> SecretQuerySet:
-        """Those that requests are signed with: not expired (by the database's clock)."""
+        """Return the secrets that sign requests: those not expired, by the database's clock."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
 
 
 class Secret(models.Model):
-    """A signing key. With an endpoint it is that endpoint's; without one it is the tenant's account secret, which signs
-    what goes to callback URLs. The text is shown to a person once, when it is made."""
+    """A signing secret of an endpoint or, without an endpoint, the tenant's account secret, which signs requests to callback
+    URLs. The text is shown only once, when the secret is created."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="secrets", verbose_name=_("Tenant"))
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, null=True, blank=True, related_name="secrets")
     value = EncryptedTextField()
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
-    #: NULL: the current one. Set when it was replaced: until then it still signs.
+    #: NULL for the current secret. Set when the secret is replaced: it keeps signing until this time.
     expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
-    #: When a receiver last accepted a request signed with this one alone (wire formats that send one signature).
+    #: When a receiver last accepted a request signed with this secret only (wire formats that send one signature).
     accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = SecretQuerySet.as_manager()
@@ -221,16 +221,16 @@ class Secret(models.Model):
         return f"secret {self.id}"
 
     def seal(self, text: str) -> None:
-        """Put the secret's text in; the caller saves."""
+        """Encrypt the secret's text into the instance; the caller saves it."""
         value_field().seal(self, text)
 
     def reveal(self) -> str:
-        """The secret as it was shown. Raises SealingError where the key is missing."""
+        """Return the secret's text as it was shown. Raises SealingError if the key is missing."""
         return value_field().reveal(self)
 
 
 def value_field() -> EncryptedTextField:
-    """The field object, to seal and open with."""
+    """Return the field object that encrypts and decrypts the secret."""
     field = Secret._meta.get_field("value")
     assert isinstance(field, EncryptedTextField)
     return field

@@ -1,4 +1,4 @@
-"""EndpointNumber: a whole number for an endpoint, where a product's customers know their webhooks by numbers."""
+"""EndpointNumber: an integer id of an endpoint, for products whose customers identify their webhooks by numbers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
 
-#: What the database takes for a number; nothing beyond it can be anybody's.
+#: The largest number that the column can store; no endpoint has a larger one.
 MAX_NUMBER = 2**63 - 1
 
 
 class EndpointNumber(models.Model):
-    """Given once, never changed and never used again. Numbers count all tenants' endpoints: they tell nothing of whose."""
+    """The number of one endpoint, never changed or reused. All tenants share one sequence, so numbers reveal no tenant."""
 
     id = models.BigAutoField(_("Id"), primary_key=True)
     endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, related_name="number")

@@ -1,4 +1,4 @@
-"""EventType, Event and EventChannel: what happened, and what kinds of things can happen."""
+"""EventType, Event and EventChannel: events, their types and their channels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
-#: The subject of test events, for people to read.
+#: The displayed subject of test events.
 TEST_SUBJECT = "test"
 
 
 class EventType(models.Model):
-    """A type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) live in the registry instead."""
+    """An event type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) are in the registry instead."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(_("Name"), max_length=128, unique=True, help_text=_("Dotted, e.g. message.delivered"))
@@ -47,17 +47,17 @@ class EventType(models.Model):
         return self.name
 
     def as_declared(self) -> catalogue.EventType:
-        """The same type as if it had been declared in code."""
+        """Return the type as if it had been declared in code."""
         return catalogue.EventType(self.name, self.description, self.example, self.schema, self.group, self.retired)
 
 
-#: How the reason begins where the engine quarantined the event, which `emit` had accepted and stored whole.
+#: The prefix of the reason if the engine quarantined the event, which `emit` had accepted and stored completely.
 FAN_OUT_FAILED = "fan-out failed: "
 
 
 class EventQuerySet(AppQuerySet["Event"]):
     def pending(self) -> EventQuerySet:
-        """Committed, and not yet (wholly) turned into deliveries. There is no watermark: this flag is the truth."""
+        """Return the events that are not (completely) fanned out yet. There is no watermark: this flag is authoritative."""
         return self.filter(fanned_out_at__isnull=True)
 
     def without_tests(self) -> EventQuerySet:
@@ -67,19 +67,19 @@ class EventQuerySet(AppQuerySet["Event"]):
         return self.exclude(quarantine_reason="")
 
     def releasable(self) -> EventQuerySet:
-        """Quarantined by the engine. What `emit` did not accept is not stored whole, and cannot be delivered."""
+        """Return the events quarantined by the engine. Events that `emit` rejected are incomplete and cannot be delivered."""
         return self.quarantined().filter(quarantine_reason__startswith=FAN_OUT_FAILED)
 
     def refused(self) -> EventQuerySet:
-        """Quarantined, since `emit` did not accept it."""
+        """Return the events quarantined because `emit` rejected them."""
         return self.quarantined().exclude(quarantine_reason__startswith=FAN_OUT_FAILED)
 
 
 class Event(models.Model):
-    """One thing that happened. Immutable, but for the two fields that the fan-out keeps its position in."""
+    """One event. Immutable, except for the two fields in which the fan-out stores its position."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # No constraint: a foreign-key check an event would be paid on every insert, and one missing row would destroy a batch.
+    # No constraint: a foreign-key check would slow down every insert, and one missing row would make a whole batch fail.
     tenant = models.ForeignKey(
         Tenant,
         on_delete=models.DO_NOTHING,
@@ -88,31 +88,31 @@ class Event(models.Model):
         related_name="events",
         verbose_name=_("Tenant"),
     )
-    #: The tenant's uid, so that the fan-out can make the tenant's row and `emit` need not.
+    #: The tenant's uid, so that the fan-out can create the tenant's row and `emit` need not.
     tenant_uid = models.CharField(_("Tenant"), max_length=255)
     type = models.CharField(_("Event type"), max_length=128)
-    #: The data as JSON text, serialised once. Not jsonb: that reorders keys and refuses \u0000.
+    #: The data as JSON text, serialised once. Not jsonb, which reorders keys and refuses \u0000.
     data = models.TextField()
-    #: Bytes of `data` in UTF-8, so that engines can bound what they read ahead.
+    #: Bytes of `data` in UTF-8, so that engines can limit how much they read ahead.
     size = models.PositiveIntegerField(_("Bytes"))
     channels = models.JSONField(_("Channels"), default=list)
     subject = models.CharField(
         _("Your id"), max_length=255, blank=True, help_text=_("The host's own id, to find the event again.")
     )
     idempotency_key = models.CharField(_("Idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
-    #: SHA-256 over everything that the caller gave, to tell a repetition from another event under the same key.
+    #: SHA-256 over all arguments of the caller, to distinguish a repetition from another event with the same key.
     fingerprint = models.CharField(max_length=64, blank=True)
-    #: Made to try an endpoint; nothing really happened.
+    #: A test event, sent to try an endpoint.
     is_test = models.BooleanField(db_default=False, default=False, editable=False)
-    #: Not empty: this one event goes to this URL and not to the tenant's endpoints.
+    #: If not empty, this event is sent to this URL instead of the tenant's endpoints.
     callback_url = models.TextField(_("Callback URL"), blank=True)
     occurred_at = models.DateTimeField()
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     #: Set when every delivery of the event exists (or when it was quarantined and gets none).
     fanned_out_at = models.DateTimeField(null=True, editable=False)
-    #: The last endpoint that a large event was fanned out to, while more are to come.
+    #: The last endpoint that a large event was fanned out to, while more endpoints follow.
     fan_out_position = models.UUIDField(null=True, editable=False)
-    #: Why the event was not accepted; such an event is kept for staff and never delivered.
+    #: Why the event was quarantined; such an event is kept for staff and not delivered.
     quarantine_reason = models.TextField(blank=True)
 
     objects = EventQuerySet.as_manager()
@@ -122,7 +122,7 @@ class Event(models.Model):
         verbose_name_plural = _("Events")
         base_manager_name = "objects"
         constraints = [
-            # Only where there is a key: most events have none, and need not pay for an index entry.
+            # Only for events with a key: most have none, and need no index entry.
             models.UniqueConstraint(
                 fields=["tenant", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
@@ -130,17 +130,17 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # Read on every poll, and for the oldest event that has no deliveries yet.
+            # For every poll, and to find the oldest event without deliveries.
             models.Index(fields=["id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending"),
-            # Read by the fan-out, which takes events tenant by tenant.
+            # For the fan-out, which takes events tenant by tenant.
             models.Index(
                 fields=["tenant", "id"], condition=Q(fanned_out_at__isnull=True), name="webhooks_event_pending_of"
             ),
-            # Read by the event log of one tenant.
+            # For the event log of one tenant.
             models.Index(fields=["tenant", "id"], name="webhooks_event_tenant"),
-            # Read by "did you send it?": the host's own id, of one tenant or, for staff, of any.
+            # For searches by the host's own id, within one tenant or, for staff, within all.
             models.Index(fields=["subject", "tenant"], condition=~Q(subject=""), name="webhooks_event_subject"),
-            # Read by the operations page.
+            # For the operations page.
             models.Index(fields=["id"], condition=~Q(quarantine_reason=""), name="webhooks_event_quarantine"),
         ]
         permissions = [
@@ -157,12 +157,12 @@ class Event(models.Model):
 
     @property
     def is_releasable(self) -> bool:
-        """Was it quarantined by the engine, so that it can be delivered once the mistake is corrected?"""
+        """Return whether the engine quarantined it, so that it can be delivered once the cause is fixed."""
         return self.quarantine_reason.startswith(FAN_OUT_FAILED)
 
     @property
     def own_id(self) -> str:
-        """The subject that the host gave; a test event has none."""
+        """Return the subject set by the host; a test event has none."""
         return "" if self.is_test else self.subject
 
 

@@ -11,7 +11,7 @@ from webhooks_app.core.encryption import KeyRing
 
 
 def key_ring() -> KeyRing:
-    """The key ring of the settings as they are now. Raises SealingError where there is no key at all."""
+    """Return the key ring of the current settings. Raises SealingError if there is no key."""
     return KeyRing.of(tuple(settings().ENCRYPTION_KEYS))
 
 
@@ -38,15 +38,15 @@ class EncryptedTextField(_TextField):
         return name, path, args, kwargs
 
     def context(self, pk: object) -> str:
-        """What the ciphertext is bound to."""
+        """Return the context that the ciphertext is bound to."""
         return f"{self.model._meta.label_lower}:{pk}:{self.name}"
 
     def seal(self, instance: models.Model, plaintext: str) -> None:
-        """Encrypt into the instance's attribute; the caller saves. The primary key must be set already."""
+        """Encrypt into the instance's attribute; the caller saves the instance. The primary key must already be set."""
         setattr(instance, self.attname, key_ring().seal(plaintext, self.context(instance.pk)) if plaintext else "")
 
     def reveal(self, instance: models.Model) -> str:
-        """Decrypt. Raises SealingError where the key is missing or the ciphertext was tampered with or moved."""
+        """Decrypt. Raises SealingError if the key is missing or the ciphertext was changed or moved."""
         return self.open(instance.pk, getattr(instance, self.attname))
 
     def open(self, pk: object, sealed: str) -> str:

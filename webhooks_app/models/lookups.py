@@ -1,5 +1,5 @@
-"""How rows are found and taken: `any_of`, an IN for long lists of ids; `for_change`, the one way in which rows are locked;
-`count_up_to`, for tables that are too large to be counted."""
+"""Query helpers: `any_of`, an IN for long lists of ids; `for_change`, which locks rows; `count_up_to`, for tables that are too
+large to count."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 
 class _AnyOf(Func):
-    """`column IN (…)`; on PostgreSQL `column = ANY(array)`: there one parameter, an array literal, where IN has one each,
-    and with psycopg quoting 500 values one by one costs more than the statement itself."""
+    """The condition `column IN (…)`; on PostgreSQL `column = ANY(array)` with one parameter, an array literal: with psycopg,
+    quoting 500 values one by one costs more than the statement itself."""
 
     conditional = True
     output_field = BooleanField()
@@ -38,13 +38,13 @@ class _AnyOf(Func):
 
 
 def any_of(field: str, ids: Iterable[uuid.UUID]) -> _AnyOf:
-    """A condition for `filter()`: the UUID field (a path over joins is fine) is one of `ids`; none where that is empty."""
+    """Return a condition for `filter()`: the UUID field (or a path over joins) is one of `ids`. Empty `ids` match nothing."""
     return _AnyOf(F(field), list(ids))
 
 
 def array_literal(values: Iterable[Any]) -> str:
-    """Values as one PostgreSQL array literal. psycopg would look up how to write each single one, which costs more than
-    the statement. Not for text from outside: nothing is quoted."""
+    """Return values as one PostgreSQL array literal. psycopg would adapt each value separately, which costs more than the
+    statement. Not for untrusted text: nothing is quoted."""
     return f"{{{','.join([_element(value) for value in values])}}}"
 
 
@@ -57,9 +57,9 @@ def _element(value: Any) -> str:
 
 
 def for_change(rows: Rows, *, skip_locked: bool = False) -> Rows:
-    """Lock the rows until the transaction ends, leaving foreign keys to them usable, where the database can do that.
+    """Lock the rows until the transaction ends, still allowing foreign keys to them if the database supports that.
 
-    `skip_locked`: pass over rows that another transaction has locked, where the database can do that.
+    `skip_locked`: skip rows that another transaction has locked, if the database supports that.
     """
     features = connections[rows.db].features
     return rows.select_for_update(
@@ -69,5 +69,5 @@ def for_change(rows: Rows, *, skip_locked: bool = False) -> Rows:
 
 
 def count_up_to(rows: QuerySet[Any], most: int) -> int:
-    """How many rows there are, counted no further than `most`. In the rows' own order, so that its index is read."""
+    """Return the number of rows, counted up to `most`. Keeps the queryset's order, so that its index is used."""
     return rows[:most].count()

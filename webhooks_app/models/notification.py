@@ -1,4 +1,4 @@
-"""Notification: what the tenant and staff are still to hear of, and the kinds of it."""
+"""Notification: the notifications to send to tenants and staff, and their kinds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhooks_app.models.times import Now
 
 
 class NotificationKind(models.TextChoices):
-    """The kinds, as the database has them. `notifications.kinds` says how each is sent, and in which words.
+    """The kinds, as stored in the database. `notifications.kinds` defines how each is sent, and its texts.
 
     The column has no `choices`, so a new kind needs no migration; at most 16 characters.
     """
@@ -25,7 +25,7 @@ class NotificationKind(models.TextChoices):
 
     @classmethod
     def about_backlogs(cls) -> tuple[NotificationKind, ...]:
-        """Return the kinds that are sent once until the endpoint is enabled or resumed, and are kept until then."""
+        """Return the kinds that are sent only once, and kept, until the endpoint is enabled or resumed."""
         return cls.BACKLOG_EXPIRING, cls.BACKLOG_DROPPED
 
 
@@ -35,8 +35,8 @@ class NotificationQuerySet(AppQuerySet["Notification"]):
 
 
 class Notification(models.Model):
-    """Something that the tenant and staff must hear of. Written together with the fact, sent (and marked so) afterwards: a
-    crash between the two delays it and does not lose it."""
+    """A notification for the tenant and staff. Written in the transaction of its cause, sent (and marked as sent) afterwards:
+    a crash in between delays it but does not lose it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(
@@ -50,15 +50,15 @@ class Notification(models.Model):
     endpoint_id = models.UUIDField()
     #: A NotificationKind, or one of another version of this app.
     kind = models.CharField(_("Kind"), max_length=16)
-    #: How many deliveries it is about, and one of them as an example.
+    #: The number of its deliveries, and one of them as an example.
     count = models.PositiveIntegerField(_("Count"), default=1)
     delivery_id = models.UUIDField(null=True)
     reason = models.CharField(max_length=255, blank=True)
-    #: Of BACKLOG_EXPIRING: when the first delivery is dropped; NULL where the number of deliveries decides, not a time.
+    #: For BACKLOG_EXPIRING: when the first delivery is dropped; NULL if the number of deliveries decides, not a time.
     drop_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True)
-    #: A run is sending it, until then at the latest; after a crash the next run takes it.
+    #: A run has claimed it for sending until this time; after a crash the next run takes it.
     claimed_until = models.DateTimeField(null=True, editable=False)
 
     objects = NotificationQuerySet.as_manager()

@@ -1,4 +1,4 @@
-"""EndpointQueue and Engine: who is sending what, right now. HourlyStat: what charts are drawn from."""
+"""EndpointQueue and Engine: the current state of sending. HourlyStat: the data of charts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Engine(models.Model):
     beat_at = models.DateTimeField(db_default=Now())
     database_turn_at = models.DateTimeField(db_default=Now())
     sending_turn_at = models.DateTimeField(db_default=Now())
-    #: As of the last heartbeat: requests on the network, and finished ones that are not in the database yet.
+    #: As of the last heartbeat: requests in flight, and finished ones that are not in the database yet.
     in_flight = models.PositiveIntegerField(default=0)
     unrecorded = models.PositiveIntegerField(default=0)
     #: Seconds that the worker's clock is ahead of the database's (negative: behind).
     clock_drift = models.FloatField(default=0.0)
-    #: Finishes what it has in flight and takes nothing more: another may start in its place.
+    #: It finishes its requests in flight and takes no more work: another engine may start in its place.
     draining = models.BooleanField(_("Finishing"), default=False)
 
     objects = AppQuerySet["Engine"].as_manager()
@@ -53,12 +53,12 @@ class Engine(models.Model):
 
 class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):
     def locked(self, *, skip_locked: bool = False) -> EndpointQueueQuerySet:
-        """In the one order that every writer uses; without it, two writers of the same rows deadlock. `skip_locked`: without
-        the rows that another transaction has locked, where the database can do that; an engine waits for nobody."""
+        """Lock the rows in the one order that every writer uses; otherwise two writers of the same rows could deadlock.
+        `skip_locked`: skip rows that another transaction has locked, if the database supports that; engines do not wait."""
         return for_change(self.order_by("endpoint_id"), skip_locked=skip_locked)
 
     def create_for(self, endpoints: Iterable[Endpoint], *, ignore_conflicts: bool = False) -> None:
-        """Create the queues of these endpoints. `ignore_conflicts`: one that exists already is left as it is."""
+        """Create the queues of these endpoints. `ignore_conflicts`: queues that already exist are not changed."""
         self.bulk_create(
             [
                 EndpointQueue(
@@ -73,40 +73,40 @@ class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):
         )
 
     def due(self, now: datetime) -> EndpointQueueQuerySet:
-        """Those with work that is due, held ones among them; the longest waiting first."""
+        """Return the queues with due work, including leased ones; the longest waiting first."""
         return self.filter(due_at__lte=now).order_by("due_at")
 
     def failing(self) -> EndpointQueueQuerySet:
-        """Those whose last request failed; the longest failing first."""
+        """Return the queues whose last request failed; the longest failing first."""
         return self.filter(failing_since__isnull=False).order_by("failing_since")
 
 
 class EndpointQueue(models.Model):
-    """The working side of an endpoint, apart from its configuration. One row an endpoint, updated often.
+    """The delivery state of an endpoint, separate from its configuration. One row per endpoint, updated often.
 
     `due_at` is the later of `not_before` and the queue's earliest work, but not before its last release: a queue that has had
-    its turn goes behind those that wait. IDLE where there is no work. It is never NULL.
+    its turn goes behind those that wait. It is IDLE if there is no work, and never NULL.
     """
 
-    # No constraint: at COMMIT it would look at the endpoint's row, which the host may have locked, and all queues released in
+    # No constraint: at COMMIT it would read the endpoint's row, which the host may have locked, and all queues released in
     # that transaction would wait for it.
     endpoint = models.OneToOneField(
         Endpoint, on_delete=models.CASCADE, primary_key=True, db_constraint=False, related_name="queue"
     )
-    #: The endpoint's own tenant, kept here too so that an engine can share its room between tenants without a join.
+    #: The endpoint's tenant, copied here so that an engine can divide its room between tenants without a join.
     tenant_id = models.UUIDField(editable=False)
     #: Rate limit, Retry-After, breaker; IDLE while the endpoint is paused, disabled or deleted.
     not_before = models.DateTimeField()
     due_at = models.DateTimeField(default=IDLE, db_index=True)
-    #: The engine that sends for this endpoint; NULL: nobody. Not indexed, so that taking and freeing stay cheap.
+    #: The engine that holds the lease; NULL: none. Not indexed, so that leasing and releasing stay cheap.
     holder_id = models.UUIDField(null=True)
-    #: The endpoint's own flag, kept here too so that queue statements need no join.
+    #: The endpoint's flag, copied here so that queue statements need no join.
     fifo = models.BooleanField(_("Strict order"), default=False)
-    #: How often it was taken over from a dead engine of late (see `crashed_at`), since its last finished request.
+    #: How often it was recently taken over from a dead engine (see `crashed_at`), since its last finished request.
     crash_takeovers = models.PositiveIntegerField(_("Taken over"), default=0)
     #: When it was last taken over from a dead engine.
     crashed_at = models.DateTimeField(null=True)
-    #: The last number given in a FIFO endpoint's order.
+    #: The last sequence number assigned in a FIFO endpoint's order.
     sequence = models.PositiveBigIntegerField(_("Place in the order"), default=0)
     consecutive_failures = models.PositiveIntegerField(_("Failures in a row"), default=0)
     failing_since = models.DateTimeField(_("Failing since"), null=True)
@@ -122,7 +122,7 @@ class EndpointQueue(models.Model):
         verbose_name_plural = _("Queues of endpoints")
         base_manager_name = "objects"
         indexes = [
-            # Read by the operations page. Only a failing endpoint has an entry, so that taking and freeing stay cheap.
+            # For the operations page. Only failing endpoints have an entry, so that leasing and releasing stay cheap.
             models.Index(
                 fields=["failing_since"], condition=Q(failing_since__isnull=False), name="webhooks_queue_failing"
             ),
@@ -145,12 +145,12 @@ class HourlyStatQuerySet(AppQuerySet["HourlyStat"]):
         return self.filter(endpoint_id=endpoint_id)
 
     def between(self, since: datetime, until: datetime) -> HourlyStatQuerySet:
-        """Hours that begin at `since` or later, and before `until`."""
+        """Return the hours that begin at `since` or later, and before `until`."""
         return self.filter(hour__gte=since, hour__lt=until)
 
 
 class HourlyStat(models.Model):
-    """Requests of one endpoint in one hour, written with the attempts themselves, so that charts never scan attempts."""
+    """The requests of one endpoint in one hour, written together with the attempts, so that charts never scan attempts."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     endpoint = models.ForeignKey(
@@ -162,9 +162,9 @@ class HourlyStat(models.Model):
     client_error = models.PositiveIntegerField(_("Refused by the server"), default=0)
     server_error = models.PositiveIntegerField(_("Server error"), default=0)
     timeout = models.PositiveIntegerField(_("No answer in time"), default=0)
-    #: No connection, no name, no TLS, no valid answer, address not allowed, or not sent at all.
+    #: No connection, no name, no TLS, no valid response, address not allowed, or not sent at all.
     unreachable = models.PositiveIntegerField(_("Not reached"), default=0)
-    #: Deliveries given up.
+    #: Deliveries that failed permanently.
     exhausted = models.PositiveIntegerField(_("Deliveries that failed"), default=0)
     latency_sum_ms = models.FloatField(_("Time to answer, added up (ms)"), default=0)
     latency_max_ms = models.FloatField(_("Longest time to answer (ms)"), default=0)
@@ -186,7 +186,7 @@ class HourlyStat(models.Model):
         verbose_name_plural = _("Statistics by the hour")
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["endpoint", "hour"], name="webhooks_stat_once")]
-        # Read by the report of all endpoints' hours. Never changes, so that adding to the counts stays cheap.
+        # For the report of all endpoints' hours. The key never changes, so that adding to the counts stays cheap.
         indexes = [models.Index(fields=["hour"], name="webhooks_stat_hour")]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Tenant: whose webhooks these are."""
+"""Tenant: a customer of the host product, who owns endpoints and events."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class TenantQuerySet(AppQuerySet["Tenant"]):
 
 
 class Tenant(models.Model):
-    """A customer of the host product. `uid` is the host's own key and never changes.
+    """A customer of the host product. `uid` is the host's own key, and never changes.
 
-    The primary key is derived from `uid`, so that `emit` knows it without asking the database.
+    The primary key is derived from `uid`, so that `emit` can compute it without a query.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -68,12 +68,12 @@ class Tenant(models.Model):
 
     @property
     def wire_format_name(self) -> str:
-        """The wire format of its new endpoints."""
+        """Return the wire format of new endpoints."""
         return self.wire_format or settings().DEFAULT_WIRE_FORMAT
 
     @staticmethod
     def id_for(uid: str) -> uuid.UUID:
-        """The primary key of the tenant with this uid, whether or not the row exists yet."""
+        """Return the primary key of the tenant with this uid, even if the row does not exist yet."""
         return derived_id("tenant", uid)
 
     def set_id(self) -> Self:

@@ -1,4 +1,4 @@
-"""The constants and expressions of time that the queue is built on. Times that matter are the database's."""
+"""Time constants and expressions of the queue. All relevant times are the database's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from webhooks_app.models.database import database_alias
 
-#: "Nothing to do", and also "paused or disabled": a constant and never NULL, because LEAST and GREATEST treat NULL
+#: Means "no work", and also "paused or disabled". A constant and never NULL, because LEAST and GREATEST treat NULL
 #: differently on every database, and PostgreSQL's `infinity` cannot be read back into Python.
 IDLE = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ _NOW_SQL = {
 
 
 def database_now(alias: str | None = None) -> datetime:
-    """The clock of the app's database, aware, in UTC. Leases and due times are compared with this one, never with a
-    worker's. `alias`: of the database, where the caller knows it."""
+    """Return the database's current time, aware, in UTC. Leases and due times are compared with this clock, never with a
+    worker's. `alias`: the database's alias, if the caller knows it."""
     connection = connections[alias or database_alias()]
     with connection.cursor() as cursor:
         cursor.execute(_NOW_SQL[connection.vendor])
