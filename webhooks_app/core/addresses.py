@@ -1,7 +1,7 @@
-"""Which URL and which IP address may be reached. Pure: no name is resolved here.
+"""Check which URLs and IP addresses may be reached. Pure: no name is resolved here.
 
-`check_url` is for the person who types a URL: it gives a helpful error. `address_allowed` is for safety: the transports
-ask it for the address of every connection they open, whatever name led there.
+`check_url` validates a URL that a user enters, with helpful errors. `address_allowed` is the security check: the transports
+call it for the address of every connection that they open, whatever name it came from.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import idna
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.exceptions import gettext_noop as _
 
-#: What a customer reads for every refused address: one text, so that it tells nothing of what is behind the firewall.
+#: The error for every refused address: always the same text, so that it reveals nothing about what is behind the firewall.
 ADDRESS_REFUSED = _("This address is not allowed.")
 MAX_URL_LENGTH = 2000
 DEFAULT_PORTS = {"https": 443, "http": 80}
-#: Ranges of ports that an error names.
+#: The maximum number of port ranges in an error.
 _MOST_RANGES = 10
 
 # Our own lists, because `ipaddress.is_global` differs between Python versions and lets multicast and more through.
@@ -50,13 +50,13 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REST_AS_IT_IS = frozenset(b"!$%&'()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~")
-#: Names that only ever mean something inside a network; saved only where the operator allows inside addresses.
+#: Suffixes of names that exist only inside a network; accepted only if the operator allows inside addresses.
 _INSIDE_SUFFIXES = (".local", ".internal", ".home.arpa")
 
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """The operator's rules. Networks are CIDR texts. Raises ValueError that names the entry which is wrong."""
+    """The operator's rules. Networks are CIDR strings. Raises ValueError, which names the invalid entry."""
 
     allow_http: bool = False
     ports: frozenset[int] = frozenset({443, 80})
@@ -78,7 +78,7 @@ class AddressPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CheckedURL:
-    """A URL that may be saved. `host` is lower-case ASCII, or a literal without brackets; `url` is what is sent to."""
+    """A URL that may be saved. `host`: lower-case ASCII, or a literal without brackets. `url`: the URL to send to."""
 
     scheme: str
     host: str
@@ -87,12 +87,12 @@ class CheckedURL:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host, port: where these change, it is another receiver and a new decision to trust it."""
+        """Return scheme, host and port. If these change, it is another receiver, which must be trusted anew."""
         return self.scheme, self.host, self.port
 
 
 def parse_networks(texts: Iterable[object]) -> tuple[Network, ...]:
-    """Return the networks of CIDR texts; host bits may be set. Raises ValueError, naming the text, for one that is none."""
+    """Return the networks of CIDR strings; host bits may be set. Raises ValueError, which names the invalid string."""
     return tuple(_unmapped_network(_network(text)) for text in texts)
 
 
@@ -105,7 +105,7 @@ def _network(text: object) -> Network:
 
 
 def check_ports(ports: Iterable[object]) -> None:
-    """Raise ValueError, naming the entry, for what is no port."""
+    """Raise ValueError, which names the entry, if one is not a valid port."""
     for port in ports:
         if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
             raise ValueError(f"{port!r:.100} is no port: ports are whole numbers from 1 to 65535")
@@ -120,7 +120,7 @@ def _unmapped_network(network: Network) -> Network:
 
 @lru_cache(maxsize=8192)
 def address_allowed(address: str | bytes, policy: AddressPolicy) -> bool:
-    """May we connect to this address? Text, or packed in 4 or 16 bytes; what is not an address is refused."""
+    """Return whether this address may be connected to: a string, or 4 or 16 packed bytes. Invalid addresses are refused."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -151,10 +151,10 @@ def _within(address: Address, networks: tuple[Network, ...]) -> bool:
 
 
 def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
-    """Those of a name's addresses that may be dialled; none at all where the name mixes in one that may not.
+    """Return the addresses of a name that may be connected to; none if any of them is not allowed.
 
-    A public name with an inside record beside the public one is an attempt, not a mistake. A mix is expected only where
-    the operator's allowlist has one of them (`localhost` is often ::1 and 127.0.0.1): then those in it are used.
+    A public name with an internal address beside the public one is an attack, not a mistake. A mix is legitimate only if
+    the operator's allowlist contains one of them (`localhost` is often ::1 and 127.0.0.1): then those in the list are used.
     """
     usable = tuple(address for address in addresses if address_allowed(address, policy))
     if len(usable) == len(addresses):
@@ -164,7 +164,7 @@ def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple
 
 @lru_cache(maxsize=8192)
 def refusal(scheme: str, host: str, port: int, policy: AddressPolicy) -> str:
-    """Why a saved URL is not sent to by today's rules, as far as it can be told without resolving: for staff; empty: it is.
+    """Return why the current rules refuse a saved URL, as far as known without resolving, for staff; empty if allowed.
 
     `host` as in `CheckedURL`. The rules may have become stricter since the URL was saved.
     """
@@ -178,7 +178,7 @@ def refusal(scheme: str, host: str, port: int, policy: AddressPolicy) -> str:
 
 
 def is_literal(host: str) -> bool:
-    """Is this host an address (brackets removed), and not a name?"""
+    """Return whether this host (brackets removed) is an address and not a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -187,7 +187,7 @@ def is_literal(host: str) -> bool:
 
 
 def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> CheckedURL:
-    """Check a URL that somebody typed and return it normalised. No name is resolved.
+    """Check a URL that a user entered, and return it normalised. No name is resolved.
 
     Raises URLNotAllowed: its message is for the customer, its `reason` for staff.
     """
@@ -202,7 +202,7 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
     literal = _literal(match["host"])
     host = str(literal) if literal is not None else _name(match["host"])
     trusted = _check_host(host, literal, policy)
-    # `https_only` is a product's promise about the public network; a developer's own loopback is not that.
+    # `https_only` is a product's promise about the public network; it does not cover a developer's loopback.
     if scheme == "http" and not (policy.allow_http and (trusted or not https_only)):
         raise URLNotAllowed(
             _("The URL must start with https://; plain http:// is not accepted."),
@@ -224,7 +224,7 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
 
 @lru_cache(maxsize=8)
 def _in_ranges(ports: frozenset[int]) -> str:
-    """`80, 443, 8000–8999`: neighbours as ranges, of which a reader gets the first few."""
+    """Return the ports as text such as `80, 443, 8000–8999`: neighbours as ranges, and only the first few ranges."""
     ranges: list[list[int]] = []
     for port in sorted(ports):
         if ranges and ranges[-1][-1] == port - 1:
@@ -236,7 +236,7 @@ def _in_ranges(ports: frozenset[int]) -> str:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Scheme (lower case), authority, and all that follows. Stricter than `urllib.parse`, which drops characters."""
+    """Return scheme (lower case), authority, and the rest. Stricter than `urllib.parse`, which drops characters."""
     if len(url) > MAX_URL_LENGTH:
         raise URLNotAllowed(_("The URL must not be longer than %(most)s characters."), most=MAX_URL_LENGTH)
     if any(character in "\\\x7f" or character.isspace() or not character.isprintable() for character in url):
@@ -250,7 +250,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _literal(host: str) -> Address | None:
-    """The address that the host spells, None for a name. Numbers that are no plain address are refused."""
+    """Return the address that the host spells, None for a name. Numbers that are not a plain address are refused."""
     try:
         if host.startswith("["):
             return IPv6Address(host[1:-1])
@@ -262,7 +262,7 @@ def _literal(host: str) -> Address | None:
 
 
 def _name(host: str) -> str:
-    """A host name in lower-case ASCII (IDNA 2008 without mappings: what looks like other characters is refused)."""
+    """Return a host name in lower-case ASCII (IDNA 2008 without mappings: lookalike characters are refused)."""
     invalid = URLNotAllowed(_("The host name of the URL is not valid."), reason=f"host {host!r}")
     try:
         labels = [label if label.isascii() else idna.alabel(label).decode() for label in host.lower().split(".")]
@@ -275,7 +275,7 @@ def _name(host: str) -> str:
 
 
 def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bool:
-    """Refuse what can be refused without resolving. True where the operator's allowlist has the host: any port then."""
+    """Refuse hosts that are invalid without resolving. Return True if the operator's allowlist has the host: any port then."""
     loopback = host == "localhost" or host.endswith(".localhost")
     address = IPv4Address("127.0.0.1") if loopback else literal
     if address is not None:
@@ -292,6 +292,6 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
 
 
 def _rest(rest: str) -> str:
-    """Path and query, with what does not belong there percent-encoded as browsers do."""
+    """Return path and query, with invalid characters percent-encoded as browsers do."""
     path = _STRAY_PERCENT.sub("%25", rest if rest.startswith("/") else "/" + rest)
     return "".join(chr(byte) if byte in _REST_AS_IT_IS else f"%{byte:02X}" for byte in path.encode())

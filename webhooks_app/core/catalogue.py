@@ -9,16 +9,16 @@ from typing import Any
 
 from webhooks_app.exceptions import ConfigurationError
 
-#: Dotted names of letters, digits and underscores, as Standard Webhooks has them.
+#: Dotted names of letters, digits and underscores, as in Standard Webhooks.
 NAME = re.compile(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*\Z")
 MAX_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A kind of event.
+    """An event type.
 
-    `example` is what an event's data looks like; `schema` a JSON Schema (2020-12) that every event's data must fit.
+    `example`: an example of an event's data. `schema`: a JSON Schema (2020-12) that every event's data must match.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Registry:
         self._types: dict[str, EventType] = {}
 
     def register(self, *types: EventType) -> None:
-        """Add types. The same declaration twice is fine; two different ones under one name are a ConfigurationError."""
+        """Add types. Repeating a declaration is allowed. Raises ConfigurationError for a different one of the same name."""
         for type_ in types:
             known = self._types.get(type_.name)
             if known is not None and known != type_:

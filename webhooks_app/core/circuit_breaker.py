@@ -20,7 +20,7 @@ from webhooks_app.core.retry import (
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The failing streak of one endpoint. Requests that overlapped in time count once in `consecutive_failures`."""
+    """The failure streak of one endpoint. Requests that overlapped in time count once in `consecutive_failures`."""
 
     consecutive_failures: int = 0
     failing_since: datetime | None = None
@@ -29,11 +29,11 @@ class Health:
 
 
 def record_outcome(health: Health, outcome: Outcome, started_at: datetime, finished_at: datetime) -> Health:
-    """The health after one more finished request.
+    """Return the health after one more finished request.
 
-    A failure that began before the last counted failure ended belongs to the same trouble and does not count again, so
-    that a two-second outage under load does not switch an endpoint off. Nor does an outcome without a request count:
-    a signing key that we lost must not switch every endpoint off.
+    A failure that began before the last counted failure ended belongs to the same incident and does not count again, so
+    that a two-second outage under load does not disable an endpoint. Outcomes without a request do not count either:
+    a signing key that this app lost must not disable every endpoint.
     """
     if outcome.kind in UNSENT_KINDS:
         return health
@@ -53,11 +53,11 @@ def record_outcome(health: Health, outcome: Outcome, started_at: datetime, finis
 
 
 def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
-    """Return until when the whole queue waits after this outcome, None where it may go on at once.
+    """Return until when the whole queue is held after this outcome, None if it may continue at once.
 
-    Two reasons: the receiver is overloaded or away (throttling), or it has failed `breaker_threshold` times in a row
-    (the breaker). Both wait longer with every further failure, from `backoff_first` doubling to `backoff_last`.
-    An outcome without a request holds nothing back: the engine decides how long it waits after a fault of its own.
+    There are two reasons: the receiver is overloaded or unreachable (throttling), or it has failed `breaker_threshold` times
+    in a row (the breaker). Both hold the queue longer with every further failure, from `backoff_first` doubling to
+    `backoff_last`. An outcome without a request holds nothing: the engine decides how long it waits after its own faults.
     """
     if outcome.succeeded or outcome.kind in UNSENT_KINDS:
         return None
@@ -71,8 +71,8 @@ def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy:
 
 
 def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
-    """How long the queue waits at most after the last failure where it is we who slow down. What waits longer does so because
-    the receiver has asked for it (Retry-After)."""
+    """Return the longest time that this app itself holds the queue after the last failure. A longer hold was requested by the
+    receiver (Retry-After)."""
     if policy.slows_down and health.consecutive_failures:
         return _backoff(health.consecutive_failures, policy)
     return (
@@ -88,10 +88,10 @@ def breaker_is_open(health: Health, policy: RetryPolicy) -> bool:
 
 
 def disable_reason(health: Health, now: datetime, policy: RetryPolicy, outcome: Outcome | None = None) -> str:
-    """Return why this endpoint should now be disabled: "failures", "days", or an empty string where it should not.
+    """Return why this endpoint should now be disabled: "failures", "days", or an empty string if it should not.
 
-    `outcome` is the latest one. Where no request was made, nothing is disabled: the days in which this app cannot send
-    are no days in which the endpoint fails.
+    `outcome` is the latest one. An outcome without a request never disables an endpoint: days on which this app cannot send
+    do not count as days on which the endpoint fails.
     """
     if outcome is not None and outcome.kind in UNSENT_KINDS:
         return ""
@@ -103,8 +103,8 @@ def disable_reason(health: Health, now: datetime, policy: RetryPolicy, outcome: 
 
 
 def _backoff(step: int, policy: RetryPolicy) -> timedelta:
-    """Return `backoff_first`, doubled with every step up to `backoff_last`. Compares before it multiplies: a long streak
-    would take the product out of a timedelta's range."""
+    """Return `backoff_first`, doubled with every step up to `backoff_last`. Compares before it multiplies: after a long streak
+    the product would exceed a timedelta's range."""
     doubled = 1 << min(max(step - 1, 0), 64)
     if doubled >= policy.backoff_last / policy.backoff_first:
         return policy.backoff_last

@@ -1,6 +1,6 @@
-"""The operators of filters: what each takes, what it compares, and what that costs. Pure.
+"""The operators of filters: their operands, comparisons and costs. Pure.
 
-`OPERATORS` is the one list of them: the checks, the comparisons and the help on the endpoint's page are made from it.
+`OPERATORS` is the single list of them: the checks, the comparisons and the help on the endpoint's page use it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 from webhooks_app.exceptions import FilterTooCostly
 from webhooks_app.exceptions import gettext_noop as _
 
-#: What the filters of one endpoint may cost for one event.
+#: The maximum cost of one endpoint's filters for one event.
 MAX_COMPARISONS = 20_000
-#: The most values that `in` and `nin` choose from.
+#: The maximum number of values of `in` and `nin`.
 MAX_CHOICES = 200
-#: Characters of text that are searched or compared for one unit.
+#: Characters of text that can be searched or compared for one unit.
 TEXT_UNIT = 64
-#: What a path finds where the event has no such field.
+#: The result of a path if the event has no such field.
 MISSING = object()
 
 
 class ComparisonBudget:
-    """How much comparing is left for one event and one endpoint.
+    """The remaining budget of comparisons for one event and one endpoint.
 
     An operator costs 1 unit, as does every list element and every key that is walked through, and every 64 characters
     of text that are searched or compared.
@@ -38,18 +38,18 @@ class ComparisonBudget:
 
     @property
     def is_used_up(self) -> bool:
-        """Has a comparison been stopped, since there was too little left for it?"""
+        """Return whether a comparison was stopped because the budget was too small."""
         return self.spent > self.limit
 
     def spend(self, units: int = 1) -> None:
-        """Take units off the budget, before the work that they stand for. Raises FilterTooCostly where too few are left."""
+        """Subtract units from the budget, before doing the work. Raises FilterTooCostly if too few are left."""
         self.spent += units
         if self.is_used_up:
             raise FilterTooCostly
 
 
-#: From what the path finds (or MISSING) and the operand to whether the condition holds. Never raises but FilterTooCostly,
-#: whatever the operand: a stored row may be older than today's checks.
+#: Takes the value at the path (or MISSING) and the operand; returns whether the condition holds. Raises only FilterTooCostly,
+#: for any operand: a stored row may be older than the current checks.
 Test = Callable[[object, Any, ComparisonBudget], bool]
 
 
@@ -57,8 +57,8 @@ Test = Callable[[object, Any, ComparisonBudget], bool]
 class Operator:
     """One operator of a condition: in `{"data.amount": {"gte": 10}}`, `gte` is the name and 10 the operand.
 
-    `validate` returns what is wrong with an operand, as an error message with `%(path)s`, `%(name)s` and `%(most)s`
-    (MAX_CHOICES), and an empty text where nothing is. `help` says in a few words when the condition holds.
+    `validate` returns an error message about the operand, with `%(path)s`, `%(name)s` and `%(most)s` (MAX_CHOICES), or an
+    empty string if it is valid. `help` says in a few words when the condition holds.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Operator:
 
 
 def same(found: object, wanted: object, budget: ComparisonBudget) -> bool:
-    """Equal as JSON is: 1 is 1.0, but true is not 1."""
+    """Return whether two values are equal as JSON: 1 equals 1.0, but true does not equal 1."""
     budget.spend()
     if isinstance(found, bool) or isinstance(wanted, bool):
         return found is wanted

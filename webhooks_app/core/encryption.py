@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under a ring of keys, each ciphertext bound to the place it belongs to."""
+"""Encryption of secrets at rest: AES-256-GCM with a ring of keys; each ciphertext is bound to its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NONCE_BYTES = 12
 
 
 class KeyRing:
-    """Keys newest first: the first one seals, all of them open. A sealed text names its key: `s1.<key id>.<base64>`."""
+    """Keys, newest first: the first one encrypts, all of them decrypt. A ciphertext names its key: `s1.<key id>.<base64>`."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._ciphers = {key_id: AESGCM(raw) for key_id, raw in (_parse(key) for key in keys)}
@@ -28,12 +28,12 @@ class KeyRing:
     @staticmethod
     @lru_cache(maxsize=16)
     def of(keys: tuple[str, ...]) -> KeyRing:
-        """The ring for these keys, made once."""
+        """Return the ring for these keys, created once."""
         return KeyRing(keys)
 
     def seal(self, plaintext: str, context: str) -> str:
-        """Encrypt. `context` names the place (table, row, field); the same one is needed to open. Raises SealingError
-        where the ring is empty."""
+        """Encrypt. `context` names the place (table, row, field); decryption needs the same one. Raises SealingError if the
+        ring is empty."""
         if not self._newest:
             raise SealingError(
                 "There is no encryption key. Run `manage.py webhooks_key` and put its output into WEBHOOKS['ENCRYPTION_KEYS']."
@@ -43,7 +43,7 @@ class KeyRing:
         return f"{_VERSION}.{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, context: str) -> str:
-        """Decrypt. Raises SealingError for an unknown key, a moved or changed ciphertext; never returns the ciphertext."""
+        """Decrypt. Raises SealingError for an unknown key or a moved or changed ciphertext; never returns the ciphertext."""
         version, _, rest = sealed.partition(".")
         key_id, _, payload = rest.partition(".")
         if version != _VERSION or not payload:
@@ -58,12 +58,12 @@ class KeyRing:
             raise SealingError("The sealed secret was changed, or moved here from another row.") from error
 
     def is_newest(self, sealed: str) -> bool:
-        """Was this sealed with the newest key, or does it wait for re-encryption?"""
+        """Return whether this was encrypted with the newest key; otherwise it should be re-encrypted."""
         return sealed.startswith(f"{_VERSION}.{self._newest}.")
 
 
 def new_key() -> str:
-    """A fresh key for ENCRYPTION_KEYS: base64 of 32 random bytes."""
+    """Return a new key for ENCRYPTION_KEYS: base64 of 32 random bytes."""
     return base64.b64encode(os.urandom(_KEY_BYTES)).decode()
 
 

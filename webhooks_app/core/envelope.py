@@ -1,4 +1,4 @@
-"""Body shapes. Each is a frozen value that is called with a `Message` and gives the bytes to send.
+"""Envelopes: the formats of request bodies. Each is a frozen value; called with a `Message`, it returns the bytes to send.
 
 Bodies are compact and raw UTF-8; the same message gives the same bytes every time. The standard envelope never parses
 the stored data; `Nested` and `Flat` with `javascript` (or with fields to leave out) parse it and write it again.
@@ -19,27 +19,27 @@ from webhooks_app.core.message import Message
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-#: Writes an event's time as it stands in the body.
+#: Formats an event's time for the body.
 TimeFormat = Callable[[datetime], str | int]
 
 
 def iso_ms(moment: datetime) -> str:
-    """`2026-04-01T10:00:05.000Z`; what is finer than a millisecond is cut off. Takes aware times of any zone."""
+    """Return `2026-04-01T10:00:05.000Z`, truncated to milliseconds. Takes aware times of any zone."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def iso_seconds(moment: datetime) -> str:
-    """`2024-01-15T10:30:15Z`, the fraction cut off."""
+    """Return `2024-01-15T10:30:15Z`, truncated to seconds."""
     return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
 
 
 def epoch_ms(moment: datetime) -> int:
-    """`1710000000123`: whole milliseconds since 1970, rounded down."""
+    """Return milliseconds since 1970, rounded down, such as `1710000000123`."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def encode(text: str) -> bytes:
-    """JSON text as UTF-8. A lone surrogate, which UTF-8 cannot hold, is escaped, so this never fails."""
+    """Return JSON text as UTF-8. Lone surrogates, which UTF-8 cannot represent, are escaped, so this never fails."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -55,7 +55,7 @@ def standard_envelope(message: Message) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nested:
-    """The host's data under a key of its own, beside the event's name and time.
+    """The host's data under a separate key, beside the event's name and time.
 
     `order` names the body's keys; each must be one of `type_key`, `time_key`, `data_key`.
     """
@@ -65,9 +65,9 @@ class Nested:
     time_key: str = "timestamp"
     data_key: str = "data"
     time: TimeFormat = iso_ms
-    #: Make a body that survives JSON.stringify(JSON.parse(body)); see `core.javascript`.
+    #: Build a body that JSON.stringify(JSON.parse(body)) does not change; see `core.js_json`.
     javascript: bool = True
-    #: Leave out what is null at the top of the data: a field that is not known is not sent.
+    #: Omit null values at the top level of the data: unknown fields are not sent.
     omit_null: bool = True
 
     def __call__(self, message: Message) -> bytes:
@@ -78,12 +78,12 @@ class Nested:
         return encode(_text({key: values[key] for key in self.order}, for_javascript=self.javascript))
 
 
-#: Fields that a flat envelope adds, made of the message and the data it goes with.
+#: Returns the fields that a flat envelope adds, computed from the message and its data.
 Fields = Callable[[Message, Mapping[str, Any]], Mapping[str, Any]]
 
 
 def no_fields(message: Message, data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Adds nothing."""
+    """Add no fields."""
     return {}
 
 
@@ -91,9 +91,9 @@ def no_fields(message: Message, data: Mapping[str, Any]) -> Mapping[str, Any]:
 class Flat:
     """The host's data at the top level of the body, among the event's name and time.
 
-    The event's name and time, and what `always` gives, cannot be overridden by the data; what `unless_given` gives
-    can. Keys come in `order`, then the data's others in their own. Null means not known and is left out. Data that
-    is no object cannot be spread out and goes under `data`.
+    The data cannot override the event's name and time or the fields of `always`, but it can override those of
+    `unless_given`. Keys come in `order`, then the data's other keys in their own order. Null values are omitted. Data that
+    is not an object is put under `data`.
     """
 
     order: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Does this endpoint want this event: by its type, its channels, its data. Pure.
+"""Decide whether an endpoint wants an event, by type, channels and data. Pure.
 
 Patterns: an exact type (`message.sent`), a family at any depth below a prefix (`message.*`), or everything (`*`).
 
@@ -34,27 +34,27 @@ EVERYTHING = "*"
 MAX_CONDITIONS = 50
 MAX_DEPTH = 5
 MAX_PATH = 255
-#: Bytes of all filters of an endpoint, written as JSON.
+#: The maximum size of all filters of an endpoint, in bytes of JSON.
 MAX_SIZE = 16 * 1024
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
 def matches(pattern: str, event_type: str) -> bool:
-    """Does the pattern cover the event type? `message.*` covers `message.sent` and `message.a.b`, but not `message`."""
+    """Return whether the pattern covers the type: `message.*` covers `message.sent` and `message.a.b`, not `message`."""
     if pattern in (EVERYTHING, event_type):
         return True
     return pattern.endswith(".*") and event_type.startswith(pattern[:-1])
 
 
 def patterns_for(event_type: str) -> tuple[str, ...]:
-    """Every pattern that covers the type, for an indexed look-up: of `a.b.c` these are `a.b.c`, `a.*`, `a.b.*`, `*`."""
+    """Return all patterns that cover the type, for an indexed look-up: for `a.b.c` these are `a.b.c`, `a.*`, `a.b.*`, `*`."""
     parts = event_type.split(".")
     families = [".".join(parts[:count]) + ".*" for count in range(1, len(parts))]
     return (event_type, *families, EVERYTHING)
 
 
 def check_pattern(text: str) -> str:
-    """The pattern as given. Raises InvalidEndpoint where it is none."""
+    """Return the pattern unchanged. Raises InvalidEndpoint if it is not valid."""
     name = text[:-2] if isinstance(text, str) and text.endswith(".*") else text
     if text != EVERYTHING and not (isinstance(name, str) and NAME.fullmatch(name) and len(name) <= MAX_NAME):
         raise InvalidEndpoint(
@@ -66,12 +66,12 @@ def check_pattern(text: str) -> str:
 
 
 def channel_wanted(endpoint_channels: Collection[str], event_channels: Collection[str]) -> bool:
-    """An endpoint without channels wants every event; one with channels wants those that share one with it."""
+    """Return whether the channels match: the endpoint has no channels, or shares one with the event."""
     return not endpoint_channels or not set(endpoint_channels).isdisjoint(event_channels)
 
 
 class WantingEndpoint(Protocol):
-    """What an endpoint says of the events that it wants. `created_at` is None where it is not to be compared."""
+    """The properties of an endpoint that select its events. `created_at`: None to skip its comparison."""
 
     @property
     def patterns(self) -> Collection[str]: ...
@@ -91,10 +91,10 @@ class EmittedEvent(Protocol):
 
 
 def wants(endpoint: WantingEndpoint, event: EmittedEvent, filters_pass: Callable[[], bool] | None = None) -> bool:
-    """Return whether the endpoint wants the event. Fan-out and recovery ask here, and `engine.sql.fan_out` is the same in SQL.
+    """Return whether the endpoint wants the event. Used by fan-out and recovery; `engine.sql.fan_out` does the same in SQL.
 
-    Nothing is wanted that was emitted before the endpoint was created. `filters_pass` is called last, and only if all else
-    fits: reading filters and data is expensive. None: the endpoint has no filters.
+    An endpoint does not want events emitted before it was created. `filters_pass` is called last, and only if everything else
+    matches: reading filters and data is expensive. None: the endpoint has no filters.
     """
     return (
         (endpoint.created_at is None or endpoint.created_at <= event.created_at)
@@ -110,7 +110,7 @@ def _covering(event_type: str) -> frozenset[str]:
 
 
 def check_filters(value: object) -> dict[str, Any]:
-    """Return the filters as given. Raises InvalidEndpoint that names the faulty part."""
+    """Return the filters unchanged. Raises InvalidEndpoint, which names the invalid part."""
     counted = _check(value, 1)
     if counted > MAX_CONDITIONS:
         raise _fault(
@@ -136,7 +136,7 @@ def passes(filters: object, data: object, budget: ComparisonBudget | None = None
 
 
 def passes_or_costs_too_much(filters: object, data: object, budget: ComparisonBudget) -> bool:
-    """As `passes`, and True where the budget is used up: better one event too many than one lost. `budget.is_used_up` tells."""
+    """Like `passes`, but return True if the budget is used up (`budget.is_used_up`): better an extra event than a lost one."""
     try:
         return passes(filters, data, budget)
     except FilterTooCostly:
@@ -147,7 +147,7 @@ def passes_or_costs_too_much(filters: object, data: object, budget: ComparisonBu
 
 
 class _Malformed(Exception):
-    """This part is no filter. An error and not False, which a `$not` around it would turn into a match."""
+    """This part is not a valid filter. An error and not False, which a `$not` around it would turn into a match."""
 
 
 def _all_hold(filters: object, data: object, budget: ComparisonBudget) -> bool:
@@ -210,7 +210,7 @@ def _size(value: object) -> float:
 
 
 def _check(value: object, depth: int) -> int:
-    """Check one level; the number of conditions in it and below."""
+    """Check one level, and return the number of conditions in it and below."""
     if depth > MAX_DEPTH:
         raise _fault(_("Filters are nested more than %(most)s deep."), most=MAX_DEPTH)
     if not isinstance(value, dict):
@@ -260,7 +260,7 @@ def _check_operand(path: str, name: object, operand: object) -> None:
 
 
 def _check_value(path: str, value: object, depth: int) -> None:
-    """A JSON value of bounded depth, so that comparing with it is bounded too."""
+    """Check that this is a JSON value of limited depth, so that the cost of comparisons is limited, too."""
     if depth > MAX_DEPTH:
         raise _fault(_("%(path)s: the value is nested more than %(most)s deep."), path=path, most=MAX_DEPTH)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,8 +1,8 @@
-"""JSON that a JavaScript receiver can parse and write again without changing one byte.
+"""JSON that a JavaScript receiver can parse and serialise again without changing a byte.
 
 Some receivers verify over `JSON.stringify(JSON.parse(body))` instead of the body. `rewrite` gives the text for which
 both are the same, as ECMA-262 defines them (Number::toString, OrdinaryOwnPropertyKeys, well-formed JSON.stringify).
-What JavaScript cannot hold is changed with open eyes: a whole number beyond ±(2⁵³−1) becomes a string of its digits.
+Numbers that JavaScript cannot represent are changed deliberately: an integer beyond ±(2⁵³−1) becomes a string of its digits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def loads(text: str) -> Any:
-    """Parse JSON for `dumps`: of equal keys the last wins, whole numbers beyond ±(2⁵³−1) are already strings."""
+    """Parse JSON for `dumps`. The last of equal keys wins; integers beyond ±(2⁵³−1) become strings."""
     try:
         return _DECODER.decode(escape_surrogates(text))
     except RecursionError as error:
@@ -32,8 +32,8 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: object) -> str:
-    """What `loads` gave as compact JSON, byte for byte as JSON.stringify has it. Raises
-    InvalidEvent for a number that is not finite, or too deep a nesting."""
+    """Return a value of `loads` as compact JSON, byte for byte like JSON.stringify. Raises InvalidEvent for a number that is
+    not finite, or if the nesting is too deep."""
     try:
         return escape_surrogates(_WRITERS[type(value)](value))
     except RecursionError as error:
@@ -54,7 +54,7 @@ def escape_surrogates(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """A float as JavaScript prints it. Python finds the same shortest digits; only the notation differs."""
+    """Return a float as JavaScript prints it. Python finds the same shortest digits; only the notation differs."""
     if value != value or value in (float("inf"), float("-inf")):
         raise InvalidEvent("The data has a number that is not finite.")
     if value == 0:
@@ -106,7 +106,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
 
 
 def _ordered(keys: dict[str, Any]) -> list[str]:
-    """JavaScript lists the keys that look like array indexes first, by value; then the others as they came."""
+    """Return keys in JavaScript's order: those that look like array indexes first, by value; then the others as given."""
     indexes = [key for key in keys if key[:1] in "0123456789" and _INDEX.fullmatch(key) and int(key) <= _LAST_INDEX]
     if not indexes:
         return list(keys)

@@ -1,4 +1,4 @@
-"""Message: one event as envelopes and signatures see it, and the types of the functions that turn it into a request."""
+"""Message: the input of envelopes and signatures, and the types of the functions that build a request from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event as an envelope or a signature sees it. `data` is the event's JSON text exactly as it was stored."""
+    """One event, as passed to an envelope or a signature. `data` is the event's JSON text exactly as stored."""
 
     id: str  # public id, `evt_…`
     type: str
@@ -19,10 +19,10 @@ class Message:
 
 #: Builds the body. It must give the same bytes for the same message, every time: retries depend on it.
 Envelope = Callable[[Message], bytes]
-#: Headers of the wire format's own beside the signature's: name, value.
+#: Returns additional headers of the wire format, besides the signature's: name, value.
 ExtraHeaders = Callable[[Message], tuple[tuple[str, str], ...]]
 
 
 def no_extra_headers(message: Message) -> tuple[tuple[str, str], ...]:
-    """The standard wire format says everything in the body and the signature's headers."""
+    """Return no headers: the standard wire format needs only the body and the signature's headers."""
     return ()

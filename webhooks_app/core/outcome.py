@@ -1,4 +1,4 @@
-"""What became of one HTTP request. Pure."""
+"""The outcome of one HTTP request. Pure."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from functools import lru_cache
 
 
 class OutcomeKind(StrEnum):
-    """What became of one HTTP request. The values are stored with the attempt."""
+    """The kinds of outcomes of one HTTP request. The values are stored with the attempt."""
 
-    SUCCEEDED = "succeeded"  # a 2xx answer
-    REDIRECT = "redirect"  # a 3xx answer, never followed
-    CLIENT_ERROR = "client_error"  # a 4xx answer
-    SERVER_ERROR = "server_error"  # a 5xx answer, or a status outside 100–599
+    SUCCEEDED = "succeeded"  # a 2xx response
+    REDIRECT = "redirect"  # a 3xx response, never followed
+    CLIENT_ERROR = "client_error"  # a 4xx response
+    SERVER_ERROR = "server_error"  # a 5xx response, or a status outside 100–599
     TIMEOUT = "timeout"  # the total deadline, or the connect deadline, passed
     REFUSED = "refused"  # no connection: refused, reset while connecting, unreachable
     NAME_ERROR = "name_error"  # the host name does not resolve
-    TLS_ERROR = "tls_error"  # the certificate or handshake is not acceptable
-    PROTOCOL_ERROR = "protocol_error"  # connected, but no valid HTTP answer came back
-    ADDRESS_NOT_ALLOWED = "address_not_allowed"  # the name led to an address we do not send to
-    NOT_SENT = "not_sent"  # our own fault: the signing key could not be opened, say
+    TLS_ERROR = "tls_error"  # the certificate or handshake is not valid
+    PROTOCOL_ERROR = "protocol_error"  # connected, but no valid HTTP response arrived
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"  # the name resolved to an address that is not allowed
+    NOT_SENT = "not_sent"  # a fault on our side, for example a signing key that cannot be decrypted
     EXPIRED = "expired"  # pending for too long: behind an open breaker, or paused or disabled; no request was made
     QUARANTINED = "quarantined"  # crashed an engine: it is isolated, or has reached its maximum age since
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One finished request. `retry_after` is in seconds from its end, None where the answer named none."""
+    """One finished request. `retry_after` is in seconds from its end, None if the response has none."""
 
     kind: OutcomeKind
     status: int | None = None
     retry_after: float | None = None
-    #: For staff: what the network or the library said.
+    #: The error text of the network or the library, for staff.
     detail: str = ""
 
     @property
@@ -42,7 +42,7 @@ class Outcome:
 
 @lru_cache(maxsize=1024)
 def outcome_of_status(status: int, retry_after: float | None = None) -> Outcome:
-    """Sort an HTTP status into an `Outcome`; only 2xx is success."""
+    """Return the `Outcome` of an HTTP status; only 2xx is success."""
     if 200 <= status < 300:
         kind = OutcomeKind.SUCCEEDED
     elif 300 <= status < 400:
@@ -54,7 +54,7 @@ def outcome_of_status(status: int, retry_after: float | None = None) -> Outcome:
     return Outcome(kind, status, retry_after)
 
 
-#: No request reached the endpoint, and through no fault of its own: these say nothing of its health.
+#: No request reached the endpoint, for reasons outside of it: these say nothing about its health.
 UNSENT_KINDS = frozenset({OutcomeKind.NOT_SENT, OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED})
-#: No response in time, and no connection: what an overloaded receiver does instead of responding with 503.
+#: No response in time, or no connection: how an overloaded receiver behaves if it does not respond with 503.
 SLOWING_KINDS = frozenset({OutcomeKind.TIMEOUT, OutcomeKind.REFUSED})

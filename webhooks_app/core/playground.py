@@ -1,8 +1,8 @@
-"""The inspector: a receiver of our own, for people who have no server to try things with.
+"""The inspector: a built-in receiver, for users who want to try webhooks without a server.
 
-Its URLs are `inspector:<answer>`, a scheme that `check_url` refuses to everybody: only the playground writes such a URL.
-What a request looked like is its answer's body, in the form that HTTP has for that (`message/http`, as TRACE gives it),
-and so it is kept with the attempt like any answer.
+Its URLs are `inspector:<answer>`, a scheme that `check_url` always refuses: only the playground writes such a URL.
+The response's body is the request itself, in the form that HTTP defines for that (`message/http`, as used by TRACE),
+so that it is stored with the attempt like any response.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCHEME = "inspector"
-#: Of a request's body, so much is echoed: any event with the standard limit, whatever its envelope, and its signature.
+#: The maximum size of an echoed request body: enough for any event within the standard limit, with envelope and signature.
 ECHO_BYTES = 384 * 1024
 CONTENT_TYPE = "message/http"
 _PREFIX = f"{SCHEME}:"
@@ -19,7 +19,7 @@ _REQUEST_LINE = b"POST / HTTP/1.1"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the inspector answers with. `status` None: nothing, until the request's deadline has passed."""
+    """The inspector's response. `status` None: no response until the request's deadline has passed."""
 
     name: str
     status: int | None
@@ -44,35 +44,35 @@ DEFAULT_ANSWER = "200"
 
 @dataclass(frozen=True, slots=True)
 class ArrivedRequest:
-    """A request as the inspector got it: names and values as they were sent, and the body, at most ECHO_BYTES of it."""
+    """A request that the inspector received: header names and values as sent, and at most ECHO_BYTES of the body."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
 
 def url_of(answer: str) -> str:
-    """The URL of an inspector that answers so."""
+    """Return the URL of an inspector with this response."""
     return _PREFIX + ANSWERS[answer].name
 
 
 def is_inspector(url: str) -> bool:
-    """Does this URL lead to the inspector, and never to the network?"""
+    """Return whether this URL leads to the inspector, and never to the network."""
     return url.startswith(_PREFIX)
 
 
 def answer_of(url: str) -> Answer | None:
-    """What the inspector at this URL answers; None where there is no such answer."""
+    """Return the response of the inspector at this URL; None if it is unknown."""
     return ANSWERS.get(url.removeprefix(_PREFIX)) if is_inspector(url) else None
 
 
 def echo(headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
-    """The request as it came, as text of HTTP. Header names and values must have been checked for line breaks."""
+    """Return the request as HTTP text. Header names and values must have been checked for line breaks."""
     lines = [_REQUEST_LINE, *(f"{name}: {value}".encode("latin-1") for name, value in headers)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body[:ECHO_BYTES]
 
 
 def arrived(echoed: bytes) -> ArrivedRequest | None:
-    """What `echo` was given; None for bytes that are no echo."""
+    """Parse the result of `echo`; return None for other bytes."""
     head, separator, body = echoed.partition(b"\r\n\r\n")
     line, *lines = head.split(b"\r\n")
     if line != _REQUEST_LINE or not separator:

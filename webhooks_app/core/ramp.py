@@ -1,16 +1,16 @@
-"""How fast a recovering endpoint gets what has waited for it. Pure."""
+"""The ramp-up: how fast a recovering endpoint gets its pending deliveries. Pure."""
 
 from __future__ import annotations
 
-#: Requests a second right after the recovery, and how long until that has doubled (seconds).
+#: Requests per second right after the recovery, and the time in which the rate doubles (seconds).
 FIRST_RATE = 20.0
 DOUBLES_EVERY = 5.0
-#: From then on there is no limit of this kind.
+#: After this time the limit ends.
 RAMP_SECONDS = 60.0
 
 
 def ramp_rate(seconds: float) -> float | None:
-    """Return the requests a second that an endpoint may get so long after its circuit breaker closed; None: no limit.
+    """Return how many requests per second an endpoint may get this long after its circuit breaker closed; None: no limit.
 
     A receiver that comes back is often still weak, and thousands of deliveries may wait for it.
     """

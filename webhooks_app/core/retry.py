@@ -1,4 +1,4 @@
-"""What an outcome means for its delivery: done, retry at t, or give up. No clock, no database, no settings."""
+"""Decide what an outcome means for its delivery: done, retry at t, or failed. No clock, no database, no settings."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def _seconds(*values: float) -> tuple[timedelta, ...]:
 
 
 STANDARD_DELAYS = _seconds(5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-#: The most retries that a policy may have, and the most failures that it may count.
+#: The maximum number of retries of a policy, and of failures that it may count.
 MAX_DELAYS = 1000
 _MOST_FAILURES = 2**31 - 1
 
 
 class RuleEffect(StrEnum):
-    """What a `StatusRule` does. `decide`, `asked_delay` and `core.circuit_breaker` carry it out."""
+    """What a `StatusRule` does. Implemented by `decide`, `asked_delay` and `core.circuit_breaker`."""
 
-    DISABLE = "disable"  # give the delivery up, and disable the endpoint at once
+    DISABLE = "disable"  # fail the delivery, and disable the endpoint at once
     RETRY_AFTER = "retry_after"  # wait as long as the Retry-After header asks, up to `retry_after_cap`
     SLOW_DOWN = (
         "slow_down"  # hold the endpoint's other deliveries back too, from `backoff_first` doubling to `backoff_last`
@@ -50,21 +50,21 @@ class RuleEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusRule:
-    """What a retry policy does besides its schedule when a request fails with one of these statuses, or in one of these ways.
+    """What a retry policy does besides its schedule when a request fails with one of these statuses or outcome kinds.
 
-    Raises ConfigurationError for a field that is wrong.
+    Raises ConfigurationError for an invalid field.
     """
 
     effect: RuleEffect
-    #: HTTP statuses from 100 to 999, but none that means success.
+    #: HTTP statuses from 100 to 999, except those that mean success.
     statuses: frozenset[int] = frozenset()
-    #: Failures without a status, such as a time-out.
+    #: Failures without a status, such as a timeout.
     kinds: frozenset[OutcomeKind] = frozenset()
-    #: The rule in one sentence for customers, empty where it goes without saying. `%(time)s` is the policy's `retry_after_cap`.
+    #: The rule in one sentence for customers, empty if it needs none. `%(time)s` is the policy's `retry_after_cap`.
     words: str = ""
-    #: DISABLE only: why, in at most 255 characters. It is stored with the endpoint and sent with the signal …
+    #: DISABLE only: the reason, in at most 255 characters. It is stored with the endpoint and sent with the signal …
     reason: str = ""
-    #: … and this is the same in a sentence. Empty: the reason is shown as it is.
+    #: … and the same as a sentence. Empty: the reason is shown unchanged.
     reason_words: str = ""
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ GONE = StatusRule(
     reason_words=_("The receiver answered 410 Gone, which asks us to stop."),
 )
 OVERLOADED = StatusRule(statuses=frozenset({429, 502, 503, 504}), kinds=SLOWING_KINDS, effect=RuleEffect.SLOW_DOWN)
-#: What a policy does besides its schedule unless it says otherwise. Customers read the words in this order.
+#: The default rules of a policy. Customers see their words in this order.
 STANDARD_RULES = (RETRY_AFTER, GONE, OVERLOADED)
 
 
@@ -118,17 +118,17 @@ class RetryPolicy:
     delays: tuple[timedelta, ...] = STANDARD_DELAYS
     #: Each delay is spread by ± this share of itself.
     jitter: float = 0.2
-    #: What certain statuses and failures do besides. Of two rules with the same effect the first that covers an outcome counts.
+    #: Additional effects of certain statuses and failures. Of two rules with the same effect, the first match applies.
     rules: tuple[StatusRule, ...] = STANDARD_RULES
     retry_after_cap: timedelta = timedelta(hours=24)
-    #: After `breaker_threshold` failures in a row the endpoint gets one probe a back-off step; the rest wait.
+    #: After `breaker_threshold` failures in a row the endpoint gets one probe per backoff step; other deliveries wait.
     breaker: bool = True
     breaker_threshold: int = 5
     backoff_first: timedelta = timedelta(seconds=5)
     backoff_last: timedelta = timedelta(minutes=5)
-    #: A delivery that waits behind an open breaker longer than this is given up.
+    #: A delivery that waits behind an open breaker for longer than this fails.
     max_age: timedelta = timedelta(days=5)
-    #: Switch the endpoint off after this many failed requests in a row (None: never for this reason) …
+    #: Disable the endpoint after this many failed requests in a row (None: never for this reason) …
     disable_after_failures: int | None = None
     #: … or after failing this long without one success (None: never for this reason).
     disable_after: timedelta | None = timedelta(days=5)
@@ -162,8 +162,8 @@ class RetryPolicy:
         disable_after_failures: int | None = None,
         disable_after: timedelta | None = timedelta(days=5),
     ) -> Self:
-        """Return a policy that keeps to its schedule whatever comes back: every failure is retried after the next delay, and
-        holds nothing else back. For products whose documents promise exactly this: no rule, now or later, applies to it.
+        """Return a policy that only follows its schedule: every failure is retried after the next delay, and holds no other
+        deliveries back. For products whose documents promise exactly this: no current or future rule applies to it.
         """
         return cls(
             delays=delays,
@@ -175,12 +175,12 @@ class RetryPolicy:
         )
 
     def rule_for(self, outcome: Outcome, effect: RuleEffect) -> StatusRule | None:
-        """Return the rule by which this failure has this effect, None where there is none."""
+        """Return the rule that gives this failure this effect, None if there is none."""
         return next((rule for rule in self.rules if rule.effect is effect and rule.covers(outcome)), None)
 
     @property
     def slows_down(self) -> bool:
-        """Is there a failure that holds the endpoint's other deliveries back?"""
+        """Return whether any failure holds the endpoint's other deliveries back."""
         return any(rule.effect is RuleEffect.SLOW_DOWN for rule in self.rules)
 
     @property
@@ -198,7 +198,7 @@ class Verdict(StrEnum):
 class Decision:
     """What to do with the delivery. `at` is set for RETRY only; `disable` is the reason to disable the endpoint, if any.
 
-    `uses_step` is False where the attempt never left this app: the delivery keeps all retries of its policy.
+    `uses_step` is False if the attempt never left this app: the delivery keeps all retries of its policy.
     """
 
     verdict: Verdict
@@ -228,10 +228,10 @@ def decide(
 
     Args:
         step: How many requests the policy has counted before this one, 0 for the first. It is not the attempt number:
-            a replay starts the policy anew while the attempt numbers continue.
+            a replay restarts the policy while the attempt numbers continue.
         roll: A number in [0, 1) that places the retry inside the jitter.
         unsent: How many earlier attempts of this delivery ended as NOT_SENT; see `unsent_attempts`.
-        expires_at: When a delivery that cannot be sent is given up. None: never.
+        expires_at: When a delivery that cannot be sent fails. None: never.
     """
     if outcome.succeeded:
         return _SUCCEEDED
@@ -268,7 +268,7 @@ def unsent_attempts(attempts: int, step: int, age: timedelta) -> int:
 
 
 def later(now: datetime, delay: timedelta) -> datetime:
-    """Return `now + delay`, or the last moment that a datetime can express where the sum is beyond it."""
+    """Return `now + delay`, or the latest possible datetime if the sum is beyond it."""
     try:
         return now + delay
     except OverflowError:
@@ -276,7 +276,7 @@ def later(now: datetime, delay: timedelta) -> datetime:
 
 
 def asked_delay(outcome: Outcome, policy: RetryPolicy) -> timedelta:
-    """Return how long the receiver asked to wait: its Retry-After, up to the policy's cap; zero where no rule honours it."""
+    """Return how long the receiver asked to wait: its Retry-After, up to the policy's cap; zero if no rule honours it."""
     if outcome.retry_after is None or policy.rule_for(outcome, RuleEffect.RETRY_AFTER) is None:
         return timedelta(0)
     # max() first: it also turns "not a number" into 0.

@@ -1,4 +1,4 @@
-"""Reading a Retry-After header. Pure: the time is passed in."""
+"""Parse Retry-After headers. Pure: the time is passed in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LONGEST_DATE = 64
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, from 0 to 366 days; None where it makes no sense.
+    """Return the delay of a Retry-After header in seconds, from 0 to 366 days; None if the header is invalid.
 
-    The value is a number of seconds or a date. Never raises, whatever the receiver wrote.
+    The value is a number of seconds or a date. Never raises, for any value.
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():

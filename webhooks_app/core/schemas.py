@@ -1,4 +1,4 @@
-"""JSON Schemas as people read them: one line a property."""
+"""JSON Schemas in readable form: one line per property."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-#: What is nested deeper, and what comes after so many lines, is left to the schema itself.
+#: Deeper properties, and further ones after this many lines, are visible only in the schema itself.
 MAX_DEPTH = 6
 MAX_PROPERTIES = 200
 _RULES = (
@@ -20,18 +20,18 @@ _RULES = (
 class Property:
     """One property of the data."""
 
-    #: Where it is: `customer.name`, and `lines[].price` for each element of a list.
+    #: The path: `customer.name`, or `lines[].price` for each element of a list.
     path: str
-    #: JSON's names of its types, such as `string`; empty: any.
+    #: The JSON types, such as `string`; empty: any.
     types: tuple[str, ...]
     required: bool
     description: str
-    #: What else it must fit: keyword, and value as JSON.
+    #: Further constraints: keyword, and value as JSON.
     rules: tuple[tuple[str, str], ...]
 
 
 def properties(schema: Any) -> list[Property]:
-    """The properties that a schema names, outer ones first; at most MAX_PROPERTIES.
+    """Return the properties that a schema names, outer ones first; at most MAX_PROPERTIES.
 
     Knows `properties`, `items`, and `$ref` within the schema. What a schema says otherwise, it says for itself; one that is
     no object names nothing.
@@ -66,7 +66,7 @@ def _property(path: str, schema: dict[str, Any], required: bool) -> Property:
 
 
 def _resolved(schema: Any, root: Any) -> dict[str, Any]:
-    """What a reference within the schema leads to, with what stands beside the reference; `{}` where there is nothing."""
+    """Return the target of a reference within the schema, merged with the keys beside the reference; `{}` if there is none."""
     if not isinstance(schema, dict):
         return {}
     reference = schema.get("$ref")

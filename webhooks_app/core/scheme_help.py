@@ -1,4 +1,4 @@
-"""What a signature scheme says about itself, for pages, checks and snippets."""
+"""The description of a signature scheme, for pages, checks and snippets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HeaderHelp:
-    """One header of a signature. `meaning`: one sentence that is translated, into which `values` are put by name."""
+    """One header of a signature. `meaning`: one translatable sentence, formatted with `values` by name."""
 
     name: str
     meaning: str
@@ -23,39 +23,39 @@ class HeaderHelp:
 
 @dataclass(frozen=True, slots=True)
 class SnippetSource:
-    """Which texts in `snippets/texts/` verify the scheme's signatures, and what is filled in."""
+    """The texts in `snippets/texts/` that verify the scheme's signatures, and their parameters."""
 
     #: The texts' name: `texts/<language>/<name>.txt`.
     name: str
-    #: The signature's header, where it has a name of the host's.
+    #: The signature's header, if the host chooses its name.
     header: str = ""
-    #: What the signature begins with.
+    #: The prefix of the signature.
     prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemeHelp:
-    """What a scheme says about itself in its attribute `help`. All of it is optional."""
+    """The description of a scheme, in its attribute `help`. All fields are optional."""
 
-    #: What the signature is computed over, such as "{t}.{body}".
+    #: The signed content, such as "{t}.{body}".
     signed_content: str = ""
     headers: tuple[HeaderHelp, ...] = ()
     #: The header with the event's id, if there is one; in lower case.
     event_id_header: str = ""
-    #: Returns the text at the place of the timestamp, "" where there is none, given all of `header_names` in lower case. None:
-    #: signatures bear no date.
+    #: Returns the text of the timestamp, "" if it is missing, from the headers of `header_names` in lower case. None:
+    #: signatures have no timestamp.
     timestamp: Callable[[Mapping[str, str]], str] | None = None
     #: None: there are no snippets.
     snippet: SnippetSource | None = None
 
     @property
     def is_dated(self) -> bool:
-        """Whether a receiver can see how old a request is."""
+        """Return whether signatures have a timestamp, so that a receiver knows a request's age."""
         return self.timestamp is not None
 
 
 def help_of(scheme: SignatureScheme) -> SchemeHelp:
-    """Return what the scheme says about itself; of one that says nothing, the names of its headers."""
+    """Return the scheme's description; if it has none, one with the names of its headers."""
     found = getattr(scheme, "help", None)
     if isinstance(found, SchemeHelp):
         return found
@@ -65,9 +65,9 @@ def help_of(scheme: SignatureScheme) -> SchemeHelp:
 
 
 def timestamp_in(scheme: SignatureScheme, headers: Mapping[str, str]) -> str | None:
-    """Return the text at the place of the timestamp; None where signatures bear no date, or a host's own scheme fails.
+    """Return the text of the timestamp; None if signatures have no timestamp, or if a custom scheme fails.
 
-    `headers`: by their names in lower case.
+    `headers`: by name in lower case.
     """
     timestamp = help_of(scheme).timestamp
     if timestamp is None:

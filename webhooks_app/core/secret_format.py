@@ -1,4 +1,4 @@
-"""How a product's signing secrets look. A plain value; `core.secrets` makes secrets of it and checks them."""
+"""The format of a product's signing secrets. A plain value; `core.secrets` generates and checks secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFormat:
-    """How a secret looks when shown, and how the shown text becomes a key. Raises ConfigurationError for a wrong field."""
+    """The text form of a secret, and how it becomes a key. Raises ConfigurationError for an invalid field."""
 
     prefix: str = "whsec_"
     #: How many random bytes a new secret has, and how they are written after the prefix: "base64" or "hex".
@@ -21,7 +21,7 @@ class SecretFormat:
     written_as: str = "base64"
     #: "base64": the key is the base64 after the prefix, decoded. "utf8": the whole shown text's UTF-8 bytes.
     key_from: str = "base64"
-    #: Shortest and longest key, in bytes, that a customer may bring along.
+    #: Minimum and maximum length, in bytes, of a key that a customer provides.
     min_key_bytes: int = 24
     max_key_bytes: int = 64
 

@@ -1,4 +1,4 @@
-"""Secrets as people see them: make one, or check one that is brought. The result is to be sealed."""
+"""Generate signing secrets, and check secrets that customers provide. Encrypt the result before storing it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _WRONG_LENGTH_BASE64 = _(
 
 
 def new_secret(secret_format: SecretFormat) -> str:
-    """A fresh random secret of this format, as it is shown to the customer."""
+    """Return a new random secret of this format, as shown to the customer."""
     raw = os.urandom(secret_format.random_bytes)
     text = raw.hex() if secret_format.written_as == "hex" else base64.b64encode(raw).decode()
     return secret_format.prefix + text
 
 
 def new_ed25519_secret() -> str:
-    """A fresh private key, `whsk_…` (seed and public key, 64 bytes). It stays with us: customers get `public_text`."""
+    """Return a new private key, `whsk_…` (seed and public key, 64 bytes). Never show it: customers get `public_text`."""
     seed = os.urandom(32)
     return ED25519_PRIVATE + base64.b64encode(seed + Ed25519Key.from_private_bytes(seed).public).decode()
 
 
 def token_digest(token: str) -> str:
-    """What is kept of a random token to know it by: SHA-256, in hex. It has 256 random bits of its own and needs no salt."""
+    """Return the SHA-256 of a random token, in hex, for storage. The token has 256 random bits, so it needs no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def check_secret(text: str, secret_format: SecretFormat) -> str:
-    """The secret to keep for what the customer brought, or InvalidSecret that says what to do.
+    """Return the secret to store for a customer's input. Raises InvalidSecret, which says what to do.
 
-    Base64 secrets lose white space around them, as it comes with copying. Of a text that is itself the key every
-    character counts, so it is kept as it is.
+    White space around base64 secrets, which often comes with copying, is removed. If the text itself is the key, every
+    character counts, so it is not changed.
     """
     if secret_format.key_from == "utf8":
         _check_length(len(_key_bytes(text, secret_format)), secret_format)
@@ -62,9 +62,9 @@ def check_secret(text: str, secret_format: SecretFormat) -> str:
 
 
 def check_existing_secret(text: str, secret_format: SecretFormat) -> str:
-    """The secret to keep for one that a receiver verifies with already, or InvalidSecret where nothing can be signed with it.
+    """Return the secret to store for one that a receiver already uses. Raises InvalidSecret if it cannot sign.
 
-    How long it is was decided when it was made: a longer one would not verify there.
+    Its length is not checked: it was fixed when the secret was created, and the receiver cannot use another one.
     """
     if secret_format.key_from != "utf8":
         text = text.strip()

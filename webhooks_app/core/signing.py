@@ -1,6 +1,6 @@
 """Signature schemes: sign with all live secrets, verify with any. Pure: bytes in, headers out.
 
-A scheme describes itself in `help`, so nothing outside this file asks for its class.
+A scheme is described by its attribute `help`, so code outside this file need not check its class.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class SignatureScheme(Protocol):
-    """How a request shows that it comes from us.
+    """A signature scheme: how a request proves its origin.
 
-    A scheme may have an attribute `help`, a `SchemeHelp`: what the pages say of it, and what the check of a signature reads.
+    A scheme may have an attribute `help`, a `SchemeHelp`, which pages and the signature check use.
     """
 
     @property
     def header_names(self) -> tuple[str, ...]:
-        """Lower-case names of every header that `headers` may set; customers cannot set these."""
+        """Return the lower-case names of all headers that `headers` may set; customers cannot set these."""
         ...
 
     def headers(self, *, message_id: str, timestamp: int, body: bytes, keys: tuple[Key, ...]) -> Headers:
-        """The signature's headers for one attempt. `timestamp` is in whole epoch seconds; `keys` newest first, never
+        """Return the signature's headers for one attempt. `timestamp` is in whole epoch seconds; `keys` newest first, never
         empty."""
         ...
 
@@ -152,7 +152,7 @@ class HexScheme:
 
 @dataclass(frozen=True, slots=True)
 class TimestampedHexScheme:
-    """One header `t=<epoch seconds>,v1=<hex>[,v1=…]`, HMAC-SHA256 over `t.body`, one `v1` a key (as Stripe has it)."""
+    """One header `t=<epoch seconds>,v1=<hex>[,v1=…]`, HMAC-SHA256 over `t.body`, one `v1` per key (as Stripe does)."""
 
     header: str
 
@@ -204,7 +204,7 @@ def _times(parts: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _hmac(key: bytes, content: bytes) -> bytes:
-    """HMAC-SHA256. OpenSSL sets up a key more slowly than it signs a body, so what was set up is kept and copied."""
+    """Return the HMAC-SHA256. OpenSSL takes longer to set up a key than to sign a body, so prepared keys are cached."""
     state = _prepared(key).copy()
     state.update(content)
     return state.digest()
@@ -234,7 +234,7 @@ def _hex(key: Key, content: bytes) -> str:
 
 
 def _equal(shown: str, wanted: str) -> bool:
-    # As bytes, since compare_digest refuses text outside ASCII and a stranger chose what is in the header.
+    # As bytes, because compare_digest refuses non-ASCII text and the header is untrusted.
     return hmac.compare_digest(shown.encode(errors="replace"), wanted.encode())
 
 
@@ -257,7 +257,7 @@ def _check_time(text: str, now: int, tolerance: int) -> None:
 
 
 def _usable(keys: Iterable[Key]) -> tuple[Key, ...]:
-    """An empty HMAC key would let anyone sign; so would, in effect, no key at all."""
+    """Return the keys. Raises VerificationFailed for an empty HMAC key, with which anyone could sign, or if there is none."""
     usable = tuple(keys)
     if not usable or b"" in usable:
         raise VerificationFailed("There is no secret to verify with.")

@@ -1,6 +1,6 @@
-"""The keys that sign: made of a secret's text.
+"""Signing keys, derived from a secret's text.
 
-A key is either bytes (HMAC-SHA256) or an `Ed25519Key`. `key_of` makes one of a secret as it is shown to people.
+A key is either bytes (HMAC-SHA256) or an `Ed25519Key`. `key_of` returns the key of a secret's text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Ed25519Key:
 
     @classmethod
     def from_private_bytes(cls, raw: bytes) -> Ed25519Key:
-        """From 32 bytes (the seed), or 64 (seed and public key, as `whsk_` has them). Raises InvalidSecret."""
+        """Return the key from 32 bytes (the seed), or 64 (seed and public key, as in `whsk_`). Raises InvalidSecret."""
         if len(raw) not in (_ED25519_BYTES, 2 * _ED25519_BYTES):
             raise InvalidSecret(
                 gettext_noop("An ed25519 private key has 32 bytes, or 64 together with its public key.")
@@ -41,11 +41,11 @@ class Ed25519Key:
 
     @property
     def public_text(self) -> str:
-        """What receivers verify with: `whpk_…`. No secret."""
+        """Return the public key for receivers, `whpk_…`. Not secret."""
         return ED25519_PUBLIC + base64.b64encode(self.public).decode()
 
     def sign(self, content: bytes) -> bytes:
-        """The 64 bytes of the signature. Raises InvalidSecret for a key that can verify only."""
+        """Return the 64 bytes of the signature. Raises InvalidSecret for a public key."""
         if self.private is None:
             raise InvalidSecret(gettext_noop("This is a public key (whpk_…); signing needs the private one (whsk_…)."))
         return self.private.sign(content)
@@ -62,7 +62,7 @@ Key = bytes | Ed25519Key
 
 
 def key_of(secret_text: str, secret_format: SecretFormat) -> Key:
-    """The key behind a secret's shown text. Raises InvalidSecret where the text is not of this format, or is empty."""
+    """Return the key of a secret's text. Raises InvalidSecret if the text is empty or not of this format."""
     if secret_format.key_from == "utf8":
         key = _utf8(secret_text)
     elif secret_text.startswith(ED25519_PRIVATE):

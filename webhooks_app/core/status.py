@@ -1,4 +1,4 @@
-"""Is delivery healthy? `Figures` in, findings out. The command, `/readyz` and the metrics share this decision."""
+"""Judge whether delivery is healthy: `Figures` in, findings out. Shared by the command, `/readyz` and the metrics."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
-    """One engine that is alive. Ages in seconds: of its last heartbeat, and of each thread's last completed turn at the time
-    of that heartbeat. An engine that was killed is not stalled; only its heartbeat grows old."""
+    """One live engine. Ages in seconds: of its last heartbeat, and of each thread's last completed turn at the time of that
+    heartbeat. An engine that was killed is not stalled; only its heartbeat gets old."""
 
     id: str
     #: host:pid
@@ -36,7 +36,7 @@ class EngineFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeatFigures:
-    """Celery beat's rows for this app: those that are missing or disabled, and how far `sweep` is behind its schedule."""
+    """Celery beat's rows for this app: those that are missing or disabled, and the delay of `sweep`."""
 
     missing: tuple[str, ...] = ()
     #: Seconds since beat last ran `sweep`, and seconds between two runs.
@@ -46,27 +46,27 @@ class BeatFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the database says about delivery. Ages in seconds, None where nothing waits; counts stop at a bound."""
+    """The state of delivery in the database. Ages in seconds, None if nothing waits; counts have an upper bound."""
 
     engines: tuple[EngineFigures, ...] = ()
-    #: Engines whose heartbeat ended without a goodbye and that nobody has cleaned up yet.
+    #: Engines whose heartbeat expired without a clean shutdown, and that were not cleaned up yet.
     dead_engines: int = 0
     #: Queues with due work that no live engine holds, and the age of the oldest.
     overdue_queues: int = 0
     oldest_due_age: float | None = None
-    #: Events that wait for fan-out, and the age of the oldest.
+    #: Events waiting for fan-out, and the age of the oldest.
     pending_events: int = 0
     oldest_event_age: float | None = None
     #: Events that were quarantined in the last 24 hours.
     quarantined_events: int = 0
     #: Seconds that this process's clock is ahead of the database's.
     clock_drift: float = 0.0
-    #: None where Celery beat is not in use, or its schedule is not in the database.
+    #: None if Celery beat is not in use, or its schedule is not in the database.
     beat: BeatFigures | None = None
 
     @property
     def oldest_wait(self) -> float:
-        """The age of the oldest work that nobody has taken; 0 where there is none."""
+        """Return the age of the oldest work that no engine has taken; 0 if there is none."""
         return max(self.oldest_due_age or 0.0, self.oldest_event_age or 0.0)
 
     @property
@@ -75,17 +75,17 @@ class Figures:
 
     @property
     def largest_drift(self) -> float:
-        """The largest distance between the database's clock and any other, in seconds."""
+        """Return the largest difference between the database's clock and any other, in seconds."""
         return max(abs(drift) for drift in (self.clock_drift, *(engine.clock_drift for engine in self.engines)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """From when on a figure is a warning or critical. Seconds, unless the name says otherwise."""
+    """The thresholds for warnings and critical findings. Seconds, unless the name says otherwise."""
 
-    #: Work that is due for longer than this should have been begun.
+    #: Work that is due for longer than this should have been started.
     overdue: float = 40.0
-    #: The same while engines are alive: they have more to do than they can.
+    #: The same while engines are alive, which are then overloaded.
     backlog_critical: float = 600.0
     #: At 30 s the engine stops its heartbeat, so that others take over its queues; an age above that is never seen.
     stalled: float = 10.0
@@ -117,7 +117,7 @@ CHECKS = ("engines", "backlog", "stalled_threads", "heartbeats", "beat", "clock_
 
 
 def judge(figures: Figures, limits: Limits) -> list[Finding]:
-    """Return what is wrong, the worst first. At most one finding a check."""
+    """Return the findings, the worst first. At most one finding per check."""
     found = [
         *_work(figures, limits),
         *_threads(figures, limits),
@@ -163,7 +163,7 @@ def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
 
 
 def _what_starts_one(beat: BeatFigures | None, limits: Limits) -> str:
-    """A worker's engines begin with a hint; where hints are lost, beat's sweep leaves another."""
+    """Return how to start an engine. A worker starts one on a hint; if hints are lost, beat's sweep sends another."""
     if beat is not None and _SWEEP in beat.missing:
         return (
             "Run `manage.py webhooks_schedule` first: sweep, which asks the workers to deliver, is not in the schedule."

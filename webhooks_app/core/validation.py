@@ -1,7 +1,7 @@
-"""Checks for the fields of the values that a host builds: policies, wire formats, secret formats. Pure.
+"""Checks of the fields of values that a host creates: policies, wire formats, secret formats. Pure.
 
-They run once, when the value is built, so that the engine can use it without checking again. Each raises
-ConfigurationError that names the field and says what is allowed.
+They run once, when the value is created, so that the engine can use it without checking again. Each raises
+ConfigurationError, which names the field and the allowed values.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NoReturn
 
 from webhooks_app.exceptions import ConfigurationError
 
-#: The longest wait of any kind. It keeps sums of times far from the last year that a datetime can express.
+#: The maximum of any delay. It keeps sums of times within the range of a datetime.
 LONGEST = timedelta(days=366)
 
 
 def reject(owner: object, name: str, wanted: str) -> NoReturn:
-    """Raise ConfigurationError: this field is not what is wanted."""
+    """Raise ConfigurationError for a field that does not match `wanted`."""
     # reprlib: a short text, even of a value whose own repr raises or is endless.
     shown = reprlib.repr(getattr(owner, name))
     raise ConfigurationError(f"{type(owner).__name__}.{name} must be {wanted}, not {shown}.", field=name)

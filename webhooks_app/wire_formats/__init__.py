@@ -1,4 +1,4 @@
-"""Wire formats: what to make one of, and those that there are by name (`standard`, and what WEBHOOKS["WIRE_FORMATS"] names)."""
+"""Wire formats: the parts to build one, and the known ones by name (`standard`, and those in WEBHOOKS["WIRE_FORMATS"])."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ __all__ = [
     "wire_format_names",
 ]
 
-#: Those in `webhooks_app.contrib`, which a host may switch on.
+#: The wire formats in `webhooks_app.contrib`, which a host can enable.
 CONTRIB = ("gateway", "messages_dev", "msgflash", "msgine", "muchaw")
 
 _HOST_WIRE_FORMATS = HostWireFormats()
 
 
 def get_wire_format(name: str) -> WireFormat:
-    """Return the wire format of that name; one from the settings goes before `standard`.
+    """Return the wire format of that name; the settings take precedence over `standard`.
 
-    Raises ConfigurationError where there is none, naming those that exist, or where the host's module cannot be imported.
+    Raises ConfigurationError if there is none, naming those that exist, or if the host's module cannot be imported.
     """
     paths = _from_settings()
     if name in paths:
@@ -73,12 +73,12 @@ def get_wire_format(name: str) -> WireFormat:
 
 
 def retry_policy_of(name: str) -> RetryPolicy:
-    """Return the retry policy of that wire format, or the standard one where it cannot be loaded. Never raises."""
+    """Return the retry policy of that wire format, or the standard one if it cannot be loaded. Never raises."""
     return find_retry_policy(name) or RetryPolicy()
 
 
 def find_retry_policy(name: str) -> RetryPolicy | None:
-    """Return the retry policy of that wire format; None where it cannot be loaded. Never raises."""
+    """Return the retry policy of that wire format; None if it cannot be loaded. Never raises."""
     try:
         return get_wire_format(name).retry
     except ConfigurationError:
@@ -97,7 +97,7 @@ def _how_to_get(name: str) -> str:
 
 
 def _from_settings() -> Mapping[str, str]:
-    """Name → dotted path."""
+    """Return name → dotted path of the wire formats."""
     from webhooks_app import conf
 
     return conf.settings().WIRE_FORMATS

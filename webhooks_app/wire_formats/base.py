@@ -1,4 +1,4 @@
-"""The Wire format value type: everything about the wire that a product may want different."""
+"""The value type `WireFormat`: everything about requests that may differ between products."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from webhooks_app.core.validation import (
     reject,
 )
 
-#: What the columns hold that name a wire format.
+#: The maximum length of a wire format's name, as in the columns that store it.
 MAX_NAME = 64
-#: Longer than any receiver should be waited for.
+#: The maximum timeout (seconds), longer than any receiver should need.
 MAX_TIMEOUT = 3600.0
 _MOST_BYTES = 2**31 - 1
 #: A header's name (RFC 9110), in lower case.
@@ -31,13 +31,13 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireFormat:
-    """How one product's webhooks look on the wire, and when they are retried. Plain values; no behaviour of its own.
+    """The format of one product's webhook requests, and their retry policy. Plain values without behaviour.
 
-    Raises ConfigurationError for a field that is wrong, so that nothing fails when a webhook is sent.
+    Raises ConfigurationError for an invalid field, so that nothing fails when a webhook is sent.
     """
 
     name: str
-    #: For people: whose wire format this is.
+    #: The displayed name of the product.
     title: str
     scheme: SignatureScheme
     envelope: Envelope
@@ -46,18 +46,18 @@ class WireFormat:
     #: True: during a rotation only one signature is sent at a time; see `engine.sending_thread` for how the overlap works then.
     single_signature: bool = False
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    #: Seconds until connected (TLS included), and until the whole exchange must be over.
+    #: The timeouts in seconds: for the connection (TLS included), and for the whole exchange.
     connect_timeout: float = 5.0
     total_timeout: float = 15.0
-    #: Refuse http:// even where the settings allow it (loopback in a development set-up excepted).
+    #: Refuse http:// even if the settings allow it (except loopback in a development set-up).
     https_only: bool = False
-    #: Warn in the log where a body is larger than this many bytes (None: never), since known receivers stop there.
+    #: Log a warning if a body is larger than this many bytes (None: never), because known receivers refuse such bodies.
     warn_body_bytes: int | None = None
     #: The event types that the product documents, for its pages and its catalogue; empty: the host's own alone.
     event_types: tuple[EventType, ...] = ()
-    #: True: the product's customers know their webhooks by whole numbers, so each gets one as it is made.
+    #: True: the product's customers identify webhooks by integers, so each endpoint gets one when it is created.
     numbers_endpoints: bool = False
-    #: What the product's own scope (a number, a line) is called as a channel, e.g. `number:`; empty: it has none.
+    #: The channel prefix of the product's own scope (a number, a line), e.g. `number:`; empty: it has none.
     channel_prefix: str = ""
 
     def __post_init__(self) -> None:

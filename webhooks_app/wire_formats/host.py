@@ -1,4 +1,4 @@
-"""The wire formats of the host's own, loaded from dotted paths. What a host's module does wrong becomes a ConfigurationError."""
+"""Load the host's own wire formats from dotted paths. Errors of a host's module become a ConfigurationError."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.wire_formats.base import WireFormat
 
-#: How long a failed import is remembered. The engine asks often, and a failing import may take seconds each time.
+#: How long a failed import is remembered. The engine loads often, and a failing import may take seconds each time.
 RETRY_SECONDS = 30.0
-#: Characters of the host's own error in ours.
+#: The maximum length of the host's error text in our error.
 _MOST_TOLD = 500
 
 
 class HostWireFormats:
-    """Loads wire formats by dotted path and remembers them; a failed import is repeated after `retry_seconds`."""
+    """Loads wire formats by dotted path and caches them; a failed import is repeated after `retry_seconds`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, retry_seconds: float = RETRY_SECONDS) -> None:
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._loaded: dict[tuple[str, str], WireFormat] = {}
-        #: What was wrong, and until when it is not tried again. A text: an error raised twice would keep its tracebacks.
+        #: The error text, and until when not to try again. A text, because an exception raised twice would keep its tracebacks.
         self._failed: dict[tuple[str, str], tuple[str, float]] = {}
 
     def load(self, name: str, dotted_path: object) -> WireFormat:
-        """Return the wire format at this path. Raises ConfigurationError that names the setting, the path and the error."""
+        """Return the wire format at this path. Raises ConfigurationError, which names the setting, the path and the error."""
         if not isinstance(dotted_path, str):
             raise _fault(name, dotted_path, "is not a dotted path")
         key = name, dotted_path
