@@ -1,11 +1,11 @@
-"""The wire formats and REST APIs of five products, one folder each. A host switches on those that it wants:
+"""The wire formats and REST APIs of five products, one folder each. A host enables those that it needs:
 
     from webhooks_app import contrib
 
     WEBHOOKS = {"WIRE_FORMATS": {"muchaw": contrib.WIRE_FORMATS["muchaw"]}}
 
 Its REST API is an urlconf of its own, for instance `webhooks_app.contrib.muchaw.api`; see `webhooks_app.api.urls_with_fallback`.
-Nothing of a product is imported before it is used.
+A product's modules are imported on first use.
 """
 
 from __future__ import annotations

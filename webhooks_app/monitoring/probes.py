@@ -1,7 +1,7 @@
-"""What `/healthz` and `/readyz` ask the database, with a bound on how long they wait for it.
+"""The database probes of `/healthz` and `/readyz`, with a time limit.
 
-A probe runs in a thread with a connection of its own. Requests that come while it runs share its answer, so that a database
-that hangs costs one thread and one connection, however often the probe is asked.
+A probe runs in a thread with its own connection. Requests that arrive while it runs share its result, so a hanging database
+costs only one thread and one connection, however often the probe is called.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Failed = list[str]
 
 
 class Probe:
-    """A question that is asked once at a time."""
+    """A probe that runs at most once at a time."""
 
     def __init__(self, name: str, ask: Callable[[], Failed]) -> None:
         self._name = name
@@ -39,7 +39,7 @@ class Probe:
         self._running: Future[Failed] | None = None
 
     def failed(self) -> Failed:
-        """Return the names of the checks that fail. ["database"] where there is no answer in time."""
+        """Return the names of the checks that fail; ["database"] if there is no result in time."""
         with self._lock:
             if self._running is None:
                 self._running = Future()

@@ -225,7 +225,7 @@ def reset() -> None:
 
 
 def _enabled_slots() -> tuple[_Slot, ...]:
-    """The slots of METRICS. Settings are replaced as a whole, so an identity comparison notifications every change."""
+    """Return the slots of METRICS. Settings are replaced as a whole, so an identity comparison notices every change."""
     global _metrics, _slots
     try:
         wanted = settings().METRICS
@@ -287,7 +287,7 @@ def _tracing_slots() -> list[_Slot]:
 
 
 def _host_label(host: str) -> str:
-    """The host, or "other" where METRICS_HOSTS hosts have a label already: customers choose hosts, and labels cost memory."""
+    """Return the host, or "other" if METRICS_HOSTS hosts have a label: customers choose hosts, and labels cost memory."""
     host = host.lower()
     if host in _hosts:
         return host

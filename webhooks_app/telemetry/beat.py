@@ -1,4 +1,4 @@
-"""Does Celery beat run? django-celery-beat's rows say when it last ran what."""
+"""Check whether Celery beat runs, from the last run times in django-celery-beat's rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SWEEP = TASKS[0]
 
 
 def beat_figures() -> BeatFigures | None:
-    """Return what is known about beat; None where it is not installed, or where `webhooks_deliver` does its work."""
+    """Return the figures of beat; None if it is not installed, or if `webhooks_deliver` does its work."""
     if not apps.is_installed(BEAT) or not settings().WAKE_FUNCTION:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the metrics of this process (or, with PROMETHEUS_MULTIPROC_DIR, of all) and the figures of the
+"""The Prometheus exposition: the metrics of this process (or, with PROMETHEUS_MULTIPROC_DIR, of all) and the figures of the
 database, read at each scrape."""
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _LATE_HEARTBEAT = 2 / 3
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Work that nobody has begun, each counted to MOST_COUNTED, and since when the oldest is due."""
+    """Work that no engine has started, each counted up to MOST_COUNTED, and since when the oldest is due."""
 
     queues: int
     oldest_due: datetime | None
@@ -42,7 +42,7 @@ class Waiting:
 
 
 def limits() -> Limits:
-    """The limits as the settings are now."""
+    """Return the limits from the current settings."""
     chosen = settings()
     return Limits(
         overdue=chosen.OVERDUE_SECONDS,
@@ -52,7 +52,7 @@ def limits() -> Limits:
 
 
 def figures() -> Figures:
-    """Read everything that `core.status.judge` wants."""
+    """Read the input of `core.status.judge`."""
     now, drift = _clock()
     engines = list(Engine.objects.order_by("-alive_until")[:_MOST_ENGINES])
     alive = [engine for engine in engines if engine.alive_until > now]

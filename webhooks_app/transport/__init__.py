@@ -1,4 +1,4 @@
-"""Bytes to a checked address. `open_transport()` gives the transport that the settings choose, with the inspector beside it."""
+"""Send bytes to a checked address. `open_transport()` returns the transport from the settings, combined with the inspector."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from webhooks_app.transport.playground import InspectingTransport
 
 logger = logging.getLogger(__name__)
 
-#: Requests that may be in flight, in windows: one for those that answer, the others for those that hang; see engine.window.
+#: The maximum number of requests in flight, in windows: one for fast requests, the others for hanging ones; see engine.window.
 _WINDOWS = 5
-_warned: set[tuple[int, int | None]] = set()  # each process says it once
+_warned: set[tuple[int, int | None]] = set()  # each process warns once
 
 __all__ = [
     "OurFault",
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def transport_options() -> TransportOptions:
-    """What is the same for every request of one transport, as the settings are now."""
+    """Return the options of a transport from the current settings."""
     chosen = settings()
     return TransportOptions(
         addresses=address_policy(),
@@ -60,9 +60,9 @@ def _concurrency(window: int) -> int:
 
 
 def open_transport(options: TransportOptions | None = None, name: str = "") -> Transport:
-    """A new transport, to be closed by the caller. `name` is "auto", "curl" or "requests"; empty: as the settings say.
+    """Return a new transport, which the caller must close. `name`: "auto", "curl" or "requests"; empty: from the settings.
 
-    Raises ConfigurationError for an unknown name, or for "curl" where pycurl is not installed.
+    Raises ConfigurationError for an unknown name, or for "curl" if pycurl is not installed.
     """
     return InspectingTransport(_open_network(options or transport_options(), name or settings().TRANSPORT))
 

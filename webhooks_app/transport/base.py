@@ -1,4 +1,4 @@
-"""What every transport promises: bytes to a checked address, within a deadline, with a bounded answer.
+"""The interface of all transports: send bytes to a checked address, within a deadline, with a bounded response.
 
 A transport knows nothing of models, signatures or retries. Both implementations pass the same conformance tests.
 """
@@ -15,7 +15,7 @@ from webhooks_app.core.retry import OutcomeKind
 
 
 class OurFault(StrEnum):
-    """Why a request was not sent, not to its receiver, or its response not read: our fault. Stable keys, for logs and metrics."""
+    """Faults on our side: why a request or its response failed locally or at the proxy. Stable keys, for logs and metrics."""
 
     DESCRIPTORS = "descriptors"  # no free file descriptor: raise `ulimit -n`
     MEMORY = "memory"  # no memory, or no buffer space in the kernel
@@ -34,12 +34,12 @@ class OurFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """What is the same for every request of one transport."""
+    """The options shared by all requests of one transport."""
 
     addresses: AddressPolicy
     #: How many requests may be on the network at once.
     concurrency: int = 384
-    #: Bytes of the answer that are kept; the rest is not read.
+    #: The maximum number of bytes of the response to keep; the rest is not read.
     body_limit: int = 16 * 1024
     header_limit: int = 8 * 1024
     #: Seconds that the body may take after the headers are complete. The status counts, whatever happens to the body.
@@ -52,7 +52,7 @@ class TransportOptions:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One POST. `token` comes back with the answer and is the caller's business."""
+    """One POST request. `token` is returned with the response; only the caller uses it."""
 
     token: object
     url: str
@@ -67,7 +67,7 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Response:
-    """What came back. `status` is None exactly where `failure` is set: no response with complete headers arrived."""
+    """The response. `status` is None if and only if `failure` is set: no response with complete headers arrived."""
 
     token: object
     status: int | None
@@ -82,7 +82,7 @@ class Response:
     our_fault: str = ""  # an `OurFault` where `failure` is NOT_SENT, else empty
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, case-insensitively, decoded as latin-1."""
+        """Return the first value of a header, case-insensitively, decoded as latin-1."""
         wanted = name.lower().encode("latin-1")
         for line in self.headers.split(b"\r\n"):
             key, separator, value = line.partition(b":")
@@ -101,12 +101,12 @@ class Transport(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """How many requests were started and not yet returned by `wait`."""
+        """Return how many requests were started and not yet returned by `wait`."""
         ...
 
     def start(self, request: Request) -> None:
-        """Begin one request. Never blocks on the network and never raises an Exception: a request that cannot be made
-        comes back from `wait` with its `failure` set."""
+        """Start one request. Never blocks on the network and never raises an Exception: for a request that cannot be sent,
+        `wait` returns a response with `failure` set."""
         ...
 
     def wait(self, timeout: float) -> Iterable[Response]:

@@ -1,4 +1,4 @@
-"""Cutting off connections whose data keeps libcurl from returning.
+"""Cut off connections whose data keeps libcurl from returning.
 
 OpenSSL reads on as long as handshake messages come (HelloRequest, NewSessionTicket, KeyUpdate), within one call. A receiver
 that sends them without end would stop every request, and no deadline is looked at meanwhile.
@@ -34,7 +34,7 @@ _RECEIVED_AT = 128
 
 
 class CallGuard:
-    """Watches the calls of one transport from a thread of its own."""
+    """Watches the calls of one transport from a separate thread."""
 
     def __init__(self, watched: Collection[int], *, direct: bool) -> None:
         """`watched`: the descriptors of all connections; changed by the thread that makes the calls only. `direct`: they

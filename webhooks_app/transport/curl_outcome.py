@@ -1,4 +1,4 @@
-"""What a libcurl error code means for a request that got no complete response headers."""
+"""Interpret libcurl error codes of requests that got no complete response headers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def our_failure(detail: str, fault: OurFault) -> Failure:
 
 
 def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, url: str) -> Failure:
-    """Sort the end of a request that got no complete headers. `proxy` is host and port of the egress proxy, empty without
+    """Return the failure of a request that got no complete headers. `proxy`: host and port of the egress proxy, empty without
     one."""
     if code == pycurl.E_OK:
         return Failure(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
@@ -75,7 +75,7 @@ def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str,
 
 
 def _proxy_failure(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, tunnel: bool) -> Failure | None:
-    """Return the failure of the egress proxy; None where the request got past it."""
+    """Return the failure of the egress proxy; None if the request got past it."""
     if code == pycurl.E_COULDNT_RESOLVE_PROXY:
         return our_failure(f"the name of the egress proxy {proxy} does not resolve", OurFault.PROXY)
     status = curl.getinfo(pycurl.HTTP_CONNECTCODE)

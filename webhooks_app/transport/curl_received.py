@@ -67,7 +67,7 @@ class Received:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was received: the next response comes."""
+        """Reset the state for the next response."""
         self._state = _BEFORE
         self.status = 0
         #: Of HTTP, as the status line says it.
@@ -87,7 +87,7 @@ class Received:
 
     @property
     def complete(self) -> bool:
-        """Whether the headers of a final response are complete."""
+        """Return whether the headers of a final response are complete."""
         return self._state == _COMPLETE
 
     @guarded(0)

@@ -1,4 +1,4 @@
-"""How many connections this process has file descriptors for."""
+"""Compute for how many connections this process has file descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on our side: what they are called, and the response of a request that met one."""
+"""Faults on our side: their names, and the responses of affected requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ThreadsExhausted(RuntimeError):
 
 
 def fault_of(error: BaseException) -> OurFault | None:
-    """Return which fault on our side an exception, or one that it was made from, stands for; None where it is not ours."""
+    """Return the fault on our side that an exception or one of its causes stands for; None if it is not ours."""
     for one in _chain(error, _DEEPEST):
         if isinstance(one, MemoryError):
             return OurFault.MEMORY

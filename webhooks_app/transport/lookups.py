@@ -1,4 +1,4 @@
-"""The requests of the curl transport that wait for their host name to be resolved."""
+"""Requests of the curl transport that wait until their host name is resolved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Lookup:
 
 @dataclass(slots=True)
 class _Name:
-    """Everybody who waits for one name. `open` counts those who have not given up."""
+    """The requests that wait for one name. `open` counts those that have not timed out."""
 
     lookups: list[Lookup] = field(default_factory=list)
     open: int = 0
@@ -48,7 +48,7 @@ class Lookups:
 
     @property
     def next_until(self) -> float | None:
-        """When the next request stops waiting; None where none waits."""
+        """Return when the next request stops waiting; None if none waits."""
         while self._times and not self._times[0].open:
             heapq.heappop(self._times)
         return self._times[0].until if self._times else None

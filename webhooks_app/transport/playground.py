@@ -1,7 +1,7 @@
-"""The way to the inspector: requests to `inspector:…` are answered here, in this process; all others go to the network.
+"""The transport of the inspector: respond to requests to `inspector:…` in this process; send all others to the network.
 
-Nothing of the network is opened to it: such a request never gets to a transport that could connect, so the address rules
-need no exception. And a URL with any other scheme never gets here.
+Inspector requests never reach a transport that could connect, so the address rules need no exception. URLs with any other
+scheme never reach the inspector.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webhooks_app.transport.validation import check_headers, check_timeouts, fai
 
 @dataclass(slots=True, order=True)
 class _Due:
-    """An answer, and when (monotonic) it is given. Ordered by that, then by number, for the heap."""
+    """A response, and when (monotonic) it is due. Ordered by that, then by number, for the heap."""
 
     at: float
     number: int
@@ -28,7 +28,7 @@ class _Due:
 
 
 class InspectingTransport:
-    """See `base.Transport`: the one it is given, and the inspector beside it."""
+    """Combines another transport with the inspector; see `base.Transport`."""
 
     def __init__(self, network: Transport) -> None:
         self._network = network
@@ -59,7 +59,7 @@ class InspectingTransport:
             pause = max(min(until, self._due[0].at) - monotonic(), 0.0)
             began = monotonic()
             finished = [*self._network.wait(pause), *self._take_due()]
-            # Back before its time and with nothing: somebody called `wake`.
+            # It returned early without a response: another thread called `wake`.
             if finished or monotonic() >= until or monotonic() < began + pause:
                 return finished
 

@@ -1,4 +1,4 @@
-"""The transport that is always there: `requests` in a pool of threads.
+"""The fallback transport, which is always available: `requests` in a pool of threads.
 
 It keeps every promise of `base.Transport`, at a lower speed than `curl` and with HTTP/1.1 only. `requests` knows no
 deadline for a whole request; here the thread that calls `wait` watches the time, answers for a request that is late and

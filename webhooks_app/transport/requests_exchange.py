@@ -22,7 +22,7 @@ from webhooks_app.transport.validation import CUT_SHORT, MAX_BODY_PIECES, TOO_MA
 
 
 class Exchange:
-    """Carries requests out, each in the thread that calls `carry_out`. `on_head` is called when headers are complete."""
+    """Executes requests, each in the thread that calls `carry_out`. `on_head` is called when headers are complete."""
 
     def __init__(self, options: TransportOptions, adapter: CheckedAdapter, on_head: Callable[[Job], None]) -> None:
         self._options = options
@@ -31,7 +31,7 @@ class Exchange:
         self._proxies = {"http": options.proxy, "https": options.proxy} if options.proxy else {}
 
     def carry_out(self, job: Job) -> Response:
-        """Return the response. Raises nothing but what is no Exception."""
+        """Send the request and return the response. Raises no Exception (only other BaseExceptions)."""
         request = job.request
         try:
             place = check_request(request)
@@ -91,7 +91,7 @@ class Exchange:
 
 
 def _prepare(request: Request) -> requests.PreparedRequest:
-    """Raises ValueError where `requests` does not send the request as it is."""
+    """Prepare the request. Raises ValueError if `requests` would not send it unchanged."""
     headers = {"User-Agent": "webhooks-app", "Accept-Encoding": "identity", "Accept": "*/*"}
     seen = {name.lower(): name for name in headers}
     for name, value in request.headers:
@@ -125,7 +125,7 @@ def _pairs(headers: Any) -> Iterator[tuple[str, str]]:
 
 
 def _says_closed(error: RequestsConnectionError) -> bool:
-    """Did the other side close the connection before a byte of an answer came?"""
+    """Return whether the other side closed the connection before the first byte of a response."""
     reason = error.args[0] if error.args else None
     cause = reason.args[1] if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1 else None
     return isinstance(cause, (ConnectionResetError, BrokenPipeError))  # http.client.RemoteDisconnected is one

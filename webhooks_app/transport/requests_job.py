@@ -29,7 +29,7 @@ class Head(NamedTuple):
 
 
 class Connection(Protocol):
-    """What a job needs of the connection that it uses."""
+    """The interface of a connection that a job uses."""
 
     job: Job | None
     address: str
@@ -39,7 +39,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Shared by the thread that carries the request out and the one that watches the time."""
+    """A request's state, shared by the thread that executes it and the thread that watches the time."""
 
     request: Request
     deadline: float

@@ -1,4 +1,4 @@
-"""Name resolution that never makes one name wait for another, nor one owner's requests for another owner's names.
+"""Name resolution in which no name waits for another one, and no owner's requests wait for another owner's names.
 
 Neither of our HTTP libraries can be trusted with it: urllib3 resolves in the calling thread without any deadline, and
 libcurl (since 8.20) in a pool of twenty threads, so that twenty names whose servers hang stop every other new
@@ -113,7 +113,7 @@ class Resolver:
                 self._dequeue(host, pending.owner)
 
     def close(self) -> None:
-        """Forget everything. Threads that are stuck end by themselves and call nobody."""
+        """Drop all state. Stuck threads end by themselves without calling `on_answer`."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -227,7 +227,7 @@ def _error(error: BaseException) -> Answer:
 
 
 def _fault_behind(error: socket.gaierror) -> OurFault | None:
-    """Without descriptors, `getaddrinfo` cannot ask anybody, and reports that the name does not exist."""
+    """Return the fault behind a resolver error: without descriptors `getaddrinfo` reports that the name does not exist."""
     if error.errno == socket.EAI_MEMORY:
         return OurFault.MEMORY
     try:

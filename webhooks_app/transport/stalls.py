@@ -1,4 +1,4 @@
-"""Stalls: this process stood still, and what its transport did not read in time is no fault of a receiver."""
+"""Detect stalls of this process: responses that its transport could not read in time are not the receivers' fault."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CATCHING_UP = 0.25
 
 
 class StallWatch:
-    """Notifications when the transport's loop stood still: the process was stopped, its virtual machine was moved, or another
-    thread kept the interpreter to itself. Used by the thread of the loop only."""
+    """Notices when the transport's loop stood still: the process was stopped, its virtual machine was moved, or another
+    thread blocked the interpreter. Used by the thread of the loop only."""
 
     def __init__(self) -> None:
         self._last_turn = math.inf

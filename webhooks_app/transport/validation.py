@@ -1,4 +1,4 @@
-"""What both transports hold a request to before a byte of it goes out, and the limits they read an answer with."""
+"""Checks of requests before they are sent, and limits for reading responses, shared by both transports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def place_of(url: str) -> Place:
-    """Where a URL leads. Raises ValueError for one that is not plain ASCII http or https."""
+    """Return where a URL leads. Raises ValueError for one that is not plain ASCII http or https."""
     parts = urlsplit(url)
     if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
         raise ValueError("the URL cannot be sent to")
@@ -67,7 +67,7 @@ def check_request(request: Request) -> Place:
 
 
 def check_timeouts(request: Request) -> None:
-    """Raises ValueError for a timeout that is not a number of seconds."""
+    """Raise ValueError for a timeout that is not a number of seconds."""
     try:
         sound = 0 <= request.connect_timeout <= _LONGEST and 0 <= request.total_timeout <= _LONGEST  # false for NaN
     except TypeError:
@@ -77,7 +77,7 @@ def check_timeouts(request: Request) -> None:
 
 
 def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
-    """Raises ValueError where a name or value is not text, or would break out of its line."""
+    """Raise ValueError if a name or value is not text, or is not valid in a header line."""
     name: object = ""
     try:
         for name, value in headers:

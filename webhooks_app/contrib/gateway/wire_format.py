@@ -1,8 +1,8 @@
-"""A WhatsApp gateway whose document describes its REST API and nothing of the wire.
+"""A WhatsApp gateway whose document describes its REST API, but not its webhook requests.
 
-Where the document is silent the standard applies: Standard Webhooks' headers, body and retries. What it does say: the
-customer may bring a secret for HMAC, and its example is a short text (`"string"`). So any secret that is not empty is
-taken, and the key is that text's UTF-8 bytes. Standard verifiers take such a key when it is given to them as raw bytes.
+For everything else the standard applies: Standard Webhooks' headers, body and retries. The document says that the
+customer may provide a secret for HMAC, and its example is a short text (`"string"`). So any non-empty secret is accepted,
+and the key is that text's UTF-8 bytes. Standard verifiers accept such a key as raw bytes.
 """
 
 from __future__ import annotations

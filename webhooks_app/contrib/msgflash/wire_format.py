@@ -1,8 +1,8 @@
 """MsgFlash: flat bodies, hex signature with `sha256=`, five requests.
 
-The document promises a new request after every answer that is not 2xx, so nothing is treated specially. It says
-"exponential" and "5 attempts" but no times: they wait 1, 2, 4 and 8 minutes. It names no scope and no number of
-failures after which an endpoint is switched off, so there the standard's days apply.
+The document promises a retry after every response that is not 2xx, so no status has special rules. It says
+"exponential" and "5 attempts" but no times: the delays are 1, 2, 4 and 8 minutes. It names no scope and no number of
+failures after which an endpoint is disabled, so the standard's days apply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 def _status(message: Message, data: Mapping[str, Any]) -> dict[str, str]:
-    """A message's status is the last word of its event's name, where the host says nothing else."""
+    """Return the default of a message's status: the last word of its event's name."""
     family, _, status = message.type.rpartition(".")
     return {"status": status} if family == "message" else {}
 

@@ -1,8 +1,8 @@
 """MsGine: flat bodies with documented keys, bare hex signature, six requests within 7½ hours.
 
-Its Node sample verifies over `JSON.stringify(req.body)`, so bodies must survive that. The document promises a new
-request after every answer that is not 2xx, after a time-out and where nobody answers, so nothing is treated specially.
-It says nothing of how a secret looks, and nothing of switching endpoints off.
+Its Node sample verifies over `JSON.stringify(req.body)`, so that must not change bodies. The document promises a retry
+after every response that is not 2xx, after a timeout and without a response, so no outcome has special rules.
+It specifies neither the format of secrets nor when endpoints are disabled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webhooks_app.wire_formats.base import WireFormat
 
 
 def _status(message: Message, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The status is the last word of the event's name. A failed message always has a reason."""
+    """Return the status, the last word of the event's name, and for a failed message a reason."""
     status = message.type.rpartition(".")[2]
     if status != "failed":
         return {"status": status}

@@ -1,8 +1,8 @@
 """Muchaw DEV: nested bodies, hex signature with `sha256=`, four requests, endpoints scoped to numbers.
 
-Its delays are "about" 30 s, 5 min and 30 min, so they are spread a little. Every answer that is not 2xx is retried;
-ten failures in a row switch the endpoint off, and nothing else does. A secret is shown as `whsec_…`, but the receiver
-uses the whole text as it stands, prefix included.
+Its delays are "about" 30 s, 5 min and 30 min, so they have a little jitter. Every response that is not 2xx is retried;
+only ten failures in a row disable the endpoint. A secret is shown as `whsec_…`, but the receiver uses the whole text,
+including the prefix, as the key.
 """
 
 from __future__ import annotations
