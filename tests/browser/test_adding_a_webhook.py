@@ -60,7 +60,7 @@ def test_events_are_chosen_from_the_catalogue_and_everything_can_be_said(reader:
 
     reader.follows("To the endpoint")
     reader.reloads_until("Healthy.")
-    for text in ("order.*", "berlin", "X-Gateway: ••••••", "50 requests a second", "strict, one"):
+    for text in ("order.*", "berlin", "X-Gateway: ••••••", "50 requests a second", "yes, one request at a time"):
         reader.sees(text)
     assert "let-us-through" not in page.content()
     reader.finds_it_usable()
