@@ -55,8 +55,8 @@ registry.register(
     ),
 )
 
-# Types documented by the products whose wire formats are switched on, unless the sample app or another product has defined the
-# type already.
+# Types documented by the products whose wire formats are enabled, unless the sample app or another product has defined the type
+# already.
 for _name in wire_format_names():
     for _type in get_wire_format(_name).event_types:
         if _type.name not in registry:
