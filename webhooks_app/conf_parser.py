@@ -9,14 +9,14 @@ from typing import Any, TypeGuard, TypeVar
 
 from webhooks_app.exceptions import ConfigurationError
 
-Kind = TypeVar("Kind")
+Parsed = TypeVar("Parsed")
 
 #: Integer settings that may be 0, which means no limit.
 _ZERO_ALLOWED = frozenset({"MAX_PENDING_EVENTS_PER_TENANT", "MAX_PENDING_EVENTS", "BACKLOG_DELIVERIES"})
 _BACKLOG_POLICIES = ("warn", "refuse")
 
 
-def parse(kind: type[Kind], raw: object, where: str = "WEBHOOKS") -> Kind:
+def parse(kind: type[Parsed], raw: object, where: str = "WEBHOOKS") -> Parsed:
     """Turn a dict of settings into the dataclass `kind`; a field whose default is a dataclass is a dict of its own.
 
     `where`: the dict's name in messages. Raises ConfigurationError for an unknown key or a value of the wrong type.

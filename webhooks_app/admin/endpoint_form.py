@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
-from webhooks_app.endpoints.settings import NAMES, SETTINGS, Kind
+from webhooks_app.endpoints.settings import NAMES, SETTINGS
 from webhooks_app.forms.fields import WriteOnlyTextarea
 from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
@@ -82,9 +82,6 @@ class EndpointForm(ServiceForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean()
-        for setting in SETTINGS:
-            if setting.kind is Kind.OBJECT and values.get(setting.name, {}) is None:
-                values[setting.name] = {}
         if values.get("drop_headers") and values.get("new_headers"):
             self.add_error("drop_headers", _("Either remove the headers or give new ones."))
         return values

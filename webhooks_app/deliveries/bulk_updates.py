@@ -27,7 +27,6 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import retry_policy_of
@@ -79,7 +78,7 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> 
         queue.sequence += len(deliveries)
         queue.save(update_fields=["sequence"])
     Delivery.objects.bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
-    wake([row.pk], now, using=database_alias())
+    wake([row.pk], now)
     return Delivery.objects.filter(pk__in=[one.pk for one in deliveries]).count()
 
 
@@ -133,7 +132,7 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
         _renew([row for row in group if row.pk in tests], now, wire_format, only_once=True)
     for key, group in by_order.items():
         assign_sequences(sorted(group, key=lambda row: row.event_id), queues[key])
-    wake({row.endpoint_id for row in rows}, now, using=database_alias())
+    wake({row.endpoint_id for row in rows}, now)
     return len(rows)
 
 

@@ -21,7 +21,6 @@ from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, chunks, key_of, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
@@ -123,7 +122,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
         raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
     if endpoint.fifo:
         # It may have been the head that blocked all others.
-        wake([endpoint.pk], now, using=database_alias())
+        wake([endpoint.pk], now)
     note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
 
 
@@ -147,4 +146,4 @@ def _hurry(row: Delivery, endpoint: Endpoint) -> None:
     Delivery.objects.pending().filter(pk=row.pk).update(
         next_attempt_at=now, expires_at=Greatest("expires_at", now + bulk_updates.max_age(endpoint.wire_format))
     )
-    wake([row.endpoint_id], now, using=database_alias())
+    wake([row.endpoint_id], now)

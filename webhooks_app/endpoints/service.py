@@ -25,7 +25,6 @@ from webhooks_app.exceptions import (
 )
 from webhooks_app.locking import EndpointRef, locked_endpoint
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -210,4 +209,4 @@ def _reorder(row: Endpoint, queue: EndpointQueue) -> None:
         bulk_updates.put_in_order(queue)
     else:
         bulk_updates.drop_order(queue)
-    wake([row.pk], using=database_alias())
+    wake([row.pk])

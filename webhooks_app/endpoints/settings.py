@@ -98,8 +98,14 @@ class ShownSetting:
     label: str
     words: str
     value: Any
-    is_list: bool
-    is_object: bool
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.value, list)
+
+    @property
+    def is_object(self) -> bool:
+        return isinstance(self.value, dict)
 
 
 SETTINGS = (
@@ -137,8 +143,7 @@ def shown_settings(endpoint: Endpoint) -> list[ShownSetting]:
         value = getattr(endpoint, setting.name)
         words = setting.in_words(value)
         if words or value:
-            label, kind = str(setting.field.verbose_name), setting.kind
-            shown.append(ShownSetting(label, words, value, kind is Kind.NAMES, kind is Kind.OBJECT))
+            shown.append(ShownSetting(str(setting.field.verbose_name), words, value))
     return shown
 
 

@@ -179,7 +179,7 @@ def _unblock_queue(row: Endpoint, queue: EndpointQueue) -> None:
     _set_status(row, EndpointStatus.ACTIVE, "", now)
     queue.not_before = now
     queue.save(update_fields=["not_before"])
-    wake([row.pk], now, using=database_alias())
+    wake([row.pk], now)
 
 
 def _announce(row: Endpoint) -> None:

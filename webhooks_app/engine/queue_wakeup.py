@@ -11,6 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Least
 
 from webhooks_app.models import EndpointQueue, database_now
+from webhooks_app.models.database import database_alias
 
 _POSTGRESQL_WAKE = """
 WITH locked AS (
@@ -24,14 +25,14 @@ RETURNING queue.endpoint_id
 """
 
 
-def wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> None:
+def wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str | None = None) -> None:
     """Make these queues due at `at` (default: now, by the database's clock), or when `not_before` allows.
 
     Every writer that makes a delivery pending (retry, replay, resend) calls this after the write, in the same transaction.
     It updates all given rows, whether due, leased or paused, and locks them in the same order as all writers. An engine
     that is releasing such a queue at this moment either sees the new delivery or is overwritten here.
     """
-    _wake(endpoint_ids, at, using, skip_locked=False)
+    _wake(endpoint_ids, at, using or database_alias(), skip_locked=False)
 
 
 def wake_unlocked(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str) -> set[uuid.UUID]:

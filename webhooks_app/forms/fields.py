@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -17,7 +18,6 @@ _LONGEST_JSON = 1_000_000
 #: A name with or without quotes; and the characters that make quotes necessary.
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[^\s,]+')
 _SPECIAL = re.compile(r'[\s,"]')
-_UNASSISTED = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
 
 
 class WriteOnlyInput(forms.TextInput):
@@ -38,19 +38,24 @@ class WriteOnlyTextarea(forms.Textarea):
 
 
 class JSONText(forms.CharField):
-    """JSON entered as text; cleans to its value, empty input to None. An initial value that is not a string is shown as JSON."""
+    """JSON entered as text; cleans to its value. An initial value that is not a string is shown as JSON.
 
-    def __init__(self, **options: Any) -> None:
-        widget = forms.Textarea({"rows": 5, **_UNASSISTED})
+    `when_empty`: returns the value of empty input, and of `null`.
+    """
+
+    def __init__(self, *, when_empty: Callable[[], Any] = lambda: None, **options: Any) -> None:
+        self.when_empty = when_empty
+        attrs = {"rows": 5, "spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
+        widget = forms.Textarea(attrs)
         super().__init__(**{"required": False, "max_length": _LONGEST_JSON, "widget": widget, **options})
         self.widget.attrs.pop("maxlength", None)
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         if not text:
-            return None
+            return self.when_empty()
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            value = json.loads(text, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
             where = {"line": error.lineno, "column": error.colno}
             raise ValidationError(
@@ -58,6 +63,7 @@ class JSONText(forms.CharField):
             ) from error
         except (ValueError, RecursionError) as error:  # NaN, numbers of thousands of digits, too deep
             raise ValidationError(_("This JSON has a number or a nesting that cannot be sent."), "json") from error
+        return self.when_empty() if value is None else value
 
     def prepare_value(self, value: Any) -> Any:
         if value is None or isinstance(value, str):
@@ -68,7 +74,7 @@ class JSONText(forms.CharField):
         try:
             return bool((self.clean(data) or None) != (initial or None))
         except ValidationError:
-            return True
+            return True  # shown as an error
 
 
 class Names(forms.CharField):
@@ -87,7 +93,10 @@ class Names(forms.CharField):
         return "\n".join(json.dumps(one, ensure_ascii=False) if _SPECIAL.search(one) else one for one in value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(self.clean(data or "") != (initial or [])) if data or not self.required else True
+        try:
+            return bool(self.clean(data) != (initial or []))
+        except ValidationError:
+            return True  # shown as an error
 
 
 def _unquoted(word: str) -> str:

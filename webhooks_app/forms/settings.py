@@ -20,18 +20,17 @@ _HOW_TO_WRITE = {
 
 
 class SettingsForm(forms.Form):
-    """Mixin for forms with a field for each setting."""
+    """Base class of forms with a field for each setting."""
 
-    def add_settings(self) -> None:
-        """Add the fields; called at the end of `__init__`, since the largest numbers come from the site's settings."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         for setting in SETTINGS:
+            # Not at class level: the largest numbers come from the site's settings.
             self.fields[setting.name] = form_field(setting)
 
     def setting_values(self) -> dict[str, Any]:
-        """Return the values entered, by the names of the settings; an empty object field gives {}."""
-        given = {setting.name: self.cleaned_data[setting.name] for setting in SETTINGS}
-        empty = {setting.name for setting in SETTINGS if setting.kind is Kind.OBJECT and given[setting.name] is None}
-        return {name: {} if name in empty else value for name, value in given.items()}
+        """Return the values entered, by the names of the settings."""
+        return {setting.name: self.cleaned_data[setting.name] for setting in SETTINGS}
 
     def in_part(self) -> dict[str, list[forms.BoundField]]:
         """Return the fields by the name of their part, for templates."""
@@ -56,5 +55,5 @@ def form_field(setting: Setting) -> forms.Field:
         case Kind.NAMES:
             return Names(**common)
         case Kind.OBJECT:
-            return JSONText(**common)
+            return JSONText(**common, when_empty=dict)
     return forms.CharField(**common, max_length=most)

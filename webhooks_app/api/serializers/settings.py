@@ -12,22 +12,33 @@ from webhooks_app.endpoints.settings import SETTINGS, Kind, Setting
 Field = serializers.Field[Any, Any, Any, Any]
 
 
-class ReadsSettings(serializers.Serializer[Any]):
-    """Adds the settings to what is read, after the fields named in `settings_after`."""
+class WithSettings(serializers.Serializer[Any]):
+    """Adds a field for each setting, after the field `events`."""
 
-    settings_after = "events"
-
-    def get_fields(self) -> dict[str, Any]:
-        return _inserted(super().get_fields(), self.settings_after, {each.name: read_field(each) for each in SETTINGS})
-
-
-class TakesSettings(serializers.Serializer[Any]):
-    """Adds the settings to what may be sent. Each value is checked when it is saved."""
-
-    settings_after = "events"
+    def setting_field(self, setting: Setting) -> Field:
+        raise NotImplementedError
 
     def get_fields(self) -> dict[str, Any]:
-        return _inserted(super().get_fields(), self.settings_after, {each.name: input_field(each) for each in SETTINGS})
+        placed: dict[str, Any] = {}
+        for name, field in super().get_fields().items():
+            placed[name] = field
+            if name == "events":
+                placed.update((setting.name, self.setting_field(setting)) for setting in SETTINGS)
+        return placed
+
+
+class ReadsSettings(WithSettings):
+    """Shows the settings."""
+
+    def setting_field(self, setting: Setting) -> Field:
+        return read_field(setting)
+
+
+class TakesSettings(WithSettings):
+    """Takes the settings. Each value is checked when it is saved."""
+
+    def setting_field(self, setting: Setting) -> Field:
+        return input_field(setting)
 
 
 def read_field(setting: Setting) -> Field:
@@ -58,12 +69,3 @@ def input_field(setting: Setting) -> Field:
         case Kind.OBJECT:
             return serializers.JSONField(**common)
     return StrictText(allow_blank=True, **common)
-
-
-def _inserted(fields: dict[str, Any], after: str, more: dict[str, Field]) -> dict[str, Any]:
-    placed: dict[str, Any] = {}
-    for name, field in fields.items():
-        placed[name] = field
-        if name == after:
-            placed.update(more)
-    return placed

@@ -74,7 +74,6 @@ class EndpointForm(SettingsForm):
         **options: Any,
     ) -> None:
         super().__init__(data, **options)
-        self.add_settings()
         self.types = types
         self.headers = header_rows(stored_headers or (), data, first=stored_headers is None)
         #: The error of an action about the headers.
