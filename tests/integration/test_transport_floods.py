@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests import transports
-from tests.receiver import Behaviour, Drip, Endless, Raw, Receiver
+from tests.receiver import Authority, Behaviour, Drip, Endless, Raw, Receiver
 from tests.transports import Open, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Response, Transport
 
+authority = transports.authority
 transport_name = transports.transport_name
 open_one = transports.open_one
 transport = transports.transport
@@ -210,3 +212,51 @@ def test_a_flood_of_handshake_messages_stops_nobody(transport: Transport, receiv
         OutcomeKind.TIMEOUT,
         OutcomeKind.REFUSED,  # cut off while it connected
     }
+
+
+class TicketFlood:
+    """A TLS 1.3 server that sends session tickets without end, and no response."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._tls = authority.context("127.0.0.1")
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._port}/"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._open.append(connection)
+                threading.Thread(target=self._flood, args=(connection,), daemon=True).start()
+
+    def _flood(self, connection: socket.socket) -> None:
+        self._tls.num_tickets = 100_000_000
+        with contextlib.suppress(OSError), self._tls.wrap_socket(connection, server_side=True):
+            pass
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for one in (self._listener, *self._open):
+            one.close()
+
+
+@pytest.fixture
+def ticket_flood(authority: Authority) -> Iterator[TicketFlood]:
+    flood = TicketFlood(authority)
+    yield flood
+    flood.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was read")
+def test_a_flood_after_the_handshake_is_a_protocol_error(
+    open_one: Open, authority: Authority, ticket_flood: TicketFlood
+) -> None:
+    """Theirs, and not ours, and long before the deadline: their endpoint's circuit breaker must open."""
+    response = send(open_one(ca_bundle=str(authority.bundle)), ticket_flood.url, total=15.0)
+    assert (response.failure, response.detail) == (OutcomeKind.PROTOCOL_ERROR, "more data than a response may have")

@@ -170,3 +170,15 @@ def test_no_thread_is_kept_without_work(names: SlowNames, resolver: Resolver) ->
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_only_the_first_addresses_of_a_name_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of a name may give it thousands, and each is checked for each request."""
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"203.0.{n // 256}.{n % 256}", 0)) for n in range(4000)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+    resolver = Resolver()
+    try:
+        addresses = resolver.resolve("many.example", 5.0).addresses
+    finally:
+        resolver.close()
+    assert addresses == tuple(f"203.0.0.{n}" for n in range(32))

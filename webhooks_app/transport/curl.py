@@ -24,10 +24,12 @@ from webhooks_app.transport.curl_handle import BODY_LATE, Handle
 from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
+from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.lookups import Lookup, Lookups
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
+from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import Place, check_request, failed
+from webhooks_app.transport.validation import FLOODED, Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
 
 
@@ -50,6 +52,7 @@ class CurlTransport:
         self._timer: float | None = None
         self._raised: BaseException | None = None
         self._stalls = StallWatch()
+        self._floods = FloodWatch(options)
         self._wakeup = Wakeup()
         self._lookups = Lookups(lambda: self._wakeup.send(b"n"), min(MAX_THREADS, max(4, self.capacity)))
         self._multi = pycurl.CurlMulti()
@@ -154,6 +157,8 @@ class CurlTransport:
         del self._running[handle.curl]
         try:
             self._sockets.remove(handle.curl)
+            if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
+                handle.refuse(FLOODED)
             if handle.prepare_again(code, message):
                 self._multi.add_handle(handle.curl)
                 self._running[handle.curl] = handle
@@ -207,6 +212,8 @@ class CurlTransport:
             self._end(self._running[curl], code, message)
         if self._sockets.unwatched:
             self._end_unwatched()
+        if now >= self._floods.next_look:
+            self._cut_floods()
         if self._heads:
             until = now + self.options.body_seconds
             self._bodies.extend((until, handle, handle.serial) for handle in self._heads if handle.request is not None)
@@ -237,6 +244,12 @@ class CurlTransport:
             if error is not None:
                 handle.stop(error)
                 self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))
+
+    def _cut_floods(self) -> None:
+        """Cut off connections that bring too much. libcurl then ends their requests."""
+        requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
+        for fd in self._floods.find(requests, bytes_read):
+            self._sockets.cut_flood(fd)
 
     def _results(self) -> Iterator[tuple[Any, int, str]]:
         more = 1

@@ -156,6 +156,16 @@ class Handle:
             http_version=received.version,
         )
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the connection that carries the request; -1 where there is none yet."""
+        descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
+        return descriptor if descriptor >= 0 else self.fd
+
+    def refuse(self, detail: str) -> None:
+        """Note that this is no response, even if its headers are complete."""
+        self._received.refuse(detail)
+
     def stop(self, error: Exception) -> None:
         """Note that one of our callbacks failed. A response whose headers are complete stays one."""
         if self.request is None:

@@ -90,6 +90,11 @@ class Received:
         """Return whether the headers of a final response are complete."""
         return self._state == _COMPLETE
 
+    def refuse(self, detail: str) -> None:
+        """Note that this is no response, even if its headers are complete."""
+        self._state = _BEFORE
+        self._refuse(detail)
+
     @guarded(0)
     def on_header(self, line: bytes) -> int | None:
         size = len(line)

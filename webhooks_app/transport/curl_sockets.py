@@ -89,6 +89,15 @@ class CurlSockets:
         finally:
             self._guard.leave()
 
+    def cut_flood(self, fd: int) -> None:
+        """Cut off a connection that brings too much. libcurl is told of its end by the next `poll`."""
+        if fd in self._watched:
+            self._guard.cut_flood(fd)
+
+    def flooded(self, curl: Any) -> bool:
+        """Return whether this request's connection was cut off because it flooded this process."""
+        return self._guard.has_cut((curl.getinfo(pycurl.LOCAL_IP), curl.getinfo(pycurl.LOCAL_PORT)))
+
     def stop_guard(self) -> None:
         """End the thread. `act` must not be called any more."""
         self._guard.close()

@@ -20,13 +20,14 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.faults import ThreadsExhausted, not_resolved_in_time, not_sent
+from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.requests_adapter import CheckedAdapter
 from webhooks_app.transport.requests_exchange import Exchange
 from webhooks_app.transport.requests_job import Job, current
 from webhooks_app.transport.resolver import MAX_THREADS as MAX_RESOLVER_THREADS
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import check_timeouts, failed
+from webhooks_app.transport.validation import FLOODED, check_timeouts, failed
 
 MAX_THREADS = 256
 #: `close` waits this long for its threads, which have been cut off.
@@ -51,6 +52,7 @@ class RequestsTransport:
         self._count = count()
         self._finished: list[Response] = []
         self._stalls = StallWatch()
+        self._floods = FloodWatch(options)
         self._woken = False
         self._raised: BaseException | None = None
         self._changed = threading.Condition()
@@ -81,11 +83,12 @@ class RequestsTransport:
             while True:
                 self._stalls.turn(pause)
                 self._end_late_jobs()
+                self._end_floods()
                 if self._finished or self._woken or self._raised is not None:
                     break
                 next_deadline = self._times[0][0] if self._times else until
-                pause = min(until, next_deadline) - monotonic()
-                if pause <= 0 and until <= next_deadline:
+                pause = min(until, next_deadline, self._floods.next_look if self._open else until) - monotonic()
+                if monotonic() >= until:
                     break
                 pause = max(pause, 0.0)
                 self._changed.wait(pause)
@@ -143,6 +146,19 @@ class RequestsTransport:
             if not job.over:
                 response = self._late_response(job, now)
                 response.duration = now - job.deadline + job.request.total_timeout
+                self._finish(job, response)
+                job.cut()
+
+    def _end_floods(self) -> None:
+        if monotonic() < self._floods.next_look:
+            return
+        connections = {job: job.connection for job in self._open if job.connection is not None}
+        for connection in self._floods.find(connections, lambda one: one.bytes_read()):
+            job = connection.job
+            if job is not None and not job.over:
+                response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
+                response.address = job.address
+                response.duration = monotonic() - job.deadline + job.request.total_timeout
                 self._finish(job, response)
                 job.cut()
 

@@ -24,6 +24,7 @@ from webhooks_app.transport.faults import fault_of, fault_of_errno, not_resolved
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.resolver import Resolver
+from webhooks_app.transport.socket_bytes import bytes_read
 
 #: Hosts whose idle connections are kept. Each may have several, and descriptors are not endless.
 _POOLS = 64
@@ -70,11 +71,25 @@ class _Checked(HTTPConnection):
 
     def cut(self) -> None:
         """Shut the socket down, so that the thread that is blocked on it returns. From any thread."""
-        for sock in (self._spare, self.sock, self._live):
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    # Not the method of SSLSocket: that one takes the TLS object away under the reader's hands.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for sock in self._sockets():
+            with contextlib.suppress(OSError):
+                # Not the method of SSLSocket: that one takes the TLS object away under the reader's hands.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def bytes_read(self) -> int:
+        """Return how many bytes were read from this connection; 0 where that is not known. From any thread."""
+        for sock in self._sockets():
+            descriptor = sock.fileno()
+            size = bytes_read(descriptor) if descriptor >= 0 else 0
+            if (
+                size and sock.fileno() == descriptor
+            ):  # else it was closed meanwhile, and another one may have its number
+                return size
+        return 0
+
+    def _sockets(self) -> list[socket.socket]:
+        """Return the sockets that may be this connection's: while it shakes hands, and while its response is read."""
+        return [sock for sock in (self._spare, self.sock, self._live) if sock is not None]
 
     def _take(self) -> None:
         self.job = current.job

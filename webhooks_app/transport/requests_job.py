@@ -34,7 +34,11 @@ class Connection(Protocol):
     job: Job | None
     address: str
 
+    def __hash__(self) -> int: ...
+
     def cut(self) -> None: ...
+
+    def bytes_read(self) -> int: ...
 
 
 @dataclass(slots=True, eq=False)

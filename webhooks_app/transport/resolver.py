@@ -29,11 +29,13 @@ MAX_THREADS = 512
 #: One owner's lookups use at most this part of the threads: 1/4.
 OWNER_SHARE = 4
 _MAX_ANSWERS = 10_000
+#: Addresses of one name that are used, and checked for each request. The owner of a name may give it thousands.
+_MAX_ADDRESSES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All addresses of a name, in the order of preference; none, and why, where it does not resolve."""
+    """The addresses of a name, in the order of preference; none, and why, where it does not resolve."""
 
     addresses: tuple[str, ...]
     error: str
@@ -212,7 +214,7 @@ class Resolver:
 def _ask(host: str) -> Answer:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAX_ADDRESSES]
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is this name's; else it would stay pending for ever
         return _error(error)
     return Answer(addresses, "" if addresses else "no address", monotonic() + KEEP_SECONDS)

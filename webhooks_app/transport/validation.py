@@ -21,6 +21,8 @@ MAX_HEADER_LINES = 200
 MAX_INTERIM_RESPONSES = 10
 #: Chunks or packets of a body; a body in more pieces is cut.
 MAX_BODY_PIECES = 256
+#: Bytes that may be read for one response beside its body, whatever they are: handshake messages, frames, extensions.
+MAX_BYTES_BESIDE_BODY = 128 * 1024
 #: Longest `Response.detail` and `Response.address`.
 DETAIL_CHARACTERS = 500
 ADDRESS_CHARACTERS = 64
@@ -31,6 +33,8 @@ TOO_MANY_HEADERS = "too many headers"
 TOO_MANY_INTERIM = "too many interim responses"
 TOO_MANY_TRAILERS = "too many trailers"
 TOO_MANY_PIECES = "too many small pieces"
+#: A connection that brings data of TLS or HTTP without end, whatever response comes with it.
+FLOODED = "more data than a response may have"
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

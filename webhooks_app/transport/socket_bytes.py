@@ -1,0 +1,56 @@
+"""How many bytes a connection has received, and how many of them were read. Linux only tells both."""
+
+from __future__ import annotations
+
+import array
+import socket
+import sys
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = termios = None  # type: ignore[assignment]
+
+#: Linux tells in TCP_INFO how many bytes a connection has received (`tcpi_bytes_received`).
+TELLS_RECEIVED = sys.platform == "linux"
+_RECEIVED_AT = 128
+_DROPPED_AT_ONCE = 256 * 1024
+
+
+def bytes_read(fd: int) -> int:
+    """Return how many bytes were read from this connection since it was opened; 0 where the system does not tell."""
+    return max(_bytes_received(fd) - bytes_unread(fd), 0) if TELLS_RECEIVED else 0
+
+
+def bytes_unread(fd: int) -> int:
+    """Return how many bytes the system has received for this descriptor and nobody has read; 0 where it does not tell."""
+    if fcntl is None:
+        return 0
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(fd, termios.FIONREAD, count)
+    except (OSError, ValueError):  # closed just now
+        return 0
+    return count[0]
+
+
+def drop_unread(sock: socket.socket) -> None:
+    """Drop what was received and nobody has read. Raises OSError when nothing is left. A socket that was shut down would still
+    give it to its reader."""
+    if TELLS_RECEIVED:
+        while sock.recv(_DROPPED_AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # Linux does not even copy it
+            pass
+
+
+def _bytes_received(fd: int) -> int:
+    sock = None
+    try:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # nothing asks for the family
+        information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
+        return int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
+    except (OSError, ValueError):  # closed just now
+        return 0
+    finally:
+        if sock is not None:
+            sock.detach()
