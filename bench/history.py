@@ -146,7 +146,7 @@ def _deliveries(count: int, tenant: uuid.UUID, endpoints: list[uuid.UUID]) -> It
             "endpoint_id": _endpoint(number, endpoints),
             "status": status,
             "attempts": 1,
-            "step": 0,
+            "retry_step": 0,
             "next_attempt_at": at,
             "expires_at": at + timedelta(days=5),
             "sequence": 0,

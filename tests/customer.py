@@ -25,7 +25,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Attempt,
     Delivery,
     Endpoint,
@@ -92,7 +92,7 @@ def deliver(options: EngineOptions | None = None) -> engine.Progress:
 def make_due() -> None:
     """Let the time come for whatever waits for a time; what is paused or disabled goes on waiting."""
     now = database_now("default")
-    queues = EndpointQueue.objects.filter(not_before__lt=IDLE)
+    queues = EndpointQueue.objects.filter(not_before__lt=BLOCKED)
     queues.update(not_before=now)
     pending = Delivery.objects.pending().filter(endpoint__queue__in=queues)
     ids = set(pending.values_list("endpoint_id", flat=True))

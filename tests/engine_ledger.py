@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Count, Sum
 
 from tests.engine_machine import Sent, SimulatedEngine
-from webhooks_app.models import IDLE, Attempt, Delivery, Endpoint, EndpointQueue, Engine, Event, HourlyStat
+from webhooks_app.models import BLOCKED, Attempt, Delivery, Endpoint, EndpointQueue, Engine, Event, HourlyStat
 
 RECEIVING = ("active", "paused")
 FINAL = ("succeeded", "exhausted", "cancelled")
@@ -141,7 +141,9 @@ class Ledger:
             if status == "succeeded":
                 assert row["attempts"] >= 1, f"delivery {key} has succeeded without a request"
                 assert self.successes[key], f"no receiver has accepted delivery {key}"
-            assert row["step"] <= self.failures[key], f"delivery {key} has used {row['step']} steps of its policy"
+            assert row["retry_step"] <= self.failures[key], (
+                f"delivery {key} has used {row['retry_step']} steps of its policy"
+            )
             assert row["endpoint_id"] in self._may[row["event_id"]], f"delivery {key} is not wanted"
         for key, count in self.successes.items():
             assert count <= 1 + self._more_allowed[key], f"delivery {key} was accepted {count} times"
@@ -172,7 +174,7 @@ class Ledger:
                 pending[row["endpoint_id"]].append((row["sequence"], row["next_attempt_at"]))
         for queue in queues:
             waiting = pending[queue["endpoint_id"]]
-            if queue["holder_id"] or not waiting or queue["not_before"] == IDLE:
+            if queue["holder_id"] or not waiting or queue["not_before"] == BLOCKED:
                 continue
             first = min(waiting)[1] if queue["fifo"] else min(at for _, at in waiting)
             wanted = max(first, queue["not_before"], now)  # one that is due already does not sleep

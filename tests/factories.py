@@ -10,8 +10,9 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
+from webhooks_app.core.playground import is_inspector
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Attempt,
     Delivery,
     DeliveryStatus,
@@ -58,6 +59,7 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
 
     tenant = factory.SubFactory(TenantFactory)
     url = factory.Sequence(lambda n: f"https://receiver-{n}.example.com/hook")
+    kind = factory.LazyAttribute(lambda values: "playground" if is_inspector(values.url) else "url")
 
     @classmethod
     def _create(cls, model_class: type[Endpoint], *args: Any, **kwargs: Any) -> Endpoint:
@@ -74,7 +76,7 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
         held = obj.status != EndpointStatus.ACTIVE
         values = {
             "tenant_id": obj.tenant_id,
-            "not_before": IDLE if held else timezone.now(),
+            "not_before": BLOCKED if held else timezone.now(),
             "fifo": obj.fifo,
             **kwargs,
         }
@@ -87,7 +89,7 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
 
     @factory.post_generation
     def secret_text(obj: Endpoint, create: bool, extracted: str | None, **kwargs: Any) -> None:  # noqa: N805
-        if not obj.hidden:
+        if not obj.is_callback:
             SecretFactory(tenant=obj.tenant, endpoint=obj, text=extracted or SECRET)
 
 
@@ -149,7 +151,7 @@ class DeliveryFactory(DjangoModelFactory[Delivery]):
         exhausted = factory.Trait(
             status=DeliveryStatus.EXHAUSTED,
             attempts=10,
-            step=9,
+            retry_step=9,
             completed_at=factory.LazyFunction(timezone.now),
             last_outcome="server_error",
             last_status=500,

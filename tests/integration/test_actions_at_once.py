@@ -97,7 +97,7 @@ def test_a_delivery_is_cancelled_by_one_of_two():
 
 def test_a_delivery_that_is_given_up_while_it_is_replayed_is_sent_again():
     """The replay saw it pending; the engine gave it up in that moment. It must not end as given up."""
-    delivery = DeliveryFactory(step=9, attempts=9)
+    delivery = DeliveryFactory(retry_step=9, attempts=9)
     results: list[Any] = []
     with write("default"):
         Delivery.objects.filter(pk=delivery.pk).update(status=DeliveryStatus.EXHAUSTED, attempts=10)
@@ -105,7 +105,7 @@ def test_a_delivery_that_is_given_up_while_it_is_replayed_is_sent_again():
         time.sleep(0.2)
     thread.join(30)
     row = Delivery.objects.get()
-    assert (row.status, row.step, row.attempts) == (DeliveryStatus.PENDING, 0, 10)
+    assert (row.status, row.retry_step, row.attempts) == (DeliveryStatus.PENDING, 0, 10)
 
 
 def test_acts_on_the_same_endpoint_do_not_deadlock():

@@ -270,10 +270,10 @@ class TestNotifications:
         Endpoint.objects.update(status="active", status_changed_at=timezone.now())
         assert prune(now=days(400)).notifications == 2
 
-    @pytest.mark.parametrize("values", [{"hidden": True}, {"url": PLAYGROUND}])
+    @pytest.mark.parametrize("values", [{"kind": "callback"}, {"kind": "playground", "url": PLAYGROUND}])
     def test_are_not_sent_for_what_customers_do_not_rely_on(self, values: dict[str, Any]) -> None:
         endpoint = off_endpoint(**values)
-        assert endpoint.hidden or endpoint.is_playground
+        assert endpoint.is_callback or endpoint.is_playground
         waiting(endpoint, 1)
         prune(now=days(25))
         prune(now=days(31))

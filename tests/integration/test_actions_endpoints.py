@@ -20,7 +20,7 @@ from webhooks_app.exceptions import (
     TooManyEndpoints,
     URLNotAllowed,
 )
-from webhooks_app.models import IDLE, AuditEntry, Delivery, Endpoint, EndpointQueue, Secret, Tenant
+from webhooks_app.models import NOTHING_DUE, AuditEntry, Delivery, Endpoint, EndpointQueue, Secret, Tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ def test_a_new_endpoint_has_queue_subscriptions_secret_and_audit_entry():
     endpoint, text = create_endpoint("acme", url=URL, events=["message.sent", "message.*"], actor="user:anna")
 
     assert patterns(endpoint) == ["message.*", "message.sent"]
-    assert endpoint.queue.due_at == IDLE
+    assert endpoint.queue.due_at == NOTHING_DUE
     assert endpoint.queue.not_before <= timezone.now() + timedelta(seconds=1)
     assert text.startswith("whsec_")
     assert endpoint.secrets.get().reveal() == text
@@ -104,7 +104,7 @@ def test_a_tenant_without_webhooks_on_its_plan_gets_none():
 
 def test_the_limit_counts_neither_deleted_nor_hidden_endpoints():
     tenant = TenantFactory(max_endpoints=1)
-    EndpointFactory(tenant=tenant, hidden=True)
+    EndpointFactory(tenant=tenant, kind="callback")
     first, _ = create_endpoint(tenant, url=URL, events=["*"])
     with pytest.raises(TooManyEndpoints):
         create_endpoint(tenant, url=URL, events=["*"])
@@ -255,7 +255,7 @@ def test_becoming_fifo_numbers_what_is_pending_by_event_and_wakes():
     done.refresh_from_db()
     assert done.sequence == 0
     queue = EndpointQueue.objects.get(pk=endpoint.pk)
-    assert (queue.sequence, queue.fifo, queue.due_at < IDLE) == (6, True, True)
+    assert (queue.sequence, queue.fifo, queue.due_at < NOTHING_DUE) == (6, True, True)
 
     change_endpoint(endpoint, fifo=False)
     assert set(Delivery.objects.filter(pk__in=[row.pk for row in rows]).values_list("sequence", flat=True)) == {0}
@@ -272,7 +272,7 @@ def test_a_queue_with_very_many_pending_deliveries_does_not_change_its_order(mon
 
 
 def test_deleted_and_hidden_endpoints_cannot_be_changed():
-    for endpoint in (delete_endpoint(EndpointFactory()), EndpointFactory(hidden=True)):
+    for endpoint in (delete_endpoint(EndpointFactory()), EndpointFactory(kind="callback")):
         with pytest.raises(ConflictingState):
             change_endpoint(endpoint, description="x")
 

@@ -110,7 +110,7 @@ def test_a_deleted_endpoint_goes_with_all_that_is_its_own():
     [
         {"status": "deleted", "deleted_at": LATER},
         {"status": "deleted", "deleted_at": NOW, "queue__holder_id": new_id()},
-        {"hidden": True, "queue__holder_id": new_id()},
+        {"kind": "callback", "queue__holder_id": new_id()},
         {},
         {"status": "disabled"},
     ],
@@ -121,14 +121,14 @@ def test_an_endpoint_that_is_in_use_or_just_deleted_stays(case):
     assert Endpoint.objects.count() == 1
 
 
-@pytest.mark.parametrize("case", [{"status": "deleted", "deleted_at": NOW}, {"hidden": True}])
+@pytest.mark.parametrize("case", [{"status": "deleted", "deleted_at": NOW}, {"kind": "callback"}])
 def test_an_endpoint_with_deliveries_left_stays(case):
     DeliveryFactory(endpoint=EndpointFactory(**case), succeeded=True, completed_at=LATER)
     assert prune(now=LATER).endpoints == 0
 
 
 def test_an_idle_hidden_endpoint_goes_with_its_history():
-    DeliveryFactory(endpoint__hidden=True, succeeded=True)
+    DeliveryFactory(endpoint__kind="callback", succeeded=True)
     assert prune(now=LATER).endpoints == 1
 
 

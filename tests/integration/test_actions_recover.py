@@ -13,6 +13,7 @@ from webhooks_app.deliveries import recover as module
 from webhooks_app.deliveries.recover import RecoverReport, recover
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
+    BLOCKED,
     AuditEntry,
     Delivery,
     DeliveryStatus,
@@ -141,8 +142,8 @@ def test_large_recoveries_go_in_chunks(monkeypatch):
     assert max(chunks) <= 5
 
 
-def test_deleted_and_hidden_endpoints_are_refused():
-    for endpoint in (EndpointFactory(status="deleted"), EndpointFactory(hidden=True)):
+def test_deleted_endpoints_and_those_behind_callback_urls_are_refused():
+    for endpoint in (EndpointFactory(status="deleted"), EndpointFactory(kind="callback")):
         with pytest.raises(ConflictingState):
             recover(endpoint, LONG_AGO)
 
@@ -151,5 +152,5 @@ def test_a_disabled_endpoint_gets_its_deliveries_but_is_not_woken():
     endpoint = an_endpoint(status="disabled")
     EventFactory(tenant=endpoint.tenant)
     assert recover(endpoint, LONG_AGO).created == 1
-    assert EndpointQueue.objects.get().due_at.year == 9999
+    assert EndpointQueue.objects.get().due_at == BLOCKED
     assert Tenant.objects.count() == 1

@@ -11,7 +11,7 @@ from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from webhooks_app.core.playground import url_of
 from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event, retry_failed, send_now
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import IDLE, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
+from webhooks_app.models import BLOCKED, NOTHING_DUE, AuditEntry, Delivery, DeliveryStatus, EndpointQueue
 from webhooks_app.wire_formats import get_wire_format
 
 pytestmark = pytest.mark.django_db
@@ -31,12 +31,12 @@ def test_a_replay_starts_the_policy_anew_and_goes_on_counting(trait):
         **{trait: True},
         next_attempt_at=timezone.now() - timedelta(days=9),
         crash_marked_at=timezone.now(),
-        endpoint__queue__due_at=IDLE,
+        endpoint__queue__due_at=NOTHING_DUE,
     )
     attempts = delivery.attempts
     again = resend(delivery, actor="user:anna")
 
-    assert (again.status, again.step, again.attempts) == (DeliveryStatus.PENDING, 0, attempts)
+    assert (again.status, again.retry_step, again.attempts) == (DeliveryStatus.PENDING, 0, attempts)
     assert (again.crash_marked_at, again.completed_at) == (None, None)
     assert near(again.next_attempt_at)
     assert again.expires_at > timezone.now() + timedelta(days=4)
@@ -56,17 +56,17 @@ def test_a_replay_goes_to_the_end_of_a_fifo_order():
 def test_a_pending_delivery_is_hurried_and_keeps_step_and_place(act):
     endpoint = EndpointFactory(fifo=True, queue__sequence=8, queue__due_at=timezone.now() + timedelta(hours=1))
     later = timezone.now() + timedelta(hours=1)
-    delivery = DeliveryFactory(endpoint=endpoint, next_attempt_at=later, step=3, attempts=3, sequence=2)
+    delivery = DeliveryFactory(endpoint=endpoint, next_attempt_at=later, retry_step=3, attempts=3, sequence=2)
     row = act(delivery)
     assert near(row.next_attempt_at)
-    assert (row.step, row.sequence) == (3, 2)
+    assert (row.retry_step, row.sequence) == (3, 2)
     assert near(queue_of(delivery).due_at)
 
 
 def test_what_is_replayed_for_a_paused_endpoint_waits():
     delivery = DeliveryFactory(endpoint__status="paused", exhausted=True)
     assert resend(delivery).status == DeliveryStatus.PENDING
-    assert queue_of(delivery).due_at == IDLE
+    assert queue_of(delivery).due_at == BLOCKED
 
 
 @pytest.mark.parametrize("act", [resend, send_now])
@@ -108,20 +108,20 @@ def test_an_event_is_replayed_everywhere_but_where_it_is_pending_or_the_endpoint
         DeliveryFactory(endpoint__tenant=event.tenant, event=event, succeeded=True, endpoint__wire_format="muchaw"),
         DeliveryFactory(endpoint__tenant=event.tenant, event=event, exhausted=True, endpoint__fifo=True),
     ]
-    pending = DeliveryFactory(endpoint__tenant=event.tenant, event=event, step=4)
+    pending = DeliveryFactory(endpoint__tenant=event.tenant, event=event, retry_step=4)
     deleted = DeliveryFactory(endpoint__tenant=event.tenant, event=event, endpoint__status="deleted", exhausted=True)
     other = DeliveryFactory(exhausted=True)
 
     assert resend_event(event, actor="user:anna") == 3
     for delivery in made:
         delivery.refresh_from_db()
-        assert (delivery.status, delivery.step) == (DeliveryStatus.PENDING, 0)
+        assert (delivery.status, delivery.retry_step) == (DeliveryStatus.PENDING, 0)
         assert near(queue_of(delivery).due_at)
     assert made[2].sequence == 1
     pending.refresh_from_db()
     deleted.refresh_from_db()
     other.refresh_from_db()
-    assert pending.step == 4
+    assert pending.retry_step == 4
     assert (deleted.status, other.status) == (DeliveryStatus.EXHAUSTED, DeliveryStatus.EXHAUSTED)
     assert AuditEntry.objects.get().target == event.public_id
     assert resend_event(event) == 0
@@ -133,7 +133,7 @@ def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries(
     tried = DeliveryFactory(exhausted=True, event__is_test=True, endpoint__url=url_of("200"))
     assert tried.endpoint.is_playground
     last = len(get_wire_format("standard").retry.delays)
-    assert [resend(row).step for row in (real, test, tried)] == [0, last, 0]
+    assert [resend(row).retry_step for row in (real, test, tried)] == [0, last, 0]
 
 
 def test_those_that_failed_are_sent_again_without_tests():

@@ -100,7 +100,7 @@ def test_the_secret_has_the_format_of_the_wire_format():
 
 
 def test_deleted_and_hidden_endpoints_have_no_secret_to_rotate():
-    for endpoint in (EndpointFactory(status="deleted"), EndpointFactory(hidden=True)):
+    for endpoint in (EndpointFactory(status="deleted"), EndpointFactory(kind="callback")):
         with pytest.raises(ConflictingState):
             rotate_secret(endpoint)
 

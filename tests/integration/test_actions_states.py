@@ -18,7 +18,7 @@ from webhooks_app.endpoints.status import (
 )
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     AuditEntry,
     Delivery,
     DeliveryStatus,
@@ -48,7 +48,7 @@ def test_what_is_stopped_is_never_due(act, status):
     endpoint = EndpointFactory(queue__due_at=timezone.now())
     row = act(endpoint, actor="user:anna")
     assert (row.status, Endpoint.objects.get().status) == (status, status)
-    assert (queue_of(endpoint).not_before, queue_of(endpoint).due_at) == (IDLE, IDLE)
+    assert (queue_of(endpoint).not_before, queue_of(endpoint).due_at) == (BLOCKED, BLOCKED)
     assert AuditEntry.objects.get().verb == f"endpoint.{status}"
     assert act(endpoint.pk).status == status, "a repetition changes nothing"
     assert AuditEntry.objects.count() == 1

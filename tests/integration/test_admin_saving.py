@@ -140,7 +140,7 @@ def test_changing_to_strict_order_numbers_what_waits(change):
     assert sorted(Delivery.objects.values_list("sequence", flat=True)) == [1, 2]
 
 
-@pytest.mark.parametrize("values", [{"status": "deleted"}, {"hidden": True}])
+@pytest.mark.parametrize("values", [{"status": "deleted"}, {"kind": "callback"}])
 def test_an_endpoint_that_is_gone_or_not_a_persons_cannot_be_changed(change, values):
     endpoint = EndpointFactory(**values)
     assert change(endpoint, description="new").status_code == 403

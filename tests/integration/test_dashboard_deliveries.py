@@ -47,7 +47,7 @@ def with_channel(delivery: Delivery, channel: str) -> Delivery:
 
 class TestTheLog:
     def test_leads_to_no_endpoints_page_where_there_is_none(self) -> None:
-        row = DeliveryFactory(endpoint__hidden=True)
+        row = DeliveryFactory(endpoint__kind="callback")
         client = visiting(row.tenant)
         for page in (page_of(client), page_of(client, f"{LOG}/{row.public_id}")):
             assert f"<code>{row.endpoint.url}</code>" in page

@@ -63,7 +63,7 @@ class TestTheList:
         others = [
             EndpointFactory(),
             EndpointFactory(tenant=mine.tenant, status="deleted"),
-            EndpointFactory(tenant=mine.tenant, hidden=True),
+            EndpointFactory(tenant=mine.tenant, kind="callback"),
         ]
         page = seen(visiting(mine.tenant).get(HOME))
         assert mine.url in page

@@ -134,7 +134,7 @@ class TestTheList:
         ApiKey.objects.filter(name="expired one").update(expires_at=timezone.now() - timedelta(days=1))
         shown = visiting(tenant).get(KEYS)
         assert [key.name for key in shown.context["slice"].rows] == ["good one"]
-        assert [key.name for key in shown.context["spent"]] == ["expired one", "revoked one"]
+        assert [key.name for key in shown.context["unusable"]] == ["expired one", "revoked one"]
         page = shown.content.decode()
         assert page.index("good one") < page.index("<details") < page.index("expired one")
 

@@ -94,7 +94,7 @@ def test_it_costs_as_many_queries_whatever_is_found() -> None:
 
 
 def test_an_endpoint_behind_a_callback_url_has_no_page_and_is_not_found() -> None:
-    hidden = EndpointFactory(hidden=True)
+    hidden = EndpointFactory(kind="callback")
     assert "Nothing is called that" in found(hidden.tenant, hidden.public_id)
 
 
@@ -103,7 +103,7 @@ def test_a_part_of_a_url_or_a_description_finds_endpoints() -> None:
     shop = EndpointFactory(tenant=tenant, url="https://shop.example.com/Hooks", description="Order desk")
     other = EndpointFactory(tenant=tenant, url="https://crm.example.com/")
     EndpointFactory(tenant=tenant, url="https://shop.example.com/deleted", status="deleted")
-    EndpointFactory(tenant=tenant, url="https://shop.example.com/hidden", hidden=True)
+    EndpointFactory(tenant=tenant, url="https://shop.example.com/hidden", kind="callback")
     EndpointFactory(url="https://shop.example.com/another-tenants")
     for text in ("hooks", "SHOP.example", "order D", "https://shop.example.com/hooks"):
         assert found(tenant, text) == f"/webhooks/endpoints/{shop.public_id}"

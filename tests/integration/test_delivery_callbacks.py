@@ -68,7 +68,7 @@ def test_each_url_has_one_hidden_endpoint_with_a_queue_of_its_own(customer):
     customer.emit(callback_url=customer.receiver.url("/b"))
     deliver()
     assert sorted(paths(customer)) == ["/a", "/a", "/b", "/b"]
-    assert Endpoint.objects.filter(hidden=True).count() == EndpointQueue.objects.count() == 2
+    assert Endpoint.objects.filter(kind="callback").count() == EndpointQueue.objects.count() == 2
     assert not Endpoint.objects.visible().exists()
 
 

@@ -51,7 +51,7 @@ def test_the_standard_schedule_is_kept_within_its_jitter(customer):
     deliver()
     for number, delay in enumerate(STANDARD_DELAYS, start=1):
         delivery = the_delivery()
-        assert (delivery.status, delivery.attempts, delivery.step) == ("pending", number, number)
+        assert (delivery.status, delivery.attempts, delivery.retry_step) == ("pending", number, number)
         assert (delivery.last_outcome, delivery.last_status) == ("server_error", 500)
         assert 0.8 * delay - SECOND <= wait_of(delivery) <= 1.2 * delay + SECOND
         make_due()

@@ -113,7 +113,7 @@ def test_a_receiver_that_knows_the_new_secret_gets_it_at_once_within_the_same_at
     deliver()
     assert lock.answers == [401, 200]
     delivery = the_delivery()
-    assert (delivery.status, delivery.attempts, delivery.step) == ("succeeded", 1, 0)
+    assert (delivery.status, delivery.attempts, delivery.retry_step) == ("succeeded", 1, 0)
     assert [(row.number, row.status) for row in attempts()] == [(1, 401), (1, 200)]
     by_age = list(Secret.objects.filter(endpoint=endpoint).order_by("id").values_list("id", flat=True))
     assert [row.secret_id for row in attempts()] == by_age

@@ -26,7 +26,8 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
+    NOTHING_DUE,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -89,7 +90,7 @@ def test_an_event_goes_to_each_endpoint_that_wants_it_and_wakes_its_queue() -> N
     done = fan_out_now()
     assert set(Delivery.objects.values_list("endpoint_id", flat=True)) == wanting == done.woken
     assert (done.events, done.deliveries) == (1, 3)
-    assert set(EndpointQueue.objects.filter(due_at__lt=IDLE).values_list("endpoint_id", flat=True)) == wanting
+    assert set(EndpointQueue.objects.filter(due_at__lt=NOTHING_DUE).values_list("endpoint_id", flat=True)) == wanting
     event.refresh_from_db()
     assert event.fanned_out_at is not None
 
@@ -186,7 +187,7 @@ def test_a_paused_endpoint_gets_deliveries_that_wait_and_a_disabled_or_deleted_o
     emit("test.happened", {}, tenant=tenant)
     fan_out_now()
     assert Delivery.objects.get().endpoint == paused
-    assert EndpointQueue.objects.get(pk=paused.pk).due_at == IDLE
+    assert EndpointQueue.objects.get(pk=paused.pk).due_at == BLOCKED
 
 
 def test_a_tenant_row_is_made_where_emit_was_the_first_to_name_it() -> None:
@@ -230,7 +231,7 @@ class TestALargeEvent:
         assert fan_out_all() <= 7
         assert Delivery.objects.filter(endpoint=small).count() == 2
         assert Delivery.objects.filter(tenant=large).count() == 9
-        assert Delivery.objects.filter(endpoint__hidden=True).count() == 1
+        assert Delivery.objects.filter(endpoint__kind="callback").count() == 1
 
     def test_is_read_in_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         at_once(monkeypatch, subscriptions=5)
@@ -323,7 +324,7 @@ class TestOthersBesideIt:
         assert parts == [4, 4, 2]
         event.refresh_from_db()
         assert event.fanned_out_at is not None
-        assert EndpointQueue.objects.filter(tenant_id=large.pk, due_at__lt=IDLE).count() == 10
+        assert EndpointQueue.objects.filter(tenant_id=large.pk, due_at__lt=NOTHING_DUE).count() == 10
 
     def test_another_tenants_large_event_has_its_turn_beside_an_old_backlog(
         self, monkeypatch: pytest.MonkeyPatch

@@ -439,7 +439,7 @@ def test_a_fault_on_our_side_uses_up_no_retry_and_no_health(receiver: Receiver, 
     with running_engine():
         eventually(lambda: Attempt.objects.exists())
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
+    assert (delivery.status, delivery.retry_step, delivery.last_outcome) == ("pending", 0, "not_sent")
     assert EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 0
 
 
@@ -451,7 +451,7 @@ def test_after_a_replay_a_fault_on_our_side_costs_a_minute(receiver: Receiver, c
     resend(delivery, actor="test")
     deliver_until(lambda: Attempt.objects.exists())
     delivery.refresh_from_db()
-    assert (delivery.attempts, delivery.step, delivery.last_outcome) == (11, 0, "not_sent")
+    assert (delivery.attempts, delivery.retry_step, delivery.last_outcome) == (11, 0, "not_sent")
     assert delivery.next_attempt_at < database_now("default") + timedelta(minutes=2)
 
 

@@ -70,7 +70,7 @@ def test_a_build_that_takes_too_long_is_a_fault_on_our_side(receiver: Receiver, 
     hanging_endpoint(receiver, wire_format, events=1)
     deliver_until(lambda: Attempt.objects.exists(), options=EngineOptions(build_seconds=0.3))
     delivery, attempt = Delivery.objects.get(), Attempt.objects.get()
-    assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
+    assert (delivery.status, delivery.retry_step, delivery.last_outcome) == ("pending", 0, "not_sent")
     assert "did not return within 0.3 s" in attempt.detail
     assert EndpointQueue.objects.get().consecutive_failures == 0
     assert not receiver.requests

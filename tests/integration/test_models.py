@@ -11,7 +11,7 @@ from django.utils import timezone
 from tests.factories import SECRET, DeliveryFactory, EndpointFactory, EventFactory, SecretFactory, TenantFactory
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
-    IDLE,
+    NOTHING_DUE,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -60,7 +60,7 @@ def test_a_tenants_key_is_known_without_asking():
 
 def test_idle_comes_back_from_the_database_as_it_went():
     endpoint = EndpointFactory()
-    assert EndpointQueue.objects.get(pk=endpoint.pk).due_at == IDLE == datetime(9999, 1, 1, tzinfo=UTC)
+    assert EndpointQueue.objects.get(pk=endpoint.pk).due_at == NOTHING_DUE == datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def test_the_databases_clock_is_aware_and_near_ours():
@@ -97,18 +97,18 @@ def test_a_row_that_is_gone_does_not_destroy_a_batch():
             tenant_id=delivery.tenant_id,
             event_id=new_id(),
             endpoint_id=new_id(),
-            next_attempt_at=IDLE,
-            expires_at=IDLE,
+            next_attempt_at=NOTHING_DUE,
+            expires_at=NOTHING_DUE,
         )
     connection.check_constraints()
 
 
 def test_reads_are_verbs():
     active, paused = EndpointFactory(), EndpointFactory(status="paused")
-    disabled, hidden = EndpointFactory(status="disabled"), EndpointFactory(hidden=True)
+    disabled, hidden = EndpointFactory(status="disabled"), EndpointFactory(kind="callback")
     EndpointFactory(status="deleted")
     assert set(Endpoint.objects.visible()) == {active, paused, disabled}
-    assert set(Endpoint.objects.receiving()) == {active, paused, hidden}
+    assert set(Endpoint.objects.accepting_events()) == {active, paused, hidden}
     waiting, held = EventFactory(fanned_out_at=None), EventFactory(quarantine_reason="bad")
     assert list(Event.objects.pending()) == [waiting]
     assert list(Event.objects.quarantined()) == [held]

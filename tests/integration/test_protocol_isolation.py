@@ -140,7 +140,7 @@ def test_retry_after_is_kept_by_the_whole_queue(receiver: Receiver, deliver: Cal
     assert 7100 < held_back(endpoint) <= 7200
     assert len(receiver.requests) == 1
     other.refresh_from_db()
-    assert (other.attempts, other.step) == (0, 0)
+    assert (other.attempts, other.retry_step) == (0, 0)
 
 
 class TestTheBreaker:
@@ -160,8 +160,8 @@ class TestTheBreaker:
         assert 25 < held_back(endpoint) <= 30
 
     def test_lets_the_others_wait_without_using_up_attempts(self, endpoint: Endpoint) -> None:
-        assert Delivery.objects.filter(attempts=1, step=1).count() == 5
-        assert Delivery.objects.filter(attempts=0, step=0, status="pending").count() == 30
+        assert Delivery.objects.filter(attempts=1, retry_step=1).count() == 5
+        assert Delivery.objects.filter(attempts=0, retry_step=0, status="pending").count() == 30
 
     def test_lets_one_probe_through_each_step_and_waits_twice_as_long(
         self, receiver: Receiver, endpoint: Endpoint, deliver: Callable[[], Any]

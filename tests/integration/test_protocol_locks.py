@@ -41,7 +41,7 @@ from webhooks_app.engine.sweep import repair
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, Result
 from webhooks_app.engine.window import Window
 from webhooks_app.models import (
-    IDLE,
+    NOTHING_DUE,
     Attempt,
     Delivery,
     Endpoint,
@@ -125,7 +125,7 @@ def _fan_out(*endpoints: Endpoint) -> Writer:
     def is_done(endpoint: Endpoint) -> bool:
         return Delivery.objects.filter(endpoint=endpoint).count() == 2 and is_due(endpoint)
 
-    EndpointQueue.objects.update(due_at=IDLE)
+    EndpointQueue.objects.update(due_at=NOTHING_DUE)
     return act, is_done
 
 
@@ -137,7 +137,7 @@ def _release_dead(*endpoints: Endpoint) -> Writer:
 def _repair(*endpoints: Endpoint) -> Writer:
     for endpoint in endpoints:
         DeliveryFactory(endpoint=endpoint)
-    EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
+    EndpointQueue.objects.update(holder_id=None, due_at=NOTHING_DUE)
     return repair, is_due
 
 
@@ -215,7 +215,7 @@ def test_a_fan_out_to_a_callback_url_does_not_wait_either(receiver: Receiver) ->
         pending_event(plain.tenant)
         if not Delivery.objects.exists():
             fan_out_batch(fan, now())
-    hidden = Endpoint.objects.get(hidden=True)
+    hidden = Endpoint.objects.get(kind="callback")
     assert plain.pk < hidden.pk
     with write("default"):
         list(EndpointQueue.objects.filter(pk=plain.pk).locked())

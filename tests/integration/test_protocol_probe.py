@@ -41,7 +41,7 @@ def test_it_does_not_wait_for_the_back_off_nor_behind_the_others(receiver: Recei
     endpoint = failing(receiver)
     now = database_now("default")
     others = [waiting(endpoint, next_attempt_at=now - HOUR), waiting(endpoint, next_attempt_at=now - 2 * HOUR)]
-    wanted = waiting(endpoint, next_attempt_at=now + HOUR, step=2, attempts=2)
+    wanted = waiting(endpoint, next_attempt_at=now + HOUR, retry_step=2, attempts=2)
     deliver()
     assert receiver.requests == []
     send_now(wanted)

@@ -28,7 +28,7 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Settlement
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Attempt,
     Delivery,
     Endpoint,
@@ -74,7 +74,7 @@ class TestPaused:
             gate.open()
             eventually(lambda: Attempt.objects.exists())
             eventually(lambda: EndpointQueue.objects.get().holder_id is None)
-        assert EndpointQueue.objects.get().due_at == IDLE
+        assert EndpointQueue.objects.get().due_at == BLOCKED
 
 
 class TestDisabled:
@@ -113,7 +113,7 @@ class TestDisabled:
         assert len(receiver.requests) == 1
         assert Counter(Delivery.objects.values_list("status", flat=True)) == {"exhausted": 1, "pending": 4}
         queue = EndpointQueue.objects.get()
-        assert (queue.not_before, queue.due_at, queue.holder_id) == (IDLE, IDLE, None)
+        assert (queue.not_before, queue.due_at, queue.holder_id) == (BLOCKED, BLOCKED, None)
 
 
 def test_a_deleted_endpoint_gets_nothing_more(receiver: Receiver, deliver: Deliver) -> None:
@@ -135,7 +135,7 @@ class TestReplay:
         deliver_until(lambda: Delivery.objects.filter(status="exhausted").exists())
         resend(Delivery.objects.get())
         deliver_until(lambda: Delivery.objects.filter(status="succeeded").exists())
-        assert Delivery.objects.values_list("attempts", "step").get() == (7, 2)
+        assert Delivery.objects.values_list("attempts", "retry_step").get() == (7, 2)
         assert list(Attempt.objects.values_list("number", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
 
     def test_sends_the_same_bytes_under_the_same_id(self, receiver: Receiver, deliver: Deliver) -> None:
@@ -167,7 +167,7 @@ class TestACallbackURL:
         emit("test.happened", {}, tenant="bert", callback_url=receiver.url("/back"))
         deliver()
         assert Counter(request.path for request in receiver.requests) == {"/back": 3, "/other": 1}
-        hidden = Endpoint.objects.filter(hidden=True)
+        hidden = Endpoint.objects.filter(kind="callback")
         assert hidden.count() == EndpointQueue.objects.count() == 3
         assert not Endpoint.objects.visible().exists(), "in no list and in no limit"
         assert Delivery.objects.filter(endpoint__url=receiver.url("/back"), endpoint__tenant__uid="anna").count() == 2
@@ -256,7 +256,7 @@ def test_whoever_records_a_2xx_turns_pending_into_succeeded(receiver: Receiver) 
     delivery = due_delivery(endpoint_at(receiver, wire_format="slow"))
     with running_engine():
         receiver.wait_for(1)
-        Delivery.objects.update(attempts=1, step=1, next_attempt_at=database_now("default") + HOUR)
+        Delivery.objects.update(attempts=1, retry_step=1, next_attempt_at=database_now("default") + HOUR)
         gate.open()
         eventually(lambda: Attempt.objects.exists())
     delivery.refresh_from_db()
@@ -271,11 +271,16 @@ def test_a_failure_counts_only_from_where_its_request_began(receiver: Receiver, 
     with running_engine():
         receiver.wait_for(1)
         later = database_now("default") + HOUR
-        Delivery.objects.update(attempts=1, step=1, next_attempt_at=later)
+        Delivery.objects.update(attempts=1, retry_step=1, next_attempt_at=later)
         gate.open()
         eventually(lambda: Attempt.objects.exists())
     delivery.refresh_from_db()
-    assert (delivery.status, delivery.attempts, delivery.step, delivery.next_attempt_at) == ("pending", 1, 1, later)
+    assert (delivery.status, delivery.attempts, delivery.retry_step, delivery.next_attempt_at) == (
+        "pending",
+        1,
+        1,
+        later,
+    )
     assert Attempt.objects.get().status == status, "its row is kept in any case"
 
 

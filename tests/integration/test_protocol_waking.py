@@ -39,7 +39,7 @@ from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Room
 from webhooks_app.engine.sweep import repair, sweep
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.models import BLOCKED, NOTHING_DUE, Delivery, Endpoint, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -118,7 +118,7 @@ class TestADueTime:
         endpoint = endpoint_at(receiver)
         pending_event(endpoint.tenant)
         deliver()
-        assert due_at(endpoint) == IDLE
+        assert due_at(endpoint) == NOTHING_DUE
         assert not EndpointQueue._meta.get_field("due_at").null
 
     def test_is_that_of_the_earliest_delivery(self) -> None:
@@ -180,7 +180,7 @@ class TestWake:
     @pytest.mark.parametrize("due", [-1, 1, 5, None], ids=["due", "due soon", "due later", "idle"])
     def test_makes_any_queue_due_earlier_never_later(self, held: uuid.UUID | None, due: int | None) -> None:
         moment = now()
-        before = IDLE if due is None else moment + due * HOUR
+        before = NOTHING_DUE if due is None else moment + due * HOUR
         endpoint = EndpointFactory(queue__holder_id=held, queue__due_at=before)
         with write("default"):
             wake([endpoint.pk], moment + 2 * HOUR, using="default")
@@ -189,7 +189,7 @@ class TestWake:
     def test_of_a_paused_queue_leaves_it_asleep(self) -> None:
         endpoint = EndpointFactory(status="paused")
         in_fresh_transaction(lambda: wake([endpoint.pk], using="default"), "default")
-        assert due_at(endpoint) == IDLE
+        assert due_at(endpoint) == BLOCKED
 
     def test_without_a_time_means_now_by_the_databases_clock(self) -> None:
         endpoint = EndpointFactory()
@@ -229,7 +229,7 @@ def test_a_retry_in_a_queue_that_is_no_longer_held_wakes_it(receiver: Receiver) 
         # Somebody else took it over and gave it back, having seen nothing to do.
         EndpointQueue.objects.update(holder_id=EngineFactory(alive_until=now() + HOUR).pk)
         time.sleep(1.0)  # by then the engine has looked
-        EndpointQueue.objects.update(holder_id=None, due_at=IDLE)
+        EndpointQueue.objects.update(holder_id=None, due_at=NOTHING_DUE)
         slow.open()
         eventually(lambda: Delivery.objects.get().attempts == 1)
     assert due_at(endpoint) == Delivery.objects.get().next_attempt_at
@@ -295,7 +295,7 @@ class TestRepair:
         head = EndpointFactory(fifo=True, queue__due_at=now() + HOUR)
         DeliveryFactory(endpoint=head, sequence=1, next_attempt_at=due_at(head))
         DeliveryFactory(endpoint=head, sequence=2)
-        DeliveryFactory(endpoint=EndpointFactory(status="paused"))
+        DeliveryFactory(endpoint=EndpointFactory(status="paused", queue__due_at=BLOCKED))
         DeliveryFactory(endpoint=held_endpoint(), next_attempt_at=now() - HOUR)
         waiting = EndpointFactory(queue__not_before=now() + HOUR, queue__due_at=now() + HOUR)
         DeliveryFactory(endpoint=waiting)

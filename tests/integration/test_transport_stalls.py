@@ -113,5 +113,5 @@ def test_a_stall_uses_up_no_retry_and_no_health(receiver: Receiver, transport_na
 
     deliver_until(recorded)
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.step, delivery.last_outcome) == ("pending", 0, "not_sent")
+    assert (delivery.status, delivery.retry_step, delivery.last_outcome) == ("pending", 0, "not_sent")
     assert EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 0

@@ -20,7 +20,7 @@ from webhooks_app.deliveries.recover import recover
 from webhooks_app.engine.matching import match
 from webhooks_app.engine.sql.fan_out import SqlFanOut, fan_out_in_sql
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -64,7 +64,7 @@ def _endpoints(filters: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, A
             # Most are active: of the others nothing is to be seen.
             "status": st.just(EndpointStatus.ACTIVE) | st.sampled_from(EndpointStatus),
             # As the endpoint behind a callback URL is.
-            "hidden": st.sampled_from([False, False, False, True]),
+            "kind": st.sampled_from(["url", "url", "playground", "callback"]),
             "created_at": st.builds(lambda shift: MOMENT + shift, NEAR),
             "filters": filters,
         }
@@ -93,7 +93,7 @@ OPEN = {
     "patterns": ["*"],
     "channels": [],
     "status": EndpointStatus.ACTIVE,
-    "hidden": False,
+    "kind": "url",
     "created_at": MOMENT,
     "filters": {},
 }
@@ -115,7 +115,7 @@ def stored(scene: Scene, **event_values: Any) -> tuple[Tenant, list[Endpoint], l
         url = f"https://receiver-{next(_numbers)}.example.com/"
         endpoints.append(Endpoint(tenant=tenant, url=url, **fields))
     Endpoint.objects.bulk_create(endpoints)
-    queues = [EndpointQueue(endpoint=each, tenant_id=tenant.pk, not_before=IDLE, fifo=False) for each in endpoints]
+    queues = [EndpointQueue(endpoint=each, tenant_id=tenant.pk, not_before=BLOCKED, fifo=False) for each in endpoints]
     EndpointQueue.objects.bulk_create(queues)
     Subscription.objects.bulk_create(
         Subscription(endpoint=endpoint, pattern=pattern)
@@ -152,7 +152,11 @@ def wanted(scene: Scene, endpoints: Sequence[Endpoint], event: Event, *, filters
 
 
 def receiving(endpoints: Sequence[Endpoint]) -> set[uuid.UUID]:
-    rows = Endpoint.objects.receiving().filter(hidden=False, pk__in=[endpoint.pk for endpoint in endpoints])
+    rows = (
+        Endpoint.objects.accepting_events()
+        .exclude(kind="callback")
+        .filter(pk__in=[endpoint.pk for endpoint in endpoints])
+    )
     return set(rows.values_list("pk", flat=True))
 
 
@@ -238,7 +242,7 @@ def test_recovery_agrees_whatever_the_status(scene: Scene) -> None:
     Event.objects.filter(pk__in=[event.pk for event in events]).update(created_at=now)
     events = [Event.objects.get(pk=event.pk) for event in events]
     for endpoint in endpoints:
-        if not endpoint.hidden and endpoint.status != EndpointStatus.DELETED:
+        if not endpoint.is_callback and endpoint.status != EndpointStatus.DELETED:
             recover(endpoint, now - timedelta(days=1))
             made = set(Delivery.objects.filter(endpoint=endpoint).values_list("event_id", flat=True))
             assert made == {

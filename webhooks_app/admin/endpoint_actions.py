@@ -183,7 +183,7 @@ ACTS = (
         RotationForm,
         bulk=False,
         dangerous=True,
-        fits=lambda row: not row.hidden and not row.is_deleted,
+        fits=lambda row: not row.is_callback and not row.is_deleted,
     ),
     RowAction(
         "recover",
@@ -193,7 +193,7 @@ ACTS = (
         _recover,
         RecoveryForm,
         bulk=False,
-        fits=lambda row: not row.hidden and not row.is_deleted,
+        fits=lambda row: not row.is_callback and not row.is_deleted,
     ),
     RowAction(
         "delete",

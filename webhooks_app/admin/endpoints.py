@@ -53,7 +53,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     search_help_text = _("wh_…, a part of URL or description, a tenant's uid or name.")
     list_display = ("named", "of_tenant", "shown_status", "last_success", "failing_since", "made_shortly")
     narrowed_by = ("tenant",)
-    list_filter = (TimeFilter, EndpointStatusFilter, ("hidden", LabelledFilter), ("fifo", LabelledFilter))
+    list_filter = (TimeFilter, EndpointStatusFilter, ("kind", LabelledFilter), ("fifo", LabelledFilter))
     autocomplete_fields = ("tenant",)
     _settings = ("url", "events", *NAMES)
     _headers = ("header_names", "new_headers", "drop_headers")
@@ -96,7 +96,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         return (*self.readonly_fields, "wire_format") if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        closed = obj is not None and (obj.hidden or obj.is_deleted)
+        closed = obj is not None and (obj.is_callback or obj.is_deleted)
         return not closed and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -159,7 +159,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
 
     @admin.display(description=_("status"))
     def shown_status(self, row: Endpoint) -> SafeString:
-        label = _("belongs to a callback URL") if row.hidden else ""
+        label = _("belongs to a callback URL") if row.is_callback else ""
         return format_html("{} {}", endpoint_state(row), label)
 
     @admin.display(description=_("because"))

@@ -15,7 +15,7 @@ from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, field_label,
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.admin.search import endpoints_like
-from webhooks_app.models import IDLE, EndpointQueue, Engine, HourlyStat
+from webhooks_app.models import BLOCKED, NOTHING_DUE, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.times import Now
 
 
@@ -39,11 +39,13 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
     @admin.display(description=_("due"))
     def due(self, row: EndpointQueue) -> Any:
-        return _("nothing to do") if row.due_at == IDLE else short_time(row.due_at)
+        if row.due_at == NOTHING_DUE:
+            return _("nothing to do")
+        return _("until it is switched on") if row.due_at == BLOCKED else short_time(row.due_at)
 
     @admin.display(description=_("not before"))
     def held(self, row: EndpointQueue) -> Any:
-        return _("until it is switched on") if row.not_before == IDLE else short_time(row.not_before)
+        return _("until it is switched on") if row.not_before == BLOCKED else short_time(row.not_before)
 
     @admin.display(description=field_label(EndpointQueue, "failing_since"))
     def failing(self, row: EndpointQueue) -> SafeString | str:

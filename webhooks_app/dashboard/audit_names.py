@@ -32,7 +32,7 @@ def named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID) -> Named:
     return Named(
         endpoints={row.public_id: name_of(row) for row in endpoints},
         visible=frozenset(
-            row.public_id for row in endpoints if row.status != EndpointStatus.DELETED and not row.hidden
+            row.public_id for row in endpoints if row.status != EndpointStatus.DELETED and not row.is_callback
         ),
         keys={row.public_id: row.name or f"{row.hint}…" for row in keys},
     )

@@ -242,8 +242,8 @@ def _notifications(row: Endpoint) -> NotificationQuerySet:
 
 
 def _is_silent(row: Endpoint) -> bool:
-    """Return whether to skip notifications: hidden endpoints are invisible to customers, and playgrounds need none."""
-    return row.hidden or row.is_playground
+    """Return whether to skip notifications: nobody sees the endpoints behind callback URLs, and playgrounds need none."""
+    return row.is_callback or row.is_playground
 
 
 def _lock_queue(key: uuid.UUID, states: Collection[EndpointStatus]) -> bool:

@@ -153,7 +153,7 @@ def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_on
         return
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         status=DeliveryStatus.PENDING,
-        step=len(retry_policy_of(wire_format).delays) if only_once else 0,
+        retry_step=len(retry_policy_of(wire_format).delays) if only_once else 0,
         next_attempt_at=now,
         expires_at=now + max_age(wire_format),
         sequence=0,

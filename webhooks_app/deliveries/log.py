@@ -42,7 +42,7 @@ _COLUMNS = (
         "event__is_test",
         "endpoint__url",
         "endpoint__status",
-        "endpoint__hidden",
+        "endpoint__kind",
         "endpoint__wire_format",
     ),
     # For the reason why a delivery is pending.

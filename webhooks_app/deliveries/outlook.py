@@ -17,7 +17,7 @@ from webhooks_app.core.circuit_breaker import breaker_is_open
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.deliveries.outcomes import Text
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Attempt,
     Delivery,
     DeliveryStatus,
@@ -107,7 +107,7 @@ def outlook_of(
     if endpoint.status != EndpointStatus.ACTIVE:
         return DeliveryOutlook(WaitReason.PAUSED if endpoint.status == EndpointStatus.PAUSED else WaitReason.DISABLED)
     at = delivery.next_attempt_at
-    if max(now, at) < queue.not_before < IDLE:
+    if max(now, at) < queue.not_before < BLOCKED:
         return DeliveryOutlook(WaitReason.FAILING if queue.failing_since else WaitReason.HELD, queue.not_before)
     if at > now:
         return DeliveryOutlook(WaitReason.LATER, at)

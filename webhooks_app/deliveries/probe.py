@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from webhooks_app.core.circuit_breaker import longest_own_hold
 from webhooks_app.engine.queue_wakeup import wake
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.models import BLOCKED, Delivery, Endpoint, EndpointQueue, database_now
 from webhooks_app.wire_formats import get_wire_format
 
 #: Place it this far before the delivery that has been due longest: engines take that one first.
@@ -24,7 +24,7 @@ def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
     Needs a transaction, and the queue row must be locked.
     """
     queue = EndpointQueue.objects.get(pk=endpoint.pk)
-    if not queue.consecutive_failures or queue.not_before == IDLE or not _may_be_next(row, endpoint):
+    if not queue.consecutive_failures or queue.not_before == BLOCKED or not _may_be_next(row, endpoint):
         return
     if _is_our_own_hold(queue, endpoint):
         queue.not_before = database_now()

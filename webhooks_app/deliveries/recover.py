@@ -48,7 +48,7 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
     """
     with write():
         row, _ = locked_endpoint(endpoint)
-        if row.hidden:
+        if row.is_callback:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
         note(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
         # Keep a margin to the retention: otherwise `prune` could delete the event of a new delivery.

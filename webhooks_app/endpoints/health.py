@@ -8,7 +8,7 @@ from itertools import chain
 
 from webhooks_app.core.circuit_breaker import breaker_is_open
 from webhooks_app.core.retry import OutcomeKind, RetryPolicy
-from webhooks_app.models import IDLE, Delivery, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models import BLOCKED, Delivery, Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.wire_formats import find_retry_policy
@@ -62,8 +62,8 @@ def condition_of(endpoint: Endpoint, now: datetime) -> Condition | None:
     policy = find_retry_policy(endpoint.wire_format) if is_judged else None
     return Condition(
         waiting=waiting(endpoint),
-        next_at=queue.due_at if is_active and queue.due_at != IDLE else None,
-        held_until=queue.not_before if now < queue.not_before < IDLE else None,
+        next_at=queue.due_at if is_active and queue.due_at < BLOCKED else None,
+        held_until=queue.not_before if now < queue.not_before < BLOCKED else None,
         failures=health.consecutive_failures,
         failing_since=health.failing_since,
         last_success_at=health.last_success_at,
@@ -95,7 +95,7 @@ def waiting(endpoint: Endpoint) -> int:
 
 def off_at(queue: EndpointQueue, policy: RetryPolicy | None) -> datetime | None:
     """Return when a failing endpoint will be disabled unless a request succeeds; None if its policy sets no time."""
-    if policy is None or policy.disable_after is None or queue.failing_since is None or queue.not_before == IDLE:
+    if policy is None or policy.disable_after is None or queue.failing_since is None or queue.not_before == BLOCKED:
         return None
     return queue.failing_since + policy.disable_after
 

@@ -142,7 +142,7 @@ def _locked_owner(owner: Endpoint | Tenant) -> Endpoint | Tenant:
     row = for_change(Endpoint.objects.all()).get(pk=owner.pk)
     if row.is_deleted:
         raise ConflictingState(gettext_noop("This endpoint was deleted; there is nothing left to sign for."))
-    if row.hidden:
+    if row.is_callback:
         raise ConflictingState("What goes to callback URLs is signed with the account secret; rotate that one.")
     return row
 

@@ -87,7 +87,7 @@ def change_endpoint(
     deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
-    if row.hidden:
+    if row.is_callback:
         raise ConflictingState("This endpoint belongs to a callback URL and cannot be changed.")
     if row.is_playground:
         _expect_no_move(row, changes)

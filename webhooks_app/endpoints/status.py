@@ -17,7 +17,7 @@ from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import EndpointRef, key_of, locked_endpoint
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -81,7 +81,7 @@ def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = 
     note(row.tenant_id, actor, "endpoint.disabled", row.public_id, reason=reason)
     if row.is_playground:
         return row
-    if notify and not row.hidden:
+    if notify and not row.is_callback:
         Notification.objects.create(
             tenant_id=row.tenant_id, endpoint_id=row.pk, kind=NotificationKind.DISABLED, reason=reason[:255]
         )
@@ -170,7 +170,7 @@ def _set_status(row: Endpoint, status: EndpointStatus, reason: str, now: datetim
 
 def _block_queue(queue: EndpointQueue) -> None:
     """Make the queue never due; an engine that holds it notices within a second."""
-    queue.not_before = queue.due_at = IDLE
+    queue.not_before, queue.due_at = BLOCKED, max(queue.due_at, BLOCKED)
     queue.save(update_fields=["not_before", "due_at"])
 
 

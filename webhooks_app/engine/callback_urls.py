@@ -1,4 +1,4 @@
-"""Callback URLs: an event with a callback URL is sent to a hidden endpoint per (tenant, URL), created on first use."""
+"""Callback URLs: an event with a callback URL is sent to an endpoint of its own per (tenant, URL), created on first use."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.engine.matching import Target
-from webhooks_app.models import Endpoint, EndpointQueue, Event, Secret, Tenant
+from webhooks_app.models import Endpoint, EndpointKind, EndpointQueue, Event, Secret, Tenant
 from webhooks_app.models.ids import derived_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import get_wire_format
 
 
 def callback_endpoint_id(tenant_id: uuid.UUID, url: str) -> uuid.UUID:
-    """Return the hidden endpoint's primary key. It is deterministic, so workers that create it concurrently create one row."""
+    """Return the endpoint's primary key. It is deterministic, so workers that create it concurrently create one row."""
     return derived_id("callback", str(tenant_id), url)
 
 
@@ -33,7 +33,7 @@ def callback_targets(events: Iterable[Event], using: str) -> dict[uuid.UUID, Tar
 
 
 def keep_callbacks(events: Iterable[Event], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
-    """Keep `prune` from removing idle hidden endpoints until the deliveries of these events are written. Endpoints that it
+    """Keep `prune` from removing idle endpoints of this kind until the deliveries of these events are written. Endpoints that it
     has just removed are created again. `endpoint_ids`: all the queues that the transaction will write, since all are locked
     in one order or not at all."""
     events = [event for event in events if event.callback_url]
@@ -73,7 +73,7 @@ def _make_missing(wanted: dict[uuid.UUID, Event], using: str) -> None:
             id=key,
             tenant_id=event.tenant_id,
             url=event.callback_url,
-            hidden=True,
+            kind=EndpointKind.CALLBACK,
             wire_format=tenants[event.tenant_id].wire_format_name,
         )
         for key, event in sorted(missing.items())

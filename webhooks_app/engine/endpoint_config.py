@@ -13,12 +13,11 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
-from webhooks_app.core.playground import is_inspector
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
-from webhooks_app.models import Endpoint, Secret
+from webhooks_app.models import Endpoint, EndpointKind, Secret
 from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
@@ -41,7 +40,7 @@ class _Row(NamedTuple):
     max_in_flight: int | None
     rate_limit: int | None
     fifo: bool
-    hidden: bool
+    kind: str
 
 
 class _SecretRow(NamedTuple):
@@ -58,7 +57,7 @@ def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> di
     rows = Endpoint.objects.using(using).filter(any_of("id", endpoint_ids)).values_list(*_Row._fields)
     found, secrets = store_for(using).rows(rows, _live_secrets(using, any_of("endpoint_id", endpoint_ids)))
     endpoints = [_Row(*values) for values in found]
-    if accounts := {endpoint.tenant_id for endpoint in endpoints if endpoint.hidden}:
+    if accounts := {endpoint.tenant_id for endpoint in endpoints if endpoint.kind == EndpointKind.CALLBACK}:
         of_accounts = _live_secrets(using, any_of("tenant_id", accounts), endpoint_id__isnull=True)
         secrets += store_for(using).rows(of_accounts)[0]
     by_owner: dict[uuid.UUID, list[_SecretRow]] = defaultdict(list)
@@ -69,7 +68,7 @@ def load_endpoint_configs(endpoint_ids: Collection[uuid.UUID], using: str) -> di
 
 def _owner(endpoint: _Row) -> uuid.UUID:
     """Return the id of the secrets' owner: the endpoint, or the tenant (account secret) behind a callback URL."""
-    return endpoint.tenant_id if endpoint.hidden else endpoint.id
+    return endpoint.tenant_id if endpoint.kind == EndpointKind.CALLBACK else endpoint.id
 
 
 def _live_secrets(using: str, *conditions: Any, **more: Any) -> QuerySet[Secret, Any]:
@@ -101,8 +100,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         max_in_flight=max(min(endpoint.max_in_flight or settings().MAX_IN_FLIGHT, settings().MAX_IN_FLIGHT * 16), 1),
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
-        hidden=endpoint.hidden,
-        playground=is_inspector(endpoint.url),
+        kind=EndpointKind(endpoint.kind),
         fault=fault,
     )
 

@@ -25,7 +25,7 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Release, Room, Taken
 from webhooks_app.engine.types import EndpointConfig
 from webhooks_app.engine.window import Window
-from webhooks_app.models import IDLE, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
 
@@ -96,7 +96,7 @@ class Lease:
         refused = self._refused.active()
         if gone := [key for key in ids if key not in configs and key not in refused]:
             # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
-            self._give_back([Release(key, IDLE, None) for key in gone])
+            self._give_back([Release(key, BLOCKED, None) for key in gone])
         return {key: config for key, config in configs.items() if key not in refused}
 
     def expect_due(self) -> None:
@@ -179,7 +179,7 @@ class Lease:
         # Not one statement: the plan of a join depends on what the database last saw of both tables.
         mine = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", ids))
         mine = mine.filter(holder_id=self._heartbeat.engine_id)
-        awake = mine.filter(not_before__lt=IDLE)
+        awake = mine.filter(not_before__lt=BLOCKED)
         active = Endpoint.objects.using(self._using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
         dropped = set(ids).difference(
             set(awake.values_list("endpoint_id", flat=True)).intersection(active.values_list("id", flat=True))

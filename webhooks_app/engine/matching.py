@@ -22,7 +22,7 @@ from webhooks_app.core.filters import passes_or_costs_too_much, patterns_for, wa
 from webhooks_app.db import read
 from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
+from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)
@@ -178,11 +178,14 @@ class _Filters:
 def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: int) -> list[tuple[Any, ...]]:
     receiving = (EndpointStatus.ACTIVE, EndpointStatus.PAUSED)
     patterns = {pattern for event in events for pattern in patterns_for(event.type)}
-    wanted = Subscription.objects.using(using).filter(
-        any_of("endpoint__tenant_id", {event.tenant_id for event in events}),
-        endpoint__status__in=receiving,
-        endpoint__hidden=False,
-        pattern__in=patterns,
+    wanted = (
+        Subscription.objects.using(using)
+        .filter(
+            any_of("endpoint__tenant_id", {event.tenant_id for event in events}),
+            endpoint__status__in=receiving,
+            pattern__in=patterns,
+        )
+        .exclude(endpoint__kind=EndpointKind.CALLBACK)
     )
     if after is not None:
         wanted = wanted.filter(endpoint_id__gt=after)

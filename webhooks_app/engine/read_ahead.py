@@ -202,7 +202,7 @@ def _queued(row: DueRow) -> QueuedDelivery:
         endpoint_id=row.endpoint_id,
         event_id=row.event_id,
         attempts=row.attempts,
-        step=row.step,
+        retry_step=row.retry_step,
         next_attempt_at=row.next_attempt_at,
         sequence=row.sequence,
         size=row.size,

@@ -86,7 +86,7 @@ def settlement(result: Result, now: datetime) -> Settlement:
         attempts=delivery.attempts,
         status=_STATUS[decision.verdict].value,
         new_attempts=delivery.attempts + result.was_sent,
-        step=delivery.step + (not done and decision.uses_step),
+        retry_step=delivery.retry_step + (not done and decision.uses_step),
         next_attempt_at=decision.at or delivery.next_attempt_at,
         completed_at=now if done else None,
         outcome=result.outcome.kind.value,

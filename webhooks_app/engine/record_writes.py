@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Greatest
 
 from webhooks_app.core.retry import Verdict
 from webhooks_app.database_errors import is_outage, is_transient
@@ -28,7 +29,7 @@ from webhooks_app.engine.sql.types import AttemptRow
 from webhooks_app.engine.statistics import hour_of, hourly
 from webhooks_app.engine.types import Result
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -251,7 +252,8 @@ class BatchWriter:
         batch.disabled = disabled
         ids = [result.delivery.endpoint_id for result in disabled]
         if ids:
-            EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids).update(not_before=IDLE, due_at=IDLE)
+            queues = EndpointQueue.objects.using(self._using).filter(endpoint_id__in=ids)
+            queues.update(not_before=BLOCKED, due_at=Greatest("due_at", Value(BLOCKED)))
 
 
 def _queues_to_lock(results: Sequence[Result], own: Collection[uuid.UUID]) -> set[uuid.UUID]:

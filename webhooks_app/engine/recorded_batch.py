@@ -13,7 +13,7 @@ from webhooks_app import signals
 from webhooks_app.core.retry import Verdict
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.types import Result
-from webhooks_app.models import Delivery, Endpoint, Notification, NotificationKind
+from webhooks_app.models import Delivery, Endpoint, EndpointKind, Notification, NotificationKind
 
 Call = Callable[[], object]
 
@@ -33,7 +33,10 @@ class RecordedBatch:
     def without_playgrounds(self) -> RecordedBatch:
         """Return the batch without the results of playgrounds, whose users watch the page."""
         return RecordedBatch(
-            *([result for result in getattr(self, each.name) if not result.config.playground] for each in fields(self))
+            *(
+                [result for result in getattr(self, each.name) if result.config.kind is not EndpointKind.PLAYGROUND]
+                for each in fields(self)
+            )
         )
 
     @property

@@ -26,6 +26,7 @@ from webhooks_app.engine.requests import age_of, outcome_of
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
+from webhooks_app.models.endpoint import EndpointKind
 from webhooks_app.transport import Response
 
 #: After this many requests in a row that could not be built, the queue is held.
@@ -33,7 +34,7 @@ _BUILD_FAULTS = 3
 
 
 def _unsent_attempts(delivery: QueuedDelivery, queue: LeasedQueue, now: datetime) -> int:
-    return unsent_attempts(delivery.attempts, delivery.step, age_of(delivery, queue.config, now))
+    return unsent_attempts(delivery.attempts, delivery.retry_step, age_of(delivery, queue.config, now))
 
 
 class Settler:
@@ -61,7 +62,7 @@ class Settler:
         now, was = self._heartbeat.now(), queue.health
         decision = decide(
             outcome,
-            delivery.step,
+            delivery.retry_step,
             now,
             policy,
             random.random(),
@@ -73,7 +74,9 @@ class Settler:
         hold = queue_blocked_until(health, outcome, now, policy)
         if queue.build_faults >= _BUILD_FAULTS:
             hold = now + self._fault_hold  # it is the endpoint, not one event
-        disable = "" if queue.config.hidden else decision.disable or disable_reason(health, now, policy, outcome)
+        # Never behind a callback URL: each event names it again.
+        never = queue.config.kind is EndpointKind.CALLBACK
+        disable = "" if never else decision.disable or disable_reason(health, now, policy, outcome)
         recovered = outcome.succeeded and breaker_is_open(was, policy)
         queue.health = health
         result = new_result(delivery, queue, outcome, response, decision, was=was, began=delivery.started_at or now)

@@ -10,6 +10,7 @@ from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
+from webhooks_app.models.endpoint import EndpointKind
 from webhooks_app.models.ids import public_id
 from webhooks_app.wire_formats.base import WireFormat
 
@@ -37,10 +38,7 @@ class EndpointConfig:
     max_in_flight: int
     rate_limit: int | None
     fifo: bool
-    #: Behind a callback URL: never disabled, since each event names it again.
-    hidden: bool = False
-    #: The playground: no notifications are sent about it.
-    playground: bool = False
+    kind: EndpointKind = EndpointKind.URL
     #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
 
@@ -76,7 +74,7 @@ class QueuedDelivery:
     event_id: uuid.UUID
     #: Requests made before this one, and the position in the retry policy.
     attempts: int
-    step: int
+    retry_step: int
     next_attempt_at: datetime
     sequence: int
     #: Bytes of the event's data.

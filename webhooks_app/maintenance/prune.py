@@ -30,6 +30,7 @@ from webhooks_app.models import (
     Delivery,
     DeliveryStatus,
     Endpoint,
+    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Engine,
@@ -208,11 +209,11 @@ def _is_needed(cutoff: datetime) -> Q:
 
 
 def _prune_endpoints(run: _Run) -> None:
-    """Remove deleted endpoints, and hidden ones that no callback has used for long."""
+    """Remove deleted endpoints, and those behind callback URLs that no event has used for long."""
     cutoff, report = run.cutoff, run.report
     left = Delivery.objects.filter(endpoint_id=OuterRef("pk"))
     deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
-    idle = Q(hidden=True, created_at__lt=cutoff)
+    idle = Q(kind=EndpointKind.CALLBACK, created_at__lt=cutoff)
     empty = Endpoint.objects.filter(deleted | idle).exclude(Exists(left))
     for key in list(empty.order_by("pk").values_list("pk", flat=True)):
         if _try(partial(_remove, key, empty), f"endpoint {key}"):

@@ -3,17 +3,18 @@
 from webhooks_app.models.api_key import ApiKey, IdempotencyRecord, PortalLink, Scope
 from webhooks_app.models.audit import ActorKind, AuditEntry
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
-from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
+from webhooks_app.models.endpoint import Endpoint, EndpointKind, EndpointStatus, Secret, Subscription
 from webhooks_app.models.endpoint_number import EndpointNumber
 from webhooks_app.models.event import TEST_SUBJECT, Event, EventChannel, EventType
 from webhooks_app.models.notification import Notification, NotificationKind
 from webhooks_app.models.queue import LATENCY_EDGES_MS, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.tenant import Tenant
-from webhooks_app.models.times import IDLE, database_now
+from webhooks_app.models.times import BLOCKED, NOTHING_DUE, database_now
 
 __all__ = [
-    "IDLE",
+    "BLOCKED",
     "LATENCY_EDGES_MS",
+    "NOTHING_DUE",
     "TEST_SUBJECT",
     "ActorKind",
     "ApiKey",
@@ -22,6 +23,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Endpoint",
+    "EndpointKind",
     "EndpointNumber",
     "EndpointQueue",
     "EndpointStatus",

@@ -25,7 +25,7 @@ class ApiKeyQuerySet(AppQuerySet["ApiKey"]):
         """Return the keys that are neither revoked nor expired, by the database's clock."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
 
-    def spent(self) -> ApiKeyQuerySet:
+    def unusable(self) -> ApiKeyQuerySet:
         """Return the keys that are not usable: revoked, or expired by the database's clock."""
         return self.filter(Q(revoked_at__isnull=False) | Q(expires_at__lte=Now()))
 

@@ -64,7 +64,7 @@ class Delivery(models.Model):
     #: The number of requests so far; the next attempt has this number plus one. Not reset by replays.
     attempts = models.PositiveIntegerField(default=0)
     #: Position in the retry policy; a replay sets it back to 0.
-    step = models.PositiveIntegerField(default=0)
+    retry_step = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
     #: A delivery that is still pending behind an open breaker at this time fails without a request.
     expires_at = models.DateTimeField(_("Expires"))

@@ -9,7 +9,6 @@ from django.db.models import Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.core import playground
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import EncryptedTextField
 from webhooks_app.models.ids import new_id, public_id
@@ -24,20 +23,28 @@ class EndpointStatus(models.TextChoices):
     DELETED = "deleted", "deleted"  # history stays readable until it is pruned
 
 
+class EndpointKind(models.TextChoices):
+    URL = "url", _("URL")  # a customer's endpoint, as it was made in the API or on the pages
+    #: Behind an event's `callback_url`: created by the fan-out, pruned when idle, not listed, not limited, never disabled.
+    CALLBACK = "callback", _("Callback URL")
+    #: Leads to the inspector, not to a server. A tenant has at most one that is not deleted.
+    PLAYGROUND = "playground", _("Playground")
+
+
 class EndpointQuerySet(AppQuerySet["Endpoint"]):
     def visible(self) -> EndpointQuerySet:
-        """Return the endpoints that a customer sees: not deleted, and not hidden behind callback URLs."""
-        return self.exclude(status=EndpointStatus.DELETED).filter(hidden=False)
+        """Return the endpoints that a customer sees: not deleted, and not behind callback URLs."""
+        return self.exclude(status=EndpointStatus.DELETED).exclude(kind=EndpointKind.CALLBACK)
 
     def playgrounds(self) -> EndpointQuerySet:
-        """Return the playground endpoints, which lead to the inspector; a tenant has at most one visible one."""
-        return self.filter(url__startswith=f"{playground.SCHEME}:")
+        """Return the playgrounds, also the deleted ones."""
+        return self.filter(kind=EndpointKind.PLAYGROUND)
 
     def counted(self) -> EndpointQuerySet:
         """Return the endpoints that count towards the plan's limit: all but playgrounds."""
-        return self.visible().exclude(url__startswith=f"{playground.SCHEME}:")
+        return self.visible().exclude(kind=EndpointKind.PLAYGROUND)
 
-    def receiving(self) -> EndpointQuerySet:
+    def accepting_events(self) -> EndpointQuerySet:
         """Return the endpoints for which new events create deliveries."""
         return self.filter(status__in=(EndpointStatus.ACTIVE, EndpointStatus.PAUSED))
 
@@ -47,6 +54,9 @@ class Endpoint(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints", verbose_name=_("Tenant"))
+    kind = models.CharField(
+        _("Kind"), max_length=16, choices=EndpointKind.choices, default=EndpointKind.URL, editable=False
+    )
     url = models.TextField(_("URL"))
     description = models.CharField(
         _("Description"), max_length=255, blank=True, help_text=_("For you, to tell your endpoints apart.")
@@ -99,8 +109,6 @@ class Endpoint(models.Model):
     )
     #: The tenant's custom request headers, a JSON object, encrypted because they often contain credentials.
     headers = EncryptedTextField(blank=True, default="")
-    #: True for the endpoint behind a `callback_url`: created by the fan-out, pruned when idle, not listed, not limited.
-    hidden = models.BooleanField(_("Behind a callback URL"), default=False, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -116,7 +124,7 @@ class Endpoint(models.Model):
             # For the fan-out: the endpoints that may get an event, and the tenants with FIFO endpoints.
             models.Index(
                 fields=["tenant", "id"],
-                condition=Q(status__in=["active", "paused"], hidden=False),
+                condition=Q(status__in=["active", "paused"]) & ~Q(kind="callback"),
                 name="webhooks_endpoint_receiving",
             ),
             models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
@@ -146,9 +154,12 @@ class Endpoint(models.Model):
         return self.status == EndpointStatus.DELETED
 
     @property
+    def is_callback(self) -> bool:
+        return self.kind == EndpointKind.CALLBACK
+
+    @property
     def is_playground(self) -> bool:
-        """Return whether this is a playground endpoint, which leads to the inspector and not to a server."""
-        return playground.is_inspector(self.url)
+        return self.kind == EndpointKind.PLAYGROUND
 
     def custom_headers(self) -> dict[str, str]:
         """Return the tenant's custom headers, decrypted. Raises SealingError if the key is missing."""

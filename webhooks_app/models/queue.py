@@ -15,7 +15,7 @@ from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
-from webhooks_app.models.times import IDLE, Now
+from webhooks_app.models.times import BLOCKED, NOTHING_DUE, Now
 
 
 class Engine(models.Model):
@@ -65,7 +65,7 @@ class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):
                     endpoint_id=endpoint.pk,
                     tenant_id=endpoint.tenant_id,
                     fifo=endpoint.fifo,
-                    not_before=Now() if endpoint.status == EndpointStatus.ACTIVE else IDLE,
+                    not_before=Now() if endpoint.status == EndpointStatus.ACTIVE else BLOCKED,
                 )
                 for endpoint in endpoints
             ],
@@ -85,7 +85,7 @@ class EndpointQueue(models.Model):
     """The delivery state of an endpoint, separate from its configuration. One row per endpoint, updated often.
 
     `due_at` is the later of `not_before` and the queue's earliest work, but not before its last release: a queue that has had
-    its turn goes behind those that wait. It is IDLE if there is no work, and never NULL.
+    its turn goes behind those that wait. It is NOTHING_DUE if there is no work, and never NULL.
     """
 
     # No constraint: at COMMIT it would read the endpoint's row, which the host may have locked, and all queues released in
@@ -95,9 +95,9 @@ class EndpointQueue(models.Model):
     )
     #: The endpoint's tenant, copied here so that an engine can divide its room between tenants without a join.
     tenant_id = models.UUIDField(editable=False)
-    #: Rate limit, Retry-After, breaker; IDLE while the endpoint is paused, disabled or deleted.
+    #: Rate limit, Retry-After, breaker; BLOCKED while the endpoint is paused, disabled or deleted.
     not_before = models.DateTimeField()
-    due_at = models.DateTimeField(default=IDLE, db_index=True)
+    due_at = models.DateTimeField(default=NOTHING_DUE, db_index=True)
     #: The engine that holds the lease; NULL: none. Not indexed, so that leasing and releasing stay cheap.
     holder_id = models.UUIDField(null=True)
     #: The endpoint's flag, copied here so that queue statements need no join.

@@ -9,9 +9,12 @@ from django.db.models.functions import Now
 
 from webhooks_app.models.database import database_alias
 
-#: Means "no work", and also "paused or disabled". A constant and never NULL, because LEAST and GREATEST treat NULL
-#: differently on every database, and PostgreSQL's `infinity` cannot be read back into Python.
-IDLE = datetime(9999, 1, 1, tzinfo=UTC)
+# Constants and never NULL, because LEAST and GREATEST treat NULL differently on every database, and PostgreSQL's `infinity`
+# cannot be read back into Python.
+#: The endpoint is paused, disabled or deleted: its queue is never due, whatever work it has.
+BLOCKED = datetime(9998, 1, 1, tzinfo=UTC)
+#: The queue has no work. Later than BLOCKED, so that `due_at` says so for a blocked queue, too.
+NOTHING_DUE = datetime(9999, 1, 1, tzinfo=UTC)
 
 _NOW_SQL = {
     "postgresql": "SELECT clock_timestamp()",
@@ -34,4 +37,4 @@ def database_now(alias: str | None = None) -> datetime:
     return value.astimezone(UTC)
 
 
-__all__ = ["IDLE", "Now", "database_now"]
+__all__ = ["BLOCKED", "NOTHING_DUE", "Now", "database_now"]

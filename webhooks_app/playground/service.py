@@ -23,7 +23,7 @@ from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, res
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint
-from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
+from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, Event, Tenant
 from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -56,7 +56,13 @@ def open_playground(
     wire = checked_wire_format(None, owner)
     patterns = checked_events(events, wire)
     text = validate_or_generate(None, wire.secret_format)
-    endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=url_of(DEFAULT_ANSWER), description="Playground")
+    endpoint = Endpoint(
+        kind=EndpointKind.PLAYGROUND,
+        tenant=owner,
+        wire_format=wire.name,
+        url=url_of(DEFAULT_ANSWER),
+        description="Playground",
+    )
     insert_endpoint(endpoint, patterns, text)
     note(owner.pk, actor, "playground.opened", endpoint.public_id, events=patterns)
     return endpoint, text

@@ -52,7 +52,7 @@ class LogForm(forms.Form):
         any_one = ("", _("any"))
         states = [(state.value, state_name(state.value)) for state in DeliveryStatus]
         self.fields["status"].choices = [any_one, *states]  # type: ignore[attr-defined]
-        offered = self._rows.visible().order_by("-pk").only("url", "description")[:MOST_OFFERED]
+        offered = self._rows.visible().order_by("-pk").only("kind", "url", "description")[:MOST_OFFERED]
         endpoints = {one.public_id: _name(one) for one in offered}
         if (chosen := data.get("endpoint", "")) and chosen not in endpoints and (key := parse_public_id(chosen, "wh")):
             # Opened from the endpoint's own page: it may be deleted, belong to a callback URL, or be missing from the newest.

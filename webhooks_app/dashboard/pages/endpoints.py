@@ -32,7 +32,7 @@ from webhooks_app.endpoints.status import (
 )
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
-from webhooks_app.models import Endpoint, EndpointStatus, database_now
+from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.stats.hourly import hours_of_endpoint, requests_of
@@ -82,7 +82,9 @@ def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view()
 def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Render the page, also for a deleted endpoint: its history is readable until it is pruned."""
-    rows = Endpoint.objects.filter(hidden=False).select_related("queue").prefetch_related("subscriptions")
+    rows = (
+        Endpoint.objects.exclude(kind=EndpointKind.CALLBACK).select_related("queue").prefetch_related("subscriptions")
+    )
     row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now()
     condition = condition_of(row, now)
     trouble = latest_trouble(row, condition)

@@ -19,7 +19,7 @@ from webhooks_app.models.api_key import ApiKeyQuerySet
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 
 #: The number of unusable keys shown, the newest first.
-SPENT_SHOWN = 50
+UNUSABLE_SHOWN = 50
 _DONE = {"revoked": _("The key is revoked. Whoever uses it is refused from now on.")}
 
 
@@ -27,12 +27,12 @@ _DONE = {"revoked": _("The key is revoked. Whoever uses it is refused from now o
 def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     rows = _keys().filter(tenant=visitor.tenant)
     usable = newest(rows.usable(), request.GET.get(BEFORE, ""))
-    spent = [] if usable.later else list(rows.spent().order_by("-pk")[:SPENT_SHOWN])
+    unusable = [] if usable.later else list(rows.unusable().order_by("-pk")[:UNUSABLE_SHOWN])
     context = {
         "section": KEYS,
         "usable": [(key, [SCOPES.get(scope, scope) for scope in key.scopes]) for key in usable.rows],
         "slice": usable,
-        "spent": spent,
+        "unusable": unusable,
         "done": _DONE.get(request.GET.get("done", "")),
     }
     return render_page(request, visitor, "keys", context)

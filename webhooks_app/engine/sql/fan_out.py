@@ -49,7 +49,7 @@ WITH shares AS MATERIALIZED (
             OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1))))
         LIMIT 1
     ) AS subscribed
-    WHERE endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden AND endpoint.created_at <= claimed.created_at
+    WHERE endpoint.status IN ('active', 'paused') AND endpoint.kind <> 'callback' AND endpoint.created_at <= claimed.created_at
       AND (claimed.position IS NULL OR endpoint.id > claimed.position)
       AND (endpoint.channels = '[]'::jsonb
         OR endpoint.channels ?| ARRAY(SELECT jsonb_array_elements_text(claimed.channels)))
@@ -66,7 +66,7 @@ WITH shares AS MATERIALIZED (
       AND id NOT IN (SELECT event_id FROM filtered)
 ), delivered AS (
     INSERT INTO webhooks_app_delivery
-        (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
+        (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, retry_step, last_outcome)
     SELECT {_NEW_ID}, tenant_id, event_id, endpoint_id, %(now)s,
            %(now)s + make_interval(secs => COALESCE(age.seconds, %(default_age)s)), 0, 'pending', 0, 0, ''
     FROM numbered LEFT JOIN unnest(%(wire_formats)s::text[], %(ages)s::float8[]) AS age (wire_format, seconds) USING (wire_format)
@@ -136,7 +136,7 @@ FROM tenants CROSS JOIN LATERAL (
     SELECT count(*) AS endpoints, count(*) FILTER (WHERE pg_column_size(filters) > {EMPTY_FILTERS_SIZE}) > 0 AS filtered
     FROM (
         SELECT endpoint.filters FROM webhooks_app_endpoint AS endpoint
-        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND NOT endpoint.hidden
+        WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND endpoint.kind <> 'callback'
         LIMIT %(endpoints)s) AS limited
 ) AS receiving
 """  # noqa: S608 - constants only

@@ -32,9 +32,11 @@ from webhooks_app.engine.sql.types import (
     Wanted,
 )
 from webhooks_app.models import (
-    IDLE,
+    BLOCKED,
+    NOTHING_DUE,
     Delivery,
     Endpoint,
+    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Event,
@@ -94,7 +96,11 @@ class PortableStore(PortableRecord):
                 break
             after = found
             fifo = there.filter(tenant_id=after, fifo=True).exists()
-            receiving = there.filter(tenant_id=after, hidden=False).exclude(status=EndpointStatus.DISABLED)
+            receiving = (
+                there.exclude(kind=EndpointKind.CALLBACK)
+                .filter(tenant_id=after)
+                .exclude(status=EndpointStatus.DISABLED)
+            )
             count = count_up_to(receiving.order_by("pk"), endpoints)
             waiting = count_up_to(
                 Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk"), events
@@ -112,7 +118,7 @@ class PortableStore(PortableRecord):
         """Return how many of these queues this engine still holds and may send for, at most."""
         mine = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", ids), holder_id=engine_id)
         active = Endpoint.objects.using(self.using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
-        return read(lambda: min(mine.filter(not_before__lt=IDLE).count(), active.count()), self.using)
+        return read(lambda: min(mine.filter(not_before__lt=BLOCKED).count(), active.count()), self.using)
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
         """Lease free queues that are due, oldest due first, as many of each class and tenant as there is room for."""
@@ -182,7 +188,7 @@ class PortableStore(PortableRecord):
             if queue.cursor is not None:
                 at, delivery_id = queue.cursor
                 ordered = ordered.filter(Q(next_attempt_at__gt=at) | Q(next_attempt_at=at, id__gt=delivery_id))
-        fields = ("endpoint_id", "id", "event_id", "attempts", "step", "next_attempt_at", "sequence")
+        fields = ("endpoint_id", "id", "event_id", "attempts", "retry_step", "next_attempt_at", "sequence")
         # Not a join: a delivery whose event is gone must be read too, so that it fails.
         size = Coalesce(Subquery(Event.objects.filter(id=OuterRef("event_id")).values("size")), 0)
         found = ordered.annotate(size=size).values_list(*fields, "size", "expires_at", "crashes")
@@ -216,7 +222,9 @@ class PortableStore(PortableRecord):
             if row.endpoint_id in locked and (row.not_before or row.succeeded_at):
                 held.filter(endpoint_id=row.endpoint_id).update(**_release_changes(row))
         held.filter(endpoint_id__in=locked).update(
-            due_at=Greatest(F("not_before"), Value(database_now(self.using)), Coalesce(self._earliest(), Value(IDLE))),
+            due_at=Greatest(
+                F("not_before"), Value(database_now(self.using)), Coalesce(self._earliest(), Value(NOTHING_DUE))
+            ),
             holder_id=None,
         )
         return ids - set(mine.values_list("endpoint_id", flat=True))
@@ -224,7 +232,7 @@ class PortableStore(PortableRecord):
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
         """Compute when these queues are due. The caller has locked them, and no engine holds them."""
         EndpointQueue.objects.using(self.using).filter(endpoint_id__in=endpoint_ids).update(
-            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(IDLE)))
+            due_at=Greatest(F("not_before"), Coalesce(self._earliest(), Value(NOTHING_DUE)))
         )
 
     def _earliest(self) -> Case:

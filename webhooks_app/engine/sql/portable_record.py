@@ -49,7 +49,7 @@ class PortableRecord:
             pending.update(
                 status=row.status,
                 attempts=row.new_attempts,
-                step=row.step,
+                retry_step=row.retry_step,
                 next_attempt_at=row.next_attempt_at,
                 completed_at=row.completed_at,
                 last_outcome=row.outcome,

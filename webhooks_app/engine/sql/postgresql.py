@@ -28,7 +28,7 @@ from webhooks_app.engine.sql.types import (
     Taken,
     Wanted,
 )
-from webhooks_app.models import IDLE
+from webhooks_app.models import BLOCKED, NOTHING_DUE
 from webhooks_app.models.lookups import array_literal
 
 _LOOK = """
@@ -79,7 +79,7 @@ _DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(_OLDEST_BY_
 # The event's size is not joined: a join could change the rows' order, which the cursor relies on, and it would skip
 # deliveries whose event is gone, which must fail.
 _DUE = """
-SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.step, due.next_attempt_at, due.sequence,
+SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.retry_step, due.next_attempt_at, due.sequence,
        COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0),
        due.expires_at, due.crashes
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
@@ -95,7 +95,7 @@ _EVENTS = "SELECT id, type, occurred_at, data FROM webhooks_app_event WHERE id =
 
 _INSERT_DELIVERIES = """
 INSERT INTO webhooks_app_delivery
-    (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, step, last_outcome)
+    (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, retry_step, last_outcome)
 SELECT *, 'pending', 0, 0, ''
 FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
@@ -177,7 +177,7 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
 
     def count_sendable(self, engine_id: uuid.UUID, ids: Collection[uuid.UUID]) -> int:
         asked = array_literal(ids)
-        awake, active = query(self.using, _COUNT_SENDABLE, [asked, engine_id, IDLE, asked])[0]
+        awake, active = query(self.using, _COUNT_SENDABLE, [asked, engine_id, BLOCKED, asked])[0]
         return int(min(awake, active))
 
     def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
@@ -217,7 +217,7 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         if changes:
             statements.append((_RELEASE_CHANGES, columns(changes, 3)))
         set_due = _SET_DUE.format(release="holder_id = NULL,", earliest="now(),", which=_LOCKED)
-        statements += [(set_due, [IDLE]), (_STILL_HELD, asked)]
+        statements += [(set_due, [NOTHING_DUE]), (_STILL_HELD, asked)]
         still_held = send(self.using, *statements, relaxed=True)[-1]
         return {row.endpoint_id for row in rows} - {row[0] for row in still_held}
 
@@ -225,5 +225,5 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         execute(
             self.using,
             _SET_DUE.format(release="", earliest="", which="ANY(%s::uuid[])"),
-            [IDLE, array_literal(endpoint_ids)],
+            [NOTHING_DUE, array_literal(endpoint_ids)],
         )

@@ -25,11 +25,11 @@ RETURNING id
 
 _SETTLE = """
 UPDATE webhooks_app_delivery AS delivery
-SET status = given.status, step = given.step, attempts = given.new_attempts,
+SET status = given.status, retry_step = given.retry_step, attempts = given.new_attempts,
     next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
     last_status = given.http_status, crash_marked_at = NULL
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::int[])
-    AS given (id, attempts, status, new_attempts, step, next_attempt_at, completed_at, outcome, http_status)
+    AS given (id, attempts, status, new_attempts, retry_step, next_attempt_at, completed_at, outcome, http_status)
 WHERE delivery.id = given.id AND delivery.status = 'pending' AND delivery.attempts = given.attempts
 RETURNING delivery.id
 """

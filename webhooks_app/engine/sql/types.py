@@ -137,7 +137,7 @@ class DueRow(NamedTuple):
     id: uuid.UUID
     event_id: uuid.UUID
     attempts: int
-    step: int
+    retry_step: int
     next_attempt_at: datetime
     sequence: int
     size: int
@@ -163,7 +163,7 @@ class Settlement(NamedTuple):
     attempts: int
     status: str
     new_attempts: int
-    step: int
+    retry_step: int
     next_attempt_at: datetime
     completed_at: datetime | None
     outcome: str
