@@ -154,6 +154,35 @@ def test_without_an_end_it_runs_until_a_signal_and_finishes_what_is_in_flight(cu
     assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
 
 
+def test_a_signal_handler_of_the_host_that_raises_ends_no_request_and_no_engine(customer, caplog):
+    """Python runs it in the main thread, wherever that is: a timeout helper leaves an alarm behind."""
+    customer.endpoint()
+    customer.receiver.on("/hook", Delay(0.1))
+
+    def play() -> None:
+        for number in range(1, 6):
+            customer.receiver.wait_for(number)
+            os.kill(os.getpid(), signal.SIGALRM)
+        customer.receiver.wait_for(8)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def too_late(*_: object) -> None:
+        raise RuntimeError("it took too long")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    player = threading.Thread(target=play)
+    try:
+        customer.emit_several(8)
+        player.start()
+        run("--no-housekeeping")
+    finally:
+        player.join()
+        signal.signal(signal.SIGALRM, before)
+    assert len(customer.received) == 8
+    assert "a signal handler of this process raised an error" in caplog.text
+    assert "starts again" not in caplog.text
+
+
 def test_an_engine_that_fails_ends_it_with_a_line_in_the_log_and_exit_code_1(monkeypatch, caplog):
     def fail(**_: object) -> None:
         raise OSError("no room on the device")

@@ -45,13 +45,13 @@ _LOOK_UP = 0.25
 #: How long a draining engine waits until its row says so, and at its end for the database (seconds).
 _LONGEST_RETIRING = 1.0
 _LONGEST_FINISHING = 2.0
-#: A failed engine is started again after this time (seconds), doubled each time unless it ran for longer than the longest
-#: pause.
+#: A failed engine is started again after this time (seconds), doubled each time unless it recorded something, or ran for
+#: longer than the longest pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
 
-__all__ = ["Engine", "Progress", "Until", "budget", "for_ever", "idle_for", "run"]
+__all__ = ["Engine", "Progress", "Until", "budget", "for_ever", "give_connection_back", "idle_for", "run"]
 
 
 @logs_on_a_thread()
@@ -74,11 +74,11 @@ def run(
     started again after a pause. Raises whatever `until` raises, once the engine has stopped, and ConfigurationError if the
     settings name a transport that cannot be used.
     """
-    _give_connection_back(using)
+    give_connection_back(using)
     stopped, chosen = stop or threading.Event(), options or EngineOptions()
     total, began, pause = Progress(), time.monotonic(), _FIRST_PAUSE
     while True:
-        started = time.monotonic()
+        started, recorded = time.monotonic(), total.recorded
         engine = _open_engine(using, transport, kind, chosen, total, began)
         if engine is not None:
             ended = engine.run(until, stopped, on_retired)
@@ -86,8 +86,8 @@ def run(
             if ended:
                 break
         transport = None  # the failed engine has closed it
-        if time.monotonic() - started > _LONGEST_PAUSE:
-            pause = _FIRST_PAUSE
+        if total.recorded > recorded or time.monotonic() - started > _LONGEST_PAUSE:
+            pause = _FIRST_PAUSE  # it was of use: a pause would only delay what it has not come to
         logger.error("webhooks: the engine failed and starts again in %.1f s", pause)
         if _is_over_during(pause, until, stopped, total, began):
             _call(on_retired, total)
@@ -98,7 +98,7 @@ def run(
     return total
 
 
-def _give_connection_back(using: str | None) -> None:
+def give_connection_back(using: str | None = None) -> None:
     """Close the caller's connection: its thread needs no database while the engine runs, so a pool can use the connection."""
     connection = connections[using or database_alias()]
     if connection.autocommit and not connection.in_atomic_block:  # or the caller has a transaction open
