@@ -19,7 +19,9 @@ from tests.receiver import Delay, Receiver
 from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.playground import url_of
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Request, Transport, TransportOptions, open_transport
+from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
+from webhooks_app.transport.requests import RequestsTransport
+from webhooks_app.transport.requests_job import Job
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -250,3 +252,31 @@ def test_what_is_no_exception_is_raised_by_wait(
 
 
 _ADDRESS_CHECK = {"curl": "curl_handle.address_allowed", "requests": "requests_adapter.usable_addresses"}
+
+
+def test_threads_that_do_not_return_are_replaced(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread at work inside OpenSSL does not notice that its connection was cut off."""
+    released = threading.Event()
+    transport = RequestsTransport(TransportOptions(LOOPBACK))
+    carry_out = transport._exchange.carry_out
+
+    def stuck(job: Job) -> Response:
+        if job.request.url.endswith("/stuck"):
+            released.wait(30.0)
+        return carry_out(job)
+
+    monkeypatch.setattr(transport._exchange, "carry_out", stuck)
+    try:
+        for number in range(10):
+            transport.start(request(receiver.url("/stuck"), number, total=0.3))
+        assert {response.failure for response in gather(transport, 10)} == {OutcomeKind.TIMEOUT}
+        for number in range(3):
+            transport.start(request(receiver.url("/"), number))
+        assert [response.status for response in gather(transport, 3)] == [200] * 3
+        released.set()
+        for number in range(12):
+            transport.start(request(receiver.url("/"), number))
+        assert [response.status for response in gather(transport, 12)] == [200] * 12
+    finally:
+        released.set()
+        transport.close()

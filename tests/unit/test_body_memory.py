@@ -35,7 +35,16 @@ def test_a_tenant_with_nothing_in_memory_gets_one_body_whatever_its_size() -> No
 
 
 def test_nobody_else_reads_where_all_of_it_is_used() -> None:
-    assert not memory(one=10, other=990).has_room(ONE)
+    others = Counter({uuid.UUID(int=number): 250 for number in range(2, 6)})
+    room = BodyMemory(EngineOptions(prefetch_bytes=1000, tenant_share=0.25), others + Counter({ONE: 10}))
+    assert not room.has_room(ONE)
+
+
+def test_what_is_larger_than_a_share_is_not_taken_from_the_others() -> None:
+    assert memory(one=10, other=5000).has_room(ONE)
+    room = memory()
+    assert room.take(OTHER, 5000)
+    assert [room.take(ONE, 100) for _ in range(3)] == [True, True, False]
 
 
 def test_a_tenant_whose_next_body_had_no_room_waits_until_something_is_free() -> None:

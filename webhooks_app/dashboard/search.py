@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from django.db.models import Q
 
-from webhooks_app.models import Delivery, Endpoint, EndpointKind, Event, EventChannel
+from webhooks_app.core.endpoint_kind import EndpointKind
+from webhooks_app.models import Delivery, Endpoint, Event, EventChannel
 from webhooks_app.models.ids import parse_public_id
 
 #: The most events shown for one subject.

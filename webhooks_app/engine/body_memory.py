@@ -12,7 +12,8 @@ from webhooks_app.engine.options import EngineOptions
 class BodyMemory:
     """The number of bytes of bodies that may still be read. `used`: bytes in memory by tenant.
 
-    Each tenant may use a share of the total. A tenant with nothing in memory always gets one body, whatever the others use.
+    Each tenant may use a share of the total. A tenant with nothing in memory always gets one body, whatever the others use. What
+    a tenant has beyond its share (one body that is larger) is not taken from the others' room.
     `full`: tenants whose next body did not fit the last time, and how many bytes they had in memory then. Reading for them
     is useless until some of these bytes are freed.
     """
@@ -22,8 +23,8 @@ class BodyMemory:
     ) -> None:
         self.full = {tenant_id: size for tenant_id, size in (full or {}).items() if 0 < size <= used[tenant_id]}
         self._used = used
-        self._room = options.prefetch_bytes - used.total()
         self._share = round(options.prefetch_bytes * options.tenant_share)
+        self._room = options.prefetch_bytes - sum(min(size, self._share) for size in used.values())
 
     def has_room(self, tenant_id: uuid.UUID) -> bool:
         """Return whether anything may be read for this tenant."""
@@ -37,6 +38,6 @@ class BodyMemory:
             if self._used[tenant_id] + size > self._share:
                 self.full[tenant_id] = self._used[tenant_id]
             return False
+        self._room -= min(size, max(self._share - self._used[tenant_id], 0))
         self._used[tenant_id] += max(size, 1)
-        self._room -= size
         return True

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 
 from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import check_url
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.secrets import new_secret
 from webhooks_app.engine.matching import Target
-from webhooks_app.models import Endpoint, EndpointKind, EndpointQueue, Event, Secret, Tenant
+from webhooks_app.models import Endpoint, EndpointQueue, Event, Secret, Tenant
 from webhooks_app.models.ids import derived_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import get_wire_format

@@ -13,11 +13,12 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
-from webhooks_app.models import Endpoint, EndpointKind, Secret
+from webhooks_app.models import Endpoint, Secret
 from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of

@@ -18,11 +18,12 @@ from django.db.models.functions import Cast, Length
 from django.db.models.lookups import GreaterThan
 
 from webhooks_app.core.comparisons import ComparisonBudget
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.filters import passes_or_costs_too_much, patterns_for, wants
 from webhooks_app.db import read
 from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, Event, Subscription
+from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)

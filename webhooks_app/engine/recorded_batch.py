@@ -10,10 +10,11 @@ from functools import partial
 from django.dispatch import Signal
 
 from webhooks_app import signals
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.retry import Verdict
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.types import Result
-from webhooks_app.models import Delivery, Endpoint, EndpointKind, Notification, NotificationKind
+from webhooks_app.models import Delivery, Endpoint, Notification, NotificationKind
 
 Call = Callable[[], object]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from webhooks_app.core.circuit_breaker import breaker_is_open, disable_reason, queue_blocked_until, record_outcome
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.retry import (
     SLOWING_KINDS,
     Outcome,
@@ -26,7 +27,6 @@ from webhooks_app.engine.requests import age_of, outcome_of
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
-from webhooks_app.models.endpoint import EndpointKind
 from webhooks_app.transport import Response
 
 #: After this many requests in a row that could not be built, the queue is held.

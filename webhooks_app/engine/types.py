@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
-from webhooks_app.models.endpoint import EndpointKind
 from webhooks_app.models.ids import public_id
 from webhooks_app.wire_formats.base import WireFormat
 

@@ -19,6 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from webhooks_app import idempotency
 from webhooks_app.conf import settings
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.database_errors import is_transient
 from webhooks_app.db import in_fresh_transaction, is_postgresql
@@ -30,7 +31,6 @@ from webhooks_app.models import (
     Delivery,
     DeliveryStatus,
     Endpoint,
-    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Engine,

@@ -3,7 +3,7 @@
 from webhooks_app.models.api_key import ApiKey, IdempotencyRecord, PortalLink, Scope
 from webhooks_app.models.audit import ActorKind, AuditEntry
 from webhooks_app.models.delivery import Attempt, Delivery, DeliveryStatus
-from webhooks_app.models.endpoint import Endpoint, EndpointKind, EndpointStatus, Secret, Subscription
+from webhooks_app.models.endpoint import Endpoint, EndpointStatus, Secret, Subscription
 from webhooks_app.models.endpoint_number import EndpointNumber
 from webhooks_app.models.event import TEST_SUBJECT, Event, EventChannel, EventType
 from webhooks_app.models.notification import Notification, NotificationKind
@@ -23,7 +23,6 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Endpoint",
-    "EndpointKind",
     "EndpointNumber",
     "EndpointQueue",
     "EndpointStatus",

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import EncryptedTextField
 from webhooks_app.models.ids import new_id, public_id
@@ -23,12 +24,11 @@ class EndpointStatus(models.TextChoices):
     DELETED = "deleted", "deleted"  # history stays readable until it is pruned
 
 
-class EndpointKind(models.TextChoices):
-    URL = "url", _("URL")  # a customer's endpoint, as it was made in the API or on the pages
-    #: Behind an event's `callback_url`: created by the fan-out, pruned when idle, not listed, not limited, never disabled.
-    CALLBACK = "callback", _("Callback URL")
-    #: Leads to the inspector, not to a server. A tenant has at most one that is not deleted.
-    PLAYGROUND = "playground", _("Playground")
+_KINDS = (
+    (EndpointKind.URL.value, _("URL")),
+    (EndpointKind.CALLBACK.value, _("Callback URL")),
+    (EndpointKind.PLAYGROUND.value, _("Playground")),
+)
 
 
 class EndpointQuerySet(AppQuerySet["Endpoint"]):
@@ -54,9 +54,7 @@ class Endpoint(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="endpoints", verbose_name=_("Tenant"))
-    kind = models.CharField(
-        _("Kind"), max_length=16, choices=EndpointKind.choices, default=EndpointKind.URL, editable=False
-    )
+    kind = models.CharField(_("Kind"), max_length=16, choices=_KINDS, default=EndpointKind.URL, editable=False)
     url = models.TextField(_("URL"))
     description = models.CharField(
         _("Description"), max_length=255, blank=True, help_text=_("For you, to tell your endpoints apart.")

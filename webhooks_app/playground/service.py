@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Coalesce
 
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, url_of
 from webhooks_app.db import in_fresh_transaction, in_one_transaction
 from webhooks_app.deliveries import bulk_updates
@@ -23,7 +24,7 @@ from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, res
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint
-from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, Event, Tenant
+from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
 from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for

@@ -29,7 +29,7 @@ from webhooks_app.transport.lookups import Lookup, Lookups
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import FLOODED, Place, check_request, failed
+from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
 
 
@@ -159,6 +159,8 @@ class CurlTransport:
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
                 handle.refuse(FLOODED)
+            elif code > pycurl.E_OK and handle.fd in self._sockets.busy:
+                handle.refuse(KEPT_BUSY)
             if handle.prepare_again(code, message):
                 self._multi.add_handle(handle.curl)
                 self._running[handle.curl] = handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 import pycurl
@@ -19,6 +19,8 @@ _EVENTS = {
 }
 #: Bits for `socket_action`, by the selector's event mask.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
+#: A call in which libcurl works for so long (seconds of a processor) is blamed on its connection.
+_BUSY_SECONDS = 0.3
 #: `handle_ready` handles sockets for so long.
 _TURN_SECONDS = 0.010
 
@@ -45,6 +47,8 @@ class CurlSockets:
         self.ready: list[tuple[selectors.SelectorKey, int]] = []
         #: Sockets that the selector did not take, and why: libcurl would wait for them in vain.
         self.unwatched: dict[int, Exception] = {}
+        #: Connections whose data kept libcurl busy in this turn: certificates can be made to take seconds each.
+        self.busy: set[int] = set()
         self._watched: set[int] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
@@ -60,7 +64,9 @@ class CurlSockets:
         """Handle the sockets that are ready; after `_TURN_SECONDS` leave the others for the next turn, which handles them
         before it looks for new ones. Return whether the transport was woken."""
         ready, self.ready = self.ready, []
+        self.busy.clear()
         woken = False
+        worked = thread_time()
         until = monotonic() + _TURN_SECONDS
         for number, (key, mask) in enumerate(ready, start=1):
             if key.fileobj is self._wakeup:
@@ -69,6 +75,8 @@ class CurlSockets:
             elif key.fd in self._watched:  # not closed by an event handled just before
                 self.act(key.fd, _READY[mask])
             if monotonic() >= until:
+                if thread_time() - worked >= _BUSY_SECONDS:
+                    self.busy.add(key.fd)  # and not those before it, or the turn would have ended with them
                 self.ready = ready[number:]
                 break
         return woken

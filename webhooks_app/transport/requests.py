@@ -30,6 +30,8 @@ from webhooks_app.transport.stalls import StallWatch
 from webhooks_app.transport.validation import FLOODED, check_timeouts, failed
 
 MAX_THREADS = 256
+#: With so many threads stuck, no more are started in their place.
+MAX_STUCK = 256
 #: `close` waits this long for its threads, which have been cut off.
 _JOIN_SECONDS = 1.0
 
@@ -47,6 +49,8 @@ class RequestsTransport:
         self._exchange = Exchange(options, self._adapter, self._watch_body)
         self._todo: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        #: How many of them work on a job that was given up: cutting its connection off does not wake OpenSSL at work.
+        self._stuck = 0
         self._open: set[Job] = set()
         self._times: list[tuple[float, int, Job]] = []
         self._count = count()
@@ -127,7 +131,8 @@ class RequestsTransport:
 
     def _hire(self) -> None:
         """Start one more thread if there is work for it. Where that fails, the threads there do the work."""
-        if len(self._threads) >= min(self.capacity, len(self._open)):
+        usable = len(self._threads) - self._stuck
+        if usable >= min(self.capacity, len(self._open)) or self._stuck >= MAX_STUCK:
             return
         thread = EngineThread(self._work, "webhooks-sender")
         try:
@@ -145,9 +150,7 @@ class RequestsTransport:
             job = heapq.heappop(self._times)[2]
             if not job.over:
                 response = self._late_response(job, now)
-                response.duration = now - job.deadline + job.request.total_timeout
-                self._finish(job, response)
-                job.cut()
+                self._give_up(job, response)
 
     def _end_floods(self) -> None:
         if monotonic() < self._floods.next_look:
@@ -158,9 +161,7 @@ class RequestsTransport:
             if job is not None and not job.over:
                 response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
                 response.address = job.address
-                response.duration = monotonic() - job.deadline + job.request.total_timeout
-                self._finish(job, response)
-                job.cut()
+                self._give_up(job, response)
 
     def _late_response(self, job: Job, now: float) -> Response:
         if not job.begun:
@@ -177,9 +178,18 @@ class RequestsTransport:
         late.address = job.address
         return late
 
+    def _give_up(self, job: Job, response: Response) -> None:
+        """Give the response in place of the thread that works on the job, if one does."""
+        response.duration = monotonic() - job.deadline + job.request.total_timeout
+        self._stuck += job.begun
+        self._finish(job, response)
+        job.cut()
+
     def _finish(self, job: Job, response: Response) -> None:
-        """Give the response, unless one was given already."""
-        if not job.over:
+        """Give the response, unless one was given already: then the thread is back."""
+        if job.over:
+            self._stuck -= 1
+        else:
             job.over = True
             self._open.discard(job)
             self._finished.append(response)

@@ -35,6 +35,8 @@ TOO_MANY_TRAILERS = "too many trailers"
 TOO_MANY_PIECES = "too many small pieces"
 #: A connection that brings data of TLS or HTTP without end, whatever response comes with it.
 FLOODED = "more data than a response may have"
+#: A connection whose handshake takes the processor for long: a few certificates can be made to.
+KEPT_BUSY = "reading the receiver's certificates kept this process busy"
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.endpoint import header_names
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
@@ -32,7 +33,7 @@ from webhooks_app.endpoints.status import (
 )
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
-from webhooks_app.models import Endpoint, EndpointKind, EndpointStatus, database_now
+from webhooks_app.models import Endpoint, EndpointStatus, database_now
 from webhooks_app.models.endpoint import EndpointQuerySet
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.stats.hourly import hours_of_endpoint, requests_of

@@ -13,6 +13,7 @@ from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, Wh
 from django.db.models.functions import Coalesce, Greatest
 
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, read
 from webhooks_app.engine.sql.portable_record import CHUNK, PortableRecord
 from webhooks_app.engine.sql.types import (
@@ -36,7 +37,6 @@ from webhooks_app.models import (
     NOTHING_DUE,
     Delivery,
     Endpoint,
-    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Event,
