@@ -40,6 +40,11 @@ BROKEN = {
         "from webhooks_app.core.retry import RetryPolicy\nRetryPolicy(jitter=2)",
         "ConfigurationError: RetryPolicy.jitter must be",
     ),
+    "a policy of its own class": (
+        "from dataclasses import replace\nfrom webhooks_app import wire_formats\n"
+        "class Policy(wire_formats.RetryPolicy): pass\nWIRE_FORMAT = replace(wire_formats.STANDARD, retry=Policy())",
+        r"ConfigurationError: WireFormat.retry must be a RetryPolicy \(no subclass\), not Policy\(",
+    ),
     "a division": ("WIRE_FORMAT = 1 / 0", "ZeroDivisionError"),
     "endless recursion": ("def f(): f()\nf()", "RecursionError"),
     "sys.exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -60,6 +62,41 @@ class WithoutHeaders:
     header_names = ("x-signature",)
 
 
+class OwnDuration(timedelta):
+    """As libraries of dates have them."""
+
+
+class OwnTuple(tuple[Any, ...]):
+    __slots__ = ()
+
+
+class OwnSet(frozenset[Any]):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPolicy(RetryPolicy):
+    """Looks up the customer's plan on the sending thread."""
+
+    def rule_for(self, outcome: Outcome, effect: RuleEffect) -> StatusRule | None:
+        time.sleep(3)
+        return None
+
+
+class OwnRule(StatusRule):
+    def covers(self, outcome: Outcome) -> bool:
+        time.sleep(3)
+        return False
+
+
+class OwnSecretFormat(SecretFormat):
+    pass
+
+
+OWN_HOUR = OwnDuration(hours=1)
+OWN_RULE = OwnRule(effect=RuleEffect.SLOW_DOWN)
+
+
 class Unspeakable:
     def __repr__(self) -> str:
         raise RuntimeError("no")
@@ -71,26 +108,30 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
             *(None, 5, [timedelta(seconds=5)], (5,), ("5",), (timedelta(seconds=5), None), (NEGATIVE,), (TOO_LONG,)),
             (timedelta.max,),
             (NOTHING,) * (MAX_DELAYS + 1),
+            OwnTuple([timedelta(hours=1)]),
+            (OWN_HOUR,),
         ),
         "jitter": (None, "0.1", True, -0.1, 1, 1.0, NAN, INFINITE, Unspeakable()),
-        "rules": (None, 5, [GONE], (None,), ("410",), frozenset({GONE})),
-        "retry_after_cap": NO_SPAN,
+        "rules": (None, 5, [GONE], (None,), ("410",), frozenset({GONE}), OwnTuple([GONE]), (OWN_RULE,)),
+        "retry_after_cap": (*NO_SPAN, OWN_HOUR),
         "breaker": NO_FLAG,
         "breaker_threshold": (*NO_COUNT, None),
-        "backoff_first": (*NO_SPAN, NOTHING, timedelta(minutes=6)),
-        "backoff_last": (*NO_SPAN, NOTHING),
-        "max_age": (*NO_SPAN, NOTHING),
+        "backoff_first": (*NO_SPAN, NOTHING, timedelta(minutes=6), OwnDuration(seconds=5)),
+        "backoff_last": (*NO_SPAN, NOTHING, OWN_HOUR),
+        "max_age": (*NO_SPAN, NOTHING, OWN_HOUR),
         "disable_after_failures": NO_COUNT,
-        "disable_after": (*NO_SPAN[1:], NOTHING),
+        "disable_after": (*NO_SPAN[1:], NOTHING, OWN_HOUR),
     },
     StatusRule: {
         "effect": (None, "disable", "nothing"),
         "statuses": (
             *(None, 410, [410], (410,), {410}, frozenset({"410"}), frozenset({True}), frozenset({410.0})),
+            OwnSet({410}),
             *map(frozenset, ({99}, {1000}, {-1}, {410, 200}, {299})),
         ),
         "kinds": (
             *(None, OutcomeKind.TIMEOUT, [OutcomeKind.TIMEOUT], {OutcomeKind.TIMEOUT}, frozenset({"timeout"})),
+            OwnSet({OutcomeKind.TIMEOUT}),
             *(frozenset({kind}) for kind in (*UNSENT_KINDS, OutcomeKind.SUCCEEDED)),
         ),
         "words": (None, 5, "100%", "%(seconds)s", "%s", "%(time)d"),
@@ -121,14 +162,14 @@ WRONG: dict[type, dict[str, tuple[Any, ...]]] = {
         ),
         "envelope": (None, b"{}"),
         "extra_headers": (None, (("X-A", "1"),)),
-        "secret_format": (None, "whsec_", SecretFormat),
+        "secret_format": (None, "whsec_", SecretFormat, OwnSecretFormat()),
         "single_signature": NO_FLAG,
-        "retry": (None, {}, RetryPolicy, (timedelta(seconds=5),)),
+        "retry": (None, {}, RetryPolicy, (timedelta(seconds=5),), OwnPolicy()),
         "connect_timeout": NO_SECONDS,
         "total_timeout": NO_SECONDS,
         "https_only": NO_FLAG,
         "warn_body_bytes": NO_COUNT,
-        "event_types": (None, [], ("message.sent",)),
+        "event_types": (None, [], ("message.sent",), OwnTuple()),
         "numbers_endpoints": NO_FLAG,
         "channel_prefix": (None, 5),
     },
@@ -173,6 +214,7 @@ def test_what_is_allowed_at_the_edges() -> None:
     StatusRule(effect=RuleEffect.SLOW_DOWN)
     StatusRule(effect=RuleEffect.RETRY_AFTER, statuses=frozenset({100, 199, 300, 999}), words="100 %% of %(time)s")
     StatusRule(effect=RuleEffect.DISABLE, kinds=frozenset({OutcomeKind.TIMEOUT}), reason="a" * 255)
+    StatusRule(effect=RuleEffect.SLOW_DOWN, statuses=frozenset({HTTPStatus.GONE}))
     SecretFormat(prefix="", random_bytes=16, min_key_bytes=1, max_key_bytes=1)
     replace(standard.WIRE_FORMAT, connect_timeout=0.001, total_timeout=3600, warn_body_bytes=1)
     for wire_format in BUILT_IN.values():

@@ -69,8 +69,7 @@ class StatusRule:
 
     def __post_init__(self) -> None:
         check_instance(self, "effect", RuleEffect)
-        check_collection(self, "statuses", frozenset, int, _STATUSES_WANTED)
-        if any(isinstance(each, bool) or not 100 <= each <= 999 or 200 <= each < 300 for each in self.statuses):
+        if type(self.statuses) is not frozenset or not all(map(_may_have_a_rule, self.statuses)):
             reject(self, "statuses", _STATUSES_WANTED)
         check_collection(self, "kinds", frozenset, OutcomeKind, _KINDS_WANTED)
         if not self.kinds.isdisjoint(UNSENT_KINDS | {OutcomeKind.SUCCEEDED}):
@@ -85,9 +84,16 @@ class StatusRule:
         return outcome.status in self.statuses or outcome.kind in self.kinds
 
 
+def _may_have_a_rule(status: object) -> bool:
+    """Return whether it is the status of a failure: an int, or a member of HTTPStatus, which are ints."""
+    if not isinstance(status, int) or isinstance(status, bool):
+        return False
+    return 100 <= status <= 999 and not 200 <= status < 300
+
+
 _WORDS = re.compile(r"(?:[^%]|%%|%\(time\)s)*")
-_STATUSES_WANTED = "a frozenset of HTTP statuses from 100 to 999, none of them 2xx"
-_KINDS_WANTED = "a frozenset of OutcomeKind, all of them failures of a request"
+_STATUSES_WANTED = "a plain frozenset of HTTP statuses from 100 to 999, none of them 2xx"
+_KINDS_WANTED = "a plain frozenset of OutcomeKind, all of them failures of a request"
 
 RETRY_AFTER = StatusRule(
     # The statuses of which RFC 9110 and RFC 6585 say that a Retry-After asks the sender to wait.
@@ -112,7 +118,8 @@ class RetryPolicy:
     """When to try again and when to stop.
 
     `delays[i]` is the wait after the (i+1)th request, so a delivery makes at most `len(delays) + 1` requests. No wait may
-    be longer than 366 days. Raises ConfigurationError for a field that is wrong, so that nothing fails later.
+    be longer than 366 days. A plain value: a wire format refuses a subclass. Raises ConfigurationError for a field that is wrong,
+    so that nothing fails later.
     """
 
     delays: tuple[timedelta, ...] = STANDARD_DELAYS
@@ -135,7 +142,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         self._check_delays()
-        check_collection(self, "rules", tuple, StatusRule, "a tuple of StatusRule")
+        check_collection(self, "rules", tuple, StatusRule, "a plain tuple of StatusRule (no subclasses)")
         check_flags(self, "breaker")
         check_durations(self, "retry_after_cap", zero=True)
         check_durations(self, "backoff_first", "backoff_last", "max_age")
@@ -146,9 +153,13 @@ class RetryPolicy:
         check_whole_numbers(self, "disable_after_failures", least=1, most=_MOST_FAILURES, none=True)
 
     def _check_delays(self) -> None:
-        good = isinstance(self.delays, tuple) and len(self.delays) <= MAX_DELAYS
+        good = type(self.delays) is tuple and len(self.delays) <= MAX_DELAYS
         if not (good and all(is_duration(delay, zero=True) for delay in self.delays)):
-            reject(self, "delays", f"a tuple of at most {MAX_DELAYS} timedeltas, each from 0 to {LONGEST.days} days")
+            reject(
+                self,
+                "delays",
+                f"a plain tuple of at most {MAX_DELAYS} plain timedeltas, each from 0 to {LONGEST.days} days",
+            )
         jitter = self.jitter
         if not (isinstance(jitter, (int, float)) and not isinstance(jitter, bool) and 0 <= jitter < 1):
             reject(self, "jitter", "a number from 0 up to, but not including, 1")

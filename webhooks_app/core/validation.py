@@ -26,14 +26,17 @@ def reject(owner: object, name: str, wanted: str) -> NoReturn:
 
 def is_duration(value: object, *, zero: bool) -> bool:
     least = timedelta(0) if zero else timedelta(microseconds=1)
-    return isinstance(value, timedelta) and least <= value <= LONGEST
+    # `type() is`, here and below: a subclass may have methods of the host's, which would run on the engine's threads.
+    return type(value) is timedelta and least <= value <= LONGEST
 
 
 def check_durations(owner: object, *names: str, zero: bool = False, none: bool = False) -> None:
     for name in names:
         value = getattr(owner, name)
         if not (is_duration(value, zero=zero) or (none and value is None)):
-            wanted = f"a timedelta {'from' if zero else 'above'} 0 {'to' if zero else 'and up to'} {LONGEST.days} days"
+            wanted = (
+                f"a plain timedelta {'from' if zero else 'above'} 0 {'to' if zero else 'and up to'} {LONGEST.days} days"
+            )
             reject(owner, name, wanted + (" or None" if none else ""))
 
 
@@ -77,14 +80,15 @@ def check_choice(owner: object, name: str, choices: Collection[str]) -> None:
 
 
 def check_instance(owner: object, name: str, wanted: type) -> None:
-    if not isinstance(getattr(owner, name), wanted):
-        reject(owner, name, f"a {wanted.__name__}")
+    """Check that the field's value is of this very type."""
+    if type(getattr(owner, name)) is not wanted:
+        reject(owner, name, f"a {wanted.__name__} (no subclass)")
 
 
 def check_collection(
     owner: object, name: str, kind: type[tuple[object, ...]] | type[frozenset[object]], of: type, wanted: str
 ) -> None:
-    """Check a tuple or frozenset and the type of everything in it."""
+    """Check that the field's value is a plain tuple or frozenset, and that everything in it is of this very type."""
     value = getattr(owner, name)
-    if not (isinstance(value, kind) and all(isinstance(each, of) for each in value)):
+    if not (type(value) is kind and all(type(each) is of for each in value)):
         reject(owner, name, wanted)

@@ -31,9 +31,11 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireFormat:
-    """The format of one product's webhook requests, and their retry policy. Plain values without behaviour.
+    """The format of one product's webhook requests, and their retry policy.
 
-    Raises ConfigurationError for an invalid field, so that nothing fails when a webhook is sent.
+    `secret_format`, `retry` and the rules in it are plain values: the engine's threads use them and do not wait for code of the
+    host's, so their subclasses are refused. Raises ConfigurationError for an invalid field, so that nothing fails when a webhook
+    is sent.
     """
 
     name: str
@@ -71,7 +73,7 @@ class WireFormat:
         check_flags(self, "single_signature", "https_only", "numbers_endpoints")
         check_seconds(self, "connect_timeout", "total_timeout", most=MAX_TIMEOUT)
         check_whole_numbers(self, "warn_body_bytes", least=1, most=_MOST_BYTES, none=True)
-        check_collection(self, "event_types", tuple, EventType, "a tuple of EventType")
+        check_collection(self, "event_types", tuple, EventType, "a plain tuple of EventType (no subclasses)")
 
     def _check_scheme(self) -> None:
         names = getattr(self.scheme, "header_names", None)
