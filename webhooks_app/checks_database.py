@@ -19,6 +19,7 @@ from webhooks_app.conf import Settings, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
 from webhooks_app.models.database import database_alias
+from webhooks_app.models.row_security import HINT, row_security_fault
 
 #: The default `min_size` of a psycopg pool, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
@@ -118,11 +119,12 @@ def check_pool_logging(chosen: Settings) -> Messages:
 def check_database(
     app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E018, W009, W010. Queries the database, so it runs only with `check --database` and before migrations."""
+    """E018, E020, W009, W010. Queries the database, so it runs only with `check --database` and before migrations."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         found.extend(_check_version(alias))
         found.extend(_check_session_time_zone(alias))
+        found.extend(_check_row_security(alias))
         found.extend(_check_schedule(alias))
     return found
 
@@ -162,6 +164,14 @@ def _check_session_time_zone(alias: str) -> Messages:
             hint="Put `SET time_zone = '+00:00'` into DATABASES[…]['OPTIONS']['init_command'].",
             id="webhooks_app.E018",
         )
+
+
+def _check_row_security(alias: str) -> Messages:
+    if alias != database_alias():
+        return
+    fault = row_security_fault(alias)
+    if fault:
+        yield Error(fault, hint=HINT, id="webhooks_app.E020")
 
 
 def _check_schedule(alias: str) -> Messages:

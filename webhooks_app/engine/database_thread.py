@@ -30,6 +30,7 @@ from webhooks_app.engine.record import Recorder
 from webhooks_app.engine.record_rows import give_up
 from webhooks_app.engine.record_signals import SignalThread
 from webhooks_app.engine.result_buffer import ResultBuffer
+from webhooks_app.engine.row_security import report_row_security
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.step import Step, longer
 from webhooks_app.engine.types import FannedOut
@@ -77,6 +78,7 @@ class DatabaseThread:
                 Step("fan-out of many", partial(self._fan_out_batch, self._fan_out.go_on), takes_work=True),
                 Step("record", self._record, takes_work=False),
                 Step("release", self._lease.release, takes_work=False),
+                Step("row security", partial(report_row_security, using), takes_work=True),
             )
         )
         self._thread = EngineThread(self._run, "webhooks-database")
@@ -91,8 +93,7 @@ class DatabaseThread:
         self.idle_since: float | None = None
         #: The error that ended the thread early.
         self.failure: BaseException | None = None
-        self.events = 0
-        self.deliveries = 0
+        self.events = self.deliveries = 0
 
     # --- called from the sending thread ------------------------------------------------------------------------------
 
@@ -276,10 +277,9 @@ class DatabaseThread:
     def _record(self) -> int:
         recorded = 0
         for _ in range(self._in_a_row):
-            done = self._recorder.step(at_once=self._phase is not Phase.RUNNING)
-            recorded += done
-            if not done:
+            if not (done := self._recorder.step(at_once=self._phase is not Phase.RUNNING)):
                 break
+            recorded += done
         return recorded
 
     # --- idleness ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from webhooks_app.core.status import EngineFigures, Figures, Finding, Severity, duration, judge, severity_of
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models.database import database_alias
+from webhooks_app.models.row_security import HINT, row_security_fault
 from webhooks_app.telemetry.figures import bounded, figures, limits
 
 _STATEMENT_SECONDS = 10.0
@@ -42,13 +43,15 @@ def _read() -> tuple[Figures | None, list[Finding]]:
     try:
         require_tables("webhooks_app")
         with bounded(using, _STATEMENT_SECONDS):
+            fault = row_security_fault(using)
             found = figures()
     except CommandError as error:
         return None, [Finding("migrations", Severity.CRITICAL, str(error))]
     except DatabaseError as error:
         text = f"The database {using!r} cannot be read: {error}. Start it, or correct DATABASES."
         return None, [Finding("database", Severity.CRITICAL, text)]
-    return found, judge(found, limits())
+    hidden = [Finding("row_security", Severity.CRITICAL, f"{fault} {HINT}")] if fault else []
+    return found, [*hidden, *judge(found, limits())]
 
 
 def _as_json(found: Figures | None, findings: list[Finding]) -> str:
