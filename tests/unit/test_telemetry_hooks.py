@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from webhooks_app import telemetry
-from webhooks_app.telemetry import RecordedRequest
+from webhooks_app.telemetry import RecordedRequest, slot
 from webhooks_app.telemetry.logs import JsonFormatter, log_ids
 from webhooks_app.telemetry.prometheus_backend import REGISTRY
 
@@ -106,7 +106,7 @@ def test_a_failing_backend_is_logged_once_and_switched_off_for_a_minute(configur
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     telemetry.count("crash_takeovers")
     assert value("webhooks_queue_takeovers_total") == before
-    monkeypatch.setattr(telemetry, "OFF_SECONDS", 0.0)
+    monkeypatch.setattr(slot, "OFF_SECONDS", 0.0)
     telemetry.reset()
     telemetry.count("no_such_counter")
     telemetry.count("crash_takeovers")
@@ -116,9 +116,11 @@ def test_a_failing_backend_is_logged_once_and_switched_off_for_a_minute(configur
 def test_a_folder_for_several_processes_that_is_not_there_disturbs_nothing(tmp_path):
     """prometheus_client fails at its import then; once the folder is there, it works."""
     code = """
-import django, logging, os, webhooks_app.telemetry as telemetry
+import django, logging, os
+from webhooks_app import telemetry
+from webhooks_app.telemetry import slot
 django.setup()
-telemetry.OFF_SECONDS = 0.0
+slot.OFF_SECONDS = 0.0
 telemetry.count("crash_takeovers")
 os.mkdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 telemetry.count("crash_takeovers", 3)
@@ -128,6 +130,65 @@ print(REGISTRY.get_sample_value("webhooks_queue_takeovers_total"))
     done = _python(code, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"))
     assert done.stdout.strip() == "3.0"
     assert "the metrics backend 'prometheus' failed" in done.stderr
+
+
+class _Clock:
+    """The time of `slot`. Calls of the backend take `call_seconds`."""
+
+    def __init__(self) -> None:
+        self.now, self.call_seconds = 1_000_000.0, 5.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def call(self, backend: object) -> None:
+        self.now += self.call_seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr(slot, "time", clock)
+    return clock
+
+
+def off_seconds(clock: _Clock, tried: slot.Slot) -> float:
+    """Call the backend, and return for how long it is off then."""
+    tried.call(clock.call)
+    return tried.off_until - clock.now
+
+
+def test_a_backend_that_is_slow_again_and_again_is_off_for_longer_each_time(clock, caplog):
+    tried, found = slot.Slot("opentelemetry"), []
+    for _ in range(13):
+        found.append(off_seconds(clock, tried))
+        assert tried.is_off
+        assert tried.too_slow
+        clock.now = tried.off_until + 30.0
+    assert found == [60.0 * 2**times for times in range(11)] + [86_400.0] * 2
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 13
+    assert said[1] == "webhooks: the metrics backend 'opentelemetry' took 5.00 s for a call and is off for 120 s"
+
+
+def test_a_backend_that_was_quick_for_a_while_begins_anew(clock):
+    tried = slot.Slot("opentelemetry")
+    for seconds, quick_for in ((60, 3500), (120, 3500), (240, 3700), (60, 100), (120, 0), (240, 0), (480, 0), (960, 0)):
+        assert off_seconds(clock, tried) == seconds
+        clock.now = tried.off_until + quick_for
+    # After more than an hour off, an hour is not enough.
+    for seconds, quick_for in ((1920, 0), (3840, 3700), (7680, 3700), (15_360, 15_400), (60, 0)):
+        assert off_seconds(clock, tried) == seconds
+        clock.now = tried.off_until + quick_for
+
+
+def test_a_slow_call_that_fails_is_off_for_as_long_as_a_slow_one(clock):
+    tried = slot.Slot("opentelemetry")
+    for _ in range(3):
+        clock.now = tried.off_until
+        off_seconds(clock, tried)
+        tried.failed()
+    assert (tried.off_until - clock.now, tried.too_slow) == (240.0, True)
 
 
 @pytest.mark.parametrize("metrics", [["statsd"], ["statsd", "prometheus"]])

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from webhooks_app import telemetry
-from webhooks_app.telemetry import RecordedRequest
+from webhooks_app.telemetry import RecordedRequest, slot
 
 DELIVERY, EVENT, ENDPOINT = (uuid.UUID(int=number) for number in (1, 2, 3))
 
@@ -92,7 +92,7 @@ def test_a_tracer_that_takes_its_time_is_switched_off_for_a_while(
         assert slow.ended == 1
         assert start() is None
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        monkeypatch.setattr(telemetry, "OFF_SECONDS", 0.0)
+        monkeypatch.setattr(slot, "OFF_SECONDS", 0.0)
         telemetry.reset()
         telemetry.end_request_span(start(), "succeeded", 204)
         telemetry.end_request_span(start(), "succeeded", 204)
@@ -102,7 +102,7 @@ def test_a_tracer_that_takes_its_time_is_switched_off_for_a_while(
 
 
 def test_one_call_that_was_a_little_slow_is_forgiven(sdk: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "MOST_SLOW_SECONDS", 10.0)
+    monkeypatch.setattr(slot, "MOST_SLOW_SECONDS", 10.0)
     slow = _SlowProcessor()
     sdk.add_span_processor(slow)
     try:

@@ -1,14 +1,13 @@
 """Metrics and traces of this process. The engine calls these functions; `WEBHOOKS["METRICS"]` names the backends.
 
 Every function is cheap, does nothing while no backend is enabled, and never raises. If a backend fails or is slow, this is
-logged and the backend is switched off for a minute. The sending thread calls this module, so it imports no models and no client
-libraries.
+logged and the backend is switched off for a while (see `slot`). The sending thread calls this module, so it imports no models
+and no client libraries.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -16,12 +15,10 @@ from urllib.parse import urlsplit
 
 from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.log_thread import engine_logger
+from webhooks_app.telemetry.slot import Slot
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
-
-logger = engine_logger(__name__)
 
 #: What `count` accepts.
 CounterName = Literal[
@@ -38,12 +35,6 @@ COUNTERS: dict[CounterName, str] = {
     "own_faults": "Deliveries that were not sent because of a fault on our side.",
 }
 
-#: Seconds that a backend stays switched off after it failed.
-OFF_SECONDS = 60.0
-#: A call that takes longer than SLOW_CALL (seconds) is slow. A backend is also switched off when its slow calls within
-#: OFF_SECONDS add up to MOST_SLOW_SECONDS. One slow call is not enough, because the processor may have been busy.
-SLOW_CALL = 0.05
-MOST_SLOW_SECONDS = 0.1
 #: The host label of requests beyond the first METRICS_HOSTS hosts.
 OTHER_HOSTS = "other"
 
@@ -82,58 +73,10 @@ class Tracer(Protocol):
     def traceparent(self, span: Any) -> str: ...
 
 
-class _Slot:
-    """One backend, and until when it is switched off (monotonic seconds)."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.backend: Any = None
-        self.off_until = 0.0
-        #: Off because it was too slow: then no span is ended either.
-        self.too_slow = False
-        self._slow_seconds = self._slow_since = 0.0
-
-    @property
-    def is_off(self) -> bool:
-        return time.monotonic() < self.off_until
-
-    def call(self, call: Callable[[Any], Any]) -> Any:
-        """Call the backend, and switch it off where it takes its time. Raises what it raises."""
-        began = time.monotonic()
-        try:
-            return call(self.backend)
-        finally:
-            now = time.monotonic()
-            if now - began > SLOW_CALL:
-                self._note_slow(now - began, now)
-
-    def _note_slow(self, seconds: float, now: float) -> None:
-        if now - self._slow_since > OFF_SECONDS:
-            self._slow_seconds, self._slow_since = 0.0, now
-        self._slow_seconds += seconds
-        if self._slow_seconds < MOST_SLOW_SECONDS:
-            return
-        self.too_slow, self.off_until, self._slow_seconds = True, now + OFF_SECONDS, 0.0
-        logger.warning(
-            "webhooks: the metrics backend %r took %.2f s for a call and is off for %.0f s",
-            self.name,
-            seconds,
-            OFF_SECONDS,
-        )
-
-    def failed(self) -> None:
-        """Switch the backend off for a while. Call this while the exception is handled: it goes to the log."""
-        self.too_slow = self.too_slow and self.is_off
-        self.off_until = time.monotonic() + OFF_SECONDS
-        logger.warning(
-            "webhooks: the metrics backend %r failed and is off for %.0f s", self.name, OFF_SECONDS, exc_info=True
-        )
-
-
 _lock = threading.Lock()
 #: The value of METRICS that `_slots` was built for.
 _metrics: object = ()
-_slots: tuple[_Slot, ...] = ()
+_slots: tuple[Slot, ...] = ()
 #: Hosts that have a label of their own.
 _hosts: set[str] = set()
 
@@ -224,7 +167,7 @@ def reset() -> None:
 # --- backends --------------------------------------------------------------------------------------------------------
 
 
-def _enabled_slots() -> tuple[_Slot, ...]:
+def _enabled_slots() -> tuple[Slot, ...]:
     """Return the slots of METRICS. Settings are replaced as a whole, so an identity comparison notices every change."""
     global _metrics, _slots
     try:
@@ -235,7 +178,7 @@ def _enabled_slots() -> tuple[_Slot, ...]:
         with _lock:
             # A backend that stays enabled stays switched off, too.
             known = {slot.name: slot for slot in _slots}
-            _slots = tuple(known.get(name) or _Slot(name) for name in dict.fromkeys(wanted))
+            _slots = tuple(known.get(name) or Slot(name) for name in dict.fromkeys(wanted))
             _metrics = wanted
     return _slots
 
@@ -249,7 +192,7 @@ def _each(call: Callable[[Backend], None]) -> None:
             slot.failed()
 
 
-def _ready(slot: _Slot) -> bool:
+def _ready(slot: Slot) -> bool:
     """Load the backend at its first use. Raises what the import raises, e.g. where the extra is not installed."""
     if slot.is_off:
         return False
@@ -282,7 +225,7 @@ def _traced(call: Callable[[Tracer], Any]) -> Any:
     return None
 
 
-def _tracing_slots() -> list[_Slot]:
+def _tracing_slots() -> list[Slot]:
     return [slot for slot in _enabled_slots() if slot.name == "opentelemetry"]
 
 
