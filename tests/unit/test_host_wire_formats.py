@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
+from tests.pipelines import eventually
 from webhooks_app import contrib
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.wire_formats import get_wire_format, retry_policy_of, wire_format_names
-from webhooks_app.wire_formats.host import RETRY_SECONDS, HostWireFormats
+from webhooks_app.wire_formats import (
+    WireFormat,
+    get_wire_format,
+    known_retry_policy_of,
+    load_wire_formats,
+    retry_policy_of,
+    wire_format_names,
+)
+from webhooks_app.wire_formats.host import LONGEST_RETRY_SECONDS, RETRY_SECONDS, HostWireFormats
 
 GOOD = """
 from dataclasses import replace
@@ -26,6 +37,12 @@ COUNTED = """
 import pathlib
 with pathlib.Path(__file__).with_suffix(".imports").open("a") as file:
     file.write("x")
+"""
+SLOW = """
+import time
+from tests.unit.test_host_wire_formats import slow
+time.sleep(slow.seconds)
+raise ConnectionError("the key service is away")
 """
 BROKEN = {
     "a name that does not exist": ("WIRE_FORMAT = nothing", "NameError: name 'nothing' is not defined"),
@@ -62,6 +79,8 @@ BROKEN = {
     ),
 }
 Write = Callable[[str], str]
+#: How long the import of SLOW takes.
+slow = SimpleNamespace(seconds=0.0)
 _numbers = itertools.count()
 
 
@@ -139,26 +158,91 @@ def test_a_wire_format_is_imported_once(write: Write, imports: Callable[[str], i
     assert imports(path) == 1
 
 
-def test_a_failed_import_is_repeated_after_a_while(write: Write, imports: Callable[[str], int], tmp_path: Path) -> None:
-    clock = [1000.0]
-    wire_formats = HostWireFormats(clock=lambda: clock[0])
-    path = write("WIRE_FORMAT = nothing")
-    for seconds in (0, RETRY_SECONDS / 2, RETRY_SECONDS - 0.001):
-        clock[0] = 1000.0 + seconds
-        with pytest.raises(ConfigurationError, match=f"'{path}' cannot be imported: NameError: name 'nothing'"):
-            wire_formats.load("mine", path)
-        assert imports(path) == 1
-    clock[0] = 1000.0 + RETRY_SECONDS
-    with pytest.raises(ConfigurationError, match="NameError"):
-        wire_formats.load("mine", path)
-    assert imports(path) == 2
+class Host:
+    """A module of the host's, the wire formats that load it, and their clock."""
 
+    def __init__(self, path: str, count: Callable[[str], int]) -> None:
+        self.path, self.now, self._count = path, 1000.0, count
+        self.wire_formats = HostWireFormats(clock=lambda: self.now)
+
+    @property
+    def imports(self) -> int:
+        return self._count(self.path)
+
+    def load(self) -> WireFormat:
+        return self.wire_formats.load("mine", self.path)
+
+    def fail(self, fault: str = "NameError: name 'nothing'") -> None:
+        with pytest.raises(ConfigurationError, match=f"'{self.path}' cannot be imported: {fault}"):
+            self.load()
+
+    def retried(self) -> None:
+        """Wait until no thread imports it."""
+        eventually(lambda: not any(thread.name == "webhooks-import-mine" for thread in threading.enumerate()))
+
+
+def test_a_failed_import_is_repeated_later_each_time(write: Write, imports: Callable[[str], int]) -> None:
+    host = Host(write("WIRE_FORMAT = nothing"), imports)
+    host.fail()
+    for times, seconds in enumerate((30, 60, 120, 240, 480, 600, 600), start=1):
+        for wait in (0, seconds / 2, seconds / 2 - 0.001):
+            host.now += wait
+            host.fail()
+            host.retried()
+            assert host.imports == times
+        host.now += 0.001
+        host.fail()
+        host.retried()
+        assert host.imports == times + 1
+
+
+def test_one_that_can_be_imported_at_last_is_used(write: Write, imports: Callable[[str], int], tmp_path: Path) -> None:
+    host = Host(write("WIRE_FORMAT = nothing"), imports)
+    host.fail()
     # Of another size, so that Python does not take the compiled file of the same second for it.
-    (tmp_path / f"{path.partition('.')[0]}.py").write_text(COUNTED + GOOD)
-    with pytest.raises(ConfigurationError, match="NameError"):
-        wire_formats.load("mine", path)
-    clock[0] += RETRY_SECONDS
-    assert wire_formats.load("mine", path).name == "mine"
-    clock[0] += RETRY_SECONDS
-    assert wire_formats.load("mine", path).retry == RetryPolicy(delays=())
-    assert imports(path) == 3
+    (tmp_path / f"{host.path.partition('.')[0]}.py").write_text(COUNTED + GOOD)
+    host.fail()
+    assert host.wire_formats.loaded("mine", host.path) is None
+    host.now += RETRY_SECONDS
+    host.fail()
+    host.retried()
+    assert host.load().retry == RetryPolicy(delays=())
+    assert host.wire_formats.loaded("mine", host.path) is host.load()
+    host.now += LONGEST_RETRY_SECONDS
+    assert host.load().name == "mine"
+    assert host.imports == 2
+
+
+def test_nobody_waits_for_an_import_that_is_repeated(write: Write, imports: Callable[[str], int]) -> None:
+    host = Host(write(SLOW), imports)
+    slow.seconds = 0.0
+    host.fail("ConnectionError: the key service is away")
+    slow.seconds = 1.0
+    host.now += RETRY_SECONDS
+    began = time.monotonic()
+    for _ in range(3):
+        host.fail("ConnectionError: the key service is away")
+    assert time.monotonic() - began < 0.5
+    host.retried()
+    assert host.imports == 2
+
+
+def test_only_one_that_was_never_tried_is_loaded_beforehand(write: Write, imports: Callable[[str], int]) -> None:
+    good, bad = write(GOOD), write("WIRE_FORMAT = nothing")
+    paths = {"good": good, "bad": bad, "none": ["x"]}
+    with override_settings(WEBHOOKS={"WIRE_FORMATS": paths}):
+        for name in paths:
+            assert known_retry_policy_of(name) == RetryPolicy()
+        assert (imports(good), imports(bad)) == (0, 0)
+        for _ in range(2):
+            load_wire_formats()
+            assert [known_retry_policy_of(name) for name in paths] == [
+                RetryPolicy(delays=()),
+                RetryPolicy(),
+                RetryPolicy(),
+            ]
+        assert (imports(good), imports(bad)) == (1, 1)
+        assert known_retry_policy_of("nope") == known_retry_policy_of("standard") == RetryPolicy()
+    with override_settings(WEBHOOKS={"NO_SUCH_SETTING": 1}):
+        load_wire_formats()
+        assert known_retry_policy_of("standard") == RetryPolicy()

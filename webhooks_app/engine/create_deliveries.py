@@ -27,7 +27,7 @@ from webhooks_app.engine.types import FannedOut
 from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
-from webhooks_app.wire_formats import retry_policy_of
+from webhooks_app.wire_formats import known_retry_policy_of
 
 Wanted = list[tuple[Event, list[Target]]]
 
@@ -183,7 +183,7 @@ def _assign_sequences(
 
 
 def _delivery(event: Event, target: Target, place: int, now: datetime) -> NewDelivery:
-    expires_at = now + retry_policy_of(target.wire_format).max_age
+    expires_at = now + known_retry_policy_of(target.wire_format).max_age
     return NewDelivery(new_id(), event.tenant_id, event.id, target.endpoint_id, now, expires_at, place)
 
 

@@ -36,7 +36,7 @@ from webhooks_app.engine.types import FannedOut
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Event
 from webhooks_app.telemetry.logs import log_ids
-from webhooks_app.wire_formats import retry_policy_of, wire_format_names
+from webhooks_app.wire_formats import known_retry_policy_of, wire_format_names
 
 logger = engine_logger(__name__)
 
@@ -158,7 +158,7 @@ class FanOut:
                 shares={share.tenant.id: share.events for share in shares},
                 held=set().union(*(held.get(share.tenant.id, ()) for share in shares)),
                 deliveries=deliveries,
-                ages={name: retry_policy_of(name).max_age for name in wire_format_names()},
+                ages={name: known_retry_policy_of(name).max_age for name in wire_format_names()},
                 default_age=RetryPolicy().max_age,
             )
         except Exception as error:

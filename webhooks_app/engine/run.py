@@ -37,6 +37,7 @@ from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import engine_logger, logs_on_a_thread
 from webhooks_app.models.database import database_alias
 from webhooks_app.transport import Transport, open_transport
+from webhooks_app.wire_formats import load_wire_formats
 
 logger = engine_logger(__name__)
 
@@ -74,6 +75,7 @@ def run(
     started again after a pause. Raises whatever `until` raises, once the engine has stopped, and ConfigurationError if the
     settings name a transport that cannot be used.
     """
+    load_wire_formats()  # before it takes work: an import may be slow, and fan-out uses only what is loaded
     give_connection_back(using)
     stopped, chosen = stop or threading.Event(), options or EngineOptions()
     total, began, pause = Progress(), time.monotonic(), _FIRST_PAUSE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from webhooks_app.core.envelope import Flat, Nested, epoch_ms, iso_ms, iso_seconds, standard_envelope
 from webhooks_app.core.message import Message
@@ -83,6 +84,23 @@ def find_retry_policy(name: str) -> RetryPolicy | None:
         return get_wire_format(name).retry
     except ConfigurationError:
         return None
+
+
+def known_retry_policy_of(name: str) -> RetryPolicy:
+    """Return the retry policy of that wire format if it is loaded, otherwise the standard one. Imports nothing, never raises."""
+    try:
+        wire_format = _HOST_WIRE_FORMATS.loaded(name, _from_settings().get(name))
+    except ConfigurationError:
+        wire_format = None
+    return (wire_format or STANDARD).retry
+
+
+def load_wire_formats() -> None:
+    """Import the host's wire formats that this process did not try to import before. Never raises: the checks report it."""
+    with suppress(ConfigurationError):
+        for name, path in _from_settings().items():
+            with suppress(ConfigurationError):
+                _HOST_WIRE_FORMATS.load_first(name, path)
 
 
 def wire_format_names() -> tuple[str, ...]:
