@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -30,9 +31,10 @@ class FaultLog:
         message: str,
         *args: object,
         error: BaseException | None = None,
+        level: int = logging.ERROR,
         ids: Mapping[str, object] | None = None,
     ) -> None:
-        """Log an error, with its traceback if `error` is given, unless the same cause was logged recently. `ids`: the
+        """Log a fault, with the error's traceback if `error` is given, unless the same cause was logged recently. `ids`: the
         result of `log_ids`."""
         telemetry.count("own_faults")
         now = time.monotonic()
@@ -45,4 +47,4 @@ class FaultLog:
                 self._causes.clear()
             self._causes[cause] = (now + _QUIET, 0)
         suffix = f" ({missed} more since the last report)" if missed else ""
-        logger.error("webhooks: " + message + suffix, *args, exc_info=error, extra=ids)
+        logger.log(level, "webhooks: " + message + suffix, *args, exc_info=error, extra=ids)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from webhooks_app import telemetry
@@ -16,6 +16,7 @@ from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.put_off import PutOff
 from webhooks_app.engine.record_rows import attempt_row, measured, without
 from webhooks_app.engine.record_writes import BatchWriter
 from webhooks_app.engine.recorded_batch import RecordedBatch
@@ -30,10 +31,10 @@ from webhooks_app.models import Attempt
 #: The second result of a transaction: the positions that it left out, or the rows that the database refused.
 Left = TypeVar("Left")
 
-#: Of the results that may wait for locks, the shares (in total, and of one queue) from which on their queues are held. Below
-#: that nothing is held: most locks are short, and a locked table affects every endpoint.
-_CROWDED = 0.5
-_SHARE_OF_ONE = 0.125
+#: How often one step may wait for locks; and how long (seconds) it may write the parts of batches that did: both delay all
+#: tenants. What was not tried is tried in the next step.
+_MOST_WAITS = 2
+_LONGEST_PARTS = 0.1
 
 
 class _Unacknowledged(NamedTuple):
@@ -78,9 +79,9 @@ class Recorder:
         self._batches: deque[list[Result]] = deque()
         #: The batch that may be committed, though without acknowledgement.
         self._unacknowledged: _Unacknowledged | None = None
-        #: Results that wait for a locked row, and until when (monotonic).
-        self._busy: list[Result] = []
-        self._busy_until = 0.0
+        self._put_off = PutOff(window, heartbeat, options, faults, self._limits.results)
+        #: Lock timeouts that this step may still run into, and until when (monotonic) it may write parts.
+        self._waits_left, self._parts_until = _MOST_WAITS, 0.0
         self._schema = SchemaWait(options, faults)
         self._engine_stops = False
         self.recorded = 0
@@ -88,7 +89,7 @@ class Recorder:
 
     @property
     def unrecorded(self) -> int:
-        return len(self._results) + sum(map(len, self._batches)) + len(self._busy)
+        return len(self._results) + sum(map(len, self._batches)) + len(self._put_off)
 
     @property
     def has_full_batch(self) -> bool:
@@ -96,13 +97,13 @@ class Recorder:
 
     def unrecorded_deliveries(self) -> set[uuid.UUID]:
         """Return the deliveries whose results are not in the database yet."""
-        results = [*self._busy, *(result for batch in self._batches for result in batch)]
+        results = chain(self._put_off, *self._batches)
         return {result.delivery.delivery_id for result in results} | self._results.deliveries()
 
     def add(self, results: Sequence[Result]) -> None:
         """Add results of deliveries that are given up without a request."""
-        if results:
-            self._batches.append(list(results))
+        if others := self._put_off.keep_apart(results):
+            self._batches.append(others)
 
     def step(self, *, at_once: bool) -> int:
         """Write one batch, if there is one or if results have waited long enough. Return how many were recorded.
@@ -111,16 +112,13 @@ class Recorder:
         new lease.
         """
         self._engine_stops = at_once
-        if self._busy and time.monotonic() >= self._busy_until:
-            self._batches.append(self._busy)
-            self._busy = []
-        if (
-            not self._batches
-            and len(self._busy) < self._limits.results
-            and (at_once or self.has_full_batch or self._results.oldest_age() >= self._options.record_after)
+        self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + _LONGEST_PARTS
+        self.add(self._put_off.take_due())
+        if not (self._batches or self._put_off.is_full) and (
+            at_once or self.has_full_batch or self._results.oldest_age() >= self._options.record_after
         ):
             self.add(self._results.take(self._limits.results))
-        return self._write_next() if self._batches else 0
+        return (self._write_next() if self._batches else 0) + self._write_parts()
 
     def _write_next(self) -> int:
         batch = self._batches[0]
@@ -155,6 +153,8 @@ class Recorder:
         except Exception as error:
             if not is_outage(error):
                 self._unacknowledged = None
+            if is_transient(error):
+                self._waits_left -= 1
             raise
         self._unacknowledged = None
         return written
@@ -187,28 +187,22 @@ class Recorder:
                 raise
             if not is_transient(error):
                 return self._divide(batch, error)
-            self._put_off(batch)
+            self._put_off.put_apart(batch, error)
             return 0
         return self._done_but(left_out, batch, recorded)
 
-    def _done_but(self, left_out: set[int], batch: Sequence[Result], recorded: RecordedBatch) -> int:
-        self._put_off([result for position, result in enumerate(batch) if position in left_out])
-        return self._done(without(batch, left_out), recorded)
+    def _write_parts(self) -> int:
+        """Write results that may wait for a lock the engine cannot see, part by part, until one limit is reached."""
+        done = 0
+        while self._waits_left > 0 and time.monotonic() < self._parts_until:
+            if not (part := self._put_off.take_part()):
+                break
+            done += self._write_what_is_free(part)
+        return done
 
-    def _put_off(self, results: Sequence[Result]) -> None:
-        """Put these results off. Queues with too many waiting results send nothing until then."""
-        if not results:
-            return
-        if not self._busy:  # otherwise new results would put off the waiting ones for ever
-            self._busy_until = time.monotonic() + self._options.busy_pause
-        self._busy.extend(results)
-        waiting = Counter(result.delivery.endpoint_id for result in self._busy)
-        most = min(self._limits.results, self._options.window * self._options.unrecorded_windows)
-        crowded = len(self._busy) >= most * _CROWDED
-        until = self._heartbeat.now() + timedelta(seconds=2 * self._options.busy_pause)  # beyond the next try
-        for endpoint_id in {result.delivery.endpoint_id for result in results}:
-            if crowded or waiting[endpoint_id] >= most * _SHARE_OF_ONE:
-                self._window.hold(endpoint_id, until)
+    def _done_but(self, left_out: set[int], batch: Sequence[Result], recorded: RecordedBatch) -> int:
+        self._put_off.put([result for position, result in enumerate(batch) if position in left_out])
+        return self._done(without(batch, left_out), recorded)
 
     def _divide(self, batch: list[Result], error: Exception) -> int:
         if len(batch) == 1:
@@ -232,7 +226,7 @@ class Recorder:
                     self._batches.appendleft(batch)
                     raise
                 if is_transient(again):
-                    self._put_off(batch)
+                    self._put_off.put_apart(batch, again)
                     return 0
                 error = again
                 continue
@@ -269,7 +263,7 @@ class Recorder:
     def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
         """Put all results off: the error affects every result, and the deployment in progress will fix it."""
         self._schema.report(error, self.unrecorded + len(batch))
-        self._put_off(batch)
+        self._put_off.put(batch)
         return 0
 
     def _lose(self, batch: list[Result], error: Exception) -> int:
