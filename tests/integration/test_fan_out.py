@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from tests.conftest import Configure
@@ -195,6 +196,34 @@ def test_a_tenant_row_is_made_where_emit_was_the_first_to_name_it() -> None:
     assert not Tenant.objects.exists()
     fan_out_now()
     assert Tenant.objects.get().uid == "newcomer"
+
+
+def test_no_receiver_of_post_init_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is code of the host's: all tenants would wait for one that takes its time."""
+    at_once(monkeypatch, deliveries=2)
+    filtered, fifo, callbacks, large = (TenantFactory() for _ in range(4))
+    EndpointFactory(tenant=filtered, filters={"data.n": 1})
+    EndpointFactory(tenant=fifo, fifo=True)
+    EndpointFactory.create_batch(5, tenant=large, filters={"data.n": 1})
+    for tenant in (filtered, fifo, callbacks, large):
+        url = "https://example.test/" if tenant is callbacks else ""
+        pending_event(tenant, data='{"n": 1}', callback_url=url)
+    pending_event(filtered, data="{broken")
+    called: list[Any] = []
+
+    def receiver(sender: Any, **_: Any) -> None:
+        called.append(sender)
+
+    for model in (Event, Tenant):
+        post_init.connect(receiver, sender=model)
+    try:
+        fan_out_all()
+    finally:
+        for model in (Event, Tenant):
+            post_init.disconnect(receiver, sender=model)
+    assert called == []
+    assert not Event.objects.pending().exists()
+    assert Delivery.objects.count() == 8
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="has one writer at a time: SQLite alone")

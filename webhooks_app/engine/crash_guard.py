@@ -19,6 +19,7 @@ from webhooks_app.database_errors import is_lock_timeout
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Delivery, EndpointQueue
+from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.telemetry.logs import log_ids
 
@@ -54,14 +55,15 @@ def isolate_culprits(endpoint_ids: Collection[uuid.UUID], last_beat: datetime, n
         .filter(any_of("endpoint_id", endpoint_ids), crash_marked_at__isnull=False)
     )
     # A delivery that another transaction has locked keeps its mark, and is checked after the next crash.
-    for delivery in for_change(marked.order_by("id"), skip_locked=True):
+    columns = ("id", "event_id", "endpoint_id", "crash_marked_at", "crashes")
+    for delivery in for_change(marked.order_by("id"), skip_locked=True).values_list(*columns, named=True):
         at_once = delivery.crash_marked_at is not None and last_beat < delivery.crash_marked_at + _AT_ONCE
         if at_once:
             crashes = delivery.crashes + 1
             wait = _WAITS[min(crashes, len(_WAITS)) - 1]
             logger.error(
                 "webhooks: delivery %s crashed an engine (%d so far); it is isolated and tried again in %s",
-                delivery.public_id,
+                public_id("dlv", delivery.id),
                 crashes,
                 wait,
                 extra=log_ids(delivery=delivery.id, event=delivery.event_id, endpoint=delivery.endpoint_id),

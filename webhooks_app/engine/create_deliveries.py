@@ -23,13 +23,13 @@ from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
 from webhooks_app.engine.queue_wakeup import wake_unlocked
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import NewDelivery
-from webhooks_app.engine.types import FannedOut
+from webhooks_app.engine.types import FannedOut, PendingEvent
 from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.wire_formats import known_retry_policy_of
 
-Wanted = list[tuple[Event, list[Target]]]
+Wanted = list[tuple[PendingEvent, list[Target]]]
 
 
 class RowsBusy(Exception):
@@ -45,11 +45,11 @@ class Plan:
     position: uuid.UUID | None = None
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[PendingEvent]:
         return [event for event, _ in self.wanted]
 
 
-def plan_deliveries(events: Sequence[Event], using: str, lock_timeout: float, deliveries: int) -> Plan:
+def plan_deliveries(events: Sequence[PendingEvent], using: str, lock_timeout: float, deliveries: int) -> Plan:
     """Return the endpoints that get these events, up to `deliveries` deliveries. The events are in order; an event with a
     fan-out position must be the only one. Needs no transaction; missing hidden endpoints behind callback URLs are created
     in one."""
@@ -110,7 +110,7 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
 
 
 def create_missing_tenants(
-    events: Sequence[Event],
+    events: Sequence[PendingEvent],
     using: str,
     lock_timeout: float,
     last_try: Callable[[uuid.UUID], float],
@@ -157,7 +157,7 @@ def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) ->
 
 
 def _assign_sequences(
-    pairs: Sequence[tuple[Event, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
+    pairs: Sequence[tuple[PendingEvent, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
 ) -> list[int]:
     """Return sequence numbers for FIFO endpoints, assigned under the lock of the queue's row. All the rows are locked here, not
     only the FIFO ones: `wake_unlocked` locks the rest later, and locking them out of order could deadlock."""
@@ -182,12 +182,12 @@ def _assign_sequences(
     return places
 
 
-def _delivery(event: Event, target: Target, place: int, now: datetime) -> NewDelivery:
+def _delivery(event: PendingEvent, target: Target, place: int, now: datetime) -> NewDelivery:
     expires_at = now + known_retry_policy_of(target.wire_format).max_age
     return NewDelivery(new_id(), event.tenant_id, event.id, target.endpoint_id, now, expires_at, place)
 
 
-def _mark_done(events: Sequence[Event], position: uuid.UUID | None, now: datetime, using: str) -> None:
+def _mark_done(events: Sequence[PendingEvent], position: uuid.UUID | None, now: datetime, using: str) -> None:
     """Mark finished events as no longer pending; a large, unfinished event only moves its position."""
     rows = Event.objects.using(using).filter(any_of("id", [event.id for event in events]))
     if position is not None:

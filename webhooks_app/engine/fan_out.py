@@ -32,9 +32,8 @@ from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
-from webhooks_app.engine.types import FannedOut
+from webhooks_app.engine.types import FannedOut, PendingEvent
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.models import Event
 from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.wire_formats import known_retry_policy_of, wire_format_names
 
@@ -177,7 +176,7 @@ class FanOut:
         if not shares:
             return FannedOut()
         held = self._held_events.by_tenant()
-        found: list[Event] = []
+        found: list[PendingEvent] = []
 
         def find(some: list[Share]) -> None:
             found.extend(self._in_transaction(partial(read_pending, some, held, self._using, in_order=in_order)))
@@ -206,7 +205,7 @@ class FanOut:
         due = self._held_events.due(tenants)[:_MOST_TRIED] if began >= self._held_from else []
         if not due:
             return done
-        found: dict[uuid.UUID, Event] = {}
+        found: dict[uuid.UUID, PendingEvent] = {}
 
         def find(some: list[uuid.UUID]) -> None:
             found.update((event.id, event) for event in read_these(some, self._using))
@@ -231,7 +230,7 @@ class FanOut:
                 break
         return done
 
-    def _in_batch(self, events: Sequence[Event], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
+    def _in_batch(self, events: Sequence[PendingEvent], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
         """Fan out a batch in one transaction; if that fails, tenant by tenant, and if that fails, event by event."""
         done, left = FannedOut(), list(events)
         while left:
@@ -252,7 +251,7 @@ class FanOut:
         return done
 
     def _in_parts(
-        self, events: Sequence[Event], error: Exception, now: datetime, deliveries: int, *, in_order: bool
+        self, events: Sequence[PendingEvent], error: Exception, now: datetime, deliveries: int, *, in_order: bool
     ) -> FannedOut:
         done, tenants = FannedOut(), sorted({event.tenant_id for event in events})
         if len(tenants) > 1:
@@ -286,7 +285,7 @@ class FanOut:
             ids=log_ids(tenant=tenant_id),
         )
 
-    def _with_tenants(self, events: Sequence[Event]) -> list[Event]:
+    def _with_tenants(self, events: Sequence[PendingEvent]) -> list[PendingEvent]:
         """Return the events of tenants whose rows exist. If another transaction is inserting a tenant's row, do not wait: that
         tenant has its turn later."""
         there, busy = create_missing_tenants(

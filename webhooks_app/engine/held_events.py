@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from webhooks_app.engine.pauses import FIRST_PAUSE, LONGEST_PAUSE
-from webhooks_app.models import Event
+from webhooks_app.engine.types import PendingEvent
 
 #: How many events one engine holds: each statement of its fan-out names them all. A further event replaces another one.
 _MOST_HELD = 2000
@@ -35,7 +35,7 @@ class HeldEvents:
     def __init__(self) -> None:
         self._held: dict[uuid.UUID, _Held] = {}
 
-    def put(self, event: Event) -> None:
+    def put(self, event: PendingEvent) -> None:
         """Hold an event that failed, for twice as long as the last time."""
         last = self._held.pop(event.id, None)
         pause = FIRST_PAUSE if last is None else min(last.pause * 2, LONGEST_PAUSE)
@@ -70,7 +70,7 @@ class HeldEvents:
             turns[tenant_id] += 1
         return [key for _, _, key in sorted(ordered)]
 
-    def is_due(self, event: Event) -> bool:
+    def is_due(self, event: PendingEvent) -> bool:
         """Return whether the event is held and may be tried again now."""
         held = self._held.get(event.id)
         return held is not None and held.until <= time.monotonic()

@@ -22,6 +22,7 @@ from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.filters import passes_or_costs_too_much, patterns_for, wants
 from webhooks_app.db import read
 from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
+from webhooks_app.engine.types import PendingEvent
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
 from webhooks_app.models.lookups import any_of
@@ -59,12 +60,12 @@ class Target:
 class Matches:
     """For each event, in order, the endpoints that get it. Events at the end of the input may be missing and stay pending."""
 
-    events: list[tuple[Event, list[Target]]]
+    events: list[tuple[PendingEvent, list[Target]]]
     #: Not None: the (only) event has more endpoints after this one.
     position: uuid.UUID | None = None
 
 
-def match(events: Sequence[Event], using: str, *, subscriptions: int, deliveries: int) -> Matches:
+def match(events: Sequence[PendingEvent], using: str, *, subscriptions: int, deliveries: int) -> Matches:
     """Return the endpoints that want these events. `events` is not empty, and is in order.
 
     Stops after `deliveries`, or when the filters have used up the batch's budget. If more than `subscriptions` subscriptions
@@ -85,7 +86,7 @@ def match(events: Sequence[Event], using: str, *, subscriptions: int, deliveries
 
 
 def _match_within(
-    events: Sequence[Event],
+    events: Sequence[PendingEvent],
     targets: dict[uuid.UUID, list[Target]],
     position: uuid.UUID | None,
     deliveries: int,
@@ -94,7 +95,7 @@ def _match_within(
     cost = ComparisonBudget(_COMPARISONS)
     filters = _Filters(using, cost)
     end = time.monotonic() + _LONGEST
-    done: list[tuple[Event, list[Target]]] = []
+    done: list[tuple[PendingEvent, list[Target]]] = []
     for event in events:
         wanting: list[Target] = []
         last: uuid.UUID | None = None
@@ -113,7 +114,7 @@ def _match_within(
 
 
 def _judged(
-    event: Event, targets: Sequence[Target], filters: _Filters, cost: ComparisonBudget
+    event: PendingEvent, targets: Sequence[Target], filters: _Filters, cost: ComparisonBudget
 ) -> Iterator[tuple[Target, bool]]:
     """Yield each target, by endpoint id, and whether it wants the event. Endpoints created after the event do not get it."""
     results: dict[str, bool] = {}  # of each distinct text of filters
@@ -121,7 +122,7 @@ def _judged(
     @cache
     def data() -> Any:  # parsed only where there are filters
         try:
-            text = event.data
+            text = filters.data_of(event)
             cost.spent += len(text) // _BYTES_A_COMPARISON
             return json.loads(text)
         except ValueError as error:
@@ -167,6 +168,11 @@ class _Filters:
             self._read([target.endpoint_id for target in targets[place:] if target.filtered][:_FILTERS_AT_ONCE])
         return self._texts.get(wanted, "null")
 
+    def data_of(self, event: PendingEvent) -> str:
+        """Return the event's data as JSON text."""
+        # Not with `read`, whose transaction takes as long again: this is done for each event.
+        return Event.objects.using(self._using).values_list("data", flat=True).get(id=event.id)
+
     def _read(self, ids: Sequence[uuid.UUID]) -> None:
         if sum(map(len, self._texts.values())) > _MOST_KEPT:
             self._texts.clear()
@@ -176,7 +182,7 @@ class _Filters:
         self._cost.spent += sum(map(len, texts.values())) // _BYTES_A_COMPARISON
 
 
-def _read(events: Sequence[Event], using: str, after: uuid.UUID | None, most: int) -> list[tuple[Any, ...]]:
+def _read(events: Sequence[PendingEvent], using: str, after: uuid.UUID | None, most: int) -> list[tuple[Any, ...]]:
     receiving = (EndpointStatus.ACTIVE, EndpointStatus.PAUSED)
     patterns = {pattern for event in events for pattern in patterns_for(event.type)}
     wanted = (

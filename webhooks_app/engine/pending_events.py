@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from webhooks_app.db import read
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Limits, PendingTenant
+from webhooks_app.engine.types import PendingEvent
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.lookups import any_of, for_change
 
@@ -117,37 +118,38 @@ class TenantTurns:
 
 def read_pending(
     shares: Sequence[Share], held: Mapping[uuid.UUID, Collection[uuid.UUID]], using: str, *, in_order: bool
-) -> list[Event]:
+) -> list[PendingEvent]:
     """Return the oldest pending events of these tenants, up to each one's share, by id.
 
     Those that nobody has locked now; needs a transaction, and the locks that it takes end with it, since what follows takes
     time. `held`: events to leave alone, by tenant. `in_order`: all of them, held ones too, since nothing may overtake another
     event.
     """
-    events: list[Event] = []
+    events: list[PendingEvent] = []
     for share in shares:
-        pending = _pending(using).filter(tenant_id=share.tenant.id).order_by("id")
+        pending = Event.objects.using(using).pending().filter(tenant_id=share.tenant.id).order_by("id")
         left = held.get(share.tenant.id)
         if left and not in_order:
             pending = pending.exclude(any_of("id", left))
         free = pending if in_order else for_change(pending, skip_locked=True)
-        events += free[: share.events]
+        events += _rows(free[: share.events])
     return sorted(events, key=lambda event: event.id)
 
 
-def read_these(ids: Sequence[uuid.UUID], using: str) -> list[Event]:
+def read_these(ids: Sequence[uuid.UUID], using: str) -> list[PendingEvent]:
     """Return those of these events that are still pending."""
-    return read(lambda: list(_pending(using).filter(any_of("id", ids))), using)
+    pending = Event.objects.using(using).pending().filter(any_of("id", ids))
+    return read(lambda: _rows(pending), using)
 
 
-def claim(events: Sequence[Event], using: str) -> set[uuid.UUID]:
+def claim(events: Sequence[PendingEvent], using: str) -> set[uuid.UUID]:
     """Lock and return the events that are still pending, unchanged in their position, and not locked by others."""
     rows = Event.objects.using(using).pending().filter(any_of("id", [event.id for event in events])).order_by("id")
     positions = dict(for_change(rows, skip_locked=True).values_list("id", "fan_out_position"))
     return {event.id for event in events if event.id in positions and positions[event.id] == event.fan_out_position}
 
 
-def is_pending(events: Sequence[Event], using: str) -> bool:
+def is_pending(events: Sequence[PendingEvent], using: str) -> bool:
     """Return whether any of these events is still to be fanned out."""
     rows = Event.objects.using(using).pending().filter(any_of("id", [event.id for event in events]))
     return bool(events) and rows.exists()
@@ -155,10 +157,9 @@ def is_pending(events: Sequence[Event], using: str) -> bool:
 
 def claim_tenant(tenant_id: uuid.UUID, using: str) -> bool:
     """Lock the tenant's row; only its owner may process the tenant's events. Return False if another worker has locked it."""
-    return bool(list(for_change(Tenant.objects.using(using).filter(id=tenant_id), skip_locked=True)))
+    rows = Tenant.objects.using(using).filter(id=tenant_id)
+    return bool(list(for_change(rows, skip_locked=True).values_list("id")))
 
 
-def _pending(using: str) -> QuerySet[Event]:
-    # Only the columns that the fan-out needs. Data is read only if an endpoint has filters: 500 times 256 KiB is a lot.
-    needed = ("id", "tenant_id", "tenant_uid", "type", "channels", "callback_url", "created_at", "fan_out_position")
-    return Event.objects.using(using).pending().only(*needed)
+def _rows(events: QuerySet[Event]) -> list[PendingEvent]:
+    return [PendingEvent(*values) for values in events.values_list(*PendingEvent._fields)]

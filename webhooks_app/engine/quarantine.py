@@ -19,7 +19,7 @@ from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents, refusals
 from webhooks_app.engine.matching import InvalidEventData
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.types import FannedOut
+from webhooks_app.engine.types import FannedOut, PendingEvent
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Event
@@ -53,7 +53,7 @@ class Quarantine:
         self._held = held
         self._send_signal = send_signal
 
-    def put_aside(self, event: Event, error: Exception, now: datetime) -> FannedOut:
+    def put_aside(self, event: PendingEvent, error: Exception, now: datetime) -> FannedOut:
         """Quarantine an event that failed alone; or hold it, if something else is or may be the cause, or if its row cannot be
         changed."""
         if not self._is_to_blame(event, error):
@@ -94,7 +94,7 @@ class Quarantine:
         self._send_signal(partial(signals.event_quarantined.send_robust, sender=Event, **about))
         return FannedOut(events=1)
 
-    def _is_to_blame(self, event: Event, error: Exception) -> bool:
+    def _is_to_blame(self, event: PendingEvent, error: Exception) -> bool:
         if isinstance(error, _EVENTS_FAULT):
             return True
         return _is_refusal(error) and refusals.seconds(event.id) >= self._options.quarantine_after
