@@ -31,6 +31,7 @@ from webhooks_app.models import (
     NOTHING_DUE,
     Delivery,
     Endpoint,
+    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Event,
@@ -385,6 +386,27 @@ class TestOthersBesideIt:
         assert set(Delivery.objects.values_list("tenant_id", flat=True)) == {small.tenant_id}
         part.go_on(database_now("default"))
         assert Delivery.objects.filter(tenant=large).count() == 101
+
+    def test_new_callback_urls_are_done_a_few_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each needs an endpoint and a queue of its own."""
+        at_once(monkeypatch, deliveries=2000)
+        small, others = EndpointFactory(), TenantFactory.create_batch(3)
+        for tenant in others:
+            for number in range(45):
+                pending_event(tenant, callback_url=f"https://example.test/{number}")
+        callbacks = Endpoint.objects.filter(kind=EndpointKind.CALLBACK)
+        part = module.FanOut("default", EngineOptions(), FaultLog())
+        for turn in (1, 2, 3):
+            pending_event(small.tenant)
+            before = callbacks.count()
+            part.begin(database_now("default"))
+            assert Delivery.objects.filter(endpoint=small).count() == turn
+            assert callbacks.count() == before
+            part.go_on(database_now("default"))
+            assert 0 < callbacks.count() - before <= 20
+        assert all(callbacks.filter(tenant=tenant).exists() for tenant in others)
+        fan_out_all()
+        assert callbacks.count() == 135
 
 
 class TestABadEvent:

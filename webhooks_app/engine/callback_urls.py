@@ -30,7 +30,7 @@ def callback_targets(events: Iterable[PendingEvent], using: str) -> dict[uuid.UU
     keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
     wanted = {keys[event.id]: event for event in events}
     _make_missing(wanted, using)
-    wire_formats = dict(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", "wire_format"))
+    wire_formats = dict(Endpoint.objects.using(using).filter(any_of("id", wanted)).values_list("id", "wire_format"))
     return {event.id: Target(keys[event.id], event.tenant_id, wire_formats[keys[event.id]]) for event in events}
 
 
@@ -60,7 +60,7 @@ def ensure_account_secret(tenant_id: uuid.UUID, wire_format: str, using: str) ->
 
 
 def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
-    known = set(Endpoint.objects.using(using).filter(id__in=wanted).values_list("id", flat=True))
+    known = set(Endpoint.objects.using(using).filter(any_of("id", wanted)).values_list("id", flat=True))
     missing = {key: event for key, event in wanted.items() if key not in known}
     if not missing:
         return

@@ -33,8 +33,8 @@ class Share(NamedTuple):
 
     @property
     def deliveries(self) -> int:
-        """Return the maximum number of deliveries. Events without an endpoint count, too: each may have a callback URL."""
-        return self.events * max(self.tenant.endpoints, 1)
+        """Return how many deliveries these events count as."""
+        return self.events * self.tenant.deliveries_each
 
     @property
     def takes_all(self) -> bool:
@@ -52,11 +52,10 @@ def shares_of(tenants: Sequence[PendingTenant], limits: Limits) -> list[Share]:
     events_each = max(limits.events // max(len(tenants), 1), 1)
     deliveries_each = max(limits.deliveries // max(len(tenants), 1), 1)
     for tenant in tenants:
-        endpoints = max(tenant.endpoints, 1)
-        events = min(events_each, max(deliveries_each // endpoints, 1))
+        events = min(events_each, max(deliveries_each // tenant.deliveries_each, 1))
         if tenant.events < _COUNTED:
             events = min(events, tenant.events)
-        deliveries += events * endpoints
+        deliveries += events * tenant.deliveries_each
         if chosen and deliveries > limits.deliveries:
             break
         chosen.append(Share(tenant, events))
@@ -70,12 +69,11 @@ def part_of(shares: Sequence[Share], deliveries: int) -> list[Share]:
     """
     chosen: list[Share] = []
     for share in shares:
-        endpoints = max(share.tenant.endpoints, 1)
-        events = min(share.events, deliveries // endpoints)
+        events = min(share.events, deliveries // share.tenant.deliveries_each)
         if not events:
             break
         chosen.append(share._replace(events=events))
-        deliveries -= events * endpoints
+        deliveries -= chosen[-1].deliveries
     return chosen or [share._replace(events=1) for share in shares[:1]]
 
 

@@ -128,11 +128,14 @@ SELECT tenant_id,
     receiving.filtered,
     (SELECT endpoint.id FROM webhooks_app_endpoint AS endpoint
         WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted' LIMIT 1) IS NOT NULL,
-    receiving.endpoints,
-    (SELECT count(*) FROM (
-        SELECT 1 FROM webhooks_app_event AS event
-        WHERE event.tenant_id = tenants.tenant_id AND event.fanned_out_at IS NULL LIMIT %(events)s) AS counted)
+    receiving.endpoints, counted.events, counted.callbacks
 FROM tenants CROSS JOIN LATERAL (
+    SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks
+    FROM (
+        SELECT event.callback_url FROM webhooks_app_event AS event
+        WHERE event.tenant_id = tenants.tenant_id AND event.fanned_out_at IS NULL ORDER BY event.id
+        LIMIT %(events)s) AS limited
+) AS counted CROSS JOIN LATERAL (
     SELECT count(*) AS endpoints, count(*) FILTER (WHERE pg_column_size(filters) > {EMPTY_FILTERS_SIZE}) > 0 AS filtered
     FROM (
         SELECT endpoint.filters FROM webhooks_app_endpoint AS endpoint
@@ -149,8 +152,10 @@ def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, u
     # Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
     rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True)[0]
     return [
-        PendingTenant(tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending)
-        for tenant_id, there, filters, fifo, receiving, pending in rows
+        PendingTenant(
+            tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending, callbacks
+        )
+        for tenant_id, there, filters, fifo, receiving, pending, callbacks in rows
     ]
 
 

@@ -102,10 +102,9 @@ class PortableStore(PortableRecord):
                 .exclude(status=EndpointStatus.DISABLED)
             )
             count = count_up_to(receiving.order_by("pk"), endpoints)
-            waiting = count_up_to(
-                Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk"), events
-            )
-            tenants.append(PendingTenant(after, plain=False, fifo=fifo, endpoints=count, events=waiting))
+            counted = Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk")[:events]
+            urls = list(counted.values_list("callback_url", flat=True))
+            tenants.append(PendingTenant(after, False, fifo, count, len(urls), callbacks=any(urls)))
         return tenants
 
     # --- ③ lease -----------------------------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ LARGE = Limits(events=500, deliveries=2000, tenants=100, subscriptions=8000, res
 SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, results=100, in_a_row=8)
 
 
+#: An event with a new callback URL takes as long as so many deliveries: its endpoint and queue are created.
+_CALLBACK = 10
+
+
 class QueueClass(Enum):
     """Classes by which queues are leased; each class has its own room in an engine."""
 
@@ -84,6 +88,13 @@ class PendingTenant(NamedTuple):
     endpoints: int
     #: Its pending events, counted up to a limit.
     events: int
+    #: Whether one of the counted events has a callback URL.
+    callbacks: bool
+
+    @property
+    def deliveries_each(self) -> int:
+        """Return how many deliveries an event counts as in the tenant's share: as many as it may get, and at least one."""
+        return max(self.endpoints, _CALLBACK if self.callbacks else 1)
 
 
 class NewDelivery(NamedTuple):
