@@ -14,6 +14,7 @@ from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, Ev
 from tests.pipelines import fan_out
 from tests.receiver import Receiver
 from tests.visitors import seen
+from webhooks_app.deliveries import log
 from webhooks_app.models import Delivery, Event, EventType, PortalLink
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -115,6 +116,29 @@ class TestLookingUp:
         assert (shown["webhook"], shown["event"]) == (endpoint.public_id, failed.event.public_id)
         assert shown["next_attempt_at"] is None
 
+    def test_one_page_examines_only_so_many(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A rare type in a long log costs several pages, and never one that reads all of it."""
+        monkeypatch.setattr(log, "LOOKED_AT", 3)
+        endpoint = EndpointFactory(tenant=program.tenant)
+        rare = EventFactory(tenant=program.tenant, type="test.rare")
+        for event in (rare, *(EventFactory(tenant=program.tenant) for _ in range(7))):
+            DeliveryFactory(endpoint=endpoint, event=event)
+        pages = [program.get("/deliveries?type=test.rare")]
+        while pages[-1]["next"]:
+            pages.append(program.get(pages[-1]["next"].partition("/v1")[2]))
+        assert [[one["event"] for one in page["results"]] for page in pages] == [[], [], [rare.public_id]]
+
+    def test_pages_lead_forwards_and_backwards(self, program: Program) -> None:
+        endpoint = EndpointFactory(tenant=program.tenant)
+        made = [DeliveryFactory(endpoint=endpoint).public_id for _ in range(5)][::-1]
+        first = program.get("/deliveries?limit=2")
+        second = program.get(first["next"].partition("/v1")[2])
+        third = program.get(second["next"].partition("/v1")[2])
+        again = program.get(third["previous"].partition("/v1")[2])
+        shown = [[one["id"] for one in page["results"]] for page in (first, second, third, again)]
+        assert shown == [made[:2], made[2:4], made[4:], made[2:4]]
+        assert (first["previous"], third["next"]) == (None, None)
+
     def test_says_when_the_next_attempt_may_be_made(self, program: Program) -> None:
         later = timezone.now() + timedelta(hours=1)
         held = DeliveryFactory(endpoint__tenant=program.tenant, endpoint__queue__not_before=later)
@@ -168,11 +192,19 @@ class TestSendingAgain:
     def test_many_by_a_filter(self, program: Program) -> None:
         one, other = (EndpointFactory(tenant=program.tenant) for _ in range(2))
         for endpoint in (one, one, other):
-            DeliveryFactory(endpoint=endpoint, status="exhausted")
+            DeliveryFactory(endpoint=endpoint, exhausted=True)
         DeliveryFactory(endpoint=one, status="cancelled")
         done = program.post(f"/deliveries/retry?webhook={one.public_id}", status=200)
         assert done == {"retried": 2, "more": False}
         assert Delivery.objects.pending().count() == 2
+        assert program.post("/deliveries/retry?status=succeeded", status=200) == {"retried": 0, "more": False}
+
+    def test_many_of_a_rare_type(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(log, "LOOKED_AT", 3)
+        endpoint = EndpointFactory(tenant=program.tenant)
+        for name in ("test.rare", *["test.happened"] * 10, "test.rare"):
+            DeliveryFactory(endpoint=endpoint, event=EventFactory(tenant=program.tenant, type=name), exhausted=True)
+        assert program.post("/deliveries/retry?type=test.rare", status=200) == {"retried": 2, "more": False}
 
 
 def test_the_catalogue_has_what_code_and_staff_declared(program: Program) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
+
+from webhooks_app.deliveries.log import DeliveryLog, LogPage
 
 
 class NewestFirst(CursorPagination):
@@ -26,3 +29,29 @@ class NewestFirst(CursorPagination):
             except ValueError:
                 raise NotFound(self.invalid_cursor_message) from None
         return cursor
+
+
+class LogPages(NewestFirst):
+    """Pages of the delivery log. A page may have fewer rows than asked for, or none, although there is a `next`: then it has
+    examined as many rows as one page may."""
+
+    def paginate_log(self, log: DeliveryLog | None, request: Request) -> list[Any]:
+        """Return one page. None: a log that is empty."""
+        self.base_url = request.build_absolute_uri()
+        cursor = self.decode_cursor(request)
+        position = uuid.UUID(str(cursor.position)) if cursor is not None and cursor.position is not None else None
+        backwards = cursor is not None and cursor.reverse
+        before, after = (None, position) if backwards else (position, None)
+        size = self.get_page_size(request) or self.page_size
+        self._page = LogPage([]) if log is None else log.page(before=before, after=after, size=size)
+        return self._page.rows
+
+    def get_next_link(self) -> str | None:
+        return self._link(self._page.older, reverse=False)
+
+    def get_previous_link(self) -> str | None:
+        return self._link(self._page.newer, reverse=True)
+
+    def _link(self, key: uuid.UUID | None, *, reverse: bool) -> str | None:
+        position: Any = str(key)  # as DRF itself has it, whatever its stubs say
+        return None if key is None else self.encode_cursor(Cursor(0, reverse, position))

@@ -15,6 +15,8 @@ from webhooks_app.tenants.audit import SYSTEM
 
 #: Deliveries per part; one part takes some tenths of a second.
 PART = 1000
+#: Parts that `retry_all` does at most. If few deliveries match, a part examines thousands and resends none.
+MOST_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ def failed_log(tenant: Tenant, wanted: LogFilter) -> DeliveryLog:
     """Return the tenant's failed deliveries that match, without test events. The filter's own status is ignored."""
     failed = replace(wanted, status=DeliveryStatus.EXHAUSTED.value, tests=False)
     return DeliveryLog(tenant.pk, failed)
+
+
+def retry_all(tenant: Tenant, wanted: LogFilter, *, most: int, actor: str = SYSTEM) -> Retried:
+    """Resend the failed deliveries that match, oldest first, until `most` or more were. Raises NotFound if the endpoint is not
+    the tenant's. A `position` says that more may match."""
+    until, count, after = database_now(), 0, None
+    for _ in range(MOST_PARTS):
+        part = retry_part(tenant, wanted, until=until, after=after, actor=actor)
+        count, after = count + part.count, part.position
+        if after is None or count >= most:
+            break
+    return Retried(count, after)
 
 
 def retry_part(

@@ -64,6 +64,7 @@ class LogFilter:
     """
 
     endpoint_id: uuid.UUID | None = None
+    event_id: uuid.UUID | None = None
     type: str = ""
     status: str = ""
     channel: str = ""
@@ -208,7 +209,9 @@ class DeliveryLog:
             rows = rows.filter(pk__gte=first_id(wanted.since))
         if wanted.until is not None:
             rows = rows.filter(pk__lt=first_id(wanted.until))
-        if self._events is not None:
+        if wanted.event_id is not None:
+            rows = rows.filter(event_id=wanted.event_id)
+        elif self._events is not None:
             rows = rows.filter(any_of("event_id", self._events))
         return rows.filter(status=wanted.status) if self._finds_status else rows
 
@@ -225,7 +228,7 @@ class DeliveryLog:
         if wanted.type:
             events = Event.objects.filter(pk=event)
             rows = rows.alias(type=Subquery(events.values("type"))).filter(type=wanted.type)
-        if wanted.channel and self._events is None:
+        if wanted.channel and (self._events is None or wanted.event_id is not None):
             channels = EventChannel.objects.filter(event_id=event, channel=wanted.channel)
             rows = rows.alias(channel=Subquery(channels.values("channel"))).filter(channel=wanted.channel)
         return rows
@@ -238,7 +241,7 @@ class DeliveryLog:
     @property
     def _needs_sieve(self) -> bool:
         wanted = self.wanted
-        if self._events is not None:
+        if self._events is not None or wanted.event_id is not None:
             return False
         return bool(wanted.type or wanted.channel or (wanted.status and not self._finds_status))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -9,11 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.pagination import LogPages
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
-from webhooks_app.api.views.base import ApiViewSet, by_time, id_filter
-from webhooks_app.deliveries.resend import cancel_delivery, resend, retry_failed
-from webhooks_app.exceptions import InvalidFilter
+from webhooks_app.api.views.base import ApiViewSet, id_filter, time_filter
+from webhooks_app.deliveries.bulk_retry import Retried, retry_all
+from webhooks_app.deliveries.log import DeliveryLog, LogFilter
+from webhooks_app.deliveries.resend import cancel_delivery, resend
+from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
 
 #: The most deliveries that one bulk retry renews.
@@ -40,27 +46,16 @@ class DeliveryViewSet(ApiViewSet):
         rows = Delivery.objects.select_related("event")
         return rows.prefetch_related(Prefetch("endpoint", endpoints))
 
-    def filtered(self, request: Request) -> QuerySet[Delivery]:
-        rows, asked = self.rows(), request.query_params
-        if webhook := id_filter(request, "webhook", "wh"):
-            rows = rows.filter(endpoint_id=webhook)
-        if event := id_filter(request, "event", "evt"):
-            rows = rows.filter(event_id=event)
-        if "type" in asked:
-            rows = rows.filter(event__type=asked["type"])
-        if "status" in asked:
-            if asked["status"] not in DeliveryStatus.values:
-                raise InvalidFilter(f"Choose one of {', '.join(DeliveryStatus.values)}.", field="status")
-            rows = rows.filter(status=asked["status"])
-        if "channel" in asked:
-            rows = rows.filter(
-                event__channel_rows__channel=asked["channel"], event__channel_rows__tenant_id=self.access.tenant.pk
-            )
-        return by_time(rows, request)
-
     @extend_schema(parameters=_FILTERS, responses=DeliverySerializer(many=True))
     def list(self, request: Request) -> Response:
-        return self.page(self.filtered(request), DeliverySerializer)
+        """Deliveries, newest first. A page may be shorter than `limit`, or empty; go on until `next` is null."""
+        try:
+            log = DeliveryLog(self.access.tenant.pk, _filter_of(request))
+        except NotFound:  # the webhook is another tenant's, or nobody's
+            log = None
+        pages = LogPages()
+        rows: Any = pages.paginate_log(log, request)
+        return pages.get_paginated_response(DeliverySerializer(rows, many=True).data)
 
     @extend_schema(responses=DeliverySerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -97,10 +92,29 @@ class DeliveryViewSet(ApiViewSet):
     @idempotent
     def retry_many(self, request: Request) -> Response:
         """Send again all that was given up and fits the filter, oldest first. Test events are left out."""
-        tenant_id = self.access.tenant.pk
-        rows = self.filtered(request)
-        count = retry_failed(rows, tenant_id=tenant_id, most=MOST_RETRIED, actor=self.access.actor)
-        return Response({"retried": count, "more": count >= MOST_RETRIED})
+        wanted = _filter_of(request)
+        done = Retried(0, None)
+        if wanted.status in ("", DeliveryStatus.EXHAUSTED):
+            with suppress(NotFound):  # the webhook is another tenant's, or nobody's
+                done = retry_all(self.access.tenant, wanted, most=MOST_RETRIED, actor=self.access.actor)
+        return Response({"retried": done.count, "more": done.position is not None})
 
     def found(self, text: str) -> Delivery:
         return self.one(self.rows(), "dlv", text)
+
+
+def _filter_of(request: Request) -> LogFilter:
+    """Return the filter in the query parameters. Raises InvalidFilter."""
+    asked = request.query_params
+    status = asked.get("status", "")
+    if "status" in asked and status not in DeliveryStatus.values:
+        raise InvalidFilter(f"Choose one of {', '.join(DeliveryStatus.values)}.", field="status")
+    return LogFilter(
+        endpoint_id=id_filter(request, "webhook", "wh"),
+        event_id=id_filter(request, "event", "evt"),
+        type=asked.get("type", ""),
+        status=status,
+        channel=asked.get("channel", ""),
+        since=time_filter(request, "since"),
+        until=time_filter(request, "until"),
+    )
