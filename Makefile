@@ -39,11 +39,12 @@ faults: $(VENV)/.dev  ## Break servers and workers of its own, and count what is
 browser: $(VENV)/.dev  ## The tests in a real browser (apt-get install chromium), against the running project
 	$(PY) -m pytest tests/browser --numprocesses=auto --dist=worksteal $(ARGS)
 
-lint: $(VENV)/.dev  ## Style, types, floors, missing migrations
+lint: $(VENV)/.dev  ## Style, types, floors, unused code, missing migrations
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	$(PY) -m tests.unused
 	DJANGO_SETTINGS_MODULE=project.settings_test $(PY) manage.py makemigrations --check --dry-run
 
 format: $(VENV)/.dev  ## Put the code into shape
