@@ -126,7 +126,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
         elif row.fanned_out_at is None:
             kind, words = "pending", _("without deliveries yet")
         else:
-            kind, words = "succeeded", _("turned into deliveries")
+            kind, words = "succeeded", _("deliveries created")
         return coloured(kind, words, is_test=row.is_test)
 
     @admin.display(description=_("happened"))
@@ -145,11 +145,11 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     def event_type(self, row: Event) -> SafeString:
         return breakable(row.type)
 
-    @admin.display(description=_("turned into deliveries"))
+    @admin.display(description=_("deliveries created"))
     def made_deliveries(self, row: Event) -> SafeString | str:
         return time(row.fanned_out_at)
 
-    @admin.display(description=_("not accepted because"))
+    @admin.display(description=_("quarantined because"))
     def because(self, row: Event) -> str:
         return row.quarantine_reason or "–"  # it may quote the data
 

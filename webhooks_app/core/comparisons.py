@@ -142,11 +142,11 @@ def _takes_choices(operand: object) -> str:
 
 
 def _takes_flag(operand: object) -> str:
-    return "" if isinstance(operand, bool) else _("%(path)s: exists takes true or false.")
+    return "" if isinstance(operand, bool) else _("%(path)s: %(name)s takes true or false.")
 
 
 def _takes_text(operand: object) -> str:
-    return "" if isinstance(operand, str) else _("%(path)s: startswith takes a text.")
+    return "" if isinstance(operand, str) else _("%(path)s: %(name)s takes a text.")
 
 
 def _differs(found: object, wanted: Any, budget: ComparisonBudget) -> bool:
