@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
     from webhooks_app.tenants.identify import tenant_for
     from webhooks_app.tenants.plan import Plan
-    from webhooks_app.tenants.portal import create_portal_link
+    from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions
     from webhooks_app.tenants.service import change_tenant, create_tenant
 
 __version__ = "0.1.0"
@@ -53,6 +53,7 @@ __all__ = [
     "emit",
     "emit_many",
     "enable_endpoint",
+    "end_portal_sessions",
     "error_in_words",
     "idle_for",
     "pause_endpoint",
@@ -101,6 +102,7 @@ _EXPORTS = {
     "create_api_key": "webhooks_app.tenants.api_keys",
     "revoke_api_key": "webhooks_app.tenants.api_keys",
     "create_portal_link": "webhooks_app.tenants.portal",
+    "end_portal_sessions": "webhooks_app.tenants.portal",
     "run_engine": "webhooks_app.engine.run:run",
     "idle_for": "webhooks_app.engine.progress",
 }

@@ -15,12 +15,12 @@ from webhooks_app.admin.base import LargeTableAdmin
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
-from webhooks_app.admin.row_actions import RowAction
+from webhooks_app.admin.row_actions import RowAction, RowActionsMixin
 from webhooks_app.admin.secret_page import ShowSecretOnceMixin
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
 from webhooks_app.models import ApiKey, IdempotencyRecord, PortalLink, Scope
 from webhooks_app.tenants.access import staff_actor_of
-from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key, revoke_portal_link
 
 
 class ApiKeyForm(ServiceForm):
@@ -111,11 +111,22 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
 
 
 @admin.register(PortalLink)
-class PortalLinkAdmin(LargeTableAdmin):
+class PortalLinkAdmin(RowActionsMixin, LargeTableAdmin):
+    acts = (
+        RowAction(
+            "revoke",
+            _("Revoke"),
+            _("The link opens nothing any more, its session ends, and the keys that were made in it are refused."),
+            "revoke_portallink",
+            revoke_portal_link,
+            dangerous=True,
+            fits=lambda row: row.revoked_at is None,
+        ),
+    )
     narrowed_by = ("tenant",)
-    list_display = ("of_tenant", "actor", "made", "expires_at", "used_at")
+    list_display = ("of_tenant", "actor", "role", "made", "expires_at", "used_at", "session_ends_at", "revoked_at")
     list_display_links = ("made",)
-    fields = ("of_tenant", "actor", "made", "expires_at", "used_at")
+    fields = ("of_tenant", "actor", "role", "scopes", "made", "expires_at", "used_at", "session_ends_at", "revoked_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("tenant").defer("digest")

@@ -14,8 +14,9 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from webhooks_app.conf import settings
-from webhooks_app.models import Scope, Tenant
-from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
+from webhooks_app.core.role import Role
+from webhooks_app.models import ApiKey, Scope, Tenant
+from webhooks_app.tenants.access import actor_of, role_of_request, tenant_of_request
 from webhooks_app.tenants.api_keys import find_api_key
 
 #: The scopes of logged-in users by role.
@@ -30,6 +31,8 @@ class Access:
     scopes: frozenset[str]
     #: For the audit log: "key:key_…" or "user:anna".
     actor: str
+    #: None: a logged-in user.
+    key: ApiKey | None = None
 
 
 class KeyUser(AnonymousUser):
@@ -50,7 +53,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = find_api_key(text)
         if key is None:
             raise AuthenticationFailed("This API key is unknown, expired or revoked.")
-        return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}")
+        return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}", key)
 
     def text_of(self, request: Request) -> str | None:
         """Return the key as it was sent; None if there was none. Dialects may read it from elsewhere."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.http import HttpRequest
-from django.utils import timezone
 
+from webhooks_app.core.role import Role
 from webhooks_app.models import PortalLink, Tenant
-from webhooks_app.tenants.access import Role, actor_of, role_of_request, tenant_of_request
+from webhooks_app.tenants.access import actor_of, role_of_request, tenant_of_request
+from webhooks_app.tenants.portal import open_session
 
 _SESSION_KEY = "webhooks_portal"
-#: How long a portal session lasts.
-PORTAL_STAY = timedelta(hours=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,12 @@ class Visitor:
     #: For the audit log.
     actor: str
     role: Role
-    #: Signed in by a portal link, without an account of the host.
-    by_portal: bool = False
+    #: Signed in by this portal link, without an account of the host.
+    portal_link: PortalLink | None = None
+
+    @property
+    def by_portal(self) -> bool:
+        return self.portal_link is not None
 
     @property
     def manages(self) -> bool:
@@ -45,8 +48,7 @@ def visitor_of(request: HttpRequest) -> Visitor | None:
 def sign_in(request: HttpRequest, link: PortalLink) -> None:
     """Start a portal session with a new session key, so that a session key known to an attacker gives no access."""
     request.session.cycle_key()
-    until = timezone.now() + PORTAL_STAY
-    request.session[_SESSION_KEY] = {"tenant": str(link.tenant_id), "link": link.pk.hex, "until": until.timestamp()}
+    request.session[_SESSION_KEY] = link.pk.hex
 
 
 def sign_out(request: HttpRequest) -> None:
@@ -56,7 +58,5 @@ def sign_out(request: HttpRequest) -> None:
 
 def _by_portal(request: HttpRequest) -> Visitor | None:
     kept = request.session.get(_SESSION_KEY)
-    if not kept or kept["until"] < timezone.now().timestamp():
-        return None
-    tenant = Tenant.objects.filter(pk=kept["tenant"]).first()
-    return Visitor(tenant, f"portal:{kept['link']}", Role.MANAGER, by_portal=True) if tenant else None
+    link = open_session(uuid.UUID(kept)) if isinstance(kept, str) else None
+    return None if link is None else Visitor(link.tenant, f"portal:{link.pk.hex}", Role(link.role), link)

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.core.role import Role
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
@@ -18,6 +19,7 @@ class Scope(models.TextChoices):
     WEBHOOKS_READ = "webhooks:read", "read webhooks, events and deliveries"
     WEBHOOKS_WRITE = "webhooks:write", "change webhooks, resend and cancel deliveries"
     EVENTS_WRITE = "events:write", "publish events"
+    PORTAL_WRITE = "portal:write", "make portal links"
 
 
 class ApiKeyQuerySet(AppQuerySet["ApiKey"]):
@@ -44,6 +46,10 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: The portal link in whose session it was made; NULL: another way. Revoking the link revokes the key.
+    portal_link = models.ForeignKey(
+        "PortalLink", on_delete=models.SET_NULL, null=True, editable=False, related_name="keys"
+    )
     #: To the minute, so that not every request causes a write.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -64,23 +70,48 @@ class ApiKey(models.Model):
         return public_id("key", self.id)
 
 
+class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
+    def open(self) -> PortalLinkQuerySet:
+        """Return the links that are not revoked, and may still be used or have a session."""
+        return self.filter(Q(session_ends_at__isnull=True) | Q(session_ends_at__gt=Now()), revoked_at__isnull=True)
+
+
 class PortalLink(models.Model):
-    """A link into the dashboard for one tenant. It can be used once, and expires after minutes."""
+    """A link into the dashboard for one tenant. It can be used once, expires after minutes, and starts a session of hours.
+
+    Neither the session nor the keys that are made in it may do more, or last longer, than whoever has made the link.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
     digest = models.CharField(max_length=64, unique=True, editable=False)
     actor = models.CharField(_("Who"), max_length=255)
+    role = models.CharField(
+        _("Role"),
+        max_length=16,
+        choices=[(Role.VIEWER.value, _("viewer")), (Role.MANAGER.value, _("manager"))],
+        default=Role.VIEWER.value,
+    )
+    #: The scopes that keys made in its session may have.
+    scopes = models.JSONField(_("Scopes"), default=list)
+    #: The key that has made it; NULL: another way. Revoking the key revokes the link.
+    api_key = models.ForeignKey(
+        ApiKey, on_delete=models.SET_NULL, null=True, editable=False, related_name="portal_links"
+    )
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     expires_at = models.DateTimeField(_("Valid until"))
     used_at = models.DateTimeField(_("Used"), null=True, editable=False)
+    #: NULL until it is used.
+    session_ends_at = models.DateTimeField(_("Session ends"), null=True, editable=False)
+    revoked_at = models.DateTimeField(_("Revoked"), null=True, editable=False)
 
-    objects = AppQuerySet["PortalLink"].as_manager()
+    objects = PortalLinkQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("portal link")
         verbose_name_plural = _("Portal links")
         base_manager_name = "objects"
+        permissions = [("revoke_portallink", "Can revoke portal links and end their sessions")]
 
     def __str__(self) -> str:
         return f"portal link {self.id}"

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from webhooks_app.conf import settings
+from webhooks_app.core.role import Role
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import ActorKind, Tenant
 from webhooks_app.tenants.identify import tenant_for
-
-
-class Role(StrEnum):
-    """What a user may do within a tenant."""
-
-    #: View everything except secrets.
-    VIEWER = "viewer"
-    #: Also change, resend, rotate and delete.
-    MANAGER = "manager"
 
 
 def tenant_of_request(request: HttpRequest) -> Tenant | None:

@@ -1,4 +1,7 @@
-"""API keys: create, find, revoke. A key's text is returned once, to be shown once; only its digest is stored."""
+"""API keys, and the portal links that they have made: create, find, revoke.
+
+A key's text is returned once, to be shown once; only its digest is stored.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import InvalidApiKey, gettext_noop
-from webhooks_app.models import ApiKey, Scope, database_now
+from webhooks_app.models import ApiKey, PortalLink, Scope, database_now
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 
@@ -32,13 +35,18 @@ def create_api_key(
     name: str = "",
     scopes: Collection[str] = tuple(Scope.values),
     expires_at: datetime | None = None,
+    portal_link: PortalLink | None = None,
     actor: str = SYSTEM,
 ) -> tuple[ApiKey, str]:
     """Create a key; return it and its text, which is shown only this once.
 
-    `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. Raises InvalidApiKey.
+    `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. `portal_link`: the link in whose session
+    the key is made, which may do no more and last no longer than the key that has made the link. Raises InvalidApiKey.
     """
     owner = tenant_for(tenant)
+    if portal_link is not None:
+        _check_within(scopes, portal_link)
+        expires_at = _within(expires_at, portal_link)
     text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
     key = ApiKey(
         tenant=owner,
@@ -47,6 +55,7 @@ def create_api_key(
         hint=text[:_HINT],
         scopes=_checked_scopes(scopes),
         expires_at=_checked_expiry(expires_at),
+        portal_link=portal_link,
     )
     key.save(force_insert=True)
     note(owner.pk, actor, "api_key.created", key.public_id, name=key.name, scopes=key.scopes)
@@ -56,12 +65,26 @@ def create_api_key(
 
 @in_one_transaction
 def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
-    """Revoke the key at once. Revoking it again changes nothing."""
+    """Revoke the key at once, and the portal links that it has made. Revoking it again changes nothing."""
     now = database_now()
     if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
         note(key.tenant_id, actor, "api_key.revoked", key.public_id)
+        for link in PortalLink.objects.filter(api_key_id=key.pk, revoked_at__isnull=True):
+            revoke_portal_link(link, actor=actor)
     key.refresh_from_db()
     return key
+
+
+@in_one_transaction
+def revoke_portal_link(link: PortalLink, *, actor: str = SYSTEM) -> PortalLink:
+    """Revoke the link at once: its session ends, and the keys that were made in it are revoked. Again: changes nothing."""
+    now = database_now()
+    if PortalLink.objects.filter(pk=link.pk, revoked_at__isnull=True).update(revoked_at=now):
+        note(link.tenant_id, actor, "portal_link.revoked", link.pk.hex)
+        for key in ApiKey.objects.filter(portal_link_id=link.pk, revoked_at__isnull=True):
+            revoke_api_key(key, actor=actor)
+    link.refresh_from_db()
+    return link
 
 
 def find_api_key(text: str) -> ApiKey | None:
@@ -78,6 +101,21 @@ def _note_use(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+
+
+def _check_within(scopes: Collection[str], link: PortalLink) -> None:
+    if not set(scopes) <= set(link.scopes):
+        raise InvalidApiKey(
+            gettext_noop("Your link to these pages allows fewer scopes: %(scopes)s."),
+            field="scopes",
+            scopes=", ".join(link.scopes),
+        )
+
+
+def _within(expires_at: datetime | None, link: PortalLink) -> datetime | None:
+    """Return the earlier one of this time and the expiry of the key that has made the link."""
+    limit = link.api_key.expires_at if link.api_key is not None else None
+    return limit if expires_at is None else min(expires_at, limit or expires_at)
 
 
 def _checked_name(name: str) -> str:

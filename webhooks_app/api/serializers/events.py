@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText
+from webhooks_app.core.role import Role
 from webhooks_app.deliveries.outlook import outlook_of
 from webhooks_app.models import Delivery, DeliveryStatus, Event
 
@@ -79,6 +80,14 @@ class EventTypeSerializer(serializers.Serializer[Any]):
     example = AnyField()
     schema = AnyField(help_text="A JSON Schema; null: none.")
     retired = serializers.BooleanField()
+
+
+class NewPortalLinkSerializer(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(
+        choices=[role.value for role in Role],
+        default=Role.VIEWER.value,
+        help_text="A viewer sees everything except secrets; a manager may also make changes.",
+    )
 
 
 class PortalLinkSerializer(serializers.Serializer[Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,8 +14,16 @@ from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.serializers.webhooks import RotationInputSerializer, RotationSerializer
 from webhooks_app.api.views.base import ApiView
 from webhooks_app.conf import settings
+from webhooks_app.core.role import Role
 from webhooks_app.events.types import event_types
+from webhooks_app.models import Scope
 from webhooks_app.tenants.portal import create_portal_link
+
+#: What the session of a portal link may do.
+_SCOPES_OF = {
+    Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value}),
+    Role.MANAGER: frozenset({Scope.WEBHOOKS_READ.value, Scope.WEBHOOKS_WRITE.value}),
+}
 
 
 @extend_schema(tags=["Event types"])
@@ -27,11 +36,23 @@ class EventTypesView(ApiView):
 
 @extend_schema(tags=["Portal"])
 class PortalLinksView(ApiView):
-    @extend_schema(request=None, responses={201: shapes.PortalLinkSerializer})
+    scopes = {"post": Scope.PORTAL_WRITE}
+
+    @extend_schema(request=shapes.NewPortalLinkSerializer, responses={201: shapes.PortalLinkSerializer})
     @idempotent
     def post(self, request: Request) -> Response:
-        """A link into the dashboard, for one use within minutes."""
-        link, token = create_portal_link(self.access.tenant, actor=self.access.actor)
+        """Create a link into the dashboard, for one use within minutes. Its session ends with the key that has made it."""
+        role = Role(self.read(shapes.NewPortalLinkSerializer)["role"])
+        needed = _SCOPES_OF[role] - self.access.scopes  # nobody gives more than they have
+        if needed:
+            raise PermissionDenied(f"To make a link for a {role}, this key lacks {', '.join(sorted(needed))}.")
+        link, token = create_portal_link(
+            self.access.tenant,
+            role=role,
+            scopes=self.access.scopes,
+            api_key=self.access.key,
+            actor=self.access.actor,
+        )
         url = request.build_absolute_uri(reverse("webhooks_app:portal", args=[token]))
         return Response(
             shapes.PortalLinkSerializer({"portal_url": url, "expires_at": link.expires_at}).data, status=201

@@ -9,7 +9,7 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.models import Scope
+from webhooks_app.models import PortalLink, Scope
 from webhooks_app.tenants.api_keys import MAX_NAME
 
 #: Scope → what a key with it may do, for readers.
@@ -17,6 +17,7 @@ SCOPES = {
     Scope.WEBHOOKS_READ.value: _("See webhooks, events, deliveries and event types"),
     Scope.WEBHOOKS_WRITE.value: _("Add, change, test and delete webhooks; send deliveries again"),
     Scope.EVENTS_WRITE.value: _("Publish events, which are then sent to your webhooks"),
+    Scope.PORTAL_WRITE.value: _("Make links that open these pages for whoever has them"),
 }
 
 #: Dates from here on are refused: they may overflow in some time zones.
@@ -57,6 +58,14 @@ class KeyForm(forms.Form):
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
+
+    def __init__(self, *args: Any, portal_link: PortalLink | None = None, **kwargs: Any) -> None:
+        """`portal_link`: in its session, only its scopes are offered."""
+        super().__init__(*args, **kwargs)
+        if portal_link is not None:
+            scopes = self.fields["scopes"]
+            assert isinstance(scopes, forms.MultipleChoiceField)
+            scopes.choices = [(scope, words) for scope, words in SCOPES.items() if scope in portal_link.scopes]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -42,7 +42,7 @@ def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if request.method == "POST":
         return submit_once(request, visitor, lambda: _make(request, visitor))
-    return _form(request, visitor, KeyForm())
+    return _form(request, visitor, KeyForm(portal_link=visitor.portal_link))
 
 
 @dashboard_view("GET", "POST", manages=True)
@@ -59,11 +59,18 @@ def _keys() -> ApiKeyQuerySet:
 
 
 def _make(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    form = KeyForm(request.POST)
+    form = KeyForm(request.POST, portal_link=visitor.portal_link)
 
     def create() -> tuple[ApiKey, str]:
         name, scopes = form.cleaned_data["name"], form.cleaned_data["scopes"]
-        return create_api_key(visitor.tenant, name=name, scopes=scopes, expires_at=form.expiry(), actor=visitor.actor)
+        return create_api_key(
+            visitor.tenant,
+            name=name,
+            scopes=scopes,
+            expires_at=form.expiry(),
+            portal_link=visitor.portal_link,
+            actor=visitor.actor,
+        )
 
     made = run_action(form, create)
     if made is None:
