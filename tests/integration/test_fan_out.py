@@ -18,6 +18,7 @@ from tests.conftest import Configure
 from tests.factories import EndpointFactory, TenantFactory
 from tests.pipelines import InThread, at_once, eventually, fan_out, fan_out_batch, pending_event
 from webhooks_app import emit
+from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.db import write
 from webhooks_app.engine import fan_out as module
 from webhooks_app.engine import matching
@@ -31,7 +32,6 @@ from webhooks_app.models import (
     NOTHING_DUE,
     Delivery,
     Endpoint,
-    EndpointKind,
     EndpointQueue,
     EndpointStatus,
     Event,
