@@ -16,7 +16,8 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from tests.receiver import Received, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Received
 from webhooks_app import EventType, emit, registry
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.endpoints.service import create_endpoint

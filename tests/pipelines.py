@@ -16,7 +16,8 @@ import pytest
 from django.db import connections, transaction
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
-from tests.receiver import Answer, Behaviour, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Answer, Behaviour
 from webhooks_app import EventType, contrib
 from webhooks_app.core.retry import GONE, RETRY_AFTER, STANDARD_RULES, RetryPolicy
 from webhooks_app.db import in_fresh_transaction
@@ -27,7 +28,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql import portable, store_for
 from webhooks_app.engine.sql.types import Release
 from webhooks_app.engine.types import FannedOut
-from webhooks_app.models import Delivery, Endpoint, Event, Tenant, database_now
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant, database_now
 from webhooks_app.wire_formats.base import WireFormat
 from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
 
@@ -202,3 +203,20 @@ def fan_out_batch(fan: FanOut, now: datetime) -> FannedOut:
     done = fan.begin(now)
     done.add(fan.go_on(now))
     return done
+
+
+def due_at(endpoint: Endpoint) -> datetime:
+    return EndpointQueue.objects.get(pk=endpoint.pk).due_at
+
+
+def fan_out_now() -> FannedOut:
+    """One batch, at the database's time."""
+    return fan_out(database_now("default"), "default")
+
+
+def fan_out_all() -> int:
+    """Until nothing is left; the number of rounds."""
+    for round_number in range(1, 100):
+        if not fan_out_now().events:
+            return round_number - 1
+    raise AssertionError("the fan-out does not come to an end")

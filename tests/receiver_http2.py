@@ -10,7 +10,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.receiver import Answer, Behaviour, Delay, Received, Stall
+from tests.receiver_behaviours import Answer, Behaviour, Delay, Received, Stall
 
 if TYPE_CHECKING:
     from tests.receiver import Receiver

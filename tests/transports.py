@@ -12,6 +12,7 @@ import pytest
 
 from tests.receiver import Authority, Receiver
 from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
 
 PORTS = frozenset(range(1, 65536))  # test receivers listen wherever there is room
@@ -85,3 +86,8 @@ def send(transport: Transport, url: str, total: float = 5.0, **more: object) -> 
     [response] = gather(transport)
     assert (response.status is None) == (response.failure is not None)
     return response
+
+
+def check_refused(response: Response, detail: str) -> None:
+    assert (response.status, response.failure) == (None, OutcomeKind.PROTOCOL_ERROR)
+    assert response.detail == detail

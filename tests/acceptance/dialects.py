@@ -14,7 +14,7 @@ import requests
 from django.core.cache import cache
 
 from tests.acceptance.receivers.harness import receiver
-from tests.receiver import Received
+from tests.receiver_behaviours import Received
 from webhooks_app import registry
 from webhooks_app.models import Scope, Tenant
 from webhooks_app.tenants.api_keys import create_api_key

@@ -12,7 +12,8 @@ import pytest
 
 from tests.acceptance.dialects import catalogue_of
 from tests.customer import attempts, deliver, make_due, statuses
-from tests.receiver import Receiver, Reset
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Reset
 from webhooks_app import emit
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus

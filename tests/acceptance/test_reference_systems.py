@@ -17,7 +17,8 @@ from django.utils import timezone
 from tests.acceptance.receivers.harness import RECEIVERS, receiver
 from tests.acceptance.test_receivers import PAYLOADS, made_up
 from tests.customer import attempts, deliver, make_due, statuses, the_delivery
-from tests.receiver import Hang, Received, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Hang, Received
 from webhooks_app import emit, registry
 from webhooks_app.core.retry import STANDARD_DELAYS
 from webhooks_app.endpoints.secrets import rotate_secret

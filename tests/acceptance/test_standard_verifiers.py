@@ -12,7 +12,7 @@ import svix.webhooks
 
 from tests.acceptance.test_receivers import PAYLOADS
 from tests.customer import TYPE, Customer, deliver, make_due
-from tests.receiver import Received
+from tests.receiver_behaviours import Received
 from webhooks_app.core.secrets import new_ed25519_secret
 from webhooks_app.core.signing import ED25519_PRIVATE, key_of
 from webhooks_app.endpoints.secrets import rotate_secret

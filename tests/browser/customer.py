@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.browser.reader import Reader
-from tests.receiver import Received
+from tests.receiver_behaviours import Received
 from webhooks_app.receiver import VerificationFailed, verify
 
 

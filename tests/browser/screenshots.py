@@ -15,7 +15,8 @@ from tests.browser import company
 from tests.browser.chromium import ARGUMENTS, chromium
 from tests.browser.live import ROOT, STAFF, LiveProject, Person
 from tests.browser.reader import Reader
-from tests.receiver import Answer, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Answer
 
 FOLDER = ROOT / "docs" / "screenshots"
 #: A secret that signs nothing anywhere.

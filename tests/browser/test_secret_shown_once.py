@@ -8,7 +8,8 @@ from playwright.sync_api import Error, expect
 
 from tests.browser.customer import Webhook, add_webhook, is_genuine, webhook_shown
 from tests.browser.reader import Reader
-from tests.receiver import Answer, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Answer
 
 
 def test_it_can_be_copied_and_verifies_what_arrives(reader: Reader, receiver: Receiver) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.customer import TYPE, deliver
 from tests.faults.conftest import Scene
 from tests.faults.workers import ROOT
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app import tasks
 from webhooks_app.engine.sweep import sweep
 from webhooks_app.models import Event

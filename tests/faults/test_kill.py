@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.conftest import Scene
 from tests.faults.workers import HEARTBEAT, eventually
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import Engine
 

@@ -18,7 +18,7 @@ from tests.factories import NotificationFactory
 from tests.faults.conftest import Scene
 from tests.faults.host_tasks import host_task
 from tests.faults.workers import PATIENCE, Worker, eventually
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app import tasks
 from webhooks_app.models import Notification
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.conftest import Scene
 from tests.faults.workers import Worker
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app.models import Attempt, Delivery
 
 pytestmark = pytest.mark.processes

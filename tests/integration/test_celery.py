@@ -1,9 +1,7 @@
-"""The Celery tasks: what they are called, when they return at once, which hints they leave, and where a hint goes."""
+"""The Celery tasks: what they are called, when they return at once, and when a deliver leaves a hint for the next one."""
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,40 +11,22 @@ import pytest
 from django.db import transaction
 
 from project.celery import app
+from tests import celery_hints
+from tests.celery_hints import HINTS, alive
 from tests.customer import Customer, attempts, statuses, the_delivery
 from tests.factories import EngineFactory
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app import celery_worker, tasks
 from webhooks_app.engine import run as engine
 from webhooks_app.events import worker_wakeup
 from webhooks_app.maintenance.schedule import PERIODIC
-from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
-from webhooks_app.models.ids import new_id
-from webhooks_app.worker_slots import WorkerSlots
+from webhooks_app.models import Delivery, Engine, database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+customer = celery_hints.customer
+
 NAMES = {f"webhooks_app.{name}" for name in ("deliver", "sweep", "repair", "send_notifications", "prune")}
-#: A hint for each time that `note_hint` was called.
-HINTS: list[float] = []
-
-
-def note_hint() -> None:
-    HINTS.append(time.monotonic())
-
-
-@pytest.fixture
-def customer(settings: Any) -> Iterator[Customer]:
-    settings.WEBHOOKS = {
-        **settings.WEBHOOKS,
-        "WAKE_FUNCTION": f"{__name__}.note_hint",
-        "CELERY_QUEUE": f"webhooks-test-{secrets.token_hex(4)}",
-    }
-    worker_wakeup.reset()
-    with Customer() as customer:
-        HINTS.clear()
-        yield customer
-    worker_wakeup.reset()
 
 
 @pytest.fixture
@@ -56,10 +36,6 @@ def eager(settings: Any, customer: Customer) -> Iterator[None]:
     app.conf.task_always_eager = True
     yield
     app.conf.task_always_eager = False
-
-
-def alive(**values: Any) -> Engine:
-    return EngineFactory(alive_until=database_now("default") + timedelta(minutes=1), **values)
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
@@ -171,126 +147,9 @@ def test_a_worker_that_shuts_down_ends_its_deliver_and_leaves_no_hint(customer):
     assert statuses() == {"succeeded"}
 
 
-# --- sweep and the others ---------------------------------------------------------------------------------------------
-
-
-def hints_in(queue: str) -> list[Any]:
-    """The messages that are in the broker's queue."""
-    found = []
-    with app.connection_for_read() as link:
-        bound = app.amqp.queues[queue].bind(link.default_channel)
-        while (message := bound.get(no_ack=True)) is not None:
-            found.append(message)
-    return found
-
-
-@pytest.fixture
-def queue(customer: Customer, settings: Any) -> Iterator[str]:
-    """The name of the hints' queue, which is there and empty."""
-    name = settings.WEBHOOKS["CELERY_QUEUE"]
-    with app.connection_for_write() as link:
-        declared = app.amqp.queues[name].bind(link.default_channel)
-        declared.declare()
-        yield name
-        declared.delete()
-        declared.exchange.delete()
-    app.close()
-
-
-def test_a_sweep_leaves_a_hint_for_events_that_nobody_took(customer, queue):
-    customer.endpoint()
-    customer.emit()
-    tasks.sweep()
-    assert len(hints_in(queue)) == 1
-
-
-def test_a_sweep_leaves_a_hint_for_a_queue_that_is_due(customer, queue):
-    customer.endpoint()
-    customer.receiver.on("/hook", 500)
-    customer.emit()
-    tasks.deliver()
-    tasks.sweep()
-    assert hints_in(queue) == [], "its retry is not due yet"
-    EndpointQueue.objects.update(due_at=database_now("default"))
-    tasks.sweep()
-    assert len(hints_in(queue)) == 1
-
-
-def test_a_sweep_leaves_no_hint_where_a_living_engine_has_the_queue(customer, queue):
-    customer.endpoint()
-    EndpointQueue.objects.update(due_at=database_now("default"), holder_id=alive().pk)
-    tasks.sweep()
-    assert hints_in(queue) == []
-
-
-@pytest.mark.parametrize("row", [True, False], ids=["with its row", "without a row"])
-def test_a_sweep_frees_what_a_dead_engine_held_and_leaves_a_hint(customer, queue, row):
-    customer.endpoint()
-    customer.emit()
-    tasks.deliver()
-    holder = EngineFactory(alive_until=database_now("default") - timedelta(seconds=1)).pk if row else new_id()
-    EndpointQueue.objects.update(holder_id=holder)
-    tasks.sweep()
-    freed = EndpointQueue.objects.get()
-    assert (freed.holder_id, freed.crash_takeovers) == (None, int(row)), "how one without a row ended, nobody knows"
-    assert not Engine.objects.exists()
-    assert len(hints_in(queue)) == 1
-
-
-def test_sweeps_that_piled_up_while_no_worker_ran_are_passed_over(customer, queue, monkeypatch):
-    customer.endpoint()
-    customer.emit()
-    with contextlib.closing(WorkerSlots(2, shared=True)) as slots:
-        monkeypatch.setattr(celery_worker, "_slots", slots)
-        for _ in range(5):
-            tasks.sweep()
-    assert len(hints_in(queue)) == 1
-
-
 @pytest.mark.parametrize("task", [tasks.repair, tasks.send_notifications, tasks.prune])
 def test_the_other_tasks_run_where_there_is_nothing_to_do(customer, task):
     task()
-
-
-# --- the hint ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_hint_is_a_deliver_in_the_queue_of_the_settings_and_does_not_expire(customer, queue):
-    tasks.send_hint()
-    [message] = hints_in(queue)
-    assert message.headers["task"] == "webhooks_app.deliver"
-    assert message.headers["expires"] is None, "a worker whose clock is ahead would discard it"
-    args, kwargs, _ = message.decode()
-    assert (list(args), kwargs) == ([], {}), "the database is the truth"
-
-
-def test_hints_do_not_pile_up_while_nobody_takes_them(customer, queue, monkeypatch):
-    for _ in range(20):
-        tasks.send_hint()
-    assert len(hints_in(queue)) == 1
-    tasks.send_hint()
-    assert len(hints_in(queue)) == 1, "that one was taken, so the next one is left at once"
-    monkeypatch.setattr(tasks, "HINT_REPEAT_SECONDS", 0.0)
-    for _ in range(3):
-        tasks.send_hint()
-    assert len(hints_in(queue)) == 3, "after a while it is repeated, for what lies there may be something else"
-
-
-def test_a_sweep_leaves_its_hint_whatever_lies_in_the_queue(customer, queue):
-    customer.endpoint()
-    customer.emit()
-    tasks.send_hint()
-    tasks.sweep()
-    assert len(hints_in(queue)) == 2
-
-
-def test_emit_leaves_its_hint_in_the_broker_when_it_commits(customer, queue, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": "webhooks_app.tasks.send_hint"}
-    customer.endpoint()
-    with transaction.atomic():
-        customer.emit_several(10)
-        assert hints_in(queue) == []
-    assert len(hints_in(queue)) == 1, "one is enough for all"
 
 
 # --- eager ------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.factories import NotificationFactory
 from tests.mail_servers import send_by_smtp
 from tests.outages import watched_statements
 from tests.pipelines import PATIENCE, eventually
-from tests.receiver import Delay
+from tests.receiver_behaviours import Delay
 from webhooks_app import process_log
 from webhooks_app.management.commands.webhooks_deliver import Housekeeping
 from webhooks_app.models import EndpointQueue, Engine, Notification

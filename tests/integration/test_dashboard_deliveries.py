@@ -1,4 +1,4 @@
-"""The delivery log: what it shows, its filters, its pages, and how it keeps itself up to date."""
+"""The delivery log: what it shows, its pages, and how it keeps itself up to date."""
 
 from __future__ import annotations
 
@@ -10,39 +10,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
+from tests.delivery_log import LOG, link, page_of, shown, with_channel
+from tests.factories import DeliveryFactory, EndpointFactory, TenantFactory
 from tests.visitors import seen, visiting
 from webhooks_app.deliveries import log as report
-from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EventChannel
-from webhooks_app.models.ids import first_id, new_id
+from webhooks_app.models import Delivery, DeliveryStatus
+from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.access import Role
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
-
-LOG = "/webhooks/deliveries"
-
-
-def page_of(client: Client, address: str = LOG, **query: str) -> str:
-    answer = client.get(address, query)
-    assert answer.status_code == 200
-    return seen(answer)
-
-
-def shown(page: str) -> list[str]:
-    """The public ids of the log's rows, as they stand."""
-    return re.findall(r'id="to-(dlv_[0-9a-f]{32})"', page)
-
-
-def link(page: str, title: str) -> str:
-    """Where the link with this text leads."""
-    found = re.search(rf'href="([^"]*)"[^>]*>{re.escape(title)}<', page)
-    assert found, f"no link {title!r}"
-    return LOG + found[1]
-
-
-def with_channel(delivery: Delivery, channel: str) -> Delivery:
-    EventChannel.objects.create(tenant_id=delivery.tenant_id, event_id=delivery.event_id, channel=channel)
-    return delivery
 
 
 class TestTheLog:
@@ -112,80 +88,6 @@ class TestTheLog:
                 page_of(client, **query)
             counts.append(len(queries))
         assert counts[0] == counts[1]
-
-
-class TestFilters:
-    def test_that_cannot_be_keep_the_way_to_others_and_to_everything(self) -> None:
-        answer = visiting(TenantFactory()).get(LOG, {"status": "bogus", "type": "a.b"})
-        page = seen(answer)
-        assert answer.status_code == 422
-        assert "There is no such status." in page
-        assert link(page, "Failed") == f"{LOG}?type=a.b&status=exhausted"
-        assert link(page, "Show everything") == f"{LOG}?"
-        assert 'aria-current="page">All<' not in page
-
-    @pytest.fixture
-    def endpoint(self) -> Endpoint:
-        return EndpointFactory()
-
-    @pytest.mark.parametrize("status", DeliveryStatus.values)
-    def test_by_status(self, endpoint: Endpoint, status: str) -> None:
-        rows = {each: DeliveryFactory(endpoint=endpoint, status=each) for each in DeliveryStatus.values}
-        assert shown(page_of(visiting(endpoint.tenant), status=status)) == [rows[status].public_id]
-
-    def test_by_endpoint_also_a_deleted_one(self, endpoint: Endpoint) -> None:
-        DeliveryFactory(endpoint=endpoint)
-        other = DeliveryFactory(endpoint=EndpointFactory(tenant=endpoint.tenant, status="deleted"))
-        page = page_of(visiting(endpoint.tenant), endpoint=other.endpoint.public_id)
-        assert shown(page) == [other.public_id]
-
-    def test_by_type_and_channel_and_all_at_once(self, endpoint: Endpoint) -> None:
-        def made(kind: str, channel: str) -> Delivery:
-            event = EventFactory(tenant=endpoint.tenant, type=kind)
-            return with_channel(DeliveryFactory(endpoint=endpoint, event=event, exhausted=True), channel)
-
-        rows = [made(kind, channel) for kind in ("a.x", "a.y") for channel in ("number:1", "number:2")]
-        client = visiting(endpoint.tenant)
-        ids = [row.public_id for row in rows]
-        assert shown(page_of(client, type="a.x")) == [ids[1], ids[0]]
-        assert shown(page_of(client, channel="number:2")) == [ids[3], ids[1]]
-        every = {"type": "a.y", "channel": "number:1", "status": "exhausted", "endpoint": endpoint.public_id}
-        assert shown(page_of(client, **every)) == [ids[2]]
-
-    def test_by_time_as_the_readers_clock_shows_it(self, endpoint: Endpoint) -> None:
-        moments = [datetime(2026, 7, 1, hour, tzinfo=UTC) for hour in (10, 12, 14)]
-        rows = [DeliveryFactory(endpoint=endpoint, pk=first_id(moment)) for moment in moments]
-        client = visiting(endpoint.tenant)
-        client.cookies["webhooks_timezone"] = "Europe/Paris"  # two hours later than UTC
-        page = page_of(client, since="2026-07-01T13:00", until="2026-07-01T15:30")
-        assert shown(page) == [rows[1].public_id]
-
-    def test_each_is_shown_and_can_be_taken_away(self, endpoint: Endpoint) -> None:
-        DeliveryFactory(endpoint=endpoint)
-        page = page_of(visiting(endpoint.tenant), status="pending", type="message.sent")
-        assert '<a href="?type=message.sent"><span class="unseen">Remove the filter </span>Status' in page
-        assert '<a href="?status=pending"><span class="unseen">Remove the filter </span>Event type' in page
-
-    @pytest.mark.parametrize(
-        "query",
-        [
-            {"since": "yesterday"},
-            {"until": "0001-01-01T00:00"},
-            {"since": "99999-01-01T00:00"},
-            {"status": "lost"},
-            {"endpoint": "wh_x"},
-            {"channel": "\x00"},
-            {"type": "x" * 999},
-        ],
-    )
-    def test_one_that_makes_no_sense_is_named(self, endpoint: Endpoint, query: dict[str, str]) -> None:
-        answer = visiting(endpoint.tenant).get(LOG, query)
-        assert answer.status_code == 422
-        assert f'id="filter_{next(iter(query))}_error"' in answer.content.decode()
-
-    def test_that_nothing_fits_say_so(self, endpoint: Endpoint) -> None:
-        DeliveryFactory(endpoint=endpoint)
-        assert "Nothing fits these filters" in page_of(visiting(endpoint.tenant), status="exhausted")
 
 
 class TestPages:
@@ -292,12 +194,3 @@ class TestUpdates:
     def test_send_the_page_to_log_in_when_somebody_was_logged_out(self) -> None:
         answer = Client().get(LOG, {"live": "rows"}, headers={"HX-Request": "true"})
         assert (answer.status_code, answer["HX-Refresh"]) == (401, "true")
-
-
-def test_the_chosen_filters_stand_in_the_form() -> None:
-    row = DeliveryFactory(endpoint__url="https://a.example/?a=1&b=%22")
-    answer = visiting(row.tenant).get(LOG, {"endpoint": row.endpoint.public_id, "status": "pending"})
-    page = answer.content.decode()
-    assert f'<option value="{row.endpoint.public_id}" selected>https://a.example/?a=1&amp;b=%22</option>' in page
-    assert '<option value="pending" selected>pending</option>' in page
-    assert page.count(" selected>") == 3  # and any event type

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.customer import Customer, deliver, make_due, the_delivery
 from tests.factories import AttemptFactory, DeliveryFactory
 from tests.forms import form_id
-from tests.receiver import Answer
+from tests.receiver_behaviours import Answer
 from tests.visitors import seen, visiting
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus

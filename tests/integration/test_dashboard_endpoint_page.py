@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, SecretFactory, TenantFactory
 from tests.forms import form_ids
-from tests.receiver import Answer, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Answer
 from tests.visitors import visiting
 from webhooks_app import EventType, registry
 from webhooks_app.endpoints.status import disable_endpoint

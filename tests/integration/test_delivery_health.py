@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from tests.customer import Customer, age, attempts, deliver, make_due, statuses, the_delivery
-from tests.receiver import Answer, Delay
+from tests.receiver_behaviours import Answer, Delay
 from webhooks_app import contrib
 from webhooks_app.core.retry import GONE, RETRY_AFTER, RetryPolicy
 from webhooks_app.endpoints.status import enable_endpoint

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
-from tests.receiver import Answer, Behaviour, Delay, Drip, Hang
+from tests.receiver_behaviours import Answer, Behaviour, Delay, Drip, Hang
 from webhooks_app import contrib
 from webhooks_app.core.retry import RetryPolicy
 from webhooks_app.models import Attempt, Delivery, EndpointQueue

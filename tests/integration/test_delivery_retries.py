@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
-from tests.receiver import Close, Reset
+from tests.receiver_behaviours import Close, Reset
 from webhooks_app.core.retry import STANDARD_DELAYS
 from webhooks_app.models import Delivery, EndpointQueue, EndpointStatus, HourlyStat, Notification
 from webhooks_app.wire_formats import standard

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
-from tests.receiver import Answer, Delay, Received
+from tests.receiver_behaviours import Answer, Delay, Received
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Secret

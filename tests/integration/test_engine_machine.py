@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
+from tests.engine_database import Disturbance, RowLock
 from tests.engine_ledger import RECEIVING, Ledger
-from tests.engine_machine import (
-    LIFETIME,
-    MACHINE_WIRE_FORMATS,
-    RESPONSES,
-    Clock,
-    Disturbance,
-    RowLock,
-    SimulatedEngine,
-    Wire,
-)
+from tests.engine_machine import LIFETIME, MACHINE_WIRE_FORMATS, RESPONSES, SimulatedEngine
+from tests.engine_world import SimulatedWorld
 from tests.factories import EndpointFactory, TenantFactory
 from webhooks_app import emit
 from webhooks_app.deliveries.resend import cancel_delivery, resend, send_now
@@ -43,9 +34,9 @@ from webhooks_app.endpoints.status import (
     resume_endpoint,
 )
 from webhooks_app.engine.callback_urls import callback_endpoint_id
-from webhooks_app.engine.sweep import repair, sweep
+from webhooks_app.engine.sweep import sweep
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, Tenant
+from webhooks_app.models import Delivery, Endpoint, Tenant
 
 SLOTS = st.integers(0, 1)
 ENDPOINT_ACTIONS = (pause_endpoint, resume_endpoint, disable_endpoint, enable_endpoint)
@@ -67,28 +58,13 @@ SOME_RESPONSES = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from(["200", "200", "200", *RESPONSES])), min_size=1, max_size=8
 )
 PAUSES = st.sampled_from([0.02, 0.06, 0.6, 1.5, 6.0])
-#: The pause until something is due is cut into parts between which the engines beat.
-BEATS = LIFETIME * 0.8
-#: Rounds in which everything must come to rest.
-ROUNDS = 200
 
 
-class EngineMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        call_command("flush", interactive=False, verbosity=0)
-        self.clock, self.wire = Clock(), Wire()
-        self.stack = ExitStack()
-        self.stack.enter_context(
-            self.wire.installed(self.stack.enter_context(pytest.MonkeyPatch.context()), self.clock)
-        )
-        self.lock = RowLock()
-        self.engines: dict[int, SimulatedEngine] = {}
-
+class EngineMachine(SimulatedWorld):
     @initialize()
     def begin(self) -> None:
         anna, bert = (TenantFactory(uid=uid) for uid in ("anna", "bert"))
-        self.endpoints: list[Endpoint] = [
+        self.endpoints = [
             EndpointFactory(tenant=anna, wire_format="machine", max_in_flight=3),
             EndpointFactory(tenant=anna, wire_format="machine", fifo=True),
             EndpointFactory(tenant=anna, wire_format="quick", max_in_flight=2, filters={"data.n": {"gte": 2}}),
@@ -208,96 +184,13 @@ class EngineMachine(RuleBasedStateMachine):
         if connection.vendor == "postgresql":
             self.lock.take(table, self.endpoints[number])
 
-    # --- what must hold ----------------------------------------------------------------------------------------------
-
-    @invariant()
-    def holds(self) -> None:
-        self.clock.forward(0.001)
-        if hasattr(self, "ledger"):
-            self.ledger.check(self.engines.values(), self.clock.now())
-
-    def teardown(self) -> None:
-        try:
-            if sys.exc_info()[0] is None and hasattr(self, "ledger"):
-                self._come_to_rest()
-        finally:
-            self.lock.release()
-            self.stack.close()
-
-    def _come_to_rest(self) -> None:
-        """Every receiver is healthy, every endpoint enabled, every engine beats: now everything arrives."""
-        self.lock.release()
-        if not self.engines:
-            self._start(0)
-        for _ in range(ROUNDS):
-            self._mend()
-            for engine in self.engines.values():
-                engine.turn()
-                engine.send()
-                self._respond_all(engine)
-            self.holds()
-            if not (left := self._left()):
-                break
-            self._wait(self._next_pause())
-        else:
-            raise AssertionError(f"it never came to rest: {left}")
-        self.ledger.check_end()
-        assert repair() == 0, "a queue would have slept"
-
-    def _mend(self) -> None:
-        for engine in self.engines.values():
-            engine.stalled = False
-        for endpoint in Endpoint.objects.exclude(status__in=("active", "deleted")):
-            (resume_endpoint if endpoint.status == "paused" else enable_endpoint)(endpoint)
-
-    def _left(self) -> dict[str, Any]:
-        """What is still to be done."""
-        left = {
-            "events": Event.objects.pending(),
-            "deliveries": Delivery.objects.pending().exclude(endpoint__status="deleted"),
-            "held queues": EndpointQueue.objects.filter(holder_id__isnull=False),
-        }
-        found = {name: list(rows.values()) for name, rows in left.items()}
-        found["engines"] = [engine.ids for engine in self.engines.values() if engine.busy]
-        return {name: rows for name, rows in found.items() if rows}
-
-    def _next_pause(self) -> float:
-        if Event.objects.pending().exists() or any(engine.busy for engine in self.engines.values()):
-            return 0.3
-        due = EndpointQueue.objects.filter(holder_id__isnull=True).order_by("due_at").first()
-        ahead = (due.due_at - self.clock.now()).total_seconds() if due else LIFETIME
-        return min(max(ahead, 0.3), 3600.0)
-
     # --- words -------------------------------------------------------------------------------------------------------
-
-    def _start(self, slot: int) -> SimulatedEngine:
-        engine = self.engines[slot] = SimulatedEngine(self.ledger.started)
-        engine.beat()
-        return engine
 
     def _arm(self, trouble: tuple[str, int, str] | None) -> None:
         """It strikes an engine sooner or later, unless another one is armed before."""
         if trouble:
             kind, nth, act = trouble
             self.wire.arm(Disturbance(kind, nth, lambda engine: self._meanwhile(engine, act)))
-
-    def _wait(self, seconds: float) -> None:
-        while seconds > 0:
-            self.clock.forward(min(seconds, BEATS))
-            seconds -= BEATS
-            for engine in list(self.engines.values()):
-                with self.wire.used_by(engine):
-                    engine.beat()
-                self.ledger.forget_engines(self.engines.values())
-
-    def _respond(self, engine: SimulatedEngine, number: int, kind: str) -> None:
-        sent = engine.network.requests[number % len(engine.network.requests)]
-        self.ledger.answered(sent, kind)
-        engine.respond(sent, kind)
-
-    def _respond_all(self, engine: SimulatedEngine, kind: str = "200") -> None:
-        while engine.network.requests:
-            self._respond(engine, 0, kind)
 
     def _change_delivery(self, key: uuid.UUID, action: Callable[..., Any]) -> None:
         was = Delivery.objects.get(pk=key).status

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import Configure
 from tests.leases import SHARE, Leases, many_due
 from tests.pipelines import due_delivery, endpoint_at, eventually, running_engine
-from tests.receiver import Hang, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Hang
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.models import Delivery, EndpointQueue, database_now

@@ -25,7 +25,8 @@ from tests.pipelines import (
     eventually,
     running_engine,
 )
-from tests.receiver import Delay, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Delay
 from webhooks_app.db import write
 from webhooks_app.engine import heartbeat, reaper
 from webhooks_app.engine import run as engine

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import Configure
 from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, eventually, pending_event, running_engine
-from tests.receiver import Answer, Hang, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Answer, Hang
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, Notification, database_now
 

@@ -1,4 +1,4 @@
-"""The protocol, the order of locks: writers of several rows lock them in one order, and the engine waits for no row."""
+"""The protocol, locks: the engine waits for no row that somebody else has locked, and gives nobody's turn away for it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory, TenantFactory
-from tests.pipelines import (
-    ENGINE,
-    InThread,
-    eventually,
-    fan_out_batch,
-    held_endpoint,
-    pending_event,
-    release,
-)
+from tests.locks import two_queues
+from tests.pipelines import ENGINE, InThread, eventually, fan_out_batch, pending_event, release
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
-from webhooks_app.db import in_fresh_transaction, write
-from webhooks_app.deliveries.bulk_updates import cancel_all, requeue
+from webhooks_app.db import write
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.reaper import release_dead_engines
 from webhooks_app.engine.record import Recorder
 from webhooks_app.engine.result_buffer import ResultBuffer
-from webhooks_app.engine.sql import store_for
-from webhooks_app.engine.sql.types import STAT_COUNTS, StatRow
 from webhooks_app.engine.sweep import repair
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, Result
 from webhooks_app.engine.window import Window
-from webhooks_app.models import (
-    NOTHING_DUE,
-    Attempt,
-    Delivery,
-    Endpoint,
-    EndpointQueue,
-    Event,
-    HourlyStat,
-    Tenant,
-    database_now,
-)
+from webhooks_app.models import NOTHING_DUE, Attempt, Delivery, Endpoint, EndpointQueue, Event, Tenant, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -68,42 +46,6 @@ def is_due(endpoint: Endpoint) -> bool:
 def is_free(endpoint: Endpoint) -> bool:
     return EndpointQueue.objects.get(pk=endpoint.pk).holder_id is None
 
-
-# --- what people do waits, in order -------------------------------------------------------------------------------------
-
-
-def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
-    keys = [endpoint.pk for endpoint in reversed(endpoints)]
-    return lambda: in_fresh_transaction(lambda: wake(keys, now(), using="default"), "default")
-
-
-def _renew(*endpoints: Endpoint) -> Callable[[], Any]:
-    ids = [DeliveryFactory(endpoint=endpoint, exhausted=True).pk for endpoint in reversed(endpoints)]
-    return lambda: in_fresh_transaction(lambda: requeue(ids), "default")
-
-
-def _cancel(*endpoints: Endpoint) -> Callable[[], Any]:
-    for endpoint in endpoints:
-        DeliveryFactory(endpoint=endpoint)
-    return lambda: cancel_all(Delivery.objects.all())
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("prepare", [_wake, _renew, _cancel])
-def test_queue_rows_are_locked_in_one_order(prepare: Callable[..., Callable[[], Any]]) -> None:
-    """A writer that has to wait for the first row has not locked the second: so two writers never wait in a circle."""
-    first, second = two_queues()
-    act = prepare(first, second)
-    with write("default"):
-        list(EndpointQueue.objects.filter(pk=first.pk).locked())
-        writer = InThread(act)
-        eventually(somebody_waits)
-        free = EndpointQueue.objects.filter(pk=second.pk).select_for_update(no_key=True, nowait=True)
-        assert free.get()
-    writer.result()
-
-
-# --- the engine does not wait -------------------------------------------------------------------------------------------
 
 Writer = tuple[Callable[[], Any], Callable[[Endpoint], bool]]
 
@@ -265,43 +207,3 @@ def test_tenants_that_nobody_can_create_now_cost_no_other_tenant_its_turn() -> N
 
 def is_fanned_out(tenant: Tenant) -> bool:
     return not Event.objects.pending().filter(tenant_id=tenant.pk).exists()
-
-
-def two_queues(**values: Any) -> tuple[Endpoint, Endpoint]:
-    """Two of one tenant, held by ENGINE. The rows' order in the table is not that of their ids: a writer that does not sort
-    would lock the second first."""
-    first, second = held_endpoint(**values), held_endpoint(**values)
-    second.tenant = first.tenant
-    second.save()
-    EndpointQueue.objects.filter(pk=second.pk).update(tenant_id=first.tenant_id)
-    rows = list(EndpointQueue.objects.order_by("-pk"))
-    EndpointQueue.objects.all().delete()
-    EndpointQueue.objects.bulk_create(rows)
-    return first, second
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("places", [("first", "second"), ("second", "first")], ids=["given in order", "in reverse"])
-def test_hourly_statistics_are_written_in_one_order(places: tuple[str, str]) -> None:
-    """That of the endpoints, whatever came first and whichever hour is the earlier."""
-    hour = now().replace(minute=0, second=0, microsecond=0)
-    keys = {"first": (EndpointFactory().pk, hour), "second": (EndpointFactory().pk, hour - HOUR)}
-    rows = [StatRow(*keys[place], [1] * len(STAT_COUNTS)) for place in places]
-
-    def add() -> None:
-        in_fresh_transaction(lambda: store_for("default").add_stats(rows), "default")
-
-    add()
-    with write("default"):
-        assert HourlyStat.objects.select_for_update(no_key=True).get(hour=hour)
-        writer = InThread(add)
-        eventually(somebody_waits)
-        assert HourlyStat.objects.select_for_update(no_key=True, nowait=True).get(hour=hour - HOUR)
-    writer.result()
-    assert set(HourlyStat.objects.values_list("succeeded", flat=True)) == {2}
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])

@@ -21,7 +21,8 @@ from tests.pipelines import (
     pending_event,
     running_engine,
 )
-from tests.receiver import Received, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Received
 from webhooks_app import emit
 from webhooks_app.db import write
 from webhooks_app.deliveries.resend import cancel_delivery, resend

@@ -12,7 +12,8 @@ from standardwebhooks import Webhook
 
 from tests.factories import DeliveryFactory, EndpointFactory
 from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, eventually, running_engine
-from tests.receiver import Received, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Received
 from webhooks_app import emit
 from webhooks_app.db import write
 from webhooks_app.deliveries.recover import recover

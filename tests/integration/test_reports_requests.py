@@ -12,7 +12,7 @@ import pytest
 
 from tests.customer import Customer, attempts, deliver, make_due, the_delivery
 from tests.factories import AttemptFactory
-from tests.receiver import Received
+from tests.receiver_behaviours import Received
 from tests.wire_formats import BUILT_IN
 from webhooks_app.core.retry import UNSENT_KINDS
 from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, requests_of

@@ -13,7 +13,8 @@ from django.db import connection, transaction
 
 from tests.conftest import Configure
 from tests.pipelines import due_delivery, endpoint_at, eventually, pending_event, running_engine
-from tests.receiver import Delay, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Delay
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.psycopg_cursors import query

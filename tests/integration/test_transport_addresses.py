@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests import transports
-from tests.receiver import Raw, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Raw
 from tests.transports import PORTS, PUBLIC, Open, gather, request, send
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind

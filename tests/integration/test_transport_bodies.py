@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests import transports
-from tests.receiver import Authority, Behaviour, Drip, Endless, Hang, Raw, Receiver, Reset, Stall
+from tests.receiver import Authority, Receiver
+from tests.receiver_behaviours import Behaviour, Drip, Endless, Hang, Raw, Reset, Stall
 from tests.transports import Open, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport

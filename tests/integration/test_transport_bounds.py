@@ -7,7 +7,8 @@ import random
 import pytest
 
 from tests import transports
-from tests.receiver import Raw, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Raw
 from tests.transports import Open, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Response, Transport

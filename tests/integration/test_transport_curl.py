@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests import transports
-from tests.receiver import Behaviour, Drip, Hang, Raw, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Behaviour, Drip, Hang, Raw
 from tests.transports import LOOPBACK, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests import transports
-from tests.receiver import Delay, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Delay
 from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.playground import url_of
 from webhooks_app.core.retry import OutcomeKind

@@ -14,7 +14,8 @@ import pytest
 from tests import transports
 from tests.conftest import Configure
 from tests.pipelines import Gate, deliver_until, endpoint_at, pending_event
-from tests.receiver import Hang, Receiver
+from tests.receiver import Receiver
+from tests.receiver_behaviours import Hang
 from tests.stalls import stall
 from tests.transports import gather, request, send
 from webhooks_app.core.retry import OutcomeKind

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import transports
-from tests.receiver import Authority, Delay, Hang, Receiver
+from tests.receiver import Authority, Receiver
+from tests.receiver_behaviours import Delay, Hang
 from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 
