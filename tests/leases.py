@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +40,25 @@ SHARE = 4
 def leases() -> Iterator[Leases]:
     with leases_of(EngineOptions(leased_gently=SHARE, leased_gently_of_tenant=SHARE)) as leases:
         yield leases
+
+
+@pytest.fixture
+def look_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it to wait until the engine that is running has read its leased queues again, from beginning to end."""
+    recheck, began, ended = Lease.recheck, [0], [0]
+
+    def counted(lease: Lease) -> None:
+        began[0] += 1
+        recheck(lease)
+        ended[0] = began[0]
+
+    monkeypatch.setattr(Lease, "recheck", counted)
+
+    def wait() -> None:
+        before = began[0]
+        eventually(lambda: ended[0] > before)
+
+    return wait
 
 
 @contextmanager

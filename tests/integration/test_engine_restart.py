@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from tests.conftest import Configure
 from tests.outages import watched_statements
-from tests.pipelines import InThread, deliver_until, due_delivery, endpoint_at, eventually
+from tests.pipelines import PATIENCE, InThread, deliver_until, due_delivery, endpoint_at, eventually
 from tests.receiver import Receiver
 from webhooks_app import celery_worker
 from webhooks_app.engine import run as engine
@@ -99,19 +99,24 @@ def test_the_end_is_told_once_and_not_when_the_engine_starts_again(receiver: Rec
     assert EndpointQueue.objects.get().crash_takeovers == 0
 
 
-def never_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+def never_starting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """No engine starts, and one that has failed to pauses for long. Return what is set when one has failed."""
+    failed = threading.Event()
+
     def fail() -> Any:
+        failed.set()
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(engine, "open_transport", fail)
     monkeypatch.setattr(engine, "_FIRST_PAUSE", 30.0)
+    return failed
 
 
 def test_a_shutdown_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    never_starting(monkeypatch)
+    failed = never_starting(monkeypatch)
     told: list[engine.Progress] = []
     running = InThread(lambda: engine.run(stop=celery_worker.Shutdown(), on_retired=told.append))
-    time.sleep(0.3)
+    assert failed.wait(PATIENCE)
     celery_worker._end()
     try:
         began = time.monotonic()

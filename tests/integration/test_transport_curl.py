@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tests import transports
+from tests.pipelines import eventually
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Behaviour, Drip, Hang, Raw
 from tests.transports import LOOPBACK, gather, request, send
@@ -94,11 +95,14 @@ class Together(Behaviour):
     """Answers when `go` is set, so that many responses are there at once."""
 
     go: threading.Event
+    answered: list[int] = field(default_factory=list)
 
     async def play(self, writer: asyncio.StreamWriter) -> bool:
         while not self.go.is_set():
             await asyncio.sleep(0.01)
-        return await Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", close=False).play(writer)
+        going = await Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", close=False).play(writer)
+        self.answered.append(1)
+        return going
 
 
 class TestManyResponsesAtOnce:
@@ -109,7 +113,8 @@ class TestManyResponsesAtOnce:
     ) -> None:
         monkeypatch.setattr("webhooks_app.transport.curl_sockets._TURN_SECONDS", 0.0)
         go = threading.Event()
-        receiver.on("/", Together(go))
+        together = Together(go)
+        receiver.on("/", together)
         for number in range(100):
             transport.start(request(receiver.url(), number, total=30.0))
         until = time.monotonic() + 20
@@ -117,7 +122,7 @@ class TestManyResponsesAtOnce:
             assert transport.wait(0.05) == []
             assert time.monotonic() < until, "the requests did not arrive"
         go.set()
-        time.sleep(0.5)
+        eventually(lambda: len(together.answered) == 100)
         batches = []
         while sum(map(len, batches)) < 100:
             batches.append(transport.wait(10.0))
