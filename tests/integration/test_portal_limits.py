@@ -14,6 +14,7 @@ from tests.api import Program
 from tests.factories import EndpointFactory, TenantFactory
 from tests.staff import superuser
 from tests.visitors import seen
+from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions
@@ -129,6 +130,15 @@ class TestRevoking:
         assert [client.get(HOME).status_code for client in (*clients, theirs)] == [302, 302, 200]
         assert Client().post(reverse("webhooks_app:portal", args=[unused])).status_code == 410
         assert tenant.audit.filter(verb="portal_link.revoked", actor="user:anna").count() == 3
+
+    def test_a_key_ends_what_came_of_it_long_ago(self) -> None:
+        program = Program()
+        session_of(program, "viewer")
+        assert make_key(session_of(program, "manager"), READ) == 200
+        PortalLink.objects.update(expires_at=timezone.now() - timedelta(days=365))
+        assert prune().portal_links == 1, "the one without keys"
+        revoke_api_key(program.key)
+        assert not ApiKey.objects.usable().exists()
 
     def test_by_staff(self, tenant: Tenant) -> None:
         link, token = create_portal_link(tenant)

@@ -205,9 +205,6 @@ def _is_needed(cutoff: datetime) -> Q:
     return Q(status=DeliveryStatus.PENDING) | completed
 
 
-# --- endpoints ------------------------------------------------------------------------------------------------------
-
-
 def _prune_endpoints(run: _Run) -> None:
     """Remove deleted endpoints, and those behind callback URLs that no event has used for long."""
     cutoff, report = run.cutoff, run.report
@@ -278,7 +275,7 @@ _OLD: dict[str, Callable[[_Run], QuerySet[Any]]] = {
     "attempts": lambda run: Attempt.objects.filter(pk__lt=first_id(run.cutoff)),
     "secrets": lambda run: Secret.objects.filter(expires_at__lt=run.cutoff),
     "replies": lambda run: IdempotencyRecord.objects.filter(created_at__lt=run.now - idempotency.KEPT),
-    "portal_links": lambda run: PortalLink.objects.filter(expires_at__lt=run.cutoff),
+    "portal_links": lambda run: PortalLink.objects.without_keys().filter(expires_at__lt=run.cutoff),
     "notifications": _old_notifications,
     "audit_entries": lambda run: AuditEntry.objects.filter(pk__lt=first_id(run.long_ago)),
     "engines": _dead_engines,

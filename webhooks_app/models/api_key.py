@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core.role import Role
@@ -74,6 +74,10 @@ class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
     def open(self) -> PortalLinkQuerySet:
         """Return the links that are not revoked, and may still be used or have a session."""
         return self.filter(Q(session_ends_at__isnull=True) | Q(session_ends_at__gt=Now()), revoked_at__isnull=True)
+
+    def without_keys(self) -> PortalLinkQuerySet:
+        """Return the links in whose sessions no keys were made. The others tell whose end ends these keys."""
+        return self.exclude(Exists(ApiKey.objects.filter(portal_link_id=OuterRef("pk"))))
 
 
 class PortalLink(models.Model):
