@@ -54,7 +54,8 @@ def imports(source: str) -> Iterator[tuple[str, str]]:
 def sources() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "project").rglob("*.py")):
         yield str(path.relative_to(ROOT)), path.read_text()
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    contrib = (ROOT / "webhooks_app/contrib").glob("*/README.md")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(contrib)]:
         for number, block in enumerate(BLOCK.findall(path.read_text()), start=1):
             yield f"{path.relative_to(ROOT)}#{number}", block
 
