@@ -42,7 +42,7 @@ def transport_options() -> TransportOptions:
 
 
 def _concurrency(window: int) -> int:
-    """Return how many requests may be in flight: room for many that hang beside the window, if descriptors allow it."""
+    """Return how many requests may be in flight: enough for many hanging requests beside the window, if descriptors allow it."""
     limit, opened = soft_limit(), open_descriptors()
     allowed = bounded_concurrency(_WINDOWS * window, limit, opened)
     if allowed < 2 * window and (window, limit) not in _warned:

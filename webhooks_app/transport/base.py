@@ -22,13 +22,13 @@ class OurFault(StrEnum):
     PORTS = "ports"  # no free local port or address to connect from
     THREADS = "threads"  # no new thread can be started
     CAPACITY = "capacity"  # no connection became free before the deadline
-    RESOLVER = "resolver"  # the name's lookup did not start before the deadline
-    PROXY = "proxy"  # the egress proxy is down, hangs, has no valid certificate or refuses our credentials
+    RESOLVER = "resolver"  # the lookup of the host name did not start before the deadline
+    PROXY = "proxy"  # the egress proxy is down, hangs, has no valid certificate or rejects our credentials
     PROXY_TARGET = (
-        "proxy_target"  # the egress proxy works, but did not get through to the receiver (502, 503, 504, silence)
+        "proxy_target"  # the egress proxy works, but could not reach the receiver (502, 503, 504, no response)
     )
     CA_BUNDLE = "ca_bundle"  # the file with the certificate authorities cannot be read
-    STALLED = "stalled"  # this process stood still while the deadline passed; the receiver may have had the request
+    STALLED = "stalled"  # this process was stalled when the deadline passed; the receiver may have got the request
     REQUEST = "request"  # the request cannot be sent as it is: its URL, a header, a timeout, an address rule
 
 
@@ -39,14 +39,14 @@ class TransportOptions:
     addresses: AddressPolicy
     #: How many requests may be on the network at once.
     concurrency: int = 384
-    #: The maximum number of bytes of the response to keep; the rest is not read.
+    #: The maximum number of bytes of a response body to keep; the rest is not read.
     body_limit: int = 16 * 1024
     header_limit: int = 8 * 1024
     #: Seconds that the body may take after the headers are complete. The status counts, whatever happens to the body.
     body_seconds: float = 2.0
-    #: Path of a PEM file with the authorities to trust; certifi's where empty.
+    #: Path of a PEM file with the certificate authorities to trust; empty: certifi's.
     ca_bundle: str = ""
-    #: An egress proxy of the operator's (`http://host:port`); never taken from the environment.
+    #: The operator's egress proxy (`http://host:port`); never taken from the environment.
     proxy: str = ""
 
 
@@ -56,12 +56,12 @@ class Request:
 
     token: object
     url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)  # may hold secrets
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # may contain secrets
     body: bytes = field(repr=False)
     connect_timeout: float = 5.0
-    #: Seconds for everything together: name, connect, TLS, send, wait, read.
+    #: Seconds for the whole request: name lookup, connect, TLS, send, wait, read.
     total_timeout: float = 15.0
-    #: On whose behalf the request is sent (any hashable value). The names of one owner use only a share of the resolver.
+    #: On whose behalf the request is sent (any hashable value). One owner's names use only a share of the resolver's threads.
     owner: object = None
 
 
@@ -75,11 +75,11 @@ class Response:
     body: bytes  # raw, not decompressed, at most `body_limit` bytes
     duration: float  # seconds
     failure: OutcomeKind | None = None
-    detail: str = ""  # for staff, at most 500 characters; may name the address, never a header's value
-    address: str = ""  # the address that was connected to, empty where none was
-    truncated: bool = False  # `body` is not the whole body: it was longer, cut short or not complete in time
-    http_version: str = ""  # "1.0", "1.1", "2", "3"; empty where it is not known
-    our_fault: str = ""  # an `OurFault` where `failure` is NOT_SENT, else empty
+    detail: str = ""  # for staff, at most 500 characters; may contain the address, never a header value
+    address: str = ""  # the address of the connection; empty if there was none
+    truncated: bool = False  # `body` is not the whole body: it was too long, cut short or incomplete at the deadline
+    http_version: str = ""  # "1.0", "1.1", "2", "3"; empty if unknown
+    our_fault: str = ""  # an `OurFault` if `failure` is NOT_SENT, else empty
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, case-insensitively, decoded as latin-1."""
@@ -96,7 +96,7 @@ class Transport(Protocol):
 
     #: "curl" or "requests"; for logs and benchmarks.
     name: str
-    #: How many requests it can have on the network at once; those started beyond it wait inside, and their time runs.
+    #: How many requests it can have on the network at once. Further requests wait inside, and their timeouts run.
     capacity: int
 
     @property
@@ -105,13 +105,14 @@ class Transport(Protocol):
         ...
 
     def start(self, request: Request) -> None:
-        """Start one request. Never blocks on the network and never raises an Exception: for a request that cannot be sent,
+        """Start one request. Never block on the network, and never raise an Exception: for a request that cannot be sent,
         `wait` returns a response with `failure` set."""
         ...
 
     def wait(self, timeout: float) -> Iterable[Response]:
-        """Block until a request finishes, `wake` is called or `timeout` seconds pass; return what has finished (maybe
-        none). An Exception in one request is that request's response; a KeyboardInterrupt or SystemExit is raised here."""
+        """Block until a request finishes, `wake` is called or `timeout` seconds pass; return the responses (maybe none).
+
+        An Exception in one request becomes that request's response; a KeyboardInterrupt or SystemExit is raised here."""
         ...
 
     def wake(self) -> None:
@@ -119,5 +120,5 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Drop everything, at once. Requests still in flight are aborted and not returned."""
+        """Close everything at once. Requests in flight are aborted and not returned."""
         ...

@@ -1,10 +1,10 @@
 """The fast transport: one event loop on libcurl, many requests at once from one thread.
 
-libcurl tells us which sockets and which timer it waits for; we block in `select` on those, and never spin. Names are
-resolved by `Resolver`, and handed to libcurl with the request. Every address is checked in libcurl's open-socket
-callback, so whatever a name or a literal turned into is seen before one packet goes there; the host name stays for
-Host, SNI and the certificate. Reused connections passed that check when they were opened, under the same policy: a
-transport keeps one policy for its life.
+libcurl reports which sockets and which timer it waits for. The loop blocks on these in `select` and never spins. `Resolver`
+resolves host names, and the addresses are passed to libcurl with the request. libcurl's open-socket callback checks every
+address, whether it comes from a name or from the URL, before a packet is sent to it. Host, SNI and the certificate keep
+using the host name. Reused connections passed this check when they were opened, under the same policy: a transport has
+one policy, which never changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from webhooks_app.transport.wakeup import Wakeup
 
 
 class CurlTransport:
-    """See `base.Transport`. Speaks HTTP/2 where TLS offers it, else HTTP/1.1."""
+    """See `base.Transport`. Uses HTTP/2 if the receiver offers it over TLS, else HTTP/1.1."""
 
     name = "curl"
 
@@ -44,7 +44,7 @@ class CurlTransport:
         self._ca_bundle = options.ca_bundle or certifi.where()
         self._running: dict[Any, Handle] = {}
         self._idle: list[Handle] = []
-        #: Handles whose headers were completed in this turn, and those that still read a body, until when.
+        #: Handles whose headers were completed in this turn; and handles that still read a body, with their deadlines.
         self._heads: list[Handle] = []
         self._bodies: deque[tuple[float, Handle, int]] = deque()
         self._queued: deque[tuple[Request, float]] = deque()
@@ -59,8 +59,8 @@ class CurlTransport:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         connections = options.concurrency + spare_connections(options.concurrency)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at it, an idle one is closed for a new one
-        # Last, since it starts a thread that `close` ends.
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at this limit, idle ones are closed
+        # Last, because it starts a thread, which `close` ends.
         self._sockets = CurlSockets(
             self._multi, self._wakeup, self._take_names, self._keep_error, direct=not options.proxy
         )
@@ -76,7 +76,7 @@ class CurlTransport:
                 self._admit(request, deadline)
             else:
                 self._queued.append((request, deadline))
-        except Exception as error:  # noqa: BLE001 - it is this request's response
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response
             self._finished.append(not_sent(request, error))
 
     def wait(self, timeout: float) -> list[Response]:
@@ -105,7 +105,7 @@ class CurlTransport:
         for kept in (self._running, self._idle, self._heads, self._bodies, self._queued, self._finished):
             kept.clear()
 
-    # A request's way: admitted, perhaps waiting for its name, on libcurl, finished. What these raise is the request's.
+    # The steps of a request: admit, resolve the name if needed, run in libcurl, finish. Their errors become its response.
 
     def _admit(self, request: Request, deadline: float) -> None:
         now = monotonic()
@@ -137,7 +137,7 @@ class CurlTransport:
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
         handle = self._idle.pop() if self._idle else self._new_handle()
         seconds = deadline - monotonic()
-        if request.total_timeout - seconds < 0.01:  # begun at once: the option need not change from request to request
+        if request.total_timeout - seconds < 0.01:  # started at once: so the option need not change for each request
             seconds = request.total_timeout
         try:
             handle.prepare(request, seconds, resolve)
@@ -145,7 +145,7 @@ class CurlTransport:
             self._multi.add_handle(handle.curl)
         except BaseException:
             self._running.pop(handle.curl, None)
-            handle.close()  # and not used again: nobody knows what state it is in
+            handle.close()  # do not reuse it: its state is unknown
             raise
 
     def _new_handle(self) -> Handle:
@@ -166,7 +166,7 @@ class CurlTransport:
                 self._running[handle.curl] = handle
                 return
             response = handle.finish(code, message)
-        except Exception as error:  # noqa: BLE001 - it is this request's response
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response
             response = not_sent(request, error)
             handle.close()
         else:
@@ -177,13 +177,13 @@ class CurlTransport:
         for lookup, answer in self._lookups.take_answered():
             try:
                 self._begin_at(answer, lookup.place, lookup.request, lookup.deadline)
-            except Exception as error:  # noqa: BLE001 - it is this request's response
+            except Exception as error:  # noqa: BLE001 - it becomes this request's response
                 self._finished.append(not_sent(lookup.request, error))
 
     # The loop.
 
     def _turn(self, pause: float) -> bool:
-        """One turn of the loop: block for at most `pause` seconds, let libcurl act, gather. True if woken."""
+        """Run the loop once: block for at most `pause` seconds, let libcurl act, collect results. Return whether it was woken."""
         now = monotonic()
         if self._timer is not None:
             pause = min(pause, self._timer - now)
@@ -226,7 +226,7 @@ class CurlTransport:
             request, deadline = self._queued.popleft()
             try:
                 self._admit(request, deadline)
-            except Exception as error:  # noqa: BLE001 - it is this request's response
+            except Exception as error:  # noqa: BLE001 - it becomes this request's response
                 self._finished.append(not_sent(request, error))
 
     def _end_late_bodies(self, now: float) -> None:
@@ -239,7 +239,7 @@ class CurlTransport:
             self._bodies.popleft()
 
     def _end_unwatched(self) -> None:
-        """End the requests on sockets that the selector did not take: libcurl would wait for them in vain."""
+        """End the requests on sockets that the selector did not accept: libcurl would wait for events that never come."""
         errors, self._sockets.unwatched = self._sockets.unwatched, {}
         for handle in list(self._running.values()):
             error = errors.get(handle.fd) or errors.get(handle.curl.getinfo(pycurl.ACTIVESOCKET))
@@ -248,7 +248,7 @@ class CurlTransport:
                 self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))
 
     def _cut_floods(self) -> None:
-        """Cut off connections that bring too much. libcurl then ends their requests."""
+        """Cut off connections that send too much data. libcurl then ends their requests."""
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         for fd in self._floods.find(requests, bytes_read):
             self._sockets.cut_flood(fd)
@@ -262,7 +262,7 @@ class CurlTransport:
             yield from bad
 
     def _keep_error(self, error: BaseException) -> None:
-        """Keep what a callback of libcurl has raised: pycurl would print and forget it. `wait` raises it."""
+        """Store an exception from a libcurl callback, for `wait` to raise: pycurl would only print it."""
         self._raised = self._raised or error
 
     def _set_timer(self, milliseconds: int) -> None:

@@ -1,4 +1,4 @@
-"""What libcurl's callbacks have in common."""
+"""Helpers for libcurl's callbacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def guarded(failure: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """For libcurl's callbacks. pycurl would print an exception, a signal handler's too, and forget it."""
+    """Decorate a libcurl callback, so that its exceptions are not lost: pycurl would only print them, even a signal handler's."""
 
     def decorate(callback: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(callback)
@@ -28,8 +28,8 @@ def guarded(failure: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 class Dialled(socket.socket):
-    """libcurl works on a duplicate of this socket; the original goes as soon as nobody holds it, without a warning."""
+    """A socket that libcurl duplicates. The original closes without a warning when it is no longer referenced."""
 
     def __del__(self) -> None:
-        if hasattr(self, "_closed"):  # not where it could not be opened
+        if hasattr(self, "_closed"):  # it is missing if the socket could not be opened
             self.close()

@@ -1,7 +1,7 @@
 """Cut off connections whose data keeps libcurl from returning.
 
-OpenSSL reads on as long as handshake messages come (HelloRequest, NewSessionTicket, KeyUpdate), within one call. A receiver
-that sends them without end would stop every request, and no deadline is looked at meanwhile.
+Within one call, OpenSSL reads as long as handshake messages arrive (HelloRequest, NewSessionTicket, KeyUpdate). A receiver
+that never stops sending them would block every request, and no deadline is checked during the call.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, bytes_read, bytes_unread, drop_unread
 
-#: A call is looked at this often (seconds). Where the system does not tell what is read meanwhile, it is too long when it was
-#: seen so many times. They are counted, not timed: this process may have stood still.
+#: The guard checks the current call at this interval (seconds). If the system does not report how much is read during a call,
+#: a call is too long when it was seen this many times. Checks are counted and not timed, because this process may be stalled.
 _LOOK_EVERY = 0.02
 _TOO_OFTEN = 10
-#: A connection is cut off if so much was read from it (bytes) since a call was first seen, and also if so much is unread when
-#: another one is: an honest response is shorter, and a receiver may have opened many.
+#: A connection is cut off if this many bytes were read from it since the call was first seen, or if this many are unread when
+#: another connection is cut off: a normal response is shorter, and a receiver may flood many connections at once.
 _FLOOD = 32 * 1024
-#: How long connections that were cut off are remembered (seconds), and how many: their requests end at once.
+#: For how long (seconds), and how many, cut-off connections are remembered. Their requests end at once.
 _REMEMBERED = 10.0
 _MOST_REMEMBERED = 10_000
 
@@ -33,13 +33,13 @@ class CallGuard:
     """Watches the calls of one transport from a separate thread."""
 
     def __init__(self, watched: Collection[int], *, direct: bool) -> None:
-        """`watched`: the descriptors of all connections; changed by the thread that makes the calls only. `direct`: they
-        lead to receivers and not to an egress proxy."""
+        """`watched`: the descriptors of all connections; only the calling thread changes it. `direct`: the connections lead to
+        receivers and not to an egress proxy."""
         self._watched = watched
         self._direct = direct
-        #: The descriptor that the present call is for (-1: none in particular), as an object of its own for each call.
+        #: The descriptor that the current call is for (-1: any), in a new list for each call, so that calls can be told apart.
         self._call: list[int] | None = None
-        #: When connections were cut off because they flooded this process, by their local address.
+        #: Local address → when the connection was cut off because it flooded this process.
         self._cut_at: dict[tuple[str, int], float] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="webhooks-curl-guard", daemon=True)
@@ -52,14 +52,14 @@ class CallGuard:
         self._call = None
 
     def cut_flood(self, fd: int) -> None:
-        """Cut off a connection that floods this process. By the thread that makes the calls, between two of them."""
+        """Cut off a connection that floods this process. Only for the thread that makes the calls, between two of them."""
         sock = _duplicate(fd)
         if sock is not None:
             with sock:
                 self._shut_down(sock, flooding=True)
 
     def has_cut(self, local: tuple[str, int]) -> bool:
-        """Return whether the connection from this local address was cut off lately because it flooded this process."""
+        """Return whether the connection from this local address was recently cut off because it flooded this process."""
         return monotonic() - self._cut_at.get(local, -math.inf) < _REMEMBERED
 
     def close(self) -> None:
@@ -85,23 +85,23 @@ class CallGuard:
                 times = 0
 
     def _read(self) -> dict[int, int]:
-        """Return how many bytes were read from each connection since it was opened. In a call for one, libcurl may read from
-        any."""
+        """Return how many bytes were read from each connection since it was opened. During a call for one connection, libcurl
+        may read from any."""
         return {fd: size for fd in list(self._watched) if (size := bytes_read(fd))}
 
     def _same_server(self, found: Collection[int]) -> list[int]:
-        """Return the connections that lead to the same servers as these: each would take as long."""
+        """Return the connections to the same servers as these: each of them would block as long."""
         servers = {_peer(fd) for fd in found} - {None}
         return [fd for fd in list(self._watched) if _peer(fd) in servers] if self._direct and servers else []
 
     def _cut(self, call: list[int], others: Collection[int], *, flooding: Collection[int]) -> None:
-        """Shut down the connections that flood this process, these others, and those that have as much unread."""
+        """Shut down the flooding connections, these others, and those with as much unread data."""
         waiting = [fd for fd in list(self._watched) if bytes_unread(fd) >= _FLOOD]
-        # The flooding ones last: without their data the call returns.
+        # The flooding ones last: the call returns when their data ends.
         descriptors = (*{*others, *waiting}.difference(flooding), *flooding)
         taken = [(fd, sock) for fd in descriptors if fd >= 0 and (sock := _duplicate(fd)) is not None]
         for fd, sock in taken:
-            # Checked after duplicating: as long as the call lasts, nobody closes a descriptor and uses its number anew.
+            # Checked after duplicating: during the call no descriptor is closed, so no number is reused.
             if self._call is call:
                 self._shut_down(sock, fd in flooding)
             sock.close()
@@ -131,6 +131,6 @@ def _duplicate(fd: int) -> socket.socket | None:
         copy = os.dup(fd)
         try:
             return socket.socket(fileno=copy)
-        except OSError:  # no socket
+        except OSError:  # not a socket
             os.close(copy)
     return None

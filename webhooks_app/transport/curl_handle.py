@@ -1,4 +1,4 @@
-"""One reusable libcurl handle: a request's options in, its response out, and the check of the addresses that are dialled."""
+"""A reusable libcurl handle: it takes a request, returns its response, and checks every address before it connects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text
 
-#: A code for `finish`, beside libcurl's: we stopped the request because its body took too long.
+#: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
 BODY_LATE = -1
-#: How libcurl's message begins where every kept connection that it tried was closed (`Curl_retry_request`).
+#: The start of libcurl's message if every kept connection that it tried was closed (`Curl_retry_request`).
 _DIED = "Connection died"
 
 
 class Handle:
-    """A pycurl easy handle with what belongs to the request it carries now."""
+    """A pycurl easy handle, with the state of its current request."""
 
     __slots__ = (
         "_addresses",
@@ -60,11 +60,11 @@ class Handle:
         self._url = self._resolve = ""
         self._connect_timeout = self._total_timeout = -1.0
         self.request: Request | None = None
-        #: Counts the requests that this handle carried.
+        #: The number of requests that this handle has sent.
         self.serial = 0
-        #: The request gets a connection of its own.
+        #: True: the request gets a new connection.
         self._fresh = False
-        #: Seconds that the request had waited before it came here; part of its duration.
+        #: Seconds that the request waited before it was loaded; part of its duration.
         self.waited = 0.0
         self._received = Received(options, partial(headers_complete, self), self.stop, keep_error)
         self._reset()
@@ -75,7 +75,7 @@ class Handle:
     def _reset(self) -> None:
         self._received.reset()
         self._sockets = Sockets()
-        #: The descriptor of the connection that was opened last for this request.
+        #: The descriptor of the last connection opened for this request.
         self.fd = -1
 
     def _set_callbacks(self) -> None:
@@ -86,15 +86,15 @@ class Handle:
         setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
 
     def prepare(self, request: Request, seconds: float, resolve: str) -> None:
-        """Load a request, which was checked, and which may take `seconds` from now. `resolve` is
-        `+host:port:address,…`, empty for a literal."""
+        """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`; empty if the URL
+        contains an address."""
         self._reset()
         setopt = self.curl.setopt
         if request.url != self._url:
             setopt(pycurl.URL, request.url)
             self._url = request.url
         if resolve or self._resolve:
-            # Every time: libcurl takes it in once, forgets it after DNS_CACHE_TIMEOUT, and would then ask a resolver itself.
+            # Set it every time: libcurl forgets it after DNS_CACHE_TIMEOUT, and would then resolve the name itself.
             setopt(pycurl.RESOLVE, [resolve] if resolve else [])
             self._resolve = resolve
         if request.connect_timeout != self._connect_timeout:
@@ -110,10 +110,10 @@ class Handle:
         self.request = request
 
     def prepare_again(self, code: int, message: str) -> bool:
-        """Load the same request once more, for a new connection, where libcurl found nothing but dead ones; return whether.
+        """Load the same request again for a new connection, if libcurl found only dead connections. Return whether it did.
 
-        A receiver, or a firewall before it, may close all kept connections at once. libcurl tries five of them and gives
-        up, for the whole request; none of them has carried a byte of a response.
+        A receiver, or a firewall in front of it, may close all kept connections at once. libcurl tries five of them and then
+        fails the whole request. No byte of a response has arrived on any of them.
         """
         request = self.request
         if request is None or self._fresh or code != pycurl.E_SEND_ERROR or not message.startswith(_DIED):
@@ -127,7 +127,7 @@ class Handle:
         return True
 
     def finish(self, code: int, message: str) -> Response:
-        """Return the response, after the request has ended with `code`; the handle is free again."""
+        """Return the response of a request that ended with `code`, and free the handle."""
         request, self.request = self.request, None
         assert request is not None
         if self._fresh:
@@ -158,16 +158,16 @@ class Handle:
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of the connection that carries the request; -1 where there is none yet."""
+        """Return the descriptor of the request's connection; -1 if there is none yet."""
         descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
         return descriptor if descriptor >= 0 else self.fd
 
     def refuse(self, detail: str) -> None:
-        """Note that this is no response, even if its headers are complete."""
+        """Record that this is not a response, even if its headers are complete."""
         self._received.refuse(detail)
 
     def stop(self, error: Exception) -> None:
-        """Note that one of our callbacks failed. A response whose headers are complete stays one."""
+        """Record that one of our callbacks failed. A response with complete headers remains a response."""
         if self.request is None:
             return
         response = not_sent(self.request, error)
@@ -177,13 +177,13 @@ class Handle:
             self._received.failure = our_failure(response.detail, OurFault(response.our_fault))
 
     def _why_none(self, code: int, message: str) -> Failure | None:
-        """Return the failure; None where the headers of a final response are complete."""
+        """Return the failure; None if the headers of a final response are complete."""
         received = self._received
         if received.complete:
             if self._proxy and received.status == 407 and self._url.startswith("http:"):
                 return Failure(*proxy_refusal(self._proxy, received.status))
             return None
-        # A socket could not be opened, but another address of the same name answered, or took too long to.
+        # A socket could not be opened, but another address of the same name responded or timed out.
         if received.failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
             return received.failure
         return failure_of(self.curl, code, message, self._sockets, self._proxy, self._url)
@@ -200,7 +200,7 @@ class Handle:
 
     @guarded(pycurl.SOCKET_BAD)
     def _on_open_socket(self, _purpose: int, address: Any) -> Any:
-        """Check an address that libcurl is about to dial, and open the socket for it."""
+        """Check the address that libcurl is about to connect to, and open the socket."""
         if not self._proxy and not address_allowed(address.addr[0], self._addresses):
             self._received.failure = Failure(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to")
             return pycurl.SOCKET_BAD
@@ -214,5 +214,5 @@ class Handle:
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
         self.fd = fd
-        os.set_inheritable(fd, False)  # pycurl's duplicate would otherwise live on in child processes
+        os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)

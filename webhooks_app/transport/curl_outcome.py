@@ -28,13 +28,13 @@ _OURS = {
     pycurl.E_OUT_OF_MEMORY: OurFault.MEMORY,
     pycurl.E_SSL_CACERT_BADFILE: OurFault.CA_BUNDLE,
 }
-#: Errors on the way out, for which libcurl keeps the operating system's error number.
+#: Network errors for which libcurl keeps the operating system's error number.
 _NETWORK_CODES = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR})
 
 
 @dataclass(slots=True)
 class Sockets:
-    """The sockets of one request: how many we opened, how many of them libcurl never got, and whether one was IPv6."""
+    """The sockets of one request: how many were opened, how many of them libcurl never got, and whether one was IPv6."""
 
     opened: int = 0
     lost: int = 0
@@ -42,7 +42,7 @@ class Sockets:
 
 
 class Failure(NamedTuple):
-    """Why there is no response."""
+    """The reason why there is no response."""
 
     kind: OutcomeKind
     detail: str
@@ -54,14 +54,14 @@ def our_failure(detail: str, fault: OurFault) -> Failure:
 
 
 def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, url: str) -> Failure:
-    """Return the failure of a request that got no complete headers. `proxy`: host and port of the egress proxy, empty without
-    one."""
+    """Return the failure of a request that got no complete headers. `proxy`: host and port of the egress proxy; empty if there
+    is none."""
     if code == pycurl.E_OK:
         return Failure(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
     if code in _OURS:
         return our_failure(message, _OURS[code])
     if sockets.lost and code == pycurl.E_COULDNT_CONNECT:
-        # pycurl gives libcurl a duplicate of the socket, and there was no descriptor for it.
+        # pycurl passes a duplicate of the socket to libcurl, and no descriptor was free for it.
         return our_failure("no file descriptor was free for the connection", OurFault.DESCRIPTORS)
     if code in _NETWORK_CODES:
         fault = fault_of_errno(curl.getinfo(pycurl.OS_ERRNO), sockets.ipv6)
@@ -75,7 +75,7 @@ def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str,
 
 
 def _proxy_failure(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, tunnel: bool) -> Failure | None:
-    """Return the failure of the egress proxy; None if the request got past it."""
+    """Return the failure of the egress proxy; None if the request got through it."""
     if code == pycurl.E_COULDNT_RESOLVE_PROXY:
         return our_failure(f"the name of the egress proxy {proxy} does not resolve", OurFault.PROXY)
     status = curl.getinfo(pycurl.HTTP_CONNECTCODE)

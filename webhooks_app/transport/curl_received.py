@@ -1,4 +1,4 @@
-"""What a libcurl handle has received of the response to its request: status line, headers and body, each within a limit.
+"""The part of a response that a libcurl handle has received: status line, headers and body, each up to a limit.
 
 libcurl calls `on_header` for every line and `on_body` for every piece.
 """
@@ -23,12 +23,12 @@ from webhooks_app.transport.validation import (
     status_of,
 )
 
-#: What `_state` says: a status line comes next; inside a block of headers; the final block is complete.
+#: The values of `_state`: a status line comes next; inside a header block; the final header block is complete.
 _BEFORE, _INSIDE, _COMPLETE = range(3)
 
 
 class Received:
-    """The response to a handle's present request; `reset` comes before the next one."""
+    """The response to a handle's current request. Call `reset` before the next request."""
 
     __slots__ = (
         "_body_limit",
@@ -58,7 +58,7 @@ class Received:
         stop: Callable[[Exception], None],
         keep_error: Callable[[BaseException], None],
     ) -> None:
-        """`headers_complete` is called once a response. `stop` and `keep_error`: see `guarded`."""
+        """`headers_complete` is called once per response. `stop` and `keep_error`: see `guarded`."""
         self._header_limit = options.header_limit
         self._body_limit = options.body_limit
         self._headers_complete = headers_complete
@@ -70,19 +70,19 @@ class Received:
         """Reset the state for the next response."""
         self._state = _BEFORE
         self.status = 0
-        #: Of HTTP, as the status line says it.
+        #: The HTTP version in the status line.
         self.version = ""
         self.headers: list[bytes] = []
         self._header_room = self._header_limit
-        #: Bytes of headers, lines of them, and interim responses until now.
+        #: The number of header bytes, header lines and interim responses so far.
         self._headers_seen = self._header_lines = self._interim = 0
         self.body: list[bytes] = []
         self._body_room = self._body_limit
-        #: The body was longer than its limit, and the request was ended for that.
+        #: True: the body was longer than the limit, so the request was ended.
         self.over_limit = False
-        #: Why the body is not complete, where libcurl does not know.
+        #: Why the body is not complete, if libcurl does not know.
         self.cut = ""
-        #: Why we stopped the request ourselves; libcurl then only knows that a callback failed.
+        #: Why we stopped the request; libcurl only knows that a callback failed.
         self.failure: Failure | None = None
 
     @property
@@ -91,7 +91,7 @@ class Received:
         return self._state == _COMPLETE
 
     def refuse(self, detail: str) -> None:
-        """Note that this is no response, even if its headers are complete."""
+        """Record that this is not a response, even if its headers are complete."""
         self._state = _BEFORE
         self._refuse(detail)
 
@@ -127,10 +127,10 @@ class Received:
             return None
         self.body.append(chunk[:room])
         self.over_limit = True
-        return 0  # ends the request; what is here is the response
+        return 0  # this ends the request; the received part is the response
 
     def _begin_block(self, line: bytes) -> int | None:
-        """Read a status line: of the final response, or of an interim (1xx) one before it."""
+        """Read the status line of the final response, or of an interim (1xx) response before it."""
         parsed = status_of(line)
         if parsed is None:
             return self._refuse(f"no valid status line: {line[:60]!r}")
@@ -156,6 +156,6 @@ class Received:
             self._headers_complete()
 
     def _refuse(self, detail: str) -> int:
-        """Return what makes libcurl end the request."""
+        """Record the failure, and return the value that makes libcurl end the request."""
         self.failure = Failure(OutcomeKind.PROTOCOL_ERROR, detail)
         return 0

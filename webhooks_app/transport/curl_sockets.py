@@ -1,4 +1,4 @@
-"""The sockets of the curl transport: libcurl says which ones it waits for, a selector polls them, libcurl handles them."""
+"""The sockets of the curl transport: libcurl names those it waits for, a selector polls them, and libcurl handles them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _EVENTS = {
 }
 #: Bits for `socket_action`, by the selector's event mask.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
-#: A call in which libcurl works for so long (seconds of a processor) is blamed on its connection.
+#: If libcurl uses this much processor time (seconds) in one call, the call's connection counts as busy.
 _BUSY_SECONDS = 0.3
-#: `handle_ready` handles sockets for so long.
+#: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
 
 
 class CurlSockets:
-    """The sockets of one `CurlMulti`, and the wakeup beside them. All methods belong to the transport's thread."""
+    """The sockets of one `CurlMulti`, and the wakeup. Call all methods in the transport's thread."""
 
     def __init__(
         self,
@@ -37,17 +37,20 @@ class CurlSockets:
         *,
         direct: bool = True,
     ) -> None:
-        """`on_wakeup` is called when something was sent to `wakeup`; `keep_error` with what libcurl's callback must not
-        raise. `direct`: connections lead to receivers and not to an egress proxy. Starts a thread, which `stop_guard` ends."""
+        """Start a thread, which `stop_guard` ends.
+
+        `on_wakeup` is called when something was sent to `wakeup`, and `keep_error` with exceptions that libcurl's callback must
+        not raise. `direct`: connections lead to receivers and not to an egress proxy.
+        """
         self._multi = multi
         self._wakeup = wakeup
         self._on_wakeup = on_wakeup
         self._keep_error = keep_error
-        #: What the selector reported and `handle_ready` has not handled yet.
+        #: Sockets that the selector reported and `handle_ready` has not handled yet.
         self.ready: list[tuple[selectors.SelectorKey, int]] = []
-        #: Sockets that the selector did not take, and why: libcurl would wait for them in vain.
+        #: Sockets that the selector did not accept, and why: libcurl would wait for events that never come.
         self.unwatched: dict[int, Exception] = {}
-        #: Connections whose data kept libcurl busy in this turn: certificates can be made to take seconds each.
+        #: Connections whose data kept libcurl busy in this turn: a crafted certificate can take seconds to check.
         self.busy: set[int] = set()
         self._watched: set[int] = set()
         self._selector = selectors.DefaultSelector()
@@ -56,13 +59,15 @@ class CurlSockets:
         self._guard = CallGuard(self._watched, direct=direct)
 
     def poll(self, pause: float) -> None:
-        """Block for at most `pause` seconds until sockets are ready. Do not block where some are left from the last turn."""
+        """Block for at most `pause` seconds until sockets are ready. Do not block if some are left from the last turn."""
         if not self.ready:
             self.ready = self._selector.select(pause)
 
     def handle_ready(self) -> bool:
-        """Handle the sockets that are ready; after `_TURN_SECONDS` leave the others for the next turn, which handles them
-        before it looks for new ones. Return whether the transport was woken."""
+        """Handle the sockets that are ready. Return whether the transport was woken.
+
+        After `_TURN_SECONDS` the others are left for the next turn, which handles them before it polls for new ones.
+        """
         ready, self.ready = self.ready, []
         self.busy.clear()
         woken = False
@@ -76,13 +81,13 @@ class CurlSockets:
                 self.act(key.fd, _READY[mask])
             if monotonic() >= until:
                 if thread_time() - worked >= _BUSY_SECONDS:
-                    self.busy.add(key.fd)  # and not those before it, or the turn would have ended with them
+                    self.busy.add(key.fd)  # not an earlier one: the turn would have ended there
                 self.ready = ready[number:]
                 break
         return woken
 
     def act(self, fd: int, what: int) -> None:
-        """Let libcurl act on a socket, or on its timer."""
+        """Let libcurl handle a socket or its timer."""
         self._guard.enter(fd)
         try:
             self._multi.socket_action(fd, what)
@@ -90,7 +95,7 @@ class CurlSockets:
             self._guard.leave()
 
     def remove(self, curl: Any) -> None:
-        """Take a request out of libcurl, which may close its connection and read from it to do so."""
+        """Remove a request from libcurl, which may read from its connection and close it."""
         self._guard.enter(-1)
         try:
             self._multi.remove_handle(curl)
@@ -98,7 +103,7 @@ class CurlSockets:
             self._guard.leave()
 
     def cut_flood(self, fd: int) -> None:
-        """Cut off a connection that brings too much. libcurl is told of its end by the next `poll`."""
+        """Cut off a connection that sends too much data. libcurl notices the end after the next `poll`."""
         if fd in self._watched:
             self._guard.cut_flood(fd)
 
@@ -107,15 +112,15 @@ class CurlSockets:
         return self._guard.has_cut((curl.getinfo(pycurl.LOCAL_IP), curl.getinfo(pycurl.LOCAL_PORT)))
 
     def stop_guard(self) -> None:
-        """End the thread. `act` must not be called any more."""
+        """End the thread. Do not call `act` afterwards."""
         self._guard.close()
 
     def close(self) -> None:
-        """Close the selector. Until the multi handle is closed, libcurl may still take sockets out of it."""
+        """Close the selector. Close the multi handle first: until then libcurl may remove sockets from the selector."""
         self._selector.close()
 
     def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        """libcurl's callback. pycurl would print an exception and forget it; it is kept."""
+        """Watch a socket for libcurl, which calls this. Exceptions are stored, because pycurl would only print them."""
         try:
             if what == pycurl.POLL_REMOVE:
                 if fd in self._watched:
@@ -126,7 +131,7 @@ class CurlSockets:
             elif what in _EVENTS:
                 self._selector.register(fd, _EVENTS[what])
                 self._watched.add(fd)
-        except Exception as error:  # noqa: BLE001 - it is the response of the requests on this socket
+        except Exception as error:  # noqa: BLE001 - it becomes the response of the requests on this socket
             self.unwatched[fd] = error
         except BaseException as error:  # noqa: BLE001 - raised by the transport's `wait`
             self._keep_error(error)

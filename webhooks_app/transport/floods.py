@@ -1,6 +1,6 @@
-"""Find connections that bring data without end: handshake messages (NewSessionTicket, KeyUpdate), frames, chunk extensions.
+"""Find connections that never stop sending data: handshake messages (NewSessionTicket, KeyUpdate), frames, chunk extensions.
 
-Each of them costs time of a processor for a few bytes, and no library counts them.
+Each of them costs processor time for a few bytes, and no library limits them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.validation import HEADER_ABORT_BYTES, MAX_BYTES_BESIDE_BODY
 
-#: Seconds between two looks. Requests that end within that are not looked at: most requests.
+#: Seconds between two checks. Requests that end within this time, which most do, are not checked.
 _LOOK_EVERY = 0.05
 
 Channel = TypeVar("Channel", bound=Hashable)
@@ -20,11 +20,11 @@ Request = TypeVar("Request", bound=Hashable)
 
 
 class FloodWatch:
-    """Looks at requests that take longer. Used by the thread of the transport's loop only."""
+    """Checks requests that take longer than one interval. Only for the thread of the transport's loop."""
 
     def __init__(self, options: TransportOptions) -> None:
         self._most = options.body_limit + MAX_BYTES_BESIDE_BODY
-        #: What each further request on the same connection (HTTP/2) may add.
+        #: How much each further request on the same connection (HTTP/2) may add (bytes).
         self._most_further = options.body_limit + HEADER_ABORT_BYTES
         self._seen: Collection[Hashable] = ()
         self._before: dict[Hashable, int] = {}
@@ -32,9 +32,9 @@ class FloodWatch:
         self.next_look = 0.0
 
     def find(self, requests: Mapping[Request, Channel], bytes_read: Callable[[Channel], int]) -> list[Channel]:
-        """Return the connections that have brought too much for the requests that are open on them.
+        """Return the connections that have received too much data for their open requests.
 
-        `requests`: the connection of each open request. `bytes_read`: how many bytes a connection has brought in all.
+        `requests`: the connection of each open request. `bytes_read`: returns how many bytes a connection has received in total.
         """
         self.next_look = monotonic() + _LOOK_EVERY
         longer = {request: connection for request, connection in requests.items() if request in self._seen}
@@ -44,8 +44,8 @@ class FloodWatch:
         allowed: dict[Channel, int] = {}
         for request, connection in longer.items():
             size = sizes[connection]
-            before[request] = start = min(size, self._before.get(request, size))  # less: it is on a new connection now
-            # Counted from when the newest request was seen: what came before may have been for those that have ended.
+            before[request] = start = min(size, self._before.get(request, size))  # less: it has a new connection
+            # Count from the first check of the newest request: earlier data may belong to requests that have ended.
             older = allowed.get(connection)
             allowed[connection] = (
                 start + self._most if older is None else max(older, start + self._most) + self._most_further

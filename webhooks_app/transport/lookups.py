@@ -16,7 +16,7 @@ from webhooks_app.transport.validation import Place, failed
 
 @dataclass(slots=True, order=True)
 class Lookup:
-    """A request that waits for its name, until `until`. Ordered by that, for the heap."""
+    """A request that waits for its name until `until`. Ordered by `until`, for the heap."""
 
     until: float
     request: Request = field(compare=False)
@@ -27,14 +27,14 @@ class Lookup:
 
 @dataclass(slots=True)
 class _Name:
-    """The requests that wait for one name. `open` counts those that have not timed out."""
+    """The requests that wait for one name. `open` is the number of those that have not timed out."""
 
     lookups: list[Lookup] = field(default_factory=list)
     open: int = 0
 
 
 class Lookups:
-    """Requests that wait for their names. All methods belong to the transport's thread; `on_answer` is called in others."""
+    """Requests that wait for their names. Call all methods in the transport's thread; `on_answer` is called in other threads."""
 
     def __init__(self, on_answer: Callable[[], None], max_threads: int) -> None:
         self.count = 0
@@ -48,7 +48,7 @@ class Lookups:
 
     @property
     def next_until(self) -> float | None:
-        """Return when the next request stops waiting; None if none waits."""
+        """Return when the next request stops waiting; None if no request waits."""
         while self._times and not self._times[0].open:
             heapq.heappop(self._times)
         return self._times[0].until if self._times else None
@@ -61,7 +61,7 @@ class Lookups:
         self.count += 1
 
     def take_answered(self) -> list[tuple[Lookup, Answer]]:
-        """Return the requests whose names were resolved since the last call, or turned out not to exist."""
+        """Return the requests whose lookups have ended since the last call, with the results."""
         taken: list[tuple[Lookup, Answer]] = []
         while self._answered:
             host = self._answered.popleft()
@@ -79,7 +79,7 @@ class Lookups:
         return taken
 
     def take_late(self, now: float) -> list[Response]:
-        """Return the responses of the requests that have waited too long."""
+        """Return the responses of the requests that have timed out."""
         taken = []
         while self._times and (not self._times[0].open or self._times[0].until <= now):
             lookup = heapq.heappop(self._times)

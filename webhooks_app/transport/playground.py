@@ -20,7 +20,7 @@ from webhooks_app.transport.validation import check_headers, check_timeouts, fai
 
 @dataclass(slots=True, order=True)
 class _Due:
-    """A response, and when (monotonic) it is due. Ordered by that, then by number, for the heap."""
+    """A response, and when (monotonic) it is due. Ordered by time and number, for the heap."""
 
     at: float
     number: int
@@ -47,7 +47,7 @@ class InspectingTransport:
                 self._network.start(request)
                 return
             response = _answer(request)
-        except Exception as error:  # noqa: BLE001 - it is this request's response
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response
             response = not_sent(request, error)
         heapq.heappush(self._due, _Due(monotonic() + response.duration, next(self._count), response))
 
@@ -59,7 +59,7 @@ class InspectingTransport:
             pause = max(min(until, self._due[0].at) - monotonic(), 0.0)
             began = monotonic()
             finished = [*self._network.wait(pause), *self._take_due()]
-            # It returned early without a response: another thread called `wake`.
+            # The last condition: it returned early without a response, because another thread called `wake`.
             if finished or monotonic() >= until or monotonic() < began + pause:
                 return finished
 
@@ -78,8 +78,10 @@ class InspectingTransport:
 
 
 def _answer(request: Request) -> Response:
-    """The answer, whose `duration` says how long it takes. The body is the request itself, also where the status allows
-    none, and where nothing is answered: that is how it can be looked at. What this raises is the request's."""
+    """Return the response; its `duration` is how long to wait before returning it. Errors become the request's response.
+
+    The body is the request itself, so that users can inspect it, even if the status allows no body or there is no response.
+    """
     answer = answer_of(request.url)
     if answer is None:
         return failed(request, OutcomeKind.NOT_SENT, "the inspector knows no such answer")

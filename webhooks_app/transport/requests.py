@@ -1,9 +1,9 @@
 """The fallback transport, which is always available: `requests` in a pool of threads.
 
-It keeps every promise of `base.Transport`, at a lower speed than `curl` and with HTTP/1.1 only. `requests` knows no
-deadline for a whole request; here the thread that calls `wait` watches the time, answers for a request that is late and
-cuts its connection off. The `responses` library intercepts it (it replaces the adapter's `send`), so a host product can
-test with it: `WEBHOOKS["TRANSPORT"] = "requests"`.
+It implements all of `base.Transport`, but is slower than `curl` and supports only HTTP/1.1. `requests` has no timeout for a
+whole request, so the thread that calls `wait` checks the deadlines. It returns a timeout as the response of a late request
+and cuts off its connection. The `responses` library can intercept this transport (it replaces the adapter's `send`), so
+host projects can use it in tests: `WEBHOOKS["TRANSPORT"] = "requests"`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from webhooks_app.transport.stalls import StallWatch
 from webhooks_app.transport.validation import FLOODED, check_timeouts, failed
 
 MAX_THREADS = 256
-#: With so many threads stuck, no more are started in their place.
+#: If this many threads are stuck, no more are started to replace them.
 MAX_STUCK = 256
-#: `close` waits this long for its threads, which have been cut off.
+#: How long `close` waits for its threads, whose connections are cut off (seconds).
 _JOIN_SECONDS = 1.0
 
 
@@ -49,7 +49,7 @@ class RequestsTransport:
         self._exchange = Exchange(options, self._adapter, self._watch_body)
         self._todo: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        #: How many of them work on a job that was given up: cutting its connection off does not wake OpenSSL at work.
+        #: How many of them still work on an abandoned job: cutting off its connection does not interrupt OpenSSL.
         self._stuck = 0
         self._open: set[Job] = set()
         self._times: list[tuple[float, int, Job]] = []
@@ -70,7 +70,7 @@ class RequestsTransport:
         try:
             check_timeouts(request)
             job = Job(request, monotonic() + request.total_timeout)
-        except Exception as error:  # noqa: BLE001 - it is this request's response
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response
             with self._changed:
                 self._finished.append(not_sent(request, error))
             return
@@ -127,10 +127,10 @@ class RequestsTransport:
         for thread in self._threads:
             thread.join(max(until - monotonic(), 0.0))
 
-    # These are called with the lock held.
+    # Call these with the lock held.
 
     def _hire(self) -> None:
-        """Start one more thread if there is work for it. Where that fails, the threads there do the work."""
+        """Start one more thread if there is work for it. If that fails, the existing threads do the work."""
         usable = len(self._threads) - self._stuck
         if usable >= min(self.capacity, len(self._open)) or self._stuck >= MAX_STUCK:
             return
@@ -179,14 +179,14 @@ class RequestsTransport:
         return late
 
     def _give_up(self, job: Job, response: Response) -> None:
-        """Give the response in place of the thread that works on the job, if one does."""
+        """Return the response on behalf of the thread that works on the job, if there is one."""
         response.duration = monotonic() - job.deadline + job.request.total_timeout
         self._stuck += job.begun
         self._finish(job, response)
         job.cut()
 
     def _finish(self, job: Job, response: Response) -> None:
-        """Give the response, unless one was given already: then the thread is back."""
+        """Return the response, unless the job already has one: then its thread is no longer stuck."""
         if job.over:
             self._stuck -= 1
         else:
@@ -195,13 +195,13 @@ class RequestsTransport:
             self._finished.append(response)
             self._changed.notify_all()
 
-    # What the threads do.
+    # These run in the threads.
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
             with self._changed:
                 job.begun = not job.over and job.deadline > monotonic()
-            if job.begun:  # else it was answered for, or is about to be
+            if job.begun:  # else it already has a response, or is about to get one
                 self._carry_out(job)
 
     def _carry_out(self, job: Job) -> None:
@@ -209,7 +209,7 @@ class RequestsTransport:
         try:
             response = self._exchange.carry_out(job)
             response.address = job.address
-        except BaseException as error:  # noqa: BLE001 - raised by `wait`; the thread stays
+        except BaseException as error:  # noqa: BLE001 - `wait` raises it; the thread continues
             response = not_sent(job.request, error)
             if not isinstance(error, Exception):
                 with self._changed:
@@ -222,7 +222,7 @@ class RequestsTransport:
             self._finish(job, response)
 
     def _watch_body(self, job: Job) -> None:
-        """The headers of a response are complete: its body may take only so long."""
+        """Set the deadline of a response's body, after its headers are complete."""
         until = monotonic() + self.options.body_seconds
         if until >= job.deadline:
             return
@@ -231,4 +231,4 @@ class RequestsTransport:
         with self._changed:
             heapq.heappush(self._times, entry)
             if self._times[0] is entry:
-                self._changed.notify_all()  # `wait` would sleep beyond it
+                self._changed.notify_all()  # else `wait` would sleep past it

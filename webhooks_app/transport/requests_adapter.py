@@ -1,6 +1,6 @@
-"""A `requests` adapter whose connections check the address they dial, and can be cut off from another thread.
+"""A `requests` adapter whose connections check the address before they connect, and can be cut off from another thread.
 
-The URL is never rewritten to an address: Host, SNI and the certificate stay those of the name.
+The host name in the URL is never replaced by an address: Host, SNI and the certificate check use the name.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.socket_bytes import bytes_read
 
-#: Hosts whose idle connections are kept. Each may have several, and descriptors are not endless.
+#: The number of hosts whose idle connections are kept. Each may have several, and descriptors are limited.
 _POOLS = 64
 _IN_TIME = OutcomeKind.TIMEOUT, "the total deadline passed", ""
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 class _Checked(HTTPConnection):
-    """A connection to an address that was checked. `CheckedAdapter` gives it its resolver and its rules."""
+    """A connection to a checked address. `CheckedAdapter` sets its resolver and its options."""
 
     resolver: Resolver
     options: TransportOptions
@@ -44,7 +44,7 @@ class _Checked(HTTPConnection):
     _at_proxy = False
 
     def connect(self) -> None:
-        """Dial, and shake hands where it is TLS. Raises Stopped."""
+        """Connect, with the TLS handshake if it is https. Raises Stopped."""
         self._take()
         self._at_proxy = bool(self.options.proxy)
         try:
@@ -66,29 +66,29 @@ class _Checked(HTTPConnection):
         super().putrequest(*args, **kwargs)
 
     def getresponse(self) -> Any:
-        self._live = self.sock  # http.client closes the connection, but not the response, where it is not kept
+        self._live = self.sock  # http.client closes a connection that is not kept, but not the response
         return super().getresponse()
 
     def cut(self) -> None:
-        """Shut the socket down, so that the thread that is blocked on it returns. From any thread."""
+        """Shut down the socket, so that the thread that is blocked on it returns. Thread-safe."""
         for sock in self._sockets():
             with contextlib.suppress(OSError):
-                # Not the method of SSLSocket: that one takes the TLS object away under the reader's hands.
+                # Not the method of SSLSocket: that one removes the TLS object while the other thread reads from it.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def bytes_read(self) -> int:
-        """Return how many bytes were read from this connection; 0 where that is not known. From any thread."""
+        """Return how many bytes were read from this connection; 0 if unknown. Thread-safe."""
         for sock in self._sockets():
             descriptor = sock.fileno()
             size = bytes_read(descriptor) if descriptor >= 0 else 0
             if (
                 size and sock.fileno() == descriptor
-            ):  # else it was closed meanwhile, and another one may have its number
+            ):  # else it was closed meanwhile, and another socket may have its number
                 return size
         return 0
 
     def _sockets(self) -> list[socket.socket]:
-        """Return the sockets that may be this connection's: while it shakes hands, and while its response is read."""
+        """Return this connection's possible sockets: during the TLS handshake, and while the response is read."""
         return [sock for sock in (self._spare, self.sock, self._live) if sock is not None]
 
     def _take(self) -> None:
@@ -97,7 +97,7 @@ class _Checked(HTTPConnection):
             self.job.connection = self
 
     def _stopped(self, kind: OutcomeKind, detail: str, fault: str = "") -> Stopped:
-        """Return what to raise: up to and with the egress proxy, every failure is ours."""
+        """Return the exception to raise. Every failure up to and including the egress proxy is a fault on our side."""
         if fault:
             return Stopped(OutcomeKind.NOT_SENT, detail, fault)
         if self._at_proxy:
@@ -106,7 +106,7 @@ class _Checked(HTTPConnection):
         return Stopped(kind, detail)
 
     def _tunnel(self) -> None:
-        """Ask the egress proxy for the receiver. Raises Stopped."""
+        """Ask the egress proxy to connect to the receiver. Raises Stopped."""
         name = proxy_name(self.options.proxy)
         silence = OutcomeKind.NOT_SENT, f"the egress proxy {name} did not answer CONNECT in time", OurFault.PROXY_TARGET
         if self.job is not None:
@@ -116,7 +116,7 @@ class _Checked(HTTPConnection):
         except TimeoutError:
             raise Stopped(*silence) from None
         except (OSError, HTTPException) as error:
-            refused = _TUNNEL_REFUSED.search(str(error))  # http.client tells the status only so
+            refused = _TUNNEL_REFUSED.search(str(error))  # http.client reports the status only in the text
             if refused is not None:
                 raise Stopped(*proxy_refusal(name, int(refused[1]))) from None
             raise self._stopped(OutcomeKind.NOT_SENT, str(error), fault_of(error) or "") from error
@@ -148,7 +148,7 @@ class _Checked(HTTPConnection):
         found: tuple[str, ...] = (host,)
         if not is_literal(host):
             found = self._resolve(job, host, until)
-        if self._at_proxy:  # the operator's choice; the proxy resolves the receiver's name, and must check it
+        if self._at_proxy:  # the operator chose this address; the proxy resolves the receiver's name, and must check it
             return found
         addresses = usable_addresses(found, self.options.addresses)
         if not addresses:
@@ -158,7 +158,7 @@ class _Checked(HTTPConnection):
     def _resolve(self, job: Job, host: str, until: float) -> tuple[str, ...]:
         job.resolving = host
         try:
-            # The proxy's name is everybody's: no tenant's share is to hold it up.
+            # All tenants need the proxy's name, so its lookup uses no tenant's share.
             answer = self.resolver.resolve(host, until - monotonic(), None if self._at_proxy else job.request.owner)
         except TimeoutError as error:
             if self.resolver.has_started(host):
@@ -180,7 +180,7 @@ class _Checked(HTTPConnection):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(seconds)
             sock.connect((address, self.port))
-            # TLS moves the descriptor into another object; the handshake can be cut off only through a second one.
+            # TLS moves the descriptor to another object, so cutting off the handshake needs a duplicate.
             self._spare = sock.dup()
         except BaseException:
             sock.close()
@@ -190,16 +190,16 @@ class _Checked(HTTPConnection):
 
 
 class _CheckedTLS(_Checked, HTTPSConnection):
-    """The same with TLS: urllib3's `HTTPSConnection.connect` calls our `_new_conn`."""
+    """The same connection with TLS: urllib3's `HTTPSConnection.connect` calls our `_new_conn`."""
 
 
 class CheckedAdapter(HTTPAdapter):
-    """Makes checked connections and keeps them open. It has no `send` of its own, so `responses` can take its place."""
+    """Opens checked connections and keeps them open. It does not override `send`, so that `responses` can replace it."""
 
     def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
         self._parts: dict[str, Any] = {"resolver": resolver, "options": options}
-        # Made once: loading the authorities takes longer than a whole request. And not by `create_default_context`,
-        # which heeds SSLKEYLOGFILE.
+        # Created once, because loading the certificate authorities takes longer than a whole request. `create_default_context`
+        # is not used, because it obeys SSLKEYLOGFILE.
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.set_ciphers(_without_dhe(self._tls))
@@ -217,11 +217,11 @@ class CheckedAdapter(HTTPAdapter):
         return manager
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """The context has the authorities already; `requests` would load them anew for each connection."""
+        """Require a valid certificate. The context has the authorities; `requests` would load them again for each connection."""
         conn.cert_reqs = "CERT_REQUIRED"
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody uses. From any thread."""
+        """Close the idle connections. Thread-safe."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             manager.clear()
 
@@ -237,7 +237,9 @@ class CheckedAdapter(HTTPAdapter):
 
 
 def _without_dhe(context: ssl.SSLContext) -> str:
-    """Return the ciphers of a context but for DHE, where the receiver chooses the numbers: with one of 8,192 bits each
-    handshake takes 0.4 s of a processor, and those of many threads leave nothing to the others."""
+    """Return the ciphers of a context without DHE, because the receiver chooses the DHE group.
+
+    With 8,192 bits, each handshake takes 0.4 s of processor time, and the handshakes of many threads block all other requests.
+    """
     ciphers = context.get_ciphers()  # the ciphers of TLS 1.3 are not set this way
     return ":".join(c["name"] for c in ciphers if c["protocol"] != "TLSv1.3" and c["kea"] != "kx-dhe")

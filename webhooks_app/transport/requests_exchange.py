@@ -1,4 +1,4 @@
-"""One request of the `requests` transport, from the adapter to its response."""
+"""Execute one request of the `requests` transport, and return its response."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Exchange:
             if detail:
                 return failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail)
             return self._exchange(job, _prepare(request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's and must not end the thread
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response and must not end the thread
             if job.head is not None:
                 return job.response(job.head, self._options.body_limit, f"{CUT_SHORT}: {error or type(error).__name__}")
             return _sort(error, request)
@@ -50,10 +50,10 @@ class Exchange:
         except RequestsConnectionError as error:
             if job.dialled or job.over or not _says_closed(error):
                 raise
-            answer = self._send(job, prepared)  # the kept connection was closed just then; libcurl does the same
+            answer = self._send(job, prepared)  # the kept connection had just been closed; libcurl retries too
         raw = answer.raw
         try:
-            head = job.head or _head_of(answer, self._options.header_limit)  # none from the `responses` library
+            head = job.head or _head_of(answer, self._options.header_limit)  # None with the `responses` library
             self._check_head(job, head)
             self._read_body(job, raw, head)
         except BaseException:
@@ -70,13 +70,13 @@ class Exchange:
         if head.status < 200:
             raise Stopped(OutcomeKind.PROTOCOL_ERROR, f"switched protocols without being asked ({head.status})")
         if self._options.proxy and head.status == 407 and job.request.url.startswith("http:"):
-            job.head = None  # it is the proxy's, not the receiver's
+            job.head = None  # it is from the proxy, not from the receiver
             raise Stopped(*proxy_refusal(proxy_name(self._options.proxy), head.status))
 
     def _read_body(self, job: Job, raw: Any, head: Head) -> None:
-        """Read the body into the job, as it comes. Raises urllib3's errors, or Stopped, for a body that is cut short."""
+        """Read the body into the job as it arrives. Raises urllib3's errors, or Stopped, for a body that is cut short."""
         if head.status in (204, 304) and raw.chunked:
-            raw.close()  # they have no body, whatever the headers say
+            raw.close()  # these statuses have no body, whatever the headers say
             return
         if raw.length_remaining != 0:
             self._on_head(job)
@@ -100,7 +100,7 @@ def _prepare(request: Request) -> requests.PreparedRequest:
         headers[name] = value
     try:
         return requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
-    except InvalidHeader:  # its text has the value in it, which may be a secret
+    except InvalidHeader:  # its text contains the value, which may be a secret
         raise ValueError("a header's value begins with a space: it cannot be sent") from None
 
 
@@ -125,14 +125,14 @@ def _pairs(headers: Any) -> Iterator[tuple[str, str]]:
 
 
 def _says_closed(error: RequestsConnectionError) -> bool:
-    """Return whether the other side closed the connection before the first byte of a response."""
+    """Return whether the receiver closed the connection before the first byte of a response."""
     reason = error.args[0] if error.args else None
     cause = reason.args[1] if isinstance(reason, urllib3.exceptions.ProtocolError) and len(reason.args) > 1 else None
     return isinstance(cause, (ConnectionResetError, BrokenPipeError))  # http.client.RemoteDisconnected is one
 
 
 def _sort(error: Exception, request: Request) -> Response:
-    """Return the response for an error of `requests`, of urllib3, or of ours."""
+    """Return the response for an error of `requests`, of urllib3 or of this package."""
     detail = str(error) or type(error).__name__
     if isinstance(error, Stopped):
         return failed(request, error.kind, detail, our_fault=error.our_fault)
@@ -152,7 +152,7 @@ def _kind_of(error: Exception) -> OutcomeKind:
         reason = error.args[0] if error.args else None
         connected = isinstance(reason, urllib3.exceptions.ProtocolError)
         return OutcomeKind.PROTOCOL_ERROR if connected else OutcomeKind.REFUSED
-    if isinstance(error, ValueError):  # also the errors of `requests` about a request that it does not send
+    if isinstance(error, ValueError):  # includes the errors of `requests` for a request that it does not send
         return OutcomeKind.NOT_SENT
     if isinstance(error, (RequestException, HTTPError, OSError)):
         return OutcomeKind.PROTOCOL_ERROR

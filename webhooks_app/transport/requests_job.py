@@ -1,4 +1,4 @@
-"""One request of the `requests` transport, and how far it has come."""
+"""The state of one request of the `requests` transport."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text
 
 
 class Stopped(Exception):
-    """No response. `kind` says what to record; urllib3 does not know this class and passes it on."""
+    """There is no response. `kind` is the outcome to record. urllib3 does not catch this class."""
 
     def __init__(self, kind: OutcomeKind, detail: str, our_fault: OurFault | str = "") -> None:
         super().__init__(detail)
@@ -43,34 +43,34 @@ class Connection(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A request's state, shared by the thread that executes it and the thread that watches the time."""
+    """A request's state, shared by the thread that executes it and the thread that checks the deadlines."""
 
     request: Request
     deadline: float
     begun: bool = False
-    over: bool = False  # a response was given for it; what still arrives is dropped
-    dialled: bool = False  # a new connection was opened for it, rather than one used again
+    over: bool = False  # it has a response; anything that still arrives is dropped
+    dialled: bool = False  # a new connection was opened for it, none was reused
     connection: Connection | None = None
-    resolving: str = ""  # the name that it waits for
-    late: tuple[OutcomeKind, str, str] = (OutcomeKind.TIMEOUT, "the total deadline passed", "")  # if time is up now
+    resolving: str = ""  # the host name whose lookup it waits for
+    late: tuple[OutcomeKind, str, str] = (OutcomeKind.TIMEOUT, "the total deadline passed", "")  # if its time is up
     head: Head | None = None
     body: list[bytes] = field(default_factory=list)
     body_until: float | None = None
 
     @property
     def address(self) -> str:
-        """The address that the connection leads to; empty where there is none."""
+        """Return the address of the connection; empty if there is none."""
         return self.connection.address[:ADDRESS_CHARACTERS] if self.connection is not None else ""
 
     def cut(self) -> None:
-        """Wake the thread that is blocked on this job's connection."""
+        """Cut off the job's connection, so that the thread that is blocked on it continues."""
         connection = self.connection
         if connection is not None and connection.job is self:
             connection.cut()
 
     def response(self, head: Head, body_limit: int, why_cut: str = "") -> Response:
-        """Return the response, whose body may not be complete: then `why_cut` says why."""
-        body = b"".join(list(self.body))  # a list of its own: the other thread may still append
+        """Return the response. `why_cut`: why the body is incomplete, if it is."""
+        body = b"".join(list(self.body))  # a copy, because the other thread may still append
         return Response(
             self.request.token,
             head.status,
@@ -85,7 +85,7 @@ class Job:
 
 
 class _Current(threading.local):
-    """What the running thread works on; urllib3 gives no other way through to its connections."""
+    """The job of the current thread; urllib3 has no other way to pass it to its connections."""
 
     job: Job | None = None
 

@@ -1,9 +1,9 @@
-"""How the `requests` transport reads the headers of a response: strictly, and at most so many bytes of them.
+"""Read the headers of a response for the `requests` transport: strictly, and up to a limit.
 
-`http.client` takes a connection that ends inside the headers for the end of the headers, fails for the 101st header, and
-returns interim responses such as 103 Early Hints as if they were final. Here it is given only the headers that say where
-the body ends; all others go into `Head.headers` as they came. A block of headers is handled as a whole, not line by line:
-the threads share one interpreter, so Python code per line would take its time from all of them.
+`http.client` treats a connection that ends inside the headers as the end of the headers, fails at the 101st header, and
+returns interim responses such as 103 Early Hints as if they were final. So it gets only the headers that determine where
+the body ends. All others are stored unchanged in `Head.headers`. A header block is handled as a whole and not line by line:
+all threads share one interpreter, so Python code for each line would slow all of them down.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _FRAMING = re.compile(
 )
 _END = re.compile(rb"\n\r?\n")
 _END_BYTES = 3
-#: After so many reads, each read waits a little, so that the bytes of a dripping receiver gather in the kernel.
+#: After this many reads, wait before each read, so that the kernel collects the bytes of a receiver that sends slowly.
 _QUICK_READS = 32
 _PAUSE = 0.02
 
 
 class _HeadReader:
-    """Reads the headers of one response, and counts them."""
+    """Reads and counts the headers of one response."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -50,8 +50,10 @@ class _HeadReader:
         self.status = 0
 
     def read(self) -> bytes:
-        """Return the status line and the headers of the final response, with the empty line. Empty where the connection
-        was closed without a word. Raises Stopped where the headers are no valid ones."""
+        """Return the status line and the headers of the final response, with the empty line.
+
+        Return b"" if the connection was closed before the first byte. Raises Stopped if the headers are invalid.
+        """
         while (block := self._read_block()) and self.status < 200 and self.status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
@@ -74,7 +76,7 @@ class _HeadReader:
                 del block[end.end() :]
             self._count(self._file.read(len(block) - known))
             if end is not None:
-                self._lines -= 2  # the status line and the empty one
+                self._lines -= 2  # the status line and the empty line
             if self._lines > MAX_HEADER_LINES + (end is None) or self._seen > HEADER_ABORT_BYTES:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_HEADERS)
             if end is not None:
@@ -83,7 +85,7 @@ class _HeadReader:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
 
     def _peek(self) -> bytes:
-        """Return what has come, at least one byte but at the end of the connection, and leave it in the file."""
+        """Return the received bytes without consuming them: at least one, unless the connection has ended."""
         self._reads += 1
         if self._reads > _QUICK_READS:
             time.sleep(_PAUSE)
@@ -91,11 +93,11 @@ class _HeadReader:
             return bytes(self._file.peek())
         except ConnectionError:
             if not self._seen:
-                raise  # a kept connection that was closed meanwhile: the request may be sent again
+                raise  # a kept connection that was closed meanwhile: the request may be retried
             raise Stopped(OutcomeKind.PROTOCOL_ERROR, "the connection was reset inside the headers") from None
 
     def _read_status(self, block: bytearray) -> None:
-        """Read the status line, once it is complete."""
+        """Parse the status line if it is complete."""
         end = block.find(b"\n") + 1
         if end:
             parsed = status_of(bytes(block[:end]))
@@ -108,7 +110,7 @@ class _HeadReader:
         self._lines += piece.count(b"\n")
 
     def skip_trailers(self) -> None:
-        """Read up to the empty line after the last chunk. Raises Stopped where there are too many trailers."""
+        """Read up to the empty line after the last chunk. Raises Stopped if there are too many trailers."""
         while (line := self._file.readline(HEADER_ABORT_BYTES)) not in (b"\r\n", b"\n", b""):
             self._count(line)
             if self._lines > MAX_HEADER_LINES or self._seen > HEADER_ABORT_BYTES:
@@ -116,13 +118,13 @@ class _HeadReader:
 
 
 class CheckedResponse(http.client.HTTPResponse):
-    """A response whose headers were complete. Tells the job so."""
+    """A response with checked headers; it stores them in the current job."""
 
     header_limit = 8 * 1024
     _reader: _HeadReader
 
     def begin(self) -> None:
-        if self.headers is not None:  # http.client asks more than once
+        if self.headers is not None:  # http.client calls this more than once
             return
         file: Any = self.fp
         self._reader = _HeadReader(file)
@@ -139,9 +141,9 @@ class CheckedResponse(http.client.HTTPResponse):
             job.head = Head(self.status, self._reader.version, _cut(headers, self.header_limit))
 
     def _read_and_discard_trailer(self) -> None:
-        self._reader.skip_trailers()  # http.client itself reads any number
+        self._reader.skip_trailers()  # http.client would read any number of them
 
 
 def _cut(headers: bytes, limit: int) -> bytes:
-    """Return the first lines of the headers, at most `limit` bytes of them."""
+    """Return the first lines of the headers, at most `limit` bytes."""
     return headers if len(headers) <= limit else headers[: headers.rfind(b"\n", 0, limit) + 1]

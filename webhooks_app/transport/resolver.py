@@ -1,9 +1,9 @@
-"""Name resolution in which no name waits for another one, and no owner's requests wait for another owner's names.
+"""Name resolution in which no name waits for another name, and no owner's requests wait for another owner's names.
 
-Neither of our HTTP libraries can be trusted with it: urllib3 resolves in the calling thread without any deadline, and
-libcurl (since 8.20) in a pool of twenty threads, so that twenty names whose servers hang stop every other new
-connection. Here each name that is being looked up has a thread of its own. The number of threads is bounded, and one
-owner's names get only a share of them, so that an owner with hundreds of hanging names delays only these.
+Neither HTTP library can do this: urllib3 resolves in the calling thread without a timeout, and libcurl (since 8.20) in a pool
+of twenty threads, so twenty names with hanging name servers block all other new connections. Here each lookup has its own
+thread. The number of threads is limited, and one owner's names get only a share of them, so an owner with hundreds of hanging
+names delays only those names.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault
 from webhooks_app.transport.faults import ThreadsExhausted, fault_of
 
-#: Seconds that an answer is used again. Short: a receiver that moves is followed, and each new connection is checked.
+#: For how many seconds an answer is reused. It is short, so that address changes are noticed. Each new connection is checked.
 KEEP_SECONDS = 10.0
 KEEP_ERROR_SECONDS = 1.0
-#: Lookups at once. Each is a thread blocked in `getaddrinfo`, which costs little.
+#: The maximum number of concurrent lookups. Each is a thread blocked in `getaddrinfo`, which costs little.
 MAX_THREADS = 512
-#: One owner's lookups use at most this part of the threads: 1/4.
+#: One owner's lookups use at most one in this many threads: a quarter.
 OWNER_SHARE = 4
 _MAX_ANSWERS = 10_000
-#: Addresses of one name that are used, and checked for each request. The owner of a name may give it thousands.
+#: How many addresses of a name are used and checked for each request. A name may have thousands.
 _MAX_ADDRESSES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The addresses of a name, in the order of preference; none, and why, where it does not resolve."""
+    """The addresses of a name, in order of preference; or no address and the error."""
 
     addresses: tuple[str, ...]
     error: str
     until: float
-    our_fault: str = ""  # an `OurFault` where the name was not asked for properly
+    our_fault: str = ""  # an `OurFault` if the lookup failed on our side
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A name that is being looked up, or waits for a thread. `owner` is who asked for it first."""
+    """A name that is being looked up or waits for a thread. `owner` is the first that asked for it."""
 
     owner: object
     started: bool = False
 
 
 class Resolver:
-    """Looks names up in threads. All methods may be called from any thread."""
+    """Looks up names in threads. All methods are thread-safe."""
 
     def __init__(self, on_answer: Callable[[str], None] | None = None, max_threads: int = MAX_THREADS) -> None:
         self._on_answer = on_answer
@@ -60,7 +60,7 @@ class Resolver:
         self._share = max(1, max_threads // OWNER_SHARE)
         self._answers: dict[str, Answer] = {}
         self._pending: dict[str, _Pending] = {}
-        #: The names that wait for a thread, by owner. The owner at the front is next.
+        #: The names that wait for a thread, by owner. The first owner is next.
         self._waiting: OrderedDict[object, OrderedDict[str, None]] = OrderedDict()
         self._running: dict[object, int] = {}
         self._threads = 0
@@ -68,7 +68,7 @@ class Resolver:
         self._changed = threading.Condition()
 
     def lookup(self, host: str, owner: object = None) -> Answer | None:
-        """Return the answer if there is one. Else None: the name is looked up, and `on_answer` is called afterwards.
+        """Return the answer if there is one. Otherwise return None, look up the name and call `on_answer` afterwards.
 
         Names without an owner may use all threads.
         """
@@ -76,7 +76,7 @@ class Resolver:
         if answer is not None:
             return answer
         with self._changed:
-            answer = self._fresh(host)  # it may have come just now
+            answer = self._fresh(host)  # it may just have arrived
             if answer is not None or self._closed:
                 return answer
             pending = self._pending.get(host)
@@ -88,10 +88,10 @@ class Resolver:
             else:
                 return None
             self._hire()
-            return self._fresh(host)  # an error, where there is no thread
+            return self._fresh(host)  # an error, if no thread could be started
 
     def resolve(self, host: str, seconds: float, owner: object = None) -> Answer:
-        """Wait for the answer. Raises TimeoutError when it takes longer than `seconds`."""
+        """Wait for the answer, and return it. Raises TimeoutError if it takes longer than `seconds`."""
         until = monotonic() + seconds
         while (answer := self.lookup(host, owner)) is None:
             with self._changed:
@@ -101,13 +101,13 @@ class Resolver:
         return answer
 
     def has_started(self, host: str) -> bool:
-        """Return False while a name waits for a thread."""
+        """Return whether the lookup has started: False while the name waits for a thread."""
         with self._changed:
             pending = self._pending.get(host)
             return pending is None or pending.started
 
     def give_up(self, host: str) -> None:
-        """Forget a name that nobody waits for any more, unless its lookup has started."""
+        """Forget a name that no request waits for any more, unless its lookup has started."""
         with self._changed:
             pending = self._pending.get(host)
             if pending is not None and not pending.started:
@@ -115,7 +115,7 @@ class Resolver:
                 self._dequeue(host, pending.owner)
 
     def close(self) -> None:
-        """Drop all state. Stuck threads end by themselves without calling `on_answer`."""
+        """Drop all state. Blocked threads end later, without calling `on_answer`."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -126,10 +126,10 @@ class Resolver:
         answer = self._answers.get(host)
         return answer if answer is not None and answer.until > monotonic() else None
 
-    # Everything below is called with the lock held, apart from `_work`.
+    # Call everything below, except `_work`, with the lock held.
 
     def _enqueue(self, host: str, owner: object) -> None:
-        self._waiting.setdefault(owner, OrderedDict())[host] = None  # first: TypeError for an owner without a hash
+        self._waiting.setdefault(owner, OrderedDict())[host] = None  # first: TypeError for an unhashable owner
         self._pending[host] = _Pending(owner)
 
     def _dequeue(self, host: str, owner: object) -> None:
@@ -143,14 +143,14 @@ class Resolver:
         return owner is None or self._running.get(owner, 0) < self._share
 
     def _next_owner(self) -> object:
-        """Return the owner whose name is looked up next; raises LookupError where all have to wait."""
+        """Return the owner whose name is looked up next. Raises LookupError if all have to wait."""
         for owner in self._waiting:
             if self._has_room(owner):
                 return owner
         raise LookupError
 
     def _take(self) -> str | None:
-        """Return the name that a thread looks up now, None where there is none for it."""
+        """Return the name that a thread looks up next; None if there is none."""
         try:
             owner = self._next_owner()
         except LookupError:
@@ -167,7 +167,7 @@ class Resolver:
 
     def _hire(self) -> None:
         if self._threads >= self._max_threads:
-            return  # the threads there take the name when they are through
+            return  # the existing threads take the name when they are free
         try:
             self._next_owner()
         except LookupError:
@@ -175,7 +175,7 @@ class Resolver:
         try:
             EngineThread(self._work, "webhooks-resolver").start()
         except (RuntimeError, MemoryError):  # "can't start new thread"
-            if not self._threads:  # nobody would ever take these names
+            if not self._threads:  # no thread would ever take these names
                 error = ThreadsExhausted("no thread can be started to resolve the name")
                 for host in [host for names in self._waiting.values() for host in names]:
                     self._keep(host, _error(error))
@@ -215,7 +215,7 @@ def _ask(host: str) -> Answer:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAX_ADDRESSES]
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is this name's; else it would stay pending for ever
+    except BaseException as error:  # noqa: BLE001 - it becomes this name's error; otherwise the name would stay pending
         return _error(error)
     return Answer(addresses, "" if addresses else "no address", monotonic() + KEEP_SECONDS)
 
@@ -229,7 +229,7 @@ def _error(error: BaseException) -> Answer:
 
 
 def _fault_behind(error: socket.gaierror) -> OurFault | None:
-    """Return the fault behind a resolver error: without descriptors `getaddrinfo` reports that the name does not exist."""
+    """Return our fault behind a resolver error: without free descriptors, `getaddrinfo` says that the name does not exist."""
     if error.errno == socket.EAI_MEMORY:
         return OurFault.MEMORY
     try:

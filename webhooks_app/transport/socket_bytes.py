@@ -1,4 +1,4 @@
-"""How many bytes a connection has received, and how many of them were read. Linux only tells both."""
+"""How many bytes a connection has received, and how many of them were read. Only Linux reports both."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ try:
 except ImportError:  # Windows
     fcntl = termios = None  # type: ignore[assignment]
 
-#: Linux tells in TCP_INFO how many bytes a connection has received (`tcpi_bytes_received`).
+#: Linux reports in TCP_INFO how many bytes a connection has received (`tcpi_bytes_received`).
 TELLS_RECEIVED = sys.platform == "linux"
 _RECEIVED_AT = 128
 _DROPPED_AT_ONCE = 256 * 1024
 
 
 def bytes_read(fd: int) -> int:
-    """Return how many bytes were read from this connection since it was opened; 0 where the system does not tell."""
+    """Return how many bytes were read from this connection since it was opened; 0 if the system does not report it."""
     return max(_bytes_received(fd) - bytes_unread(fd), 0) if TELLS_RECEIVED else 0
 
 
 def bytes_unread(fd: int) -> int:
-    """Return how many bytes the system has received for this descriptor and nobody has read; 0 where it does not tell."""
+    """Return how many received bytes of this descriptor are unread; 0 if the system does not report it."""
     if fcntl is None:
         return 0
     count = array.array("i", [0])
@@ -36,17 +36,19 @@ def bytes_unread(fd: int) -> int:
 
 
 def drop_unread(sock: socket.socket) -> None:
-    """Drop what was received and nobody has read. Raises OSError when nothing is left. A socket that was shut down would still
-    give it to its reader."""
+    """Drop the received bytes that are unread: a socket that was shut down would still return them to its reader.
+
+    Raises OSError when nothing is left.
+    """
     if TELLS_RECEIVED:
-        while sock.recv(_DROPPED_AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # Linux does not even copy it
+        while sock.recv(_DROPPED_AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # Linux does not copy the bytes
             pass
 
 
 def _bytes_received(fd: int) -> int:
     sock = None
     try:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # nothing asks for the family
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
         information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
         return int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
     except (OSError, ValueError):  # closed just now

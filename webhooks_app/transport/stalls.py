@@ -1,4 +1,4 @@
-"""Detect stalls of this process: responses that its transport could not read in time are not the receivers' fault."""
+"""Detect stalls of this process: a response that its transport could not read in time is not the receiver's fault."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from time import monotonic
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Response
 
-#: Two turns of a loop that lie further apart (seconds) than the wait between them are a stall.
+#: If a turn of the loop comes this much later (seconds) than the wait before it, the process was stalled.
 _LONGEST_DELAY = 0.5
-#: For how long after a stall timeouts are still put down to it: what came meanwhile may not have been read yet.
+#: For how long after a stall (seconds) it explains timeouts: data that arrived meanwhile may still be unread.
 _CATCHING_UP = 0.25
 
 
 class StallWatch:
-    """Notices when the transport's loop stood still: the process was stopped, its virtual machine was moved, or another
-    thread blocked the interpreter. Used by the thread of the loop only."""
+    """Detects stalls of the transport's loop: the process was stopped, its virtual machine was moved, or another thread blocked
+    the interpreter. Only for the thread of the loop."""
 
     def __init__(self) -> None:
         self._last_turn = math.inf
@@ -25,7 +25,7 @@ class StallWatch:
         self._caught_up_at = -math.inf
 
     def turn(self, waited: float) -> None:
-        """Note that the loop is at work. `waited`: for how long it was meant to wait since the last call, at most."""
+        """Record that the loop is running. `waited`: the longest that it should have waited since the last call (seconds)."""
         now = monotonic()
         late = now - self._last_turn - max(waited, 0.0)
         if late > _LONGEST_DELAY:
@@ -33,7 +33,7 @@ class StallWatch:
         self._last_turn = now
 
     def take_the_blame(self, responses: Iterable[Response]) -> None:
-        """Turn timeouts that come of a stall into NOT_SENT. Such a request may have reached its receiver; it is sent again."""
+        """Change timeouts caused by a stall to NOT_SENT. Such a request may have reached its receiver; it is sent again."""
         if self._last_turn > self._caught_up_at:
             return
         for response in responses:

@@ -11,43 +11,43 @@ from webhooks_app.core.addresses import DEFAULT_PORTS, is_literal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response
 
-# Each of these is counted over a whole response. Python code runs for each of them, and all requests share its time: a
-# receiver that sends more is refused.
-#: Bytes of status lines, headers and trailers. Fewer, but more than `TransportOptions.header_limit`, are cut.
+# Each limit applies to a whole response. Python code runs for each line or piece, in time that all requests share, so a
+# response beyond a limit fails.
+#: Bytes of status lines, headers and trailers. Fewer, but more than `TransportOptions.header_limit`, are truncated.
 HEADER_ABORT_BYTES = 32 * 1024
-#: Lines of headers and trailers, those of interim responses included.
+#: Lines of headers and trailers, including those of interim responses.
 MAX_HEADER_LINES = 200
 #: Responses with a status from 100 to 199 before the final one.
 MAX_INTERIM_RESPONSES = 10
-#: Chunks or packets of a body; a body in more pieces is cut.
+#: Chunks or packets of a body; a body in more pieces is truncated.
 MAX_BODY_PIECES = 256
-#: Bytes that may be read for one response beside its body, whatever they are: handshake messages, frames, extensions.
+#: Bytes that may be read for one response besides its body: handshake messages, frames, extensions and so on.
 MAX_BYTES_BESIDE_BODY = 128 * 1024
-#: Longest `Response.detail` and `Response.address`.
+#: The maximum lengths of `Response.detail` and `Response.address`.
 DETAIL_CHARACTERS = 500
 ADDRESS_CHARACTERS = 64
 HTTP_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
-#: What `Response.detail` says of a body that ended before it was complete, and why.
+#: Texts of `Response.detail`: for a body that ended before it was complete, and the reasons.
 CUT_SHORT = "the body was cut short"
 TOO_MANY_HEADERS = "too many headers"
 TOO_MANY_INTERIM = "too many interim responses"
 TOO_MANY_TRAILERS = "too many trailers"
 TOO_MANY_PIECES = "too many small pieces"
-#: A connection that brings data of TLS or HTTP without end, whatever response comes with it.
+#: For a connection that never stops sending TLS or HTTP data, whatever the response.
 FLOODED = "more data than a response may have"
-#: A connection whose handshake takes the processor for long: a few certificates can be made to.
+#: For a connection whose handshake takes too much processor time: crafted certificates can cause this.
 KEPT_BUSY = "reading the receiver's certificates kept this process busy"
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _STATUS_LINE = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+(\d{3})(?![^ \t\r\n])")
-_STATUS_LINE_BYTES = 64  # of a first line; the rest of it says nothing that is used, and lines are cached
+_STATUS_LINE_BYTES = 64  # only the start of the line is used, and lines are cached
 _LONGEST = 86_400.0
 
 
 class Place(NamedTuple):
-    """Where a URL leads. `literal` is True where `host` is an address and nothing is to be resolved."""
+    """The target of a URL. `literal` is True if `host` is an address, so that no name must be resolved."""
 
     scheme: str
     host: str
@@ -57,7 +57,7 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def place_of(url: str) -> Place:
-    """Return where a URL leads. Raises ValueError for one that is not plain ASCII http or https."""
+    """Return the target of a URL. Raises ValueError unless it is a plain ASCII http or https URL."""
     parts = urlsplit(url)
     if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
         raise ValueError("the URL cannot be sent to")
@@ -65,7 +65,7 @@ def place_of(url: str) -> Place:
 
 
 def check_request(request: Request) -> Place:
-    """Return where a request leads. Raises ValueError where it cannot be sent as it is; the text says what is wrong."""
+    """Return the target of a request. Raises ValueError if it cannot be sent; the text says what is wrong."""
     place = place_of(request.url)
     check_timeouts(request)
     check_headers(request.headers)
@@ -87,9 +87,9 @@ def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
     name: object = ""
     try:
         for name, value in headers:
-            # Nearly every value is plain ASCII, which str tells much faster than a pattern.
+            # Nearly every value is plain ASCII, which `str` checks much faster than a pattern.
             if not _is_name(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
-                raise ValueError(f"header {name!r} cannot be sent")  # the value may be a secret: not named
+                raise ValueError(f"header {name!r} cannot be sent")  # do not include the value: it may be a secret
     except (AttributeError, TypeError):
         raise ValueError(f"header {name!r} cannot be sent: its name and value must be text") from None
 
@@ -100,7 +100,7 @@ def _is_name(name: str) -> bool:
 
 
 def status_of(line: bytes) -> tuple[str, int] | None:
-    """Return the HTTP version and the status of a response's first line; None for a line that is no status line."""
+    """Return the HTTP version and the status of a response's first line; None if it is not a status line."""
     return _status_of(line[:_STATUS_LINE_BYTES])
 
 
@@ -114,14 +114,14 @@ def _status_of(line: bytes) -> tuple[str, int] | None:
 
 
 def cut_text(text: str, most: int = DETAIL_CHARACTERS) -> str:
-    """Return a text that every database stores: no NUL, no half of a surrogate pair, at most `most` characters."""
+    """Return a text that every database can store: without NUL and lone surrogates, with at most `most` characters."""
     return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def failed(
     request: Request, kind: OutcomeKind, detail: str, seconds: float = 0.0, our_fault: OurFault | str = ""
 ) -> Response:
-    """Return the response of a request that got none. Without an `our_fault`, NOT_SENT means: because of the request."""
+    """Return the response of a request that failed. NOT_SENT without `our_fault` means that the request is at fault."""
     if kind is OutcomeKind.NOT_SENT and not our_fault:
         our_fault = OurFault.REQUEST
     return Response(

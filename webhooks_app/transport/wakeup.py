@@ -1,4 +1,4 @@
-"""A pair of sockets by which any thread wakes the one that is blocked in a selector."""
+"""A pair of sockets with which any thread can wake the thread that is blocked in a selector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Wakeup:
         return self._receiver.fileno()
 
     def send(self, why: bytes) -> None:
-        with contextlib.suppress(OSError):  # full: the thread is about to wake; or closed
+        with contextlib.suppress(OSError):  # full: the thread is about to wake; or it is closed
             self._sender.send(why)
 
     def take(self) -> bytes:
