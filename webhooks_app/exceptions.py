@@ -1,4 +1,7 @@
-"""Everything this app raises on purpose. The docstring of each class says what the caller should do."""
+"""The exceptions of this app. The docstring of each class says what is wrong and what to do.
+
+Its first line is the default message of the exception, which users and API clients may see.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ def gettext_noop(text: str) -> str:
 
 
 class WebhooksError(Exception):
-    """Root of all errors of this app. Catch this one to keep the app's troubles away from your own code.
+    """Base class of all errors of this app. Catch it to handle every error that the app raises.
 
     `str()` gives the English message, for programs and logs. `text` and `values` are its parts (`text % values`), so that
     pages can translate it.
@@ -29,31 +32,31 @@ class WebhooksError(Exception):
 
 
 class NotFound(WebhooksError):
-    """There is no such object, or it is not yours. Look at the id again."""
+    """There is no such object, or it is not yours. Check the id."""
 
     code = "NOT_FOUND"
 
 
 class InvalidEvent(WebhooksError):
-    """The event cannot be accepted as it is. Correct the call to `emit`: the message names the field and the reason."""
+    """The event is invalid. Correct the call to `emit`: the message names the field and the reason."""
 
     code = "INVALID_EVENT"
 
 
 class UnknownEventType(InvalidEvent):
-    """No such event type. Declare it in `<your app>/webhooks.py` or add it in the admin, then emit it."""
+    """There is no such event type. Declare it in `<your app>/webhooks.py` or add it in the admin."""
 
     code = "UNKNOWN_EVENT_TYPE"
 
 
 class PayloadTooLarge(InvalidEvent):
-    """The event's data is over the size limit. Send an id and let the receiver fetch the rest, or raise MAX_PAYLOAD_BYTES."""
+    """The event's data is too large. Send an id and let the receiver fetch the rest, or raise MAX_PAYLOAD_BYTES."""
 
     code = "PAYLOAD_TOO_LARGE"
 
 
 class BacklogFull(WebhooksError):
-    """Too many events are pending, so this one was not stored. Emit it again later; see that workers run, or raise the limit."""
+    """Too many events are pending, so this one was not stored. Emit it again later; check the workers, or raise the limit."""
 
     code = "BACKLOG_FULL"
     #: Seconds after which to retry.
@@ -61,49 +64,49 @@ class BacklogFull(WebhooksError):
 
 
 class InvalidFilter(WebhooksError):
-    """A filter of the list is not understood. Correct the parameter that is named."""
+    """A filter of the list is invalid. Correct the named parameter."""
 
     code = "INVALID_FILTER"
 
 
 class InvalidTenant(WebhooksError):
-    """The tenant's data are not acceptable. Correct the field that is named."""
+    """The tenant's data is invalid. Correct the named field."""
 
     code = "INVALID_TENANT"
 
 
 class InvalidEventType(WebhooksError):
-    """The event type cannot be added so. Correct the field that is named."""
+    """The event type is invalid. Correct the named field."""
 
     code = "INVALID_EVENT_TYPE"
 
 
 class InvalidApiKey(WebhooksError):
-    """The API key cannot be made so. Correct the field that is named."""
+    """The values of the API key are invalid. Correct the named field."""
 
     code = "INVALID_API_KEY"
 
 
 class InvalidPortalLink(WebhooksError):
-    """This link was used already, or is too old. Ask for a new one."""
+    """This link has already been used, or it has expired. Request a new link."""
 
     code = "INVALID_PORTAL_LINK"
 
 
 class IdempotencyInProgress(WebhooksError):
-    """A request with this Idempotency-Key is still at work. Ask again in a moment, with the same key."""
+    """A request with this Idempotency-Key is still in progress. Try again in a moment, with the same key."""
 
     code = "IDEMPOTENCY_IN_PROGRESS"
 
 
 class IdempotencyConflict(InvalidEvent):
-    """This idempotency key was used for another event. Use a new key, or send exactly what was sent first."""
+    """This idempotency key was used for another event. Use a new key, or repeat the first request exactly."""
 
     code = "IDEMPOTENCY_CONFLICT"
 
 
 class URLNotAllowed(WebhooksError):
-    """This URL cannot be a webhook endpoint. Show the message to the person who typed it; `reason` is for staff only."""
+    """This URL is not allowed as an endpoint. Show the message to the user who entered it; `reason` is for staff only."""
 
     code = "URL_NOT_ALLOWED"
 
@@ -114,7 +117,7 @@ class URLNotAllowed(WebhooksError):
 
 
 class InvalidEndpoint(WebhooksError):
-    """The endpoint's settings are not acceptable. Correct the field that is named."""
+    """The endpoint's settings are invalid. Correct the named field."""
 
     code = "INVALID_ENDPOINT"
 
@@ -126,7 +129,7 @@ class FilterTooCostly(WebhooksError):
 
 
 class InvalidSecret(WebhooksError):
-    """The signing secret is not acceptable. Use a longer or well-formed one, or let the app make one."""
+    """The signing secret is invalid. Use a longer or well-formed secret, or let the app generate one."""
 
     code = "INVALID_SECRET"
 
@@ -138,40 +141,40 @@ class NotAvailableOnPlan(WebhooksError):
 
 
 class TooManyEndpoints(WebhooksError):
-    """The tenant has as many endpoints as it may have. Delete one, or raise the tenant's limit."""
+    """The tenant has reached its maximum number of endpoints. Delete one, or raise the tenant's limit."""
 
     code = "MAX_WEBHOOK_ENDPOINTS_REACHED"
 
 
 class NotAllowed(WebhooksError):
-    """You may look at this, but not change it. Ask somebody who manages the webhooks."""
+    """You may view this, but not change it. Ask a user who manages the webhooks."""
 
     code = "NOT_ALLOWED"
 
 
 class ConflictingState(WebhooksError):
-    """The object is not in a state that allows this. Look at it again, then decide."""
+    """The object's current state does not allow this. Reload it and check its state."""
 
     code = "CONFLICT"
 
 
 class SealingError(WebhooksError):
-    """A secret could not be sealed or opened. Put its key back into ENCRYPTION_KEYS; nothing is sent until then."""
+    """A secret could not be encrypted or decrypted. Put its key back into ENCRYPTION_KEYS; nothing is sent until then."""
 
     code = "SEALING_ERROR"
 
 
 class VerificationFailed(WebhooksError):
-    """The signature does not fit the body. Refuse the request (answer 401) and do not act on it."""
+    """The signature does not match the body. Reject the request with 401, and do not process it."""
 
     code = "VERIFICATION_FAILED"
 
 
 class SignatureVerificationError(VerificationFailed):
-    """The signature does not fit the body, as messages.dev's own library says it. Answer 401 and do not act on it."""
+    """The signature does not match the body. Reject the request with 401. The name is that of messages.dev's own library."""
 
 
 class ConfigurationError(WebhooksError):
-    """The WEBHOOKS setting is wrong. Correct the setting that is named."""
+    """The WEBHOOKS setting is invalid. Correct the named setting."""
 
     code = "CONFIGURATION_ERROR"

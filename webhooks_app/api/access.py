@@ -25,7 +25,7 @@ _SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """On whose behalf a request is made. It is the request's `auth`."""
+    """The tenant, scopes and actor of a request. It is the request's `auth`."""
 
     tenant: Tenant
     scopes: frozenset[str]

@@ -14,7 +14,7 @@ from webhooks_app.api.idempotency import HEADER
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Either header."""
+    """The API key in either of two headers."""
 
     target_class = "webhooks_app.api.access.ApiKeyAuthentication"
     name = ["ApiKeyHeader", "BearerKey"]
@@ -37,7 +37,7 @@ class FaultSerializer(serializers.Serializer[Any]):
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
-    """An error, as RFC 9457 has it."""
+    """An error in the format of RFC 9457."""
 
     type = serializers.CharField()
     title = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Shapes of requests and responses. Serializers check only types; values are checked when they are saved."""
+"""Serializers of requests and responses. They check only types; values are checked when they are saved."""
 
 from webhooks_app.core.retry import OutcomeKind
 

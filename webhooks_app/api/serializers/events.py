@@ -1,4 +1,4 @@
-"""Events, deliveries, the catalogue and everything else but webhooks."""
+"""Serializers of events, deliveries, event types and everything else except webhooks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EventSerializer(serializers.Serializer[Event]):
 
 
 class NewEventSerializer(serializers.Serializer[Any]):
-    """What `emit` takes."""
+    """An event to publish."""
 
     type = StrictText()
     data = serializers.JSONField()  # type: ignore[assignment]  # a field's name, and a serializer's own

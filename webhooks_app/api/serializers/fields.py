@@ -15,7 +15,7 @@ from webhooks_app.models.ids import public_id
 
 @extend_schema_field(OpenApiTypes.STR)
 class PublicIdField(serializers.Field):  # type: ignore[type-arg]
-    """A UUID as people see it: `wh_…`."""
+    """A UUID as a public id, such as `wh_…`."""
 
     def __init__(self, prefix: str, **options: Any) -> None:
         super().__init__(read_only=True, **options)
@@ -27,7 +27,7 @@ class PublicIdField(serializers.Field):  # type: ignore[type-arg]
 
 @extend_schema_field(OpenApiTypes.ANY)
 class AnyField(serializers.JSONField):
-    """JSON of any kind, null too."""
+    """Any JSON value, including null."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
@@ -35,7 +35,7 @@ class AnyField(serializers.JSONField):
 
 @extend_schema_field(OpenApiTypes.ANY)
 class JSONTextField(serializers.Field):  # type: ignore[type-arg]
-    """JSON that is stored as text, shown as what it is."""
+    """JSON that is stored as text and returned as JSON."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
@@ -45,7 +45,7 @@ class JSONTextField(serializers.Field):  # type: ignore[type-arg]
 
 
 class StrictBoolean(serializers.BooleanField):
-    """true or false, and nothing that only looks like it."""
+    """Accepts only true and false, no texts or numbers."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -54,7 +54,7 @@ class StrictBoolean(serializers.BooleanField):
 
 
 class StrictText(serializers.CharField):
-    """A text, kept as it is; numbers are none."""
+    """Accepts only texts, no numbers, and does not trim them."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, **options})

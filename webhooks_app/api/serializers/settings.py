@@ -28,21 +28,21 @@ class WithSettings(serializers.Serializer[Any]):
 
 
 class ReadsSettings(WithSettings):
-    """Shows the settings."""
+    """Adds the settings to responses."""
 
     def setting_field(self, setting: Setting) -> Field:
         return read_field(setting)
 
 
 class TakesSettings(WithSettings):
-    """Takes the settings. Each value is checked when it is saved."""
+    """Adds the settings to requests. Each value is checked when it is saved."""
 
     def setting_field(self, setting: Setting) -> Field:
         return input_field(setting)
 
 
 def read_field(setting: Setting) -> Field:
-    """Return a new field that shows the setting."""
+    """Return a new field for the setting in responses."""
     common: dict[str, Any] = {"help_text": str(setting.field.help_text)}
     match setting.kind:
         case Kind.FLAG:
@@ -57,7 +57,7 @@ def read_field(setting: Setting) -> Field:
 
 
 def input_field(setting: Setting) -> Field:
-    """Return a new field that takes the setting."""
+    """Return a new field for the setting in requests."""
     common: dict[str, Any] = {"required": False, "help_text": str(setting.field.help_text)}
     match setting.kind:
         case Kind.FLAG:

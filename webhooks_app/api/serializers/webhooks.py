@@ -1,4 +1,4 @@
-"""Webhooks: what customers call an endpoint."""
+"""Serializers of webhooks, which is the API's word for endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhooks_app.models import Endpoint, EndpointStatus
 
 
 class HealthSerializer(serializers.Serializer[Any]):
-    """How it has been going."""
+    """The recent health of a webhook."""
 
     failures_in_a_row = serializers.IntegerField(source="consecutive_failures")
     failing_since = serializers.DateTimeField(allow_null=True)
@@ -23,7 +23,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class WebhookSerializer(ReadsSettings):
-    """A webhook as it is read."""
+    """A webhook."""
 
     id = PublicIdField("wh")
     url = serializers.CharField()
@@ -41,7 +41,7 @@ class WebhookSerializer(ReadsSettings):
     def get_header_names(self, row: Endpoint) -> list[str]:
         try:
             return sorted(row.custom_headers())
-        except SealingError:  # its key is lost: nothing is sent until it is back, but the webhook can be looked at
+        except SealingError:  # the encryption key is missing: nothing is sent, but the webhook can be read
             return []
 
     def get_active(self, row: Endpoint) -> bool:
@@ -49,13 +49,13 @@ class WebhookSerializer(ReadsSettings):
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
-    """The answer that made a secret. It is never shown again."""
+    """A webhook with its new secret, if one was generated. The secret is shown only once."""
 
     secret = serializers.CharField(required=False, help_text="Shown this once.")
 
 
 class WebhookInputSerializer(TakesSettings):
-    """What may be said about a webhook; each value is checked when it is saved."""
+    """The settings of a webhook. Each value is checked when it is saved."""
 
     url = StrictText()
     events = serializers.ListField(child=StrictText(), help_text="1 to 50 event types, families (`message.*`) or `*`.")
@@ -100,7 +100,7 @@ class RecoverSerializer(serializers.Serializer[Any]):
 
 
 class HourSerializer(serializers.Serializer[Any]):
-    """One hour. Requests by what came of them, and how long answers took."""
+    """One hour: the number of requests by outcome, and the response times."""
 
     hour = serializers.DateTimeField()
     succeeded = serializers.IntegerField()
@@ -121,7 +121,7 @@ class StatsSerializer(serializers.Serializer[Any]):
 
 
 class AttemptSerializer(serializers.Serializer[Any]):
-    """One request and what came back."""
+    """One request and its response."""
 
     id = PublicIdField("att")
     number = serializers.IntegerField()

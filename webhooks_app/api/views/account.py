@@ -1,4 +1,4 @@
-"""The catalogue, portal links, and the IP addresses that requests come from."""
+"""The catalogue, portal links, the account secret, and the IP addresses that requests come from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SCOPES_OF = {
 class EventTypesView(ApiView):
     @extend_schema(operation_id="event_types_list", responses=shapes.EventTypeSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """Every type there is, with schema and example."""
+        """List all event types, with schema and example."""
         return Response(shapes.EventTypeSerializer(event_types(), many=True).data)
 
 
@@ -41,7 +41,7 @@ class PortalLinksView(ApiView):
     @extend_schema(request=shapes.NewPortalLinkSerializer, responses={201: shapes.PortalLinkSerializer})
     @idempotent
     def post(self, request: Request) -> Response:
-        """Create a link into the dashboard, for one use within minutes. Its session ends with the key that has made it."""
+        """Create a link to the dashboard. It works once and expires after a few minutes. Its session ends with the key."""
         role = Role(self.read(shapes.NewPortalLinkSerializer)["role"])
         needed = _SCOPES_OF[role] - self.access.scopes  # nobody gives more than they have
         if needed:
@@ -64,8 +64,8 @@ class AccountSecretView(ApiView):
     @extend_schema(request=RotationInputSerializer, responses=RotationSerializer)
     @idempotent
     def post(self, request: Request) -> Response:
-        """Replace the account's secret, with which requests to callback URLs are signed; it is shown this once. For a while
-        both are good."""
+        """Rotate the account secret, which signs requests to callback URLs. The new secret is shown only once. The old secret
+        stays valid until `previous_expires_at`."""
         rotated = services.rotate(self.access, self.access.tenant, **self.read(RotationInputSerializer))
         return Response(RotationSerializer(rotated).data)
 
@@ -74,5 +74,5 @@ class AccountSecretView(ApiView):
 class EgressView(ApiView):
     @extend_schema(responses=shapes.EgressSerializer)
     def get(self, request: Request) -> Response:
-        """The addresses that requests come from, to be allowed in a firewall."""
+        """List the IP addresses that requests come from, for firewall rules."""
         return Response({"addresses": list(settings().EGRESS_ADDRESSES)})

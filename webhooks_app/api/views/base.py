@@ -32,7 +32,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class BodyParser(JSONParser):
-    """JSON; what is nested too deeply to be read is the sender's fault."""
+    """Parses JSON; a body that is nested too deeply is a client error."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         if isinstance(stream, HttpRequest):  # DRF before 3.18 would read on beyond DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -53,7 +53,7 @@ def _outside_transaction(view: Any) -> Any:
 
 
 class ApiView(APIView):
-    """Settings of the host's for DRF do not reach in here: an API that comes with an app is the same everywhere."""
+    """Base of all views. It ignores the host's REST_FRAMEWORK settings, so that the API is the same in every project."""
 
     authentication_classes: Any = (ApiKeyAuthentication, PersonAuthentication)
     permission_classes = (HasScope,)
@@ -66,11 +66,11 @@ class ApiView(APIView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """Return the view, with a transaction for each change and none for the request."""
+        """Return the view, without a transaction around the request; each change has its own."""
         return _outside_transaction(super().as_view(**initkwargs))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """In English, whatever the browser asks for: programs read it, and people in their logs."""
+        """Respond in English, whatever Accept-Language says: programs read the responses, and developers read them in logs."""
         with translation.override("en"):
             response = super().dispatch(request, *args, **kwargs)
         response.headers.setdefault("Content-Language", "en")
@@ -89,14 +89,14 @@ class ApiView(APIView):
         return self.request.auth
 
     def read(self, shape: type[Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
-        """The request's body in this shape; `partial`: fields may be left out. Raises DRF's ValidationError."""
+        """Return the validated request body. `partial`: fields may be omitted. Raises DRF's ValidationError."""
         serializer = shape(data=self.request.data, partial=partial)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
 class NoSuchPath(ApiView):
-    """What none of an API's paths matched: 404, whoever asks, with whatever method. Dialects put it before their own view."""
+    """Responds with 404 to unknown paths, for every user and method. Dialects combine it with their own base view."""
 
     schema = None
     renderer_classes = (JSONRenderer,)
@@ -106,18 +106,18 @@ class NoSuchPath(ApiView):
 
 
 class ApiViewSet(ViewSetMixin, ApiView):
-    """Lists by cursor, objects by public id, both of the asker's tenant alone."""
+    """Lists with cursor pagination, objects by public id; only those of the request's tenant."""
 
     pagination_class = NewestFirst
     lookup_value_regex = "[^/]+"
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
-        """As that of `ApiView`, which DRF's view sets do not call."""
+        """Return the view like `ApiView.as_view`, which DRF's view sets do not call."""
         return _outside_transaction(super().as_view(actions, **initkwargs))
 
     def one(self, rows: QuerySet[Row], prefix: str, text: str) -> Row:
-        """The row with this public id among the asker's. Raises NotFound, whoever's it is."""
+        """Return the tenant's row with this public id. Raises NotFound, also for another tenant's row."""
         key = parse_public_id(text, prefix)
         row = rows.filter(pk=key, tenant_id=self.access.tenant.pk).first() if key else None
         if row is None:
@@ -125,7 +125,7 @@ class ApiViewSet(ViewSetMixin, ApiView):
         return row
 
     def page(self, rows: QuerySet[Any], shape: type[Serializer[Any]]) -> Response:
-        """One page of the asker's rows."""
+        """Return one page of the tenant's rows."""
         mine = rows.filter(tenant_id=self.access.tenant.pk)
         paginator = self.pagination_class()
         found = paginator.paginate_queryset(mine, self.request, view=self)

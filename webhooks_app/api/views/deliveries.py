@@ -1,4 +1,4 @@
-"""`/deliveries`: what was sent where, and its outcome."""
+"""`/deliveries`: the delivery log, with attempts, retries and cancellation."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _FILTERS = [
 
 @extend_schema(tags=["Deliveries"])
 class DeliveryViewSet(ApiViewSet):
-    """One event for one webhook."""
+    """Deliveries: each is one event for one webhook."""
 
     def rows(self) -> QuerySet[Delivery]:
-        """With endpoints and queues by their keys: they say when the next attempt may be made."""
+        """Return deliveries with their endpoints and queues, which determine the time of the next attempt."""
         endpoints = Endpoint.objects.select_related("queue").only(*_OF_ENDPOINT)
         rows = Delivery.objects.select_related("event")
         return rows.prefetch_related(Prefetch("endpoint", endpoints))
@@ -64,7 +64,7 @@ class DeliveryViewSet(ApiViewSet):
     @extend_schema(responses=AttemptSerializer(many=True))
     @action(detail=True, methods=["get"])
     def attempts(self, request: Request, pk: str) -> Response:
-        """Its requests, newest first."""
+        """List the attempts of a delivery, newest first."""
         delivery = self.found(pk)
         attempts = Attempt.objects.filter(delivery_id=delivery.pk)
         return self.page(attempts, AttemptSerializer)
@@ -73,7 +73,7 @@ class DeliveryViewSet(ApiViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     def retry(self, request: Request, pk: str) -> Response:
-        """Send it again, whatever became of it; a pending one is sent at once."""
+        """Resend a delivery, whatever its outcome. A pending delivery is sent at once."""
         row = resend(self.found(pk).pk, actor=self.access.actor)
         return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
 
@@ -81,7 +81,7 @@ class DeliveryViewSet(ApiViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     def cancel(self, request: Request, pk: str) -> Response:
-        """Do not send it any more."""
+        """Cancel a delivery: no more attempts are made."""
         row = cancel_delivery(self.found(pk).pk, actor=self.access.actor)
         return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
 
@@ -91,7 +91,7 @@ class DeliveryViewSet(ApiViewSet):
     @action(detail=False, methods=["post"], url_path="retry")
     @idempotent
     def retry_many(self, request: Request) -> Response:
-        """Send again all that was given up and fits the filter, oldest first. Test events are left out."""
+        """Resend all permanently failed (`exhausted`) deliveries that match the filters, oldest first, except test events."""
         wanted = _filter_of(request)
         done = Retried(0, None)
         if wanted.status in ("", DeliveryStatus.EXHAUSTED):

@@ -1,4 +1,4 @@
-"""`/events`: publish, look up, replay."""
+"""`/events`: publish, list and replay events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FILTERS = [
 
 @extend_schema(tags=["Events"])
 class EventViewSet(ApiViewSet):
-    """What happened."""
+    """Published events."""
 
     scopes = {"create": Scope.EVENTS_WRITE, "batch": Scope.EVENTS_WRITE}
 
@@ -54,7 +54,7 @@ class EventViewSet(ApiViewSet):
     @action(detail=False, methods=["post"])
     @idempotent
     def batch(self, request: Request) -> Response:
-        """Publish up to 100 events: all of them, or none where one is faulty."""
+        """Publish up to 100 events. If one of them is invalid, none is published."""
         events = publish(self.access.tenant, self.read(shapes.NewEventsSerializer)["events"])
         return Response(shapes.EventsSerializer({"events": events}).data, status=201)
 
@@ -66,6 +66,6 @@ class EventViewSet(ApiViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     def replay(self, request: Request, pk: str) -> Response:
-        """Send it again to every webhook that it went to."""
+        """Replay an event: resend it to every webhook that it was sent to."""
         event = self.one(self.rows(), "evt", pk)
         return Response({"deliveries": resend_event(event, actor=self.access.actor)})

@@ -26,7 +26,7 @@ _TAG = ["Webhooks"]
 
 @extend_schema(tags=_TAG)
 class WebhookViewSet(ApiViewSet):
-    """A URL of yours that gets events."""
+    """Webhooks: URLs that receive your events."""
 
     def rows(self) -> QuerySet[Endpoint]:
         visible = Endpoint.objects.visible()
@@ -48,7 +48,7 @@ class WebhookViewSet(ApiViewSet):
 
     @extend_schema(request=shapes.WebhookInputSerializer(partial=True), responses=shapes.WebhookWithSecretSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change what is named. Another host is another receiver: the secret is replaced then, and is in the answer."""
+        """Change the given fields. A URL with another scheme, host or port gets a new secret, which the response contains."""
         row = self.found(pk)
         secret = services.change(self.access, row, **self.read(shapes.WebhookInputSerializer, partial=True))
         return Response(self.shown(row, secret))
@@ -61,7 +61,7 @@ class WebhookViewSet(ApiViewSet):
     @extend_schema(request=None, responses=shapes.WebhookSerializer)
     @action(detail=True, methods=["post"])
     def enable(self, request: Request, pk: str) -> Response:
-        """Send to it again, with a clean record."""
+        """Enable a disabled webhook and reset its failures, or resume a paused one."""
         row = self.found(pk)
         set_active(row, on=True, actor=self.access.actor)
         return Response(self.shown(row))
@@ -69,7 +69,7 @@ class WebhookViewSet(ApiViewSet):
     @extend_schema(request=None, responses=shapes.WebhookSerializer)
     @action(detail=True, methods=["post"])
     def disable(self, request: Request, pk: str) -> Response:
-        """Make no more deliveries for it. Those that wait are kept; `recover` makes up for the rest."""
+        """Disable a webhook: no deliveries are created for it. Pending ones are kept; `recover` sends the missed events."""
         row = self.found(pk)
         set_active(row, on=False, actor=self.access.actor)
         return Response(self.shown(row))
@@ -78,7 +78,7 @@ class WebhookViewSet(ApiViewSet):
     @action(detail=True, methods=["post"], url_path="rotate-secret")
     @idempotent
     def rotate_secret(self, request: Request, pk: str) -> Response:
-        """Replace the secret. For a while both are good."""
+        """Rotate the secret. The old secret stays valid until `previous_expires_at`."""
         rotated = services.rotate(self.access, self.found(pk), **self.read(shapes.RotationInputSerializer))
         return Response(shapes.RotationSerializer(rotated).data)
 
@@ -86,7 +86,7 @@ class WebhookViewSet(ApiViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     def test(self, request: Request, pk: str) -> Response:
-        """Send a test event now, and answer with what came of it."""
+        """Send a test event now, and return the attempt."""
         row = self.found(pk)
         values = self.read(shapes.TestInputSerializer)
         attempt = send_test_event(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
@@ -96,7 +96,7 @@ class WebhookViewSet(ApiViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     def recover(self, request: Request, pk: str) -> Response:
-        """Send again everything that failed since a time, and what was never sent because it was disabled."""
+        """Resend the deliveries that failed since a time, and send the events missed while the webhook was disabled."""
         row = self.found(pk)
         since = self.read(shapes.RecoverInputSerializer)["since"]
         return Response(shapes.RecoverSerializer(recover(row, since, actor=self.access.actor)).data)
@@ -107,7 +107,7 @@ class WebhookViewSet(ApiViewSet):
     )
     @action(detail=True, methods=["get"])
     def stats(self, request: Request, pk: str) -> Response:
-        """Requests by the hour: the last day, or up to 31 days between two times."""
+        """Return statistics by the hour: for the last day, or for up to 31 days between `since` and `until`."""
         row = self.found(pk)
         until = time_filter(request, "until") or database_now()
         since = max(time_filter(request, "since") or until - timedelta(days=1), until - _LONGEST_STATS)
@@ -119,7 +119,7 @@ class WebhookViewSet(ApiViewSet):
         return self.one(self.rows(), "wh", text)
 
     def shown(self, row: Endpoint, secret: str | None = None) -> dict[str, Any]:
-        """The webhook as it is now, with its new secret where it has one."""
+        """Return the current webhook as data, with its new secret if there is one."""
         shown = shapes.WebhookSerializer(self.rows().get(pk=row.pk)).data
         return shown if secret is None else {**shown, "secret": secret}
 

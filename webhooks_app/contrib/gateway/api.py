@@ -1,4 +1,4 @@
-"""The WhatsApp gateway's API: `/webhooks` with whole numbers for ids, and `{status, code, message, data|error}`."""
+"""The WhatsApp gateway's API: `/webhooks` with integers as ids, and `{status, code, message, data|error}`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RETRIEVED = "Webhook retrieved successfully"
 LISTED = "Webhooks retrieved successfully"
 NOT_HTTPS = "URL must be HTTPS"
 NOT_CREATED = "Failed to create webhook"
-#: By our code of an error: what the document has in its place.
+#: Error code → the documented text for it.
 _ERRORS = {
     "NOT_AUTHENTICATED": "Invalid or missing authentication",
     "INVALID_API_KEY": "Invalid or expired JWT token",
@@ -40,7 +40,7 @@ _OTHER_SCHEME = re.compile(r"(?!https:)[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNO
 
 
 class NewWebhook(serializers.Serializer[Any]):
-    """What a webhook is made of. A secret or events that are empty are none."""
+    """The body of a request to create a webhook. An empty secret or an empty list of events counts as omitted."""
 
     url = StrictText()
     secret = StrictText(required=False, allow_null=True, allow_blank=True)
@@ -48,7 +48,7 @@ class NewWebhook(serializers.Serializer[Any]):
 
 
 class GatewayKey(ApiKeyAuthentication):
-    """`Authorization: wk_…`, the bare key. With `Bearer` before it, or as `X-API-Key`, it is good too."""
+    """`Authorization: wk_…`, the bare key. `Bearer wk_…` and the header `X-API-Key` are accepted too."""
 
     def text_of(self, request: Request) -> str | None:
         scheme, _, rest = str(request.headers.get("Authorization", "")).strip().partition(" ")
@@ -74,7 +74,7 @@ class GatewayView(DialectView):
         return response
 
     def numbered(self, text: str) -> Endpoint:
-        """The asker's webhook of this number. Raises NotFound."""
+        """Return the tenant's webhook with this number. Raises NotFound."""
         number = int(text) if _NUMBER.fullmatch(text) else 0
         row = self.endpoints().filter(number__id=number).first() if 0 < number <= MAX_NUMBER else None
         if row is None:
@@ -133,7 +133,7 @@ def _answer(code: int, message: str, data: Any) -> Response:
     return Response({"status": True, "code": code, "message": message, "data": data}, status=code)
 
 
-# As in the other dialects, an id with a slash in it is none.
+# As in the other dialects, an id that contains a slash is an unknown id and not an unknown path.
 urlpatterns = [
     path("webhooks", WebhooksView.as_view()),
     path("webhooks/<path:number>", WebhookView.as_view()),

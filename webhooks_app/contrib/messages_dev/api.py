@@ -1,4 +1,4 @@
-"""messages.dev's API: `/webhooks`, each for one line (`from`); the id of one to delete is in the body."""
+"""messages.dev's API: `/webhooks`. Each webhook belongs to one line (`from`); to delete one, send its id in the body."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_LINE = MAX_CHANNEL - len(WIRE_FORMAT.channel_prefix)
 
 
 class NewWebhook(serializers.Serializer[Any]):
-    """What a webhook is made of; `from`, which Python keeps for itself, is its line."""
+    """The body of a request to create a webhook. `from` is its line; it is added below because it is a Python keyword."""
 
     url = StrictText()
     events = serializers.ListField(child=StrictText())
@@ -84,7 +84,7 @@ def _shown(row: Endpoint) -> dict[str, Any]:
 
 
 def _line(row: Endpoint) -> str | None:
-    """None for an endpoint of every line, as only the dashboard and the standard API make them."""
+    """Return the line; None for an endpoint of every line, which only the dashboard and the standard API can create."""
     prefix = WIRE_FORMAT.channel_prefix
     return next((one.removeprefix(prefix) for one in row.channels if one.startswith(prefix)), None)
 

@@ -1,6 +1,6 @@
 """MsgFlash's API: `/api/v1/webhooks`, keys in `x-api-key`, everything inside `data`.
 
-Ids are bare UUIDs in answers; `wh_…` is taken too. The document shows three errors; the others have their shape,
+Ids are bare UUIDs in responses; paths accept `wh_…` too. The document shows three errors. The others have the same format,
 `{"error": {"code", "message"}}`, with the standard API's codes.
 """
 
@@ -22,7 +22,7 @@ from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.models import Endpoint
 from webhooks_app.models.ids import parse_public_id
 
-#: As documented, whatever we would say ourselves.
+#: Error code → the documented text, used instead of ours.
 _TEXTS = {
     "WEBHOOKS_NOT_AVAILABLE_ON_PLAN": "Feature no disponible",
     "MAX_WEBHOOK_ENDPOINTS_REACHED": "Limit reached",
@@ -31,7 +31,7 @@ _TEXTS = {
 
 
 class NewWebhook(serializers.Serializer[Any]):
-    """The body of a create; how many events, and which, `create_endpoint` checks."""
+    """The body of a request to create a webhook. `create_endpoint` checks the number and names of the events."""
 
     url = StrictText()
     events = serializers.ListField(child=StrictText())
@@ -72,7 +72,7 @@ class NoSuchPathView(NoSuchPath, MsgFlashView):
 
 
 def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
-    """The webhook, with its secret where it has just been made."""
+    """Return the webhook as data, with its secret if it was just created."""
     return {
         "id": str(row.pk),
         "url": row.url,
@@ -82,7 +82,7 @@ def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
     }
 
 
-# Ids are paths here, so that one with a slash in it is none, and not a page that Django does not find.
+# The converter is `path`, so that an id that contains a slash is an unknown id and not an unknown path.
 urlpatterns = [
     path("api/v1/webhooks", WebhooksView.as_view()),
     path("api/v1/webhooks/<path:text>", WebhookView.as_view()),

@@ -1,7 +1,7 @@
-"""Muchaw DEV's API: `/api/webhooks`, keys behind `Authorization: Bearer`, flat answers.
+"""Muchaw DEV's API: `/api/webhooks`, keys in `Authorization: Bearer`, flat responses.
 
-`numberIds` are the endpoint's channels, `number:<id>` each: none means the events of every number, and with some an
-event without a number is not wanted. The document shows no error: here they are as flat as its answers,
+`numberIds` are the endpoint's channels, each `number:<id>`. Without any, the webhook receives the events of every number; with
+some, it does not receive events without a number. The document shows no errors. Here they are flat like its responses,
 `{"error": "<what is wrong>", "code": "<CODE>"}`, with the standard API's statuses and codes.
 """
 
@@ -31,7 +31,7 @@ _PREFIX = WIRE_FORMAT.channel_prefix
 
 
 class NumberId(StrictText):
-    """The id of a number, as it is in a channel's name."""
+    """The id of a number, as used in channel names."""
 
     def __init__(self) -> None:
         super().__init__(max_length=MAX_CHANNEL - len(_PREFIX))
@@ -44,7 +44,7 @@ class NumberId(StrictText):
 
 
 class WebhookChanges(serializers.Serializer[Any]):
-    """The body of a change: what is left out stays."""
+    """The body of a request to change a webhook. Omitted fields stay unchanged."""
 
     url = StrictText(required=False)
     events = serializers.ListField(child=StrictText(), required=False)
@@ -87,7 +87,7 @@ class WebhookView(MuchawView):
         return Response(_shown(self.named(text)))
 
     def patch(self, request: Request, text: str) -> Response:
-        """As in the standard API, another host is another receiver: the secret is replaced then, and is in the answer."""
+        """Change the webhook. As in the standard API, another scheme, host or port gets a new secret, which is returned."""
         row = self.named(text)
         secret = services.change(self.access, row, **self.read(WebhookChanges))
         return Response(_shown(self.found(row.pk), secret))
@@ -100,7 +100,7 @@ class WebhookView(MuchawView):
 class RotateSecretView(MuchawView):
     @idempotent
     def post(self, request: Request, text: str) -> Response:
-        """Replace the secret; until `previousSecretExpiresAt` the old one is good too. What the body says is ignored."""
+        """Rotate the secret. The old one stays valid until `previousSecretExpiresAt`. The request body is ignored."""
         rotated = services.rotate(self.access, self.named(text))
         ends = rotated.previous_expires_at
         return Response({"secret": rotated.text, "previousSecretExpiresAt": iso_ms(ends) if ends else None})
@@ -111,7 +111,7 @@ class NoSuchPathView(NoSuchPath, MuchawView):
 
 
 def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
-    """The webhook, with its secret where it has just been made."""
+    """Return the webhook as data, with its secret if it was just created."""
     numbers = [name.removeprefix(_PREFIX) for name in row.channels if name.startswith(_PREFIX)]
     return {
         "id": row.public_id,
@@ -124,7 +124,7 @@ def _shown(row: Endpoint, secret: str | None = None) -> dict[str, Any]:
     }
 
 
-# Ids are paths here, so that one with a slash in it is none, and not a page that Django does not find.
+# The converter is `path`, so that an id that contains a slash is an unknown id and not an unknown path.
 urlpatterns = [
     path("api/webhooks", WebhooksView.as_view()),
     path("api/webhooks/<path:text>/rotate-secret", RotateSecretView.as_view()),
