@@ -14,7 +14,7 @@ from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, Ev
 from tests.pipelines import fan_out
 from tests.receiver import Receiver
 from tests.visitors import seen
-from webhooks_app.deliveries import log
+from webhooks_app.deliveries import bulk_retry, log
 from webhooks_app.models import Delivery, Event, EventType, PortalLink
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -181,6 +181,19 @@ class TestLookingUp:
 
 
 class TestSendingAgain:
+    def test_many_in_a_long_log_goes_on_where_it_stopped(
+        self, program: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "LOOKED_AT", 2)
+        monkeypatch.setattr(bulk_retry, "MOST_PARTS", 3)
+        endpoint = EndpointFactory(tenant=program.tenant)
+        for name in (*["test.happened"] * 8, "test.rare"):
+            DeliveryFactory(endpoint=endpoint, event=EventFactory(tenant=program.tenant, type=name), exhausted=True)
+        first = program.post("/deliveries/retry?type=test.rare", status=200)
+        assert (first["retried"], first["more"]) == (0, True)
+        second = program.post(f"/deliveries/retry?type=test.rare&after={first['after']}", status=200)
+        assert second == {"retried": 1, "more": False, "after": None}
+
     def test_retry_cancel_and_replay(self, program: Program) -> None:
         delivery = DeliveryFactory(endpoint=EndpointFactory(tenant=program.tenant), status="exhausted")
         path = f"/deliveries/{delivery.public_id}"
@@ -195,16 +208,24 @@ class TestSendingAgain:
             DeliveryFactory(endpoint=endpoint, exhausted=True)
         DeliveryFactory(endpoint=one, status="cancelled")
         done = program.post(f"/deliveries/retry?webhook={one.public_id}", status=200)
-        assert done == {"retried": 2, "more": False}
+        assert done == {"retried": 2, "more": False, "after": None}
         assert Delivery.objects.pending().count() == 2
-        assert program.post("/deliveries/retry?status=succeeded", status=200) == {"retried": 0, "more": False}
+        assert program.post("/deliveries/retry?status=succeeded", status=200) == {
+            "retried": 0,
+            "more": False,
+            "after": None,
+        }
 
     def test_many_of_a_rare_type(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(log, "LOOKED_AT", 3)
         endpoint = EndpointFactory(tenant=program.tenant)
         for name in ("test.rare", *["test.happened"] * 10, "test.rare"):
             DeliveryFactory(endpoint=endpoint, event=EventFactory(tenant=program.tenant, type=name), exhausted=True)
-        assert program.post("/deliveries/retry?type=test.rare", status=200) == {"retried": 2, "more": False}
+        assert program.post("/deliveries/retry?type=test.rare", status=200) == {
+            "retried": 2,
+            "more": False,
+            "after": None,
+        }
 
 
 def test_the_catalogue_has_what_code_and_staff_declared(program: Program) -> None:

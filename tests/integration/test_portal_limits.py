@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import ProtectedError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -13,13 +14,14 @@ from django.utils import timezone
 from tests.api import Program
 from tests.factories import EndpointFactory, TenantFactory
 from tests.staff import superuser
-from tests.visitors import seen
+from tests.visitors import seen, visiting
+from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, NotAllowed
 from webhooks_app.maintenance.prune import prune
-from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant
+from webhooks_app.models import ApiKey, Endpoint, PortalLink, Scope, Tenant
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
-from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions
+from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions, revoke_portal_link, use_portal_link
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
 HOME, KEYS, NEW_KEY = "/webhooks/", "/webhooks/keys", "/webhooks/keys/new"
 READ, WRITE, EVENTS, PORTAL = (scope.value for scope in Scope)
@@ -148,6 +150,111 @@ class TestRevoking:
         assert client.get(HOME).status_code == 302
 
 
+class TestWhatIsMadeWhileItsMakerIsRevoked:
+    """A request that began before must make nothing that revoking does not reach."""
+
+    def test_a_link(self) -> None:
+        program = Program()
+        revoke_api_key(ApiKey.objects.get(pk=program.key.pk))
+        with pytest.raises(InvalidApiKey):
+            create_portal_link(program.tenant, api_key=program.key)
+        assert not PortalLink.objects.exists()
+
+    @pytest.mark.parametrize("what", ["link", "key"])
+    def test_a_key(self, what: str) -> None:
+        program = Program()
+        session_of(program, "manager")
+        link = PortalLink.objects.get()
+        if what == "link":
+            revoke_portal_link(PortalLink.objects.get())
+        else:
+            revoke_api_key(program.key)
+        with pytest.raises(InvalidPortalLink):
+            create_api_key(program.tenant, scopes=[READ], portal_link=link)
+        assert not ApiKey.objects.usable().filter(portal_link=link).exists()
+
+
+class TestALongChain:
+    def test_is_revoked_as_a_whole(self) -> None:
+        program = Program(scopes=[READ, WRITE, PORTAL])
+        key = program.key
+        for _ in range(120):
+            link, token = create_portal_link(program.tenant, role="manager", api_key=key)
+            use_portal_link(token)
+            key, _ = create_api_key(program.tenant, scopes=key.scopes, portal_link=link)
+        revoke_api_key(program.key)
+        assert not ApiKey.objects.usable().exists()
+        assert not PortalLink.objects.open().exists()
+
+
+class TestWhoeverCallsTheFunctions:
+    @pytest.mark.parametrize(
+        ("held", "values"),
+        [
+            ([READ, PORTAL], {"role": "manager"}),
+            ([READ, PORTAL], {"scopes": [READ, EVENTS]}),
+            ([READ, WRITE, PORTAL], {"role": "manager", "scopes": [READ]}),
+        ],
+    )
+    def test_gets_no_link_beyond_the_key(self, tenant: Tenant, held: list[str], values: dict[str, Any]) -> None:
+        key, _ = create_api_key(tenant, scopes=held)
+        with pytest.raises(NotAllowed):
+            create_portal_link(tenant, api_key=key, **values)
+
+    def test_gets_no_link_with_the_key_of_another_tenant(self, tenant: Tenant) -> None:
+        key, _ = create_api_key(TenantFactory())
+        with pytest.raises(NotAllowed):
+            create_portal_link(tenant, api_key=key)
+
+    @pytest.mark.parametrize("scopes", [["nonsense"], "webhooks:read", []])
+    def test_names_scopes_that_there_are(self, tenant: Tenant, scopes: Any) -> None:
+        with pytest.raises(InvalidApiKey):
+            create_portal_link(tenant, scopes=scopes)
+
+    @pytest.mark.parametrize("role", ["viewer", "manager"])
+    def test_gets_no_key_from_a_viewers_link_or_another_tenants(self, tenant: Tenant, role: str) -> None:
+        owner = tenant if role == "viewer" else TenantFactory()
+        link, token = create_portal_link(owner, role=role)
+        use_portal_link(token)
+        with pytest.raises(InvalidPortalLink):
+            create_api_key(tenant, portal_link=link)
+
+    def test_cannot_delete_a_key_whose_link_is_there(self) -> None:
+        program = Program()
+        program.post("/portal-links")
+        with pytest.raises(ProtectedError):
+            program.key.delete()
+
+    def test_is_told_of_a_time_without_a_zone(self) -> None:
+        program = Program()
+        ApiKey.objects.update(expires_at=timezone.now() + timedelta(days=1))
+        session_of(program, "manager")
+        with pytest.raises(InvalidApiKey):
+            create_api_key(program.tenant, portal_link=PortalLink.objects.get(), expires_at=datetime(2999, 1, 1))
+
+
+class TestAManagersSession:
+    def test_revokes_only_keys_that_its_maker_could_have_made(self) -> None:
+        program = Program(scopes=[READ, WRITE, PORTAL])
+        stronger, _ = create_api_key(program.tenant)
+        weaker, _ = create_api_key(program.tenant, scopes=[READ])
+        client = session_of(program, "manager")
+        assert client.post(f"/webhooks/keys/{stronger.public_id}/revoke").status_code == 403
+        assert client.post(f"/webhooks/keys/{weaker.public_id}/revoke").status_code == 302
+        assert set(ApiKey.objects.usable()) == {program.key, stronger}
+
+    def test_that_is_over_does_not_act_for_the_login(self, tenant: Tenant) -> None:
+        """A form of the link's tenant is still open in the browser."""
+        mine = TenantFactory()
+        client = visiting(mine)
+        link, token = create_portal_link(tenant)
+        client.post(reverse("webhooks_app:portal", args=[token]))
+        revoke_portal_link(link)
+        assert client.post("/webhooks/playground").status_code in (302, 403)
+        assert not Endpoint.objects.exists()
+        assert client.get(HOME).status_code == 200, "from the next request on the login counts"
+
+
 class TestItsSession:
     def test_ends_with_the_key_that_made_it(self) -> None:
         program = Program()
@@ -163,10 +270,27 @@ class TestItsSession:
         PortalLink.objects.filter(pk=link.pk).update(session_ends_at=timezone.now() - timedelta(seconds=1))
         assert client.get(HOME).status_code == 302
 
-    def test_of_an_older_form_is_over(self, tenant: Tenant) -> None:
+    def test_ends_on_the_server_when_somebody_leaves(self, tenant: Tenant) -> None:
+        client = opened(create_portal_link(tenant)[1])
+        copied = client.session["webhooks_portal"]
+        client.post("/webhooks/leave")
+        other: Any = Client()
+        session = other.session
+        session["webhooks_portal"] = copied
+        session.save()
+        assert other.get(HOME).status_code == 302
+
+    def test_is_not_begun_by_a_key_that_has_expired(self) -> None:
+        program = Program()
+        token = program.post("/portal-links")["portal_url"].rpartition("/")[2]
+        ApiKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        assert Client().post(reverse("webhooks_app:portal", args=[token])).status_code == 410
+
+    @pytest.mark.parametrize("kept", [{"tenant": "1", "link": "0" * 32, "until": 9e9}, "nonsense", "", 7])
+    def test_of_another_form_is_over(self, tenant: Tenant, kept: object) -> None:
         client = opened(create_portal_link(tenant)[1])
         session: Any = client.session
-        session["webhooks_portal"] = {"tenant": str(tenant.pk), "link": "0" * 32, "until": 9e9}
+        session["webhooks_portal"] = kept
         session.save()
         assert client.get(HOME).status_code == 302
 

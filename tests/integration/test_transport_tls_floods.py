@@ -14,6 +14,7 @@ import pytest
 
 from tests import transports
 from tests.receiver import Authority, Receiver
+from tests.receiver_behaviours import Delay
 from tests.transports import Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport
@@ -172,3 +173,23 @@ def test_a_flood_after_the_handshake_is_a_protocol_error(
     """Theirs, and not ours, and long before the deadline: their endpoint's circuit breaker must open."""
     response = send(open_one(ca_bundle=str(authority.bundle)), ticket_flood.url, total=15.0)
     assert (response.failure, response.detail) == (OutcomeKind.PROTOCOL_ERROR, "more data than a response may have")
+
+
+def test_many_responses_beside_a_slow_one_are_no_flood(open_one: Open, authority: Authority) -> None:
+    """On one HTTP/2 connection, what the others bring is not the slow request's."""
+    with Receiver(tls=authority.context("localhost", http2=True)) as receiver:
+        receiver.on("/slow", Delay(3.0)).on("/", body=b"x" * 8000)
+        transport = open_one(ca_bundle=authority.bundle)
+        url = receiver.url(host="localhost")
+        assert send(transport, url).status == 200  # the connection is there
+        transport.start(request(receiver.url("/slow", host="localhost"), "slow"))
+        until, number, found = time.monotonic() + 2.5, 0, {}
+        while time.monotonic() < until or transport.in_flight:
+            while transport.in_flight < 5 and time.monotonic() < until:
+                number += 1
+                transport.start(request(url, number))
+            found.update({response.token: response for response in transport.wait(0.1)})
+        assert number > 100, "else they bring too little"
+        assert {response.detail for response in found.values()} == {""}
+        assert len(found) == number + 1
+        assert [one.path for one in receiver.requests].count("/slow") == 1

@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.IdempotencyInProgress, HTTPStatus.CONFLICT),
     (errors.ConflictingState, HTTPStatus.CONFLICT),
     (errors.BacklogFull, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.NotAllowed, HTTPStatus.FORBIDDEN),
     (errors.NotAvailableOnPlan, HTTPStatus.FORBIDDEN),
     (errors.TooManyEndpoints, HTTPStatus.FORBIDDEN),
     (errors.SealingError, HTTPStatus.SERVICE_UNAVAILABLE),

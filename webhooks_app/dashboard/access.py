@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from webhooks_app.core.role import Role
 from webhooks_app.models import PortalLink, Tenant
 from webhooks_app.tenants.access import actor_of, role_of_request, tenant_of_request
-from webhooks_app.tenants.portal import open_session
+from webhooks_app.tenants.portal import end_session, open_session
 
 _SESSION_KEY = "webhooks_portal"
 
@@ -36,10 +36,18 @@ class Visitor:
 
 
 def visitor_of(request: HttpRequest) -> Visitor | None:
-    """Return the visitor of a request; None if there is none. A portal session takes precedence over a login to the host."""
-    by_portal = _by_portal(request)
-    if by_portal is not None:
-        return by_portal
+    """Return the visitor of a request; None if there is none. A portal session takes precedence over a login to the host.
+
+    When the portal session is over, the next request counts for the login only if it changes nothing: a form of the link's
+    tenant may still be open.
+    """
+    if _SESSION_KEY in request.session:
+        by_portal = _by_portal(request)
+        if by_portal is not None:
+            return by_portal
+        del request.session[_SESSION_KEY]
+        if request.method not in ("GET", "HEAD"):
+            return None
     if request.user.is_authenticated and (tenant := tenant_of_request(request)) is not None:
         return Visitor(tenant, actor_of(request.user), role_of_request(request))
     return None
@@ -52,11 +60,16 @@ def sign_in(request: HttpRequest, link: PortalLink) -> None:
 
 
 def sign_out(request: HttpRequest) -> None:
-    """End the portal session."""
+    """End the portal session, also on other devices that have a copy of its cookie."""
+    visitor = _by_portal(request)
+    if visitor is not None and visitor.portal_link is not None:
+        end_session(visitor.portal_link)
     request.session.pop(_SESSION_KEY, None)
 
 
 def _by_portal(request: HttpRequest) -> Visitor | None:
-    kept = request.session.get(_SESSION_KEY)
-    link = open_session(uuid.UUID(kept)) if isinstance(kept, str) else None
+    try:
+        link = open_session(uuid.UUID(request.session.get(_SESSION_KEY)))
+    except (ValueError, TypeError, AttributeError):  # none, or none of ours
+        link = None
     return None if link is None else Visitor(link.tenant, f"portal:{link.pk.hex}", Role(link.role), link)

@@ -15,7 +15,7 @@ from webhooks_app.tenants.audit import SYSTEM
 
 #: Deliveries per part; one part takes some tenths of a second.
 PART = 1000
-#: Parts that `retry_all` does at most. If few deliveries match, a part examines thousands and resends none.
+#: Parts that `retry_many` does at most. If few deliveries match, a part examines thousands and resends none.
 MOST_PARTS = 100
 
 
@@ -37,12 +37,15 @@ def failed_log(tenant: Tenant, wanted: LogFilter) -> DeliveryLog:
     return DeliveryLog(tenant.pk, failed)
 
 
-def retry_all(tenant: Tenant, wanted: LogFilter, *, most: int, actor: str = SYSTEM) -> Retried:
-    """Resend the failed deliveries that match, oldest first, until `most` or more were. Raises NotFound if the endpoint is not
-    the tenant's. A `position` says that more may match."""
-    until, count, after = database_now(), 0, None
+def retry_many(
+    tenant: Tenant, wanted: LogFilter, *, most: int, after: uuid.UUID | None = None, actor: str = SYSTEM
+) -> Retried:
+    """Resend up to `most` of the failed deliveries that match, oldest first, starting after the delivery `after`. Raises NotFound
+    if the endpoint is not the tenant's."""
+    until, count = database_now(), 0
     for _ in range(MOST_PARTS):
-        part = retry_part(tenant, wanted, until=until, after=after, actor=actor)
+        size = min(PART, most - count)
+        part = retry_part(tenant, wanted, until=until, after=after, size=size, actor=actor)
         count, after = count + part.count, part.position
         if after is None or count >= most:
             break

@@ -71,7 +71,7 @@ class PutOff:
         if not self._together:  # otherwise new results would put off the waiting ones for ever
             self._again_at = time.monotonic() + self._busy_pause
         self._together.extend(results)
-        self._hold_queues(results)
+        self._hold_queues(results, self._busy_pause)
 
     def put_apart(self, batch: Sequence[Result], error: Exception) -> None:
         """Put off a batch that timed out although locked rows of the app's were left out of it. Results of several tenants are
@@ -86,7 +86,7 @@ class PutOff:
         (tenant_id,) = tenants
         self._apart[tenant_id] = [*batch, *self._apart.pop(tenant_id, ())]
         self._pauses.put(tenant_id)
-        self._hold_queues(batch)
+        self._hold_queues(batch, _LONGEST_APART)
         self._faults.report(
             "record lock",
             "the results of tenant %s wait for a lock, which is not on a row of this app's, but on a table, or on a row that "
@@ -104,7 +104,7 @@ class PutOff:
             return list(results)
         for result in waiting:
             self._apart[result.config.tenant_id].append(result)
-        self._hold_queues(waiting)
+        self._hold_queues(waiting, _LONGEST_APART)
         return [result for result in results if result.config.tenant_id not in self._apart]
 
     def take_due(self) -> list[Result]:
@@ -128,11 +128,11 @@ class PutOff:
             self._apart[tenant_id] = results[self._limit :]
         return results[: self._limit]
 
-    def _hold_queues(self, results: Sequence[Result]) -> None:
-        """Let queues with too many waiting results send nothing until those are tried again."""
+    def _hold_queues(self, results: Sequence[Result], pause: float) -> None:
+        """Let queues with too many waiting results send nothing until those are tried again, after `pause` seconds at most."""
         waiting = Counter(result.delivery.endpoint_id for result in self)
         crowded = len(self) >= self._most * _CROWDED
-        until = self._heartbeat.now() + timedelta(seconds=2 * self._busy_pause)  # beyond the next try
+        until = self._heartbeat.now() + timedelta(seconds=pause + self._busy_pause)  # beyond the next try
         for endpoint_id in {result.delivery.endpoint_id for result in results}:
             if crowded or waiting[endpoint_id] >= self._most * _SHARE_OF_ONE:
                 self._window.hold(endpoint_id, until)

@@ -46,10 +46,11 @@ _LOOK_UP = 0.25
 #: How long a draining engine waits until its row says so, and at its end for the database (seconds).
 _LONGEST_RETIRING = 1.0
 _LONGEST_FINISHING = 2.0
-#: A failed engine is started again after this time (seconds), doubled each time unless it recorded something, or ran for
-#: longer than the longest pause.
+#: A failed engine is started again after this time (seconds), doubled each time unless it recorded something and lived
+#: for a moment, or ran for longer than the longest pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_SHORTEST_LIFE = 2.0
 
 
 __all__ = ["Engine", "Progress", "Until", "budget", "for_ever", "give_connection_back", "idle_for", "run"]
@@ -88,7 +89,8 @@ def run(
             if ended:
                 break
         transport = None  # the failed engine has closed it
-        if total.recorded > recorded or time.monotonic() - started > _LONGEST_PAUSE:
+        lasted = time.monotonic() - started
+        if lasted > (_SHORTEST_LIFE if total.recorded > recorded else _LONGEST_PAUSE):
             pause = _FIRST_PAUSE  # it was of use: a pause would only delay what it has not come to
         logger.error("webhooks: the engine failed and starts again in %.1f s", pause)
         if _is_over_during(pause, until, stopped, total, began):

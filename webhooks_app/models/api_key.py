@@ -48,7 +48,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     #: The portal link in whose session it was made; NULL: another way. Revoking the link revokes the key.
     portal_link = models.ForeignKey(
-        "PortalLink", on_delete=models.SET_NULL, null=True, editable=False, related_name="keys"
+        "PortalLink", on_delete=models.PROTECT, null=True, editable=False, related_name="keys"
     )
     #: To the minute, so that not every request causes a write.
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -72,8 +72,15 @@ class ApiKey(models.Model):
 
 class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
     def open(self) -> PortalLinkQuerySet:
-        """Return the links that are not revoked, and may still be used or have a session."""
-        return self.filter(Q(session_ends_at__isnull=True) | Q(session_ends_at__gt=Now()), revoked_at__isnull=True)
+        """Return the links that are not revoked, and may still be used or have a session, by the database's clock."""
+        unused = Q(used_at__isnull=True, expires_at__gt=Now())
+        return self.filter(unused | Q(session_ends_at__gt=Now()), revoked_at__isnull=True)
+
+    def alive(self) -> PortalLinkQuerySet:
+        """Return the links that are open, or whose session is over but has left usable keys."""
+        keys = ApiKey.objects.usable().filter(portal_link_id=OuterRef("pk"))
+        unused, at_work = Q(used_at__isnull=True, expires_at__gt=Now()), Q(session_ends_at__gt=Now())
+        return self.filter(unused | at_work | Exists(keys), revoked_at__isnull=True)
 
     def without_keys(self) -> PortalLinkQuerySet:
         """Return the links in whose sessions no keys were made. The others tell whose end ends these keys."""
@@ -100,7 +107,7 @@ class PortalLink(models.Model):
     scopes = models.JSONField(_("Scopes"), default=list)
     #: The key that has made it; NULL: another way. Revoking the key revokes the link.
     api_key = models.ForeignKey(
-        ApiKey, on_delete=models.SET_NULL, null=True, editable=False, related_name="portal_links"
+        ApiKey, on_delete=models.PROTECT, null=True, editable=False, related_name="portal_links"
     )
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     expires_at = models.DateTimeField(_("Valid until"))

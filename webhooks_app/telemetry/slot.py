@@ -10,14 +10,15 @@ from webhooks_app.log_thread import engine_logger
 
 logger = engine_logger(__name__)
 
-#: Seconds that a backend stays switched off after it failed, or was slow for the first time. Each further time that it is slow
-#: doubles them, up to LONGEST_OFF_SECONDS: with a collector that hangs, each try delays all deliveries.
+#: Seconds that a backend stays switched off after it failed or was slow. A call that took HANGING_SECONDS or more doubles them
+#: each time, up to LONGEST_OFF_SECONDS: with a collector that hangs, each try delays all deliveries.
 OFF_SECONDS = 60.0
 LONGEST_OFF_SECONDS = 86_400.0
+HANGING_SECONDS = 1.0
 #: A backend that was not slow for this long after it was switched on, and at least for as long as it was off, begins anew.
 GOOD_SECONDS = 3600.0
 #: A call that takes longer than SLOW_CALL (seconds) is slow. A backend is also switched off when its slow calls within
-#: OFF_SECONDS add up to MOST_SLOW_SECONDS. One slow call is not enough, because the processor may have been busy.
+#: OFF_SECONDS add up to MOST_SLOW_SECONDS. One call that is just slow is not enough, because the processor may have been busy.
 SLOW_CALL = 0.05
 MOST_SLOW_SECONDS = 0.1
 
@@ -55,7 +56,7 @@ class Slot:
         self._slow_seconds += seconds
         if self._slow_seconds < MOST_SLOW_SECONDS:
             return
-        if now - self._slow_until > max(GOOD_SECONDS, self._off_seconds):
+        if seconds < HANGING_SECONDS or now - self._slow_until > max(GOOD_SECONDS, self._off_seconds):
             self._off_seconds = 0.0
         self._off_seconds = min(max(2 * self._off_seconds, OFF_SECONDS), LONGEST_OFF_SECONDS)
         self.too_slow, self._slow_seconds = True, 0.0

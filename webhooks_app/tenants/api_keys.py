@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from webhooks_app.conf import settings
+from webhooks_app.core.role import Role
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.db import in_one_transaction
-from webhooks_app.exceptions import InvalidApiKey, gettext_noop
-from webhooks_app.models import ApiKey, PortalLink, Scope, database_now
+from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, gettext_noop
+from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant, database_now
+from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 
@@ -41,10 +43,13 @@ def create_api_key(
     """Create a key; return it and its text, which is shown only this once.
 
     `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. `portal_link`: the link in whose session
-    the key is made, which may do no more and last no longer than the key that has made the link. Raises InvalidApiKey.
+    the key is made, which may do no more and last no longer than the key that has made the link. Raises InvalidApiKey, and
+    InvalidPortalLink if the session is over or a viewer's.
     """
     owner = tenant_for(tenant)
+    expires_at = _checked_expiry(expires_at)
     if portal_link is not None:
+        _hold_session(portal_link, owner)
         _check_within(scopes, portal_link)
         expires_at = _within(expires_at, portal_link)
     text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
@@ -53,8 +58,8 @@ def create_api_key(
         name=_checked_name(name),
         digest=token_digest(text),
         hint=text[:_HINT],
-        scopes=_checked_scopes(scopes),
-        expires_at=_checked_expiry(expires_at),
+        scopes=checked_scopes(scopes),
+        expires_at=expires_at,
         portal_link=portal_link,
     )
     key.save(force_insert=True)
@@ -65,26 +70,33 @@ def create_api_key(
 
 @in_one_transaction
 def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
-    """Revoke the key at once, and the portal links that it has made. Revoking it again changes nothing."""
-    now = database_now()
-    if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
-        note(key.tenant_id, actor, "api_key.revoked", key.public_id)
-        for link in PortalLink.objects.filter(api_key_id=key.pk, revoked_at__isnull=True):
-            revoke_portal_link(link, actor=actor)
+    """Revoke the key at once, with its portal links, their sessions, and the keys that were made in these."""
+    _revoke([key], [], actor)
     key.refresh_from_db()
     return key
 
 
 @in_one_transaction
 def revoke_portal_link(link: PortalLink, *, actor: str = SYSTEM) -> PortalLink:
-    """Revoke the link at once: its session ends, and the keys that were made in it are revoked. Again: changes nothing."""
-    now = database_now()
-    if PortalLink.objects.filter(pk=link.pk, revoked_at__isnull=True).update(revoked_at=now):
-        note(link.tenant_id, actor, "portal_link.revoked", link.pk.hex)
-        for key in ApiKey.objects.filter(portal_link_id=link.pk, revoked_at__isnull=True):
-            revoke_api_key(key, actor=actor)
+    """Revoke the link at once: its session ends, and the keys that were made in it are revoked, with what they have made."""
+    _revoke([], [link], actor)
     link.refresh_from_db()
     return link
+
+
+def _revoke(keys: Collection[ApiKey], links: Collection[PortalLink], actor: str) -> None:
+    """Revoke these and whatever came of them, level by level: a chain of keys and links may be long."""
+    now = database_now()
+    while keys or links:
+        for key in keys:
+            if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
+                note(key.tenant_id, actor, "api_key.revoked", key.public_id)
+        for link in links:
+            if PortalLink.objects.filter(pk=link.pk, revoked_at__isnull=True).update(revoked_at=now):
+                note(link.tenant_id, actor, "portal_link.revoked", link.pk.hex)
+        made = PortalLink.objects.alive().filter(any_of("api_key_id", [key.pk for key in keys]))
+        keys = list(ApiKey.objects.usable().filter(any_of("portal_link_id", [link.pk for link in links])))
+        links = list(made)
 
 
 def find_api_key(text: str) -> ApiKey | None:
@@ -101,6 +113,19 @@ def _note_use(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+
+
+def _hold_session(link: PortalLink, owner: Tenant) -> None:
+    """Lock the link, so that whoever revokes it meanwhile finds the new key. Raises InvalidPortalLink if it cannot make one."""
+    there = for_change(PortalLink.objects.open().filter(pk=link.pk, tenant=owner, role=Role.MANAGER.value))
+    if there.first() is None:
+        raise InvalidPortalLink()
+
+
+def hold_key(key: ApiKey) -> None:
+    """Lock the key, so that whoever revokes it meanwhile finds what it makes now. Raises InvalidApiKey if it is not usable."""
+    if for_change(ApiKey.objects.usable().filter(pk=key.pk)).first() is None:
+        raise InvalidApiKey(gettext_noop("This API key is expired or revoked."), field="api_key")
 
 
 def _check_within(scopes: Collection[str], link: PortalLink) -> None:
@@ -126,7 +151,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_scopes(scopes: Collection[str]) -> list[str]:
+def checked_scopes(scopes: Collection[str]) -> list[str]:
     chosen = list(dict.fromkeys(scopes))
     unknown = [scope for scope in chosen if scope not in Scope.values]
     if unknown or not chosen:

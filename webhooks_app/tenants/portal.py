@@ -11,17 +11,30 @@ from webhooks_app.conf import settings
 from webhooks_app.core.role import Role
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.db import in_one_transaction
-from webhooks_app.exceptions import InvalidPortalLink
+from webhooks_app.exceptions import InvalidPortalLink, NotAllowed, gettext_noop
 from webhooks_app.models import ApiKey, PortalLink, Scope, database_now
-from webhooks_app.tenants.api_keys import revoke_portal_link
+from webhooks_app.models.times import Now
+from webhooks_app.tenants.api_keys import checked_scopes, hold_key, revoke_portal_link
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
-__all__ = ["create_portal_link", "end_portal_sessions", "open_session", "revoke_portal_link", "use_portal_link"]
+__all__ = [
+    "create_portal_link",
+    "end_portal_sessions",
+    "end_session",
+    "open_session",
+    "revoke_portal_link",
+    "use_portal_link",
+]
 
 _RANDOM_BYTES = 32
 #: How long a portal session lasts at most.
 PORTAL_STAY = timedelta(hours=8)
+#: What its session may do.
+_NEEDED = {
+    Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value}),
+    Role.MANAGER: frozenset({Scope.WEBHOOKS_READ.value, Scope.WEBHOOKS_WRITE.value}),
+}
 
 
 @in_one_transaction
@@ -29,22 +42,37 @@ def create_portal_link(
     tenant: TenantLike,
     *,
     role: Role | str = Role.VIEWER,
-    scopes: Collection[str] = tuple(Scope.values),
+    scopes: Collection[str] | None = None,
     api_key: ApiKey | None = None,
     actor: str = SYSTEM,
 ) -> tuple[PortalLink, str]:
     """Create a link for one use within PORTAL_LINK_MINUTES; return it and the token for its URL, which is returned only once.
 
-    `role`: "viewer" (sees everything except secrets) or "manager". `scopes`: what the keys may do that a manager makes in the
-    session. `api_key`: the key that asks for the link; revoking it ends the session. Raises ValueError for another role.
+    `role`: "viewer" (sees everything except secrets) or "manager". `scopes`: those of its maker, and the most that a key may have
+    that is made in its session; None: those of `api_key`, or all. `api_key`: the key that asks for the link; revoking it ends the
+    session. Raises ValueError for another role, InvalidApiKey for unknown scopes or an unusable key, and NotAllowed if the link
+    would give more than its maker has.
     """
     owner = tenant_for(tenant)
+    held = frozenset(Scope.values if api_key is None else api_key.scopes)
+    allowed = held if scopes is None else frozenset(checked_scopes(scopes))
+    lacking = sorted((_NEEDED[Role(role)] | allowed) - (held & allowed))
+    if lacking:
+        raise NotAllowed(
+            gettext_noop("To make a link for a %(role)s, this key lacks %(scopes)s."),
+            role=Role(role).value,
+            scopes=", ".join(lacking),
+        )
+    if api_key is not None:
+        if api_key.tenant_id != owner.pk:
+            raise NotAllowed()
+        hold_key(api_key)
     token = secrets.token_urlsafe(_RANDOM_BYTES)
     link = PortalLink(
         tenant=owner,
         digest=token_digest(token),
         role=Role(role).value,
-        scopes=sorted(scopes),
+        scopes=[scope for scope in Scope.values if scope in allowed],
         api_key=api_key,
         actor=actor,
         expires_at=database_now() + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
@@ -62,10 +90,10 @@ def use_portal_link(token: str) -> PortalLink:
     link = links.filter(digest=token_digest(token), used_at__isnull=True, expires_at__gt=now).open().first()
     if link is None:
         raise InvalidPortalLink()
-    limits = [now + PORTAL_STAY]
-    if link.api_key is not None and link.api_key.expires_at is not None:
-        limits.append(link.api_key.expires_at)
-    link.used_at, link.session_ends_at = now, min(limits)
+    limit = link.api_key.expires_at if link.api_key is not None else None
+    link.used_at, link.session_ends_at = now, min(now + PORTAL_STAY, limit or now + PORTAL_STAY)
+    if link.session_ends_at <= now:
+        raise InvalidPortalLink()
     unused = PortalLink.objects.filter(pk=link.pk, used_at__isnull=True)
     if not unused.update(used_at=now, session_ends_at=link.session_ends_at):  # somebody else was faster
         raise InvalidPortalLink()
@@ -81,9 +109,14 @@ def open_session(link_id: uuid.UUID) -> PortalLink | None:
 
 @in_one_transaction
 def end_portal_sessions(tenant: TenantLike, *, actor: str = SYSTEM) -> int:
-    """Revoke all portal links of a tenant that are open, with their sessions and the keys that were made in these; return how
+    """Revoke all portal links of a tenant that are open, or whose keys are usable, with their sessions and these keys; return how
     many."""
-    links = list(PortalLink.objects.open().filter(tenant=tenant_for(tenant)))
+    links = list(PortalLink.objects.alive().filter(tenant=tenant_for(tenant)))
     for link in links:
         revoke_portal_link(link, actor=actor)
     return len(links)
+
+
+def end_session(link: PortalLink) -> None:
+    """End the session of this link, for somebody who leaves. Keys that were made in it stay."""
+    PortalLink.objects.filter(pk=link.pk, session_ends_at__gt=Now()).update(session_ends_at=Now())

@@ -20,7 +20,7 @@ import pycurl
 from webhooks_app.core.addresses import refusal, usable_addresses
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
-from webhooks_app.transport.curl_handle import BODY_LATE, Handle
+from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
 from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
@@ -156,6 +156,7 @@ class CurlTransport:
         assert request is not None
         del self._running[handle.curl]
         try:
+            self._floods.ended(handle.descriptor)
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
                 handle.refuse(FLOODED)
@@ -248,10 +249,14 @@ class CurlTransport:
                 self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))
 
     def _cut_floods(self) -> None:
-        """Cut off connections that send too much data. libcurl then ends their requests."""
+        """Cut off connections that bring too much, and end their requests: libcurl would send them again by itself."""
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         for fd in self._floods.find(requests, bytes_read):
             self._sockets.cut_flood(fd)
+            for (handle, serial), descriptor in requests.items():
+                if descriptor == fd and handle.request is not None and handle.serial == serial:
+                    handle.refuse(FLOODED)
+                    self._end(handle, CUT_OFF, FLOODED)
 
     def _results(self) -> Iterator[tuple[Any, int, str]]:
         more = 1

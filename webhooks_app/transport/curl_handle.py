@@ -22,6 +22,8 @@ from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
 BODY_LATE = -1
+#: Another one: its connection brought too much.
+CUT_OFF = -2
 #: The start of libcurl's message if every kept connection that it tried was closed (`Curl_retry_request`).
 _DIED = "Connection died"
 

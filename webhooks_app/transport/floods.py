@@ -5,6 +5,7 @@ Each of them costs processor time for a few bytes, and no library limits them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
 from time import monotonic
 from typing import TypeVar
@@ -27,9 +28,15 @@ class FloodWatch:
         #: How much each further request on the same connection (HTTP/2) may add (bytes).
         self._most_further = options.body_limit + HEADER_ABORT_BYTES
         self._seen: Collection[Hashable] = ()
-        self._before: dict[Hashable, int] = {}
+        #: How much the connection of a request had brought when it was seen first, and how many requests had ended on it.
+        self._before: dict[Hashable, tuple[int, int]] = {}
+        self._ended: Counter[Hashable] = Counter()
         #: When to call `find` again (`time.monotonic`).
         self.next_look = 0.0
+
+    def ended(self, connection: Hashable) -> None:
+        """Count a request that has ended on this connection. Needed where several may be open at once (HTTP/2)."""
+        self._ended[connection] += 1
 
     def find(self, requests: Mapping[Request, Channel], bytes_read: Callable[[Channel], int]) -> list[Channel]:
         """Return the connections that have received too much data for their open requests.
@@ -40,15 +47,17 @@ class FloodWatch:
         longer = {request: connection for request, connection in requests.items() if request in self._seen}
         self._seen = requests.keys()
         sizes = {connection: bytes_read(connection) for connection in set(longer.values())}
-        before: dict[Hashable, int] = {}
+        before: dict[Hashable, tuple[int, int]] = {}
         allowed: dict[Channel, int] = {}
         for request, connection in longer.items():
-            size = sizes[connection]
-            before[request] = start = min(size, self._before.get(request, size))  # less: it has a new connection
-            # Count from the first check of the newest request: earlier data may belong to requests that have ended.
+            size, ended = sizes[connection], self._ended[connection]
+            start, ended_then = self._before.get(request, (size, ended))
+            if size < start:  # it is on a new connection now
+                start, ended_then = size, ended
+            before[request] = start, ended_then
+            most = start + self._most + (ended - ended_then) * self._most_further
+            # Counted from when the newest request was seen: what came before may have been for those that have ended.
             older = allowed.get(connection)
-            allowed[connection] = (
-                start + self._most if older is None else max(older, start + self._most) + self._most_further
-            )
+            allowed[connection] = most if older is None else max(older, most) + self._most_further
         self._before = before
         return [connection for connection, most in allowed.items() if sizes[connection] > most]

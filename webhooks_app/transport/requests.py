@@ -184,6 +184,7 @@ class RequestsTransport:
         self._stuck += job.begun
         self._finish(job, response)
         job.cut()
+        self._hire()  # others may wait for a thread, and nobody may start a request for long
 
     def _finish(self, job: Job, response: Response) -> None:
         """Return the response, unless the job already has one: then its thread is no longer stuck."""

@@ -70,7 +70,8 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
 
 class BulkRetrySerializer(serializers.Serializer[Any]):
     retried = serializers.IntegerField()
-    more = serializers.BooleanField(help_text="True where more would fit the filter: ask again.")
+    more = serializers.BooleanField(help_text="True if more may match the filters: ask again, with `after`.")
+    after = serializers.CharField(allow_null=True, help_text="For the query of the next request; null if that was all.")
 
 
 class EventTypeSerializer(serializers.Serializer[Any]):

@@ -16,11 +16,12 @@ from webhooks_app.api.pagination import LogPages
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, id_filter, time_filter
-from webhooks_app.deliveries.bulk_retry import Retried, retry_all
+from webhooks_app.deliveries.bulk_retry import Retried, retry_many
 from webhooks_app.deliveries.log import DeliveryLog, LogFilter
 from webhooks_app.deliveries.resend import cancel_delivery, resend
 from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Endpoint
+from webhooks_app.models.ids import public_id
 
 #: The most deliveries that one bulk retry renews.
 MOST_RETRIED = 10_000
@@ -86,7 +87,10 @@ class DeliveryViewSet(ApiViewSet):
         return Response(DeliverySerializer(self.rows().get(pk=row.pk)).data)
 
     @extend_schema(
-        operation_id="deliveries_retry_many", request=None, parameters=_FILTERS, responses=BulkRetrySerializer
+        operation_id="deliveries_retry_many",
+        request=None,
+        parameters=[*_FILTERS, OpenApiParameter("after", type=str, description="`after` of the last response.")],
+        responses=BulkRetrySerializer,
     )
     @action(detail=False, methods=["post"], url_path="retry")
     @idempotent
@@ -96,8 +100,10 @@ class DeliveryViewSet(ApiViewSet):
         done = Retried(0, None)
         if wanted.status in ("", DeliveryStatus.EXHAUSTED):
             with suppress(NotFound):  # the webhook is another tenant's, or nobody's
-                done = retry_all(self.access.tenant, wanted, most=MOST_RETRIED, actor=self.access.actor)
-        return Response({"retried": done.count, "more": done.position is not None})
+                after = id_filter(request, "after", "dlv")
+                done = retry_many(self.access.tenant, wanted, most=MOST_RETRIED, after=after, actor=self.access.actor)
+        after_next = done.position and public_id("dlv", done.position)
+        return Response({"retried": done.count, "more": after_next is not None, "after": after_next})
 
     def found(self, text: str) -> Delivery:
         return self.one(self.rows(), "dlv", text)

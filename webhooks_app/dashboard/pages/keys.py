@@ -14,6 +14,7 @@ from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import KEYS
+from webhooks_app.exceptions import NotAllowed
 from webhooks_app.models import ApiKey
 from webhooks_app.models.api_key import ApiKeyQuerySet
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
@@ -48,6 +49,8 @@ def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view("GET", "POST", manages=True)
 def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     key = get_own_or_404(_keys(), "key", public_id, visitor)
+    if visitor.portal_link is not None and not set(key.scopes) <= set(visitor.portal_link.scopes):
+        raise NotAllowed()  # the link's maker could not have used it
     if request.method == "POST":
         revoke_api_key(key, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:keys')}?done=revoked")

@@ -110,11 +110,15 @@ def _run_in_thread(until: engine.Until, stop: threading.Event) -> engine.Progres
     engine.give_connection_back()
     EngineThread(run, "webhooks-sending").start()
     interrupt: BaseException | None = None
+    raised: list[Exception] = []
     while not outcome:
         try:
             time.sleep(_LOOK_EVERY)  # no lock that a signal handler could leave taken
-        except Exception:
-            logger.exception("webhooks: a signal handler of this process raised an error; the engine goes on")
+            while raised:  # here, since a handler may raise while this is logged
+                text = "webhooks: a signal handler of this process raised an error; the engine goes on"
+                logger.error(text, exc_info=raised.pop())
+        except Exception as error:  # noqa: BLE001 - logged in the next turn
+            raised.append(error)
         except BaseException as error:
             if interrupt is not None:
                 raise
