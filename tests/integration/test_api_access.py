@@ -71,7 +71,7 @@ class TestAnotherTenants:
         assert program.get(path)["results"] == []
         if path == "/deliveries":
             assert program.get(f"{path}?webhook={endpoint.public_id}")["results"] == []
-            assert program.post("/deliveries/retry", status=200) == {"retried": 0, "more": False}
+            assert program.post("/deliveries/retry", status=200) == {"retried": 0, "more": False, "after": None}
 
     def test_the_matrix_is_of_every_route(self) -> None:
         """One with an id is in it by itself; one without is another's affair, or is asked for above."""
