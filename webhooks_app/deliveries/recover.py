@@ -44,7 +44,7 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
     Events for which no delivery was created, such as those emitted while it was disabled, are delivered if they match its
     subscriptions, channels and filters. `since` is aware; nothing older than the endpoint or the retention is recovered.
     Works in chunks with their own transactions, so after an error a repeated call continues. While the endpoint is paused or
-    disabled, the deliveries stay pending. Raises ConflictingState for a deleted or hidden endpoint.
+    disabled, the deliveries stay pending. Raises ConflictingState for a deleted endpoint, or one behind a callback URL.
     """
     with write():
         row, _ = locked_endpoint(endpoint)

@@ -90,7 +90,7 @@ def _word(text: str) -> str:
 
 
 def _secrets_of(endpoint: Endpoint) -> Iterable[Secret]:
-    """Return all stored secrets, newest first: the endpoint's own, or the account's for a hidden endpoint."""
+    """Return all stored secrets, newest first: the endpoint's own, or the account's behind a callback URL."""
     rows = Secret.objects.all()
     if endpoint.is_callback:
         rows = rows.filter(tenant_id=endpoint.tenant_id, endpoint__isnull=True)

@@ -51,7 +51,7 @@ class Plan:
 
 def plan_deliveries(events: Sequence[PendingEvent], using: str, lock_timeout: float, deliveries: int) -> Plan:
     """Return the endpoints that get these events, up to `deliveries` deliveries. The events are in order; an event with a
-    fan-out position must be the only one. Needs no transaction; missing hidden endpoints behind callback URLs are created
+    fan-out position must be the only one. Needs no transaction; missing endpoints behind callback URLs are created
     in one."""
     limits = store_for(using).limits
     callbacks: dict[uuid.UUID, Target] = {}

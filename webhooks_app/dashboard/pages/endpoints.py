@@ -141,7 +141,7 @@ def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> Ht
 
 
 def visible_endpoints() -> EndpointQuerySet:
-    """Return the endpoints that can be changed: neither deleted nor hidden."""
+    """Return the endpoints that can be changed: neither deleted nor behind a callback URL."""
     return Endpoint.objects.visible()
 
 

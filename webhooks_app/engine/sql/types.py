@@ -41,7 +41,7 @@ SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, resul
 
 
 #: An event with a new callback URL takes as long as so many deliveries: its endpoint and queue are created.
-_CALLBACK = 10
+_CALLBACK_COUNTS_AS = 10
 
 
 class QueueClass(Enum):
@@ -94,7 +94,7 @@ class PendingTenant(NamedTuple):
     @property
     def deliveries_each(self) -> int:
         """Return how many deliveries an event counts as in the tenant's share: as many as it may get, and at least one."""
-        return max(self.endpoints, _CALLBACK if self.callbacks else 1)
+        return max(self.endpoints, _CALLBACK_COUNTS_AS if self.callbacks else 1)
 
 
 class NewDelivery(NamedTuple):
