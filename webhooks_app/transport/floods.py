@@ -14,7 +14,7 @@ from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.validation import HEADER_ABORT_BYTES, MAX_BYTES_BESIDE_BODY
 
 #: Seconds between two checks. Requests that end within this time, which most do, are not checked.
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.25
 
 Channel = TypeVar("Channel", bound=Hashable)
 Request = TypeVar("Request", bound=Hashable)
