@@ -40,7 +40,7 @@ def tenant_that_the_database_refuses(receiver: Receiver, stack: ExitStack) -> No
 
 
 def infinite(model: Any, field: str) -> Scene:
-    """Somebody has written a time into the row that Python cannot read."""
+    """The row contains a time that Python cannot read."""
 
     def scene(receiver: Receiver, stack: ExitStack) -> None:
         endpoint = endpoint_at(receiver, "/bad", filters={"data": 1} if model is Event else {})

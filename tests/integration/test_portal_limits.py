@@ -1,4 +1,4 @@
-"""A portal link, its session and the keys made in it may do no more, and last no longer, than whoever has made the link."""
+"""A portal link, its session and the keys made in it have no more rights than the link's creator, and do not outlive them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.visitors import seen, visiting
 from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, NotAllowed
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import ApiKey, Endpoint, PortalLink, Scope, Tenant
-from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
-from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions, revoke_portal_link, use_portal_link
+from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key, revoke_portal_link
+from webhooks_app.tenants.portal import create_portal_link, end_portal_sessions, use_portal_link
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 

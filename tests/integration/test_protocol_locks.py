@@ -1,4 +1,4 @@
-"""The protocol, locks: the engine waits for no row that somebody else has locked, and gives nobody's turn away for it."""
+"""The protocol, locks: the engine does not wait for rows that another transaction has locked, and no queue loses its turn."""
 
 from __future__ import annotations
 

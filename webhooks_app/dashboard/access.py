@@ -61,15 +61,21 @@ def sign_in(request: HttpRequest, link: PortalLink) -> None:
 
 def sign_out(request: HttpRequest) -> None:
     """End the portal session, also on other devices that have a copy of its cookie."""
-    visitor = _by_portal(request)
-    if visitor is not None and visitor.portal_link is not None:
-        end_session(visitor.portal_link)
+    link_id = _link_id(request)
+    if link_id is not None:
+        end_session(link_id)
     request.session.pop(_SESSION_KEY, None)
 
 
 def _by_portal(request: HttpRequest) -> Visitor | None:
-    try:
-        link = open_session(uuid.UUID(request.session.get(_SESSION_KEY)))
-    except (ValueError, TypeError, AttributeError):  # none, or none of ours
-        link = None
+    link_id = _link_id(request)
+    link = None if link_id is None else open_session(link_id)
     return None if link is None else Visitor(link.tenant, f"portal:{link.pk.hex}", Role(link.role), link)
+
+
+def _link_id(request: HttpRequest) -> uuid.UUID | None:
+    """Return the id of the link in the session; None if there is none, or something else in its place."""
+    try:
+        return uuid.UUID(request.session.get(_SESSION_KEY))
+    except (ValueError, TypeError, AttributeError):
+        return None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from django.db.models import Q
 
-from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.models import Delivery, Endpoint, Event, EventChannel
 from webhooks_app.models.ids import parse_public_id
 
@@ -50,7 +49,7 @@ def search(tenant_id: uuid.UUID, text: str) -> Hits:
     """
     events = Event.objects.filter(tenant_id=tenant_id, quarantine_reason="").defer("data")
     deliveries = Delivery.objects.filter(tenant_id=tenant_id)
-    endpoints = Endpoint.objects.filter(tenant_id=tenant_id).exclude(kind=EndpointKind.CALLBACK)  # those with a page
+    endpoints = Endpoint.objects.without_callbacks().filter(tenant_id=tenant_id)  # those with a page
     channels = EventChannel.objects.filter(tenant_id=tenant_id, channel=text)
     keys = {prefix: parse_public_id(text, prefix) for prefix in ("evt", "dlv", "wh")}
     by_subject = sorted(events.filter(subject=text)[:_LOOKED_AT], key=lambda event: event.pk, reverse=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
@@ -70,17 +73,19 @@ class ApiKey(models.Model):
         return public_id("key", self.id)
 
 
+#: A link that may still be used, or whose session lasts.
+_UNUSED_OR_AT_WORK = Q(used_at__isnull=True, expires_at__gt=Now()) | Q(session_ends_at__gt=Now())
+
+
 class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
     def open(self) -> PortalLinkQuerySet:
         """Return the links that are not revoked, and may still be used or have a session, by the database's clock."""
-        unused = Q(used_at__isnull=True, expires_at__gt=Now())
-        return self.filter(unused | Q(session_ends_at__gt=Now()), revoked_at__isnull=True)
+        return self.filter(_UNUSED_OR_AT_WORK, revoked_at__isnull=True)
 
     def alive(self) -> PortalLinkQuerySet:
         """Return the links that are open, or whose session is over but has left usable keys."""
         keys = ApiKey.objects.usable().filter(portal_link_id=OuterRef("pk"))
-        unused, at_work = Q(used_at__isnull=True, expires_at__gt=Now()), Q(session_ends_at__gt=Now())
-        return self.filter(unused | at_work | Exists(keys), revoked_at__isnull=True)
+        return self.filter(_UNUSED_OR_AT_WORK | Exists(keys), revoked_at__isnull=True)
 
     def without_keys(self) -> PortalLinkQuerySet:
         """Return the links in whose sessions no keys were made. The others tell whose end ends these keys."""
@@ -90,7 +95,8 @@ class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
 class PortalLink(models.Model):
     """A link into the dashboard for one tenant. It can be used once, expires after minutes, and starts a session of hours.
 
-    Neither the session nor the keys that are made in it may do more, or last longer, than whoever has made the link.
+    The session, and the keys that are made in it, have no more rights than the API key that created the link, and expire no
+    later.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -126,6 +132,15 @@ class PortalLink(models.Model):
 
     def __str__(self) -> str:
         return f"portal link {self.id}"
+
+    @property
+    def maker_expires_at(self) -> datetime | None:
+        """Return when the key that has made the link expires; None if never, or if no key has made it."""
+        return self.api_key.expires_at if self.api_key is not None else None
+
+    def allows(self, scopes: Collection[str]) -> bool:
+        """Return whether its maker has all these scopes."""
+        return set(scopes) <= set(self.scopes)
 
 
 class IdempotencyRecord(models.Model):

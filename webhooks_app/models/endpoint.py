@@ -34,7 +34,11 @@ _KINDS = (
 class EndpointQuerySet(AppQuerySet["Endpoint"]):
     def visible(self) -> EndpointQuerySet:
         """Return the endpoints that a customer sees: not deleted, and not behind callback URLs."""
-        return self.exclude(status=EndpointStatus.DELETED).exclude(kind=EndpointKind.CALLBACK)
+        return self.without_callbacks().exclude(status=EndpointStatus.DELETED)
+
+    def without_callbacks(self) -> EndpointQuerySet:
+        """Return the endpoints that are not behind callback URLs, also the deleted ones."""
+        return self.exclude(kind=EndpointKind.CALLBACK)
 
     def playgrounds(self) -> EndpointQuerySet:
         """Return the playgrounds, also the deleted ones."""

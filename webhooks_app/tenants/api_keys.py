@@ -51,7 +51,7 @@ def create_api_key(
     if portal_link is not None:
         _hold_session(portal_link, owner)
         _check_within(scopes, portal_link)
-        expires_at = _within(expires_at, portal_link)
+        expires_at = min(filter(None, (expires_at, portal_link.maker_expires_at)), default=None)
     text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
     key = ApiKey(
         tenant=owner,
@@ -129,18 +129,12 @@ def hold_key(key: ApiKey) -> None:
 
 
 def _check_within(scopes: Collection[str], link: PortalLink) -> None:
-    if not set(scopes) <= set(link.scopes):
+    if not link.allows(scopes):
         raise InvalidApiKey(
             gettext_noop("Your link to these pages allows fewer scopes: %(scopes)s."),
             field="scopes",
             scopes=", ".join(link.scopes),
         )
-
-
-def _within(expires_at: datetime | None, link: PortalLink) -> datetime | None:
-    """Return the earlier one of this time and the expiry of the key that has made the link."""
-    limit = link.api_key.expires_at if link.api_key is not None else None
-    return limit if expires_at is None else min(expires_at, limit or expires_at)
 
 
 def _checked_name(name: str) -> str:

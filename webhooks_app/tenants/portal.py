@@ -18,15 +18,6 @@ from webhooks_app.tenants.api_keys import checked_scopes, hold_key, revoke_porta
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
-__all__ = [
-    "create_portal_link",
-    "end_portal_sessions",
-    "end_session",
-    "open_session",
-    "revoke_portal_link",
-    "use_portal_link",
-]
-
 _RANDOM_BYTES = 32
 #: How long a portal session lasts at most.
 PORTAL_STAY = timedelta(hours=8)
@@ -56,12 +47,12 @@ def create_portal_link(
     owner = tenant_for(tenant)
     held = frozenset(Scope.values if api_key is None else api_key.scopes)
     allowed = held if scopes is None else frozenset(checked_scopes(scopes))
-    lacking = sorted((_NEEDED[Role(role)] | allowed) - (held & allowed))
+    lacking = (_NEEDED[Role(role)] - allowed) | (allowed - held)
     if lacking:
         raise NotAllowed(
             gettext_noop("To make a link for a %(role)s, this key lacks %(scopes)s."),
             role=Role(role).value,
-            scopes=", ".join(lacking),
+            scopes=", ".join(sorted(lacking)),
         )
     if api_key is not None:
         if api_key.tenant_id != owner.pk:
@@ -86,12 +77,11 @@ def create_portal_link(
 def use_portal_link(token: str) -> PortalLink:
     """Use up the link: it cannot be used again. Raises InvalidPortalLink if it is unknown, used, expired or revoked."""
     now = database_now()
-    links = PortalLink.objects.select_related("tenant", "api_key")
-    link = links.filter(digest=token_digest(token), used_at__isnull=True, expires_at__gt=now).open().first()
+    links = PortalLink.objects.open().select_related("tenant", "api_key")
+    link = links.filter(digest=token_digest(token), used_at__isnull=True).first()
     if link is None:
         raise InvalidPortalLink()
-    limit = link.api_key.expires_at if link.api_key is not None else None
-    link.used_at, link.session_ends_at = now, min(now + PORTAL_STAY, limit or now + PORTAL_STAY)
+    link.used_at, link.session_ends_at = now, min(filter(None, (now + PORTAL_STAY, link.maker_expires_at)))
     if link.session_ends_at <= now:
         raise InvalidPortalLink()
     unused = PortalLink.objects.filter(pk=link.pk, used_at__isnull=True)
@@ -103,7 +93,7 @@ def use_portal_link(token: str) -> PortalLink:
 
 def open_session(link_id: uuid.UUID) -> PortalLink | None:
     """Return the used link with its tenant while its session lasts: neither over, nor revoked with the link or its maker."""
-    links = PortalLink.objects.open().select_related("tenant", "api_key")
+    links = PortalLink.objects.open().select_related("tenant")
     return links.filter(pk=link_id, used_at__isnull=False).first()
 
 
@@ -117,6 +107,6 @@ def end_portal_sessions(tenant: TenantLike, *, actor: str = SYSTEM) -> int:
     return len(links)
 
 
-def end_session(link: PortalLink) -> None:
+def end_session(link_id: uuid.UUID) -> None:
     """End the session of this link, for somebody who leaves. Keys that were made in it stay."""
-    PortalLink.objects.filter(pk=link.pk, session_ends_at__gt=Now()).update(session_ends_at=Now())
+    PortalLink.objects.filter(pk=link_id, session_ends_at__gt=Now()).update(session_ends_at=Now())

@@ -160,7 +160,7 @@ class CurlTransport:
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
                 handle.refuse(FLOODED)
-            elif code > pycurl.E_OK and handle.fd in self._sockets.busy:
+            elif code > pycurl.E_OK and handle.fd == self._sockets.busy:
                 handle.refuse(KEPT_BUSY)
             if handle.prepare_again(code, message):
                 self._multi.add_handle(handle.curl)
@@ -250,11 +250,12 @@ class CurlTransport:
 
     def _cut_floods(self) -> None:
         """Cut off connections that bring too much, and end their requests: libcurl would send them again by itself."""
+        # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         for fd in self._floods.find(requests, bytes_read):
             self._sockets.cut_flood(fd)
-            for (handle, serial), descriptor in requests.items():
-                if descriptor == fd and handle.request is not None and handle.serial == serial:
+            for (handle, _), descriptor in requests.items():
+                if descriptor == fd:
                     handle.refuse(FLOODED)
                     self._end(handle, CUT_OFF, FLOODED)
 

@@ -50,8 +50,8 @@ class CurlSockets:
         self.ready: list[tuple[selectors.SelectorKey, int]] = []
         #: Sockets that the selector did not accept, and why: libcurl would wait for events that never come.
         self.unwatched: dict[int, Exception] = {}
-        #: Connections whose data kept libcurl busy in this turn: a crafted certificate can take seconds to check.
-        self.busy: set[int] = set()
+        #: The connection whose data kept libcurl busy in this turn, if one did: a crafted certificate can take seconds to read.
+        self.busy: int | None = None
         self._watched: set[int] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
@@ -69,7 +69,7 @@ class CurlSockets:
         After `_TURN_SECONDS` the others are left for the next turn, which handles them before it polls for new ones.
         """
         ready, self.ready = self.ready, []
-        self.busy.clear()
+        self.busy = None
         woken = False
         worked = thread_time()
         until = monotonic() + _TURN_SECONDS
@@ -81,7 +81,7 @@ class CurlSockets:
                 self.act(key.fd, _READY[mask])
             if monotonic() >= until:
                 if thread_time() - worked >= _BUSY_SECONDS:
-                    self.busy.add(key.fd)  # not an earlier one: the turn would have ended there
+                    self.busy = key.fd  # not an earlier one: the turn would have ended there
                 self.ready = ready[number:]
                 break
         return woken

@@ -16,8 +16,8 @@ from webhooks_app.transport.validation import HEADER_ABORT_BYTES, MAX_BYTES_BESI
 #: Seconds between two checks. Requests that end within this time, which most do, are not checked.
 _LOOK_EVERY = 0.25
 
-Channel = TypeVar("Channel", bound=Hashable)
-Request = TypeVar("Request", bound=Hashable)
+Connection = TypeVar("Connection")
+Request = TypeVar("Request")
 
 
 class FloodWatch:
@@ -38,7 +38,7 @@ class FloodWatch:
         """Count a request that has ended on this connection. Needed where several may be open at once (HTTP/2)."""
         self._ended[connection] += 1
 
-    def find(self, requests: Mapping[Request, Channel], bytes_read: Callable[[Channel], int]) -> list[Channel]:
+    def find(self, requests: Mapping[Request, Connection], bytes_read: Callable[[Connection], int]) -> list[Connection]:
         """Return the connections that have received too much data for their open requests.
 
         `requests`: the connection of each open request. `bytes_read`: returns how many bytes a connection has received in total.
@@ -48,7 +48,7 @@ class FloodWatch:
         self._seen = requests.keys()
         sizes = {connection: bytes_read(connection) for connection in set(longer.values())}
         before: dict[Hashable, tuple[int, int]] = {}
-        allowed: dict[Channel, int] = {}
+        allowed: dict[Connection, int] = {}
         for request, connection in longer.items():
             size, ended = sizes[connection], self._ended[connection]
             start, ended_then = self._before.get(request, (size, ended))

@@ -155,13 +155,11 @@ class RequestsTransport:
     def _end_floods(self) -> None:
         if monotonic() < self._floods.next_look:
             return
-        connections = {job: job.connection for job in self._open if job.connection is not None}
-        for connection in self._floods.find(connections, lambda one: one.bytes_read()):
-            job = connection.job
-            if job is not None and not job.over:
-                response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
-                response.address = job.address
-                self._give_up(job, response)
+        # A connection carries one request at a time, so the job stands for it.
+        for job in self._floods.find({job: job for job in self._open}, Job.bytes_read):
+            response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
+            response.address = job.address
+            self._give_up(job, response)
 
     def _late_response(self, job: Job, now: float) -> Response:
         if not job.begun:

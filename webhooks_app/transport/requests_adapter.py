@@ -81,9 +81,8 @@ class _Checked(HTTPConnection):
         for sock in self._sockets():
             descriptor = sock.fileno()
             size = bytes_read(descriptor) if descriptor >= 0 else 0
-            if (
-                size and sock.fileno() == descriptor
-            ):  # else it was closed meanwhile, and another socket may have its number
+            # If it was closed meanwhile, another socket may have its number.
+            if size and sock.fileno() == descriptor:
                 return size
         return 0
 

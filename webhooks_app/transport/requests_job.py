@@ -34,8 +34,6 @@ class Connection(Protocol):
     job: Job | None
     address: str
 
-    def __hash__(self) -> int: ...
-
     def cut(self) -> None: ...
 
     def bytes_read(self) -> int: ...
@@ -67,6 +65,11 @@ class Job:
         connection = self.connection
         if connection is not None and connection.job is self:
             connection.cut()
+
+    def bytes_read(self) -> int:
+        """Return how many bytes were read from the job's connection; 0 if there is none, or if that is unknown."""
+        connection = self.connection
+        return connection.bytes_read() if connection is not None and connection.job is self else 0
 
     def response(self, head: Head, body_limit: int, why_cut: str = "") -> Response:
         """Return the response. `why_cut`: why the body is incomplete, if it is."""

@@ -96,11 +96,10 @@ class DeliveryViewSet(ApiViewSet):
     @idempotent
     def retry_many(self, request: Request) -> Response:
         """Resend all permanently failed (`exhausted`) deliveries that match the filters, oldest first, except test events."""
-        wanted = _filter_of(request)
+        wanted, after = _filter_of(request), id_filter(request, "after", "dlv")
         done = Retried(0, None)
         if wanted.status in ("", DeliveryStatus.EXHAUSTED):
             with suppress(NotFound):  # the webhook is another tenant's, or nobody's
-                after = id_filter(request, "after", "dlv")
                 done = retry_many(self.access.tenant, wanted, most=MOST_RETRIED, after=after, actor=self.access.actor)
         after_next = done.position and public_id("dlv", done.position)
         return Response({"retried": done.count, "more": after_next is not None, "after": after_next})

@@ -11,7 +11,6 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.forms.endpoint import header_names
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
@@ -83,9 +82,7 @@ def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view()
 def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Render the page, also for a deleted endpoint: its history is readable until it is pruned."""
-    rows = (
-        Endpoint.objects.exclude(kind=EndpointKind.CALLBACK).select_related("queue").prefetch_related("subscriptions")
-    )
+    rows = Endpoint.objects.without_callbacks().select_related("queue").prefetch_related("subscriptions")
     row, now = get_own_or_404(rows, "wh", public_id, visitor), database_now()
     condition = condition_of(row, now)
     trouble = latest_trouble(row, condition)

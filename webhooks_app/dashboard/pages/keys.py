@@ -49,7 +49,7 @@ def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view("GET", "POST", manages=True)
 def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     key = get_own_or_404(_keys(), "key", public_id, visitor)
-    if visitor.portal_link is not None and not set(key.scopes) <= set(visitor.portal_link.scopes):
+    if visitor.portal_link is not None and not visitor.portal_link.allows(key.scopes):
         raise NotAllowed()  # the link's maker could not have used it
     if request.method == "POST":
         revoke_api_key(key, actor=visitor.actor)

@@ -13,7 +13,6 @@ from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, Wh
 from django.db.models.functions import Coalesce, Greatest
 
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, read
 from webhooks_app.engine.sql.portable_record import CHUNK, PortableRecord
 from webhooks_app.engine.sql.types import (
@@ -96,11 +95,7 @@ class PortableStore(PortableRecord):
                 break
             after = found
             fifo = there.filter(tenant_id=after, fifo=True).exists()
-            receiving = (
-                there.exclude(kind=EndpointKind.CALLBACK)
-                .filter(tenant_id=after)
-                .exclude(status=EndpointStatus.DISABLED)
-            )
+            receiving = there.without_callbacks().filter(tenant_id=after).exclude(status=EndpointStatus.DISABLED)
             count = count_up_to(receiving.order_by("pk"), endpoints)
             counted = Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk")[:events]
             urls = list(counted.values_list("callback_url", flat=True))
