@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import socket
 import sys
@@ -15,6 +14,7 @@ import pytest
 from tests import transports
 from tests.receiver import Authority, Receiver
 from tests.receiver_behaviours import Delay
+from tests.slow_certificates import serve_slow_certificates
 from tests.transports import Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport
@@ -74,46 +74,10 @@ def test_a_flood_of_handshake_messages_stops_nobody(transport: Transport, receiv
     }
 
 
-#: A certificate whose key has a curve of its own and points that are compressed: OpenSSL takes 0.2 s to read it, before it
-#: looks at any signature.
-SLOW_CERTIFICATE = base64.b64decode(
-    "MIIB6zCCAdACAQEwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBeDAeFw0yMDAxMDEwMDAwMDBaFw00MDAxMDEwMDAwMDBaMAwxCjAIBgNVBAMMAXgw"
-    "ggGBMIIBJgYHKoZIzj0CATCCARkCAQEwXgYHKoZIzj0BAQJTEAAAhMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEwBgQBAwQBBwRUAgdjQlh/0oA7q2w5jYg0in7tjRTwbT/vcBlmoMOB6I84wMj9hxK4"
-    "vAdvN4e50XngbA/U9fgTDEI3cw7fr71n+WGWmc/hmIrZ8GwUSgJbQT+KmgIeAlMQAACEv///////////////////////////////////////////"
-    "/////////////////////////////////////////////////////////////wIBAQNVAAIIE1GQn/SXaopD7yiAR5C+bG/pTEHZwPB1NP7qzBEO"
-    "T3P9lBOR+bnbx5mwEhsoAE5vWpQMJQoD4CMDPTZOQz/3yIL0ICzIKExxcJW8yZroDwyKiTAKBggqhkjOPQQDAgMJADAGAgEBAgEB"
-)
-
-
-def sized(size: int, *parts: bytes) -> bytes:
-    """Return the parts after their length in so many bytes."""
-    data = b"".join(parts)
-    return len(data).to_bytes(size, "big") + data
-
-
 @pytest.fixture
 def slow_certificates() -> Iterator[str]:
-    """The URL of a server that shows ten such certificates."""
-    hello = b"\x02" + sized(3, b"\x03\x03", bytes(32), b"\0\xc0\x2f\0", sized(2, b"\xff\x01\0\x01\0"))
-    shown = b"\x0b" + sized(3, sized(3, *[sized(3, SLOW_CERTIFICATE)] * 10))
-    answer = b"".join(b"\x16\x03\x03" + sized(2, message) for message in (hello, shown))
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connection.recv(65536)
-                connection.sendall(answer)
-                opened.append(connection)
-
-    opened: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        listener.shutdown(socket.SHUT_RDWR)
-        for connection in opened:
-            connection.close()
+    with serve_slow_certificates(10) as url:
+        yield url
 
 
 def test_certificates_that_take_long_to_read_are_the_receivers_failure(

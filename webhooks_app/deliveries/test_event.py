@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from django.core.cache import cache
 
@@ -27,6 +28,7 @@ from webhooks_app.events import payload
 from webhooks_app.events.emit import EventInput
 from webhooks_app.exceptions import ConflictingState, InvalidEvent, gettext_noop
 from webhooks_app.locking import EndpointRef, key_of
+from webhooks_app.log_thread import EngineThread
 from webhooks_app.models import (
     TEST_SUBJECT,
     Attempt,
@@ -40,6 +42,7 @@ from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.transport import Request, Response, open_transport, transport_options
+from webhooks_app.transport.validation import KEPT_BUSY, failed
 
 #: Seconds after the request's deadline in which the transport must have returned.
 _MARGIN = 2.0
@@ -139,17 +142,26 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
 
 
 def _exchange(request: Request, total_timeout: float) -> Response:
-    """Send one request on a transport of its own. The transport enforces the deadline, so this always returns."""
+    """Send one request on a transport and a thread of its own: a call of the network library may last longer than the
+    request's deadline, which the transport enforces otherwise."""
     transport = open_transport(replace(transport_options(), concurrency=1))
+    answer: SimpleQueue[Response] = SimpleQueue()
+
+    def send() -> None:
+        try:
+            transport.start(request)
+            until = time.monotonic() + total_timeout + _MARGIN
+            while time.monotonic() < until:
+                for response in transport.wait(until - time.monotonic()):
+                    return answer.put(response)
+        finally:
+            transport.close()
+
+    EngineThread(send, "webhooks-test-event").start()
     try:
-        transport.start(request)
-        until = time.monotonic() + total_timeout + _MARGIN
-        while time.monotonic() < until:
-            for response in transport.wait(until - time.monotonic()):
-                return response
-    finally:
-        transport.close()
-    return Response(request.token, None, b"", b"", total_timeout, OutcomeKind.TIMEOUT)
+        return answer.get(timeout=total_timeout + _MARGIN)
+    except Empty:
+        return failed(request, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY, total_timeout)
 
 
 def _keep(row: Endpoint, event: Event, result: Result, actor: str) -> Attempt:

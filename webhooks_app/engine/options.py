@@ -24,7 +24,8 @@ class EngineOptions:
     #: How long requests in flight may take to end after the engine was asked to stop.
     drain_seconds: float = field(default_factory=lambda: settings().ENGINE.DRAIN_SECONDS)
 
-    #: Exceptions that end the engine like a stop, wherever in the sending thread they arrive (Celery's soft time limit).
+    #: Exceptions that end the engine like a stop if a signal handler raises them in the thread that called `run` (Celery's soft
+    #: time limit). It then returns as after a stop.
     interrupts: tuple[type[BaseException], ...] = ()
 
     # --- sharing the window --------------------------------------------------------------------------------------
@@ -69,6 +70,8 @@ class EngineOptions:
     recheck_seconds: float = 0.5
     #: How long a queue is held if nothing can be sent to its endpoint because of a fault on this side.
     fault_hold: timedelta = timedelta(seconds=60)
+    #: How long a queue is held if its receiver made the sending thread stuck.
+    stuck_hold: timedelta = timedelta(minutes=10)
     #: How long a queue is held if it was lost and leased again before the last of its requests had ended.
     lost_hold: timedelta = timedelta(seconds=1)
 

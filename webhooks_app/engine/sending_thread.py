@@ -8,6 +8,7 @@ host code are built on separate threads, because such code may be slow.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 
 from webhooks_app import telemetry
@@ -28,6 +29,7 @@ from webhooks_app.engine.requests import (
 )
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.settle import Settler
+from webhooks_app.engine.stuck_tenants import stuck_tenants
 from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
@@ -62,8 +64,8 @@ class RequestSender:
         self._results = results
         self._heartbeat = heartbeat
         self._faults = faults
-        self._interrupts = options.interrupts
         self._fault_hold = options.fault_hold
+        self._stuck_hold = options.stuck_hold
         self._most_unrecorded = options.window * options.unrecorded_windows
         self._agent = settings().USER_AGENT
         self._sends_traceparent = settings().TRACEPARENT
@@ -113,6 +115,17 @@ class RequestSender:
             self._handle(response)
         return handled + self._take_built()
 
+    def settle_stuck(self, responses: Iterable[Response]) -> None:
+        """Settle requests that have made this thread stuck. Called by the thread that takes its place.
+
+        Their endpoints are held for a while, and their tenants start nothing in this process for a moment."""
+        for response in responses:
+            self._handle(response)
+            queue = self._window.queue_of(response.token) if isinstance(response.token, QueuedDelivery) else None
+            if queue is not None:
+                self._window.hold(queue.endpoint_id, self._heartbeat.now() + self._stuck_hold)
+                stuck_tenants.pause(queue.config.tenant_id)
+
     # --- one request -------------------------------------------------------------------------------------------------
 
     def _start(self, delivery: QueuedDelivery) -> bool:
@@ -138,8 +151,6 @@ class RequestSender:
                 began = time.monotonic()
                 request = build()
                 self._send(request, delivery, queue, time.monotonic() - began)
-        except self._interrupts:
-            raise
         except Exception as error:  # noqa: BLE001 - a wire format or headers of the host: this delivery waits
             self._refuse(delivery, queue, error)
         return True
@@ -162,8 +173,6 @@ class RequestSender:
             try:
                 if build.request is not None:
                     self._send(build.request, delivery, queue, build.cost)
-            except self._interrupts:
-                raise
             except Exception as raised:  # noqa: BLE001 - what the host's code returned cannot be used
                 error = raised
             if error is not None:
@@ -206,8 +215,6 @@ class RequestSender:
             return
         try:
             self._settle_response(delivery, queue, response)
-        except self._interrupts:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever this response does, it does it to its own delivery
             self._faults.report(
                 f"response {delivery.endpoint_id} {type(error).__name__}",

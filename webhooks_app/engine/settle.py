@@ -46,7 +46,6 @@ class Settler:
         self._window = window
         self._results = results
         self._heartbeat = heartbeat
-        self._interrupts = options.interrupts
         self._fault_hold = options.fault_hold
         self._faults = faults
 
@@ -114,8 +113,6 @@ class Settler:
     def _settle_or_abandon(self, settle: Callable[[], None], delivery: QueuedDelivery, otherwise: str) -> None:
         try:
             settle()
-        except self._interrupts:
-            raise
         except Exception as error:  # noqa: BLE001 - the last resort
             self._faults.report("settle", otherwise, delivery.delivery_id, error=error)
             self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)

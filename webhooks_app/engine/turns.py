@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from webhooks_app.engine.leased_queue import LeasedQueue
+from webhooks_app.engine.stuck_tenants import stuck_tenants
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +22,8 @@ class TenantShare:
     unproven: int = 0
     slow: int = 0
     waits_for_turn: bool = False
-    #: Until then (monotonic) it starts nothing, or nothing while others wait: its requests were expensive to build.
+    #: Until then (monotonic) it starts nothing, or nothing while others wait: its requests were expensive to build, or made
+    #: the sending thread stuck.
     pauses_until: float = 0.0
     lets_others_go_first_until: float = 0.0
     proven_first: bool = True
@@ -65,7 +67,9 @@ class TenantShares:
     def of(self, queue: LeasedQueue) -> TenantShare:
         share = self._shares.get(queue.config.tenant_id)
         if share is None:
-            share = self._shares[queue.config.tenant_id] = TenantShare()
+            until = stuck_tenants.pauses_until(queue.config.tenant_id)
+            share = TenantShare(pauses_until=until, lets_others_go_first_until=until)
+            self._shares[queue.config.tenant_id] = share
         return share
 
     def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:

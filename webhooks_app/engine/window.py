@@ -122,7 +122,8 @@ class Window(LeasedQueues):
         """Pause the tenant, because its request took `cost` seconds to build. Others go first for four times as long."""
         with self._lock:
             tenant = self._tenants.of(queue)
-            tenant.pauses_until, tenant.lets_others_go_first_until = now + cost, now + 4 * cost
+            tenant.pauses_until = max(tenant.pauses_until, now + cost)
+            tenant.lets_others_go_first_until = max(tenant.lets_others_go_first_until, now + 4 * cost)
 
     def isolate_anew(self, queue: LeasedQueue, now: float) -> None:
         """If the queue is suspected, start nothing else for a moment: its request took long to build, and is sent now."""

@@ -7,7 +7,7 @@ import logging
 
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.transport.base import OurFault, Request, Response, Transport, TransportOptions
+from webhooks_app.transport.base import OurFault, Request, Response, StuckCallEnded, Transport, TransportOptions
 from webhooks_app.transport.descriptors import RESERVE, bounded_concurrency, open_descriptors, soft_limit
 from webhooks_app.transport.playground import InspectingTransport
 
@@ -21,6 +21,7 @@ __all__ = [
     "OurFault",
     "Request",
     "Response",
+    "StuckCallEnded",
     "Transport",
     "TransportOptions",
     "open_transport",

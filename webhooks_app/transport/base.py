@@ -91,8 +91,12 @@ class Response:
         return None
 
 
+class StuckCallEnded(BaseException):
+    """Raised by `Transport.wait` if it returns from a call that another thread has given up meanwhile."""
+
+
 class Transport(Protocol):
-    """Sends many requests at once from one thread. Only `wake` may be called from another thread."""
+    """Sends many requests at once from one thread. Only `wake` and `give_up` may be called from another thread."""
 
     #: "curl" or "requests"; for logs and benchmarks.
     name: str
@@ -117,6 +121,20 @@ class Transport(Protocol):
 
     def wake(self) -> None:
         """Make a blocked `wait` return soon. Thread-safe."""
+        ...
+
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether `wait` has not returned from one call of the network library for too long. Thread-safe."""
+        ...
+
+    def give_up(self) -> list[Response] | None:
+        """Give up this transport, which is stuck. Thread-safe.
+
+        Return the responses of the requests that caused it (failures; empty if unknown). The other requests in flight get no
+        response. When the call ends, `wait` raises StuckCallEnded; its thread then closes the transport. Return None if the
+        call has ended before.
+        """
         ...
 
     def close(self) -> None:

@@ -92,6 +92,18 @@ class CurlTransport:
     def wake(self) -> None:
         self._wakeup.send(b"w")
 
+    @property
+    def is_stuck(self) -> bool:
+        return self._sockets.guard.is_stuck
+
+    def give_up(self) -> list[Response] | None:
+        fd = self._sockets.guard.give_up()
+        if fd is None:
+            return None
+        # The transport's thread changes `_running` only between two calls, and it starts none any more.
+        requests = [handle.request for handle in self._running.values() if handle.fd == fd >= 0]
+        return [failed(one, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY) for one in requests if one is not None]
+
     def close(self) -> None:
         self._sockets.stop_guard()
         self._lookups.close()

@@ -1,7 +1,8 @@
-"""Cut off connections whose data keeps libcurl from returning.
+"""Cut off connections whose data keeps libcurl from returning, and notice calls that nothing ends.
 
 Within one call, OpenSSL reads as long as handshake messages arrive (HelloRequest, NewSessionTicket, KeyUpdate). A receiver
-that never stops sending them would block every request, and no deadline is checked during the call.
+that never stops sending them would block every request, and no deadline is checked during the call. A crafted certificate
+can keep OpenSSL busy for a minute without reading a byte: such a call is stuck, and another thread may give it up.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from collections.abc import Collection
 from time import monotonic
 from typing import Any
 
+from webhooks_app.transport.base import StuckCallEnded
 from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, bytes_read, bytes_unread, drop_unread
 
 #: The guard checks the current call at this interval (seconds). If the system does not report how much is read during a call,
 #: a call is too long when it was seen this many times. Checks are counted and not timed, because this process may be stalled.
 _LOOK_EVERY = 0.02
 _TOO_OFTEN = 10
+#: A call that was seen this many times is stuck: it normally takes less than a millisecond.
+_STUCK = 40
 #: A connection is cut off if this many bytes were read from it since the call was first seen, or if this many are unread when
 #: another connection is cut off: a normal response is shorter, and a receiver may flood many connections at once.
 _FLOOD = 32 * 1024
@@ -38,7 +42,10 @@ class CallGuard:
         self._watched = watched
         self._direct = direct
         #: The descriptor that the current call is for (-1: any), in a new list for each call, so that calls can be told apart.
+        #: Whoever empties the list decides the call's fate: the caller when it returns, or the thread that gives it up.
         self._call: list[int] | None = None
+        #: The last call that was stuck; empty if it has returned or was given up.
+        self._stuck: list[int] = []
         #: Local address → when the connection was cut off because it flooded this process.
         self._cut_at: dict[tuple[str, int], float] = {}
         self._closed = threading.Event()
@@ -49,7 +56,26 @@ class CallGuard:
         self._call = [fd]
 
     def leave(self) -> None:
-        self._call = None
+        """Note that the call has returned. Raises StuckCallEnded if it was given up meanwhile."""
+        call, self._call = self._call, None
+        assert call is not None
+        try:
+            call.pop()
+        except IndexError:
+            raise StuckCallEnded from None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether the current call has not returned for too long. Thread-safe."""
+        return bool(self._stuck)
+
+    def give_up(self) -> int | None:
+        """Let `leave` raise when the stuck call returns. Return the descriptor that the call is for, or None if it has returned.
+        Thread-safe."""
+        try:
+            return self._stuck.pop()
+        except IndexError:
+            return None
 
     def cut_flood(self, fd: int) -> None:
         """Cut off a connection that floods this process. Only for the thread that makes the calls, between two of them."""
@@ -80,9 +106,10 @@ class CallGuard:
             found = {fd for fd, size in self._read().items() if size - read.get(fd, size) >= _FLOOD}
             if found:
                 self._cut(call, self._same_server(found), flooding=found)
-            elif times >= _TOO_OFTEN and not TELLS_RECEIVED:
-                self._cut(call, (), flooding=call)
-                times = 0
+            elif times % _TOO_OFTEN == 0 and not TELLS_RECEIVED:
+                self._cut(call, (), flooding=list(call))
+            if times >= _STUCK:
+                self._stuck = call
 
     def _read(self) -> dict[int, int]:
         """Return how many bytes were read from each connection since it was opened. During a call for one connection, libcurl

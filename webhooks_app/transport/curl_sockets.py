@@ -56,7 +56,7 @@ class CurlSockets:
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._guard = CallGuard(self._watched, direct=direct)
+        self.guard = CallGuard(self._watched, direct=direct)
 
     def poll(self, pause: float) -> None:
         """Block for at most `pause` seconds until sockets are ready. Do not block if some are left from the last turn."""
@@ -88,32 +88,32 @@ class CurlSockets:
 
     def act(self, fd: int, what: int) -> None:
         """Let libcurl handle a socket or its timer."""
-        self._guard.enter(fd)
+        self.guard.enter(fd)
         try:
             self._multi.socket_action(fd, what)
         finally:
-            self._guard.leave()
+            self.guard.leave()
 
     def remove(self, curl: Any) -> None:
         """Remove a request from libcurl, which may read from its connection and close it."""
-        self._guard.enter(-1)
+        self.guard.enter(-1)
         try:
             self._multi.remove_handle(curl)
         finally:
-            self._guard.leave()
+            self.guard.leave()
 
     def cut_flood(self, fd: int) -> None:
         """Cut off a connection that sends too much data. libcurl notices the end after the next `poll`."""
         if fd in self._watched:
-            self._guard.cut_flood(fd)
+            self.guard.cut_flood(fd)
 
     def flooded(self, curl: Any) -> bool:
         """Return whether this request's connection was cut off because it flooded this process."""
-        return self._guard.has_cut((curl.getinfo(pycurl.LOCAL_IP), curl.getinfo(pycurl.LOCAL_PORT)))
+        return self.guard.has_cut((curl.getinfo(pycurl.LOCAL_IP), curl.getinfo(pycurl.LOCAL_PORT)))
 
     def stop_guard(self) -> None:
         """End the thread. Do not call `act` afterwards."""
-        self._guard.close()
+        self.guard.close()
 
     def close(self) -> None:
         """Close the selector. Close the multi handle first: until then libcurl may remove sockets from the selector."""

@@ -66,6 +66,13 @@ class InspectingTransport:
     def wake(self) -> None:
         self._network.wake()
 
+    @property
+    def is_stuck(self) -> bool:
+        return self._network.is_stuck
+
+    def give_up(self) -> list[Response] | None:
+        return self._network.give_up()
+
     def close(self) -> None:
         self._due.clear()
         self._network.close()

@@ -109,6 +109,13 @@ class RequestsTransport:
             self._woken = True
             self._changed.notify_all()
 
+    @property
+    def is_stuck(self) -> bool:
+        return False  # `wait` never runs a request
+
+    def give_up(self) -> list[Response] | None:
+        return None
+
     def close(self) -> None:
         with self._changed:
             jobs = list(self._open)

@@ -21,7 +21,6 @@ from webhooks_app import telemetry
 from webhooks_app.database_errors import is_outage, one_line
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.sweep import repair, sweep
-from webhooks_app.log_thread import EngineThread
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 _LONGEST_HOUSEKEEPING = 5.0
 #: Seconds between tries while the database is unavailable at the start: the first pause, doubled each time, and the longest.
 _FIRST_PAUSE = 0.5
-#: How often the main thread looks whether the engine has ended (seconds).
-_LOOK_EVERY = 0.05
 _LONGEST_PAUSE = 10.0
 
 
@@ -75,7 +72,7 @@ class Command(DatabaseCommand):
             housekeeping.start()
         collect_less()
         try:
-            progress = _run_in_thread(until, stop)
+            progress = engine.run(until=until, stop=stop)
         except Exception as error:
             logger.exception(
                 "webhooks: webhooks_deliver ends with exit code 1, since its engine failed; start it again"
@@ -91,43 +88,6 @@ class Command(DatabaseCommand):
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
             self.stdout.write(done)
-
-
-def _run_in_thread(until: engine.Until, stop: threading.Event) -> engine.Progress:
-    """Run the engine in a thread of its own, and return its progress. Raises what the engine raises.
-
-    Python runs all signal handlers in the main thread. One of the host's that raises (a timeout helper with SIGALRM) must not
-    end a request, or the engine.
-    """
-    outcome: list[engine.Progress | BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(engine.run(until=until, stop=stop))
-        except BaseException as error:  # noqa: BLE001 - raised by the main thread
-            outcome.append(error)
-
-    engine.give_connection_back()
-    EngineThread(run, "webhooks-sending").start()
-    interrupt: BaseException | None = None
-    raised: list[Exception] = []
-    while not outcome:
-        try:
-            time.sleep(_LOOK_EVERY)  # no lock that a signal handler could leave taken
-            while raised:  # here, since a handler may raise while this is logged
-                text = "webhooks: a signal handler of this process raised an error; the engine goes on"
-                logger.error(text, exc_info=raised.pop())
-        except Exception as error:  # noqa: BLE001 - logged in the next turn
-            raised.append(error)
-        except BaseException as error:
-            if interrupt is not None:
-                raise
-            interrupt = error  # such as SystemExit: what is in flight is finished first
-            stop.set()
-    ended = outcome[0] if interrupt is None else interrupt
-    if isinstance(ended, BaseException):
-        raise ended
-    return ended
 
 
 def _wait_for_tables(stop: threading.Event) -> bool:
