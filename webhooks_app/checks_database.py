@@ -30,6 +30,12 @@ _FEWEST_CONNECTIONS = 2
 _NETWORK_HANDLERS = (HTTPHandler, SMTPHandler, SocketHandler, AdminEmailHandler)
 _MARIADB_LEAST = (10, 6)
 _MYSQL_LEAST = (8, 0, 13)
+_TRIGGERS_SQL = """
+    SELECT tgname, relname
+    FROM pg_trigger JOIN pg_class AS table_ ON table_.oid = tgrelid
+    WHERE relname = ANY(%s) AND pg_table_is_visible(table_.oid) AND NOT tgisinternal AND tgenabled <> 'D'
+    ORDER BY relname, tgname
+"""
 
 
 @register(TAG)
@@ -119,12 +125,13 @@ def check_pool_logging(chosen: Settings) -> Messages:
 def check_database(
     app_configs: Sequence[Any] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E018, E020, W009, W010. Queries the database, so it runs only with `check --database` and before migrations."""
+    """E018, E020, W009, W010, W019. Queries the database, so it runs only with `check --database` and before migrations."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         found.extend(_check_version(alias))
         found.extend(_check_session_time_zone(alias))
         found.extend(_check_row_security(alias))
+        found.extend(_check_triggers(alias))
         found.extend(_check_schedule(alias))
     return found
 
@@ -172,6 +179,23 @@ def _check_row_security(alias: str) -> Messages:
     fault = row_security_fault(alias)
     if fault:
         yield Error(fault, hint=HINT, id="webhooks_app.E020")
+
+
+def _check_triggers(alias: str) -> Messages:
+    """Check for triggers of the host's: they run inside the engine's statements, which write rows of many tenants at once."""
+    if connections[alias].vendor != "postgresql" or alias != database_alias():
+        return
+    tables = [model._meta.db_table for model in apps.get_app_config("webhooks_app").get_models()]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_TRIGGERS_SQL, [tables])
+        names = [f"{trigger} on {table}" for trigger, table in cursor.fetchall()]
+    if names:
+        yield Warning(
+            f"Tables of webhooks_app have triggers: {', '.join(names)}. What is slow in them delays all tenants' deliveries.",
+            hint="Remove them and use the signals of webhooks_app.signals, which run on a thread of their own. If a trigger "
+            "only does something quick, put W019 into SILENCED_SYSTEM_CHECKS.",
+            id="webhooks_app.W019",
+        )
 
 
 def _check_schedule(alias: str) -> Messages:

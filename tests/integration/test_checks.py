@@ -246,6 +246,23 @@ def test_rows_missing_from_the_beat_tables(settings):
     assert checks_database.check_database(databases=None) == []
 
 
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_triggers_on_the_apps_tables_are_named() -> None:
+    def found() -> list[str]:
+        messages = checks_database.check_database(databases=["default"])
+        return [message.msg for message in messages if message.id == "webhooks_app.W019"]
+
+    assert found() == []
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+        cursor.execute("CREATE TRIGGER nap BEFORE INSERT ON webhooks_app_attempt FOR EACH ROW EXECUTE FUNCTION nap()")
+        (message,) = found()
+        assert "nap on webhooks_app_attempt" in message
+        cursor.execute("ALTER TABLE webhooks_app_attempt DISABLE TRIGGER nap")
+    assert found() == []
+
+
 def test_every_message_says_what_to_do(settings):
     settings.DEBUG = False
     settings.USE_TZ = False
