@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests import transports
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Raw
 from tests.transports import PORTS, PUBLIC, Open, gather, request, send
+from webhooks_app.core import addresses
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Transport, resolver
+from webhooks_app.transport import Transport, own_addresses, resolver
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -102,7 +104,7 @@ class TestAnAddressThatIsNotAllowed:
 
     def test_is_seen_by_libcurl_s_own_callback_too(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
-        monkeypatch.setattr(curl, "usable_addresses", lambda addresses, _policy: addresses)
+        monkeypatch.setattr(curl, "connectable", lambda addresses, _policy: addresses)
         monkeypatch.setattr(curl, "refusal", lambda *_: "")
         transport = curl.CurlTransport(transports.TransportOptions(PUBLIC))
         for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
@@ -182,6 +184,35 @@ class TestAName:
         began = time.monotonic()
         transport.close()
         assert time.monotonic() - began < 5
+
+
+class TestThisMachinesOwnAddress:
+    """It may be public. Services trust requests that come from their own machine."""
+
+    @pytest.fixture(autouse=True)
+    def loopback_is_public(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(addresses, "REFUSED_V4", ())
+        addresses.address_allowed.cache_clear()
+        yield
+        addresses.address_allowed.cache_clear()
+
+    def test_is_not_sent_to(self, open_one: Open, receiver: Receiver, names: Names) -> None:
+        names["own.example.com"] = ["127.0.0.1"]
+        transport = open_one(AddressPolicy(allow_http=True, ports=frozenset(PORTS)))
+        for host in ("own.example.com", "127.0.0.2"):
+            response = send(transport, f"http://{host}:{receiver.port}/")
+            assert response.failure is OutcomeKind.ADDRESS_NOT_ALLOWED
+        assert not receiver.requests
+
+    def test_is_sent_to_if_the_operator_allows_it(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(AddressPolicy(allow_http=True, ports=frozenset(PORTS), allowed_networks=("127.0.0.1/32",)))
+        assert send(transport, receiver.url()).status == 200
+
+    def test_is_found_by_binding_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert own_addresses.is_own("127.0.0.1")
+        assert not own_addresses.is_own("198.51.100.7")
+        monkeypatch.setattr(own_addresses, "_can_bind", lambda address, family: True)
+        assert not own_addresses.is_own("127.0.0.3"), "any address can be bound here"
 
 
 class TestTheEnvironment:

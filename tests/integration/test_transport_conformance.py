@@ -22,6 +22,13 @@ transport = transports.transport
 shared_receiver = transports.shared_receiver
 receiver = transports.receiver
 
+#: Request targets that libraries rewrite: dot segments, percent-encodings, brackets, an empty query.
+TARGETS = (
+    "/a/../b", "/a/./b", "/..", "/%2e%2e/x", "/a/%2E/b", "/x%2Fy", "/%7ea", "/~a", "/a//b", "/?", "/a?", "/a?x=%41",
+    "/a?x=%c3%a9", "/a?x=[1]", "/a[1]", "/a?x='y'", "/a?x=a+b&y=", "/a;p=1", "/a?/../b", "/a:b@c", "/a?x=%00", "/a?u=http://b/?c",
+    "//double", "/a?q=!$&'()*+,;=:@/?",
+)  # fmt: skip
+
 
 class TestAnAnswer:
     def test_is_given_back_with_its_token(self, transport: Transport, receiver: Receiver) -> None:
@@ -49,6 +56,16 @@ class TestAnAnswer:
         assert received.headers["x-empty"] == ""
         for unwanted in ("expect", "cookie", "referer", "authorization", "transfer-encoding"):
             assert unwanted not in received.headers
+
+    @pytest.mark.parametrize("target", TARGETS)
+    def test_comes_to_the_target_byte_for_byte(self, transport: Transport, receiver: Receiver, target: str) -> None:
+        assert send(transport, receiver.url(target)).status == 200
+        assert receiver.wait_for(1)[0].path == target
+
+    def test_comes_to_the_root_of_a_url_without_a_path(self, transport: Transport, receiver: Receiver) -> None:
+        for rest in ("", "?a=1"):
+            assert send(transport, receiver.url("") + rest).status == 200
+        assert [one.path for one in receiver.wait_for(2)] == ["/", "/?a=1"]
 
     def test_may_come_to_an_empty_body(self, transport: Transport, receiver: Receiver) -> None:
         assert send(transport, receiver.url(), body=b"").status == 200

@@ -41,7 +41,7 @@ def test_an_exception_in_a_callback_is_raised_by_wait(
         raise KeyboardInterrupt("as a signal handler does")
 
     with monkeypatch.context() as patch:
-        patch.setattr("webhooks_app.transport.curl_handle.address_allowed", interrupted)
+        patch.setattr("webhooks_app.transport.curl_handle.may_connect", interrupted)
         transport.start(request(receiver.url()))
         with pytest.raises(KeyboardInterrupt):
             gather(transport)

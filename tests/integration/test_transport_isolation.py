@@ -111,7 +111,7 @@ class Fault(Exception):
 
 @pytest.mark.parametrize("error", [Fault("oh"), MemoryError(), OSError(errno.EBADF, "Bad file descriptor")])
 @pytest.mark.parametrize(
-    "where", ["curl_handle.os.set_inheritable", "curl_handle.address_allowed", "curl_received.status_of"]
+    "where", ["curl_handle.os.set_inheritable", "curl_handle.may_connect", "curl_received.status_of"]
 )
 def test_an_exception_in_a_callback_of_libcurl(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
@@ -252,7 +252,7 @@ def test_what_is_no_exception_is_raised_by_wait(
     assert transport.in_flight == 0
 
 
-_ADDRESS_CHECK = {"curl": "curl_handle.address_allowed", "requests": "requests_adapter.usable_addresses"}
+_ADDRESS_CHECK = {"curl": "curl_handle.may_connect", "requests": "requests_adapter.connectable"}
 
 
 def test_threads_that_do_not_return_are_replaced(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import datetime
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +171,45 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
+
+
+def test_an_http2_target_is_sent_byte_for_byte(open_one: Open, authority: Authority) -> None:
+    with Receiver(tls=authority.context("localhost", http2=True)) as receiver:
+        transport = open_one(LOOPBACK, ca_bundle=authority.bundle)
+        for target in ("/a/../b", "/%7ea?", "/?x=%c3%a9&y=[1]"):
+            assert send(transport, receiver.url(target, host="localhost")).status == 200
+            assert receiver.requests[-1].path == target
+
+
+def test_the_common_name_of_a_certificate_does_not_count(
+    open_one: Open, authority: Authority, transport_name: str
+) -> None:
+    """libcurl still compares it. No public authority issues certificates without alternative names."""
+    if transport_name == "curl":
+        pytest.skip("libcurl has no option for it")
+    with Receiver(tls=authority.context(common_name="localhost")) as receiver:
+        response = send(open_one(ca_bundle=authority.bundle), receiver.url(host="localhost"))
+        assert response.failure is OutcomeKind.TLS_ERROR
+
+
+_SEND_ONE = """
+import sys
+from tests.transports import LOOPBACK, gather, request
+from webhooks_app.transport import TransportOptions, open_transport
+transport = open_transport(TransportOptions(addresses=LOOPBACK, ca_bundle=sys.argv[2]), sys.argv[3])
+transport.start(request(sys.argv[1]))
+print(gather(transport)[0].status)
+"""
+
+
+def test_tls_secrets_are_written_to_no_file(
+    open_one: Open, authority: Authority, transport_name: str, tmp_path: Path
+) -> None:
+    """SSLKEYLOGFILE asks libraries to do that. In a process of its own, since libcurl reads it when it is loaded."""
+    log = tmp_path / "keys.log"
+    with Receiver(tls=authority.context("localhost")) as receiver:
+        command = [sys.executable, "-c", _SEND_ONE, receiver.url(host="localhost"), authority.bundle, transport_name]
+        environment = {**os.environ, "SSLKEYLOGFILE": str(log), "DJANGO_SETTINGS_MODULE": "project.settings_test"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "200"
+    assert not log.exists() or not log.read_text()

@@ -142,6 +142,11 @@ def _allowed(address: Address, policy: AddressPolicy) -> bool:
     return address in GLOBAL_V6 and not _within(address, REFUSED_V6)
 
 
+def explicitly_allowed(address: str, policy: AddressPolicy) -> bool:
+    """Return whether this valid address is in a network that the operator has allowed by name."""
+    return _within(_unmapped(ip_address(address)), policy.allowed)
+
+
 def _unmapped(address: Address) -> Address:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
@@ -159,7 +164,7 @@ def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple
     usable = tuple(address for address in addresses if address_allowed(address, policy))
     if len(usable) == len(addresses):
         return usable
-    return tuple(address for address in usable if _within(_unmapped(ip_address(address)), policy.allowed))
+    return tuple(address for address in usable if explicitly_allowed(address, policy))
 
 
 @lru_cache(maxsize=8192)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
@@ -68,6 +71,18 @@ def open_transport(options: TransportOptions | None = None, name: str = "") -> T
     return InspectingTransport(_open_network(options or transport_options(), name or settings().TRANSPORT))
 
 
+@contextmanager
+def _no_key_log() -> Iterator[None]:
+    """Hide SSLKEYLOGFILE while libcurl is initialised, with the first handle of the process: it would write the secrets of all
+    TLS connections to that file."""
+    path = os.environ.pop("SSLKEYLOGFILE", None)
+    try:
+        yield
+    finally:
+        if path is not None:
+            os.environ["SSLKEYLOGFILE"] = path
+
+
 def _open_network(options: TransportOptions, name: str) -> Transport:
     has_curl = importlib.util.find_spec("pycurl") is not None
     if name == "auto":
@@ -77,7 +92,8 @@ def _open_network(options: TransportOptions, name: str) -> Transport:
             raise ConfigurationError("The curl transport needs pycurl: install the `curl` extra.", field="TRANSPORT")
         from webhooks_app.transport.curl import CurlTransport
 
-        return CurlTransport(options)
+        with _no_key_log():
+            return CurlTransport(options)
     if name == "requests":
         from webhooks_app.transport.requests import RequestsTransport
 

@@ -17,7 +17,7 @@ from typing import Any
 import certifi
 import pycurl
 
-from webhooks_app.core.addresses import refusal, usable_addresses
+from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
@@ -26,6 +26,7 @@ from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.lookups import Lookup, Lookups
+from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
@@ -56,6 +57,7 @@ class CurlTransport:
         self._wakeup = Wakeup()
         self._lookups = Lookups(lambda: self._wakeup.send(b"n"), min(MAX_THREADS, max(4, self.capacity)))
         self._multi = pycurl.CurlMulti()
+        pycurl.Curl().close()  # initialises libcurl, if nothing else has done so
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         connections = options.concurrency + spare_connections(options.concurrency)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
@@ -135,7 +137,7 @@ class CurlTransport:
             self._lookups.add(Lookup(min(deadline, now + request.connect_timeout), request, deadline, place))
 
     def _begin_at(self, answer: Answer, place: Place, request: Request, deadline: float) -> None:
-        addresses = usable_addresses(answer.addresses, self.options.addresses)
+        addresses = connectable(answer.addresses, self.options.addresses)
         if answer.error:
             kind = OutcomeKind.NOT_SENT if answer.our_fault else OutcomeKind.NAME_ERROR
             self._finished.append(failed(request, kind, answer.error, our_fault=answer.our_fault))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pycurl
 
-from webhooks_app.core.addresses import address_allowed
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
@@ -18,7 +17,8 @@ from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
-from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text
+from webhooks_app.transport.own_addresses import may_connect
+from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
 BODY_LATE = -1
@@ -94,6 +94,9 @@ class Handle:
         setopt = self.curl.setopt
         if request.url != self._url:
             setopt(pycurl.URL, request.url)
+            # An egress proxy gets the whole URL if it forwards the request itself.
+            forwarded = self._proxy and request.url.startswith("http:")
+            setopt(pycurl.REQUEST_TARGET, request.url if forwarded else target_of(request.url))
             self._url = request.url
         if resolve or self._resolve:
             # Set it every time: libcurl forgets it after DNS_CACHE_TIMEOUT, and would then resolve the name itself.
@@ -203,7 +206,7 @@ class Handle:
     @guarded(pycurl.SOCKET_BAD)
     def _on_open_socket(self, _purpose: int, address: Any) -> Any:
         """Check the address that libcurl is about to connect to, and open the socket."""
-        if not self._proxy and not address_allowed(address.addr[0], self._addresses):
+        if not self._proxy and not may_connect(address.addr[0], self._addresses):
             self._received.failure = Failure(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to")
             return pycurl.SOCKET_BAD
         opened = Dialled(address.family, address.socktype, address.protocol)

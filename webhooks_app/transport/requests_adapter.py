@@ -17,14 +17,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from webhooks_app.core.addresses import is_literal, usable_addresses
+from webhooks_app.core.addresses import is_literal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, TransportOptions
 from webhooks_app.transport.faults import fault_of, fault_of_errno, not_resolved_in_time, proxy_name, proxy_refusal
+from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.validation import target_of
 
 #: The number of hosts whose idle connections are kept. Each may have several, and descriptors are limited.
 _POOLS = 64
@@ -61,9 +63,13 @@ class _Checked(HTTPConnection):
         if self.job is not None:
             self.job.late = _IN_TIME
 
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """Send the request's own target: `requests` and urllib3 have normalised the one that they pass."""
         self._take()
-        super().putrequest(*args, **kwargs)
+        if self.job is not None:
+            own = self.job.request.url
+            url = target_of(own) if url.startswith("/") else own  # an egress proxy gets the whole URL
+        super().putrequest(method, url, *args, **kwargs)
 
     def getresponse(self) -> Any:
         self._live = self.sock  # http.client closes a connection that is not kept, but not the response
@@ -149,7 +155,7 @@ class _Checked(HTTPConnection):
             found = self._resolve(job, host, until)
         if self._at_proxy:  # the operator chose this address; the proxy resolves the receiver's name, and must check it
             return found
-        addresses = usable_addresses(found, self.options.addresses)
+        addresses = connectable(found, self.options.addresses)
         if not addresses:
             raise Stopped(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{host} is {', '.join(found)}, which is not sent to")
         return addresses
@@ -200,6 +206,7 @@ class CheckedAdapter(HTTPAdapter):
         # Created once, because loading the certificate authorities takes longer than a whole request. `create_default_context`
         # is not used, because it obeys SSLKEYLOGFILE.
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.hostname_checks_common_name = False  # only the subject's alternative names count
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.set_ciphers(_without_dhe(self._tls))
         self._tls.load_verify_locations(ca_bundle)

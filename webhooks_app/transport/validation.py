@@ -39,6 +39,7 @@ FLOODED = "more data than a response may have"
 KEPT_BUSY = "reading the receiver's certificates kept this process busy"
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
+_TARGET = re.compile(r"[/?].*")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _STATUS_LINE = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+(\d{3})(?![^ \t\r\n])")
@@ -62,6 +63,15 @@ def place_of(url: str) -> Place:
     if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
         raise ValueError("the URL cannot be sent to")
     return Place(parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme], is_literal(parts.hostname))
+
+
+@lru_cache(maxsize=8192)
+def target_of(url: str) -> str:
+    """Return the request target of a URL: path and query, byte for byte. Libraries would normalise them, and some receivers
+    compare or sign the path."""
+    place = _TARGET.search(url.partition("#")[0], url.index("://") + 3)
+    target = place[0] if place is not None else "/"
+    return target if target.startswith("/") else f"/{target}"
 
 
 def check_request(request: Request) -> Place:

@@ -1,0 +1,46 @@
+"""The addresses of this machine, which no receiver has: a service may trust requests that come from its own machine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from functools import lru_cache
+from time import monotonic
+
+from webhooks_app.core.addresses import AddressPolicy, address_allowed, explicitly_allowed, usable_addresses
+
+#: For how long an answer is kept (seconds): interfaces get other addresses.
+_KEPT = 60.0
+#: Addresses for documentation, which no machine has.
+_NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+
+def may_connect(address: str, policy: AddressPolicy) -> bool:
+    """Return whether to connect to this address: the policy allows it, and it is not this machine's own, unless the operator
+    has named its network in ALLOWED_NETWORKS."""
+    return address_allowed(address, policy) and (explicitly_allowed(address, policy) or not is_own(address))
+
+
+def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
+    """Return the addresses of a name that may be connected to; none if any of them is not allowed (see `usable_addresses`)."""
+    usable = usable_addresses(addresses, policy)
+    return usable if all(may_connect(address, policy) for address in usable) else ()
+
+
+def is_own(address: str) -> bool:
+    """Return whether an interface of this machine has the address."""
+    return _is_own(address, monotonic() // _KEPT)
+
+
+@lru_cache(maxsize=8192)
+def _is_own(address: str, _period: float) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # Where the system lets sockets be bound to any address (ip_nonlocal_bind), it cannot be found out this way.
+    return _can_bind(address, family) and not _can_bind(_NOBODYS[family], family)
+
+
+def _can_bind(address: str, family: socket.AddressFamily) -> bool:
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
+        return True
+    return False
