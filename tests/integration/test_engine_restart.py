@@ -205,3 +205,31 @@ def test_what_is_being_leased_when_the_engine_is_asked_to_stop_is_released(
     assert "before it had released all queues" not in caplog.text
     assert EndpointQueue.objects.get().holder_id is None
     assert not receiver.requests
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    start, refused = engine.EngineThread.start, []
+
+    def refuse(self: Any) -> None:
+        if len(refused) < 2 and self.name == "webhooks-sending":
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(engine.EngineThread, "start", refuse)
+    due_delivery(endpoint_at(receiver))
+    deliver_until(all_succeeded)
+    assert len(refused) == 2
+    assert "the sending thread cannot be started" in caplog.text
+
+
+def test_an_engine_that_was_stopped_before_it_has_a_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine.EngineThread, "start", refuse)
+    stop = threading.Event()
+    stop.set()
+    assert engine.run(stop=stop).requests == 0

@@ -30,6 +30,7 @@ from queue import Empty, SimpleQueue
 from django.db import connections
 
 from webhooks_app.engine.engine_threads import LOOK_UP, Engine, StopRequest, tell_retired
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.progress import OnRetired, Progress, Until, budget, for_ever, idle_for
 from webhooks_app.exceptions import ConfigurationError
@@ -110,6 +111,7 @@ class _Run:
         self._total = Progress()
         self._pause = _FIRST_PAUSE
         self._engine: Engine | None = None
+        self._faults = FaultLog()
         #: The sending thread, and those that are stuck.
         self._threads: list[threading.Thread] = []
         #: What ended the run: None, or an error to raise. A queue, because no signal handler can leave its lock taken.
@@ -119,7 +121,6 @@ class _Run:
 
     def wait(self) -> Progress:
         """Deliver, and return the progress at the end. Raises what `run` raises."""
-        self._start_thread(self._deliver)
         caught: list[BaseException] = []
         interrupt: BaseException | None = None
         while True:
@@ -127,6 +128,11 @@ class _Run:
                 # Handled here and not where they are caught: the next one may come at any time.
                 while caught:
                     interrupt = self._interrupted_by(caught.pop(0)) or interrupt
+                if not self._threads:
+                    if self._stop.is_set():
+                        error = None
+                        break
+                    self._start_thread(self._deliver)
                 with suppress(Empty):
                     error = self._ended.get(timeout=LOOK_UP)
                     break
@@ -159,8 +165,12 @@ class _Run:
 
     def _start_thread(self, work: Callable[[], None]) -> None:
         thread = EngineThread(work, "webhooks-sending")
-        thread.start()
-        self._threads.append(thread)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:  # "can't start new thread"
+            self._faults.report("thread", "the sending thread cannot be started, which is tried again: %s", error)
+        else:
+            self._threads.append(thread)
 
     # --- called by the sending thread --------------------------------------------------------------------------------
 
