@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+from django.utils.functional import lazy
 
 from tests.pipelines import PLAIN
 from webhooks_app.core.message import Message
@@ -53,6 +56,47 @@ def _exits(message: Message) -> bytes:
     raise SystemExit("the host's wire format")
 
 
+def _loops(message: Message) -> bytes:
+    """Never returns, and is not released."""
+    calls["loops"] += 1
+    while True:
+        calls["turns"] += 1
+
+
+class OddError(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        how = self.args[0]
+        if how == "exits":
+            raise SystemExit("in __str__")
+        if how == "sleeps":
+            time.sleep(3.0)
+            return "at last"
+        raise AttributeError("number")
+
+
+def _fails_oddly(how: str) -> Callable[[Message], bytes]:
+    def fail(message: Message) -> bytes:
+        raise OddError(how)
+
+    return fail
+
+
+def _lazy_text() -> str:
+    calls["lazy"] += 1
+    time.sleep(3.0)
+    return "computed late"
+
+
+def _lazy_headers(message: Message) -> Any:
+    return (("X-Region", lazy(_lazy_text, str)()),)
+
+
+def _numbers_as_headers(message: Message) -> Any:
+    return (("X-Number", 5),)
+
+
 @dataclass(frozen=True, slots=True)
 class HangingScheme(StandardScheme):
     """A subclass of one of the package's schemes."""
@@ -69,8 +113,13 @@ HOST_SCHEME_HANGS: WireFormat = replace(PLAIN, name="host_scheme_hangs", scheme=
 HOST_BURNS: WireFormat = replace(PLAIN, name="host_burns", envelope=_burns)
 HOST_EXITS: WireFormat = replace(PLAIN, name="host_exits", envelope=_exits)
 HOST_MOMENT: WireFormat = replace(PLAIN, name="host_moment", envelope=_takes_a_moment)
+HOST_LOOPS: WireFormat = replace(PLAIN, name="host_loops", envelope=_loops)
+HOST_FAILS: WireFormat = replace(PLAIN, name="host_fails", envelope=_fails_oddly("fails"))
+HOST_FAILS_EXITING: WireFormat = replace(PLAIN, name="host_fails_exiting", envelope=_fails_oddly("exits"))
+HOST_FAILS_SLOWLY: WireFormat = replace(PLAIN, name="host_fails_slowly", envelope=_fails_oddly("sleeps"))
+HOST_LAZY: WireFormat = replace(PLAIN, name="host_lazy", extra_headers=_lazy_headers)
+HOST_NUMBER: WireFormat = replace(PLAIN, name="host_number", extra_headers=_numbers_as_headers)
 
 WIRE_FORMATS = {
-    wire_format.name: f"tests.host_formats.{wire_format.name.upper()}"
-    for wire_format in (HOST_HANGS, HOST_HEADERS_HANG, HOST_SCHEME_HANGS, HOST_BURNS, HOST_EXITS, HOST_MOMENT)
+    value.name: f"tests.host_formats.{name}" for name, value in list(globals().items()) if name.startswith("HOST_")
 }

@@ -28,7 +28,7 @@ from webhooks_app import celery_worker
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import one_line
 from webhooks_app.engine import run as engine
-from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.options import FROZEN_AFTER, EngineOptions
 from webhooks_app.engine.sweep import repair as repair_queues
 from webhooks_app.engine.sweep import sweep as sweep_queues
 from webhooks_app.engine.sweep import work_waits
@@ -71,7 +71,7 @@ def _run_engine(task: Any, slot: Slot) -> None:
         stop=celery_worker.Shutdown(),
         kind="celery",
         on_retired=partial(_hand_over, slot),
-        options=EngineOptions(interrupts=(SoftTimeLimitExceeded,)),
+        options=EngineOptions(interrupts=(SoftTimeLimitExceeded,), frozen_after=FROZEN_AFTER),
     )
     if slot.lent and not celery_worker.shutting_down():
         # A hint that arrives during the pause has no effect.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -142,3 +143,52 @@ def test_a_new_engine_has_no_further_threads_for_code_that_has_not_returned_to_t
         hanging_endpoint(receiver, "host_hangs", events=1)
         run(until=lambda progress: progress.seconds > 1.0, options=options)
     assert host_formats.calls["hangs"] == 2
+
+
+@pytest.mark.parametrize("wire_format", ["host_fails", "host_fails_exiting", "host_fails_slowly"])
+def test_an_exception_whose_text_cannot_be_had(receiver: Receiver, wire_format: str, caplog: Any) -> None:
+    """Its `__str__` is the host's code, too."""
+    hanging_endpoint(receiver, wire_format, events=1)
+    good = endpoint_at(receiver, "/good", wire_format="plain")
+    with running_engine():
+        eventually(lambda: build_threads._pool.away() or Attempt.objects.exists())
+        began = time.monotonic()
+        for number in range(1, 6):
+            pending_event(good.tenant)
+            receiver.wait_for(number, path="/good")
+        assert time.monotonic() - began < 2.5 or wire_format != "host_fails_slowly"
+        attempt = eventually(lambda: Attempt.objects.exclude(endpoint_id=good.pk).first())
+    assert attempt.outcome == "not_sent"
+    assert "OddError" in attempt.detail or "did not return" in attempt.detail
+    assert "starts again" not in caplog.text
+
+
+def test_lazy_headers_are_computed_by_the_builder(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_lazy", events=1)
+    good = endpoint_at(receiver, "/good", wire_format="plain")
+    with running_engine(options=EngineOptions(build_seconds=10.0)):
+        eventually(lambda: host_formats.calls["lazy"])
+        pending_event(good.tenant)
+        receiver.wait_for(1, path="/good")
+        assert [one.path for one in receiver.requests] == ["/good"], "the other one is still being built"
+        [request] = receiver.wait_for(1, path="/bad")
+    assert request.headers["x-region"] == "computed late"
+
+
+def test_headers_that_are_no_text_are_refused(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_number", events=1)
+    deliver_until(Attempt.objects.exists)
+    attempt = Attempt.objects.get()
+    assert (attempt.outcome, attempt.detail) == ("not_sent", "TypeError: a header's name or value is int, not text")
+
+
+def test_a_loop_is_ended(receiver: Receiver) -> None:
+    """It would take the interpreter from the engine's threads for ever."""
+    hanging_endpoint(receiver, "host_loops", events=1)
+    with running_engine(options=EngineOptions(build_seconds=0.3)):
+        eventually(Attempt.objects.exists)
+        eventually(lambda: not build_threads._pool.away())
+    turns = host_formats.calls["turns"]
+    time.sleep(0.05)
+    assert host_formats.calls["turns"] == turns
+    assert Attempt.objects.get().detail == "BuildTimeout: the wire format did not return within 0.3 s"

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from tests.customer import Customer
-from webhooks_app.engine import row_security
+from webhooks_app.engine import silent_faults
 from webhooks_app.models.row_security import row_security_fault
 
 ROLE = f"webhooks_shop_{os.getpid()}"
@@ -43,7 +43,7 @@ def become(db: None) -> Iterator[Become]:
 
 @pytest.fixture(autouse=True)
 def _first_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_security, "_known", set())
+    monkeypatch.setattr(silent_faults, "_known", set())
 
 
 ENABLE = f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY"
@@ -97,7 +97,7 @@ def test_the_check_the_status_and_the_log_say_so(become: Become, caplog: pytest.
     assert f"CRITICAL  row_security: {found.msg} {found.hint}" in out.getvalue()
 
     for _ in range(2):
-        assert row_security.report_row_security("default") == 0
+        assert silent_faults.report_row_security("default") == 0
     assert [record.getMessage() for record in caplog.records] == [f"webhooks: {found.msg} {found.hint}"]
 
 
@@ -107,7 +107,7 @@ def test_where_there_is_none_nothing_is_said(caplog: pytest.LogCaptureFixture) -
     out = StringIO()
     call_command("webhooks_status", stdout=out)
     assert "row_security" not in out.getvalue()
-    assert row_security.report_row_security("default") == 0
+    assert silent_faults.report_row_security("default") == 0
     assert not caplog.records
 
 
@@ -121,7 +121,7 @@ def test_each_process_looks_once_when_its_first_engine_starts(
         looked.append(using)
         return "Rows are hidden."
 
-    monkeypatch.setattr(row_security, "row_security_fault", fault)
+    monkeypatch.setattr(silent_faults, "row_security_fault", fault)
     with Customer() as customer:
         customer.endpoint()
         for _ in range(2):

@@ -1,7 +1,8 @@
 """Threads that build the requests of wire formats that call host code, which may be slow or never return.
 
-A build that exceeds its deadline is abandoned: its thread stays busy until the host's code returns, and the result is
-dropped. Such threads count towards the limits, so their number is bounded. They are daemon threads; nothing joins them.
+A build that exceeds its deadline is abandoned: BuildTimeout is raised in the host's code, which ends loops of Python; what
+waits in a call notices when the call returns. Until then its thread stays busy. Such threads count towards the limits, so
+their number is bounded. They are daemon threads; nothing joins them.
 
 The threads belong to the process, because they outlive their engine: a Celery process runs a new one every minute.
 """
@@ -9,6 +10,7 @@ The threads belong to the process, because they outlive their engine: a Celery p
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import queue
 import threading
@@ -18,11 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from django.db import close_old_connections, connections
+from django.utils.functional import Promise
 
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport import Request
+from webhooks_app.wire_formats.host import error_text
 
 #: A thread without work ends after this time (seconds).
 _IDLE = 5.0
@@ -31,7 +35,7 @@ Scopes = tuple[None, str, tuple[str, uuid.UUID]]
 
 
 class BuildTimeout(Exception):
-    """The host's code did not return in time."""
+    """The host's code did not return in time. Also raised in that code."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +49,11 @@ class Build:
     #: Called in the thread, once it has ended.
     on_end: Callable[[Build], None]
     request: Request | None = None
+    #: The error and its text, which is computed in the thread: `__str__` is the host's code, too.
     error: BaseException | None = None
+    error_text: str = ""
+    #: The identifier of the thread while it runs the host's code, else 0. Changed under the pool's lock.
+    thread: int = 0
     #: Processor seconds.
     cost: float = 0.0
 
@@ -91,9 +99,10 @@ class BuildThreads:
         now = time.monotonic()
         while self._open and (build := next(iter(self._open))).deadline <= now:
             del self._open[build]
+            _pool.interrupt(build)
             # A copy: the thread still writes into its own.
             error = BuildTimeout(f"the wire format did not return within {self._seconds:g} s")
-            taken.append(replace(build, request=None, error=error, cost=0.0))
+            taken.append(replace(build, request=None, error=error, error_text=error_text(error), cost=0.0))
         return taken
 
     def _end(self, build: Build) -> None:
@@ -105,6 +114,21 @@ class BuildThreads:
         away = _pool.away()
         of_scopes = [[build for build in away if scope in build.scopes] for scope in scopes]
         return [builds for builds, limit in zip(of_scopes, self._limits, strict=True) if len(builds) >= limit]
+
+
+def _plain(request: Request) -> Request:
+    """Return the request with texts and bytes of exactly these types. What is lazy, such as a lazy translation, is computed here
+    and not in the sending thread. Raises TypeError for other types."""
+    if not isinstance(request.body, bytes):
+        raise TypeError(f"the envelope returned {type(request.body).__name__}, not bytes")
+    headers = tuple((_plain_text(name), _plain_text(value)) for name, value in request.headers)
+    return replace(request, body=bytes(request.body), headers=headers)
+
+
+def _plain_text(value: object) -> str:
+    if not isinstance(value, (str, Promise)):
+        raise TypeError(f"a header's name or value is {type(value).__name__}, not text")
+    return "".join(str(value))  # str() may return a subclass of str, and join does not
 
 
 def _all_late(builds: list[Build]) -> bool:
@@ -137,18 +161,21 @@ class _Pool:
             self._away.add(build)
             self._todo.put(build)
 
+    def interrupt(self, build: Build) -> None:
+        """Raise BuildTimeout in the thread while it runs the host's code: a loop of Python would take the interpreter from the
+        engine's threads again and again."""
+        with self._lock, contextlib.suppress(AttributeError):  # other Pythons than CPython cannot do it
+            if build.thread:
+                thread, error = ctypes.c_ulong(build.thread), ctypes.py_object(BuildTimeout)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+
     def away(self) -> list[Build]:
         with self._lock:
             return list(self._away)
 
     def _work(self) -> None:
         while (build := self._next()) is not None:
-            began = time.thread_time()
-            try:
-                build.request = build.work()
-            except BaseException as error:  # noqa: BLE001 - whatever the host's code does, it is this request's
-                build.error = error
-            build.cost = time.thread_time() - began
+            self._build(build)
             with contextlib.suppress(Exception):
                 close_old_connections()  # of the host's code
             with self._lock:
@@ -158,6 +185,23 @@ class _Pool:
                 build.on_end(build)  # its engine may have ended
             del build  # and its event with it, while the thread is idle
         connections.close_all()
+
+    def _build(self, build: Build) -> None:
+        """Run the host's code. BuildTimeout may be raised in it, or just after it."""
+        began = time.thread_time()
+        try:
+            try:
+                build.thread = threading.get_ident()
+                build.request = _plain(build.work())
+            finally:
+                with self._lock:
+                    build.thread = 0
+                # Python raises what `interrupt` has set at the latest where a loop begins anew: here, and not in the code below.
+                for _ in range(2):
+                    pass
+        except BaseException as error:  # noqa: BLE001 - whatever the host's code does, it is this request's
+            build.error, build.error_text = error, error_text(error)
+        build.cost = time.thread_time() - began
 
     def _next(self) -> Build | None:
         while True:

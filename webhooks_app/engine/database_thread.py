@@ -30,7 +30,7 @@ from webhooks_app.engine.record import Recorder
 from webhooks_app.engine.record_rows import give_up
 from webhooks_app.engine.record_signals import SignalThread
 from webhooks_app.engine.result_buffer import ResultBuffer
-from webhooks_app.engine.row_security import report_row_security
+from webhooks_app.engine.silent_faults import report_autocommit, report_row_security
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.step import Step, longer
 from webhooks_app.engine.types import FannedOut
@@ -79,6 +79,7 @@ class DatabaseThread:
                 Step("record", self._record, takes_work=False),
                 Step("release", self._lease.release, takes_work=False),
                 Step("row security", partial(report_row_security, using), takes_work=True),
+                Step("autocommit", partial(report_autocommit, using, faults), takes_work=True),
             )
         )
         self._thread = EngineThread(self._run, "webhooks-database")

@@ -21,6 +21,7 @@ from webhooks_app import telemetry
 from webhooks_app.database_errors import is_lock_timeout, is_outage
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.activity import Activity
+from webhooks_app.engine.freeze_watch import FreezeWatch
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
 from webhooks_app.engine.repair_thread import repair_soon
@@ -49,6 +50,7 @@ class Heartbeat:
         self._options = options
         self._on_change = on_change
         self.activity = Activity()
+        self._freeze_watch = FreezeWatch(options.frozen_after)
         #: Changes when the engine was declared dead; written by this thread only.
         self.engine_id = new_id()
         #: The earlier ids, and those of them that may still hold queues.
@@ -68,7 +70,7 @@ class Heartbeat:
         self._warned_of_drift = False
         #: The thread last logged as stalled.
         self._stalled = ""
-        #: Set by the database thread at its end if a queue could not be woken: the row then stays, so that others find it.
+        #: Set by the database thread at its end if it could not wake a queue: the row then stays, for others to find.
         self.owes_wakes = False
         #: The error that ended the heartbeat early.
         self.failure: BaseException | None = None
@@ -127,6 +129,7 @@ class Heartbeat:
             try:
                 while not self._ended.is_set():
                     self._wakeup.clear()
+                    self._freeze_watch.renew()
                     self._try_to_beat()
                     self._wakeup.wait(self._pause())
             except BaseException as error:  # noqa: BLE001 - the sending thread sees it, and ends the engine
@@ -134,6 +137,7 @@ class Heartbeat:
             if self.exists:
                 self._resign()
         finally:
+            self._freeze_watch.end()
             connections.close_all()
 
     def _fail(self, error: BaseException) -> None:
@@ -253,11 +257,8 @@ class Heartbeat:
         drift = (datetime.now(UTC) - now).total_seconds()
         if abs(drift) > _DRIFT_WORTH_A_WARNING and not self._warned_of_drift:
             self._warned_of_drift = True
-            logger.warning(
-                "webhooks: the clock of this machine differs from the database's by %.1f s; set it right. Deliveries go by "
-                "the database's clock.",
-                drift,
-            )
+            text = "webhooks: the clock of this machine differs from the database's by %.1f s; set it right. Deliveries go by "
+            logger.warning(f"{text}the database's clock.", drift)
 
     def _reap(self) -> None:
         """Release the queues of dead engines, and those that this engine took before it knew that it was declared dead.

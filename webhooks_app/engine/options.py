@@ -8,6 +8,9 @@ from datetime import timedelta
 from webhooks_app.conf import settings
 from webhooks_app.db import LOCK_TIMEOUT
 
+#: `EngineOptions.frozen_after` of workers and of `webhooks_deliver`: other engines have taken the queues long before.
+FROZEN_AFTER = 15.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
@@ -92,5 +95,8 @@ class EngineOptions:
     longest_pause: float = 5.0
     #: An engine whose remaining work cannot be done now counts as idle after this time.
     idle_despite_work: float = 3.0
+    #: The process is ended if its threads have not got the interpreter for this time. None: never. For processes that do
+    #: nothing but deliver.
+    frozen_after: float | None = None
     #: A thread that has not completed a turn for this time has stalled; the engine then stops renewing its heartbeat.
     stalled_after: float = 30.0

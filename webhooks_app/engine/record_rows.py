@@ -72,8 +72,12 @@ def attempt_row(result: Result) -> AttemptRow:
 
 
 def _storable(text: str) -> str:
-    """Return the text without NUL characters, which PostgreSQL cannot store."""
-    return text.replace("\x00", "\ufffd") if "\x00" in text else text
+    """Return the text without NUL characters and lone surrogates, which PostgreSQL cannot store."""
+    return (
+        text
+        if text.isascii() and "\x00" not in text
+        else text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    )
 
 
 def settlement(result: Result, now: datetime) -> Settlement:

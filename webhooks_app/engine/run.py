@@ -114,8 +114,13 @@ class _Run:
         self._faults = FaultLog()
         #: The sending thread, and those that are stuck.
         self._threads: list[threading.Thread] = []
-        #: What ended the run: None, or an error to raise. A queue, because no signal handler can leave its lock taken.
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        #: Empty once a thread delivers. Only that thread removes the item.
+        self._unclaimed = [True]
+        #: Whether the run is over, and the error that ended it.
+        self._is_over = False
+        self._error: BaseException | None = None
+        #: Wakes the calling thread when the run is over. A queue, because no signal handler can leave its lock taken.
+        self._wakeup: SimpleQueue[None] = SimpleQueue()
 
     # --- called by the calling thread --------------------------------------------------------------------------------
 
@@ -128,21 +133,21 @@ class _Run:
                 # Handled here and not where they are caught: the next one may come at any time.
                 while caught:
                     interrupt = self._interrupted_by(caught.pop(0)) or interrupt
-                if not self._threads:
-                    if self._stop.is_set():
-                        error = None
-                        break
-                    self._start_thread(self._deliver)
-                with suppress(Empty):
-                    error = self._ended.get(timeout=LOOK_UP)
+                if self._is_over or (self._unclaimed and self._stop.is_set()):
                     break
+                if self._unclaimed:
+                    self._start_thread(self._deliver_first)
                 self._replace_stuck_thread()
+                with suppress(Empty):
+                    self._wakeup.get(
+                        timeout=LOOK_UP
+                    )  # its value may get lost: a signal handler raises just after the call
             except BaseException as raised:  # noqa: BLE001 - by a signal handler, if not by Ctrl-C
                 caught.append(raised)
         if interrupt is not None and not isinstance(interrupt, self._options.interrupts):
             raise interrupt
-        if error is not None:
-            raise error
+        if self._error is not None:
+            raise self._error
         return self._total
 
     def _interrupted_by(self, error: BaseException) -> BaseException | None:
@@ -158,21 +163,26 @@ class _Run:
 
     def _replace_stuck_thread(self) -> None:
         engine = self._engine
-        if engine is not None and engine.is_stuck:
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            if len(self._threads) <= _MOST_STUCK:
-                self._start_thread(partial(self._deliver_instead, engine))
+        if engine is not None and engine.is_stuck and len(self._threads) <= _MOST_STUCK:
+            self._start_thread(partial(self._deliver_instead, engine))
 
     def _start_thread(self, work: Callable[[], None]) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
         thread = EngineThread(work, "webhooks-sending")
+        self._threads.append(thread)  # before it is started: a signal handler may raise at any time
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:  # "can't start new thread"
             self._faults.report("thread", "the sending thread cannot be started, which is tried again: %s", error)
-        else:
-            self._threads.append(thread)
 
     # --- called by the sending thread --------------------------------------------------------------------------------
+
+    def _deliver_first(self) -> None:
+        try:
+            self._unclaimed.pop()
+        except IndexError:
+            return  # two threads were started, since a signal handler raised at the start of the first one
+        self._deliver()
 
     def _deliver_instead(self, stuck: Engine) -> None:
         """Deliver on behalf of a thread that is stuck in a call of the network library."""
@@ -185,17 +195,17 @@ class _Run:
 
     def _deliver(self) -> None:
         """Run engines until the run is over."""
-        error: BaseException | None = None
         try:
             while not self._run_engine() and not self._is_over_during_pause():
                 pass
         except StuckCallEnded:
             return  # another thread has taken the place of this one
         except BaseException as raised:  # noqa: BLE001 - raised by the calling thread
-            error = raised
+            self._error = raised
         finally:
             connections.close_all()  # `until` may have used some
-        self._ended.put(error)
+        self._is_over = True
+        self._wakeup.put(None)
 
     def _run_engine(self) -> bool:
         """Run one engine. Return whether it was asked to end: by `until`, by `stop` or by an interrupt."""

@@ -34,6 +34,7 @@ from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.transport import OurFault, Request, Response, Transport
+from webhooks_app.wire_formats.host import error_text
 
 #: Requests that fail for a lack of these make the window shrink.
 _SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
@@ -152,7 +153,7 @@ class RequestSender:
                 request = build()
                 self._send(request, delivery, queue, time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - a wire format or headers of the host: this delivery waits
-            self._refuse(delivery, queue, error)
+            self._refuse(delivery, queue, error, error_text(error))
         return True
 
     def _wait_for_lost_threads(self, delivery: QueuedDelivery, queue: LeasedQueue) -> None:
@@ -169,14 +170,14 @@ class RequestSender:
             if queue is None or queue.sending.stopping or not self._heartbeat.alive:
                 self._window.abandon(delivery)  # it may be another engine's now, or paused; it stays due
                 continue
-            error = build.error
+            error, text = build.error, build.error_text
             try:
                 if build.request is not None:
                     self._send(build.request, delivery, queue, build.cost)
             except Exception as raised:  # noqa: BLE001 - what the host's code returned cannot be used
-                error = raised
+                error, text = raised, error_text(raised)
             if error is not None:
-                self._refuse(delivery, queue, error)
+                self._refuse(delivery, queue, error, text)
                 refused += 1
         return refused
 
@@ -190,8 +191,8 @@ class RequestSender:
             request = traced(request, delivery, tells_receiver=self._sends_traceparent)
         self._transport.start(request)
 
-    def _refuse(self, delivery: QueuedDelivery, queue: LeasedQueue, error: BaseException) -> None:
-        """Settle a delivery whose request could not be built."""
+    def _refuse(self, delivery: QueuedDelivery, queue: LeasedQueue, error: BaseException, text: str) -> None:
+        """Settle a delivery whose request could not be built. `text`: that of the error."""
         self._faults.report(
             f"start {delivery.endpoint_id} {type(error).__name__}",
             "the request of delivery %s to endpoint %s could not be built",
@@ -201,7 +202,7 @@ class RequestSender:
             ids=_ids(delivery),
         )
         queue.build_faults += delivery.event is not None  # without its event it is the delivery, not the endpoint
-        self._settler.settle_unsent(delivery, queue, f"{type(error).__name__}: {error}")
+        self._settler.settle_unsent(delivery, queue, text)
 
     def _handle(self, response: Response) -> None:
         delivery = response.token

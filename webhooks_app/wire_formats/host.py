@@ -110,14 +110,15 @@ def _import(name: str, dotted_path: str) -> WireFormat:
         raise
     except BaseException as error:
         # Not only Exception: a module that calls sys.exit must not end the engine.
-        raise _fault(name, dotted_path, f"cannot be imported: {_told(error)}") from error
+        raise _fault(name, dotted_path, f"cannot be imported: {error_text(error)}") from error
     raise _fault(name, dotted_path, "is not a WireFormat")
 
 
-def _told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """Return class and text of an exception of the host's, whose `__str__` may take long, fail or exit."""
     try:
         return f"{type(error).__name__}: {error}"[:_MOST_TOLD]
-    except Exception:  # noqa: BLE001 - the host's exception may have a __str__ that fails
+    except BaseException:  # noqa: BLE001 - whatever the host's code does
         return type(error).__name__
 
 

@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connections
 from webhooks_app import telemetry
 from webhooks_app.database_errors import is_outage, one_line
 from webhooks_app.engine import run as engine
+from webhooks_app.engine.options import FROZEN_AFTER, EngineOptions
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.management.database import DatabaseCommand
@@ -72,7 +73,7 @@ class Command(DatabaseCommand):
             housekeeping.start()
         collect_less()
         try:
-            progress = engine.run(until=until, stop=stop)
+            progress = engine.run(until=until, stop=stop, options=EngineOptions(frozen_after=FROZEN_AFTER))
         except Exception as error:
             logger.exception(
                 "webhooks: webhooks_deliver ends with exit code 1, since its engine failed; start it again"
