@@ -47,7 +47,7 @@ _FRAMEWORK = (
     *("on_declared", "_new_conn", "pool_classes_by_scheme", "cert_verify", "cert", "cert_reqs", "encoding"),
     *("_read_and_discard_trailer", "server_version", "sys_version", "do_GET", "log_message", "daemon_threads"),
 )
-#: Fields of serializers, reports and charts, which are read by their names.
+#: Fields of serializers, reports and charts, and columns of the admin, which are read by their names.
 _FIELDS = (
     "latency_*",
     "client_error",
@@ -56,6 +56,7 @@ _FIELDS = (
     "portal_links",
     "new_headers",
     "drop_headers",
+    *("made_shortly", "started_shortly", "made_deliveries", "occurred", "last_failure", "last_success"),
 )
 _OTHERS = ("numberIds", "used_at", "_prepare_slots", "_wait_for_put_off_hint")
 

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from tests.factories import EndpointFactory
 from tests.staff import one_of_everything, page, pages, superuser
-from webhooks_app.admin.paging import MOST_PAGED
+from webhooks_app.admin.base import MOST_PAGED
 from webhooks_app.models import Attempt, Delivery, DeliveryStatus, Event, HourlyStat, database_now
 from webhooks_app.models.ids import first_id
 
@@ -58,7 +58,7 @@ def _more() -> list[Any]:
 
 
 def test_large_tables_are_counted_no_further_than_pages_go(monkeypatch):
-    monkeypatch.setattr("webhooks_app.admin.paging.MOST_PAGED", 3)
+    monkeypatch.setattr("webhooks_app.admin.base.MOST_PAGED", 3)
     endpoint = EndpointFactory()
     _fill(5, [endpoint])
     response = superuser().get(pages("delivery"))

@@ -6,14 +6,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin
+from webhooks_app.admin.base import LargeTableAdmin, time_column
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.links import link, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.row_actions import RowAction, RowActionsMixin
 from webhooks_app.admin.secret_page import ShowSecretOnceMixin
@@ -62,15 +60,11 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
         (None, {"fields": ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")}),
     )
     add_fieldsets = ((None, {"fields": ApiKeyForm.Meta.fields}),)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("tenant").defer("digest")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fieldsets if obj else self.add_fieldsets
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.readonly_fields if obj else ()
+    fetched = ("tenant",)
+    deferred = ("digest",)
+    expires = time_column(_("valid until"), "expires_at")
+    used = time_column(_("last used"), "last_used_at")
+    revoked = time_column(_("revoked"), "revoked_at")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a key is created and revoked, never changed
@@ -85,29 +79,9 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
         obj.refresh_from_db()
         self.show_once(request, text)
 
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: ApiKey) -> SafeString | str:
-        return link(row.tenant)
-
     @admin.display(description=_("scopes"))
     def shown_scopes(self, row: ApiKey) -> str:
         return ", ".join(row.scopes)
-
-    @admin.display(description=_("made"))
-    def made(self, row: ApiKey) -> SafeString | str:
-        return time(row.created_at)
-
-    @admin.display(description=_("valid until"))
-    def expires(self, row: ApiKey) -> SafeString | str:
-        return time(row.expires_at)
-
-    @admin.display(description=_("last used"))
-    def used(self, row: ApiKey) -> SafeString | str:
-        return time(row.last_used_at)
-
-    @admin.display(description=_("revoked"))
-    def revoked(self, row: ApiKey) -> SafeString | str:
-        return time(row.revoked_at)
 
 
 @admin.register(PortalLink)
@@ -127,34 +101,20 @@ class PortalLinkAdmin(RowActionsMixin, LargeTableAdmin):
     list_display = ("of_tenant", "actor", "role", "made", "expires_at", "used_at", "session_ends_at", "revoked_at")
     list_display_links = ("made",)
     fields = ("of_tenant", "actor", "role", "scopes", "made", "expires_at", "used_at", "session_ends_at", "revoked_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("tenant").defer("digest")
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: PortalLink) -> SafeString | str:
-        return link(row.tenant)
-
-    @admin.display(description=_("made"))
-    def made(self, row: PortalLink) -> SafeString | str:
-        return time(row.created_at)
+    fetched = ("tenant",)
+    deferred = ("digest",)
 
 
 @admin.register(IdempotencyRecord)
 class StoredReplyAdmin(LargeTableAdmin):
     narrowed_by = ("tenant",)
     list_display = ("key", "of_tenant", "status", "created_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("tenant").defer("fingerprint", "body")
+    fetched = ("tenant",)
+    deferred = ("fingerprint", "body")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         shown = "body_shown" if may_see_payloads(request) else "body_hidden"
         return ("key", "of_tenant", "status", "created_at", shown)
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: IdempotencyRecord) -> SafeString | str:
-        return link(row.tenant)
 
     @admin.display(description=_("body"))
     def body_shown(self, row: IdempotencyRecord) -> SafeString:

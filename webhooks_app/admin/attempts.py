@@ -10,9 +10,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.base import LargeTableAdmin, related, time_column
 from webhooks_app.admin.filters import OutcomeFilter, TimeFilter
-from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, short_time, time, url_shown
+from webhooks_app.admin.links import MOST_OF_URL, id_link, short_time, time, url_shown
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_bytes, shown_headers
 from webhooks_app.admin.search import attempts_like
 from webhooks_app.deliveries.outcomes import outcome_in_words, outcome_name
@@ -26,39 +26,25 @@ class AttemptAdmin(LargeTableAdmin):
     search_help_text = _("As deliveries are found; then these are their requests, the newest 200.")
     narrowed_by = ("delivery",)
     list_filter = (TimeFilter, OutcomeFilter)
-    list_display = (
-        "started_shortly",
-        "shown_outcome",
-        "status",
-        "named_url",
-        "number",
-        "took",
-        "of_delivery",
-    )
+    list_display = ("started_shortly", "shown_outcome", "status", "named_url", "number", "took", "of_delivery")
     list_display_links = ("started_shortly",)
     _words = ("of_delivery", "of_endpoint", "number", "started", "took", "shown_outcome", "words", "status", "detail")
     _ways = ("shown_url", "address", "http_version")
     _answer = ("answer_headers", "answer_body")
     fieldsets = ((None, {"fields": _words}), (_("Where"), {"fields": _ways}), (_("Answer"), {"fields": _answer}))
 
+    deferred = ("response_headers", "response_body")
+    started = time_column(_("started"), "started_at")
+    started_shortly = time_column(_("started"), "started_at", short_time)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("response_headers", "response_body").prefetch_related(
-            "delivery",
-            Prefetch("endpoint", Endpoint.objects.defer("headers")),
-        )  # fmt: skip
+        endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers"))
+        return super().get_queryset(request).prefetch_related("delivery", endpoints)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if may_see_payloads(request):
             return self.fieldsets
         return (*self.fieldsets[:-1], (_("Answer"), {"fields": ("answer_hidden",)}))
-
-    @admin.display(description=_("started"))
-    def started(self, row: Attempt) -> SafeString | str:
-        return time(row.started_at)
-
-    @admin.display(description=_("started"))
-    def started_shortly(self, row: Attempt) -> SafeString | str:
-        return short_time(row.started_at)
 
     @admin.display(description=_("outcome"))
     def shown_outcome(self, row: Attempt) -> str:
@@ -67,10 +53,6 @@ class AttemptAdmin(LargeTableAdmin):
     @admin.display(description=_("delivery"))
     def of_delivery(self, row: Attempt) -> SafeString | str:
         return id_link(related(row, "delivery"))
-
-    @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: Attempt) -> SafeString | str:
-        return endpoint_link(related(row, "endpoint"))
 
     @admin.display(description=_("took"))
     def took(self, row: Attempt) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, field_label, related
+from webhooks_app.admin.base import LargeTableAdmin, field_label, time_column
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.links import link, time
+from webhooks_app.admin.links import link
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.models import AuditEntry, Delivery, Endpoint, Notification
 from webhooks_app.models.ids import public_id
@@ -30,17 +27,8 @@ class AuditEntryAdmin(LargeTableAdmin):
     list_display = ("made", "actor", "verb", "target", "of_tenant")
     list_display_links = ("made",)
     fields = ("made", "actor", "verb", "target", "of_tenant", "details")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("tenant")
-
-    @admin.display(description=_("at"))
-    def made(self, row: AuditEntry) -> SafeString | str:
-        return time(row.at)
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: AuditEntry) -> SafeString | str:
-        return link(related(row, "tenant"))
+    fetched = ("tenant",)
+    made = time_column(_("at"), "at")
 
     @admin.display(description=_("details"))
     def details(self, row: AuditEntry) -> SafeString:
@@ -55,17 +43,8 @@ class NotificationAdmin(LargeTableAdmin):
     list_display = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "sent")
     list_display_links = ("made",)
     fields = ("made", "shown_kind", "of_tenant", "of_endpoint", "count", "example", "because", "sent")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("tenant")
-
-    @admin.display(description=_("made"))
-    def made(self, row: Notification) -> SafeString | str:
-        return time(row.created_at)
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: Notification) -> SafeString | str:
-        return link(related(row, "tenant"))
+    fetched = ("tenant",)
+    sent = time_column(_("sent"), "sent_at")
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Notification) -> SafeString | str:
@@ -82,7 +61,3 @@ class NotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("because"))
     def because(self, row: Notification) -> str:
         return disabled_in_words(row.reason) or "–"
-
-    @admin.display(description=_("sent"))
-    def sent(self, row: Notification) -> SafeString | str:
-        return time(row.sent_at)

@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.paginator import Paginator
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from webhooks_app.admin.dates import DatedChangeList
 from webhooks_app.admin.filters import TimeFilter
-from webhooks_app.admin.links import subject_of
-from webhooks_app.admin.paging import BoundedPaginator
+from webhooks_app.admin.links import endpoint_link, link, short_time, subject_of, time
 from webhooks_app.models.ids import parse_public_id
-from webhooks_app.models.lookups import any_of
+from webhooks_app.models.lookups import any_of, count_up_to
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
 
+#: The most rows available through pages; older rows are found by search or by date.
+MOST_PAGED = 1000
 #: Maps a text to the primary keys that it may mean; see `admin.search`.
 Search = Callable[..., list[uuid.UUID]]
+
+
+def field_label(model: type[Model], field: str) -> Any:
+    """Return the model's name of the field, for columns that format it themselves."""
+    return model._meta.get_field(field).verbose_name  # type: ignore[union-attr]
+
+
+def related(row: Model, name: str) -> Any:
+    """Return the row that a foreign key points to; None if it was removed. High-volume keys have no constraint."""
+    field: Field[Any, Any] = row._meta.get_field(name)  # type: ignore[assignment]
+    try:
+        return getattr(row, name)
+    except field.related_model.DoesNotExist:  # type: ignore[union-attr]
+        return None
+
+
+def time_column(description: Any, field: str, show: Callable[[Any], SafeString | str] = time) -> Any:
+    """Return a column for the body of an admin class. It shows the time in this field of the row."""
+
+    @admin.display(description=description)
+    def column(model_admin: StaffAdmin, row: Model) -> SafeString | str:
+        return show(getattr(row, field))
+
+    return column
 
 
 class StaffAdmin(_ModelAdmin):
@@ -39,6 +68,10 @@ class StaffAdmin(_ModelAdmin):
     #: Fields by which a URL may filter the list, besides its filters. Others are refused, so that encrypted values cannot be
     #: guessed.
     narrowed_by: ClassVar[tuple[str, ...]] = ()
+    #: Related rows to fetch by key: a join might start with the wrong table, and would hide rows whose related row is gone.
+    fetched: ClassVar[tuple[str, ...]] = ()
+    #: Fields that are not read with the rows, because they are long or never shown.
+    deferred: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
     list_max_show_all = 50
     ordering: ClassVar[Any] = ("-pk",)
@@ -52,6 +85,9 @@ class StaffAdmin(_ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DatedChangeList if TimeFilter in self.list_filter else super().get_changelist(request, **kwargs)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related(*self.fetched).defer(*self.deferred)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         key = parse_public_id(object_id, self.prefix) if self.prefix and not from_field else None
@@ -92,10 +128,39 @@ class StaffAdmin(_ModelAdmin):
         context = {"subtitle": subject_of(request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if request.method == "GET" else None
+        if row is not None and self.has_view_permission(request, row):
+            extra_context = {**self.page_context(request, row), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return the context of a row's page, besides its fields."""
+        return {}
+
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Return whether the user has this permission of the app."""
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.{permission}"))
+
+    # --- columns of several models ------------------------------------------------------------------------------------
+
+    made = time_column(gettext_lazy("made"), "created_at")
+    made_shortly = time_column(gettext_lazy("made"), "created_at", short_time)
+
+    @admin.display(description=gettext_lazy("id"))
+    def shown_id(self, row: Any) -> str:
+        return str(row.public_id)
+
+    @admin.display(description=gettext_lazy("tenant"))
+    def of_tenant(self, row: Any) -> SafeString | str:
+        return link(related(row, "tenant"))
+
+    @admin.display(description=gettext_lazy("endpoint"))
+    def of_endpoint(self, row: Any) -> SafeString | str:
+        return endpoint_link(related(row, "endpoint"))
 
 
 class ReadOnlyAdmin(StaffAdmin):
@@ -109,6 +174,22 @@ class ReadOnlyAdmin(StaffAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """A paginator that counts up to MOST_PAGED, in the order of the list, so that it reads an index and never the table."""
+
+    #: Tells the template that the list may not show all rows.
+    capped = True
+
+    @cached_property
+    def count(self) -> int:
+        return count_up_to(self.object_list, MOST_PAGED)  # type: ignore[arg-type]
+
+    @property
+    def more(self) -> bool:
+        """Return whether there are rows beyond the last page."""
+        return self.count >= MOST_PAGED
 
 
 class LargeTableAdmin(ReadOnlyAdmin):
@@ -128,17 +209,3 @@ def _narrowed(one: Any) -> str:
     """Return the field that an entry of `list_filter` is about."""
     name = one[0] if isinstance(one, tuple) else one
     return name if isinstance(name, str) else str(getattr(name, "parameter_name", ""))
-
-
-def field_label(model: type[Model], field: str) -> Any:
-    """Return the model's name of the field, for columns that format it themselves."""
-    return model._meta.get_field(field).verbose_name  # type: ignore[union-attr]
-
-
-def related(row: Model, name: str) -> Any:
-    """Return the row that a foreign key points to; None if it was removed. High-volume keys have no constraint."""
-    field: Field[Any, Any] = row._meta.get_field(name)  # type: ignore[assignment]
-    try:
-        return getattr(row, name)
-    except field.related_model.DoesNotExist:  # type: ignore[union-attr]
-        return None

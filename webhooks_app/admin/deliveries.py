@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from webhooks_app.admin.attempts import shown_attempt
-from webhooks_app.admin.base import LargeTableAdmin, related
+from webhooks_app.admin.base import LargeTableAdmin, related, time_column
 from webhooks_app.admin.filters import StatusFilter, TimeFilter
-from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, link, list_of, short_time, time
+from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, link, list_of, time
 from webhooks_app.admin.payloads import hidden, may_see_payloads
 from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
 from webhooks_app.admin.search import deliveries_like
@@ -109,40 +109,31 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
         (None, {"fields": ("shown_id", "shown_status", "of_event", "subject", "of_endpoint", "of_tenant")}),
         (_("Times"), {"fields": ("requests", "last", "made", "next_attempt", "completed", "expires", "sequence")}),
     )
+    fetched = ("tenant",)
+    completed = time_column(_("finished"), "completed_at")
+    expires = time_column(_("waits at most until"), "expires_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch related rows by key: a join might start with the wrong table, and would hide deliveries without a related row."""
         events = Prefetch("event", Event.objects.defer("data"))
         endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "metadata", "filters"))
-        return super().get_queryset(request).prefetch_related("tenant", events).prefetch_related(endpoints)
+        return super().get_queryset(request).prefetch_related(events).prefetch_related(endpoints)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         words, may_look = request.GET.get(SEARCH_VAR, ""), self.may(request, "view_event")
         events_url = list_of(Event, q=words) if words and may_look else ""
         return super().changelist_view(request, {"events_url": events_url, **(extra_context or {})})
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
-        if row is not None and self.has_view_permission(request, row):
-            extra_context = {**self._evidence(request, row), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, extra_context)
-
-    def _evidence(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         """Return the context with the explanation and the requests of the delivery."""
         attempts = Attempt.objects.filter(delivery_id=row.pk).order_by("-pk")[: _ATTEMPTS_SHOWN + 1]
         listed, with_payload = list(attempts), may_see_payloads(request)
         return {
+            **super().page_context(request, row),
             "answer": answer_for(row, _story(row)),
             "attempts": [shown_attempt(one, with_payload) for one in listed[:_ATTEMPTS_SHOWN]],
             "answers_hidden": "" if with_payload else hidden(),
             "older_attempts": list_of(Attempt, delivery=row.pk) if len(listed) > _ATTEMPTS_SHOWN else "",
         }
-
-    @admin.display(description=_("id"))
-    def shown_id(self, row: Delivery) -> str:
-        return row.public_id
 
     @admin.display(description=_("status"))
     def shown_status(self, row: Delivery) -> SafeString:
@@ -165,16 +156,8 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
         return link(event, event and str(event))
 
     @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: Delivery) -> SafeString | str:
-        return endpoint_link(related(row, "endpoint"))
-
-    @admin.display(description=_("endpoint"))
     def named_endpoint(self, row: Delivery) -> SafeString | str:
         return endpoint_link(related(row, "endpoint"), MOST_OF_URL)
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: Delivery) -> SafeString | str:
-        return link(related(row, "tenant"))
 
     @admin.display(description=_("requests"))
     def requests(self, row: Delivery) -> str:
@@ -192,26 +175,10 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
     def last(self, row: Delivery) -> str:
         return outcome_in_words(row.last_outcome, row.last_status) if row.last_outcome else "–"
 
-    @admin.display(description=_("made"))
-    def made(self, row: Delivery) -> SafeString | str:
-        return time(row.created_at)
-
-    @admin.display(description=_("made"))
-    def made_shortly(self, row: Delivery) -> SafeString | str:
-        return short_time(row.created_at)
-
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
         prospect = outlook_of(row, related(row, "endpoint"), _queue(row), database_now())
         return time(prospect.at if prospect else None)
-
-    @admin.display(description=_("finished"))
-    def completed(self, row: Delivery) -> SafeString | str:
-        return time(row.completed_at)
-
-    @admin.display(description=_("waits at most until"))
-    def expires(self, row: Delivery) -> SafeString | str:
-        return time(row.expires_at)
 
 
 def _queue(row: Delivery) -> EndpointQueue | None:

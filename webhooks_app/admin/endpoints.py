@@ -6,16 +6,25 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import ReadOnlyAdmin, field_label, related
+from webhooks_app.admin.base import ReadOnlyAdmin, field_label, time_column
 from webhooks_app.admin.endpoint_actions import ACTS
 from webhooks_app.admin.endpoint_form import EndpointForm
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time, url_shown
+from webhooks_app.admin.links import (
+    MOST_OF_URL,
+    endpoint_link,
+    id_link,
+    link_list,
+    list_of,
+    short_time,
+    time,
+    url_shown,
+)
 from webhooks_app.admin.row_actions import RowActionsMixin
 from webhooks_app.admin.search import endpoints_like
 from webhooks_app.admin.secret_page import ShowSecretOnceMixin
@@ -76,6 +85,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         "of_tenant",
         "shown_status",
         "reason",
+        "wire_format",
         "header_names",
         "secrets",
         "lists",
@@ -87,13 +97,11 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         return super().get_queryset(request).select_related("tenant", "queue")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = super().get_fieldsets(request, obj)
         if obj is None:
-            return self.add_fieldsets
-        shown = self.fieldsets if self.has_change_permission(request, obj) else self.view_fieldsets
+            return shown
+        shown = shown if self.has_change_permission(request, obj) else self.view_fieldsets
         return shown if obj.status_reason else _without(shown, "reason")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return (*self.readonly_fields, "wire_format") if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         closed = obj is not None and (obj.is_callback or obj.is_deleted)
@@ -113,29 +121,18 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         obj.refresh_from_db()
         self.show_once(request, text)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
-        if row is not None and self.has_view_permission(request, row):
-            extra_context = {**self._story(row), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, extra_context)
-
-    def _story(self, row: Endpoint) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Endpoint) -> dict[str, Any]:
         """Return the context with the endpoint's health and its latest deliveries."""
         now = database_now()
         hours = hours_of_endpoint(row.pk, now)
         latest = Delivery.objects.filter(endpoint_id=row.pk).order_by("-pk")[:_DELIVERIES_SHOWN]
         return {
+            **super().page_context(request, row),
             "condition": condition_of(row, now),
             "requests_figure": requests_figure(hours, key="requests", title=str(_("Requests by the hour"))),
             "latency_figure": latency_figure(hours, key="latency", title=str(_("Time to answer, by the hour"))),
             "latest": [{"row": one, "link": id_link(one), "state": state(one.status)} for one in latest],
         }
-
-    @admin.display(description=_("id"))
-    def shown_id(self, row: Endpoint) -> str:
-        return row.public_id
 
     @admin.display(description=_("URL"))
     def shown_url(self, row: Endpoint) -> SafeString:
@@ -153,10 +150,6 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     def failing_since(self, row: Endpoint) -> SafeString | str:
         return short_time(_queue_of(row).failing_since)
 
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: Endpoint) -> SafeString | str:
-        return link(row.tenant)
-
     @admin.display(description=_("status"))
     def shown_status(self, row: Endpoint) -> SafeString:
         label = _("belongs to a callback URL") if row.is_callback else ""
@@ -165,14 +158,6 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     @admin.display(description=_("because"))
     def reason(self, row: Endpoint) -> str:
         return disabled_in_words(row.status_reason) or "–"
-
-    @admin.display(description=_("made"))
-    def made(self, row: Endpoint) -> SafeString | str:
-        return time(row.created_at)
-
-    @admin.display(description=_("made"))
-    def made_shortly(self, row: Endpoint) -> SafeString | str:
-        return short_time(row.created_at)
 
     @admin.display(description=_("events"))
     def patterns(self, row: Endpoint) -> str:
@@ -209,10 +194,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
             (list_of(Delivery, endpoint=row.pk, made="day"), _("deliveries of the last 24 hours")),
             (audit, _("audit trail")),
         )
-        return format_html(
-            '<ul class="webhooks-links">{}</ul>',
-            format_html_join("", '<li><a href="{}">{}</a></li>', (one for one in shown if one[0])),
-        )
+        return link_list(shown)
 
 
 def _without(fieldsets: Any, name: str) -> Any:
@@ -230,13 +212,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     fields = ("of_endpoint", "pattern")
     search_fields = ("pattern",)
     narrowed_by = ("endpoint",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("endpoint")
-
-    @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: Subscription) -> SafeString | str:
-        return endpoint_link(row.endpoint)
+    fetched = ("endpoint",)
 
 
 @admin.register(Secret)
@@ -247,29 +223,20 @@ class SecretAdmin(ReadOnlyAdmin):
     list_display = ("made", "of_tenant", "of_endpoint", "ends", "accepted")
     list_display_links = ("made",)
     fields = ("of_tenant", "of_endpoint", "made", "ends", "accepted")
+    fetched = ("tenant",)
+    deferred = ("value", "endpoint__headers")
+    accepted = time_column(_("last accepted"), "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("tenant", "endpoint").defer("value", "endpoint__headers")
-
-    @admin.display(description=_("tenant"))
-    def of_tenant(self, row: Secret) -> SafeString | str:
-        return link(row.tenant)
+        return super().get_queryset(request).select_related("endpoint")
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: Secret) -> Any:
         return endpoint_link(row.endpoint) if row.endpoint else _("the tenant's account secret, for callback URLs")
 
-    @admin.display(description=_("made"))
-    def made(self, row: Secret) -> SafeString | str:
-        return time(row.created_at)
-
     @admin.display(description=_("valid until"))
     def ends(self, row: Secret) -> Any:
         return _("the current one") if row.expires_at is None else time(row.expires_at)
-
-    @admin.display(description=_("last accepted"))
-    def accepted(self, row: Secret) -> SafeString | str:
-        return time(row.accepted_at)
 
 
 @admin.register(EndpointNumber)
@@ -277,10 +244,4 @@ class EndpointNumberAdmin(ReadOnlyAdmin):
     list_display = ("id", "of_endpoint")
     fields = ("id", "of_endpoint")
     search_fields = ("=id",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("endpoint")
-
-    @admin.display(description=_("endpoint"))
-    def of_endpoint(self, row: EndpointNumber) -> SafeString | str:
-        return endpoint_link(related(row, "endpoint"))
+    fetched = ("endpoint",)

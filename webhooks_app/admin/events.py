@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, field_label, related
+from webhooks_app.admin.base import LargeTableAdmin, field_label, related, time_column
 from webhooks_app.admin.filters import EventStateFilter, LabelledFilter, TimeFilter
-from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time, time
+from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time
 from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
 from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
 from webhooks_app.admin.search import events_like
@@ -90,26 +90,20 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
         (_("Data"), {"fields": ("size", "because", "data_shown")}),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the tenant's row by key, not by a join: it exists only from the first fan-out on."""
-        return super().get_queryset(request).defer("data").prefetch_related("tenant")
+    fetched = ("tenant",)  # its row exists only from the first fan-out on
+    deferred = ("data",)
+    occurred = time_column(_("happened"), "occurred_at")
+    made = time_column(_("emitted"), "created_at")
+    made_shortly = time_column(_("emitted"), "created_at", short_time)
+    made_deliveries = time_column(_("deliveries created"), "fanned_out_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if may_see_payloads(request):
             return self.fieldsets
         return (*self.fieldsets[:-1], (_("Data"), {"fields": ("size", "data_hidden")}))
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
-        if row is not None and self.has_view_permission(request, row):
-            extra_context = {**_deliveries_of(row), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, extra_context)
-
-    @admin.display(description=_("id"))
-    def shown_id(self, row: Event) -> str:
-        return row.public_id
+    def page_context(self, request: HttpRequest, row: Event) -> dict[str, Any]:
+        return {**super().page_context(request, row), **_deliveries_of(row)}
 
     @admin.display(description=_("tenant"))
     def of_tenant(self, row: Event) -> SafeString | str:
@@ -129,25 +123,9 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
             kind, words = "succeeded", _("deliveries created")
         return coloured(kind, words, is_test=row.is_test)
 
-    @admin.display(description=_("happened"))
-    def occurred(self, row: Event) -> SafeString | str:
-        return time(row.occurred_at)
-
-    @admin.display(description=_("emitted"))
-    def made(self, row: Event) -> SafeString | str:
-        return time(row.created_at)
-
-    @admin.display(description=_("emitted"))
-    def made_shortly(self, row: Event) -> SafeString | str:
-        return short_time(row.created_at)
-
     @admin.display(description=field_label(Event, "type"))
     def event_type(self, row: Event) -> SafeString:
         return breakable(row.type)
-
-    @admin.display(description=_("deliveries created"))
-    def made_deliveries(self, row: Event) -> SafeString | str:
-        return time(row.fanned_out_at)
 
     @admin.display(description=_("quarantined because"))
     def because(self, row: Event) -> str:
@@ -201,12 +179,10 @@ class EventTypeAdmin(ServiceAdmin):
     list_filter = (("retired", LabelledFilter),)
     search_fields = ("name", "group", "description")
     ordering = ("name",)
+    readonly_fields = ("name",)  # endpoints subscribe to it by its name
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"declared": len(registry), **(extra_context or {})})
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("name",) if obj else ()  # endpoints subscribe to it by its name
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         save_event_type(obj)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -56,6 +56,12 @@ def link(row: Model | None, text: object = None) -> SafeString | str:
 def id_link(row: Any) -> SafeString | str:
     """Return a link that shows the public id."""
     return "–" if row is None else link(row, row.public_id)
+
+
+def link_list(links: Iterable[tuple[str, Any]]) -> SafeString:
+    """Return the links (URL and text) as a list, without those whose URL is empty."""
+    shown = format_html_join("", '<li><a href="{}">{}</a></li>', (one for one in links if one[0]))
+    return format_html('<ul class="webhooks-links">{}</ul>', shown)
 
 
 def endpoint_link(row: Endpoint | None, most: int | None = None) -> SafeString | str:

@@ -11,7 +11,7 @@ from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, field_label, related
+from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, field_label, related, time_column
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.admin.search import endpoints_like
@@ -29,9 +29,10 @@ class EndpointQueueAdmin(LargeTableAdmin):
     _work = ("of_endpoint", "due", "held", "holder", "fifo", "sequence", "crash_takeovers")
     _health = ("consecutive_failures", "failing", "last_failure", "last_success")
     fieldsets = ((None, {"fields": _work}), (_("Health"), {"fields": _health}))
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("endpoint")
+    fetched = ("endpoint",)
+    failing = time_column(field_label(EndpointQueue, "failing_since"), "failing_since", short_time)
+    last_failure = time_column(field_label(EndpointQueue, "last_failure_at"), "last_failure_at", short_time)
+    last_success = time_column(field_label(EndpointQueue, "last_success_at"), "last_success_at", short_time)
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: EndpointQueue) -> SafeString | str:
@@ -47,18 +48,6 @@ class EndpointQueueAdmin(LargeTableAdmin):
     def held(self, row: EndpointQueue) -> Any:
         return _("until it is switched on") if row.not_before == BLOCKED else short_time(row.not_before)
 
-    @admin.display(description=field_label(EndpointQueue, "failing_since"))
-    def failing(self, row: EndpointQueue) -> SafeString | str:
-        return short_time(row.failing_since)
-
-    @admin.display(description=field_label(EndpointQueue, "last_failure_at"))
-    def last_failure(self, row: EndpointQueue) -> SafeString | str:
-        return short_time(row.last_failure_at)
-
-    @admin.display(description=field_label(EndpointQueue, "last_success_at"))
-    def last_success(self, row: EndpointQueue) -> SafeString | str:
-        return short_time(row.last_success_at)
-
     @admin.display(description=_("held by engine"))
     def holder(self, row: EndpointQueue) -> str:
         return str(row.holder_id or "–")
@@ -66,10 +55,7 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
 @admin.register(Engine)
 class EngineAdmin(ReadOnlyAdmin):
-    list_display = (
-        "host", "pid", "kind", "started_at", "alive_until", "alive",
-        "draining",
-    )  # fmt: skip
+    list_display = ("host", "pid", "kind", "started_at", "alive_until", "alive", "draining")
     fields = ("id", "host", "pid", "kind", "started_at", "alive_until", "alive", "draining")
 
     def get_urls(self) -> list[Any]:
@@ -100,9 +86,7 @@ class HourlyStatAdmin(LargeTableAdmin):
     )
     _counts = ("succeeded", "redirect", "client_error", "server_error", "timeout", "unreachable", "exhausted")
     fields = ("hour", "of_endpoint", *_counts, "latency_sum_ms", "latency_max_ms")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("endpoint")
+    fetched = ("endpoint",)
 
     @admin.display(description=_("endpoint"))
     def of_endpoint(self, row: HourlyStat) -> SafeString | str:

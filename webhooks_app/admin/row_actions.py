@@ -101,12 +101,8 @@ class RowActionsMixin(StaffAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         return [path("<str:object_id>/acts/<slug:act_name>/", view, name=name), *super().get_urls()]
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
-        context = {"acts": [] if row is None else self.buttons(request, row), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {**super().page_context(request, row), "acts": self.buttons(request, row)}
 
     def buttons(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
         """Return the actions that apply to the row and that the user may execute."""

@@ -64,6 +64,15 @@ class ServiceAdmin(StaffAdmin):
     reason.
     """
 
+    #: The page to add a row; empty: as the page of a row. `readonly_fields` apply to the page of a row only.
+    add_fieldsets: ClassVar[Any] = ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.add_fieldsets if self.add_fieldsets and obj is None else super().get_fieldsets(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields if obj else ()
+
     @method_decorator(sensitive_post_parameters())
     @sensitive_variables()
     def changeform_view(

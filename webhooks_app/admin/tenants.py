@@ -7,12 +7,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.filters import LabelledFilter, TimeFilter
-from webhooks_app.admin.links import endpoint_link, list_of, time
+from webhooks_app.admin.links import endpoint_link, link_list, list_of
 from webhooks_app.admin.search import tenants_like
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm
 from webhooks_app.admin.states import endpoint_state
@@ -57,13 +57,7 @@ class TenantAdmin(ServiceAdmin):
         (_("What belongs to it"), {"fields": ("lists", "endpoints", "made")}),
     )
     add_fieldsets = ((None, {"fields": TenantForm.Meta.fields}),)
-    readonly_fields = ("lists", "endpoints", "made")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fieldsets if obj else self.add_fieldsets
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("uid", *self.readonly_fields) if obj else ()
+    readonly_fields = ("uid", "lists", "endpoints", "made")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # its history depends on it; disable its webhooks instead
@@ -97,10 +91,6 @@ class TenantAdmin(ServiceAdmin):
     def enabled(self, row: Tenant) -> bool:
         return row.webhooks_enabled
 
-    @admin.display(description=_("made"))
-    def made(self, row: Tenant) -> SafeString | str:
-        return time(row.created_at)
-
     @admin.display(description=_("endpoints"))
     def endpoints(self, row: Tenant) -> SafeString | str:
         rows = Endpoint.objects.filter(tenant_id=row.pk).select_related("queue")
@@ -114,8 +104,4 @@ class TenantAdmin(ServiceAdmin):
     def lists(self, row: Tenant) -> SafeString:
         kinds = ((Endpoint, _("endpoints")), (Event, _("events")), (Delivery, _("deliveries")), (ApiKey, _("API keys")),
                  (Notification, _("notifications")), (AuditEntry, _("audit trail")))  # fmt: skip
-        shown = ((list_of(model, tenant=row.pk), label) for model, label in kinds)
-        return format_html(
-            '<ul class="webhooks-links">{}</ul>',
-            format_html_join("", '<li><a href="{}">{}</a></li>', (one for one in shown if one[0])),
-        )
+        return link_list((list_of(model, tenant=row.pk), label) for model, label in kinds)
