@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.models.database import AppQuerySet
+from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -37,14 +38,7 @@ class AuditEntry(models.Model):
     """One action of a user, an API key or the app itself. Append-only. Contains no secrets and no payloads."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="audit",
-        verbose_name=_("Tenant"),
-    )
+    tenant = unconstrained_key(Tenant, "audit", _("Tenant"))
     at = models.DateTimeField(db_default=Now(), editable=False)
     #: The actor: "user:anna", "staff:bert", "key:wk_…", "system".
     actor = models.CharField(_("Who"), max_length=255)

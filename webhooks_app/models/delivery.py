@@ -13,6 +13,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
 from webhooks_app.models.event import Event
+from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -44,20 +45,9 @@ class Delivery(models.Model):
     """One event for one endpoint."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="deliveries",
-        verbose_name=_("Tenant"),
-    )
-    event = models.ForeignKey(
-        Event, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
-    )
-    endpoint = models.ForeignKey(
-        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
-    )
+    tenant = unconstrained_key(Tenant, "deliveries", _("Tenant"))
+    event = unconstrained_key(Event, "deliveries")
+    endpoint = unconstrained_key(Endpoint, "deliveries")
     status = models.CharField(
         _("Status"), max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING
     )
@@ -138,20 +128,9 @@ class Attempt(models.Model):
     have made attempt n, and a secret rotation may send one attempt twice; every request is kept."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-        verbose_name=_("Tenant"),
-    )
-    delivery = models.ForeignKey(
-        Delivery, on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempt_rows"
-    )
-    endpoint = models.ForeignKey(
-        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
-    )
+    tenant = unconstrained_key(Tenant, "+", _("Tenant"))
+    delivery = unconstrained_key(Delivery, "attempt_rows", indexed=True)
+    endpoint = unconstrained_key(Endpoint, "+")
     number = models.PositiveIntegerField(_("Number"))
     started_at = models.DateTimeField(_("Started"))
     duration_ms = models.FloatField()

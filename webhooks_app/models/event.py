@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import catalogue
 from webhooks_app.models.database import AppQuerySet
+from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -80,14 +81,7 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No constraint: a foreign-key check would slow down every insert, and one missing row would make a whole batch fail.
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="events",
-        verbose_name=_("Tenant"),
-    )
+    tenant = unconstrained_key(Tenant, "events", _("Tenant"))
     #: The tenant's uid, so that the fan-out can create the tenant's row and `emit` need not.
     tenant_uid = models.CharField(_("Tenant"), max_length=255)
     type = models.CharField(_("Event type"), max_length=128)
@@ -170,15 +164,8 @@ class EventChannel(models.Model):
     """One channel of one event, written by the fan-out so that events can be found by channel."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-        verbose_name=_("Tenant"),
-    )
-    event = models.ForeignKey(Event, on_delete=models.DO_NOTHING, db_constraint=False, related_name="channel_rows")
+    tenant = unconstrained_key(Tenant, "+", _("Tenant"))
+    event = unconstrained_key(Event, "channel_rows", indexed=True)
     channel = models.CharField(_("Channel"), max_length=128)
 
     objects = AppQuerySet["EventChannel"].as_manager()

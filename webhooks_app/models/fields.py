@@ -1,13 +1,29 @@
-"""A text field whose value is encrypted at rest and bound to its table, row and column."""
+"""Fields: foreign keys of large tables, and a text that is encrypted at rest and bound to its table, row and column."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
 
 from webhooks_app.conf import settings
 from webhooks_app.core.encryption import KeyRing
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def unconstrained_key(
+    to: type[Row], related_name: str, verbose_name: Any = None, *, indexed: bool = False
+) -> models.ForeignKey[Row, Row]:
+    """Return a foreign key for a table with millions of rows. The database does not check it, so the related row may be gone."""
+    return models.ForeignKey(
+        to,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=indexed,
+        related_name=related_name,
+        verbose_name=verbose_name,
+    )
 
 
 def key_ring() -> KeyRing:

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.models.database import AppQuerySet
+from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
@@ -39,14 +40,7 @@ class Notification(models.Model):
     a crash in between delays it but does not lose it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(
-        Tenant,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="notifications",
-        verbose_name=_("Tenant"),
-    )
+    tenant = unconstrained_key(Tenant, "notifications", _("Tenant"))
     endpoint_id = models.UUIDField()
     #: A NotificationKind, or one of another version of this app.
     kind = models.CharField(_("Kind"), max_length=16)

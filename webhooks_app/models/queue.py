@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint, EndpointStatus
+from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.models.times import BLOCKED, NOTHING_DUE, Now
@@ -153,9 +154,7 @@ class HourlyStat(models.Model):
     """The requests of one endpoint in one hour, written together with the attempts, so that charts never scan attempts."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    endpoint = models.ForeignKey(
-        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stats"
-    )
+    endpoint = unconstrained_key(Endpoint, "stats")
     hour = models.DateTimeField(_("Hour"))
     succeeded = models.PositiveIntegerField(_("Accepted"), default=0)
     redirect = models.PositiveIntegerField(_("Redirect"), default=0)
