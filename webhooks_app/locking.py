@@ -4,11 +4,13 @@ tenant, then queue, then endpoint, then secrets and deliveries."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.models import Endpoint, EndpointQueue
 from webhooks_app.models.lookups import for_change
@@ -48,3 +50,8 @@ def chunks(rows: QuerySet[Any], size: int = CHUNK) -> Iterator[list[uuid.UUID]]:
         if len(keys) < size:
             return
         page = rows.order_by("pk").filter(pk__gt=keys[-1])
+
+
+def in_chunks(work: Callable[[list[uuid.UUID]], int], rows: QuerySet[Any]) -> int:
+    """Run `work` for the primary keys of the rows, in chunks with their own transactions; return the sum of its results."""
+    return sum(in_fresh_transaction(partial(work, keys)) for keys in chunks(rows))

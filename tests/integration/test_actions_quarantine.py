@@ -18,7 +18,6 @@ from tests.staff import act_page, actor, messages_of, on_list, page, text_of, vi
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.events import quarantine as quarantine_module
 from webhooks_app.events.quarantine import release_all_quarantined, release_quarantined
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.locking import chunks
@@ -113,7 +112,7 @@ class TestSeveral:
         assert len(entries) == 3
 
     def test_go_in_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(quarantine_module, "chunks", partial(chunks, size=2))
+        monkeypatch.setattr("webhooks_app.locking.chunks", partial(chunks, size=2))
         events = {bad_event().pk for _ in range(5)}
         assert release_all_quarantined() == 5
         assert pending() == events

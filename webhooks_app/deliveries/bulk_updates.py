@@ -9,15 +9,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
-from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
-from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
 from webhooks_app.models import (
     Delivery,
     DeliveryStatus,
@@ -45,11 +43,7 @@ def extend_expiry(endpoint: Endpoint) -> int:
     """Restart the waiting time of every pending delivery, as the receiver did not cause the wait. Uses its own transactions."""
     until = database_now() + max_age(endpoint.wire_format)
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
-    return sum(in_fresh_transaction(partial(_extend, ids, until)) for ids in chunks(waiting))
-
-
-def _extend(ids: Collection[uuid.UUID], until: datetime) -> int:
-    return _lock_pending(ids).update(expires_at=Greatest("expires_at", until))
+    return in_chunks(lambda ids: _lock_pending(ids).update(expires_at=Greatest("expires_at", until)), waiting)
 
 
 def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> int:
@@ -96,13 +90,11 @@ def make_due_now(endpoint: Endpoint) -> int:
 
 def cancel_all(deliveries: QuerySet[Delivery]) -> int:
     """Cancel those of the deliveries that are pending; return how many. Uses its own transactions."""
-    pending = deliveries.filter(status=DeliveryStatus.PENDING)
-    return sum(in_fresh_transaction(partial(_cancel, ids)) for ids in chunks(pending))
 
+    def cancel(ids: Collection[uuid.UUID]) -> int:
+        return _lock_pending(ids).update(status=DeliveryStatus.CANCELLED, completed_at=database_now())
 
-def _cancel(ids: Collection[uuid.UUID]) -> int:
-    pending, now = _lock_pending(ids), database_now()
-    return pending.update(status=DeliveryStatus.CANCELLED, completed_at=now)
+    return in_chunks(cancel, deliveries.filter(status=DeliveryStatus.PENDING))
 
 
 def requeue(ids: Collection[uuid.UUID]) -> int:

@@ -18,7 +18,7 @@ from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.engine.matching import Target
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
+from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.ids import first_id
@@ -60,7 +60,7 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
 def _resend_failed(row: Endpoint, since: datetime) -> int:
     failed = Delivery.objects.filter(endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since)
     failed = failed.filter(of_real_events())
-    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in chunks(failed))
+    return in_chunks(bulk_updates.requeue, failed)
 
 
 def _make_missing(row: Endpoint, since: datetime) -> int:

@@ -19,7 +19,7 @@ from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.probe import send_as_next_probe
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
-from webhooks_app.locking import CHUNK, chunks, key_of, locked_endpoint
+from webhooks_app.locking import CHUNK, in_chunks, key_of, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
@@ -64,7 +64,7 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
         note(row.tenant_id, actor, "event.replayed", row.public_id)
     deliveries = Delivery.objects.filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
     alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
-    return sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in chunks(alive))
+    return in_chunks(bulk_updates.requeue, alive)
 
 
 def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:

@@ -10,7 +10,6 @@ import uuid
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,7 +17,7 @@ from django.db import transaction
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, gettext_noop
-from webhooks_app.locking import chunks, key_of
+from webhooks_app.locking import in_chunks, key_of
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.event import EventQuerySet
@@ -63,7 +62,7 @@ def release_all_quarantined(
     refused stay unchanged. Works in chunks with their own transactions, so after an error a repeated call continues.
     """
     rows = quarantined(events=events, tenant=tenant, since=since).releasable()
-    return sum(in_fresh_transaction(partial(_release, ids, actor)) for ids in chunks(rows))
+    return in_chunks(lambda ids: _release(ids, actor), rows)
 
 
 def quarantined(

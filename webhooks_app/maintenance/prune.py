@@ -118,12 +118,7 @@ def prune(*, now: datetime | None = None) -> PruneReport:
 
 def _delete(rows: QuerySet[Any]) -> int:
     """Delete the rows batch by batch. Each deletion checks the condition again, since rows change in the meantime."""
-    size, total = settings().ENGINE.PRUNE_BATCH, 0
-    page = rows.order_by("pk")
-    while keys := list(page.values_list("pk", flat=True)[:size]):
-        total += _delete_batch(rows, keys)
-        page = rows.order_by("pk").filter(pk__gt=keys[-1])
-    return total
+    return sum(_delete_batch(rows, keys) for keys in chunks(rows, settings().ENGINE.PRUNE_BATCH))
 
 
 def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
@@ -186,16 +181,12 @@ def _prune_events(run: _Run) -> None:
     cutoff, report = run.cutoff, run.report
     needed = Delivery.objects.filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
     old = Event.objects.filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
-    prunable = old.exclude(Exists(needed)).order_by("pk")
-    size = settings().ENGINE.PRUNE_BATCH
-    page = prunable
-    while keys := list(page.values_list("pk", flat=True)[:size]):
+    for keys in chunks(old.exclude(Exists(needed)), settings().ENGINE.PRUNE_BATCH):
         finished = Delivery.objects.filter(event_id__in=keys).exclude(_is_needed(cutoff))
         report.deliveries += _delete(finished)
         report.channels += _delete(EventChannel.objects.filter(event_id__in=keys))
         left = Delivery.objects.filter(event_id=OuterRef("pk"))
         report.events += _delete(Event.objects.filter(pk__in=keys).exclude(Exists(left)))
-        page = prunable.filter(pk__gt=keys[-1])
 
 
 def _is_needed(cutoff: datetime) -> Q:
