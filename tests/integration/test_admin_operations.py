@@ -46,10 +46,10 @@ def test_the_backlog_is_counted_and_as_old_as_its_oldest():
     EventFactory(fanned_out_at=None)
     EventFactory(fanned_out_at=None)
     seen = context()
-    backlog = seen["report"].backlog
-    assert (backlog.pending, backlog.due_queues, backlog.unmade_events) == (2, 2, 2)
-    assert abs(backlog.oldest_due - old) < timedelta(seconds=1)
-    assert backlog.oldest_unmade is not None
+    report = seen["report"]
+    assert (report.pending, report.waiting.queues, report.waiting.events) == (2, 2, 2)
+    assert abs(report.waiting.oldest_due - old) < timedelta(seconds=1)
+    assert report.waiting.oldest_event is not None
     assert seen["stuck"] is True
     assert "Is a worker running?" in text_of(superuser(), URL)
 

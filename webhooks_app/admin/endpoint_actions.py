@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from webhooks_app.admin.links import page_of
-from webhooks_app.admin.row_actions import ActForm, ActionResult, RowAction
+from webhooks_app.admin.row_actions import ActionResult, RowAction
 from webhooks_app.admin.service_admin import StrictJSON
 from webhooks_app.conf import settings
 from webhooks_app.deliveries.outcomes import outcome_in_words
@@ -32,7 +32,7 @@ from webhooks_app.models import Delivery, Endpoint, EndpointStatus
 _MOST_OVERLAP_HOURS = 24 * 30
 
 
-class ReasonForm(ActForm):
+class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         required=False,
@@ -41,7 +41,7 @@ class ReasonForm(ActForm):
     )
 
 
-class RotationForm(ActForm):
+class RotationForm(forms.Form):
     overlap_hours = forms.FloatField(
         label=gettext_lazy("Overlap in hours"),
         min_value=0,
@@ -56,7 +56,7 @@ class RotationForm(ActForm):
         self.fields["overlap_hours"].initial = settings().ROTATION_OVERLAP_HOURS
 
 
-class TestEventForm(ActForm):
+class TestEventForm(forms.Form):
     type = forms.ChoiceField(label=gettext_lazy("Event type"))
     payload = StrictJSON(
         label=gettext_lazy("Data"),
@@ -71,7 +71,7 @@ class TestEventForm(ActForm):
         self.fields["type"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
 
 
-class RecoveryForm(ActForm):
+class RecoveryForm(forms.Form):
     since = forms.DateTimeField(
         label=gettext_lazy("Since"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),

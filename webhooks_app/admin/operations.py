@@ -16,11 +16,11 @@ from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, 
 from webhooks_app.admin.payloads import may_see_payloads
 from webhooks_app.admin.row_actions import unkept
 from webhooks_app.admin.states import endpoint_state
-from webhooks_app.maintenance.operations import Backlog, FailingEndpoint, Operations, operations
+from webhooks_app.maintenance.operations import FailingEndpoint, Operations, operations
 from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.telemetry.figures import MOST_COUNTED
+from webhooks_app.telemetry.figures import MOST_COUNTED, Waiting
 
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin
@@ -71,7 +71,7 @@ def _shown(report: Operations, with_payload: bool) -> dict[str, Any]:
         "most": MOST_COUNTED,
         "now": time(report.now),
         "alive": alive,
-        "stuck": not alive and _overdue(report.backlog, report.now),
+        "stuck": not alive and _overdue(report.waiting, report.now),
         "with_payload": with_payload,
         **_charts(report),
         **_work(report),
@@ -84,9 +84,9 @@ def _shown(report: Operations, with_payload: bool) -> dict[str, Any]:
     }
 
 
-def _overdue(backlog: Backlog, now: datetime) -> bool:
+def _overdue(waiting: Waiting, now: datetime) -> bool:
     """Return whether there is work that should have been started long ago."""
-    waits = [since for since in (backlog.oldest_due, backlog.oldest_unmade) if since is not None]
+    waits = [since for since in (waiting.oldest_due, waiting.oldest_event) if since is not None]
     return bool(waits) and now - min(waits) > STUCK_AFTER
 
 
@@ -100,10 +100,10 @@ def _charts(report: Operations) -> dict[str, Any]:
 
 def _work(report: Operations) -> dict[str, Any]:
     """Return the context with the backlog and the running engines."""
-    backlog = report.backlog
+    waiting = report.waiting
     return {
-        "oldest_due": time(backlog.oldest_due) if backlog.oldest_due else "",
-        "oldest_unmade": time(backlog.oldest_unmade) if backlog.oldest_unmade else "",
+        "oldest_due": time(waiting.oldest_due) if waiting.oldest_due else "",
+        "oldest_unmade": time(waiting.oldest_event) if waiting.oldest_event else "",
         "engines": [
             {"state": state, "heard": time(state.heard), "age": report.now - state.heard} for state in report.engines
         ],

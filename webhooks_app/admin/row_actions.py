@@ -40,14 +40,6 @@ _MOST_NAMED = 10
 _MOST_LISTED = 50
 
 
-class ActForm(forms.Form):
-    """The input of an action. `row` is the row that it applies to."""
-
-    def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.row = row
-
-
 @dataclass(frozen=True, slots=True)
 class ActionResult:
     """The message of an action; its level is WARNING if the result still waits for something.
@@ -77,7 +69,7 @@ class RowAction:
     explanation: Any
     permission: str
     run: Callable[..., Any]
-    form: type[ActForm] = ActForm
+    form: type[forms.Form] = forms.Form
     bulk: bool = True
     confirms: bool = True
     dangerous: bool = False
@@ -122,7 +114,7 @@ class RowActionsMixin(StaffAdmin):
             raise Http404
         if not self.has_view_permission(request, row) or not self._may_act(act.permission, request):
             raise PermissionDenied
-        form = act.form(request.POST if request.method == "POST" else None, row=row)
+        form = act.form(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             done = self._act(request, act, row, form)
             if done is not None:
@@ -151,7 +143,7 @@ class RowActionsMixin(StaffAdmin):
         self._tell_of_list(request, act, taken)
         return None
 
-    def _act(self, request: HttpRequest, act: RowAction, row: Any, form: ActForm) -> ActionResult | None:
+    def _act(self, request: HttpRequest, act: RowAction, row: Any, form: forms.Form) -> ActionResult | None:
         """Return the result; None if the action was refused, and the form says why."""
         try:
             done = act.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)

@@ -27,7 +27,8 @@ Keys = list[uuid.UUID]
 def tenants_like(text: str, *, most: int = MOST_FOUND) -> Keys:
     """Return tenants by key, or by a part of uid, name or e-mail address; an exact match of the uid comes first."""
     rows = Tenant.objects.order_by("uid")
-    found = list(rows.filter(_key_or(text, "pk", uid=text)).values_list("pk", flat=True))
+    exact = Q(uid=text) if (key := key_in(text)) is None else Q(uid=text) | Q(pk=key)
+    found = list(rows.filter(exact).values_list("pk", flat=True))
     part = Q(uid__icontains=text) | Q(name__icontains=text) | Q(email__icontains=text)
     return list(dict.fromkeys([*found, *rows.filter(part).values_list("pk", flat=True)[:most]]))[:most]
 
@@ -96,11 +97,6 @@ def _of_subject(text: str) -> Keys:
 
 def _keys(rows: QuerySet[Any], **condition: object) -> Keys:
     return list(rows.filter(**condition).order_by("-pk").values_list("pk", flat=True)[:MOST_FOUND])
-
-
-def _key_or(text: str, field: str, **condition: str) -> Q:
-    key = key_in(text)
-    return Q(**condition) if key is None else Q(**condition) | Q(**{field: key})
 
 
 def _few(keys: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:

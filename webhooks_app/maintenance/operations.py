@@ -16,7 +16,7 @@ from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, Event
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.stats.hourly import HourlyCounts, hours_of_all
-from webhooks_app.telemetry.figures import MOST_COUNTED, waiting
+from webhooks_app.telemetry.figures import MOST_COUNTED, Waiting, waiting
 from webhooks_app.wire_formats import find_retry_policy
 
 #: The number of rows in a list.
@@ -24,21 +24,6 @@ MOST_SHOWN = 25
 _ENGINES_SHOWN = 100
 #: Older quarantined events can be found in the list of events.
 QUARANTINE_SHOWN = timedelta(days=7)
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """The backlog; each number is counted up to MOST_COUNTED.
-
-    It consists of unfinished deliveries (including those that wait for a retry), queues with due work that no running engine
-    holds, and events waiting for fan-out; for the last two also the time of the oldest.
-    """
-
-    pending: int
-    due_queues: int
-    oldest_due: datetime | None
-    unmade_events: int
-    oldest_unmade: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +54,12 @@ class HeldQueue:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
+    """`pending`: unfinished deliveries, including those that wait for a retry, counted up to MOST_COUNTED."""
+
     now: datetime
     hours: Sequence[HourlyCounts]
-    backlog: Backlog
+    pending: int
+    waiting: Waiting
     quarantined: Sequence[Event]
     failing: Sequence[FailingEndpoint]
     engines: Sequence[EngineState]
@@ -84,22 +72,12 @@ def operations(now: datetime, hours: int = 24) -> Operations:
     return Operations(
         now=now,
         hours=hours_of_all(now, hours),
-        backlog=backlog(now),
+        pending=count_up_to(Delivery.objects.pending().by_queue(), MOST_COUNTED),
+        waiting=waiting(now),
         quarantined=quarantined(now),
         failing=failing(),
         engines=_states(engines, now),
         held=_held(engines, now),
-    )
-
-
-def backlog(now: datetime) -> Backlog:
-    found = waiting(now)
-    return Backlog(
-        pending=count_up_to(Delivery.objects.pending().by_queue(), MOST_COUNTED),
-        due_queues=found.queues,
-        oldest_due=found.oldest_due,
-        unmade_events=found.events,
-        oldest_unmade=found.oldest_event,
     )
 
 
