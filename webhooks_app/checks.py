@@ -19,8 +19,8 @@ from django.utils.module_loading import import_string
 from webhooks_app.conf import Settings, settings
 from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6, check_ports, parse_networks
 from webhooks_app.exceptions import ConfigurationError, SealingError
-from webhooks_app.maintenance.schedule import BEAT, PERIODIC
 from webhooks_app.models.fields import key_ring
+from webhooks_app.telemetry.beat import BEAT, TASKS, scheduled_in_settings
 from webhooks_app.wire_formats import get_wire_format, wire_format_names
 
 TAG = "webhooks_app"
@@ -202,17 +202,10 @@ def check_metrics(chosen: Settings) -> Messages:
 def check_beat(chosen: Settings) -> Messages:
     """W008"""
     # Without hints (WAKE_FUNCTION empty) the engine is `webhooks_deliver`, which does that work itself.
-    if chosen.WAKE_FUNCTION and not apps.is_installed(BEAT) and not scheduled_in_settings():
+    if chosen.WAKE_FUNCTION and not apps.is_installed(BEAT) and not scheduled_in_settings().issuperset(TASKS):
         yield Warning(
             "Nothing runs webhooks_app.sweep: what a lost hint leaves behind is never sent.",
             hint=f"Add {BEAT!r} to INSTALLED_APPS and run `manage.py webhooks_schedule`, or name the tasks in "
             "CELERY_BEAT_SCHEDULE. Without Celery: set WEBHOOKS['WAKE_FUNCTION'] to '' and run `manage.py webhooks_deliver`.",
             id="webhooks_app.W008",
         )
-
-
-def scheduled_in_settings() -> bool:
-    """Return whether CELERY_BEAT_SCHEDULE names all periodic tasks."""
-    entries = getattr(django_settings, "CELERY_BEAT_SCHEDULE", None) or {}
-    tasks = {entry.get("task") for entry in entries.values()}
-    return all(periodic.name in tasks for periodic in PERIODIC)

@@ -14,12 +14,13 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.db import connections
 from django.utils.log import AdminEmailHandler
 
-from webhooks_app.checks import TAG, Messages, register_check, scheduled_in_settings
+from webhooks_app.checks import TAG, Messages, register_check
 from webhooks_app.conf import Settings, settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.maintenance.schedule import BEAT, missing_from_schedule
+from webhooks_app.maintenance.schedule import missing_from_schedule
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.row_security import HINT, row_security_fault
+from webhooks_app.telemetry.beat import BEAT, TASKS, scheduled_in_settings
 
 #: The default `min_size` of a psycopg pool, and the connections of one engine: database thread, heartbeat, signals.
 _PSYCOPG_POOL = 4
@@ -200,7 +201,7 @@ def _check_triggers(alias: str) -> Messages:
 
 def _check_schedule(alias: str) -> Messages:
     table = f"{BEAT}_periodictask"
-    if not apps.is_installed(BEAT) or scheduled_in_settings() or not _wants_beat():
+    if not apps.is_installed(BEAT) or scheduled_in_settings().issuperset(TASKS) or not _wants_beat():
         return
     if table not in connections[alias].introspection.table_names():
         return

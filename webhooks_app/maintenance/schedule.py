@@ -10,8 +10,7 @@ from django.db import transaction
 
 from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
-
-BEAT = "django_celery_beat"
+from webhooks_app.telemetry.beat import BEAT
 
 
 @dataclass(frozen=True, slots=True)

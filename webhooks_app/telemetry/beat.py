@@ -27,7 +27,7 @@ def beat_figures() -> BeatFigures | None:
         rows = _rows()
     except DatabaseError:  # its tables are not there yet
         return BeatFigures(missing=TASKS)
-    scheduled = {*rows, *_scheduled_in_settings()}
+    scheduled = {*rows, *scheduled_in_settings()}
     sweep = rows.get(SWEEP)
     return BeatFigures(
         missing=tuple(name for name in TASKS if name not in scheduled),
@@ -44,7 +44,8 @@ def _rows() -> dict[str, Any]:
         return {row.task: row for row in tasks}
 
 
-def _scheduled_in_settings() -> set[str]:
+def scheduled_in_settings() -> set[str]:
+    """Return the tasks in CELERY_BEAT_SCHEDULE."""
     entries = getattr(django_settings, "CELERY_BEAT_SCHEDULE", None) or {}
     return {entry.get("task") for entry in entries.values()}
 

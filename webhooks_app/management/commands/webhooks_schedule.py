@@ -8,9 +8,10 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.maintenance.schedule import BEAT, put_schedule, remove_schedule
+from webhooks_app.maintenance.schedule import put_schedule, remove_schedule
 from webhooks_app.management.database import DatabaseCommand
 from webhooks_app.management.migrated import require_tables
+from webhooks_app.telemetry.beat import BEAT
 
 
 class Command(DatabaseCommand):
