@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.core.retry import STANDARD_RULES
 from webhooks_app.deliveries.outcomes import outcome_in_words
-from webhooks_app.deliveries.outlook import DeliveryOutlook, DeliveryState, to_staff
+from webhooks_app.deliveries.outlook import DeliveryOutlook, DeliveryState, WaitReason
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Delivery, DeliveryStatus
 
@@ -21,6 +21,23 @@ _DISABLED = {
     "failures": gettext_lazy("Too many requests in a row failed."),
     "days": gettext_lazy("It failed for days without a single success."),
     "idle": gettext_lazy("Nobody has used it for a week."),
+}
+
+#: What happens next to a pending delivery, for staff.
+_NEXT = {
+    WaitReason.REMOVED: gettext_lazy("Its endpoint was deleted; it will not be sent."),
+    WaitReason.PAUSED: gettext_lazy("Not yet: its endpoint is paused. It is sent when somebody resumes that."),
+    WaitReason.DISABLED: gettext_lazy("Not yet: its endpoint is disabled. It is sent when somebody enables that."),
+    WaitReason.FAILING: gettext_lazy(
+        "Not yet: its endpoint is failing and held back until %(at)s. Then one request at a time is made."
+    ),
+    WaitReason.HELD: gettext_lazy("Not yet: its endpoint is held back until %(at)s, because of a limit of its rate."),
+    WaitReason.BEHIND: gettext_lazy(
+        "Not yet: it waits for those before it, since its endpoint gets events in their order."
+    ),
+    WaitReason.LATER: gettext_lazy("Not yet: it is sent on %(at)s."),
+    WaitReason.PROBED: gettext_lazy("Not yet: it is due. Its endpoint is failing, and gets one request at a time."),
+    WaitReason.DUE: gettext_lazy("Not yet: it is due and waits for its turn."),
 }
 
 
@@ -70,7 +87,7 @@ def answer_for(delivery: Delivery, story: DeliveryState) -> Explanation:
 
 def next_in_words(prospect: DeliveryOutlook) -> str:
     """Return what happens next to a pending delivery, for staff."""
-    return to_staff(prospect, format_timestamp(prospect.at) if prospect.at else "–")
+    return str(_NEXT[prospect.kind]) % {"at": format_timestamp(prospect.at) if prospect.at else "–"}
 
 
 def _answer_while_pending(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook) -> Explanation:

@@ -117,6 +117,11 @@ def outlook_of(
     )
 
 
+def outlook_in_list(delivery: Delivery, now: datetime) -> DeliveryOutlook | None:
+    """Return the outlook of a delivery whose endpoint and queue are loaded, without queries; None unless it is pending."""
+    return outlook_of(delivery, delivery.endpoint, getattr(delivery.endpoint, "queue", None), now)
+
+
 def _is_head(delivery: Delivery) -> bool:
     waiting = Delivery.objects.pending().filter(endpoint_id=delivery.endpoint_id)
     return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == delivery.pk
@@ -159,21 +164,6 @@ _TO_CUSTOMER: dict[WaitReason, Text] = {
         "It is due. The endpoint is failing, and gets one request at a time until one of them succeeds."
     ),
 }
-_TO_STAFF: dict[WaitReason, Text] = {
-    WaitReason.REMOVED: gettext_lazy("Its endpoint was deleted; it will not be sent."),
-    WaitReason.PAUSED: gettext_lazy("Not yet: its endpoint is paused. It is sent when somebody resumes that."),
-    WaitReason.DISABLED: gettext_lazy("Not yet: its endpoint is disabled. It is sent when somebody enables that."),
-    WaitReason.FAILING: gettext_lazy(
-        "Not yet: its endpoint is failing and held back until %(at)s. Then one request at a time is made."
-    ),
-    WaitReason.HELD: gettext_lazy("Not yet: its endpoint is held back until %(at)s, because of a limit of its rate."),
-    WaitReason.BEHIND: gettext_lazy(
-        "Not yet: it waits for those before it, since its endpoint gets events in their order."
-    ),
-    WaitReason.LATER: gettext_lazy("Not yet: it is sent on %(at)s."),
-    WaitReason.PROBED: gettext_lazy("Not yet: it is due. Its endpoint is failing, and gets one request at a time."),
-    WaitReason.DUE: gettext_lazy("Not yet: it is due and waits for its turn."),
-}
 _SHORTLY: dict[WaitReason, Text] = {
     WaitReason.PAUSED: gettext_lazy("waits: endpoint paused"),
     WaitReason.DISABLED: gettext_lazy("waits: endpoint off"),
@@ -187,11 +177,6 @@ def to_customer(delivery: Delivery, story: DeliveryState) -> str:
     """Return the state of a delivery in one or two sentences. Its event must be loaded."""
     words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), *_why_it_waits(story.prospect)]
     return " ".join(words)
-
-
-def to_staff(prospect: DeliveryOutlook, at: str) -> str:
-    """Return what happens next, for staff; `at` is the formatted time."""
-    return str(_TO_STAFF[prospect.kind]) % {"at": at}
 
 
 def waiting_in_words(waiting: Waiting) -> str:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText
 from webhooks_app.core.role import Role
-from webhooks_app.deliveries.outlook import outlook_of
+from webhooks_app.deliveries.outlook import outlook_in_list
 from webhooks_app.models import Delivery, DeliveryStatus, Event
 
 
@@ -64,7 +64,7 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     completed_at = serializers.DateTimeField(allow_null=True)
 
     def get_next_attempt_at(self, row: Delivery) -> str | None:
-        prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+        prospect = outlook_in_list(row, timezone.now())
         return serializers.DateTimeField().to_representation(prospect.at) if prospect and prospect.at else None
 
 

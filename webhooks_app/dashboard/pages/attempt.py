@@ -6,8 +6,6 @@ htmx loads the request.
 
 from __future__ import annotations
 
-import uuid
-
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -18,13 +16,15 @@ from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.sent_requests import curl_of, requests_of
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Attempt, Delivery
+from webhooks_app.models.ids import parse_public_id
 
 
 @dashboard_view()
 def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key: str) -> HttpResponse:
     rows = Delivery.objects.select_related("event").defer("event__data")
     row = get_own_or_404(rows, "dlv", public_id, visitor)
-    attempt = Attempt.objects.filter(delivery_id=row.pk, pk=_id(key)).first()
+    attempt_id = parse_public_id(key, "att")
+    attempt = Attempt.objects.filter(delivery_id=row.pk, pk=attempt_id).first() if attempt_id else None
     if attempt is None:
         raise NotFound()
     (sent,) = requests_of(row, [attempt])
@@ -39,13 +39,6 @@ def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key
         "answer": pretty_body(bytes(attempt.response_body)).text,
     }
     return render_page(request, visitor, "attempt_request" if request.headers.get("HX-Request") else "attempt", context)
-
-
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(hex=text)
-    except ValueError:
-        raise NotFound() from None
 
 
 paths = [

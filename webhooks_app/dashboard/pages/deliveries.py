@@ -20,7 +20,7 @@ from webhooks_app.dashboard.forms.delivery_log import LogForm
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.deliveries.log import LOOKED_AT, DeliveryLog, LogPage
-from webhooks_app.deliveries.outlook import outlook_of
+from webhooks_app.deliveries.outlook import outlook_in_list
 from webhooks_app.models import Delivery, DeliveryStatus
 from webhooks_app.models.ids import parse_public_id
 
@@ -99,7 +99,8 @@ def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]
     """Return the parameters of the page's next poll: the rows it shows, and the first row when it was opened."""
     top = place(request, "top") or (found.rows[0].pk if found.rows else _NONE)
     new = sum(row.pk > top for row in found.rows)
-    mark = _mark(found.rows, timezone.now())
+    now = timezone.now()
+    mark = mark_of(found.rows, now, f"{now:%H%M}")  # "two minutes ago" looks different every minute
     asks = {**form.given, "live": "rows", "mark": mark, "top": top.hex, "said": new}
     return {
         "mark": mark,
@@ -109,15 +110,15 @@ def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]
     }
 
 
-def _mark(rows: Sequence[Delivery], now: datetime) -> str:
-    """Return a value that changes when the rows look different, which "two minutes ago" does every minute."""
-    seen = [(row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, _why(row, now)) for row in rows]
-    return hashlib.sha256(repr((seen, f"{now:%H%M}")).encode()).hexdigest()[:16]
-
-
-def _why(row: Delivery, now: datetime) -> str:
-    prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), now)
-    return prospect.kind.value if prospect else ""
+def mark_of(rows: Sequence[Delivery], now: datetime, state: object) -> str:
+    """Return a value that changes when the rows look different, or `state` changes. Endpoints and queues must be loaded."""
+    seen = []
+    for row in rows:
+        prospect = outlook_in_list(row, now)
+        seen.append(
+            (row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, prospect and prospect.kind)
+        )
+    return hashlib.sha256(repr((seen, state)).encode()).hexdigest()[:16]
 
 
 paths = [

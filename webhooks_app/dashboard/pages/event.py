@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,8 +15,9 @@ from django.utils.translation import ngettext
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
+from webhooks_app.dashboard.pages.deliveries import mark_of
 from webhooks_app.dashboard.sections import DELIVERIES
-from webhooks_app.deliveries.outlook import Waiting, outlook_of, waiting_in_words, waiting_of
+from webhooks_app.deliveries.outlook import Waiting, waiting_in_words, waiting_of
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Delivery, DeliveryStatus, EndpointStatus, Event, database_now
@@ -68,7 +67,7 @@ def _context(row: Event) -> dict[str, Any]:
     shown = several[:MOST_SHOWN]
     there = [one for one in shown if one.endpoint.status != EndpointStatus.DELETED]
     again = [one for one in there if one.status != DeliveryStatus.PENDING]
-    mark = _mark(row, shown)
+    mark = mark_of(shown, timezone.now(), row.fanned_out_at is None)
     under_way = row.fanned_out_at is None or any(one.status == DeliveryStatus.PENDING for one in shown)
     return {
         "section": DELIVERIES,
@@ -80,17 +79,6 @@ def _context(row: Event) -> dict[str, Any]:
         "again": again,
         "under_way": [one for one in there if one.status == DeliveryStatus.PENDING],
     }
-
-
-def _mark(row: Event, shown: Sequence[Delivery]) -> str:
-    """Return a value that changes when the page would look different."""
-    seen = [(one.pk.hex, one.status, one.attempts, one.last_outcome, one.last_status, _why(one)) for one in shown]
-    return hashlib.sha256(repr((row.fanned_out_at is None, seen)).encode()).hexdigest()[:16]
-
-
-def _why(one: Delivery) -> str:
-    prospect = outlook_of(one, one.endpoint, getattr(one.endpoint, "queue", None), timezone.now())
-    return prospect.kind.value if prospect else ""
 
 
 def _done(request: HttpRequest) -> str | None:

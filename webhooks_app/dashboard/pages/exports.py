@@ -17,7 +17,7 @@ from webhooks_app.dashboard.forms.delivery_log import LogForm
 from webhooks_app.dashboard.page_view import dashboard_view
 from webhooks_app.dashboard.pages.deliveries import place
 from webhooks_app.deliveries.log import DeliveryLog
-from webhooks_app.deliveries.outlook import outlook_of
+from webhooks_app.deliveries.outlook import outlook_in_list
 from webhooks_app.models import Delivery
 from webhooks_app.models.ids import public_id
 
@@ -83,17 +83,16 @@ class _Lines:
 
 
 def _values(row: Delivery) -> dict[str, Any]:
-    prospect = outlook_of(row, row.endpoint, getattr(row.endpoint, "queue", None), timezone.now())
+    prospect = outlook_in_list(row, timezone.now())
     next_at = prospect.at if prospect else None
-    values: dict[str, Any] = {
+    return {
         "delivery": row.public_id,
         "status": row.status,
         "event": public_id("evt", row.event_id),
         "event_type": row.event.type,
         "webhook": public_id("wh", row.endpoint_id),
-        "url": None
-        if row.endpoint.is_playground
-        else row.endpoint.url,  # the playground's internal URL is useless to others
+        # The playground's internal URL is useless to others.
+        "url": None if row.endpoint.is_playground else row.endpoint.url,
         "attempts": row.attempts,
         "last_outcome": row.last_outcome,
         "last_status": row.last_status,
@@ -101,7 +100,6 @@ def _values(row: Delivery) -> dict[str, Any]:
         "completed_at": row.completed_at.isoformat(timespec="milliseconds") if row.completed_at else None,
         "next_attempt_at": next_at.isoformat(timespec="milliseconds") if next_at else None,
     }
-    return values
 
 
 def _cell(value: Any) -> str:

@@ -29,7 +29,7 @@ from webhooks_app.endpoints.service import change_endpoint
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus
-from webhooks_app.models.ids import public_id
+from webhooks_app.models.ids import parse_public_id, public_id
 from webhooks_app.playground.requests import LAST, Arrival, arrivals
 from webhooks_app.playground.service import (
     answer_with,
@@ -73,7 +73,7 @@ def playground(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def playground_arrivals(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Return new requests and the current state for htmx; 204 if nothing is new."""
     endpoint = _open_one(visitor)
-    context = _live(endpoint, _key(request.GET.get("after", "")))
+    context = _live(endpoint, parse_public_id(request.GET.get("after", ""), "att"))
     if not context["arrivals"] and context["mark"] == request.GET.get("mark"):
         return HttpResponse(status=204)
     return render_page(request, visitor, "playground_arrivals", context)
@@ -159,7 +159,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
     types = event_types()
     offered = [type_ for type_ in types if not type_.retired]
     chosen = request.GET.get("type", "")
-    after = _key(request.GET.get("after", ""))
+    after = parse_public_id(request.GET.get("after", ""), "att")
     context |= _live(endpoint, after) | {
         "after": after,
         "last": LAST,
@@ -213,13 +213,6 @@ def _shown(arrival: Arrival) -> dict[str, Any]:
         "cut": len(raw) > MOST_SHOWN or len(pretty) > MOST_SHOWN,
         "bytes": len(arrival.request.body),
     }
-
-
-def _key(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(hex=text)
-    except ValueError:
-        return None
 
 
 paths = [
