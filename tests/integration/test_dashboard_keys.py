@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from tests.factories import TenantFactory
 from tests.visitors import visiting
-from webhooks_app.dashboard.forms.keys import SCOPES
 from webhooks_app.dashboard.keyset import SIZE
+from webhooks_app.dashboard.pages.keys import SCOPES
 from webhooks_app.models import ApiKey, AuditEntry, Scope, Tenant
 from webhooks_app.tenants.access import Role
 from webhooks_app.tenants.api_keys import create_api_key, find_api_key, revoke_api_key

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, TenantFactory
 from tests.visitors import visiting
-from webhooks_app.dashboard.search import MOST_SHOWN
+from webhooks_app.dashboard.pages.search import MOST_SHOWN
 from webhooks_app.models import Event, EventChannel, Tenant
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]

@@ -1,1 +1,1 @@
-"""Forms of the pages, one module per subject: they parse the input, and show the errors of actions beside the fields."""
+"""Forms that several pages use, or that are long. They parse the input, and show the errors of actions beside the fields."""

@@ -7,11 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.forms.renderers import BaseRenderer
+from django.forms.utils import flatatt
 from django.http import QueryDict
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
-from webhooks_app.dashboard.forms.select import LongSelect
 from webhooks_app.deliveries.log import LogFilter
 from webhooks_app.endpoints.queries import name_of
 from webhooks_app.events.types import event_types
@@ -24,6 +27,23 @@ MOST_OFFERED = 200
 #: Times outside these years are meaningless here, and calculations with them may overflow.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _FORMAT = "%Y-%m-%dT%H:%M"
+
+
+class LongSelect(forms.Select):
+    """A select for long lists of plain choices, rendered at once: Django renders a template for each option."""
+
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: BaseRenderer | None = None
+    ) -> SafeString:
+        chosen = "" if value is None else str(value)
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((key, SafeString(" selected") if key == chosen else "", label) for key, label in self.choices),
+        )
+        return format_html(
+            "<select{}>{}</select>", flatatt({**self.build_attrs(self.attrs, attrs), "name": name}), options
+        )
 
 
 class LogForm(forms.Form):
@@ -129,11 +149,6 @@ def _name(endpoint: Endpoint) -> str:
 def reckonable(moment: datetime | None) -> datetime | None:
     """Return the time if calculations with it are safe. Raises ValidationError."""
     if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        raise forms.ValidationError(
-            _("Enter a year between %(first)s and %(last)s.")
-            % {
-                "first": _FIRST_YEAR,
-                "last": _LAST_YEAR,
-            }
-        )
+        years = {"first": _FIRST_YEAR, "last": _LAST_YEAR}
+        raise forms.ValidationError(_("Enter a year between %(first)s and %(last)s.") % years)
     return moment

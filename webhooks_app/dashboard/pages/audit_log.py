@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import uuid
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,13 +16,13 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.audit_labels import actor_in_words, details_in_words, verb_in_words
-from webhooks_app.dashboard.audit_names import Named, named_in
 from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import ACTIVITY
+from webhooks_app.endpoints.queries import name_of
 from webhooks_app.exceptions import NotFound
 from webhooks_app.maintenance.prune import MONTHS_KEPT
-from webhooks_app.models import ActorKind, AuditEntry, Endpoint
+from webhooks_app.models import ActorKind, ApiKey, AuditEntry, Endpoint, EndpointStatus
 from webhooks_app.models.ids import parse_public_id, public_id
 
 #: The most endpoints in the filter.
@@ -50,11 +52,23 @@ class Line:
     details: list[tuple[str, str | datetime]]
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The names of the objects in the entries, if they still exist, by public id."""
+
+    #: Names of endpoints as customers know them.
+    endpoints: dict[str, str]
+    #: Those of the endpoints that have a page.
+    visible: frozenset[str]
+    #: Names of API keys; a key without a name shows its first characters.
+    keys: dict[str, str]
+
+
 @dashboard_view()
 def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     target, kind = _target(request.GET.get("target", "")), _kind(request.GET.get("by", ""))
     found = _entries(visitor, target, kind, request.GET.get(BEFORE, ""))
-    named = named_in(found.rows, visitor.tenant.pk)
+    named = _named_in(found.rows, visitor.tenant.pk)
     endpoints = Endpoint.objects.visible().filter(tenant=visitor.tenant).order_by("-pk")[:MOST_OFFERED]
     chosen = {"target": target, "by": kind or ""}
     query = urlencode({name: value for name, value in chosen.items() if value})
@@ -95,6 +109,26 @@ def _kind(text: str) -> ActorKind | None:
         return ActorKind(text) if text else None
     except ValueError:
         raise NotFound() from None
+
+
+def _named_in(entries: Collection[AuditEntry], tenant_id: uuid.UUID) -> Named:
+    """Look up the names. Always two queries."""
+    targets = [entry.target for entry in entries]
+    users = [entry.actor.removeprefix("key:") for entry in entries]
+    endpoints = Endpoint.objects.filter(tenant_id=tenant_id, pk__in=_ids("wh", targets))
+    keys = ApiKey.objects.filter(tenant_id=tenant_id, pk__in=_ids("key", targets + users))
+    return Named(
+        endpoints={row.public_id: name_of(row) for row in endpoints},
+        visible=frozenset(
+            row.public_id for row in endpoints if row.status != EndpointStatus.DELETED and not row.is_callback
+        ),
+        keys={row.public_id: row.name or f"{row.hint}…" for row in keys},
+    )
+
+
+def _ids(prefix: str, texts: Iterable[str]) -> set[uuid.UUID]:
+    ids = (parse_public_id(text, prefix) for text in texts if text.startswith(f"{prefix}_"))
+    return {key for key in ids if key is not None}
 
 
 def _line(entry: AuditEntry, named: Named) -> Line:

@@ -16,7 +16,7 @@ from webhooks_app.dashboard.sections import EVENT_TYPES
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.endpoints.example_request import example_request
 from webhooks_app.events.types import event_type, event_types
-from webhooks_app.tenants.wire_formats import wire_format_of
+from webhooks_app.wire_formats import get_wire_format
 
 
 @dashboard_view()
@@ -31,7 +31,7 @@ def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @dashboard_view()
 def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
     type_ = event_type(name)
-    wire_format = wire_format_of(visitor.tenant)
+    wire_format = get_wire_format(visitor.tenant.wire_format_name)
     example = example_request(type_, wire_format, timezone.now())
     context = {
         "section": EVENT_TYPES,
