@@ -18,6 +18,7 @@ from webhooks_app.api.access import ApiKeyAuthentication
 from webhooks_app.api.views.base import ApiView
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
+from webhooks_app.models.ids import parse_public_id
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,10 @@ class DialectView(ApiView):
         if row is None:
             raise NotFound(message)
         return row
+
+    def named(self, text: str) -> Endpoint:
+        """Return the endpoint with this public id or bare UUID. Raises NotFound."""
+        return self.found(parse_public_id(text, "wh"))
 
     def make(self, **values: Any) -> tuple[Endpoint, str]:
         """Create an endpoint with this dialect's wire format; return it and its secret's text."""

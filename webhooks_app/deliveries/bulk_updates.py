@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
@@ -34,14 +34,9 @@ MAX_RENUMBERED = 20_000
 _NUMBERED_AT_ONCE = 500
 
 
-def max_age(wire_format: str) -> timedelta:
-    """Return how long a delivery of this wire format may wait."""
-    return retry_policy_of(wire_format).max_age
-
-
 def extend_expiry(endpoint: Endpoint) -> int:
     """Restart the waiting time of every pending delivery, as the receiver did not cause the wait. Uses its own transactions."""
-    until = database_now() + max_age(endpoint.wire_format)
+    until = database_now() + retry_policy_of(endpoint.wire_format).max_age
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     return in_chunks(lambda ids: _lock_pending(ids).update(expires_at=Greatest("expires_at", until)), waiting)
 
@@ -54,7 +49,7 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> 
     """
     row, queue = locked_endpoint(endpoint)
     now = database_now()
-    expires_at = now + max_age(row.wire_format)
+    expires_at = now + retry_policy_of(row.wire_format).max_age
     first = queue.sequence + 1 if row.fifo else 0
     deliveries = [
         Delivery(
@@ -84,7 +79,7 @@ def make_due_now(endpoint: Endpoint) -> int:
     now = database_now()
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk, next_attempt_at__gt=now)
     ids = list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:CHUNK])
-    until = now + max_age(endpoint.wire_format)
+    until = now + retry_policy_of(endpoint.wire_format).max_age
     return _lock_pending(ids).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
 
 
@@ -147,7 +142,7 @@ def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_on
         status=DeliveryStatus.PENDING,
         retry_step=len(retry_policy_of(wire_format).delays) if only_once else 0,
         next_attempt_at=now,
-        expires_at=now + max_age(wire_format),
+        expires_at=now + retry_policy_of(wire_format).max_age,
         sequence=0,
         crash_marked_at=None,
         completed_at=None,

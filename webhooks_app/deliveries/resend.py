@@ -24,6 +24,7 @@ from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStat
 from webhooks_app.models.delivery import of_real_events
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.wire_formats import retry_policy_of
 
 #: A delivery, or its primary key.
 DeliveryRef = Delivery | uuid.UUID
@@ -143,7 +144,6 @@ def _taken(delivery: DeliveryRef) -> tuple[Delivery, Endpoint]:
 
 def _hurry(row: Delivery, endpoint: Endpoint) -> None:
     now = database_now()
-    Delivery.objects.pending().filter(pk=row.pk).update(
-        next_attempt_at=now, expires_at=Greatest("expires_at", now + bulk_updates.max_age(endpoint.wire_format))
-    )
+    until = now + retry_policy_of(endpoint.wire_format).max_age
+    Delivery.objects.pending().filter(pk=row.pk).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
     wake([row.endpoint_id], now)

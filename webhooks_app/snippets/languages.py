@@ -21,14 +21,6 @@ def _single_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _in_lower_case(header: str) -> str:
-    return header.lower()
-
-
-def _as_it_is(header: str) -> str:
-    return header
-
-
 def _in_rack(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")
 
@@ -46,7 +38,7 @@ class Language:
     #: Returns a string as a literal of the language, quotes included.
     literal: Callable[[str], str] = field(repr=False, compare=False)
     #: Returns the key that looks up a header.
-    lookup: Callable[[str], str] = field(repr=False, compare=False, default=_in_lower_case)
+    lookup: Callable[[str], str] = field(repr=False, compare=False, default=str.lower)
     #: The operator that concatenates strings.
     joined_by: str = " + "
     #: Modules that the code may use, in the order of their import; empty if the code contains all its imports.
@@ -64,6 +56,6 @@ LANGUAGES: tuple[Language, ...] = (
     Language("python", "Python", "py", _as_in_json, modules=("base64", "hmac", "os", "time"), import_line="import {}"),
     Language("node", "Node.js", "mjs", _as_in_json),
     Language("php", "PHP", "php", _single_quoted, joined_by=" . "),
-    Language("go", "Go", "go", _as_in_json, _as_it_is, modules=_GO, import_line='\t"{}"'),
+    Language("go", "Go", "go", _as_in_json, str, modules=_GO, import_line='\t"{}"'),
     Language("ruby", "Ruby", "rb", _without_code, _in_rack),
 )

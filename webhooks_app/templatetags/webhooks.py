@@ -22,6 +22,8 @@ from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Endpoint
 
 register = template.Library()
+#: The same as `destination`, as plain text.
+register.filter("endpoint_name", name_of)
 
 #: State → CSS class of its badge.
 _KINDS = {
@@ -91,12 +93,6 @@ def breakable(text: object) -> SafeString:
     """Format a URL or similar text with a `<wbr>` wherever a line may break. Copied text is unchanged."""
     pieces = (piece for piece in _BREAKS.split(str(text)) if piece)
     return format_html_join(mark_safe("<wbr>"), "{}", ((piece,) for piece in pieces))
-
-
-@register.filter
-def endpoint_name(endpoint: Endpoint) -> str:
-    """Return the same as `destination`, as plain text."""
-    return name_of(endpoint)
 
 
 @register.simple_tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
@@ -10,35 +11,6 @@ from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
 from webhooks_app.endpoints.settings import SETTINGS, Kind, Setting
 
 Field = serializers.Field[Any, Any, Any, Any]
-
-
-class WithSettings(serializers.Serializer[Any]):
-    """Adds a field for each setting, after the field `events`."""
-
-    def setting_field(self, setting: Setting) -> Field:
-        raise NotImplementedError
-
-    def get_fields(self) -> dict[str, Any]:
-        placed: dict[str, Any] = {}
-        for name, field in super().get_fields().items():
-            placed[name] = field
-            if name == "events":
-                placed.update((setting.name, self.setting_field(setting)) for setting in SETTINGS)
-        return placed
-
-
-class ReadsSettings(WithSettings):
-    """Adds the settings to responses."""
-
-    def setting_field(self, setting: Setting) -> Field:
-        return read_field(setting)
-
-
-class TakesSettings(WithSettings):
-    """Adds the settings to requests. Each value is checked when it is saved."""
-
-    def setting_field(self, setting: Setting) -> Field:
-        return input_field(setting)
 
 
 def read_field(setting: Setting) -> Field:
@@ -69,3 +41,13 @@ def input_field(setting: Setting) -> Field:
         case Kind.OBJECT:
             return serializers.JSONField(**common)
     return StrictText(allow_blank=True, **common)
+
+
+def with_settings(fields: dict[str, Any], make: Callable[[Setting], Field]) -> dict[str, Any]:
+    """Return a serializer's fields with one for each setting, after the field `events`."""
+    placed: dict[str, Any] = {}
+    for name, field in fields.items():
+        placed[name] = field
+        if name == "events":
+            placed.update((setting.name, make(setting)) for setting in SETTINGS)
+    return placed

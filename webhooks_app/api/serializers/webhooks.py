@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES
 from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText
-from webhooks_app.api.serializers.settings import ReadsSettings, TakesSettings
+from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import Endpoint, EndpointStatus
 
@@ -22,7 +22,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     last_failure_at = serializers.DateTimeField(allow_null=True)
 
 
-class WebhookSerializer(ReadsSettings):
+class WebhookSerializer(serializers.Serializer[Any]):
     """A webhook."""
 
     id = PublicIdField("wh")
@@ -37,6 +37,9 @@ class WebhookSerializer(ReadsSettings):
     status_reason = serializers.CharField(help_text="Why it is not active, where it is not.")
     health = HealthSerializer(source="queue")
     created_at = serializers.DateTimeField()
+
+    def get_fields(self) -> dict[str, Any]:
+        return with_settings(super().get_fields(), read_field)
 
     def get_header_names(self, row: Endpoint) -> list[str]:
         try:
@@ -54,7 +57,7 @@ class WebhookWithSecretSerializer(WebhookSerializer):
     secret = serializers.CharField(required=False, help_text="Shown this once.")
 
 
-class WebhookInputSerializer(TakesSettings):
+class WebhookInputSerializer(serializers.Serializer[Any]):
     """The settings of a webhook. Each value is checked when it is saved."""
 
     url = StrictText()
@@ -62,6 +65,9 @@ class WebhookInputSerializer(TakesSettings):
     headers = serializers.JSONField(required=False, write_only=True, help_text="Custom headers: an object of texts.")
     active = StrictBoolean(required=False)
     secret = StrictText(required=False, write_only=True, help_text="One of your own; without it one is made.")
+
+    def get_fields(self) -> dict[str, Any]:
+        return with_settings(super().get_fields(), input_field)
 
 
 class NewWebhookSerializer(WebhookInputSerializer):

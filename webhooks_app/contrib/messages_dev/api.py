@@ -18,7 +18,6 @@ from webhooks_app.core.envelope import epoch_ms
 from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.events.payload import MAX_CHANNEL
 from webhooks_app.models import Endpoint, EndpointStatus
-from webhooks_app.models.ids import parse_public_id
 
 MAX_LINE = MAX_CHANNEL - len(WIRE_FORMAT.channel_prefix)
 
@@ -63,8 +62,7 @@ class WebhooksView(MessagesDevView):
         return Response({"data": [_shown(row) for row in self.endpoints()]})
 
     def delete(self, request: Request) -> Response:
-        row = self.found(parse_public_id(self.read(DeletedWebhook)["id"], "wh"))
-        delete_endpoint(row, actor=self.access.actor)
+        delete_endpoint(self.named(self.read(DeletedWebhook)["id"]), actor=self.access.actor)
         return Response(status=204)
 
 

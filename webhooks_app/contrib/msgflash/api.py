@@ -20,7 +20,6 @@ from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import iso_ms
 from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.models import Endpoint
-from webhooks_app.models.ids import parse_public_id
 
 #: Error code → the documented text, used instead of ours.
 _TEXTS = {
@@ -57,14 +56,11 @@ class WebhooksView(MsgFlashView):
 
 class WebhookView(MsgFlashView):
     def get(self, request: Request, text: str) -> Response:
-        return Response({"data": _shown(self._named(text))})
+        return Response({"data": _shown(self.named(text))})
 
     def delete(self, request: Request, text: str) -> Response:
-        delete_endpoint(self._named(text), actor=self.access.actor)
+        delete_endpoint(self.named(text), actor=self.access.actor)
         return Response(status=204)
-
-    def _named(self, text: str) -> Endpoint:
-        return self.found(parse_public_id(text, "wh"))
 
 
 class NoSuchPathView(NoSuchPath, MsgFlashView):

@@ -25,7 +25,6 @@ from webhooks_app.endpoints.checks import MAX_CHANNELS
 from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.events.payload import MAX_CHANNEL
 from webhooks_app.models import Endpoint, EndpointStatus
-from webhooks_app.models.ids import parse_public_id
 
 _PREFIX = WIRE_FORMAT.channel_prefix
 
@@ -67,9 +66,6 @@ class MuchawView(DialectView):
 
     def error(self, status: int, code: str, detail: str, field: str) -> dict[str, Any]:
         return {"error": f"{field}: {detail}" if code == "INVALID_FIELD" and field else detail, "code": code}
-
-    def named(self, text: str) -> Endpoint:
-        return self.found(parse_public_id(text, "wh"))
 
 
 class WebhooksView(MuchawView):

@@ -20,7 +20,6 @@ from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, ren
 from webhooks_app.dashboard.sections import KEYS
 from webhooks_app.exceptions import NotAllowed
 from webhooks_app.models import ApiKey, PortalLink, Scope
-from webhooks_app.models.api_key import ApiKeyQuerySet
 from webhooks_app.tenants.api_keys import MAX_NAME, create_api_key, revoke_api_key
 
 #: The number of unusable keys shown, the newest first.
@@ -107,7 +106,7 @@ class KeyForm(forms.Form):
 
 @dashboard_view()
 def keys(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    rows = _keys().filter(tenant=visitor.tenant)
+    rows = ApiKey.objects.filter(tenant=visitor.tenant)
     usable = newest(rows.usable(), request.GET.get(BEFORE, ""))
     unusable = [] if usable.later else list(rows.unusable().order_by("-pk")[:UNUSABLE_SHOWN])
     context = {
@@ -129,17 +128,13 @@ def new_key(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view("GET", "POST", manages=True)
 def revoke_key(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    key = get_own_or_404(_keys(), "key", public_id, visitor)
+    key = get_own_or_404(ApiKey.objects.all(), "key", public_id, visitor)
     if visitor.portal_link is not None and not visitor.portal_link.allows(key.scopes):
         raise NotAllowed()  # the link's maker could not have used it
     if request.method == "POST":
         revoke_api_key(key, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:keys')}?done=revoked")
     return render_page(request, visitor, "key_revoke", {"section": KEYS, "key": key})
-
-
-def _keys() -> ApiKeyQuerySet:
-    return ApiKey.objects.all()
 
 
 def _make(request: HttpRequest, visitor: Visitor) -> HttpResponse:
