@@ -123,15 +123,10 @@ def start_request_span(
     delivery_id: uuid.UUID, event_id: uuid.UUID, endpoint_id: uuid.UUID, attempt: int, host: str = ""
 ) -> object | None:
     """Start a new trace with one client span, for one request. Returns None while tracing is off."""
-    ids = (delivery_id, event_id, endpoint_id)
-    for slot in _tracing_slots():
-        try:
-            if _ready(slot):
-                span: object = slot.call(lambda tracer: tracer.start_request_span(*ids, attempt, host))
-                return span
-        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
-            slot.failed()
-    return None
+    span: object | None = _traced(
+        lambda tracer: tracer.start_request_span(delivery_id, event_id, endpoint_id, attempt, host), _ready
+    )
+    return span
 
 
 def end_request_span(span: object | None, outcome: str, status: int | None) -> None:
@@ -185,11 +180,16 @@ def _enabled_slots() -> tuple[Slot, ...]:
 
 def _each(call: Callable[[Backend], None]) -> None:
     for slot in _enabled_slots():
-        try:
-            if _ready(slot):
-                slot.call(call)
-        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
-            slot.failed()
+        _guarded(slot, call, _ready)
+
+
+def _guarded(slot: Slot, call: Callable[[Any], Any], is_ready: Callable[[Slot], bool]) -> Any:
+    """Call the backend if it is ready. If that raises, log it and switch the backend off for a while."""
+    try:
+        return slot.call(call) if is_ready(slot) else None
+    except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
+        slot.failed()
+        return None
 
 
 def _ready(slot: Slot) -> bool:
@@ -213,20 +213,16 @@ def _load(name: str) -> Backend:
     raise ValueError(f"{name!r} is not a metrics backend; use 'prometheus' or 'opentelemetry'.")
 
 
-def _traced(call: Callable[[Tracer], Any]) -> Any:
-    """Call the tracer, also while it is switched off after a failure: a span that was started must be ended. Only where it is
-    too slow the spans are lost: each of them would be waited for."""
-    for slot in _tracing_slots():
-        try:
-            if slot.backend is not None and not (slot.too_slow and slot.is_off):
-                return slot.call(call)
-        except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
-            slot.failed()
-    return None
+def _is_started(slot: Slot) -> bool:
+    """Return whether spans can be ended, also while tracing is switched off after a failure: a span that was started must be
+    ended. Only where the backend is too slow the spans are lost: each of them would be waited for."""
+    return slot.backend is not None and not (slot.too_slow and slot.is_off)
 
 
-def _tracing_slots() -> list[Slot]:
-    return [slot for slot in _enabled_slots() if slot.name == "opentelemetry"]
+def _traced(call: Callable[[Tracer], Any], is_ready: Callable[[Slot], bool] = _is_started) -> Any:
+    """Return the result of the call to the tracer; None if tracing is off or fails."""
+    slot = next((slot for slot in _enabled_slots() if slot.name == "opentelemetry"), None)
+    return None if slot is None else _guarded(slot, call, is_ready)
 
 
 def _host_label(host: str) -> str:
