@@ -5,7 +5,7 @@
     WEBHOOKS = {"WIRE_FORMATS": {"muchaw": contrib.WIRE_FORMATS["muchaw"]}}
 
 Its REST API is an urlconf of its own, for instance `webhooks_app.contrib.muchaw.api`; see `webhooks_app.api.urls_with_fallback`.
-A product's modules are imported on first use.
+A product's modules are imported on first use. Its package holds the wire format, and needs no Django.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictText
 from webhooks_app.api.views.base import NoSuchPath
-from webhooks_app.contrib.messages_dev.wire_format import WIRE_FORMAT
+from webhooks_app.contrib.messages_dev import WIRE_FORMAT
 from webhooks_app.core.envelope import epoch_ms
 from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.events.payload import MAX_CHANNEL

@@ -19,7 +19,7 @@ from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
 from webhooks_app.api.views.base import NoSuchPath
-from webhooks_app.contrib.muchaw.wire_format import WIRE_FORMAT
+from webhooks_app.contrib.muchaw import WIRE_FORMAT
 from webhooks_app.core.envelope import iso_ms
 from webhooks_app.endpoints.checks import MAX_CHANNELS
 from webhooks_app.endpoints.status import delete_endpoint
