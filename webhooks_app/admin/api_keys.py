@@ -55,10 +55,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
     search_fields = ("name", "hint", "tenant__uid", "tenant__name")
     search_help_text = _("The key's name or its first characters, a tenant.")
     list_display = ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
-    readonly_fields = ("hint", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")
-    fieldsets = (
-        (None, {"fields": ("hint", "name", "of_tenant", "shown_scopes", "made", "expires", "used", "revoked")}),
-    )
+    fieldsets = ((None, {"fields": list_display}),)  # all of them read-only
     add_fieldsets = ((None, {"fields": ApiKeyForm.Meta.fields}),)
     fetched = ("tenant",)
     deferred = ("digest",)

@@ -16,6 +16,9 @@ BLOCKED = datetime(9998, 1, 1, tzinfo=UTC)
 #: The queue has no work. Later than BLOCKED, so that `due_at` says so for a blocked queue, too.
 NOTHING_DUE = datetime(9999, 1, 1, tzinfo=UTC)
 
+#: Times outside these years are meaningless here, and calculations with them may overflow.
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+
 _NOW_SQL = {
     "postgresql": "SELECT clock_timestamp()",
     "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -37,4 +40,4 @@ def database_now(alias: str | None = None) -> datetime:
     return value.astimezone(UTC)
 
 
-__all__ = ["BLOCKED", "NOTHING_DUE", "Now", "database_now"]
+__all__ = ["BLOCKED", "FIRST_YEAR", "LAST_YEAR", "NOTHING_DUE", "Now", "database_now"]

@@ -27,6 +27,7 @@ from webhooks_app.api.schema import Schema
 from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import first_id, parse_public_id
+from webhooks_app.models.times import FIRST_YEAR, LAST_YEAR
 
 Row = TypeVar("Row", bound=Model)
 
@@ -132,10 +133,6 @@ class ApiViewSet(ViewSetMixin, ApiView):
         return paginator.get_paginated_response(shape(found, many=True).data)
 
 
-#: Times outside these years are meaningless here, and calculations with them may overflow.
-_FIRST_YEAR, _LAST_YEAR = 1970, 9000
-
-
 def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
     """Return the UUID of a public id in the query parameters."""
     text = request.query_params.get(name)
@@ -156,7 +153,7 @@ def time_filter(request: Request, name: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+    if moment is None or moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise InvalidFilter(f"{text[:80]!r} is no time such as 2026-04-01T10:00:05Z.", field=name)
     return moment
 

@@ -20,12 +20,11 @@ from webhooks_app.endpoints.queries import name_of
 from webhooks_app.events.types import event_types
 from webhooks_app.models import DeliveryStatus, Endpoint
 from webhooks_app.models.ids import parse_public_id, public_id
+from webhooks_app.models.times import FIRST_YEAR, LAST_YEAR
 from webhooks_app.templatetags.webhooks import state_name
 
 #: The most endpoints in the list; the log of any other one can be opened from its own page.
 MOST_OFFERED = 200
-#: Times outside these years are meaningless here, and calculations with them may overflow.
-_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _FORMAT = "%Y-%m-%dT%H:%M"
 
 
@@ -148,7 +147,7 @@ def _name(endpoint: Endpoint) -> str:
 
 def reckonable(moment: datetime | None) -> datetime | None:
     """Return the time if calculations with it are safe. Raises ValidationError."""
-    if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        years = {"first": _FIRST_YEAR, "last": _LAST_YEAR}
+    if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        years = {"first": FIRST_YEAR, "last": LAST_YEAR}
         raise forms.ValidationError(_("Enter a year between %(first)s and %(last)s.") % years)
     return moment
