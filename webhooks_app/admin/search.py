@@ -33,14 +33,14 @@ def tenants_like(text: str, *, most: int = MOST_FOUND) -> Keys:
     return list(dict.fromkeys([*found, *rows.filter(part).values_list("pk", flat=True)[:most]]))[:most]
 
 
-def endpoints_like(text: str, *, most: int = MOST_FOUND) -> Keys:
+def endpoints_like(text: str) -> Keys:
     """Return endpoints by public id or key, by a part of URL or description, or by tenant."""
     rows = Endpoint.objects.order_by("-pk")
     if (key := key_in(text)) is not None:
-        return list(rows.filter(Q(pk=key) | Q(tenant_id=key)).values_list("pk", flat=True)[:most])
+        return list(rows.filter(Q(pk=key) | Q(tenant_id=key)).values_list("pk", flat=True)[:MOST_FOUND])
     tenants = tenants_like(text)
     part = Q(url__icontains=text) | Q(description__icontains=text) | Q(tenant_id__in=tenants)
-    return list(rows.filter(part).values_list("pk", flat=True)[:most])
+    return list(rows.filter(part).values_list("pk", flat=True)[:MOST_FOUND])
 
 
 def events_like(text: str) -> Keys:

@@ -40,14 +40,14 @@ def newest(rows: QuerySet[Row], before: str, *, size: int = SIZE) -> Slice[Row]:
     return Slice(found[:size], more, bool(before))
 
 
-def newest_of(rows: QuerySet[Row], fitting: QuerySet[Row], before: str, *, size: int = SIZE) -> Slice[Row]:
+def newest_of(rows: QuerySet[Row], fitting: QuerySet[Row], before: str) -> Slice[Row]:
     """Return a page like `newest`, of the rows that are also in `fitting`, for conditions without an index.
 
     It examines REACH of the rows and leaves older ones to the next page, so a page may be empty without being the last.
     """
     edge = _older(rows, before).order_by("-pk").values_list("pk", flat=True)[REACH - 1 : REACH]
     last = next(iter(edge), None)
-    found = newest(fitting if last is None else fitting.filter(pk__gte=last), before, size=size)
+    found = newest(fitting if last is None else fitting.filter(pk__gte=last), before)
     return Slice(found.rows, found.older or (last.hex if last else ""), found.later)
 
 

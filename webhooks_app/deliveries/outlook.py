@@ -175,8 +175,9 @@ _SHORTLY: dict[WaitReason, Text] = {
 
 def to_customer(delivery: Delivery, story: DeliveryState) -> str:
     """Return the state of a delivery in one or two sentences. Its event must be loaded."""
-    words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), *_why_it_waits(story.prospect)]
-    return " ".join(words)
+    why = str(_TO_CUSTOMER.get(story.prospect.kind, "")) if story.prospect else ""
+    words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), why]
+    return " ".join(filter(None, words))
 
 
 def waiting_in_words(waiting: Waiting) -> str:
@@ -228,10 +229,6 @@ def _so_far(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook)
     if delivery.event.is_test and not delivery.endpoint.is_playground:
         return [_("It is tried once more; a test is not repeated by itself.")]
     return [_("It has not been accepted yet, and is tried again by itself.")]
-
-
-def _why_it_waits(prospect: DeliveryOutlook | None) -> list[str]:
-    return [str(_TO_CUSTOMER[prospect.kind])] if prospect and prospect.kind in _TO_CUSTOMER else []
 
 
 def _how_long(delivery: Delivery, prospect: DeliveryOutlook | None) -> list[str]:

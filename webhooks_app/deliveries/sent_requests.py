@@ -128,15 +128,12 @@ def _keys(attempt: Attempt, wire_format: WireFormat, secrets: Sequence[Secret]) 
     if wire_format.single_signature:
         used = [secret for secret in secrets if secret.pk == attempt.secret_id]
     else:
-        used = [secret for secret in secrets if _alive(secret, attempt.started_at)]
+        at = attempt.started_at
+        used = [one for one in secrets if one.created_at <= at and (one.expires_at is None or one.expires_at > at)]
     try:
         return tuple(opened(secret, wire_format) for secret in used) or None
     except WebhooksError:
         return None
-
-
-def _alive(secret: Secret, moment: datetime) -> bool:
-    return secret.created_at <= moment and (secret.expires_at is None or secret.expires_at > moment)
 
 
 def _signature(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -148,7 +147,8 @@ class _Check:
 
     def _sent(self) -> bytes | None:
         """Return the body that we sent under the id in the headers; None if they name no event of the tenant."""
-        key = _event_id(self.wire_format, self.headers)
+        name = help_of(self.wire_format.scheme).event_id_header or "webhook-id"
+        key = parse_public_id(self.headers.get(name, ""), "evt")
         events = Event.objects.filter(tenant_id=self.tenant.pk)
         event = events.filter(pk=key).first() if key else None
         if event is None:
@@ -163,11 +163,6 @@ def _looks_like_ours(secret: str, wire_format: WireFormat) -> bool:
     """Return whether the secret looks like a generated one. Imported secrets may look different and still match, so ask this
     only of a secret that does not match."""
     return secret.strip().startswith((wire_format.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
-
-
-def _event_id(wire_format: WireFormat, headers: Mapping[str, str]) -> uuid.UUID | None:
-    name = help_of(wire_format.scheme).event_id_header or "webhook-id"
-    return parse_public_id(headers.get(name, ""), "evt")
 
 
 def _variants(text: str) -> Iterator[tuple[Trouble, bytes]]:

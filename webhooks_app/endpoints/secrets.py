@@ -51,7 +51,8 @@ def rotate_secret(
     if overlap is not None and overlap < timedelta(0):
         raise InvalidSecret("The overlap must not be negative.", field="overlap")
     row = _locked_owner(owner)
-    text = validate_or_generate(secret, _format_of(row), imported=imported)
+    wire_format = get_wire_format(row.wire_format or settings().DEFAULT_WIRE_FORMAT)
+    text = validate_or_generate(secret, wire_format.secret_format, imported=imported)
     _refuse_in_use(text, row)
     ends = replace_secret(row, text, hours if overlap is None else overlap)
     detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
@@ -145,10 +146,6 @@ def _locked_owner(owner: Endpoint | Tenant) -> Endpoint | Tenant:
     if row.is_callback:
         raise ConflictingState("What goes to callback URLs is signed with the account secret; rotate that one.")
     return row
-
-
-def _format_of(owner: Endpoint | Tenant) -> SecretFormat:
-    return get_wire_format(owner.wire_format or settings().DEFAULT_WIRE_FORMAT).secret_format
 
 
 def _tenant_id(owner: Endpoint | Tenant) -> uuid.UUID:

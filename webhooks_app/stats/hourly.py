@@ -86,10 +86,10 @@ def hours_of_each(
     return {key: [_hour(start, summed.get((key, start))) for start in starts] for key in endpoint_ids}
 
 
-def hours_of_tenant(tenant_id: uuid.UUID, until: datetime, hours: int = 24) -> list[HourlyCounts]:
+def hours_of_tenant(tenant_id: uuid.UUID, until: datetime) -> list[HourlyCounts]:
     """Return the same as `hours_of_endpoint`, summed over all endpoints of the tenant."""
     endpoints = Endpoint.objects.filter(tenant_id=tenant_id)
-    return _hours(HourlyStat.objects.filter(endpoint_id__in=endpoints.values("pk")), until, hours)
+    return _hours(HourlyStat.objects.filter(endpoint_id__in=endpoints.values("pk")), until)
 
 
 def hours_of_all(until: datetime, hours: int = 24) -> list[HourlyCounts]:
@@ -117,7 +117,7 @@ def _together(hours: Sequence[HourlyCounts]) -> HourlyCounts:
     )
 
 
-def _hours(rows: HourlyStatQuerySet, until: datetime, hours: int) -> list[HourlyCounts]:
+def _hours(rows: HourlyStatQuerySet, until: datetime, hours: int = 24) -> list[HourlyCounts]:
     starts = _starts(until, hours)
     summed = {row["hour"]: row for row in _summed(rows, starts)}
     return [_hour(start, summed.get(start)) for start in starts]

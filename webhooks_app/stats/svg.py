@@ -54,7 +54,8 @@ class Chart:
 
 def stacked_bars(chart: Chart) -> SafeString:
     """Draw one bar per column, with the series stacked in their order, the first at the bottom."""
-    top = _nice_top(max(_totals(chart), default=0))
+    totals = (sum(one.values[column] or 0 for one in chart.series) for column in range(len(chart.columns)))
+    top = _nice_top(max(totals, default=0))
     step = _PLOT_WIDTH / max(len(chart.columns), 1)
     bars = []
     for column, name in enumerate(chart.columns):
@@ -208,10 +209,6 @@ def _nothing() -> SafeString:
         '<text class="chart-axis" x="{}" y="{}" text-anchor="middle">{}</text>',
         _LEFT + _PLOT_WIDTH // 2, _TOP + _PLOT_HEIGHT // 2, _("Nothing in this time"),
     )  # fmt: skip
-
-
-def _totals(chart: Chart) -> list[float]:
-    return [sum(one.values[column] or 0 for one in chart.series) for column in range(len(chart.columns))]
 
 
 def _nice_top(highest: float) -> float:

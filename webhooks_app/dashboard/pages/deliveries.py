@@ -78,9 +78,8 @@ def _quick(form: LogForm, kept: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the statuses above the log. None of them is selected if the URL contains an unknown status."""
     others = {name: text for name, text in kept.items() if name != "status"}
     chosen = None if "status" in form.errors else form.given.get("status", "")
-    return [
-        {"title": title, "chosen": chosen == status, "query": _with_status(others, status)} for status, title in QUICK
-    ]
+    queries = {status: urlencode({**others, "status": status} if status else others) for status, _title in QUICK}
+    return [{"title": title, "chosen": chosen == status, "query": queries[status]} for status, title in QUICK]
 
 
 def _may_have_failed(form: LogForm, found: LogPage) -> bool:
@@ -89,10 +88,6 @@ def _may_have_failed(form: LogForm, found: LogPage) -> bool:
         return False
     is_all = found.newer is None and found.older is None and found.looked_at_all
     return not is_all or any(row.status == DeliveryStatus.EXHAUSTED for row in found.rows)
-
-
-def _with_status(others: dict[str, str], status: str) -> str:
-    return urlencode({**others, **({"status": status} if status else {})})
 
 
 def _news(request: HttpRequest, form: LogForm, found: LogPage) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from webhooks_app.dashboard.forms.endpoint import ChangeEndpointForm, EndpointFo
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
-from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
+from webhooks_app.dashboard.pages.endpoints import to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.endpoints.checks import checked_wire_format
 from webhooks_app.endpoints.queries import twin_of
@@ -52,7 +52,7 @@ def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints().prefetch_related("subscriptions"), "wh", public_id, visitor)
+    row = get_own_or_404(Endpoint.objects.visible().prefetch_related("subscriptions"), "wh", public_id, visitor)
     types = offered_types(get_wire_format(row.wire_format))
     stored_url = row.url
 
@@ -89,7 +89,7 @@ def _form_page(
     }
     if row is None:
         plan = plan_of(visitor.tenant)
-        total = visible_endpoints().counted().filter(tenant=visitor.tenant).count()
+        total = Endpoint.objects.counted().filter(tenant=visitor.tenant).count()
         context |= {
             "plan": plan,
             "total": total,

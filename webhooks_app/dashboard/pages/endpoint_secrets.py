@@ -15,8 +15,8 @@ from webhooks_app.conf import settings
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.form_errors import run_action
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
-from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
-from webhooks_app.dashboard.pages.endpoints import to_endpoint, visible_endpoints
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
+from webhooks_app.dashboard.pages.endpoints import own_endpoint, to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.endpoints.queries import live_secrets, twin_of
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
@@ -55,7 +55,7 @@ class RotationForm(forms.Form):
 
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_rotate(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
 
     def rotate() -> HttpResponse:
         form = RotationForm(request.POST)
@@ -72,7 +72,7 @@ def endpoint_rotate(request: HttpRequest, visitor: Visitor, public_id: str) -> H
 
 @dashboard_view("POST")
 def endpoint_end_old_secret(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
     end_old_secret(row, actor=visitor.actor)
     return to_endpoint(row, "ended")
 

@@ -11,8 +11,8 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.form_errors import run_action
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
-from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
-from webhooks_app.dashboard.pages.endpoints import visible_endpoints
+from webhooks_app.dashboard.page_view import dashboard_view, render_page
+from webhooks_app.dashboard.pages.endpoints import own_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.deliveries.outcomes import outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
@@ -25,7 +25,7 @@ from webhooks_app.models.ids import public_id as public_id_of
 
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_test(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
     types = event_types()
 
     def send() -> HttpResponse:
@@ -47,7 +47,7 @@ def endpoint_test(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
 
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_recover(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
 
     def give_back() -> HttpResponse:
         form = RecoverForm(request.POST)

@@ -33,7 +33,6 @@ from webhooks_app.endpoints.status import (
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, EndpointStatus, database_now
-from webhooks_app.models.endpoint import EndpointQuerySet
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.stats.hourly import hours_of_endpoint, requests_of
 from webhooks_app.tenants.plan import plan_of
@@ -63,7 +62,7 @@ _DONE = {
 
 @dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    rows = visible_endpoints().filter(tenant=visitor.tenant)
+    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant)
     listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
     lines = lines_of(listed.rows, database_now())
     context = {
@@ -110,7 +109,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
 
 @dashboard_view("POST")
 def switch(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
     name = request.POST.get("act", "")
     if name not in _SWITCHES:
         raise NotFound()
@@ -120,7 +119,7 @@ def switch(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
 
 @dashboard_view("GET", "POST", manages=True)
 def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
     if request.method == "POST":
         delete_endpoint(row, actor=visitor.actor)
         return redirect(f"{reverse('webhooks_app:home')}?done=deleted")
@@ -131,15 +130,15 @@ def delete(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespon
 @dashboard_view(manages=True)
 def ask_to_disable(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Explain what disabling does, and what pausing does instead; the form goes to `switch`."""
-    row = get_own_or_404(visible_endpoints(), "wh", public_id, visitor)
+    row = own_endpoint(public_id, visitor)
     if row.status not in (EndpointStatus.ACTIVE, EndpointStatus.PAUSED):
         return to_endpoint(row, "")
     return render_page(request, visitor, "endpoint_disable", {"section": ENDPOINTS, "endpoint": row})
 
 
-def visible_endpoints() -> EndpointQuerySet:
-    """Return the endpoints that can be changed: neither deleted nor behind a callback URL."""
-    return Endpoint.objects.visible()
+def own_endpoint(public_id: str, visitor: Visitor) -> Endpoint:
+    """Return an endpoint of the visitor's that can be changed: neither deleted nor behind a callback URL. Raises NotFound."""
+    return get_own_or_404(Endpoint.objects.visible(), "wh", public_id, visitor)
 
 
 def to_endpoint(row: Endpoint, done: str) -> HttpResponse:

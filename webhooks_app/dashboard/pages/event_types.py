@@ -22,7 +22,7 @@ from webhooks_app.wire_formats import get_wire_format
 @dashboard_view()
 def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:100]
-    types = [type_ for type_ in event_types() if _has(type_, query)]
+    types = [one for one in event_types() if query.lower() in f"{one.name} {one.group} {one.description}".lower()]
     return render_page(
         request, visitor, "event_types", {"section": EVENT_TYPES, "groups": _grouped(types), "wanted": query}
     )
@@ -42,10 +42,6 @@ def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
         "body": pretty_body(example.body).text if example else "",
     }
     return render_page(request, visitor, "event_type", context)
-
-
-def _has(type_: EventType, query: str) -> bool:
-    return query.lower() in f"{type_.name} {type_.group} {type_.description}".lower()
 
 
 def _grouped(types: list[EventType]) -> list[tuple[str, list[EventType]]]:
