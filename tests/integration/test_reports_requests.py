@@ -15,7 +15,7 @@ from tests.factories import AttemptFactory
 from tests.receiver_behaviours import Received
 from tests.wire_formats import BUILT_IN
 from webhooks_app.core.retry import UNSENT_KINDS
-from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, requests_of
+from webhooks_app.deliveries.sent_requests import LOST, MASKED, SentRequest, curl_of, sent_request
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.models import Attempt, Event, Secret
@@ -49,7 +49,7 @@ def assert_same(request: SentRequest | None, received: Received) -> None:
 
 
 def request_of(attempt: Attempt) -> SentRequest | None:
-    return requests_of(attempt.delivery, [attempt])[0]
+    return sent_request(attempt.delivery, attempt)
 
 
 def rebuilt() -> list[SentRequest | None]:

@@ -60,18 +60,29 @@ class SentRequest:
         return self.body.decode("utf-8", "replace")
 
 
-def requests_of(delivery: Delivery, attempts: Sequence[Attempt]) -> list[SentRequest | None]:
-    """Return the request of each attempt of a delivery; None if none was sent or the event was deleted.
+def sent_request(delivery: Delivery, attempt: Attempt) -> SentRequest | None:
+    """Return the request of an attempt of this delivery; None if none was sent or the event was deleted.
 
     Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
     query each for the event, the endpoint and its secrets.
     """
     event = Event.objects.filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
-    if event is None or endpoint is None:
-        return [None] * len(attempts)
+    if event is None or endpoint is None or OutcomeKind(attempt.outcome) in UNSENT_KINDS:
+        return None
     secrets = list(_secrets_of(endpoint))
-    return [_rebuilt(attempt, event, endpoint, secrets) for attempt in attempts]
+    try:
+        wire_format = get_wire_format(endpoint.wire_format)
+        content = EventBody(event.pk, event.type, event.occurred_at, event.data)
+        body = content.body(wire_format)
+        keys = _keys(attempt, wire_format, secrets)
+        signature = _signature(attempt.started_at, content, wire_format, body, keys)
+        headers = headers_in_order(
+            wire_format, content.message, settings().USER_AGENT, _own_headers(endpoint), signature
+        )
+    except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
+        return None
+    return SentRequest(attempt.url, headers, body, complete=keys is not None)
 
 
 def curl_of(request: SentRequest) -> str:
@@ -97,23 +108,6 @@ def _secrets_of(endpoint: Endpoint) -> Iterable[Secret]:
     else:
         rows = rows.filter(endpoint_id=endpoint.pk)
     return rows.order_by("-created_at", "-id")
-
-
-def _rebuilt(attempt: Attempt, event: Event, endpoint: Endpoint, secrets: Sequence[Secret]) -> SentRequest | None:
-    if OutcomeKind(attempt.outcome) in UNSENT_KINDS:
-        return None
-    try:
-        wire_format = get_wire_format(endpoint.wire_format)
-        content = EventBody(event.pk, event.type, event.occurred_at, event.data)
-        body = content.body(wire_format)
-        keys = _keys(attempt, wire_format, secrets)
-        signature = _signature(attempt.started_at, content, wire_format, body, keys)
-        headers = headers_in_order(
-            wire_format, content.message, settings().USER_AGENT, _own_headers(endpoint), signature
-        )
-    except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
-        return None
-    return SentRequest(attempt.url, headers, body, complete=keys is not None)
 
 
 def _own_headers(endpoint: Endpoint) -> Headers:

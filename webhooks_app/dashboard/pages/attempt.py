@@ -13,7 +13,7 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.deliveries.pretty_body import pretty_body
-from webhooks_app.deliveries.sent_requests import curl_of, requests_of
+from webhooks_app.deliveries.sent_requests import curl_of, sent_request
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Attempt, Delivery
 from webhooks_app.models.ids import parse_public_id
@@ -27,7 +27,7 @@ def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key
     attempt = Attempt.objects.filter(delivery_id=row.pk, pk=attempt_id).first() if attempt_id else None
     if attempt is None:
         raise NotFound()
-    (sent,) = requests_of(row, [attempt])
+    sent = sent_request(row, attempt)
     context = {
         "section": DELIVERIES,
         "delivery": row,

@@ -32,14 +32,14 @@ def catalogue(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def one_type(request: HttpRequest, visitor: Visitor, name: str) -> HttpResponse:
     type_ = event_type(name)
     wire_format = get_wire_format(visitor.tenant.wire_format_name)
-    example = example_request(type_, wire_format, timezone.now())
+    headers, body = example_request(type_, wire_format, timezone.now()) or ((), b"")
     context = {
         "section": EVENT_TYPES,
         "type": type_,
         "wire_format": wire_format,
         "properties": properties(type_.schema),
-        "headers": example.headers if example else (),
-        "body": pretty_body(example.body).text if example else "",
+        "headers": headers,
+        "body": pretty_body(body).text,
     }
     return render_page(request, visitor, "event_type", context)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django import forms
@@ -61,14 +60,6 @@ class SignatureForm(forms.Form):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A header of the requests, and what it says."""
-
-    name: str
-    meaning: str
-
-
 @dashboard_view("GET", "POST")
 def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     wire_formats = _wire_formats(visitor.tenant)
@@ -108,14 +99,14 @@ def _wire_formats(tenant: Tenant) -> list[WireFormat]:
     return [get_wire_format(name) for name in (first, *known)]
 
 
-def _headers(wire_format: WireFormat) -> list[Header]:
-    """Return the headers of the signature, then those that the format adds."""
+def _headers(wire_format: WireFormat) -> list[tuple[str, str]]:
+    """Return name and meaning of the headers of the signature, then of those that the format adds."""
     signature = [
-        Header(one.name, _(one.meaning) % one.values if one.values else _(one.meaning))
+        (one.name, _(one.meaning) % one.values if one.values else _(one.meaning))
         for one in help_of(wire_format.scheme).headers
     ]
     extra = [
-        Header(name, _("Tells of the event, such as %(value)s.") % {"value": value})
+        (name, _("Tells of the event, such as %(value)s.") % {"value": value})
         for name, value in wire_format.extra_headers(_SAMPLE)
     ]
     return [*signature, *extra]
