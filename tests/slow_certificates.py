@@ -27,8 +27,10 @@ def _sized(size: int, *parts: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def serve_slow_certificates(number: int) -> Iterator[str]:
-    """The URL of a server that shows so many such certificates; the client is busy for about a fifth of that in seconds."""
+def serve_slow_certificates(number: int, together: int = 1) -> Iterator[str]:
+    """The URL of a server that shows so many such certificates; the client is busy for about a fifth of that in seconds.
+
+    `together`: it begins when there are so many connections, with all of them at once."""
     hello = b"\x02" + _sized(3, b"\x03\x03", bytes(32), b"\0\xc0\x2f\0", _sized(2, b"\xff\x01\0\x01\0"))
     shown = b"\x0b" + _sized(3, _sized(3, *[_sized(3, SLOW_CERTIFICATE)] * number))
     pieces = [hello, *(shown[start : start + 16_000] for start in range(0, len(shown), 16_000))]
@@ -39,8 +41,10 @@ def serve_slow_certificates(number: int) -> Iterator[str]:
             while True:
                 connection, _ = listener.accept()
                 connection.recv(65536)
-                connection.sendall(answer)
                 opened.append(connection)
+                if len(opened) >= together:
+                    for one in opened[-together:]:
+                        one.sendall(answer)
 
     opened: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -15,9 +16,9 @@ from tests import transports
 from tests.receiver import Authority, Receiver
 from tests.receiver_behaviours import Delay
 from tests.slow_certificates import serve_slow_certificates
-from tests.transports import Open, check_refused, gather, request, send
+from tests.transports import LOOPBACK, Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Transport
+from webhooks_app.transport import Request, StuckCallEnded, Transport, TransportOptions, open_transport
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -85,10 +86,64 @@ def test_certificates_that_take_long_to_read_are_the_receivers_failure(
 ) -> None:
     """Nothing ends OpenSSL meanwhile. But it is not this process that stood still: the circuit breaker must open."""
     response = send(transport, slow_certificates, total=1.0)
-    if transport.name == "curl":
-        check_refused(response, "reading the receiver's certificates kept this process busy")
-    else:
-        assert response.failure is OutcomeKind.TIMEOUT
+    check_refused(response, "reading the receiver's certificates kept this process busy")
+    assert transport.take_costly() == {None}, "the owner of the request"
+    assert transport.take_costly() == set()
+
+
+def test_certificates_shown_at_the_same_moment_cost_their_owner_the_rest(
+    transport: Transport, receiver: Receiver
+) -> None:
+    """Each of them takes too short to be noticed, and together they take seconds."""
+    if transport.name != "curl":
+        pytest.skip("each request has a thread there")
+    with serve_slow_certificates(1, together=30) as url:
+        for number in range(30):
+            transport.start(Request(number, url, (), b"{}", 5.0, 15.0, owner="evil"))
+        transport.start(Request("good", receiver.url(), (), b"{}", 5.0, 15.0, owner="good"))
+        responses = {response.token: response for response in gather(transport, 31)}
+    assert responses.pop("good").status == 200
+    failures = Counter(response.failure for response in responses.values())
+    assert failures[OutcomeKind.NOT_SENT] > 20, "ended, because any of them might cost as much"
+    assert {"another receiver of this tenant kept this process busy"} == {
+        response.detail for response in responses.values() if response.failure is OutcomeKind.NOT_SENT
+    }
+    assert transport.take_costly() == {"evil"}
+
+
+def test_only_requests_that_read_tls_are_suspected(open_one: Open, authority: Authority, receiver: Receiver) -> None:
+    """While libcurl handles one connection, it may handle others: the connection of a call proves nothing."""
+    pytest.importorskip("pycurl")
+    transport = open_transport(TransportOptions(addresses=LOOPBACK, ca_bundle=authority.bundle), "curl")
+    receiver.on("/", Delay(30.0))
+    ended = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(StuckCallEnded):
+            while True:
+                transport.wait(0.1)
+        transport.close()
+        ended.set()
+
+    with (
+        Receiver(tls=authority.context("127.0.0.1")) as tls_receiver,
+        serve_slow_certificates(15) as url,
+    ):
+        tls_receiver.on("/", Delay(30.0))
+        for number in range(3):
+            transport.start(request(receiver.url(), f"plain {number}", total=40.0))
+            transport.start(request(tls_receiver.url(), f"waits {number}", total=40.0))
+        until = time.monotonic() + 1.0  # the handshakes are over, and the session tickets are read
+        while time.monotonic() < until:
+            transport.wait(0.1)
+        transport.start(request(url, "evil", total=40.0))
+        threading.Thread(target=wait, daemon=True).start()
+        while not transport.is_stuck:
+            time.sleep(0.01)
+        assert [response.token for response in transport.give_up() or ()] == ["evil"]
+        assert transport.give_up() is None
+        assert not transport.is_stuck
+        assert ended.wait(20.0), "the stuck call returns, and its thread closes the transport"
 
 
 class TicketFlood:

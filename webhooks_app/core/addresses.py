@@ -129,10 +129,9 @@ def address_allowed(address: str | bytes, policy: AddressPolicy) -> bool:
 
 
 def _allowed(address: Address, policy: AddressPolicy) -> bool:
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            return False
-        address = _unmapped(address)
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return False
+    address = _unmapped(address)
     if _within(address, policy.allowed):
         return True
     if _within(address, policy.denied):
@@ -143,7 +142,7 @@ def _allowed(address: Address, policy: AddressPolicy) -> bool:
 
 
 def explicitly_allowed(address: str, policy: AddressPolicy) -> bool:
-    """Return whether this valid address is in a network that the operator has allowed by name."""
+    """Return whether the operator has allowed the network of this valid address."""
     return _within(_unmapped(ip_address(address)), policy.allowed)
 
 
@@ -158,8 +157,8 @@ def _within(address: Address, networks: tuple[Network, ...]) -> bool:
 def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
     """Return the addresses of a name that may be connected to; none if any of them is not allowed.
 
-    A public name with an internal address beside the public one is an attack, not a mistake. A mix is legitimate only if
-    the operator's allowlist contains one of them (`localhost` is often ::1 and 127.0.0.1): then those in the list are used.
+    A public name with an internal address is an attack. A mix is legitimate only if the operator's allowlist contains one of
+    them (`localhost` is often ::1 and 127.0.0.1): then those in the list are used.
     """
     usable = tuple(address for address in addresses if address_allowed(address, policy))
     if len(usable) == len(addresses):
@@ -201,8 +200,7 @@ def check_url(url: str, policy: AddressPolicy, https_only: bool = False) -> Chec
         raise URLNotAllowed(_("The URL must start with https://."), reason=f"scheme {scheme!r}")
     if "@" in authority:
         raise URLNotAllowed(_("The URL must not contain a user name or password; use a header instead."))
-    match = _AUTHORITY.fullmatch(authority)
-    if match is None:
+    if (match := _AUTHORITY.fullmatch(authority)) is None:
         raise URLNotAllowed(_("The host or port of the URL is not valid."), reason=f"authority {authority!r}")
     literal = _literal(match["host"])
     host = str(literal) if literal is not None else _name(match["host"])

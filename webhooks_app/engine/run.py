@@ -19,6 +19,7 @@ The thread that calls `run` only waits: signals interrupt nothing else, and it r
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from webhooks_app.engine.progress import OnRetired, Progress, Until, budget, for
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import EngineThread, engine_logger, logs_on_a_thread
 from webhooks_app.models.database import database_alias
+from webhooks_app.thread_priority import let_others_go_first
 from webhooks_app.transport import StuckCallEnded, Transport, open_transport
 from webhooks_app.wire_formats import load_wire_formats
 
@@ -46,8 +48,9 @@ logger = engine_logger(__name__)
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _SHORTEST_LIFE = 2.0
-#: If this many sending threads of one run are stuck, no more are replaced: each of them uses a processor.
+#: If this many sending threads of one run are stuck, a process that does nothing but deliver ends: each of them uses a processor.
 _MOST_STUCK = 16
+_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 
 __all__ = ["Progress", "Until", "budget", "for_ever", "give_connection_back", "idle_for", "run"]
@@ -163,8 +166,17 @@ class _Run:
 
     def _replace_stuck_thread(self) -> None:
         engine = self._engine
-        if engine is not None and engine.is_stuck and len(self._threads) <= _MOST_STUCK:
-            self._start_thread(partial(self._deliver_instead, engine))
+        if engine is None or not engine.is_stuck:
+            return
+        if len(self._threads) > _MOST_STUCK and self._options.frozen_after is not None:
+            logger.critical(
+                "webhooks: %d threads are stuck; this process ends, and its queues go to others", _MOST_STUCK
+            )
+            time.sleep(LOOK_UP)  # for the log
+            os._exit(_EXIT_CODE)
+        for thread in self._threads:
+            let_others_go_first(thread.native_id)
+        self._start_thread(partial(self._deliver_instead, engine))
 
     def _start_thread(self, work: Callable[[], None]) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]

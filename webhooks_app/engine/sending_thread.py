@@ -8,6 +8,7 @@ host code are built on separate threads, because such code may be slow.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable
 from functools import partial
 
@@ -114,18 +115,34 @@ class RequestSender:
         for response in self._transport.wait(seconds):
             handled += 1
             self._handle(response)
+        for tenant_id in self._transport.take_costly():
+            if isinstance(tenant_id, uuid.UUID):
+                self._pause(tenant_id)
         return handled + self._take_built()
 
     def settle_stuck(self, responses: Iterable[Response]) -> None:
-        """Settle requests that have made this thread stuck. Called by the thread that takes its place.
+        """Settle the requests of these that have made this thread stuck. Called by the thread that takes its place.
 
-        Their endpoints are held for a while, and their tenants start nothing in this process for a moment."""
+        Their endpoints are held for a while, and their tenants start nothing in this process for a moment. Nothing is settled
+        where it is uncertain which tenant it was: these requests are sent again."""
+        found: list[tuple[Response, LeasedQueue]] = []
         for response in responses:
-            self._handle(response)
             queue = self._window.queue_of(response.token) if isinstance(response.token, QueuedDelivery) else None
             if queue is not None:
+                found.append((response, queue))
+        culprits = stuck_tenants.culprits({queue.config.tenant_id for _, queue in found})
+        for response, queue in found:
+            if queue.config.tenant_id in culprits:
+                self._handle(response)
                 self._window.hold(queue.endpoint_id, self._heartbeat.now() + self._stuck_hold)
-                stuck_tenants.pause(queue.config.tenant_id)
+        for tenant_id in culprits:
+            self._pause(tenant_id)
+
+    def _pause(self, tenant_id: uuid.UUID) -> None:
+        stuck_tenants.pause(tenant_id)
+        self._window.pause(tenant_id)
+        text = "receivers of tenant %s keep this process busy; the tenant pauses"
+        self._faults.report(f"busy {tenant_id}", text, tenant_id, ids=log_ids(tenant=tenant_id))
 
     # --- one request -------------------------------------------------------------------------------------------------
 

@@ -67,10 +67,15 @@ class TenantShares:
     def of(self, queue: LeasedQueue) -> TenantShare:
         share = self._shares.get(queue.config.tenant_id)
         if share is None:
-            until = stuck_tenants.pauses_until(queue.config.tenant_id)
-            share = TenantShare(pauses_until=until, lets_others_go_first_until=until)
-            self._shares[queue.config.tenant_id] = share
+            share = self._shares[queue.config.tenant_id] = TenantShare()
+            self.pause(queue.config.tenant_id)
         return share
+
+    def pause(self, tenant_id: uuid.UUID) -> None:
+        """Let the tenant pause if one of its receivers has lately kept this process busy."""
+        share, until = self._shares.get(tenant_id), stuck_tenants.pauses_until(tenant_id)
+        if share is not None and until > share.pauses_until:
+            share.pauses_until = share.lets_others_go_first_until = until
 
     def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:
         """Return the tenants with at least `most_slow` slow requests."""

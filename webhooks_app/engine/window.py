@@ -17,6 +17,7 @@ All times here are monotonic seconds. Thread-safe.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
@@ -124,6 +125,11 @@ class Window(LeasedQueues):
             tenant = self._tenants.of(queue)
             tenant.pauses_until = max(tenant.pauses_until, now + cost)
             tenant.lets_others_go_first_until = max(tenant.lets_others_go_first_until, now + 4 * cost)
+
+    def pause(self, tenant_id: uuid.UUID) -> None:
+        """Start nothing for this tenant as long as `stuck_tenants` says."""
+        with self._lock:
+            self._tenants.pause(tenant_id)
 
     def isolate_anew(self, queue: LeasedQueue, now: float) -> None:
         """If the queue is suspected, start nothing else for a moment: its request took long to build, and is sent now."""

@@ -131,10 +131,14 @@ class Transport(Protocol):
     def give_up(self) -> list[Response] | None:
         """Give up this transport, which is stuck. Thread-safe.
 
-        Return the responses of the requests that caused it (failures; empty if unknown). The other requests in flight get no
-        response. When the call ends, `wait` raises StuckCallEnded; its thread then closes the transport. Return None if the
-        call has ended before.
+        Return responses (failures) of the requests that may have caused it; one of them has, if there are any. The other requests
+        in flight get no response. When the call ends, `wait` raises StuckCallEnded; its thread then closes the transport.
+        Return None if the call has ended before.
         """
+        ...
+
+    def take_costly(self) -> set[object]:
+        """Return the owners whose receivers have cost too much processor time since the last call."""
         ...
 
     def close(self) -> None:

@@ -20,7 +20,9 @@ import pycurl
 from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.curl_costs import CostlyRequests
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
+from webhooks_app.transport.curl_outcome import BUSY, FLOOD, Failure
 from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
@@ -30,7 +32,7 @@ from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, Place, check_request, failed
+from webhooks_app.transport.validation import KEPT_BUSY, Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
 
 
@@ -52,6 +54,8 @@ class CurlTransport:
         self._finished: list[Response] = []
         self._timer: float | None = None
         self._raised: BaseException | None = None
+        self._costs = CostlyRequests(self._running)
+        self.take_costly = self._costs.take_costly
         self._stalls = StallWatch()
         self._floods = FloodWatch(options)
         self._wakeup = Wakeup()
@@ -64,7 +68,7 @@ class CurlTransport:
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at this limit, idle ones are closed
         # Last, because it starts a thread, which `close` ends.
         self._sockets = CurlSockets(
-            self._multi, self._wakeup, self._take_names, self._keep_error, direct=not options.proxy
+            self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
 
     @property
@@ -99,11 +103,10 @@ class CurlTransport:
         return self._sockets.guard.is_stuck
 
     def give_up(self) -> list[Response] | None:
-        fd = self._sockets.guard.give_up()
-        if fd is None:
+        if not self._sockets.guard.give_up():
             return None
-        # The transport's thread changes `_running` only between two calls, and it starts none any more.
-        requests = [handle.request for handle in self._running.values() if handle.fd == fd >= 0]
+        # The transport's thread changes what this reads only between two calls, and it starts none any more.
+        requests = [handle.request for handle in self._costs.suspects(self._sockets.watched)]
         return [failed(one, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY) for one in requests if one is not None]
 
     def close(self) -> None:
@@ -157,6 +160,7 @@ class CurlTransport:
             handle.prepare(request, seconds, resolve)
             self._running[handle.curl] = handle
             self._multi.add_handle(handle.curl)
+            self._costs.begin(handle)
         except BaseException:
             self._running.pop(handle.curl, None)
             handle.close()  # do not reuse it: its state is unknown
@@ -173,9 +177,9 @@ class CurlTransport:
             self._floods.ended(handle.descriptor)
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
-                handle.refuse(FLOODED)
-            elif code > pycurl.E_OK and handle.fd == self._sockets.busy:
-                handle.refuse(KEPT_BUSY)
+                handle.refuse(FLOOD)
+            elif code != pycurl.E_OK and handle.kept_busy:
+                handle.refuse(BUSY)
             if handle.prepare_again(code, message):
                 self._multi.add_handle(handle.curl)
                 self._running[handle.curl] = handle
@@ -225,8 +229,11 @@ class CurlTransport:
         return woken
 
     def _gather(self, now: float) -> None:
+        self._costs.settle()
         for curl, code, message in self._results():
             self._end(self._running[curl], code, message)
+        for handle, failure in self._costs.take_to_end():
+            self._cut_off(handle, failure)
         if self._sockets.unwatched:
             self._end_unwatched()
         if now >= self._floods.next_look:
@@ -266,12 +273,16 @@ class CurlTransport:
         """Cut off connections that bring too much, and end their requests: libcurl would send them again by itself."""
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
-        for fd in self._floods.find(requests, bytes_read):
-            self._sockets.cut_flood(fd)
-            for (handle, _), descriptor in requests.items():
-                if descriptor == fd:
-                    handle.refuse(FLOODED)
-                    self._end(handle, CUT_OFF, FLOODED)
+        flooded = self._floods.find(requests, bytes_read)
+        self._costs.count_anew()
+        for (handle, _), descriptor in requests.items():
+            if descriptor in flooded:
+                self._cut_off(handle, FLOOD)
+
+    def _cut_off(self, handle: Handle, failure: Failure) -> None:
+        self._sockets.cut_flood(handle.descriptor)
+        handle.refuse(failure)
+        self._end(handle, CUT_OFF, failure.detail)
 
     def _results(self) -> Iterator[tuple[Any, int, str]]:
         more = 1

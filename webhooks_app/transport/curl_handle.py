@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, ou
 from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.own_addresses import may_connect
+from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
@@ -41,9 +42,13 @@ class Handle:
         "_sockets",
         "_total_timeout",
         "_url",
+        "connection",
         "curl",
+        "dialled",
         "fd",
         "keep_error",
+        "kept_busy",
+        "read_before",
         "request",
         "serial",
         "waited",
@@ -77,8 +82,14 @@ class Handle:
     def _reset(self) -> None:
         self._received.reset()
         self._sockets = Sockets()
-        #: The descriptor of the last connection opened for this request.
+        #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
         self.fd = -1
+        self.dialled: list[int] = []
+        #: The descriptor of the TLS connection that it uses, and how many bytes were read before they were counted last.
+        self.connection = -1
+        self.read_before = 0
+        #: It may have kept libcurl busy, and its owner is over the budget.
+        self.kept_busy = False
 
     def _set_callbacks(self) -> None:
         setopt = self.curl.setopt
@@ -167,9 +178,41 @@ class Handle:
         descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
         return descriptor if descriptor >= 0 else self.fd
 
-    def refuse(self, detail: str) -> None:
+    def settled(self) -> bool:
+        """Note which connection the request uses, once its TLS handshake is complete. Return False as long as it is not."""
+        if self.request is None or not self._url.startswith("https:"):
+            return True
+        if self.dialled and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
+            return False
+        self.connection = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
+        self.dialled = []
+        self.count_anew()
+        return self.connection >= 0
+
+    def count_anew(self) -> None:
+        """Count the bytes of TLS from now on."""
+        if self.connection >= 0:
+            self.read_before = bytes_read(self.connection)
+
+    def has_read_tls(self, watched: Collection[int], removed: Collection[int]) -> bool:
+        """Return whether TLS was read lately for this request. Parameters as of `CostlyRequests.suspects`. Thread-safe while the
+        transport's thread is in a call of libcurl."""
+        if self.request is None or not self._url.startswith("https:"):
+            return False
+        if self.connection in removed or any(fd in removed for fd in self.dialled):
+            return True
+        if self.connection in watched and bytes_read(self.connection) > self.read_before:
+            return True
+        return any(bytes_read(fd) for fd in self.dialled if fd in watched)
+
+    def refuse(self, failure: Failure) -> None:
         """Record that this is not a response, even if its headers are complete."""
-        self._received.refuse(detail)
+        self._received.refuse(failure)
+
+    @property
+    def waits_for_tls(self) -> bool:
+        """Return whether TLS may still be read for this request, because there is no response."""
+        return self.request is not None and self._url.startswith("https:") and not self._received.complete
 
     def stop(self, error: Exception) -> None:
         """Record that one of our callbacks failed. A response with complete headers remains a response."""
@@ -219,5 +262,6 @@ class Handle:
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
         self.fd = fd
+        self.dialled.append(fd)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)

@@ -90,10 +90,10 @@ class Received:
         """Return whether the headers of a final response are complete."""
         return self._state == _COMPLETE
 
-    def refuse(self, detail: str) -> None:
+    def refuse(self, failure: Failure) -> None:
         """Record that this is not a response, even if its headers are complete."""
         self._state = _BEFORE
-        self._refuse(detail)
+        self.failure = failure
 
     @guarded(0)
     def on_header(self, line: bytes) -> int | None:

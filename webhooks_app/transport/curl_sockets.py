@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic, thread_time
 from typing import Any
 
 import pycurl
 
+from webhooks_app.transport.cpu_budget import COSTLY
 from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.wakeup import Wakeup
 
@@ -19,8 +20,6 @@ _EVENTS = {
 }
 #: Bits for `socket_action`, by the selector's event mask.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
-#: If libcurl uses this much processor time (seconds) in one call, the call's connection counts as busy.
-_BUSY_SECONDS = 0.3
 #: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
 
@@ -34,15 +33,20 @@ class CurlSockets:
         wakeup: Wakeup,
         on_wakeup: Callable[[], None],
         keep_error: Callable[[BaseException], None],
+        on_costly: Callable[[float, Collection[int], Collection[int]], None],
         *,
         direct: bool = True,
     ) -> None:
         """Start a thread, which `stop_guard` ends.
 
         `on_wakeup` is called when something was sent to `wakeup`, and `keep_error` with exceptions that libcurl's callback must
-        not raise. `direct`: connections lead to receivers and not to an egress proxy.
+        not raise. `on_costly` is called after a call that took unusually long: with its processor time (seconds), `watched`, and
+        what was removed from it during the call. `direct`: connections lead to receivers and not to an egress proxy.
         """
         self._multi = multi
+        self._on_costly = on_costly
+        #: The processor time of this thread at the beginning of a turn, or when it was last measured.
+        self._measured = 0.0
         self._wakeup = wakeup
         self._on_wakeup = on_wakeup
         self._keep_error = keep_error
@@ -50,13 +54,13 @@ class CurlSockets:
         self.ready: list[tuple[selectors.SelectorKey, int]] = []
         #: Sockets that the selector did not accept, and why: libcurl would wait for events that never come.
         self.unwatched: dict[int, Exception] = {}
-        #: The connection whose data kept libcurl busy in this turn, if one did: a crafted certificate can take seconds to read.
-        self.busy: int | None = None
-        self._watched: set[int] = set()
+        self.watched: set[int] = set()
+        #: The descriptors that were removed during the present call, or the last one.
+        self._removed: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self.guard = CallGuard(self._watched, direct=direct)
+        self.guard = CallGuard(self.watched, direct=direct)
 
     def poll(self, pause: float) -> None:
         """Block for at most `pause` seconds until sockets are ready. Do not block if some are left from the last turn."""
@@ -69,30 +73,33 @@ class CurlSockets:
         After `_TURN_SECONDS` the others are left for the next turn, which handles them before it polls for new ones.
         """
         ready, self.ready = self.ready, []
-        self.busy = None
         woken = False
-        worked = thread_time()
+        self._measured = thread_time()
         until = monotonic() + _TURN_SECONDS
         for number, (key, mask) in enumerate(ready, start=1):
             if key.fileobj is self._wakeup:
                 woken = b"w" in self._wakeup.take()
                 self._on_wakeup()
-            elif key.fd in self._watched:  # not closed by an event handled just before
+            elif key.fd in self.watched:  # not closed by an event handled just before
                 self.act(key.fd, _READY[mask])
             if monotonic() >= until:
-                if thread_time() - worked >= _BUSY_SECONDS:
-                    self.busy = key.fd  # not an earlier one: the turn would have ended there
                 self.ready = ready[number:]
                 break
         return woken
 
     def act(self, fd: int, what: int) -> None:
-        """Let libcurl handle a socket or its timer."""
+        """Let libcurl handle a socket or its timer. It also handles TLS records that it has read before from others."""
+        self._removed.clear()
         self.guard.enter(fd)
+        began = monotonic()
         try:
             self._multi.socket_action(fd, what)
         finally:
             self.guard.leave()
+        if monotonic() - began >= COSTLY:
+            before, self._measured = self._measured, thread_time()
+            if self._measured - before >= COSTLY:
+                self._on_costly(self._measured - before, self.watched, self._removed)
 
     def remove(self, curl: Any) -> None:
         """Remove a request from libcurl, which may read from its connection and close it."""
@@ -104,7 +111,7 @@ class CurlSockets:
 
     def cut_flood(self, fd: int) -> None:
         """Cut off a connection that sends too much data. libcurl notices the end after the next `poll`."""
-        if fd in self._watched:
+        if fd in self.watched:
             self.guard.cut_flood(fd)
 
     def flooded(self, curl: Any) -> bool:
@@ -123,14 +130,15 @@ class CurlSockets:
         """Watch a socket for libcurl, which calls this. Exceptions are stored, because pycurl would only print them."""
         try:
             if what == pycurl.POLL_REMOVE:
-                if fd in self._watched:
-                    self._watched.discard(fd)
+                if fd in self.watched:
+                    self.watched.discard(fd)
+                    self._removed.append(fd)
                     self._selector.unregister(fd)
-            elif fd in self._watched:
+            elif fd in self.watched:
                 self._selector.modify(fd, _EVENTS[what])
             elif what in _EVENTS:
                 self._selector.register(fd, _EVENTS[what])
-                self._watched.add(fd)
+                self.watched.add(fd)
         except Exception as error:  # noqa: BLE001 - it becomes the response of the requests on this socket
             self.unwatched[fd] = error
         except BaseException as error:  # noqa: BLE001 - raised by the transport's `wait`

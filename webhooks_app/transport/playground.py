@@ -73,6 +73,9 @@ class InspectingTransport:
     def give_up(self) -> list[Response] | None:
         return self._network.give_up()
 
+    def take_costly(self) -> set[object]:
+        return self._network.take_costly()
+
     def close(self) -> None:
         self._due.clear()
         self._network.close()

@@ -27,11 +27,13 @@ from webhooks_app.transport.requests_job import Job, current
 from webhooks_app.transport.resolver import MAX_THREADS as MAX_RESOLVER_THREADS
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import FLOODED, check_timeouts, failed
+from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, check_timeouts, failed
 
 MAX_THREADS = 256
 #: If this many threads are stuck, no more are started to replace them.
 MAX_STUCK = 256
+#: A request that has cost this much processor time (seconds) before it has a response is ended: a crafted certificate, usually.
+_MOST_CPU = 0.25
 #: How long `close` waits for its threads, whose connections are cut off (seconds).
 _JOIN_SECONDS = 1.0
 
@@ -55,6 +57,8 @@ class RequestsTransport:
         self._times: list[tuple[float, int, Job]] = []
         self._count = count()
         self._finished: list[Response] = []
+        #: Owners whose receivers have cost too much processor time.
+        self._costly: set[object] = set()
         self._stalls = StallWatch()
         self._floods = FloodWatch(options)
         self._woken = False
@@ -116,6 +120,11 @@ class RequestsTransport:
     def give_up(self) -> list[Response] | None:
         return None
 
+    def take_costly(self) -> set[object]:
+        with self._changed:
+            costly, self._costly = self._costly, set()
+            return costly
+
     def close(self) -> None:
         with self._changed:
             jobs = list(self._open)
@@ -125,13 +134,15 @@ class RequestsTransport:
             self._times.clear()
             self._finished.clear()
         self._resolver.close()
-        for _ in self._threads:
+        with self._changed:
+            threads = list(self._threads)
+        for _ in threads:
             self._todo.put(None)
         for job in jobs:
             job.cut()
         self._adapter.close()
         until = monotonic() + _JOIN_SECONDS
-        for thread in self._threads:
+        for thread in threads:
             thread.join(max(until - monotonic(), 0.0))
 
     # Call these with the lock held.
@@ -167,6 +178,10 @@ class RequestsTransport:
             response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
             response.address = job.address
             self._give_up(job, response)
+        for job in [job for job in self._open if job.head is None and job.cpu_seconds() > _MOST_CPU]:
+            self._costly.add(job.request.owner)
+            self._give_up(job, failed(job.request, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY))
+            job.let_others_go_first()
 
     def _late_response(self, job: Job, now: float) -> Response:
         if not job.begun:
@@ -207,8 +222,13 @@ class RequestsTransport:
         while (job := self._todo.get()) is not None:
             with self._changed:
                 job.begun = not job.over and job.deadline > monotonic()
+                job.note_thread()
             if job.begun:  # else it already has a response, or is about to get one
                 self._carry_out(job)
+            if job.has_low_priority:
+                break  # and so has this thread, for good
+        with self._changed:
+            self._threads.remove(threading.current_thread())
 
     def _carry_out(self, job: Job) -> None:
         current.job = job

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.thread_priority import let_others_go_first
 from webhooks_app.transport.base import OurFault, Request, Response
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text
 
@@ -54,11 +56,30 @@ class Job:
     head: Head | None = None
     body: list[bytes] = field(default_factory=list)
     body_until: float | None = None
+    has_low_priority: bool = False
+    _clock: int | None = None
+    _cpu_at_start: float = 0.0
+    _native_id: int = 0
 
     @property
     def address(self) -> str:
         """Return the address of the connection; empty if there is none."""
         return self.connection.address[:ADDRESS_CHARACTERS] if self.connection is not None else ""
+
+    def note_thread(self) -> None:
+        """Note that the current thread executes the job."""
+        if hasattr(time, "pthread_getcpuclockid"):
+            self._clock = time.pthread_getcpuclockid(threading.get_ident())
+            self._cpu_at_start = time.thread_time()
+        self._native_id = threading.get_native_id()
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the job has cost; 0 if the system does not tell. Only while a thread executes it."""
+        return time.clock_gettime(self._clock) - self._cpu_at_start if self.begun and self._clock is not None else 0.0
+
+    def let_others_go_first(self) -> None:
+        """Give the job's thread the lowest priority, if the system has priorities of threads."""
+        self.has_low_priority = let_others_go_first(self._native_id)
 
     def cut(self) -> None:
         """Cut off the job's connection, so that the thread that is blocked on it continues."""

@@ -1,0 +1,84 @@
+"""The processor time of owners, and the tenants that pay for stuck calls."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from webhooks_app.engine import stuck_tenants
+from webhooks_app.engine.stuck_tenants import StuckTenants
+from webhooks_app.transport import cpu_budget
+from webhooks_app.transport.cpu_budget import CpuBudget
+
+ONE, TWO, THREE = (uuid.UUID(int=number) for number in (1, 2, 3))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cpu_budget, "monotonic", clock)
+    monkeypatch.setattr(stuck_tenants.time, "monotonic", clock)
+    return clock
+
+
+def test_an_owner_pays_for_what_it_spends_at_once(clock: Clock) -> None:
+    budget = CpuBudget()
+    assert [budget.charge({ONE}, 0.2) for _ in range(3)] == [set(), set(), {ONE}]
+    assert budget.charge({TWO}, 0.2) == set()
+
+
+def test_what_is_spent_slowly_comes_back(clock: Clock) -> None:
+    budget = CpuBudget()
+    for _ in range(100):
+        assert budget.charge({ONE}, 0.2) == set()
+        clock.now += 4.0
+
+
+def test_several_share_the_cost(clock: Clock) -> None:
+    budget = CpuBudget()
+    for _ in range(4):
+        assert budget.charge({ONE, TWO}, 0.2) == set()
+    assert budget.charge({ONE}, 0.2) == {ONE}
+    assert budget.charge(set(), 5.0) == set()
+
+
+def test_many_owners_are_forgotten(clock: Clock) -> None:
+    budget = CpuBudget()
+    for number in range(5000):
+        budget.charge({number}, 0.01)
+        clock.now += 0.01
+    assert len(budget._spent) < 1100
+
+
+def test_the_only_suspect_is_the_culprit(clock: Clock) -> None:
+    assert StuckTenants().culprits({ONE}) == {ONE}
+    assert StuckTenants().culprits(set()) == set()
+
+
+def test_the_one_that_is_always_there_is_the_culprit(clock: Clock) -> None:
+    tenants = StuckTenants()
+    assert tenants.culprits({ONE, TWO}) == set()
+    assert tenants.culprits({ONE, THREE}) == {ONE}
+
+
+def test_two_that_take_turns_are_found(clock: Clock) -> None:
+    tenants = StuckTenants()
+    seen = [tenants.culprits(each) for each in ({ONE, THREE}, {TWO, uuid.UUID(int=4)}, {ONE, uuid.UUID(int=5)})]
+    assert seen == [set(), set(), {ONE}]
+    assert tenants.culprits({TWO, uuid.UUID(int=6)}) == {TWO}
+
+
+def test_suspicion_is_forgotten(clock: Clock) -> None:
+    tenants = StuckTenants()
+    tenants.culprits({ONE, TWO})
+    clock.now += 601
+    assert tenants.culprits({ONE, TWO}) == set()
