@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from django.db import connection
 from tests.pipelines import EVENT_TYPES, WIRE_FORMATS
 from tests.receiver import Receiver
 from webhooks_app import registry
-from webhooks_app.conf import EngineSettings
+from webhooks_app.conf import EngineSettings, Settings
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
@@ -25,6 +25,7 @@ pytest_plugins = ["tests.visitors", "tests.leases", "tests.apart"]
 Configure = Callable[..., None]
 
 _ENGINE = {item.name for item in fields(EngineSettings)}
+_GROUPS = {item.name for item in fields(Settings) if is_dataclass(item.default)}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,15 +57,17 @@ def receiver() -> Iterator[Receiver]:
 
 
 def webhooks_settings(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """WEBHOOKS with these changes, wherever in it they belong."""
+    """Return WEBHOOKS with these changes: the keys of a group are added to those that it has, names of ENGINE are put there."""
     engine = {name: value for name, value in changes.items() if name in _ENGINE}
-    others = {name: value for name, value in changes.items() if name not in _ENGINE}
-    return {**before, **others, "ENGINE": {**before.get("ENGINE", {}), **engine}}
+    after = {**before, "ENGINE": {**before.get("ENGINE", {}), **engine}}
+    for name in changes.keys() - _ENGINE:
+        after[name] = {**after.get(name, {}), **changes[name]} if name in _GROUPS else changes[name]
+    return after
 
 
 @pytest.fixture
 def configure(settings: Any) -> Configure:
-    """Change WEBHOOKS settings for one test: `configure(WINDOW=4)`. Those of ENGINE are put there."""
+    """Change WEBHOOKS settings for one test: `configure(WINDOW=4, API={"RATE_LIMIT": ""})`. Those of ENGINE are put there."""
 
     def change(**values: Any) -> None:
         settings.WEBHOOKS = webhooks_settings(django_settings.WEBHOOKS, values)

@@ -19,7 +19,8 @@ class WebhooksConfig(AppConfig):
         # Event types are declared in each app's `webhooks.py`, found as the admin finds `admin.py`. No database access here.
         autodiscover_modules("webhooks")
         raw = getattr(settings, "WEBHOOKS", None)  # not validated here: the system checks report mistakes
-        if isinstance(raw, dict) and raw.get("OPERATIONS_TENANT"):
+        notifications = raw.get("NOTIFICATIONS") if isinstance(raw, dict) else None
+        if isinstance(notifications, dict) and notifications.get("OPERATIONS_TENANT"):
             registry.register(*import_module("webhooks_app.notifications.operational_events").EVENT_TYPES)
         for module in ("checks", "checks_database"):
             import_module(f"webhooks_app.{module}")  # registers the system checks

@@ -120,11 +120,11 @@ def _is_inside(network: Any) -> bool:
 @register_check
 def check_wire_formats(chosen: Settings) -> Messages:
     """E006"""
-    for name in sorted({chosen.DEFAULT_WIRE_FORMAT, *map(str, chosen.DASHBOARD_WIRE_FORMATS), *wire_format_names()}):
+    for name in sorted({chosen.DEFAULT_WIRE_FORMAT, *map(str, chosen.DASHBOARD.WIRE_FORMATS), *wire_format_names()}):
         try:
             get_wire_format(name)
         except ConfigurationError as error:
-            hint = "Correct WEBHOOKS['DEFAULT_WIRE_FORMAT'], WEBHOOKS['DASHBOARD_WIRE_FORMATS'] or WEBHOOKS['WIRE_FORMATS']."
+            hint = "Correct WEBHOOKS['DEFAULT_WIRE_FORMAT'], WEBHOOKS['DASHBOARD']['WIRE_FORMATS'] or WEBHOOKS['WIRE_FORMATS']."
             yield Error(str(error), hint=hint, id="webhooks_app.E006")
 
 
@@ -146,9 +146,9 @@ def check_paths(chosen: Settings) -> Messages:
         if not good:
             hint = "Give the dotted path of a function, or an empty text."
             yield Error(f"WEBHOOKS[{name!r}]: {path!r} cannot be imported.", hint=hint, id="webhooks_app.E009")
-    if chosen.API_RATE and not _RATE.fullmatch(chosen.API_RATE):
+    if chosen.API.RATE_LIMIT and not _RATE.fullmatch(chosen.API.RATE_LIMIT):
         hint = 'Write it as "1200/minute"; the periods are second, minute, hour and day.'
-        yield Error(f"WEBHOOKS['API_RATE'] is {chosen.API_RATE!r}.", hint=hint, id="webhooks_app.E010")
+        yield Error(f"WEBHOOKS['API']['RATE_LIMIT'] is {chosen.API.RATE_LIMIT!r}.", hint=hint, id="webhooks_app.E010")
 
 
 @register_check
@@ -179,21 +179,22 @@ def check_timing(chosen: Settings) -> Messages:
 @register_check
 def check_metrics(chosen: Settings) -> Messages:
     """E015, E016, W015"""
-    for name in chosen.METRICS:
+    for name in chosen.MONITORING.METRICS:
         library = _METRICS_LIBRARIES.get(name)
         if library is None:
             hint = 'Use "prometheus", "opentelemetry" or both.'
-            yield Error(f"WEBHOOKS['METRICS'] contains {name!r}.", hint=hint, id="webhooks_app.E015")
+            yield Error(f"WEBHOOKS['MONITORING']['METRICS'] contains {name!r}.", hint=hint, id="webhooks_app.E015")
         elif importlib.util.find_spec(library) is None:
             yield Error(
-                f"WEBHOOKS['METRICS'] contains {name!r}, but {library} is not installed.",
+                f"WEBHOOKS['MONITORING']['METRICS'] contains {name!r}, but {library} is not installed.",
                 hint=f"Install the `{name}` extra, or take {name!r} out.",
                 id="webhooks_app.E016",
             )
-    if chosen.TRACEPARENT and "opentelemetry" not in chosen.METRICS:
+    if chosen.TRACEPARENT and "opentelemetry" not in chosen.MONITORING.METRICS:
         yield Warning(
-            "WEBHOOKS['TRACEPARENT'] is on, but WEBHOOKS['METRICS'] does not contain \"opentelemetry\": no header is sent.",
-            hint='Add "opentelemetry" to METRICS, or turn TRACEPARENT off.',
+            "WEBHOOKS['TRACEPARENT'] is on, but WEBHOOKS['MONITORING']['METRICS'] does not contain \"opentelemetry\": no header "
+            "is sent.",
+            hint='Add "opentelemetry" to METRICS, or set TRACEPARENT to False.',
             id="webhooks_app.W015",
         )
 

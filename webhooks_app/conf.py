@@ -9,7 +9,15 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
-from webhooks_app.conf_parser import parse
+from webhooks_app.conf_parser import (
+    AT_LEAST_ONE,
+    BOOLEAN_OR_NONE,
+    POSITIVE_OR_NONE,
+    ZERO_OR_MORE,
+    checked,
+    one_of,
+    parse,
+)
 from webhooks_app.core.addresses import AddressPolicy, check_ports, parse_networks
 from webhooks_app.exceptions import ConfigurationError
 
@@ -29,7 +37,7 @@ class EngineSettings:
     #: Use PostgreSQL-specific statements (COPY, set-based SQL) if the database is PostgreSQL.
     POSTGRESQL_SQL: bool = True
     #: How long an engine's heartbeat is valid. Other engines release the queues of an engine whose heartbeat has expired.
-    HEARTBEAT_SECONDS: float = 6.0
+    HEARTBEAT_SECONDS: float = checked(6.0, AT_LEAST_ONE)
     #: How long requests in flight may take to end after an engine was asked to stop; then another engine sends them again.
     DRAIN_SECONDS: float = 4.0
     #: How long an idle engine looks for work before it returns to Celery. Longer than the coalescing window.
@@ -43,31 +51,111 @@ class EngineSettings:
     #: … and after such a timeout, hints are skipped for this long.
     HINT_PAUSE_SECONDS: float = 30.0
     PRUNE_BATCH: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacklogSettings:
+    """WEBHOOKS["BACKLOG"]: limits on what is pending."""
+
+    #: The maximum number of pending events of all tenants, that is, stored but not fanned out yet; 0: no limit.
+    MAX_PENDING_EVENTS: int = checked(0, ZERO_OR_MORE)
+    #: The same for one tenant.
+    MAX_PENDING_EVENTS_PER_TENANT: int = checked(0, ZERO_OR_MORE)
+    #: What `emit` does beyond these limits: "warn" (log a warning) or "refuse" (raise BacklogFull, whatever STRICT says).
+    POLICY: str = checked("warn", one_of("warn", "refuse"))
+    #: The maximum age of an event that is pending for a paused or disabled endpoint. None, or more than
+    #: RETENTION_DAYS: RETENTION_DAYS.
+    MAX_DAYS: float | None = checked(None, POSITIVE_OR_NONE)
+    #: The maximum number of pending deliveries of one paused or disabled endpoint; the oldest are dropped. 0: no limit.
+    MAX_DELIVERIES: int = checked(100_000, ZERO_OR_MORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSettings:
+    """WEBHOOKS["EGRESS"]: how requests leave your network."""
+
+    #: `http://host:port` of an egress proxy. Proxies in the environment are ignored.
+    PROXY: str = ""
+    #: The addresses that requests come from, for customers to allow-list.
+    ADDRESSES: Sequence[str] = ()
+    #: PEM file of certificate authorities; empty: certifi's.
+    CA_BUNDLE: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationSettings:
+    """WEBHOOKS["NOTIFICATIONS"]: e-mails and operational events."""
+
+    #: Sender of the app's e-mails; empty: DEFAULT_FROM_EMAIL.
+    FROM_EMAIL: str = ""
+    #: Staff to notify; empty: the addresses in ADMINS.
+    STAFF_EMAILS: Sequence[str] = ()
+    #: How long further failures are collected before they are sent in one e-mail.
+    DIGEST_SECONDS: float = 3600.0
+    #: The uid of your own tenant that gets operational events (`webhooks.endpoint_disabled` …); empty: no such events.
+    OPERATIONS_TENANT: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APISettings:
+    """WEBHOOKS["API"]: the REST API."""
+
+    #: The prefix of API keys, so that users and secret scanners recognise them.
+    KEY_PREFIX: str = "wk"
+    #: The rate limit of one key, as "number/second", "/minute", "/hour" or "/day"; empty: no limit.
+    RATE_LIMIT: str = "1200/minute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSettings:
+    """WEBHOOKS["DASHBOARD"]: the customers' pages."""
+
+    #: Absolute URL of the dashboard, for links in e-mails.
+    URL: str = ""
+    #: Names of the wire formats that customers can choose when they create an endpoint; empty: no choice, the tenant's wire
+    #: format is used.
+    WIRE_FORMATS: Sequence[str] = ()
+    #: How long a portal link is valid.
+    PORTAL_LINK_MINUTES: float = 10.0
+    #: Content-Security-Policy of the pages. Empty: the app sets none, your own middleware does.
+    CSP: str = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringSettings:
+    """WEBHOOKS["MONITORING"]: metrics, and when work is overdue."""
+
+    #: The metrics backends: "prometheus", "opentelemetry" or both. Empty: no metrics.
+    METRICS: Sequence[str] = ()
+    #: The bearer token that `/metrics` requires. Empty: `/metrics` is available only with DEBUG.
+    METRICS_TOKEN: str = ""
     #: How many hosts get a label of their own in the metrics of one process; the rest are counted as "other".
     METRICS_HOSTS: int = 100
+    #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. It must be
+    #: longer than two sweeps plus the start of a worker.
+    OVERDUE_SECONDS: float = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting with its default. Names end in their unit."""
+    """Every setting with its default. Names end in their unit. A setting whose default is a dataclass is a dict of its own."""
 
-    # --- events and wire formats ---------------------------------------------------------------------------------
+    # --- events and requests -------------------------------------------------------------------------------------
     #: The wire format of a new tenant.
     DEFAULT_WIRE_FORMAT: str = "standard"
     #: Custom wire formats: name → dotted path of a `WireFormat`.
     WIRE_FORMATS: dict[str, str] = field(default_factory=dict)
     #: Raise on an invalid event (True), or quarantine the event and continue (False). None: the value of DEBUG.
-    STRICT: bool | None = None
-    #: Dotted path of a function (host object) → uid string; by default a model instance becomes "app_label.model:pk".
-    TENANT_UID_FUNCTION: str = ""
+    STRICT: bool | None = checked(None, BOOLEAN_OR_NONE)
     MAX_PAYLOAD_BYTES: int = 256 * 1024
-    #: The maximum number of pending events of one tenant, that is, stored but not fanned out yet; 0: no limit.
-    MAX_PENDING_EVENTS_PER_TENANT: int = 0
-    #: The same for all tenants together.
-    MAX_PENDING_EVENTS: int = 0
-    #: What `emit` does beyond these limits: "warn" (log a warning) or "refuse" (raise BacklogFull, whatever STRICT says).
-    BACKLOG_POLICY: str = "warn"
     USER_AGENT: str = "webhooks-app/1"
+    #: Send a `traceparent` header with every request, if MONITORING["METRICS"] contains "opentelemetry".
+    TRACEPARENT: bool = False
+    RETENTION_DAYS: float = 30.0
+    BACKLOG: BacklogSettings = BacklogSettings()
 
     # --- allowed addresses ---------------------------------------------------------------------------------------
     #: Accept http:// URLs, too. False: https only.
@@ -77,30 +165,7 @@ class Settings:
     ALLOWED_NETWORKS: Sequence[str] = ()
     #: Networks (CIDR) that may not be reached although they are public.
     DENIED_NETWORKS: Sequence[str] = ()
-    #: `http://host:port` of an egress proxy. Proxies in the environment are ignored.
-    EGRESS_PROXY: str = ""
-    #: Addresses that customers should allow-list.
-    EGRESS_ADDRESSES: Sequence[str] = ()
-    #: PEM file of certificate authorities; empty: certifi's.
-    CA_BUNDLE: str = ""
-
-    # --- the engine ----------------------------------------------------------------------------------------------
-    #: "auto" (curl where pycurl is installed), "curl" or "requests".
-    TRANSPORT: str = "auto"
-    #: The maximum number of requests in flight for one endpoint, unless the endpoint has a lower limit.
-    MAX_IN_FLIGHT: int = 8
-    #: How many engines Celery tasks may run at once; a `deliver` task that finds all of them running returns.
-    MAX_CELERY_ENGINES: int = 2
-    RESPONSE_BODY_BYTES: int = 16 * 1024
-
-    # --- hints ---------------------------------------------------------------------------------------------------
-    #: Dotted path of the function that asks the workers to look for work. Empty: no hints (polling engines only).
-    WAKE_FUNCTION: str = "webhooks_app.tasks.send_hint"
-    #: Name of the Celery queue for hints.
-    CELERY_QUEUE: str = "webhooks"
-
-    #: Internals of the engine; see `EngineSettings`.
-    ENGINE: EngineSettings = EngineSettings()
+    EGRESS: EgressSettings = EgressSettings()
 
     # --- secrets -------------------------------------------------------------------------------------------------
     #: Keys that encrypt secrets at rest, newest first: base64 of 32 random bytes each (`manage.py webhooks_key` creates one).
@@ -108,58 +173,35 @@ class Settings:
     #: How long the old secret stays valid after a rotation.
     ROTATION_OVERLAP_HOURS: float = 24.0
 
-    # --- notifications -------------------------------------------------------------------------------------------
-    #: Sender of the app's e-mails; empty: DEFAULT_FROM_EMAIL.
-    FROM_EMAIL: str = ""
-    #: Staff to notify; empty: the addresses in ADMINS.
-    STAFF_EMAILS: Sequence[str] = ()
-    #: How long further failures are collected before they are sent in one e-mail.
-    NOTIFICATION_DIGEST_SECONDS: float = 3600.0
-    #: The uid of your own tenant that gets operational events (`webhooks.endpoint_disabled` …); empty: no such events.
-    OPERATIONS_TENANT: str = ""
-    #: Absolute URL of the dashboard, for links in e-mails.
-    DASHBOARD_URL: str = ""
-
-    # --- the REST API and the dashboard ----------------------------------------------------------------------------
-    #: The prefix of API keys, so that users and secret scanners recognise them.
-    API_KEY_PREFIX: str = "wk"
-    #: The rate limit of one key, as "number/second", "/minute", "/hour" or "/day"; empty: no limit.
-    API_RATE: str = "1200/minute"
-    #: Dotted path of a function (tenant → `webhooks_app.Plan`); empty: the plan comes from the tenant's row.
-    PLAN: str = ""
+    # --- tenants -------------------------------------------------------------------------------------------------
+    #: Dotted path of a function (host object) → uid string; by default a model instance becomes "app_label.model:pk".
+    TENANT_UID_FUNCTION: str = ""
     #: Dotted path of a function (request → your tenant object, or None) for logged-in users.
     TENANT_OF_REQUEST: str = ""
     #: Dotted path of a function (request → "manager", who may make changes, or "viewer"); empty: all users are managers.
     ROLE_OF_REQUEST: str = ""
-    #: Names of the wire formats that customers can choose when they create an endpoint in the dashboard; empty: no choice, the
-    #: tenant's wire format is used.
-    DASHBOARD_WIRE_FORMATS: Sequence[str] = ()
-    #: How long a portal link is valid.
-    PORTAL_LINK_MINUTES: float = 10.0
-    #: Content-Security-Policy of the dashboard. Empty: the app sets none, your own middleware does.
-    DASHBOARD_CSP: str = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-    )
+    #: Dotted path of a function (tenant → `webhooks_app.Plan`); empty: the plan comes from the tenant's row.
+    PLAN: str = ""
 
-    # --- retention -----------------------------------------------------------------------------------------------
-    RETENTION_DAYS: float = 30.0
-    #: The maximum age of an event that is pending for a paused or disabled endpoint. None, or more than
-    #: RETENTION_DAYS: RETENTION_DAYS.
-    BACKLOG_DAYS: float | None = None
-    #: The maximum number of pending deliveries of one paused or disabled endpoint; the oldest are dropped. 0: no limit.
-    BACKLOG_DELIVERIES: int = 100_000
+    # --- delivery ------------------------------------------------------------------------------------------------
+    #: "auto" (curl where pycurl is installed), "curl" or "requests".
+    TRANSPORT: str = "auto"
+    #: The maximum number of requests in flight for one endpoint, unless the endpoint has a lower limit.
+    MAX_IN_FLIGHT: int = 8
+    RESPONSE_BODY_BYTES: int = 16 * 1024
+    #: Dotted path of the function that asks the workers to look for work. Empty: no hints (polling engines only).
+    WAKE_FUNCTION: str = "webhooks_app.tasks.send_hint"
+    #: Name of the Celery queue for hints.
+    CELERY_QUEUE: str = "webhooks"
+    #: How many engines Celery tasks may run at once; a `deliver` task that finds all of them running returns.
+    MAX_CELERY_ENGINES: int = 2
+    ENGINE: EngineSettings = EngineSettings()
 
-    # --- monitoring ----------------------------------------------------------------------------------------------
-    #: The metrics backends: "prometheus", "opentelemetry" or both. Empty: no metrics.
-    METRICS: Sequence[str] = ()
-    #: The bearer token that `/metrics` requires. Empty: `/metrics` is available only with DEBUG.
-    METRICS_TOKEN: str = ""
-    #: Send a `traceparent` header with every request, if METRICS contains "opentelemetry".
-    TRACEPARENT: bool = False
-    #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. It must be
-    #: longer than two sweeps plus the start of a worker.
-    OVERDUE_SECONDS: float = 40.0
+    # --- users and staff -----------------------------------------------------------------------------------------
+    API: APISettings = APISettings()
+    DASHBOARD: DashboardSettings = DashboardSettings()
+    NOTIFICATIONS: NotificationSettings = NotificationSettings()
+    MONITORING: MonitoringSettings = MonitoringSettings()
 
 
 #: Always the same object, otherwise a host without WEBHOOKS would have its settings parsed on every call.
@@ -191,8 +233,8 @@ _addresses: tuple[Settings, AddressPolicy] | None = None
 def backlog_age() -> timedelta:
     """Return the maximum age of an event pending for a paused or disabled endpoint; never more than the retention."""
     chosen = settings()
-    days = chosen.RETENTION_DAYS if chosen.BACKLOG_DAYS is None else min(chosen.BACKLOG_DAYS, chosen.RETENTION_DAYS)
-    return timedelta(days=days)
+    days = chosen.BACKLOG.MAX_DAYS
+    return timedelta(days=chosen.RETENTION_DAYS if days is None else min(days, chosen.RETENTION_DAYS))
 
 
 def address_policy() -> AddressPolicy:

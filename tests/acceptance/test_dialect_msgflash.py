@@ -225,7 +225,7 @@ class TestAKey:
         assert refusal(reader("POST", WEBHOOKS, NEW)) == (403, "FORBIDDEN")
 
     def test_has_its_rate(self, curl: Caller, configure: Any) -> None:
-        configure(API_RATE="1/minute")
+        configure(API={"RATE_LIMIT": "1/minute"})
         curl("GET", WEBHOOKS)
         answer = curl("GET", WEBHOOKS)
         assert refusal(answer) == (429, "TOO_MANY_REQUESTS")

@@ -262,7 +262,7 @@ def test_whoever_asks_for_whatever_gets_an_answer_of_the_documents_shape(name: s
 
 def fuzz(name: str, requests: st.SearchStrategy[Asked], examples: int, configure: Any) -> None:
     """Ask all that, as a tenant beside which there is another; at the end that one's webhook is as it was."""
-    configure(API_RATE="")
+    configure(API={"RATE_LIMIT": ""})
     customer = Customer(name)
     if customer.create:
         customer.theirs = their_webhook(name, customer.create)

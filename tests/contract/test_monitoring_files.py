@@ -32,7 +32,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (ap
 @pytest.fixture
 def exposed(configure: Any, db: None) -> str:
     """A scrape in which every metric occurs."""
-    configure(METRICS=["prometheus"], WAKE_FUNCTION="webhooks_app.tasks.send_hint")
+    configure(WAKE_FUNCTION="webhooks_app.tasks.send_hint", MONITORING={"METRICS": ["prometheus"]})
     telemetry.reset()
     telemetry.requests_recorded([RecordedRequest("succeeded", 200, 0.1, "receiver.example", "standard")])
     telemetry.step_finished("record", 0.1, True)

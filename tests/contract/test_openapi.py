@@ -57,7 +57,7 @@ OPERATIONS = {each.ok().label: each.ok() for each in schemathesis.openapi.from_p
 def test_whatever_is_sent_gets_an_answer_that_fits(label: str, live_server: Any, configure: Any) -> None:
     """Requests as described, and ones that are not: no 5xx, and every answer is one of those described. Half of those with
     an id name an object that is there."""
-    configure(API_RATE="")
+    configure(API={"RATE_LIMIT": ""})
     operation, program = OPERATIONS[label], Program()
     delivery = AttemptFactory(delivery=DeliveryFactory(endpoint=EndpointFactory(tenant=program.tenant))).delivery
     there = {"webhooks": delivery.endpoint, "events": delivery.event, "deliveries": delivery}

@@ -3,4 +3,4 @@
 from project.settings_test import *  # noqa: F403
 from project.settings_test import WEBHOOKS
 
-WEBHOOKS = {**WEBHOOKS, "METRICS": ["prometheus"]}
+WEBHOOKS = {**WEBHOOKS, "MONITORING": {"METRICS": ["prometheus"]}}

@@ -52,7 +52,7 @@ class TestAge:
     def test_a_shorter_age_ends_deliveries_and_keeps_their_history(
         self, status: str, fifo: bool, configure: Configure
     ) -> None:
-        configure(BACKLOG_DAYS=7)
+        configure(BACKLOG={"MAX_DAYS": 7})
         [row] = waiting(off_endpoint(status, fifo=fifo), 1)
         assert prune(now=days(6.9)).dropped == 0
         assert prune(now=days(7.1)).dropped == 1
@@ -62,12 +62,12 @@ class TestAge:
         assert Event.objects.get() == row.event
 
     def test_the_retention_is_the_most(self, configure: Configure) -> None:
-        configure(BACKLOG_DAYS=90)
+        configure(BACKLOG={"MAX_DAYS": 90})
         waiting(off_endpoint(), 1)
         assert prune(now=days(31)).dropped == 1
 
     def test_what_was_dropped_goes_with_its_event(self, configure: Configure) -> None:
-        configure(BACKLOG_DAYS=7)
+        configure(BACKLOG={"MAX_DAYS": 7})
         waiting(off_endpoint(), 1)
         prune(now=days(8))
         assert prune(now=days(29)).events == 0
@@ -94,7 +94,7 @@ class TestNumber:
         self, status: str, fifo: bool, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(backlog, "_CHUNK", 2)
-        configure(BACKLOG_DELIVERIES=3)
+        configure(BACKLOG={"MAX_DELIVERIES": 3})
         endpoint, other = off_endpoint(status, fifo=fifo), off_endpoint(status)
         rows, others = waiting(endpoint, 8), waiting(other, 3)
         assert prune(now=NOW).dropped == 5
@@ -104,14 +104,14 @@ class TestNumber:
         assert prune(now=NOW).dropped == 0
 
     def test_0_is_no_limit(self, configure: Configure) -> None:
-        configure(BACKLOG_DELIVERIES=0)
+        configure(BACKLOG={"MAX_DELIVERIES": 0})
         waiting(off_endpoint(), 8)
         assert prune(now=NOW).dropped == 0
         assert not Notification.objects.exists()
 
 
 def test_trimming_one_endpoint_can_leave_the_warning_out(configure: Configure) -> None:
-    configure(BACKLOG_DELIVERIES=10)
+    configure(BACKLOG={"MAX_DELIVERIES": 10})
     endpoint = off_endpoint()
     waiting(endpoint, 9)
     assert backlog.trim_backlog(endpoint, NOW, warn=False) == 0
@@ -137,7 +137,7 @@ class TestAfterwards:
         deliver: Callable[[], Any],
         configure: Configure,
     ) -> None:
-        configure(BACKLOG_DELIVERIES=2)
+        configure(BACKLOG={"MAX_DELIVERIES": 2})
         endpoint = endpoint_at(receiver)
         rows = [DeliveryFactory(endpoint=endpoint) for _ in range(5)]
         stop(endpoint)

@@ -48,7 +48,7 @@ class TestNotifications:
         assert len(notifications(NotificationKind.BACKLOG_EXPIRING)) == 1
 
     def test_come_before_the_number_is_reached(self, configure: Configure) -> None:
-        configure(BACKLOG_DELIVERIES=10)
+        configure(BACKLOG={"MAX_DELIVERIES": 10})
         endpoint = off_endpoint()
         waiting(endpoint, 7)
         prune(now=NOW)
@@ -62,7 +62,7 @@ class TestNotifications:
         self, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(backlog, "_CHUNK", 2)
-        configure(BACKLOG_DELIVERIES=2)
+        configure(BACKLOG={"MAX_DELIVERIES": 2})
         endpoint = off_endpoint()
         waiting(endpoint, 7)
         prune(now=NOW)
@@ -85,7 +85,7 @@ class TestNotifications:
         self, configure: Configure, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """`prune` was killed between two chunks: what it has claimed stays so for a while."""
-        configure(BACKLOG_DELIVERIES=2)
+        configure(BACKLOG={"MAX_DELIVERIES": 2})
         monkeypatch.setattr(backlog, "_CHUNK", 2)
         endpoint = off_endpoint()
         waiting(endpoint, 7)
@@ -161,14 +161,14 @@ class TestTexts:
         assert "enable or resume the endpoint" in to_tenant.body
 
     def test_the_e_mail_before_the_number_is_reached_names_the_limit(self, configure: Configure) -> None:
-        configure(BACKLOG_DELIVERIES=5)
+        configure(BACKLOG={"MAX_DELIVERIES": 5})
         waiting(off_endpoint(), 4)
         prune(now=NOW)
         send_notifications()
         assert "At most 5 are kept; beyond that the oldest are dropped." in mail.outbox[0].body
 
     def test_the_e_mail_after_names_the_number(self, configure: Configure) -> None:
-        configure(BACKLOG_DELIVERIES=1)
+        configure(BACKLOG={"MAX_DELIVERIES": 1})
         waiting(off_endpoint(), 4)
         prune(now=NOW)
         send_notifications()
@@ -179,7 +179,7 @@ class TestTexts:
     def test_operational_events_say_the_same(self, configure: Configure) -> None:
         registry.register(*operational_events.EVENT_TYPES)
         try:
-            configure(OPERATIONS_TENANT="us")
+            configure(NOTIFICATIONS={"OPERATIONS_TENANT": "us"})
             endpoint = off_endpoint()
             first, _ = waiting(endpoint, 2)
             prune(now=days(25))
@@ -207,7 +207,7 @@ class TestTexts:
 
     @pytest.mark.usefixtures("visitors")
     def test_a_dropped_deliverys_page_does_not_speak_of_attempts(self, configure: Configure) -> None:
-        configure(BACKLOG_DAYS=7)
+        configure(BACKLOG={"MAX_DAYS": 7})
         [row] = waiting(off_endpoint(), 1)
         prune(now=days(8))
         page = seen(visiting(row.tenant).get(f"/webhooks/deliveries/{row.public_id}"))

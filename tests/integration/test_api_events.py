@@ -236,7 +236,7 @@ def test_the_catalogue_has_what_code_and_staff_declared(program: Program) -> Non
 
 
 def test_egress_addresses_are_the_settings(program: Program, configure: Any) -> None:
-    configure(EGRESS_ADDRESSES=["192.0.2.7"])
+    configure(EGRESS={"ADDRESSES": ["192.0.2.7"]})
     assert program.get("/egress") == {"addresses": ["192.0.2.7"]}
 
 

@@ -111,7 +111,7 @@ class TestScopes:
 
 
 def test_each_key_has_a_rate_of_its_own(configure: Any) -> None:
-    configure(API_RATE="2/hour")
+    configure(API={"RATE_LIMIT": "2/hour"})
     first, second = Program(), Program()
     for _ in range(2):
         first.get("/egress")

@@ -46,7 +46,7 @@ def happened(tenant: str = "anna", number: int = 1) -> list[Event]:
 class TestRefuse:
     @pytest.fixture(autouse=True)
     def _refuse(self, configure: Configure) -> None:
-        configure(BACKLOG_POLICY="refuse", MAX_PENDING_EVENTS_PER_TENANT=3)
+        configure(BACKLOG={"POLICY": "refuse", "MAX_PENDING_EVENTS_PER_TENANT": 3})
 
     @STRICT
     def test_raises_a_clear_error_and_stores_nothing(self, strict: bool, configure: Configure) -> None:
@@ -91,7 +91,7 @@ class TestRefuse:
         assert happened(number=3)
 
     def test_goes_for_all_tenants_together_too(self, configure: Configure) -> None:
-        configure(MAX_PENDING_EVENTS=4)
+        configure(BACKLOG={"MAX_PENDING_EVENTS": 4})
         happened("anna", 2)
         happened("bert", 2)
         with pytest.raises(BacklogFull, match=r"At least 4 events of all tenants .* MAX_PENDING_EVENTS sets the limit"):
@@ -116,7 +116,7 @@ class TestRefuse:
 
     def test_does_not_stop_operational_events(self, configure: Configure) -> None:
         """Or the notification that they belong to would be sent again and again."""
-        configure(OPERATIONS_TENANT="us")
+        configure(NOTIFICATIONS={"OPERATIONS_TENANT": "us"})
         happened("us", 3)
         registry.register(*operational_events.EVENT_TYPES)
         try:
@@ -132,7 +132,7 @@ class TestWarn:
     def test_stores_the_event_and_logs_once_a_minute(
         self, configure: Configure, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        configure(MAX_PENDING_EVENTS_PER_TENANT=2)
+        configure(BACKLOG={"MAX_PENDING_EVENTS_PER_TENANT": 2})
         happened(number=2)
         assert not caplog.records
         for _ in range(5):
@@ -154,7 +154,7 @@ class TestCost:
     def test_is_one_bounded_count_while_that_is_fresh(
         self, configure: Configure, django_assert_num_queries: Any
     ) -> None:
-        configure(MAX_PENDING_EVENTS_PER_TENANT=50)
+        configure(BACKLOG={"MAX_PENDING_EVENTS_PER_TENANT": 50})
         with transaction.atomic(), django_assert_num_queries(4) as queries:
             for _ in range(3):
                 happened()
@@ -166,7 +166,7 @@ class TestCost:
     def test_no_tenant_is_counted_while_all_are_within_the_limit_of_one(
         self, configure: Configure, django_assert_num_queries: Any
     ) -> None:
-        configure(MAX_PENDING_EVENTS_PER_TENANT=5)
+        configure(BACKLOG={"MAX_PENDING_EVENTS_PER_TENANT": 5})
         with transaction.atomic(), django_assert_num_queries(6):
             for number in range(5):
                 happened(f"tenant-{number}")
@@ -177,7 +177,7 @@ class TestCost:
     def test_a_slow_count_is_good_for_longer(self, configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(backlog_limits, "_COUNT_LASTS", 0.0)
         monkeypatch.setattr(backlog_limits, "_COST_FACTOR", 10**9)
-        configure(MAX_PENDING_EVENTS=5)
+        configure(BACKLOG={"MAX_PENDING_EVENTS": 5})
         happened()
         [count] = backlog_limits._counts.values()
         happened()
@@ -186,7 +186,7 @@ class TestCost:
 
     def test_is_bounded_in_memory(self, configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(backlog_limits, "_MOST_COUNTS", 3)
-        configure(MAX_PENDING_EVENTS_PER_TENANT=5)
+        configure(BACKLOG={"MAX_PENDING_EVENTS_PER_TENANT": 5})
         for number in range(10):
             happened(f"tenant-{number}")
         assert len(backlog_limits._counts) <= 3
@@ -197,20 +197,20 @@ class TestCost:
     [
         ("MAX_PENDING_EVENTS", -1, "a whole number, 0 or more"),
         ("MAX_PENDING_EVENTS_PER_TENANT", True, "a whole number, 0 or more"),
-        ("BACKLOG_DELIVERIES", 1.5, "a whole number, 0 or more"),
-        ("BACKLOG_DAYS", 0, "a number above 0, or None"),
-        ("BACKLOG_DAYS", "7", "a number above 0, or None"),
-        ("BACKLOG_POLICY", "drop", "'warn' or 'refuse'"),
+        ("MAX_DELIVERIES", 1.5, "a whole number, 0 or more"),
+        ("MAX_DAYS", 0, "a number above 0, or None"),
+        ("MAX_DAYS", "7", "a number above 0, or None"),
+        ("POLICY", "drop", "'warn' or 'refuse'"),
     ],
 )
 def test_a_wrong_setting_is_refused(key: str, value: object, wanted: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{key}.* must be {wanted}"):
-        parse(Settings, {key: value})
+        parse(Settings, {"BACKLOG": {key: value}})
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("MAX_PENDING_EVENTS", 0), ("BACKLOG_DELIVERIES", 0), ("BACKLOG_DAYS", 7), ("BACKLOG_DAYS", None)],
+    [("MAX_PENDING_EVENTS", 0), ("MAX_DELIVERIES", 0), ("MAX_DAYS", 7), ("MAX_DAYS", None)],
 )
 def test_a_right_setting_is_accepted(key: str, value: object) -> None:
-    assert getattr(parse(Settings, {key: value}), key) == value
+    assert getattr(parse(Settings, {"BACKLOG": {key: value}}).BACKLOG, key) == value

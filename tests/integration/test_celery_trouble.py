@@ -101,7 +101,7 @@ def test_settings_that_cannot_be_read_stop_delivery_with_one_line(customer, capl
 
 
 def test_errors_of_the_system_checks_are_logged_once_and_delivery_goes_on(customer, caplog, settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "API_RATE": "often", "TRANSPORT": "auto"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "API": {"RATE_LIMIT": "often"}, "TRANSPORT": "auto"}
     customer.endpoint()
     for number in (1, 2):
         customer.emit({"n": number})

@@ -196,7 +196,7 @@ def test_an_engine_that_fails_ends_it_with_a_line_in_the_log_and_exit_code_1(mon
 
 def test_errors_of_the_system_checks_are_logged(customer, caplog, settings):
     process_log.reset()
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "API_RATE": "often"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "API": {"RATE_LIMIT": "often"}}
     run("--until-idle=0")
     assert "webhooks_app.E010" in caplog.text
 

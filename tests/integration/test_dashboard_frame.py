@@ -81,7 +81,7 @@ def test_a_role_that_is_none_makes_nobody_a_manager(configure: Any) -> None:
 
 
 def test_the_policy_may_be_the_hosts(configure: Any) -> None:
-    configure(DASHBOARD_CSP="")
+    configure(DASHBOARD={"CSP": ""})
     assert "Content-Security-Policy" not in visiting(TenantFactory()).get(HOME)
 
 

@@ -82,7 +82,7 @@ class TestANewEndpointsSecret:
 def test_the_secret_has_the_form_of_the_wire_format_that_was_chosen(
     configure: Any, names: list[str], asked: bool
 ) -> None:
-    configure(**VISITORS, DASHBOARD_WIRE_FORMATS=names)
+    configure(**VISITORS, DASHBOARD={"WIRE_FORMATS": names})
     tenant = TenantFactory()
     client = visiting(tenant)
     assert ('name="wire_format"' in client.get(NEW).content.decode()) is asked

@@ -104,7 +104,7 @@ class TestThePage:
     def test_names_the_addresses_or_says_that_there_are_none(self, configure: Any) -> None:
         client = visiting(TenantFactory())
         assert "There is no list of addresses" in client.get(PAGE).content.decode()
-        configure(EGRESS_ADDRESSES=["192.0.2.7", "2001:db8::/56"])
+        configure(EGRESS={"ADDRESSES": ["192.0.2.7", "2001:db8::/56"]})
         assert "192.0.2.7\n2001:db8::/56</code>" in client.get(PAGE).content.decode()
 
     def test_asks_the_database_as_often_for_twenty_endpoints_as_for_two(self) -> None:

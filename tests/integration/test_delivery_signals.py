@@ -33,7 +33,7 @@ def customer(settings) -> Iterator[Customer]:
     settings.WEBHOOKS = {
         **settings.WEBHOOKS,
         "WIRE_FORMATS": {**contrib.WIRE_FORMATS, "hasty": f"{__name__}.HASTY"},
-        "STAFF_EMAILS": ["staff@example.com"],
+        "NOTIFICATIONS": {"STAFF_EMAILS": ["staff@example.com"]},
     }
     with Customer() as customer:
         yield customer

@@ -38,7 +38,7 @@ TOKEN = "a-long-token"
 
 @pytest.fixture(autouse=True)
 def _prometheus(configure: Any) -> Iterator[None]:
-    configure(METRICS=["prometheus"], METRICS_TOKEN=TOKEN)
+    configure(MONITORING={"METRICS": ["prometheus"], "METRICS_TOKEN": TOKEN})
     telemetry.reset()
     yield
     telemetry.reset()
@@ -103,14 +103,14 @@ def test_without_the_token_there_are_no_metrics(header):
 
 
 def test_without_a_token_in_the_settings_metrics_are_for_debug_only(configure, settings):
-    configure(METRICS_TOKEN="")
+    configure(MONITORING={"METRICS_TOKEN": ""})
     assert scrape().status_code == 404
     settings.DEBUG = True
     assert scrape().status_code == 200
 
 
 def test_without_prometheus_there_is_no_page(configure):
-    configure(METRICS=["opentelemetry"])
+    configure(MONITORING={"METRICS": ["opentelemetry"]})
     assert scrape().status_code == 404
 
 
@@ -170,7 +170,7 @@ def test_several_scrapes_at_once_all_get_an_answer(port):
 
 def test_without_a_token_the_server_is_on_loopback_only(configure):
     for token, address in (("", "127.0.0.1"), (TOKEN, "0.0.0.0")):
-        configure(METRICS=["prometheus"], METRICS_TOKEN=token)
+        configure(MONITORING={"METRICS": ["prometheus"], "METRICS_TOKEN": token})
         server = telemetry.serve(0)
         try:
             assert server.server_address[0] == address
@@ -181,7 +181,7 @@ def test_without_a_token_the_server_is_on_loopback_only(configure):
 
 
 def test_without_prometheus_serving_says_what_to_do(configure):
-    configure(METRICS=[])
+    configure(MONITORING={"METRICS": []})
     with pytest.raises(ConfigurationError, match="Add it"):
         telemetry.serve(0)
 

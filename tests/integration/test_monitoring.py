@@ -193,7 +193,7 @@ def test_status_is_critical_where_work_waits_and_no_engine_runs():
 
 def test_overdue_is_a_setting(configure):
     EndpointFactory(queue__due_at=ago(minutes=5))
-    configure(OVERDUE_SECONDS=600)
+    configure(MONITORING={"OVERDUE_SECONDS": 600})
     assert status()[0] == 0
 
 

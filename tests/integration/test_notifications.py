@@ -25,7 +25,7 @@ NOW = timezone.now()
 @pytest.fixture(autouse=True)
 def _settings(settings):
     settings.ADMINS = []
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "DASHBOARD_URL": "https://app.example.com/webhooks/"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "DASHBOARD": {"URL": "https://app.example.com/webhooks/"}}
 
 
 def unsent() -> int:
@@ -104,7 +104,10 @@ def test_a_tenants_notifications_are_one_email():
 
 
 def test_staff_get_one_email_about_all_tenants(settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "STAFF_EMAILS": ["ops@example.com"], "FROM_EMAIL": "hooks@example.com"}
+    settings.WEBHOOKS = {
+        **settings.WEBHOOKS,
+        "NOTIFICATIONS": {"STAFF_EMAILS": ["ops@example.com"], "FROM_EMAIL": "hooks@example.com"},
+    }
     rows = [NotificationFactory(), NotificationFactory(), NotificationFactory(endpoint__tenant__email="")]
     assert send_notifications(NOW) == 3
     staff = mail.outbox[2]
@@ -142,7 +145,7 @@ def test_a_notification_of_an_unknown_kind_is_left_alone(with_another, caplog):
 
 
 def test_no_email_and_no_event_takes_an_unknown_kind_for_good_news(settings):
-    settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "NOTIFICATIONS": {"OPERATIONS_TENANT": "us"}}
     strange = NotificationFactory(kind="strange")
     assert emails.endpoint_summaries([strange], "default") == []
     assert operational_events.publish(strange.tenant, [strange], using="default") == 0
@@ -170,7 +173,7 @@ def test_a_deleted_endpoints_notification_can_still_be_sent():
 class TestOperationalEvents:
     @pytest.fixture(autouse=True)
     def operator(self, settings):
-        settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": "us"}
+        settings.WEBHOOKS = {**settings.WEBHOOKS, "NOTIFICATIONS": {"OPERATIONS_TENANT": "us"}}
         registry.register(*operational_events.EVENT_TYPES)
         yield
         registry.unregister([type_.name for type_ in operational_events.EVENT_TYPES])
@@ -207,7 +210,7 @@ class TestOperationalEvents:
         assert "no operational events" in caplog.text
 
     def test_are_not_made_where_nobody_asked(self, settings):
-        settings.WEBHOOKS = {**settings.WEBHOOKS, "OPERATIONS_TENANT": ""}
+        settings.WEBHOOKS = {**settings.WEBHOOKS, "NOTIFICATIONS": {"OPERATIONS_TENANT": ""}}
         disable_endpoint(EndpointFactory(), "gone")
         send_notifications(NOW)
         assert not Event.objects.exists()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from django.test import override_settings
 
-from webhooks_app.conf import EngineSettings, Settings, settings, strict
+from webhooks_app.conf import Settings, settings, strict
 from webhooks_app.conf_parser import parse
 from webhooks_app.exceptions import ConfigurationError
 
@@ -15,7 +15,6 @@ from webhooks_app.exceptions import ConfigurationError
 def test_every_setting_has_a_default_that_is_valid_itself():
     values = asdict(Settings())
     assert parse(Settings, values) == Settings()
-    assert parse(EngineSettings, values["ENGINE"]) == EngineSettings()
 
 
 def test_no_dict_at_all_means_the_defaults(settings):
@@ -55,7 +54,7 @@ def test_what_is_no_dict_is_refused():
         ("RETENTION_DAYS", "30"),
         ("RETENTION_DAYS", -1),
         ("RETENTION_DAYS", False),
-        ("FROM_EMAIL", None),
+        ("USER_AGENT", None),
         ("WIRE_FORMATS", []),
         ("ENCRYPTION_KEYS", "one key as text"),
         ("ALLOWED_PORTS", 443),
@@ -72,7 +71,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(key, value):
     [
         ("ENCRYPTION_KEYS", "c2VjcmV0LWtleQ=="),
         ("ENCRYPTION_KEYS", b"c2VjcmV0LWtleQ=="),
-        ("EGRESS_PROXY", ["http://user:c2VjcmV0LWtleQ@proxy:3128"]),
+        ("EGRESS", "http://user:c2VjcmV0LWtleQ@proxy:3128"),
         ("WIRE_FORMATS", "c2VjcmV0LWtleQ"),
     ],
 )
@@ -81,6 +80,13 @@ def test_a_refused_value_is_not_printed_since_it_may_be_a_secret(key, value):
         parse(Settings, {key: value})
     assert "c2VjcmV0" not in str(caught.value)
     assert type(value).__name__ in str(caught.value)
+
+
+def test_a_refused_value_in_a_group_is_not_printed():
+    with pytest.raises(
+        ConfigurationError, match=r"WEBHOOKS\['EGRESS'\]\['PROXY'\] must be a string, not a value of type list"
+    ):
+        parse(Settings, {"EGRESS": {"PROXY": ["http://user:c2VjcmV0LWtleQ@proxy:3128"]}})
 
 
 def test_a_number_that_is_out_of_range_is_printed():
@@ -115,3 +121,22 @@ def test_settings_of_the_engine_are_a_dict_of_their_own() -> None:
         ConfigurationError, match=r"WEBHOOKS\['ENGINE'\]\['WINDOW'\] must be a positive whole number, not 0"
     ):
         parse(Settings, {"ENGINE": {"WINDOW": 0}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "suggestion"),
+    [
+        ({"FROM_EMAIL": "a@example.com"}, "WEBHOOKS['NOTIFICATIONS']['FROM_EMAIL']"),
+        ({"API": {"RATE_LIMTI": ""}}, "'RATE_LIMIT'"),
+        ({"MONITORNG": {}}, "'MONITORING'"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_group_that_it_belongs_to(raw, suggestion):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(Settings, raw)
+    assert f"Did you mean {suggestion}?" in str(caught.value)
+
+
+def test_a_group_has_defaults_for_what_is_not_set():
+    backlog = parse(Settings, {"BACKLOG": {"MAX_DAYS": 7}}).BACKLOG
+    assert backlog == replace(Settings().BACKLOG, MAX_DAYS=7)

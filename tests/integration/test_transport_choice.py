@@ -51,8 +51,7 @@ def test_the_settings_make_the_options(settings: Any) -> None:
         "ALLOWED_NETWORKS": ["10.1.0.0/16"],
         "DENIED_NETWORKS": ["93.184.216.0/24"],
         "RESPONSE_BODY_BYTES": 100,
-        "CA_BUNDLE": "/etc/authorities.pem",
-        "EGRESS_PROXY": "http://proxy:3128",
+        "EGRESS": {"CA_BUNDLE": "/etc/authorities.pem", "PROXY": "http://proxy:3128"},
         "ENGINE": {"WINDOW": 9, "RESPONSE_HEADER_BYTES": 200},
     }
     policy = AddressPolicy(True, frozenset({443, 8443}), ("10.1.0.0/16",), ("93.184.216.0/24",))

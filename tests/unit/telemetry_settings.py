@@ -1,4 +1,4 @@
 """Django's settings of the processes that `test_telemetry_hooks` starts."""
 
 USE_TZ = True
-WEBHOOKS = {"METRICS": ["prometheus"]}
+WEBHOOKS = {"MONITORING": {"METRICS": ["prometheus"]}}

@@ -33,7 +33,7 @@ def _fresh() -> Iterator[None]:
 
 
 def test_nothing_is_enabled_by_default(configure):
-    configure(METRICS=[])
+    configure(MONITORING={"METRICS": []})
     before = value("webhooks_queue_takeovers_total")
     assert not telemetry.enabled()
     telemetry.requests_recorded([REQUEST])
@@ -47,7 +47,7 @@ def test_nothing_is_enabled_by_default(configure):
 
 
 def test_measurements_reach_prometheus(configure):
-    configure(METRICS=["prometheus"])
+    configure(MONITORING={"METRICS": ["prometheus"]})
     assert telemetry.enabled()
     names = {"outcome": "timeout", "host": "r1.example", "wire_format": "standard"}
     odd = value("webhooks_responses_total", status="other")
@@ -71,7 +71,7 @@ def test_measurements_reach_prometheus(configure):
 
 
 def test_every_counter_is_counted(configure):
-    configure(METRICS=["prometheus"])
+    configure(MONITORING={"METRICS": ["prometheus"]})
     before = {name: value(f"{sample}_total") for name, sample in _samples().items()}
     for name in telemetry.COUNTERS:
         telemetry.count(name, 2)
@@ -89,7 +89,7 @@ def _samples() -> dict[str, str]:
 
 
 def test_hosts_beyond_the_limit_share_a_label(configure):
-    configure(METRICS=["prometheus"], METRICS_HOSTS=2)
+    configure(MONITORING={"METRICS": ["prometheus"], "METRICS_HOSTS": 2})
     hosts = [f"{letter}.limit.example" for letter in "abcbad"]
     others = value("webhooks_request_duration_seconds_count", host="other")
     telemetry.requests_recorded([REQUEST._replace(host=host) for host in hosts])
@@ -99,7 +99,7 @@ def test_hosts_beyond_the_limit_share_a_label(configure):
 
 
 def test_a_failing_backend_is_logged_once_and_switched_off_for_a_minute(configure, caplog, monkeypatch):
-    configure(METRICS=["prometheus"])
+    configure(MONITORING={"METRICS": ["prometheus"]})
     before = value("webhooks_queue_takeovers_total")
     for _ in range(3):
         telemetry.count("no_such_counter")
@@ -193,7 +193,7 @@ def test_a_slow_call_that_fails_is_off_for_as_long_as_a_slow_one(clock):
 
 @pytest.mark.parametrize("metrics", [["statsd"], ["statsd", "prometheus"]])
 def test_an_unknown_backend_disturbs_nothing(configure, caplog, metrics):
-    configure(METRICS=metrics)
+    configure(MONITORING={"METRICS": metrics})
     telemetry.requests_recorded([REQUEST])
     telemetry.count("crash_takeovers")
     assert len(caplog.records) == 1

@@ -41,7 +41,7 @@ def sdk() -> Iterator[TracerProvider]:
 
 @pytest.fixture(autouse=True)
 def _enabled(sdk: TracerProvider, configure: Any) -> Iterator[None]:
-    configure(METRICS=["opentelemetry"])
+    configure(MONITORING={"METRICS": ["opentelemetry"]})
     telemetry.reset()
     _spans.clear()
     yield

@@ -98,13 +98,13 @@ def needed_scope(view: APIView, method: str) -> str:
 
 
 class KeyThrottle(SimpleRateThrottle):
-    """The rate limit of API_RATE per key (or user); anonymous requests are counted by IP address."""
+    """The rate limit of API["RATE_LIMIT"] per key (or user); anonymous requests are counted by IP address."""
 
     scope = "webhooks_api"
     cache_format = "webhooks_throttle_%(scope)s_%(ident)s"
 
     def get_rate(self) -> str | None:
-        return settings().API_RATE or None
+        return settings().API.RATE_LIMIT or None
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         ident = request.auth.actor if isinstance(request.auth, Access) else self.get_ident(request)

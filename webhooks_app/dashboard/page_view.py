@@ -91,8 +91,8 @@ def get_own_or_404(rows: QuerySet[Row], prefix: str, text: str, visitor: Visitor
 def add_security_headers(response: HttpResponseBase) -> HttpResponseBase:
     """Tell the browser to store nothing, to run only our own files, and not to send a referrer to other sites."""
     patch_cache_control(response, no_store=True, private=True)
-    if settings().DASHBOARD_CSP:
-        response.headers.setdefault("Content-Security-Policy", settings().DASHBOARD_CSP)
+    if settings().DASHBOARD.CSP:
+        response.headers.setdefault("Content-Security-Policy", settings().DASHBOARD.CSP)
     # Not "no-referrer": browsers then send forms with an unknown origin, which Django's CSRF check refuses.
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

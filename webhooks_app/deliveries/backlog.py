@@ -135,7 +135,7 @@ def _beyond(row: Endpoint, now: datetime) -> Iterator[tuple[str, DeliveryQuerySe
     pending = _pending(row.pk)
     oldest = now - backlog_age()
     yield "age", pending.filter(event_id__lt=first_id(oldest), event__created_at__lt=oldest)
-    most = settings().BACKLOG_DELIVERIES
+    most = settings().BACKLOG.MAX_DELIVERIES
     if most and count_up_to(pending.by_queue(), most + 1) > most:
         newest = pending.order_by("-event_id").values_list("event_id", flat=True)
         for event_id in newest[most : most + 1]:
@@ -191,7 +191,7 @@ def _warn(row: Endpoint, now: datetime) -> None:
     """Notify once that deliveries will be dropped, unless some already were: that notification says the same."""
     if _is_silent(row) or _notifications(row).exists():
         return
-    age, most = backlog_age(), settings().BACKLOG_DELIVERIES
+    age, most = backlog_age(), settings().BACKLOG.MAX_DELIVERIES
     pending = _pending(row.pk)
     old = now - _WARN_AT * age
     aging = pending.filter(event_id__lt=first_id(old), event__created_at__lt=old).order_by("event_id")

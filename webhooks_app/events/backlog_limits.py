@@ -48,10 +48,10 @@ _next_warning = 0.0
 def check_backlog(events: Iterable[Event], using: str) -> None:
     """Compare the number of pending events with the limits before these events are stored.
 
-    Beyond a limit this logs a warning, at most once a minute. Raises BacklogFull instead where BACKLOG_POLICY is "refuse".
+    Beyond a limit this logs a warning, at most once a minute. Raises BacklogFull instead where BACKLOG["POLICY"] is "refuse".
     """
-    chosen = settings()
-    per_tenant, in_all = chosen.MAX_PENDING_EVENTS_PER_TENANT, chosen.MAX_PENDING_EVENTS
+    limits = settings().BACKLOG
+    per_tenant, in_all = limits.MAX_PENDING_EVENTS_PER_TENANT, limits.MAX_PENDING_EVENTS
     if not (per_tenant or in_all):
         return
     arriving = [event for event in events if not event.quarantine_reason]
@@ -97,7 +97,7 @@ def _count(tenant_id: uuid.UUID | None, limit: int, using: str) -> _Count:
 def _compare(count: _Count, arriving: int, limit: int, setting: str, whose: str) -> None:
     if count.pending + arriving <= limit:
         return
-    if settings().BACKLOG_POLICY == "refuse":
+    if settings().BACKLOG.POLICY == "refuse":
         raise BacklogFull(
             "At least %(pending)s events of %(whose)s are pending and %(arriving)s more would exceed the limit of %(limit)s. "
             "Emit again later, or fewer at once. Check that workers run; %(setting)s sets the limit.",

@@ -64,7 +64,7 @@ def emit(
 
     Returns the Event. An invalid event raises a subclass of `InvalidEvent` or `URLNotAllowed` if STRICT (default: DEBUG);
     otherwise the event is stored quarantined and logged as an error, and the host's transaction continues. Raises
-    BacklogFull, whatever STRICT says, if too many events are pending and BACKLOG_POLICY is "refuse".
+    BacklogFull, whatever STRICT says, if too many events are pending and BACKLOG["POLICY"] is "refuse".
     """
     event = EventInput(
         type=type,

@@ -99,8 +99,8 @@ def prune(*, now: datetime | None = None) -> PruneReport:
 
     Never deletes an event that is not fanned out, or has a delivery that is pending or was completed within the retention;
     nor an endpoint whose queue is held or that has deliveries left. Pending deliveries of paused and disabled endpoints are
-    dropped after BACKLOG_DAYS. A part that fails is logged and does not stop the others. `now` is aware; None: the database's
-    clock.
+    dropped after BACKLOG["MAX_DAYS"]. A part that fails is logged and does not stop the others. `now` is aware; None: the
+    database's clock.
     """
     moment = now or database_now()
     cutoff = moment - timedelta(days=settings().RETENTION_DAYS)

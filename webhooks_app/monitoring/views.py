@@ -35,7 +35,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @transaction.non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
     """What Prometheus scrapes, for those who have METRICS_TOKEN."""
-    chosen = settings()
+    chosen = settings().MONITORING
     if "prometheus" not in chosen.METRICS or importlib.util.find_spec("prometheus_client") is None:
         raise Http404
     from webhooks_app.telemetry import exposition, server  # only where the extra is installed

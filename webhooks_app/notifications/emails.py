@@ -35,7 +35,7 @@ class NotificationEmail:
 
     def send(self, connection: BaseEmailBackend) -> None:
         """Send it through the mail server. Raises what the mail backend raises."""
-        sender = settings().FROM_EMAIL or django_settings.DEFAULT_FROM_EMAIL
+        sender = settings().NOTIFICATIONS.FROM_EMAIL or django_settings.DEFAULT_FROM_EMAIL
         headers = {"Auto-Submitted": "auto-generated"}  # prevents automatic replies, such as absence notes
         mail = EmailMultiAlternatives(
             self.subject, self.text, sender, list(self.to), headers=headers, connection=connection
@@ -116,8 +116,8 @@ def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: 
 
 def staff_addresses() -> list[str]:
     """Return the addresses of staff. ADMINS are pairs of name and address before Django 6.0, and addresses since."""
-    if settings().STAFF_EMAILS:
-        return list(settings().STAFF_EMAILS)
+    if settings().NOTIFICATIONS.STAFF_EMAILS:
+        return list(settings().NOTIFICATIONS.STAFF_EMAILS)
     return [entry if isinstance(entry, str) else entry[1] for entry in django_settings.ADMINS]
 
 
@@ -139,8 +139,8 @@ def endpoint_summaries(notifications: Sequence[Notification], using: str) -> lis
 
 
 def _dashboard() -> str:
-    """Return the URL of the customers' pages with a slash at its end; empty if DASHBOARD_URL is not set."""
-    url = settings().DASHBOARD_URL
+    """Return the URL of the customers' pages with a slash at its end; empty if DASHBOARD["URL"] is not set."""
+    url = settings().DASHBOARD.URL
     return f"{url.rstrip('/')}/" if url else ""
 
 

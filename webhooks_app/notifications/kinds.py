@@ -58,7 +58,7 @@ class Kind:
     advice_rank: int
     #: The type of the operational event. The keys of its example are those of its data; `operational_events` has all of them.
     event: EventType
-    #: Send every one at once. Otherwise only the first is, and further ones are collected for NOTIFICATION_DIGEST_SECONDS.
+    #: Send every one at once. Otherwise only the first is, and further ones are collected for DIGEST_SECONDS.
     urgent: bool = True
     #: Whether the e-mail names one of the deliveries.
     names_delivery: bool = False
@@ -112,7 +112,7 @@ def _backlog_expiring(facts: Facts) -> str:
         facts.count,
     ) % {"count": localize(facts.count)}
     if facts.drop_at is None:
-        most = localize(settings().BACKLOG_DELIVERIES)
+        most = localize(settings().BACKLOG.MAX_DELIVERIES)
         bound = _("At most %(most)s are kept; beyond that the oldest are dropped.") % {"most": most}
     else:
         at = date_format(timezone.localtime(facts.drop_at), "Y-m-d H:i T")

@@ -24,7 +24,7 @@ def publish(tenant: Tenant, notifications: Sequence[Notification], *, using: str
 
     Notifications of unknown kinds are left out.
     """
-    operator = settings().OPERATIONS_TENANT
+    operator = settings().NOTIFICATIONS.OPERATIONS_TENANT
     notifications = [notification for notification in notifications if notification.kind in KINDS]
     if not operator or tenant.uid == operator:
         return 0

@@ -1,7 +1,7 @@
 """Send notifications by e-mail to the tenant and to staff, and as operational events.
 
 Urgent kinds are sent at once, and so is the first notification of a collected kind. Further ones are collected and sent
-together every NOTIFICATION_DIGEST_SECONDS. No database transaction is open while mail is sent.
+together every DIGEST_SECONDS. No database transaction is open while mail is sent.
 
 Only one run works at a time, and its time is limited: it claims its notifications before it connects to the mail server, each
 step of the connection has a timeout, and the next run sends what was not sent by the deadline.
@@ -138,7 +138,7 @@ def _report_unknown_kinds(using: str) -> None:
 
 
 def _collected_since(now: datetime) -> datetime:
-    return now - timedelta(seconds=settings().NOTIFICATION_DIGEST_SECONDS)
+    return now - timedelta(seconds=settings().NOTIFICATIONS.DIGEST_SECONDS)
 
 
 class _Run:

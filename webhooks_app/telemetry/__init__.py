@@ -1,4 +1,4 @@
-"""Metrics and traces of this process. The engine calls these functions; `WEBHOOKS["METRICS"]` names the backends.
+"""Metrics and traces of this process. The engine calls these functions; `WEBHOOKS["MONITORING"]["METRICS"]` names the backends.
 
 Every function is cheap, does nothing while no backend is enabled, and never raises. If a backend fails or is slow, this is
 logged and the backend is switched off for a while (see `slot`). The sending thread calls this module, so it imports no models
@@ -166,7 +166,7 @@ def _enabled_slots() -> tuple[Slot, ...]:
     """Return the slots of METRICS. Settings are replaced as a whole, so an identity comparison notices every change."""
     global _metrics, _slots
     try:
-        wanted = settings().METRICS
+        wanted = settings().MONITORING.METRICS
     except ConfigurationError:  # the system checks report it
         return ()
     if wanted is not _metrics:
@@ -230,7 +230,7 @@ def _host_label(host: str) -> str:
     host = host.lower()
     if host in _hosts:
         return host
-    if len(_hosts) >= settings().ENGINE.METRICS_HOSTS:
+    if len(_hosts) >= settings().MONITORING.METRICS_HOSTS:
         return OTHER_HOSTS
     _hosts.add(host)
     return host

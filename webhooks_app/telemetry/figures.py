@@ -45,7 +45,7 @@ def limits() -> Limits:
     """Return the limits from the current settings."""
     chosen = settings()
     return Limits(
-        overdue=chosen.OVERDUE_SECONDS,
+        overdue=chosen.MONITORING.OVERDUE_SECONDS,
         heartbeat_late=chosen.ENGINE.HEARTBEAT_SECONDS * _LATE_HEARTBEAT,
         unrecorded=chosen.ENGINE.WINDOW * _UNRECORDED_WINDOWS,
     )

@@ -27,10 +27,10 @@ def serve(port: int, address: str | None = None) -> ThreadingHTTPServer:
     Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError where METRICS
     has no "prometheus", and OSError where the port is taken.
     """
-    chosen = settings()
+    chosen = settings().MONITORING
     if "prometheus" not in chosen.METRICS:
         raise ConfigurationError(
-            "WEBHOOKS['METRICS'] does not contain \"prometheus\", so there are no metrics to serve. Add it.",
+            "WEBHOOKS['MONITORING']['METRICS'] does not contain \"prometheus\", so there are no metrics to serve. Add it.",
             field="METRICS",
         )
     if address is None:
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        token = settings().METRICS_TOKEN
+        token = settings().MONITORING.METRICS_TOKEN
         if self.path.partition("?")[0] != "/metrics":
             self._send(HTTPStatus.NOT_FOUND, b"Only /metrics is here.\n")
         elif token and not token_matches(self.headers.get("Authorization", ""), token):

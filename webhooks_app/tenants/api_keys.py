@@ -52,7 +52,7 @@ def create_api_key(
         _hold_session(portal_link, owner)
         _check_within(scopes, portal_link)
         expires_at = min(filter(None, (expires_at, portal_link.maker_expires_at)), default=None)
-    text = f"{settings().API_KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
+    text = f"{settings().API.KEY_PREFIX}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
     key = ApiKey(
         tenant=owner,
         name=_checked_name(name),

@@ -66,7 +66,7 @@ def create_portal_link(
         scopes=[scope for scope in Scope.values if scope in allowed],
         api_key=api_key,
         actor=actor,
-        expires_at=database_now() + timedelta(minutes=settings().PORTAL_LINK_MINUTES),
+        expires_at=database_now() + timedelta(minutes=settings().DASHBOARD.PORTAL_LINK_MINUTES),
     )
     link.save(force_insert=True)
     note(owner.pk, actor, "portal_link.created", link.pk.hex, role=link.role)

@@ -40,8 +40,8 @@ def transport_options() -> TransportOptions:
         concurrency=_concurrency(chosen.ENGINE.WINDOW),
         body_limit=chosen.RESPONSE_BODY_BYTES,
         header_limit=chosen.ENGINE.RESPONSE_HEADER_BYTES,
-        ca_bundle=chosen.CA_BUNDLE,
-        proxy=chosen.EGRESS_PROXY,
+        ca_bundle=chosen.EGRESS.CA_BUNDLE,
+        proxy=chosen.EGRESS.PROXY,
     )
 
 

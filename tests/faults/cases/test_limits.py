@@ -85,7 +85,7 @@ def silent_mail(play: Play) -> Iterator[Stage]:
             EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend",
             EMAIL_HOST="127.0.0.1",
             EMAIL_PORT=port,
-            WEBHOOKS={"STAFF_EMAILS": ["staff@example.com"]},
+            WEBHOOKS={"NOTIFICATIONS": {"STAFF_EMAILS": ["staff@example.com"]}},
         )
 
 

@@ -65,4 +65,4 @@ class EgressView(ApiView):
     @extend_schema(responses=shapes.EgressSerializer)
     def get(self, request: Request) -> Response:
         """List the IP addresses that requests come from, for firewall rules."""
-        return Response({"addresses": list(settings().EGRESS_ADDRESSES)})
+        return Response({"addresses": list(settings().EGRESS.ADDRESSES)})

@@ -27,7 +27,7 @@ from webhooks_app.wire_formats import get_wire_format
 
 @dashboard_view("GET", "POST", manages=True)
 def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    offered = [get_wire_format(name) for name in settings().DASHBOARD_WIRE_FORMATS]
+    offered = [get_wire_format(name) for name in settings().DASHBOARD.WIRE_FORMATS]
     wire_formats = offered or [checked_wire_format(None, visitor.tenant)]
     types = offered_types(*wire_formats)
 

@@ -83,7 +83,7 @@ def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "tries": retry_summary.retry_schedule(wire_format),
         "rules": retry_summary.retry_rules(wire_format, visitor.tenant.email),
         "overlap": _overlap(),
-        "egress": list(settings().EGRESS_ADDRESSES),
+        "egress": list(settings().EGRESS.ADDRESSES),
         "form": form,
         "result": result,
     }
