@@ -193,9 +193,9 @@ def running_engine(
             thread.result()
 
 
-def fan_out(now: datetime, using: str) -> FannedOut:
+def fan_out(now: datetime, using: str, **options: Any) -> FannedOut:
     """One batch of a fan-out of its own. Where a queue's row is locked it still owes a wake-up, and forgets it."""
-    return fan_out_batch(FanOut(using, EngineOptions(), FaultLog()), now)
+    return fan_out_batch(FanOut(using, EngineOptions(**options), FaultLog()), now)
 
 
 def fan_out_batch(fan: FanOut, now: datetime) -> FannedOut:
@@ -209,9 +209,9 @@ def due_at(endpoint: Endpoint) -> datetime:
     return EndpointQueue.objects.get(pk=endpoint.pk).due_at
 
 
-def fan_out_now() -> FannedOut:
-    """One batch, at the database's time."""
-    return fan_out(database_now("default"), "default")
+def fan_out_now(**options: Any) -> FannedOut:
+    """One batch, at the database's time, with these options of the engine."""
+    return fan_out(database_now("default"), "default", **options)
 
 
 def fan_out_all() -> int:

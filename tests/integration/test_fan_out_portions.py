@@ -121,9 +121,7 @@ class TestOthersBesideIt:
     """One tenant has a large event: what is small is done before each part of it."""
 
     def test_a_large_event_is_done_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_SMALL", 3)
-        monkeypatch.setattr(module, "_BESIDE_SMALL", 4)
-        monkeypatch.setattr(module, "_BESIDE_SINGLE", 4)
+        portions = {"small_share": 3, "large_portion": 4, "large_portion_beside_single": 4}
         at_once(monkeypatch, deliveries=20)
         small, large = EndpointFactory(), TenantFactory()
         EndpointFactory.create_batch(10, tenant=large)
@@ -132,7 +130,7 @@ class TestOthersBesideIt:
         for _ in range(3):
             pending_event(small.tenant)
             before = Delivery.objects.filter(tenant=large).count()
-            fan_out_now()
+            fan_out_now(**portions)
             parts.append(Delivery.objects.filter(tenant=large).count() - before)
             assert not Event.objects.pending().filter(tenant_id=small.tenant_id).exists()
         assert parts == [4, 4, 2]
@@ -140,19 +138,15 @@ class TestOthersBesideIt:
         assert event.fanned_out_at is not None
         assert EndpointQueue.objects.filter(tenant_id=large.pk, due_at__lt=NOTHING_DUE).count() == 10
 
-    def test_another_tenants_large_event_has_its_turn_beside_an_old_backlog(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "_SMALL", 2)
-        monkeypatch.setattr(module, "_BESIDE_SMALL", 6)
-        monkeypatch.setattr(module, "_BESIDE_SINGLE", 6)
+    def test_another_tenants_large_event_has_its_turn_beside_an_old_backlog(self) -> None:
         small, backlog, other = EndpointFactory(), TenantFactory(), TenantFactory()
         EndpointFactory.create_batch(4, tenant=backlog)
         EndpointFactory.create_batch(5, tenant=other)
         for _ in range(20):
             pending_event(backlog)
         pending_event(other)
-        part = module.FanOut("default", EngineOptions(), FaultLog())
+        options = EngineOptions(small_share=2, large_portion=6, large_portion_beside_single=6)
+        part = module.FanOut("default", options, FaultLog())
         for _ in range(3):
             pending_event(small.tenant)
             fan_out_batch(part, database_now("default"))

@@ -102,7 +102,7 @@ def test_a_column_that_this_version_does_not_know_costs_no_event(receiver: Recei
             event=event, endpoint_id=None, tenant_id=event.tenant_id, next_attempt_at=event.created_at
         )
     options = EngineOptions(quarantine_after=0.0)
-    quarantine = Quarantine("default", options, FaultLog(), HeldEvents(), lambda send: send())
+    quarantine = Quarantine("default", options, FaultLog(), HeldEvents(options.max_held_events), lambda send: send())
     assert quarantine.put_aside(event, refusal.value, database_now("default")).events == 0
     assert Event.objects.pending().get() == event
 

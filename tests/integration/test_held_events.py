@@ -16,7 +16,6 @@ from tests.pipelines import endpoint_at, eventually, fan_out_batch, pending_even
 from tests.receiver import Receiver
 from tests.refused_rows import all_refused, refused
 from webhooks_app.engine import fan_out as module
-from webhooks_app.engine import held_events
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.held_events import HeldEvents, Refusals
 from webhooks_app.engine.options import EngineOptions
@@ -154,10 +153,9 @@ class TestManyHeldEvents:
             assert fan.serves_single_events
         assert batches
 
-    def test_are_no_single_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_no_single_events(self) -> None:
         """While single events come, all else is done in small portions. Held ones alone do not make it so."""
-        monkeypatch.setattr(module, "_SINGLE_LAST", 0.1)
-        endpoint, fan = EndpointFactory(), fan_outs()
+        endpoint, fan = EndpointFactory(), fan_outs(single_events_seconds=0.1)
         pending_event(endpoint.tenant)
         with all_refused(DELIVERIES):
             turns(fan)
@@ -204,17 +202,15 @@ class TestManyHeldEvents:
 
 
 class TestMemory:
-    def test_of_held_events_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(held_events, "_MOST_HELD", 5)
-        held, tenant = HeldEvents(), TenantFactory.build()
+    def test_of_held_events_is_bounded(self) -> None:
+        held, tenant = HeldEvents(limit=5), TenantFactory.build()
         events = [Event(id=uuid.uuid4(), tenant_id=tenant.pk) for _ in range(8)]
         for event in events:
             held.put(event)
         assert held.by_tenant() == {tenant.pk: {event.pk for event in events[3:]}}
 
-    def test_of_refusals_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(held_events, "_MOST_REFUSED", 5)
-        refusals, ids = Refusals(), [uuid.uuid4() for _ in range(8)]
+    def test_of_refusals_is_bounded(self) -> None:
+        refusals, ids = Refusals(limit=5), [uuid.uuid4() for _ in range(8)]
         for key in ids:
             refusals.seconds(key)
         assert list(refusals._times) == ids[3:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -22,6 +23,13 @@ from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 from webhooks_app.telemetry.figures import figures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
+
+
+@pytest.fixture
+def leases_that_pause() -> Iterator[Leases]:
+    """After a lease that found nothing, they look for no more within the test."""
+    with leases_of(EngineOptions(no_fit_pause=60.0)) as leases:
+        yield leases
 
 
 def test_a_tenant_with_very_many_due_queues_has_no_turn_before_the_others(receiver: Receiver, leases: Leases) -> None:
@@ -106,10 +114,10 @@ def test_many_are_leased_at_once_where_nobody_waits_for_single_events(receiver: 
 
 
 def test_what_there_is_no_room_for_is_left_alone_for_a_moment(
-    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, leases_that_pause: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every turn would look for it, while a tenant's endpoints hang."""
-    monkeypatch.setattr("webhooks_app.engine.lease_room._NO_USE_SECONDS", 60.0)
+    leases = leases_that_pause
     many_due(receiver, 2)
     held = EndpointQueue.objects.order_by("pk")
     held.update(not_before=database_now("default"))
@@ -128,10 +136,8 @@ def test_what_there_is_no_room_for_is_left_alone_for_a_moment(
     assert leases.lease.take() == 2, "there is room now"
 
 
-def test_what_fan_out_makes_due_is_looked_for_at_once(
-    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webhooks_app.engine.lease_room._NO_USE_SECONDS", 60.0)
+def test_what_fan_out_makes_due_is_looked_for_at_once(receiver: Receiver, leases_that_pause: Leases) -> None:
+    leases = leases_that_pause
     assert leases.lease.take() == 0
     many_due(receiver, 1)
     assert leases.lease.take() == 0

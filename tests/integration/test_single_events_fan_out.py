@@ -19,12 +19,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class TestFanOut:
-    def test_does_a_large_event_in_small_portions_while_single_ones_come(
-        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
-        monkeypatch.setattr("webhooks_app.engine.fan_out._BESIDE_SINGLE", 4)
-        fan_out = FanOut("default", EngineOptions(), FaultLog())
+    def test_does_a_large_event_in_small_portions_while_single_ones_come(self, receiver: Receiver) -> None:
+        fan_out = FanOut("default", EngineOptions(small_share=3, large_portion_beside_single=4), FaultLog())
         small = endpoint_at(receiver)
         pending_event(small.tenant)
         large = TenantFactory()
@@ -42,12 +38,8 @@ class TestFanOut:
         assert Delivery.objects.count() == 11
 
     @pytest.mark.parametrize("endpoint", [{"fifo": True}, {}], ids=["FIFO", "filters"])
-    def test_does_so_for_tenants_that_are_not_plain(
-        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, endpoint: dict[str, object]
-    ) -> None:
-        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
-        monkeypatch.setattr("webhooks_app.engine.fan_out._BESIDE_SINGLE", 4)
-        fan_out = FanOut("default", EngineOptions(), FaultLog())
+    def test_does_so_for_tenants_that_are_not_plain(self, receiver: Receiver, endpoint: dict[str, object]) -> None:
+        fan_out = FanOut("default", EngineOptions(small_share=3, large_portion_beside_single=4), FaultLog())
         pending_event(endpoint_at(receiver).tenant)
         large = TenantFactory()
         first = endpoint_at(receiver, tenant=large, **endpoint)
@@ -66,8 +58,7 @@ class TestFanOut:
     def test_keeps_what_it_left_until_it_is_done(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         """`begin` may come several times before `go_on`, with other tenants each time."""
         at_once(monkeypatch, deliveries=10)
-        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
-        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        fan_out = FanOut("default", EngineOptions(small_share=3), FaultLog())
         small, large = TenantFactory(), TenantFactory()
         endpoint_at(receiver, tenant=small)
         for _ in range(10):
@@ -82,9 +73,8 @@ class TestFanOut:
         fan_out.go_on(database_now("default"))
         assert Delivery.objects.filter(tenant_id=large.pk).count() == 10
 
-    def test_keeps_to_filters_that_came_meanwhile(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("webhooks_app.engine.fan_out._SMALL", 3)
-        fan_out = FanOut("default", EngineOptions(), FaultLog())
+    def test_keeps_to_filters_that_came_meanwhile(self, receiver: Receiver) -> None:
+        fan_out = FanOut("default", EngineOptions(small_share=3), FaultLog())
         large = TenantFactory()
         picky = [endpoint_at(receiver, tenant=large) for _ in range(10)][4]
         pending_event(large)
@@ -112,14 +102,11 @@ class TestFanOut:
 
 
 class TestTenantsWithOrder:
-    def test_are_fanned_out_for_a_moment_and_then_the_others_have_their_turn(
-        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("webhooks_app.engine.fan_out._LONGEST_PARTS", 0.0)
+    def test_are_fanned_out_for_a_moment_and_then_the_others_have_their_turn(self, receiver: Receiver) -> None:
         tenants = [endpoint_at(receiver, fifo=True).tenant for _ in range(3)]
         for tenant in tenants:
             pending_event(tenant)
-        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        fan_out = FanOut("default", EngineOptions(one_by_one_seconds=0.0), FaultLog())
         assert [fan_out.begin(database_now("default")).deliveries for _ in range(4)] == [1, 1, 1, 0]
 
     @pytest.mark.postgres

@@ -41,16 +41,8 @@ logger = engine_logger(__name__)
 
 Done = TypeVar("Done")
 
-#: How often one step may wait for locks, and how long (seconds) it may look for failing events: both delay all tenants. Tenants
-#: and events that were not tried have their turn in the next step, least recently tried first.
+#: How often one step may wait for locks, which delays all tenants. Those not tried have their turn in the next step.
 _MOST_WAITS = 2
-_LONGEST_PARTS = 0.1
-#: A share is small up to this many deliveries. Then: how many deliveries of large shares are created at once beside small ones,
-#: and while single events arrive; and how long (seconds) after the last single event that lower limit applies.
-_SMALL = 100
-_BESIDE_SMALL = 500
-_BESIDE_SINGLE = 150
-_SINGLE_LAST = 1.0
 #: How many held events one step tries while they succeed, and for how long (seconds); and how long after a failure the next one
 #: is tried: hundreds of failing events in a row would delay all tenants.
 _MOST_TRIED = 50
@@ -81,7 +73,7 @@ class FanOut:
         #: Until when (monotonic) more single events are expected.
         self._single_until = 0.0
         self._paused_tenants = Pauses(longest=1.0)
-        self._held_events = HeldEvents()
+        self._held_events = HeldEvents(options.max_held_events)
         #: From when on (monotonic) held events are tried again.
         self._held_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self._held_events, send_signal)
@@ -90,10 +82,10 @@ class FanOut:
     def begin(self, now: datetime) -> FannedOut:
         """Fan out the small shares of a batch; `go_on` does the rest. Other steps run in between, so an event for one endpoint
         does not wait for an event for a thousand."""
-        self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + _LONGEST_PARTS
+        self._waits_left, self._parts_until = _MOST_WAITS, time.monotonic() + self._options.one_by_one_seconds
         shares = self._turns.next(self._paused_tenants.active())
         tenants = {share.tenant.id for share in shares if not share.tenant.fifo}
-        small = [share for share in shares if share.deliveries <= _SMALL]
+        small = [share for share in shares if share.deliveries <= self._options.small_share]
         held = self._held_events.by_tenant()
         new = [
             share
@@ -101,9 +93,11 @@ class FanOut:
             if not (share.takes_all and share.tenant.events <= len(held.get(share.tenant.id, ())))
         ]
         if len(shares) < self._store.limits.tenants and any(share.takes_all for share in new):
-            self._single_until = time.monotonic() + _SINGLE_LAST
+            self._single_until = time.monotonic() + self._options.single_events_seconds
         if new or self.serves_single_events:
-            self._large.update((share.tenant.id, share) for share in shares if share.deliveries > _SMALL)
+            self._large.update(
+                (share.tenant.id, share) for share in shares if share.deliveries > self._options.small_share
+            )
             shares = small
         done = self._fan_out(shares, now, self._store.limits.deliveries)
         done.add(self._try_held(tenants, now))
@@ -111,8 +105,9 @@ class FanOut:
 
     def go_on(self, now: datetime) -> FannedOut:
         """Fan out what `begin` has left."""
-        self._parts_until = time.monotonic() + _LONGEST_PARTS
-        portion = _BESIDE_SINGLE if self.serves_single_events else _BESIDE_SMALL
+        self._parts_until = time.monotonic() + self._options.one_by_one_seconds
+        options = self._options
+        portion = options.large_portion_beside_single if self.serves_single_events else options.large_portion
         deliveries = min(self._store.limits.deliveries, portion)
         paused = self._paused_tenants.active()
         left = {key: share for key, share in self._large.items() if key not in paused}
@@ -214,7 +209,7 @@ class FanOut:
         # Another engine has fanned it out; or it can no longer be read, and its tenant is paused for that.
         self._held_events.forget([key for key in due if key not in found])
         failed: set[uuid.UUID] = set()
-        portion = min(self._store.limits.deliveries, _BESIDE_SINGLE)
+        portion = min(self._store.limits.deliveries, self._options.large_portion_beside_single)
         for event in self._with_tenants([found[key] for key in due if key in found]):
             if event.tenant_id in failed:
                 continue

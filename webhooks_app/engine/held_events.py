@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from webhooks_app.engine.pauses import FIRST_PAUSE, LONGEST_PAUSE
 from webhooks_app.engine.types import PendingEvent
 
-#: How many events one engine holds: each statement of its fan-out names them all. A further event replaces another one.
-_MOST_HELD = 2000
 #: For how many events a process remembers when the database first refused them.
 _MOST_REFUSED = 10_000
 
@@ -30,16 +28,17 @@ class _Held:
 
 
 class HeldEvents:
-    """The events that one fan-out holds. Times are monotonic seconds."""
+    """The events that one fan-out holds, at most `limit`: a further one replaces another. Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._held: dict[uuid.UUID, _Held] = {}
 
     def put(self, event: PendingEvent) -> None:
         """Hold an event that failed, for twice as long as the last time."""
         last = self._held.pop(event.id, None)
         pause = FIRST_PAUSE if last is None else min(last.pause * 2, LONGEST_PAUSE)
-        if len(self._held) >= _MOST_HELD:
+        if len(self._held) >= self._limit:
             # Another engine may have fanned it out unnoticed. If not, it fails and is held again.
             del self._held[min(self._held, key=lambda key: self._held[key].until)]
         self._held[event.id] = _Held(event.tenant_id, time.monotonic() + pause, pause)
@@ -82,7 +81,8 @@ class Refusals:
     After some time without a refusal the count restarts: another engine fanned the event out, or it was quarantined and released.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = _MOST_REFUSED) -> None:
+        self._limit = limit
         self._lock = threading.Lock()
         #: When it was refused first and last (monotonic).
         self._times: dict[uuid.UUID, tuple[float, float]] = {}
@@ -95,7 +95,7 @@ class Refusals:
             if now - last > 2 * LONGEST_PAUSE:
                 first = now
             self._times[event_id] = first, now
-            if len(self._times) > _MOST_REFUSED:
+            if len(self._times) > self._limit:
                 del self._times[next(iter(self._times))]
         return now - first
 

@@ -16,9 +16,6 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Room, Taken
 from webhooks_app.engine.window import Window
 
-#: How long not to look for due queues after a lease found none that fits, while the room is the same (seconds). Looking costs
-#: as much as leasing, and a tenant whose endpoints hang always has some due.
-_NO_USE_SECONDS = 0.05
 #: How often to check classes from which nothing was leased (seconds).
 _LOCKED_SECONDS = 0.25
 
@@ -85,7 +82,7 @@ class LeaseRoom:
         for tenant_id in locked:
             self._locked_tenants.put(tenant_id)
         if not locked:
-            self._no_use, self._no_use_until = dict(room), time.monotonic() + _NO_USE_SECONDS
+            self._no_use, self._no_use_until = dict(room), time.monotonic() + self._options.no_fit_pause
 
     def _look_for_locked_ones(self, taken: Sequence[Taken], now: datetime, room: Mapping[QueueClass, Room]) -> None:
         """Find classes in which all examined queues are locked while others could be leased. This must be seen twice, because a

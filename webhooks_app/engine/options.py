@@ -60,6 +60,18 @@ class EngineOptions:
     #: An event whose deliveries the database refuses is quarantined after it has failed for this time. Until then something
     #: else may be the cause, for example a trigger of the host's that refuses every event for a moment.
     quarantine_after: float = 60.0
+    #: How long one step may look for failing events one by one: this delays all tenants. Tenants and events that were not
+    #: tried have their turn in the next step, least recently tried first.
+    one_by_one_seconds: float = 0.1
+    #: A share of up to this many deliveries is small.
+    small_share: int = 100
+    #: How many deliveries of large shares are created at once beside small ones …
+    large_portion: int = 500
+    #: … and while single events arrive, that is, for this time (seconds) after the last one.
+    large_portion_beside_single: int = 150
+    single_events_seconds: float = 1.0
+    #: How many events whose fan-out failed one engine holds: each statement of its fan-out names them all.
+    max_held_events: int = 2000
 
     # --- leasing and reading ahead -------------------------------------------------------------------------------
     #: Deliveries read ahead for one queue.
@@ -67,6 +79,9 @@ class EngineOptions:
     #: While single deliveries wait: how many queues of one class to lease at once, and how many of those for one tenant.
     leased_gently: int = 96
     leased_gently_of_tenant: int = 32
+    #: After a lease found no due queue that fits, how long not to look again while the room is the same. Looking costs as much
+    #: as leasing, and a tenant whose endpoints hang always has some due.
+    no_fit_pause: float = 0.05
     #: A queue is released after this time even if it has more: its configuration is read again, others get a turn.
     longest_lease: float = 5.0
     #: Leased queues are read again this often: a paused endpoint gets no new request later than this.
