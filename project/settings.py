@@ -173,8 +173,8 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
-        "WebhookStatus": "webhooks_app.models.EndpointStatus",
-        "DeliveryStatus": "webhooks_app.models.DeliveryStatus",
+        "WebhookStatus": "webhooks_app.api.serializers.WEBHOOK_STATUSES",
+        "DeliveryStatus": "webhooks_app.api.serializers.DELIVERY_STATUSES",
         "Outcome": "webhooks_app.api.serializers.OUTCOMES",
     },
 }

@@ -42,6 +42,7 @@ _FRAMEWORK = (
     *("get_*", "has_*", "save_*", "delete_*", "add_arguments", "requires_system_checks", "app_configs", "delimiter"),
     # Django REST framework and drf-spectacular
     *("*_classes", "*_class", "authenticate_header", "select_renderer", "format_suffix", "page_size_query_param"),
+    *("*_query_description",),
     *("max_page_size", "base_url", "lookup_value_regex", "auto_schema", "validate_*", "*Scheme", "WebhooksConfig"),
     # Celery, urllib3, requests, http.server
     *("on_declared", "_new_conn", "pool_classes_by_scheme", "cert_verify", "cert", "cert_reqs", "encoding"),

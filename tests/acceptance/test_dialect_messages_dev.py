@@ -249,8 +249,12 @@ class TestAuthentication:
     @pytest.mark.parametrize(
         ("headers", "code", "message"),
         [
-            ({}, "NOT_AUTHENTICATED", "Authentication credentials were not provided."),
-            ({"X-API-Key": "wk_x"}, "INVALID_API_KEY", "This API key is unknown, expired or revoked."),
+            ({}, "NOT_AUTHENTICATED", "Send an API key in the header `Authorization: Bearer …` or `X-API-Key`."),
+            (
+                {"X-API-Key": "wk_x"},
+                "INVALID_API_KEY",
+                "This API key is unknown, expired or revoked. Create another one.",
+            ),
         ],
         ids=str,
     )

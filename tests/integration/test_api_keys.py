@@ -40,6 +40,7 @@ class TestAKey:
         response = Client().get(f"{ROOT}/webhooks", headers=headers)
         assert (response.status_code, response.json()["code"]) == (401, "NOT_AUTHENTICATED")
         assert response["WWW-Authenticate"].startswith("Bearer")
+        assert response.json()["detail"].startswith("Send an API key in the header")
 
     @pytest.mark.parametrize("text", ["wk_unknown", "é", "x" * 10_000, "\x00"])
     def test_that_is_unknown_is_refused(self, text: str) -> None:
@@ -107,6 +108,8 @@ class TestScopes:
         path = path.format(wh=endpoint.public_id)
         others = [other for other in Scope.values if other != scope]
         assert Program("acme", others).refused(method, path, {})[:2] == (403, "FORBIDDEN")
+        detail = Program("acme", others)(method, path, {} if method != "get" else None).json()["detail"]
+        assert detail == f"This API key lacks the scope `{scope}`. Use one that has it."
         assert Program("acme", [scope])(method, path, {} if method != "get" else None).status_code != 403
 
 
@@ -118,6 +121,7 @@ def test_each_key_has_a_rate_of_its_own(configure: Any) -> None:
     response = first("get", "/egress")
     assert (response.status_code, response.json()["code"]) == (429, "TOO_MANY_REQUESTS")
     assert 0 < int(response["Retry-After"]) <= 3601
+    assert "`Retry-After`" in response.json()["detail"]
     second.get("/egress")
 
 

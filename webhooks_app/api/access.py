@@ -52,7 +52,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         key = find_api_key(text)
         if key is None:
-            raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+            raise AuthenticationFailed("This API key is unknown, expired or revoked. Create another one.")
         return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}", key)
 
     def text_of(self, request: Request) -> str | None:
@@ -82,12 +82,16 @@ class PersonAuthentication(SessionAuthentication):
 class HasScope(BasePermission):
     """Check the scope that the view's `scopes` names, by method in lower case or by action."""
 
-    message = "This key lacks the scope for that."
+    #: For a logged-in user without a tenant; a request without a user is not authenticated.
+    message = "This user belongs to no tenant. Log in as another user, or send an API key."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.auth, Access):
             return False
-        return needed_scope(view, str(request.method)) in request.auth.scopes
+        scope = needed_scope(view, str(request.method))
+        owner = "API key" if request.auth.key else "user"
+        self.message = f"This {owner} lacks the scope `{scope}`. Use one that has it."
+        return scope in request.auth.scopes
 
 
 def needed_scope(view: APIView, method: str) -> str:

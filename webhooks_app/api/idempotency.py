@@ -36,7 +36,7 @@ def idempotent(method: View) -> View:
         if key is None:
             return method(view, request, *args, **kwargs)
         if not 0 < len(key) <= MAX_KEY or not key.isprintable():
-            raise InvalidEvent(f"{HEADER} has 1 to {MAX_KEY} printable characters.", field=HEADER)
+            raise InvalidEvent(f"{HEADER} must have 1 to {MAX_KEY} printable characters.", field=HEADER)
         begun = idempotency.start(view.access.tenant, key, _fingerprint(request))
         if isinstance(begun, idempotency.Answered):
             return Response(begun.body, status=begun.status, headers={REPLAYED: "true"})

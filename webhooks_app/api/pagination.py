@@ -19,6 +19,9 @@ class NewestFirst(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 100
+    page_size_query_description = "The number of rows of a page: 1 to 100, by default 50."
+    invalid_cursor_message = "The cursor is invalid. Use the links `next` and `previous` of a page."
+    cursor_query_description = "Where the page starts. Use the links `next` and `previous` of a page, which contain it."
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Decode a cursor. Only cursors that the API created are valid; a forged one must not reach the database as an id."""
@@ -29,6 +32,20 @@ class NewestFirst(CursorPagination):
             except ValueError:
                 raise NotFound(self.invalid_cursor_message) from None
         return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a page. DRF's own has no descriptions, and says `nullable`, which OpenAPI 3.1 does not know."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "description": "One page of a list, newest first.",
+            "required": ["next", "previous", "results"],
+            "properties": {
+                "next": {**link, "description": "The URL of the next page, with older rows; null on the last page."},
+                "previous": {**link, "description": "The URL of the previous page; null on the first page."},
+                "results": {**schema, "description": "The rows of this page."},
+            },
+        }
 
 
 class LogPages(NewestFirst):

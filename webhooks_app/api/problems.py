@@ -39,7 +39,15 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
 #: What Django raises for an unreadable body, for example in its CSRF check, which reads forms.
 _UNREADABLE = (MultiPartParserError, SuspiciousOperation, UnreadablePostError)
 #: Errors of the operator: the details go to the log, not to customers.
-_OURS = "Webhooks cannot be managed at the moment. We have been told; try again later."
+_OURS = "This request failed because of a fault on our side, which we have been notified of. Try again later."
+#: What DRF's own errors say.
+_DETAILS: dict[type[drf.APIException], str] = {
+    drf.NotAuthenticated: "Send an API key in the header `Authorization: Bearer …` or `X-API-Key`.",
+    drf.UnsupportedMediaType: "The request body must be JSON. Send it with `Content-Type: application/json`.",
+    drf.NotAcceptable: "Responses are JSON. Send `Accept: application/json`, or no Accept header.",
+    drf.MethodNotAllowed: "This path does not support the method. The header `Allow` lists those that it supports.",
+    drf.Throttled: "Too many requests. Wait for as many seconds as the header `Retry-After` says.",
+}
 _CODES = {
     drf.ParseError: "MALFORMED_REQUEST",
     drf.ValidationError: "INVALID_FIELD",
@@ -77,7 +85,7 @@ def told(error: errors.WebhooksError) -> str:
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """Handle exceptions of the API's views for DRF. Return None for a bug, which leaves it to Django."""
     if isinstance(error, RequestDataTooBig):
-        error = errors.PayloadTooLarge("The request's body is too long. Send less at once.")
+        error = errors.PayloadTooLarge("The request body is too large. Send less at once.")
     if isinstance(error, errors.WebhooksError):
         set_rollback()
         status = status_of(error)
@@ -88,7 +96,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(error, PermissionDenied):
         error = drf.PermissionDenied()
     elif isinstance(error, _UNREADABLE):
-        error = drf.ParseError("The request's body cannot be read. Send JSON.")
+        error = drf.ParseError("The request body cannot be read. Send JSON.")
     if not isinstance(error, drf.APIException):
         return None
     set_rollback()
@@ -100,7 +108,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait) + 1)
-    return _response(problem(error.status_code, code, str(error.detail)), context, headers)
+    detail = next((text for kind, text in _DETAILS.items() if isinstance(error, kind)), str(error.detail))
+    return _response(problem(error.status_code, code, detail), context, headers)
 
 
 def _invalid(error: drf.ValidationError) -> dict[str, Any]:

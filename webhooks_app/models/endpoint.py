@@ -61,13 +61,13 @@ class Endpoint(models.Model):
     kind = models.CharField(_("Kind"), max_length=16, choices=_KINDS, default=EndpointKind.URL, editable=False)
     url = models.TextField(_("URL"))
     description = models.CharField(
-        _("Description"), max_length=255, blank=True, help_text=_("For you, to tell your endpoints apart.")
+        _("Description"), max_length=255, blank=True, help_text=_("For your own use, to tell your endpoints apart.")
     )
     wire_format = models.CharField(
         _("Wire format"),
         max_length=64,
         default="standard",
-        help_text=_("Wire format. Fixed when the endpoint is made."),
+        help_text=_("The wire format. It is fixed when the endpoint is created."),
     )
     status = models.CharField(_("Status"), max_length=16, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE)
     status_reason = models.CharField(max_length=255, blank=True)
@@ -77,37 +77,40 @@ class Endpoint(models.Model):
         _("Channels"),
         default=list,
         blank=True,
-        help_text=_("Only events of these channels. Empty: events of every channel."),
+        help_text=_("Receive only events of these channels. Empty: events of every channel."),
     )
     fifo = models.BooleanField(
         _("Strict order"),
         default=False,
         help_text=_(
-            "One request at a time; the next event is sent only after this one has succeeded or was given up. "
-            "Slower, and one event that fails holds up the rest."
+            "Send one request at a time. The next event is sent only after this one has succeeded or failed permanently. "
+            "This is slower, and one failing event delays all others."
         ),
     )
     rate_limit = models.PositiveIntegerField(
-        _("Rate limit"), null=True, blank=True, help_text=_("Requests a second at most. Empty: no limit.")
+        _("Rate limit"),
+        null=True,
+        blank=True,
+        help_text=_("The maximum number of requests per second. Empty: no limit."),
     )
     max_in_flight = models.PositiveIntegerField(
         _("Requests at once"),
         null=True,
         blank=True,
-        help_text=_("So many requests are sent at the same time at most. Empty: the default."),
+        help_text=_("The maximum number of requests in flight at the same time. Empty: the default."),
     )
     metadata = models.JSONField(
         _("Metadata"),
         default=dict,
         blank=True,
-        help_text=_("Notes of your own. We keep them and do nothing with them."),
+        help_text=_("Your own data as a JSON object. It is stored and not used otherwise."),
     )
     #: See `core.filters`.
     filters = models.JSONField(
         _("Filters"),
         default=dict,
         blank=True,
-        help_text=_("Only events whose data fits these conditions. Empty: all."),
+        help_text=_("Receive only events whose data matches these conditions. Empty: all events."),
     )
     #: The tenant's custom request headers, a JSON object, encrypted because they often contain credentials.
     headers = EncryptedTextField(blank=True, default="")

@@ -22,7 +22,9 @@ class EventType(models.Model):
     """An event type added by staff in the admin. Types declared in code (`<app>/webhooks.py`) are in the registry instead."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    name = models.CharField(_("Name"), max_length=128, unique=True, help_text=_("Dotted, e.g. message.delivered"))
+    name = models.CharField(
+        _("Name"), max_length=128, unique=True, help_text=_("The name, with dots, for example message.delivered.")
+    )
     group = models.CharField(_("Group"), max_length=128, blank=True)
     description = models.TextField(_("Description"), blank=True)
     example = models.JSONField(_("Example"), null=True, blank=True, encoder=DjangoJSONEncoder)
@@ -30,10 +32,12 @@ class EventType(models.Model):
         _("JSON Schema"),
         null=True,
         blank=True,
-        help_text=_("A JSON Schema that the data of every such event must fit; empty: none."),
+        help_text=_("A JSON Schema that the data of every event of this type must match. Empty: no schema."),
     )
     retired = models.BooleanField(
-        _("Retired"), default=False, help_text=_("No longer offered for new subscriptions; still delivered.")
+        _("Retired"),
+        default=False,
+        help_text=_("The type is no longer offered to new endpoints. Existing subscriptions still get its events."),
     )
 
     objects = AppQuerySet["EventType"].as_manager()

@@ -7,61 +7,89 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from webhooks_app.api.serializers import OUTCOMES
-from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText
+from webhooks_app.api.parameters import CHANNEL, SUBJECT
+from webhooks_app.api.serializers import DELIVERY_STATUSES, OUTCOMES
+from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText, help_text
 from webhooks_app.core.role import Role
 from webhooks_app.deliveries.outlook import outlook_in_list
-from webhooks_app.models import Delivery, DeliveryStatus, Event
+from webhooks_app.models import Delivery, Event, EventType
+
+_TYPE = "The event type, for example `message.delivered`."
+_DATA = "The event's data: any JSON value."
+_CHANNELS = f"The event's channels. {CHANNEL}"
+_IDEMPOTENCY_KEY = "A key that publishes the event only once, however often you send it."
+_CALLBACK_URL = "The URL that this event is sent to instead of your webhooks; empty: your webhooks."
+_OCCURRED_AT = "When the event occurred."
 
 
 class EventSerializer(serializers.Serializer[Event]):
+    """An event that was published."""
+
     id = PublicIdField("evt")
-    type = serializers.CharField()
-    data = JSONTextField()  # type: ignore[assignment]  # a field's name, and a serializer's own
-    channels = serializers.ListField(child=serializers.CharField())
-    subject = serializers.CharField()
-    idempotency_key = serializers.CharField(allow_null=True)
-    callback_url = serializers.CharField()
-    occurred_at = serializers.DateTimeField()
-    created_at = serializers.DateTimeField()
+    type = serializers.CharField(help_text=_TYPE)
+    data = JSONTextField(help_text=_DATA)  # type: ignore[assignment]  # a field's name, and a serializer's own
+    channels = serializers.ListField(child=serializers.CharField(), help_text=_CHANNELS)
+    subject = serializers.CharField(help_text=SUBJECT)
+    idempotency_key = serializers.CharField(allow_null=True, help_text=_IDEMPOTENCY_KEY)
+    callback_url = serializers.CharField(help_text=_CALLBACK_URL)
+    occurred_at = serializers.DateTimeField(help_text=_OCCURRED_AT)
+    created_at = serializers.DateTimeField(help_text="When the event was published.")
 
 
 class NewEventSerializer(serializers.Serializer[Any]):
     """An event to publish."""
 
-    type = StrictText()
-    data = serializers.JSONField()  # type: ignore[assignment]  # a field's name, and a serializer's own
-    channels = serializers.ListField(child=StrictText(), required=False)
-    subject = StrictText(required=False, allow_blank=True)
-    idempotency_key = StrictText(required=False)
-    callback_url = StrictText(required=False, allow_blank=True)
-    occurred_at = serializers.DateTimeField(required=False)
+    type = StrictText(help_text=_TYPE)
+    data = serializers.JSONField(help_text=_DATA)  # type: ignore[assignment]  # a field's name, and a serializer's own
+    channels = serializers.ListField(child=StrictText(), required=False, help_text=_CHANNELS)
+    subject = StrictText(required=False, allow_blank=True, help_text=SUBJECT)
+    idempotency_key = StrictText(required=False, help_text=_IDEMPOTENCY_KEY)
+    callback_url = StrictText(required=False, allow_blank=True, help_text=_CALLBACK_URL)
+    occurred_at = serializers.DateTimeField(required=False, help_text=f"{_OCCURRED_AT} Default: now.")
 
 
 class NewEventsSerializer(serializers.Serializer[Any]):
-    events = serializers.ListField(child=NewEventSerializer(), min_length=1, max_length=100)
+    """The events to publish together."""
+
+    events = serializers.ListField(
+        child=NewEventSerializer(), min_length=1, max_length=100, help_text="The events, in the order to publish them."
+    )
 
 
 class EventsSerializer(serializers.Serializer[Any]):
-    events = EventSerializer(many=True)
+    """The events that were published together."""
+
+    events = EventSerializer(many=True, help_text="The events, in the order of the request.")
 
 
 class ReplayedSerializer(serializers.Serializer[Any]):
-    deliveries = serializers.IntegerField(help_text="How many deliveries are sent again.")
+    """The result of a replay."""
+
+    deliveries = serializers.IntegerField(help_text="The number of deliveries that are resent.")
 
 
 class DeliverySerializer(serializers.Serializer[Delivery]):
+    """A delivery: one event for one webhook."""
+
     id = PublicIdField("dlv")
     event = PublicIdField("evt", source="event_id")
-    event_type = serializers.CharField(source="event.type")
+    event_type = serializers.CharField(source="event.type", help_text="The type of the event.")
     webhook = PublicIdField("wh", source="endpoint_id")
-    status = serializers.ChoiceField(choices=DeliveryStatus.choices)
-    attempts = serializers.IntegerField()
-    next_attempt_at = serializers.SerializerMethodField(help_text="Null where no attempt is to come.")
-    last_outcome = serializers.ChoiceField(choices=OUTCOMES, allow_blank=True)
-    last_status = serializers.IntegerField(allow_null=True)
-    created_at = serializers.DateTimeField()
-    completed_at = serializers.DateTimeField(allow_null=True)
+    status = serializers.ChoiceField(choices=DELIVERY_STATUSES, help_text="The status of the delivery.")
+    attempts = serializers.IntegerField(help_text="The number of attempts so far.")
+    next_attempt_at = serializers.SerializerMethodField(
+        help_text="When the next attempt is made. Null if none is to come, or its time is not known."
+    )
+    last_outcome = serializers.ChoiceField(
+        choices=OUTCOMES, allow_blank=True, help_text="The outcome of the last attempt; empty if there was none."
+    )
+    last_status = serializers.IntegerField(
+        allow_null=True, help_text="The HTTP status of the last response; null if there was none."
+    )
+    created_at = serializers.DateTimeField(help_text="When the delivery was created.")
+    completed_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the delivery succeeded, failed permanently or was cancelled."
+    )
 
     def get_next_attempt_at(self, row: Delivery) -> str | None:
         prospect = outlook_in_list(row, timezone.now())
@@ -69,32 +97,53 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
 
 
 class BulkRetrySerializer(serializers.Serializer[Any]):
-    retried = serializers.IntegerField()
-    more = serializers.BooleanField(help_text="True if more may match the filters: ask again, with `after`.")
-    after = serializers.CharField(allow_null=True, help_text="For the query of the next request; null if that was all.")
+    """The result of a bulk retry."""
+
+    retried = serializers.IntegerField(help_text="The number of deliveries that are resent.")
+    more = serializers.BooleanField(
+        help_text="True if more deliveries may match the filters. Send the request again, with `after`."
+    )
+    after = serializers.CharField(
+        allow_null=True, help_text="The value of `after` for the next request; null if no more deliveries match."
+    )
 
 
 class EventTypeSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    group = serializers.CharField()
-    description = serializers.CharField()
-    example = AnyField()
-    schema = AnyField(help_text="A JSON Schema; null: none.")
-    retired = serializers.BooleanField()
+    """An event type of the catalogue."""
+
+    name = serializers.CharField(help_text=help_text(EventType, "name"))
+    group = serializers.CharField(help_text="The group that the catalogue lists the type under; may be empty.")
+    description = serializers.CharField(help_text="What events of this type mean; may be empty.")
+    example = AnyField(help_text="An example of the data of such an event.")
+    schema = AnyField(help_text=help_text(EventType, "schema"))
+    retired = serializers.BooleanField(help_text=help_text(EventType, "retired"))
 
 
 class NewPortalLinkSerializer(serializers.Serializer[Any]):
+    """The options of a portal link."""
+
     role = serializers.ChoiceField(
-        choices=[role.value for role in Role],
+        choices=[
+            (Role.VIEWER.value, "Sees everything except secrets."),
+            (Role.MANAGER.value, "May also make changes."),
+        ],
         default=Role.VIEWER.value,
-        help_text="A viewer sees everything except secrets; a manager may also make changes.",
+        help_text="What the user of the link may do.",
     )
 
 
 class PortalLinkSerializer(serializers.Serializer[Any]):
-    portal_url = serializers.CharField(required=False, help_text="Good for one use; shown this once.")
-    expires_at = serializers.DateTimeField()
+    """A portal link."""
+
+    portal_url = serializers.CharField(
+        required=False, help_text="The URL of the link. It works once and is shown only in this response."
+    )
+    expires_at = serializers.DateTimeField(help_text="The link must be opened before this time.")
 
 
 class EgressSerializer(serializers.Serializer[Any]):
-    addresses = serializers.ListField(child=serializers.CharField())
+    """Where requests come from."""
+
+    addresses = serializers.ListField(
+        child=serializers.CharField(), help_text="IP addresses and networks. Empty if they are not fixed."
+    )

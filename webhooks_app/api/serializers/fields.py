@@ -6,11 +6,18 @@ import json
 import uuid
 from typing import Any
 
+from django.db.models import Model
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from webhooks_app.api.parameters import id_text
 from webhooks_app.models.ids import public_id
+
+
+def help_text(model: type[Model], name: str) -> str:
+    """Return the help text of a model's field, which the forms and the admin show, too."""
+    return str(getattr(model._meta.get_field(name), "help_text"))  # noqa: B009 - reverse relations have none
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -18,7 +25,7 @@ class PublicIdField(serializers.Field):  # type: ignore[type-arg]
     """A UUID as a public id, such as `wh_…`."""
 
     def __init__(self, prefix: str, **options: Any) -> None:
-        super().__init__(read_only=True, **options)
+        super().__init__(read_only=True, **{"help_text": id_text(prefix), **options})
         self.prefix = prefix
 
     def to_representation(self, value: uuid.UUID) -> str:

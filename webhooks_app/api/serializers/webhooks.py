@@ -6,37 +6,47 @@ from typing import Any
 
 from rest_framework import serializers
 
-from webhooks_app.api.serializers import OUTCOMES
-from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText
+from webhooks_app.api.serializers import OUTCOMES, WEBHOOK_STATUSES
+from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText, help_text
 from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import Endpoint, EndpointStatus
+
+_URL = "The URL that events are sent to."
+_EVENTS = "1 to 50 event types, families (`message.*`) or `*`."
+_ACTIVE = "Whether events are sent. False: the webhook is paused or disabled; `status` says which."
+_NEW = "The new secret. It is shown only in this response."
+_GIVEN = "Your own secret. Without it, one is generated."
 
 
 class HealthSerializer(serializers.Serializer[Any]):
     """The recent health of a webhook."""
 
-    failures_in_a_row = serializers.IntegerField(source="consecutive_failures")
-    failing_since = serializers.DateTimeField(allow_null=True)
-    last_success_at = serializers.DateTimeField(allow_null=True)
-    last_failure_at = serializers.DateTimeField(allow_null=True)
+    failures_in_a_row = serializers.IntegerField(
+        source="consecutive_failures", help_text="The number of failed attempts since the last success."
+    )
+    failing_since = serializers.DateTimeField(
+        allow_null=True, help_text="When the first of these attempts failed; null if the last attempt succeeded."
+    )
+    last_success_at = serializers.DateTimeField(allow_null=True, help_text="When an attempt last succeeded.")
+    last_failure_at = serializers.DateTimeField(allow_null=True, help_text="When an attempt last failed.")
 
 
 class WebhookSerializer(serializers.Serializer[Any]):
-    """A webhook."""
+    """A webhook: a URL that receives events."""
 
     id = PublicIdField("wh")
-    url = serializers.CharField()
-    events = serializers.ListField(child=serializers.CharField(), source="patterns", read_only=True)
+    url = serializers.CharField(help_text=_URL)
+    events = serializers.ListField(child=serializers.CharField(), source="patterns", read_only=True, help_text=_EVENTS)
     header_names = serializers.SerializerMethodField(
-        help_text="Names of the custom headers; their values are never shown."
+        help_text="Names of the custom headers. Their values are never shown."
     )
-    wire_format = serializers.CharField(help_text="The wire format. Fixed when the webhook is made.")
-    active = serializers.SerializerMethodField()
-    status = serializers.ChoiceField(choices=EndpointStatus.choices)
-    status_reason = serializers.CharField(help_text="Why it is not active, where it is not.")
-    health = HealthSerializer(source="queue")
-    created_at = serializers.DateTimeField()
+    wire_format = serializers.CharField(help_text=help_text(Endpoint, "wire_format"))
+    active = serializers.SerializerMethodField(help_text=_ACTIVE)
+    status = serializers.ChoiceField(choices=WEBHOOK_STATUSES, help_text="The status of the webhook.")
+    status_reason = serializers.CharField(help_text="Why the webhook is paused or disabled; empty if it is active.")
+    health = HealthSerializer(source="queue", help_text="The recent health of the webhook.")
+    created_at = serializers.DateTimeField(help_text="When the webhook was created.")
 
     def get_fields(self) -> dict[str, Any]:
         return with_settings(super().get_fields(), read_field)
@@ -54,92 +64,116 @@ class WebhookSerializer(serializers.Serializer[Any]):
 class WebhookWithSecretSerializer(WebhookSerializer):
     """A webhook with its new secret, if one was generated. The secret is shown only once."""
 
-    secret = serializers.CharField(required=False, help_text="Shown this once.")
+    secret = serializers.CharField(required=False, help_text=_NEW)
 
 
 class WebhookInputSerializer(serializers.Serializer[Any]):
     """The settings of a webhook. Each value is checked when it is saved."""
 
-    url = StrictText()
-    events = serializers.ListField(child=StrictText(), help_text="1 to 50 event types, families (`message.*`) or `*`.")
-    headers = serializers.JSONField(required=False, write_only=True, help_text="Custom headers: an object of texts.")
-    active = StrictBoolean(required=False)
-    secret = StrictText(required=False, write_only=True, help_text="One of your own; without it one is made.")
+    url = StrictText(help_text=_URL)
+    events = serializers.ListField(child=StrictText(), help_text=_EVENTS)
+    headers = serializers.JSONField(
+        required=False, write_only=True, help_text="Custom request headers: a JSON object of strings."
+    )
+    active = StrictBoolean(required=False, help_text="False disables the webhook, true enables it.")
+    secret = StrictText(required=False, write_only=True, help_text=_GIVEN)
 
     def get_fields(self) -> dict[str, Any]:
         return with_settings(super().get_fields(), input_field)
 
 
 class NewWebhookSerializer(WebhookInputSerializer):
-    wire_format = StrictText(required=False)
+    """The settings of a new webhook. Each value is checked when it is saved."""
+
+    wire_format = StrictText(required=False, help_text=help_text(Endpoint, "wire_format"))
 
 
 class RotationInputSerializer(serializers.Serializer[Any]):
-    secret = StrictText(required=False, write_only=True)
+    """The options of a rotation."""
+
+    secret = StrictText(required=False, write_only=True, help_text=_GIVEN)
     overlap_hours = serializers.FloatField(
         required=False,
         min_value=0,
         max_value=24 * 365,
-        help_text="How long the old secret signs too; 0 ends it at once.",
+        help_text="How long the old secret stays valid beside the new one, in hours. 0: it ends at once.",
     )
 
 
 class RotationSerializer(serializers.Serializer[Any]):
-    secret = serializers.CharField(source="text", required=False, help_text="Shown this once.")
-    previous_expires_at = serializers.DateTimeField(allow_null=True)
+    """The result of a rotation."""
+
+    secret = serializers.CharField(source="text", required=False, help_text=_NEW)
+    previous_expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="The old secret stays valid until this time; null if it is not valid any more."
+    )
 
 
 class TestInputSerializer(serializers.Serializer[Any]):
+    """A test event to send."""
+
     type = StrictText(help_text="An event type of the catalogue.")
     data = serializers.JSONField(  # type: ignore[assignment]  # a field's name, and a serializer's own
-        required=False, help_text="Instead of the type's example."
+        required=False, help_text="The event's data. Default: the example of the event type."
     )
 
 
 class RecoverInputSerializer(serializers.Serializer[Any]):
-    since = serializers.DateTimeField()
+    """What to recover."""
+
+    since = serializers.DateTimeField(help_text="Recover the events published at this time or later.")
 
 
 class RecoverSerializer(serializers.Serializer[Any]):
-    resent = serializers.IntegerField(help_text="Deliveries that had failed.")
-    created = serializers.IntegerField(help_text="Deliveries made for events that had none here.")
+    """The result of a recovery."""
+
+    resent = serializers.IntegerField(help_text="The number of failed deliveries that are resent.")
+    created = serializers.IntegerField(
+        help_text="The number of deliveries created for events that had none for this webhook."
+    )
 
 
 class HourSerializer(serializers.Serializer[Any]):
-    """One hour: the number of requests by outcome, and the response times."""
+    """One hour: the number of attempts by outcome, and the response times."""
 
-    hour = serializers.DateTimeField()
-    succeeded = serializers.IntegerField()
-    redirect = serializers.IntegerField()
-    client_error = serializers.IntegerField()
-    server_error = serializers.IntegerField()
-    timeout = serializers.IntegerField()
-    unreachable = serializers.IntegerField()
-    exhausted = serializers.IntegerField(help_text="Deliveries given up.")
-    latency_mean_ms = serializers.FloatField(allow_null=True)
-    latency_max_ms = serializers.FloatField()
+    hour = serializers.DateTimeField(help_text="The start of the hour.")
+    succeeded = serializers.IntegerField(help_text="Attempts that got a 2xx response.")
+    redirect = serializers.IntegerField(help_text="Attempts that got a 3xx response.")
+    client_error = serializers.IntegerField(help_text="Attempts that got a 4xx response.")
+    server_error = serializers.IntegerField(help_text="Attempts that got a 5xx response.")
+    timeout = serializers.IntegerField(help_text="Attempts that got no response in time.")
+    unreachable = serializers.IntegerField(help_text="Attempts whose connection failed.")
+    exhausted = serializers.IntegerField(help_text="Deliveries that failed permanently.")
+    latency_mean_ms = serializers.FloatField(
+        allow_null=True, help_text="The mean response time in milliseconds; null if there was no response."
+    )
+    latency_max_ms = serializers.FloatField(help_text="The longest response time in milliseconds.")
 
 
 class StatsSerializer(serializers.Serializer[Any]):
-    since = serializers.DateTimeField()
-    until = serializers.DateTimeField()
-    hours = HourSerializer(many=True)
+    """Statistics by the hour."""
+
+    since = serializers.DateTimeField(help_text="The start of the period.")
+    until = serializers.DateTimeField(help_text="The end of the period.")
+    hours = HourSerializer(many=True, help_text="The hours with attempts, oldest first.")
 
 
 class AttemptSerializer(serializers.Serializer[Any]):
-    """One request and its response."""
+    """An attempt: one request and its response."""
 
     id = PublicIdField("att")
-    number = serializers.IntegerField()
-    url = serializers.CharField()
-    started_at = serializers.DateTimeField()
-    duration_ms = serializers.FloatField()
-    outcome = serializers.ChoiceField(choices=OUTCOMES)
-    status = serializers.IntegerField(allow_null=True, help_text="The HTTP status; null where no answer came.")
-    http_version = serializers.CharField()
-    response_headers = serializers.CharField()
-    response_body = serializers.SerializerMethodField(help_text="The beginning of the body, as text.")
-    response_truncated = serializers.BooleanField()
+    number = serializers.IntegerField(help_text="The number of the attempt, from 1.")
+    url = serializers.CharField(help_text="The URL that the request was sent to.")
+    started_at = serializers.DateTimeField(help_text="When the request was sent.")
+    duration_ms = serializers.FloatField(help_text="The time until the response was complete, in milliseconds.")
+    outcome = serializers.ChoiceField(choices=OUTCOMES, help_text="The outcome of the attempt.")
+    status = serializers.IntegerField(
+        allow_null=True, help_text="The HTTP status of the response; null if there was no response."
+    )
+    http_version = serializers.CharField(help_text="The HTTP version of the response; empty if it is not known.")
+    response_headers = serializers.CharField(help_text="The headers of the response, one in a line.")
+    response_body = serializers.SerializerMethodField(help_text="The beginning of the response body, as text.")
+    response_truncated = serializers.BooleanField(help_text="Whether the response body was longer than what is kept.")
 
     def get_response_body(self, row: Any) -> str:
         return bytes(row.response_body).decode("utf-8", "replace")

@@ -23,6 +23,7 @@ from rest_framework.viewsets import ViewSetMixin
 from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
 from webhooks_app.api.pagination import NewestFirst
+from webhooks_app.api.parameters import NOUNS
 from webhooks_app.api.schema import Schema
 from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models.database import database_alias
@@ -111,18 +112,20 @@ class ApiViewSet(ViewSetMixin, ApiView):
 
     pagination_class = NewestFirst
     lookup_value_regex = "[^/]+"
+    #: The prefix of the public ids in the paths.
+    prefix: ClassVar[str]
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
         """Return the view like `ApiView.as_view`, which DRF's view sets do not call."""
         return _outside_transaction(super().as_view(actions, **initkwargs))
 
-    def one(self, rows: QuerySet[Row], prefix: str, text: str) -> Row:
+    def one(self, rows: QuerySet[Row], text: str) -> Row:
         """Return the tenant's row with this public id. Raises NotFound, also for another tenant's row."""
-        key = parse_public_id(text, prefix)
+        key = parse_public_id(text, self.prefix)
         row = rows.filter(pk=key, tenant_id=self.access.tenant.pk).first() if key else None
         if row is None:
-            raise NotFound(f"There is no {prefix}_… {text[:80]!r}.")
+            raise NotFound(f"No {NOUNS[self.prefix]} has the ID {text[:80]!r}. Check the ID.")
         return row
 
     def page(self, rows: QuerySet[Any], shape: type[Serializer[Any]]) -> Response:
@@ -140,7 +143,7 @@ def id_filter(request: Request, name: str, prefix: str) -> uuid.UUID | None:
         return None
     key = parse_public_id(text, prefix)
     if key is None:
-        raise InvalidFilter(f"{text[:80]!r} is no id such as {prefix}_0197….", field=name)
+        raise InvalidFilter(f"{text[:80]!r} is not the ID of a {NOUNS[prefix]}, such as {prefix}_0197….", field=name)
     return key
 
 
@@ -154,7 +157,7 @@ def time_filter(request: Request, name: str) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise InvalidFilter(f"{text[:80]!r} is no time such as 2026-04-01T10:00:05Z.", field=name)
+        raise InvalidFilter(f"{text[:80]!r} is not a time with a time zone, such as 2026-04-01T10:00:05Z.", field=name)
     return moment
 
 

@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api.idempotency import idempotent
 from webhooks_app.api.pagination import LogPages
+from webhooks_app.api.parameters import of_event, period, query
 from webhooks_app.api.serializers.events import BulkRetrySerializer, DeliverySerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.api.views.base import ApiViewSet, id_filter, time_filter
@@ -27,19 +28,19 @@ from webhooks_app.models.ids import public_id
 MOST_RETRIED = 10_000
 _OF_ENDPOINT = ("id", "status", "wire_format", "queue")
 _FILTERS = [
-    OpenApiParameter("webhook", type=str, description="wh_…"),
-    OpenApiParameter("event", type=str, description="evt_…"),
-    OpenApiParameter("type", type=str, description="An event type."),
-    OpenApiParameter("status", type=str, enum=list(DeliveryStatus.values)),
-    OpenApiParameter("channel", type=str),
-    OpenApiParameter("since", type=str, description="A time."),
-    OpenApiParameter("until", type=str, description="A time."),
+    query("webhook", "Only deliveries to the webhook with this ID (`wh_…`)."),
+    query("event", "Only deliveries of the event with this ID (`evt_…`)."),
+    query("status", "Only deliveries with this status.", enum=list(DeliveryStatus.values)),
+    *of_event("deliveries"),
+    *period("deliveries created"),
 ]
 
 
 @extend_schema(tags=["Deliveries"])
 class DeliveryViewSet(ApiViewSet):
     """Deliveries: each is one event for one webhook."""
+
+    prefix = "dlv"
 
     def rows(self) -> QuerySet[Delivery]:
         """Return deliveries with their endpoints and queues, which determine the time of the next attempt."""
@@ -49,7 +50,7 @@ class DeliveryViewSet(ApiViewSet):
 
     @extend_schema(parameters=_FILTERS, responses=DeliverySerializer(many=True))
     def list(self, request: Request) -> Response:
-        """Deliveries, newest first. A page may be shorter than `limit`, or empty; go on until `next` is null."""
+        """List deliveries, newest first. A page may be shorter than `limit`, or empty; go on until `next` is null."""
         try:
             log = DeliveryLog(self.access.tenant.pk, _filter_of(request))
         except NotFound:  # the webhook is another tenant's, or nobody's
@@ -60,6 +61,7 @@ class DeliveryViewSet(ApiViewSet):
 
     @extend_schema(responses=DeliverySerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
+        """Return one delivery."""
         return Response(DeliverySerializer(self.found(pk)).data)
 
     @extend_schema(responses=AttemptSerializer(many=True))
@@ -89,7 +91,7 @@ class DeliveryViewSet(ApiViewSet):
     @extend_schema(
         operation_id="deliveries_retry_many",
         request=None,
-        parameters=[*_FILTERS, OpenApiParameter("after", type=str, description="`after` of the last response.")],
+        parameters=[*_FILTERS, query("after", "The value of `after` in the last response.")],
         responses=BulkRetrySerializer,
     )
     @action(detail=False, methods=["post"], url_path="retry")
@@ -105,7 +107,7 @@ class DeliveryViewSet(ApiViewSet):
         return Response({"retried": done.count, "more": after_next is not None, "after": after_next})
 
     def found(self, text: str) -> Delivery:
-        return self.one(self.rows(), "dlv", text)
+        return self.one(self.rows(), text)
 
 
 def _filter_of(request: Request) -> LogFilter:
@@ -113,7 +115,9 @@ def _filter_of(request: Request) -> LogFilter:
     asked = request.query_params
     status = asked.get("status", "")
     if "status" in asked and status not in DeliveryStatus.values:
-        raise InvalidFilter(f"Choose one of {', '.join(DeliveryStatus.values)}.", field="status")
+        raise InvalidFilter(
+            f"{status[:80]!r} is not a status. Choose one of {', '.join(DeliveryStatus.values)}.", field="status"
+        )
     return LogFilter(
         endpoint_id=id_filter(request, "webhook", "wh"),
         event_id=id_filter(request, "event", "evt"),

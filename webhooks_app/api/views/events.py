@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.parameters import of_event, period, query
 from webhooks_app.api.publishing import publish
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
@@ -16,11 +17,9 @@ from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Event, Scope
 
 _FILTERS = [
-    OpenApiParameter("type", type=str),
-    OpenApiParameter("subject", type=str, description="The id that you gave it."),
-    OpenApiParameter("channel", type=str),
-    OpenApiParameter("since", type=str, description="A time."),
-    OpenApiParameter("until", type=str, description="A time."),
+    *of_event("events"),
+    query("subject", "Only events with this subject, your own ID of an event."),
+    *period("events published"),
 ]
 
 
@@ -28,6 +27,7 @@ _FILTERS = [
 class EventViewSet(ApiViewSet):
     """Published events."""
 
+    prefix = "evt"
     scopes = {"create": Scope.EVENTS_WRITE, "batch": Scope.EVENTS_WRITE}
 
     def rows(self) -> QuerySet[Event]:
@@ -35,6 +35,7 @@ class EventViewSet(ApiViewSet):
 
     @extend_schema(parameters=_FILTERS, responses=shapes.EventSerializer(many=True))
     def list(self, request: Request) -> Response:
+        """List events, newest first."""
         rows, asked = self.rows(), request.query_params
         for name in ("type", "subject"):
             if name in asked:
@@ -60,12 +61,13 @@ class EventViewSet(ApiViewSet):
 
     @extend_schema(responses=shapes.EventSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(shapes.EventSerializer(self.one(self.rows(), "evt", pk)).data)
+        """Return one event."""
+        return Response(shapes.EventSerializer(self.one(self.rows(), pk)).data)
 
     @extend_schema(request=None, responses=shapes.ReplayedSerializer)
     @action(detail=True, methods=["post"])
     @idempotent
     def replay(self, request: Request, pk: str) -> Response:
         """Replay an event: resend it to every webhook that it was sent to."""
-        event = self.one(self.rows(), "evt", pk)
+        event = self.one(self.rows(), pk)
         return Response({"deliveries": resend_event(event, actor=self.access.actor)})

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api import services
 from webhooks_app.api.idempotency import idempotent
+from webhooks_app.api.parameters import period
 from webhooks_app.api.serializers import webhooks as shapes
 from webhooks_app.api.views.base import ApiViewSet, time_filter
 from webhooks_app.deliveries.recover import recover
@@ -28,22 +29,27 @@ _TAG = ["Webhooks"]
 class WebhookViewSet(ApiViewSet):
     """Webhooks: URLs that receive your events."""
 
+    prefix = "wh"
+
     def rows(self) -> QuerySet[Endpoint]:
         visible = Endpoint.objects.visible()
         return visible.select_related("queue").prefetch_related("subscriptions")
 
     @extend_schema(responses=shapes.WebhookSerializer(many=True))
     def list(self, request: Request) -> Response:
+        """List webhooks, newest first."""
         return self.page(self.rows(), shapes.WebhookSerializer)
 
     @extend_schema(request=shapes.NewWebhookSerializer, responses={201: shapes.WebhookWithSecretSerializer})
     @idempotent
     def create(self, request: Request) -> Response:
+        """Create a webhook. The response contains its secret, which is shown only once."""
         row, secret = services.create(self.access, **self.read(shapes.NewWebhookSerializer))
         return Response(self.shown(row, secret), status=201)
 
     @extend_schema(responses=shapes.WebhookSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
+        """Return one webhook."""
         return Response(self.shown(self.found(pk)))
 
     @extend_schema(request=shapes.WebhookInputSerializer(partial=True), responses=shapes.WebhookWithSecretSerializer)
@@ -55,6 +61,7 @@ class WebhookViewSet(ApiViewSet):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a webhook. Its pending deliveries are cancelled, and its log stays readable."""
         delete_endpoint(self.found(pk), actor=self.access.actor)
         return Response(status=204)
 
@@ -102,7 +109,7 @@ class WebhookViewSet(ApiViewSet):
         return Response(shapes.RecoverSerializer(recover(row, since, actor=self.access.actor)).data)
 
     @extend_schema(
-        parameters=[OpenApiParameter(name, type=str, description="A time.") for name in ("since", "until")],
+        parameters=period("hours that start"),
         responses=shapes.StatsSerializer,
     )
     @action(detail=True, methods=["get"])
@@ -116,7 +123,7 @@ class WebhookViewSet(ApiViewSet):
         return Response(shapes.StatsSerializer(shown).data)
 
     def found(self, text: str) -> Endpoint:
-        return self.one(self.rows(), "wh", text)
+        return self.one(self.rows(), text)
 
     def shown(self, row: Endpoint, secret: str | None = None) -> dict[str, Any]:
         """Return the current webhook as data, with its new secret if there is one."""
