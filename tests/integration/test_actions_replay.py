@@ -139,7 +139,7 @@ def test_a_test_that_is_sent_again_gets_one_request_and_in_a_playground_retries(
 def test_those_that_failed_are_sent_again_without_tests():
     real = DeliveryFactory(exhausted=True, event__subject="test")
     test = DeliveryFactory(exhausted=True, event__is_test=True, endpoint=real.endpoint)
-    assert retry_failed(Delivery.objects.all(), tenant_id=real.tenant_id, most=10) == 1
+    assert retry_failed(Delivery.objects.all(), tenant_id=real.tenant_id) == 1
     test.refresh_from_db()
     assert test.status == DeliveryStatus.EXHAUSTED
 

@@ -70,5 +70,5 @@ def retry_part(
     if not part.keys:
         return Retried(0, part.position)
     rows = Delivery.objects.filter(any_of("id", part.keys))
-    count = retry_failed(rows, tenant_id=tenant.pk, most=size, actor=actor)
+    count = retry_failed(rows, tenant_id=tenant.pk, actor=actor)
     return Retried(count, part.position, waiting_of(rows, database_now()))

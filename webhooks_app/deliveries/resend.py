@@ -68,14 +68,14 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     return in_chunks(bulk_updates.requeue, alive)
 
 
-def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, most: int, actor: str = SYSTEM) -> int:
-    """Resend those of the deliveries that failed, except test events, at most `most` of them; return how many.
+def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, actor: str = SYSTEM) -> int:
+    """Resend those of the tenant's deliveries that failed permanently, except test events; return how many.
 
     Works in chunks with their own transactions. After an error, deliveries that were renewed stay so; calling again is safe.
     """
     failed = deliveries.filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
     alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
-    keys = list(alive.order_by("pk").values_list("pk", flat=True)[:most])
+    keys = list(alive.order_by("pk").values_list("pk", flat=True))
     parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in parts)
     with write():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from webhooks_app.conf import address_policy, settings
+from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import CheckedURL, check_url
 from webhooks_app.core.catalogue import registry
 from webhooks_app.core.filters import check_filters, check_pattern
@@ -33,7 +33,7 @@ _UNSTORABLE_FILTERS = _("The filters have a character that cannot be stored: NUL
 def checked_wire_format(name: str | None, tenant: Tenant) -> WireFormat:
     """Return the requested wire format, or the tenant's, or the default. Raises InvalidEndpoint for an unknown one."""
     try:
-        return get_wire_format(name or tenant.wire_format or settings().DEFAULT_WIRE_FORMAT)
+        return get_wire_format(name or tenant.wire_format_name)
     except ConfigurationError as error:
         if name is None:
             raise

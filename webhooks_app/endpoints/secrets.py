@@ -51,7 +51,7 @@ def rotate_secret(
     if overlap is not None and overlap < timedelta(0):
         raise InvalidSecret("The overlap must not be negative.", field="overlap")
     row = _locked_owner(owner)
-    wire_format = get_wire_format(row.wire_format or settings().DEFAULT_WIRE_FORMAT)
+    wire_format = get_wire_format(row.wire_format_name if isinstance(row, Tenant) else row.wire_format)
     text = validate_or_generate(secret, wire_format.secret_format, imported=imported)
     _refuse_in_use(text, row)
     ends = replace_secret(row, text, hours if overlap is None else overlap)

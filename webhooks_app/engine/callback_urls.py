@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable
 
-from webhooks_app.conf import address_policy, settings
+from webhooks_app.conf import address_policy
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.secrets import new_secret
@@ -64,7 +64,8 @@ def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
     missing = {key: event for key, event in wanted.items() if key not in known}
     if not missing:
         return
-    wire_formats = _wire_formats({event.tenant_id for event in missing.values()}, using)
+    tenants = Tenant.objects.using(using).filter(any_of("id", {event.tenant_id for event in missing.values()}))
+    wire_formats = tenants.wire_format_names()
     for event in missing.values():
         wire_format = get_wire_format(wire_formats[event.tenant_id])
         if wire_format.https_only:  # `emit` could not know: it does not read the tenant
@@ -83,9 +84,3 @@ def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
     ]
     Endpoint.objects.using(using).bulk_create(endpoints, ignore_conflicts=True)
     EndpointQueue.objects.using(using).create_for(endpoints, ignore_conflicts=True)
-
-
-def _wire_formats(tenant_ids: Collection[uuid.UUID], using: str) -> dict[uuid.UUID, str]:
-    """Return the wire format of new endpoints of each tenant."""
-    tenants = Tenant.objects.using(using).filter(any_of("id", tenant_ids)).values_list("id", "wire_format")
-    return {tenant_id: name or settings().DEFAULT_WIRE_FORMAT for tenant_id, name in tenants}
