@@ -147,8 +147,8 @@ def test_a_notification_of_an_unknown_kind_is_left_alone(with_another, caplog):
 def test_no_email_and_no_event_takes_an_unknown_kind_for_good_news(settings):
     settings.WEBHOOKS = {**settings.WEBHOOKS, "NOTIFICATIONS": {"OPERATIONS_TENANT": "us"}}
     strange = NotificationFactory(kind="strange")
-    assert emails.endpoint_summaries([strange], "default") == []
-    assert operational_events.publish(strange.tenant, [strange], using="default") == 0
+    assert emails.endpoint_summaries([strange]) == []
+    assert operational_events.publish(strange.tenant, [strange]) == 0
 
 
 def test_a_line_break_in_a_name_does_not_stop_the_email():

@@ -97,20 +97,18 @@ class EndpointSummary:
         return None if any(kind.ends_failure for kind in self.kinds) else self.failing_since
 
 
-def tenant_email(tenant: Tenant, notifications: Sequence[Notification], using: str) -> NotificationEmail:
+def tenant_email(tenant: Tenant, notifications: Sequence[Notification]) -> NotificationEmail:
     """Return one e-mail about all of these notifications, to the tenant's address."""
-    context = {"tenant": tenant, "summaries": endpoint_summaries(notifications, using), "dashboard_url": _dashboard()}
+    context = {"tenant": tenant, "summaries": endpoint_summaries(notifications), "dashboard_url": _dashboard()}
     return _render("tenant", context, [tenant.email])
 
 
-def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]], using: str) -> NotificationEmail | None:
+def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]]) -> NotificationEmail | None:
     """Return one e-mail about several tenants to STAFF_EMAILS or ADMINS; None if neither is set."""
     addresses = staff_addresses()
     if not addresses:
         return None
-    tenants = [
-        {"tenant": tenant, "summaries": endpoint_summaries(notifications, using)} for tenant, notifications in groups
-    ]
+    tenants = [{"tenant": tenant, "summaries": endpoint_summaries(notifications)} for tenant, notifications in groups]
     return _render("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
 
 
@@ -121,12 +119,12 @@ def staff_addresses() -> list[str]:
     return [entry if isinstance(entry, str) else entry[1] for entry in django_settings.ADMINS]
 
 
-def endpoint_summaries(notifications: Sequence[Notification], using: str) -> list[EndpointSummary]:
+def endpoint_summaries(notifications: Sequence[Notification]) -> list[EndpointSummary]:
     """Return a summary for each endpoint, in the order of their first notifications. Leave out notifications of unknown kinds."""
     notifications = [notification for notification in notifications if notification.kind in KINDS]
     keys = {notification.endpoint_id for notification in notifications}
-    endpoints = Endpoint.objects.using(using).in_bulk(keys)
-    queues = EndpointQueue.objects.using(using).in_bulk(keys)
+    endpoints = Endpoint.objects.in_bulk(keys)
+    queues = EndpointQueue.objects.in_bulk(keys)
     summaries: dict[uuid.UUID, EndpointSummary] = {}
     for notification in notifications:
         key = notification.endpoint_id

@@ -19,7 +19,7 @@ from webhooks_app.notifications.kinds import KINDS
 EVENT_TYPES = tuple(kind.event for kind in KINDS.values())
 
 
-def publish(tenant: Tenant, notifications: Sequence[Notification], *, using: str) -> int:
+def publish(tenant: Tenant, notifications: Sequence[Notification]) -> int:
     """Emit one event for each notification of this tenant, inside the caller's transaction; return how many.
 
     Notifications of unknown kinds are left out.
@@ -29,9 +29,9 @@ def publish(tenant: Tenant, notifications: Sequence[Notification], *, using: str
     if not operator or tenant.uid == operator:
         return 0
     urls = dict(
-        Endpoint.objects.using(using)
-        .filter(pk__in={notification.endpoint_id for notification in notifications})
-        .values_list("pk", "url")
+        Endpoint.objects.filter(pk__in={notification.endpoint_id for notification in notifications}).values_list(
+            "pk", "url"
+        )
     )
     return len(
         emit_many(
@@ -45,7 +45,6 @@ def publish(tenant: Tenant, notifications: Sequence[Notification], *, using: str
                 )
                 for notification in notifications
             ],
-            using=using,
             limited=False,
         )
     )

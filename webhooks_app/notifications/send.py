@@ -65,45 +65,42 @@ class _Claim:
     notifications: Sequence[Notification]
 
 
-def send_notifications(
-    now: datetime | None = None, *, using: str | None = None, stopping: Callable[[], bool] = lambda: False
-) -> int:
+def send_notifications(now: datetime | None = None, *, stopping: Callable[[], bool] = lambda: False) -> int:
     """Send the notifications that are due; return the number of e-mails that the mail server accepted.
 
     Returns at once while another run is active. If the mail server is down, everything is left to the next run. `now` is
     aware; None: the database's clock. `stopping`: called between two e-mails and while waiting for the mail server; True ends
     the run early.
     """
-    alias = using or database_alias()
-    moment = now or database_now(alias)
-    if _another_run_works(moment, alias):
+    moment = now or database_now()
+    if _another_run_works(moment):
         return 0
-    claims = list(_claim_all(moment, alias))
+    claims = list(_claim_all(moment))
     if not claims:
         return 0
     connection = _open_mailer(stopping)
     if connection is None:
         logger.error("webhooks: %d tenants are notified in the next run", len(claims))
-        _give_back(claims, alias)
+        _give_back(claims)
         return 0
     try:
-        return _Run(connection, moment, alias, stopping).send(claims)
+        return _Run(connection, moment, stopping).send(claims)
     finally:
         with contextlib.suppress(Exception):  # everything that could be sent has been sent
             connection.close()
 
 
-def _another_run_works(now: datetime, using: str) -> bool:
+def _another_run_works(now: datetime) -> bool:
     """Return whether another run is active. Ignores kinds that are also claimed while their writer counts: two runs may then
     overlap, but no notification is sent twice, since only one run can claim it."""
-    claimed = Notification.objects.using(using).unsent().filter(claimed_until__gte=now).order_by()
+    claimed = Notification.objects.unsent().filter(claimed_until__gte=now).order_by()
     return claimed.exclude(kind__in=CLAIMED_WHILE_COUNTING).exists()
 
 
-def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
+def _claim_all(now: datetime) -> Iterator[_Claim]:
     notifications = 0
-    for tenant_id in _candidates(now, using):
-        claim = _claim(tenant_id, now, using)
+    for tenant_id in _candidates(now):
+        claim = _claim(tenant_id, now)
         if claim is None:
             continue
         yield claim
@@ -112,17 +109,17 @@ def _claim_all(now: datetime, using: str) -> Iterator[_Claim]:
             return
 
 
-def _unsent(using: str) -> NotificationQuerySet:
+def _unsent() -> NotificationQuerySet:
     """Return unsent notifications of the kinds that this version knows. The version that wrote the others sends them."""
-    return Notification.objects.using(using).unsent().filter(kind__in=KINDS)
+    return Notification.objects.unsent().filter(kind__in=KINDS)
 
 
-def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
+def _candidates(now: datetime) -> list[uuid.UUID]:
     """Return tenants that may have something to send now, as many as one run handles; in random order, so that none blocks
     others."""
-    _report_unknown_kinds(using)
-    unsent = _unsent(using).order_by()
-    sent = Notification.objects.using(using).filter(kind__in=COLLECTED, sent_at__gt=_collected_since(now)).order_by()
+    _report_unknown_kinds()
+    unsent = _unsent().order_by()
+    sent = Notification.objects.filter(kind__in=COLLECTED, sent_at__gt=_collected_since(now)).order_by()
     urgent = set(unsent.exclude(kind__in=COLLECTED).values_list("tenant_id", flat=True).distinct())
     waiting = set(unsent.values_list("tenant_id", flat=True).distinct())
     lately_notified = set(sent.values_list("tenant_id", flat=True).distinct())
@@ -130,8 +127,8 @@ def _candidates(now: datetime, using: str) -> list[uuid.UUID]:
     return random.sample(candidates, min(len(candidates), _TENANTS_AT_ONCE))
 
 
-def _report_unknown_kinds(using: str) -> None:
-    unknown = Notification.objects.using(using).unsent().exclude(kind__in=KINDS).order_by()
+def _report_unknown_kinds() -> None:
+    unknown = Notification.objects.unsent().exclude(kind__in=KINDS).order_by()
     for kind in set(unknown.values_list("kind", flat=True).distinct()) - _reported_kinds:
         _reported_kinds.add(kind)
         logger.error("webhooks: notifications of the unknown kind %r are skipped; does another version run, too?", kind)
@@ -144,10 +141,9 @@ def _collected_since(now: datetime) -> datetime:
 class _Run:
     """One run, with an open mail connection."""
 
-    def __init__(self, connection: BaseEmailBackend, now: datetime, using: str, stopping: Callable[[], bool]) -> None:
+    def __init__(self, connection: BaseEmailBackend, now: datetime, stopping: Callable[[], bool]) -> None:
         self._connection = connection
         self._now = now
-        self._using = using
         self._stopping = stopping
         self._deadline = time.monotonic() + _RUN_SECONDS
         self._failures_in_a_row = 0
@@ -160,7 +156,7 @@ class _Run:
         try:
             return self._send_all(claims)
         finally:
-            _give_back(self._open, self._using)
+            _give_back(self._open)
 
     def _send_all(self, claims: Sequence[_Claim]) -> int:
         sent = 0
@@ -170,7 +166,7 @@ class _Run:
                 for_staff.append(claim)
             elif self._ends():
                 continue
-            elif self._send_email(partial(emails.tenant_email, claim.tenant, claim.notifications, self._using)):
+            elif self._send_email(partial(emails.tenant_email, claim.tenant, claim.notifications)):
                 sent += 1
                 self._mark_sent(claim)
                 for_staff.append(claim)
@@ -181,7 +177,7 @@ class _Run:
         without_address = [claim for claim in claims if not claim.tenant.email]
         wanted = bool(emails.staff_addresses())
         sent = wanted and self._send_email(
-            lambda: emails.staff_email([(claim.tenant, claim.notifications) for claim in claims], self._using)
+            lambda: emails.staff_email([(claim.tenant, claim.notifications) for claim in claims])
         )
         if wanted and not sent:
             logger.error("webhooks: staff could not be notified about %d tenants", len(claims))
@@ -215,17 +211,17 @@ class _Run:
         return True
 
     def _mark_sent(self, claim: _Claim) -> None:
-        with write(self._using):
-            if _rows(claim, self._using).update(sent_at=self._now, claimed_until=None):
-                _publish(claim, self._using)
+        with write():
+            if _rows(claim).update(sent_at=self._now, claimed_until=None):
+                _publish(claim)
         self._open.remove(claim)
 
 
-def _publish(claim: _Claim, using: str) -> None:
+def _publish(claim: _Claim) -> None:
     """Emit the operational events. If that fails, the notifications are marked anyway: their e-mail was sent."""
     try:
-        with transaction.atomic(using=using):
-            operational_events.publish(claim.tenant, claim.notifications, using=using)
+        with transaction.atomic(using=database_alias()):
+            operational_events.publish(claim.tenant, claim.notifications)
     except Exception:
         logger.exception("webhooks: no operational events about tenant %s; its e-mail was sent", claim.tenant.uid)
 
@@ -263,35 +259,31 @@ def _mailer() -> BaseEmailBackend:
     return mail.get_connection() if mailers is None else mailers.default
 
 
-def _claim(tenant_id: uuid.UUID, now: datetime, using: str) -> _Claim | None:
+def _claim(tenant_id: uuid.UUID, now: datetime) -> _Claim | None:
     """Claim the tenant's notifications for this run, if any are due."""
-    free = _unsent(using).filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
-    with write(using):
+    free = _unsent().filter(Q(claimed_until__isnull=True) | Q(claimed_until__lt=now))
+    with write():
         notifications = list(for_change(free.filter(tenant_id=tenant_id)).order_by("pk")[:_NOTIFICATIONS_AT_ONCE])
-        tenant = Tenant.objects.using(using).filter(pk=tenant_id).first()
-        if tenant is None or not _is_time(notifications, tenant_id, now, using):
+        tenant = Tenant.objects.filter(pk=tenant_id).first()
+        if tenant is None or not _is_time(notifications, tenant_id, now):
             return None
-        taken = Notification.objects.using(using).filter(pk__in=[notification.pk for notification in notifications])
+        taken = Notification.objects.filter(pk__in=[notification.pk for notification in notifications])
         taken.update(claimed_until=now + _CLAIM)
     return _Claim(tenant, notifications)
 
 
-def _is_time(notifications: Sequence[Notification], tenant_id: uuid.UUID, now: datetime, using: str) -> bool:
+def _is_time(notifications: Sequence[Notification], tenant_id: uuid.UUID, now: datetime) -> bool:
     if any(notification.kind not in COLLECTED for notification in notifications):
         return True
     lately = Q(sent_at__gt=_collected_since(now)) | Q(sent_at__isnull=True, claimed_until__gte=now)
-    collected = Notification.objects.using(using).filter(tenant_id=tenant_id, kind__in=COLLECTED)
+    collected = Notification.objects.filter(tenant_id=tenant_id, kind__in=COLLECTED)
     return bool(notifications) and not collected.filter(lately).exists()
 
 
-def _give_back(claims: Iterable[_Claim], using: str) -> None:
+def _give_back(claims: Iterable[_Claim]) -> None:
     for claim in claims:
-        _rows(claim, using).update(claimed_until=None)
+        _rows(claim).update(claimed_until=None)
 
 
-def _rows(claim: _Claim, using: str) -> NotificationQuerySet:
-    return (
-        Notification.objects.using(using)
-        .unsent()
-        .filter(pk__in=[notification.pk for notification in claim.notifications])
-    )
+def _rows(claim: _Claim) -> NotificationQuerySet:
+    return Notification.objects.unsent().filter(pk__in=[notification.pk for notification in claim.notifications])
