@@ -10,19 +10,27 @@ from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Greatest, Least
 
+from webhooks_app.engine.sql.tables import QUEUE
 from webhooks_app.models import EndpointQueue, database_now
 from webhooks_app.models.database import database_alias
 
-_POSTGRESQL_WAKE = """
+
+def _postgresql_wake(*, skip_locked: bool) -> str:
+    """Return the statement that wakes queues, and locks them in the order of all writers."""
+    return f"""
 WITH locked AS (
-    SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(%s)
-    ORDER BY endpoint_id FOR NO KEY UPDATE {skip_locked}
+    SELECT endpoint_id FROM {QUEUE} WHERE endpoint_id = ANY(%s)
+    ORDER BY endpoint_id FOR NO KEY UPDATE {"SKIP LOCKED" if skip_locked else ""}
 )
-UPDATE webhooks_app_endpointqueue AS queue
+UPDATE {QUEUE} AS queue
 SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %s))
 FROM locked WHERE queue.endpoint_id = locked.endpoint_id
 RETURNING queue.endpoint_id
-"""
+"""  # noqa: S608 - constants only
+
+
+#: The statement that waits for locks, and the one that skips locked rows.
+_WAKES = {skip_locked: _postgresql_wake(skip_locked=skip_locked) for skip_locked in (False, True)}
 
 
 def wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None = None, *, using: str | None = None) -> None:
@@ -46,9 +54,8 @@ def _wake(endpoint_ids: Collection[uuid.UUID], at: datetime | None, using: str, 
         return set()
     moment = at or database_now(using)
     if connections[using].vendor == "postgresql":
-        statement = _POSTGRESQL_WAKE.format(skip_locked="SKIP LOCKED" if skip_locked else "")
         with connections[using].cursor() as cursor:
-            cursor.execute(statement, [list(endpoint_ids), moment])
+            cursor.execute(_WAKES[skip_locked], [list(endpoint_ids), moment])
             return {row[0] for row in cursor.fetchall()}
     queues = EndpointQueue.objects.using(using)
     rows = queues.filter(endpoint_id__in=endpoint_ids).locked(skip_locked=skip_locked)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from webhooks_app.engine.sql.psycopg_cursors import send
+from webhooks_app.engine.sql.tables import CHANNEL, DELIVERY, ENDPOINT, EVENT, QUEUE, SUBSCRIPTION, TENANT
 from webhooks_app.engine.sql.types import PendingTenant
 from webhooks_app.models.lookups import array_literal
 
@@ -30,7 +31,7 @@ WITH shares AS MATERIALIZED (
 ), pending AS MATERIALIZED (
     SELECT event.* FROM shares CROSS JOIN LATERAL (
         SELECT id, tenant_id, type, channels, created_at, fan_out_position AS position, callback_url = '' AS plain
-        FROM webhooks_app_event
+        FROM {EVENT}
         WHERE tenant_id = shares.tenant_id AND fanned_out_at IS NULL AND id <> ALL(%(held)s::uuid[])
         ORDER BY id LIMIT shares.events FOR NO KEY UPDATE SKIP LOCKED
     ) AS event
@@ -40,10 +41,10 @@ WITH shares AS MATERIALIZED (
     SELECT claimed.id AS event_id, claimed.tenant_id, endpoint.id AS endpoint_id, endpoint.wire_format,
            pg_column_size(endpoint.filters) > {EMPTY_FILTERS_SIZE} AS filtered
     FROM claimed
-    JOIN webhooks_app_endpoint AS endpoint ON endpoint.tenant_id = claimed.tenant_id
+    JOIN {ENDPOINT} AS endpoint ON endpoint.tenant_id = claimed.tenant_id
     CROSS JOIN LATERAL (
         -- LIMIT and no EXISTS: the planner might read all subscriptions for every event.
-        SELECT FROM webhooks_app_subscription AS subscription
+        SELECT FROM {SUBSCRIPTION} AS subscription
         WHERE subscription.endpoint_id = endpoint.id
           AND (subscription.pattern IN (claimed.type, '*')
             OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1))))
@@ -65,7 +66,7 @@ WITH shares AS MATERIALIZED (
     WHERE id NOT IN (SELECT event_id FROM numbered WHERE place > %(deliveries)s)
       AND id NOT IN (SELECT event_id FROM filtered)
 ), delivered AS (
-    INSERT INTO webhooks_app_delivery
+    INSERT INTO {DELIVERY}
         (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, retry_step, last_outcome)
     SELECT {_NEW_ID}, tenant_id, event_id, endpoint_id, %(now)s,
            %(now)s + make_interval(secs => COALESCE(age.seconds, %(default_age)s)), 0, 'pending', 0, 0, ''
@@ -74,17 +75,17 @@ WITH shares AS MATERIALIZED (
     ON CONFLICT (event_id, endpoint_id) DO NOTHING
     RETURNING endpoint_id
 ), channelled AS (
-    INSERT INTO webhooks_app_eventchannel (id, tenant_id, event_id, channel)
+    INSERT INTO {CHANNEL} (id, tenant_id, event_id, channel)
     SELECT {_NEW_ID}, fitting.tenant_id, fitting.id, channel
     FROM fitting, jsonb_array_elements_text(fitting.channels) AS channel
     ON CONFLICT DO NOTHING
 ), finished AS (
-    UPDATE webhooks_app_event AS event SET fanned_out_at = %(now)s
+    UPDATE {EVENT} AS event SET fanned_out_at = %(now)s
     WHERE event.id = ANY(ARRAY(SELECT id FROM fitting))
     RETURNING event.id
 ), parted AS (
     -- The event that the limit cuts in two is continued after the last endpoint that got it.
-    UPDATE webhooks_app_event AS event SET fan_out_position = numbered.endpoint_id
+    UPDATE {EVENT} AS event SET fan_out_position = numbered.endpoint_id
     FROM numbered
     WHERE numbered.place = %(deliveries)s AND event.id = numbered.event_id
       AND event.id = (SELECT event_id FROM numbered WHERE place = %(deliveries)s + 1)
@@ -94,9 +95,9 @@ WITH shares AS MATERIALIZED (
 ), woken AS (
     -- As `wake_unlocked` does. Not those with an order, which the tenant had not when it was looked at: their deliveries
     -- need places.
-    UPDATE webhooks_app_endpointqueue AS queue SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %(now)s))
+    UPDATE {QUEUE} AS queue SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %(now)s))
     FROM (
-        SELECT endpoint_id FROM webhooks_app_endpointqueue
+        SELECT endpoint_id FROM {QUEUE}
         WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM touched)) AND NOT fifo
         ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
     ) AS free
@@ -107,42 +108,42 @@ SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT 
        ARRAY(SELECT endpoint_id FROM woken),
        ARRAY(SELECT endpoint_id FROM touched WHERE endpoint_id NOT IN (SELECT endpoint_id FROM woken)),
        ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
-"""  # noqa: S608 - constants only
+"""
 
 # The tenants with pending events, found by skipping through the index: DISTINCT would read every pending event. No
 # EXISTS: the planner may read all tenants or endpoints into a hash for it.
 _PENDING_TENANTS = f"""
 WITH RECURSIVE walk AS (
-    (SELECT tenant_id FROM webhooks_app_event
+    (SELECT tenant_id FROM {EVENT}
      WHERE fanned_out_at IS NULL AND tenant_id > %(after)s ORDER BY tenant_id LIMIT 1)
     UNION ALL
     SELECT next.tenant_id FROM walk CROSS JOIN LATERAL (
-        SELECT tenant_id FROM webhooks_app_event
+        SELECT tenant_id FROM {EVENT}
         WHERE fanned_out_at IS NULL AND tenant_id > walk.tenant_id ORDER BY tenant_id LIMIT 1
     ) AS next
 ), tenants AS MATERIALIZED (
     SELECT tenant_id FROM walk LIMIT %(limit)s
 )
 SELECT tenant_id,
-    (SELECT tenant.id FROM webhooks_app_tenant AS tenant WHERE tenant.id = tenants.tenant_id) IS NOT NULL,
+    (SELECT tenant.id FROM {TENANT} AS tenant WHERE tenant.id = tenants.tenant_id) IS NOT NULL,
     receiving.filtered,
-    (SELECT endpoint.id FROM webhooks_app_endpoint AS endpoint
+    (SELECT endpoint.id FROM {ENDPOINT} AS endpoint
         WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted' LIMIT 1) IS NOT NULL,
     receiving.endpoints, counted.events, counted.callbacks
 FROM tenants CROSS JOIN LATERAL (
     SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks
     FROM (
-        SELECT event.callback_url FROM webhooks_app_event AS event
+        SELECT event.callback_url FROM {EVENT} AS event
         WHERE event.tenant_id = tenants.tenant_id AND event.fanned_out_at IS NULL ORDER BY event.id
         LIMIT %(events)s) AS limited
 ) AS counted CROSS JOIN LATERAL (
     SELECT count(*) AS endpoints, count(*) FILTER (WHERE pg_column_size(filters) > {EMPTY_FILTERS_SIZE}) > 0 AS filtered
     FROM (
-        SELECT endpoint.filters FROM webhooks_app_endpoint AS endpoint
+        SELECT endpoint.filters FROM {ENDPOINT} AS endpoint
         WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.status IN ('active', 'paused') AND endpoint.kind <> 'callback'
         LIMIT %(endpoints)s) AS limited
 ) AS receiving
-"""  # noqa: S608 - constants only
+"""
 
 
 def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:

@@ -14,6 +14,7 @@ from webhooks_app.engine.sql.fan_out import pending_tenants
 from webhooks_app.engine.sql.portable import PortableStore, lasting_takeovers
 from webhooks_app.engine.sql.postgresql_record import PostgreSQLRecord
 from webhooks_app.engine.sql.psycopg_cursors import Statement, columns, execute, query, send
+from webhooks_app.engine.sql.tables import DELIVERY, ENDPOINT, EVENT, QUEUE
 from webhooks_app.engine.sql.types import (
     SUSPECTED_FROM,
     SUSPICION_LASTS,
@@ -31,9 +32,9 @@ from webhooks_app.engine.sql.types import (
 from webhooks_app.models import BLOCKED, NOTHING_DUE
 from webhooks_app.models.lookups import array_literal
 
-_LOOK = """
-SELECT EXISTS (SELECT 1 FROM webhooks_app_event WHERE fanned_out_at IS NULL),
-       EXISTS (SELECT 1 FROM webhooks_app_endpointqueue WHERE holder_id IS NULL AND due_at <= %s)
+_LOOK = f"""
+SELECT EXISTS (SELECT 1 FROM {EVENT} WHERE fanned_out_at IS NULL),
+       EXISTS (SELECT 1 FROM {QUEUE} WHERE holder_id IS NULL AND due_at <= %s)
 """
 
 _SUSPECTED = f"(crash_takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
@@ -44,57 +45,66 @@ _CLASSES = {
     QueueClass.FAILING: f"consecutive_failures > 0 AND NOT {_SUSPECTED}",
     QueueClass.SUSPECTED: _SUSPECTED,
 }
-# Examine the oldest queues of the class, and lease no more than its share for each tenant.
-_OLDEST = """
+
+
+def _oldest(queue_class: QueueClass) -> str:
+    """Return the statement that examines the oldest queues of the class, and takes no more than its share of each tenant."""
+    name = queue_class.value
+    return f"""
     SELECT endpoint_id, tenant_id FROM (
         SELECT endpoint_id, tenant_id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at) AS place FROM (
-            SELECT endpoint_id, tenant_id, due_at FROM webhooks_app_endpointqueue
-            WHERE holder_id IS NULL AND due_at <= %(now)s AND {condition}
+            SELECT endpoint_id, tenant_id, due_at FROM {QUEUE}
+            WHERE holder_id IS NULL AND due_at <= %(now)s AND {_CLASSES[queue_class]}
               AND tenant_id <> ALL(%({name}_full)s::uuid[]) AND endpoint_id <> ALL(%({name}_refused)s::uuid[])
             ORDER BY due_at LIMIT %({name}_looked_at)s
         ) AS oldest
     ) AS ranked WHERE place <= %({name}_share)s"""
-_ONE_CLASS = """{name} AS (
-    SELECT endpoint_id FROM webhooks_app_endpointqueue
-    WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM ({oldest}) AS chosen))
+
+
+def _one_class(queue_class: QueueClass) -> str:
+    """Return the part of a lease that locks the queues of one class."""
+    name = queue_class.value
+    return f"""{name} AS (
+    SELECT endpoint_id FROM {QUEUE}
+    WHERE endpoint_id = ANY(ARRAY(SELECT endpoint_id FROM ({_oldest(queue_class)}) AS chosen))
       AND holder_id IS NULL AND due_at <= %(now)s
     ORDER BY due_at LIMIT %({name})s FOR NO KEY UPDATE SKIP LOCKED
 )"""
-_OLDEST_BY_CLASS = {name: _OLDEST.format(name=name.value, condition=text) for name, text in _CLASSES.items()}
-_EACH_CLASS = ", ".join(_ONE_CLASS.format(name=name.value, oldest=text) for name, text in _OLDEST_BY_CLASS.items())
+
+
 # A time that Python cannot read counts as NULL: when the result is read, the queues are already leased.
 _TIMES = ", ".join(
     f"CASE WHEN {name} BETWEEN '0001-01-02' AND '9999-12-30' THEN {name} END"
     for name in ("failing_since", "last_failure_at", "last_success_at", "crashed_at", "recovered_at")
 )
 _TAKE = f"""
-WITH {_EACH_CLASS}
-UPDATE webhooks_app_endpointqueue AS queue SET holder_id = %(engine)s
+WITH {", ".join(map(_one_class, _CLASSES))}
+UPDATE {QUEUE} AS queue SET holder_id = %(engine)s
 WHERE endpoint_id IN ({" UNION ALL ".join(f"SELECT endpoint_id FROM {name.value}" for name in _CLASSES)})
 RETURNING endpoint_id, crash_takeovers, consecutive_failures, {_TIMES}
-"""  # noqa: S608 - constants only
+"""
 
-_DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(_OLDEST_BY_CLASS.values())}) AS due"  # noqa: S608
+_DUE_TENANTS = f"SELECT DISTINCT tenant_id FROM ({' UNION ALL '.join(map(_oldest, _CLASSES))}) AS due"
 
 # The event's size is not joined: a join could change the rows' order, which the cursor relies on, and it would skip
 # deliveries whose event is gone, which must fail.
-_DUE = """
+_DUE = f"""
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.retry_step, due.next_attempt_at, due.sequence,
-       COALESCE((SELECT size FROM webhooks_app_event AS event WHERE event.id = due.event_id), 0),
+       COALESCE((SELECT size FROM {EVENT} AS event WHERE event.id = due.event_id), 0),
        due.expires_at, due.crashes
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
 CROSS JOIN LATERAL (
-    SELECT * FROM webhooks_app_delivery AS delivery
+    SELECT * FROM {DELIVERY} AS delivery
     WHERE delivery.endpoint_id = wanted.endpoint_id AND delivery.status = 'pending' AND delivery.next_attempt_at <= %s
       AND (delivery.next_attempt_at, delivery.id) > (wanted.after_at, wanted.after_id)
     ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.room
 ) AS due
 """
 
-_EVENTS = "SELECT id, type, occurred_at, data FROM webhooks_app_event WHERE id = ANY(%s::uuid[])"
+_EVENTS = f"SELECT id, type, occurred_at, data FROM {EVENT} WHERE id = ANY(%s::uuid[])"
 
-_INSERT_DELIVERIES = """
-INSERT INTO webhooks_app_delivery
+_INSERT_DELIVERIES = f"""
+INSERT INTO {DELIVERY}
     (id, tenant_id, event_id, endpoint_id, next_attempt_at, expires_at, sequence, status, attempts, retry_step, last_outcome)
 SELECT *, 'pending', 0, 0, ''
 FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
@@ -104,52 +114,60 @@ ON CONFLICT (event_id, endpoint_id) DO NOTHING
 # The statements of a release are one message; the due time is computed after the rows are locked (see portable.py). The ids of
 # the locked rows are passed in a setting that ends with the transaction: a row that becomes free only a moment later would be
 # written from a snapshot taken before its lock.
-_LOCK = """
+_LOCK = f"""
 SELECT set_config('webhooks_app.locked', ARRAY(
-    SELECT endpoint_id FROM webhooks_app_endpointqueue
+    SELECT endpoint_id FROM {QUEUE}
     WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s ORDER BY endpoint_id FOR NO KEY UPDATE SKIP LOCKED
 )::text, true)
 """
 _LOCKED = "ANY(current_setting('webhooks_app.locked')::uuid[])"
 
 _RELEASE_CHANGES = f"""
-UPDATE webhooks_app_endpointqueue AS queue
+UPDATE {QUEUE} AS queue
 SET not_before = GREATEST(queue.not_before, COALESCE(given.not_before, queue.not_before)),
     last_success_at = COALESCE(given.succeeded_at, queue.last_success_at)
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS given (endpoint_id, not_before, succeeded_at)
 WHERE queue.endpoint_id = given.endpoint_id AND queue.endpoint_id = {_LOCKED}
-"""  # noqa: S608 - constants only
+"""
 
-_STILL_HELD = (
-    "SELECT endpoint_id FROM webhooks_app_endpointqueue WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s"
-)
+_STILL_HELD = f"SELECT endpoint_id FROM {QUEUE} WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s"
 
-_SET_DUE = """
-UPDATE webhooks_app_endpointqueue AS queue
+
+def _set_due(which: str, *, release: str = "", earliest: str = "") -> str:
+    """Return the statement that computes the due times of the queues `which`.
+
+    `release`: an assignment to add. `earliest`: an argument of GREATEST to add. Each ends with a comma.
+    """
+    return f"""
+UPDATE {QUEUE} AS queue
 SET {release} due_at = GREATEST(queue.not_before, {earliest} COALESCE(CASE WHEN queue.fifo THEN (
-        SELECT next_attempt_at FROM webhooks_app_delivery AS head
+        SELECT next_attempt_at FROM {DELIVERY} AS head
         WHERE head.endpoint_id = queue.endpoint_id AND head.status = 'pending' AND head.sequence > 0
         ORDER BY head.sequence LIMIT 1
     ) ELSE (
-        SELECT next_attempt_at FROM webhooks_app_delivery AS first
+        SELECT next_attempt_at FROM {DELIVERY} AS first
         WHERE first.endpoint_id = queue.endpoint_id AND first.status = 'pending'
         ORDER BY first.next_attempt_at, first.id LIMIT 1
     ) END, %s))
 WHERE queue.endpoint_id = {which}
 """
 
+
+_RELEASE = _set_due(_LOCKED, release="holder_id = NULL,", earliest="now(),")
+_SET_DUE = _set_due("ANY(%s::uuid[])")
+
 # No join: its plan would depend on what the database last saw of both tables.
-_COUNT_SENDABLE = """
-SELECT (SELECT count(*) FROM webhooks_app_endpointqueue
+_COUNT_SENDABLE = f"""
+SELECT (SELECT count(*) FROM {QUEUE}
         WHERE endpoint_id = ANY(%s::uuid[]) AND holder_id = %s AND not_before < %s),
-       (SELECT count(*) FROM webhooks_app_endpoint WHERE id = ANY(%s::uuid[]) AND status = 'active')
+       (SELECT count(*) FROM {ENDPOINT} WHERE id = ANY(%s::uuid[]) AND status = 'active')
 """
 
 _BEGINNING = ("-infinity", uuid.UUID(int=0))
 
 
 def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any]:
-    """Return the parameters of `_OLDEST` for each class."""
+    """Return the parameters of `_oldest` for each class."""
     found: dict[str, Any] = {"now": now, "suspects_since": now - SUSPICION_LASTS, "trusts_since": now - TRUSTED_FOR}
     for name in QueueClass:
         some = room.get(name, Room(0, frozenset(), 0))
@@ -216,14 +234,9 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         statements: list[Statement] = [(_LOCK, asked)]
         if changes:
             statements.append((_RELEASE_CHANGES, columns(changes, 3)))
-        set_due = _SET_DUE.format(release="holder_id = NULL,", earliest="now(),", which=_LOCKED)
-        statements += [(set_due, [NOTHING_DUE]), (_STILL_HELD, asked)]
+        statements += [(_RELEASE, [NOTHING_DUE]), (_STILL_HELD, asked)]
         still_held = send(self.using, *statements, relaxed=True)[-1]
         return {row.endpoint_id for row in rows} - {row[0] for row in still_held}
 
     def set_due(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        execute(
-            self.using,
-            _SET_DUE.format(release="", earliest="", which="ANY(%s::uuid[])"),
-            [NOTHING_DUE, array_literal(endpoint_ids)],
-        )
+        execute(self.using, _SET_DUE, [NOTHING_DUE, array_literal(endpoint_ids)])

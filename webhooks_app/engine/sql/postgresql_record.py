@@ -11,20 +11,21 @@ from django.db import connections
 
 from webhooks_app.engine.sql.portable_record import PortableRecord
 from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query
+from webhooks_app.engine.sql.tables import ATTEMPT, DELIVERY, HOURLY_STAT, QUEUE
 from webhooks_app.engine.sql.types import STAT_COUNTS, AttemptRow, HealthRow, Settlement, StatRow
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import array_literal
 
 # Nearly all rows: only ids are sent. "|| ''" keeps the planner from walking the whole index of pending deliveries.
-_SETTLE_SUCCESSES = """
-UPDATE webhooks_app_delivery
+_SETTLE_SUCCESSES = f"""
+UPDATE {DELIVERY}
 SET status = 'succeeded', attempts = attempts + 1, completed_at = %s, last_outcome = %s, last_status = %s, crash_marked_at = NULL
 WHERE id = ANY(%s::uuid[]) AND status || '' = 'pending'
 RETURNING id
 """
 
-_SETTLE = """
-UPDATE webhooks_app_delivery AS delivery
+_SETTLE = f"""
+UPDATE {DELIVERY} AS delivery
 SET status = given.status, retry_step = given.retry_step, attempts = given.new_attempts,
     next_attempt_at = given.next_attempt_at, completed_at = given.completed_at, last_outcome = given.outcome,
     last_status = given.http_status, crash_marked_at = NULL
@@ -34,8 +35,8 @@ WHERE delivery.id = given.id AND delivery.status = 'pending' AND delivery.attemp
 RETURNING delivery.id
 """
 
-_WRITE_HEALTH = """
-UPDATE webhooks_app_endpointqueue AS queue
+_WRITE_HEALTH = f"""
+UPDATE {QUEUE} AS queue
 SET consecutive_failures = given.consecutive_failures, failing_since = given.failing_since,
     last_failure_at = given.last_failure_at,
     last_success_at = COALESCE(given.last_success_at, queue.last_success_at),
@@ -46,15 +47,15 @@ FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::tim
 WHERE queue.endpoint_id = given.endpoint_id AND queue.holder_id = %s
 """
 
-_COPY = f"COPY webhooks_app_attempt ({', '.join(AttemptRow._fields)}) FROM STDIN"
+_COPY = f"COPY {ATTEMPT} ({', '.join(AttemptRow._fields)}) FROM STDIN"
 
 # Only counters that are nonzero in at least one row are sent as arrays; most batches have four or five of them.
-_ADD_STATS = """
-INSERT INTO webhooks_app_hourlystat AS stat
-    (id, endpoint_id, hour, latency_sum_ms, latency_max_ms, {counted}{zeros})
-SELECT *{zero_values} FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::float8[], %s::float8[]{arrays})
+_ADD_STATS = f"""
+INSERT INTO {HOURLY_STAT} AS stat
+    (id, endpoint_id, hour, latency_sum_ms, latency_max_ms, {{counted}}{{zeros}})
+SELECT *{{zero_values}} FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::float8[], %s::float8[]{{arrays}})
 ON CONFLICT (endpoint_id, hour) DO UPDATE
-SET {sums}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
+SET {{sums}}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_max_ms)
 """
 
 
