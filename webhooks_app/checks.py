@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -34,8 +35,9 @@ Messages = Iterator[CheckMessage]
 Check = Callable[[Settings], Messages]
 
 
-def register_check(function: Check) -> Callable[..., list[CheckMessage]]:
-    """Register a check that takes the settings. It is skipped if they are invalid, because E001 reports that once."""
+def register_check(function: Check, *, deploy: bool = False) -> Callable[..., list[CheckMessage]]:
+    """Register a check that takes the settings. It is skipped if they are invalid, because E001 reports that once. `deploy`: it
+    runs only with `check --deploy`."""
 
     def run(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
         try:
@@ -46,7 +48,10 @@ def register_check(function: Check) -> Callable[..., list[CheckMessage]]:
 
     # Not functools.wraps: Django would inspect the wrapped signature.
     run.__name__, run.__doc__ = function.__name__, function.__doc__
-    return register(run, TAG)
+    return register(run, TAG, deploy=deploy)
+
+
+register_deploy_check = partial(register_check, deploy=True)
 
 
 @register(TAG)
@@ -149,6 +154,18 @@ def check_paths(chosen: Settings) -> Messages:
     if chosen.API.RATE_LIMIT and not _RATE.fullmatch(chosen.API.RATE_LIMIT):
         hint = 'Write it as "1200/minute"; the periods are second, minute, hour and day.'
         yield Error(f"WEBHOOKS['API']['RATE_LIMIT'] is {chosen.API.RATE_LIMIT!r}.", hint=hint, id="webhooks_app.E010")
+
+
+@register_deploy_check
+def check_cache(chosen: Settings) -> Messages:
+    """W020"""
+    backend = str(django_settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if chosen.API.RATE_LIMIT and backend.endswith((".LocMemCache", ".DummyCache")):
+        yield Warning(
+            f"The default cache is {backend.rpartition('.')[2]}: each process counts requests and refused keys for itself.",
+            hint="Use a cache that all processes share, such as Redis, Memcached or the database, as CACHES['default'].",
+            id="webhooks_app.W020",
+        )
 
 
 @register_check

@@ -76,7 +76,8 @@ class EgressSettings:
 
     #: `http://host:port` of an egress proxy. Proxies in the environment are ignored.
     PROXY: str = ""
-    #: The addresses that requests come from, for customers to allow-list.
+    #: The addresses that requests come from, for customers to allow-list. Nothing is sent to them, unless ALLOWED_NETWORKS has
+    #: them.
     ADDRESSES: Sequence[str] = ()
     #: PEM file of certificate authorities; empty: certifi's.
     CA_BUNDLE: str = ""
@@ -264,5 +265,14 @@ def _address_policy(chosen: Settings) -> AddressPolicy:
         allow_http=chosen.ALLOW_HTTP,
         ports=frozenset(chosen.ALLOWED_PORTS),
         allowed_networks=tuple(chosen.ALLOWED_NETWORKS),
-        denied_networks=tuple(chosen.DENIED_NETWORKS),
+        denied_networks=(*chosen.DENIED_NETWORKS, *filter(_is_network, chosen.EGRESS.ADDRESSES)),
     )
+
+
+def _is_network(text: str) -> bool:
+    """Return whether this is an address or a network: EGRESS.ADDRESSES are shown to customers and may be anything."""
+    try:
+        parse_networks([text])
+    except ValueError:
+        return False
+    return True

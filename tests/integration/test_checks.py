@@ -285,3 +285,20 @@ def test_a_database_without_autocommit_is_an_error(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
     assert "webhooks_app.E017" in {message.id for message in run_checks(tags=["webhooks_app"])}
+
+
+@pytest.mark.parametrize(
+    ("backend", "rate", "warns"),
+    [
+        ("locmem.LocMemCache", "5/minute", True),
+        ("locmem.LocMemCache", "", False),
+        ("redis.RedisCache", "5/minute", False),
+    ],
+)
+def test_a_cache_that_each_process_has_for_itself(
+    settings: Any, configure: Any, backend: str, rate: str, warns: bool
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    configure(**SAFE, API={"RATE_LIMIT": rate})
+    assert ("W020" in ids(include_deployment_checks=True)) is warns
+    assert "W020" not in ids()

@@ -149,3 +149,14 @@ def test_a_network_is_parsed_or_refused(text: str) -> None:
     for each in (text, f"{text}/8", f"{text}/{text}"):
         with suppress(ValueError):
             parse_networks((each,))
+
+
+def test_the_addresses_that_requests_come_from_are_not_sent_to() -> None:
+    addresses = ["198.41.0.4", "2606:4700::/32", "from 198.41.1.1 to 198.41.1.9"]
+    with override_settings(WEBHOOKS={"EGRESS": {"ADDRESSES": addresses}}):
+        policy = address_policy()
+        assert not address_allowed("198.41.0.4", policy)
+        assert not address_allowed("2606:4700::1", policy)
+        assert address_allowed("198.41.1.1", policy), "an entry that is no network is only shown"
+    with override_settings(WEBHOOKS={"EGRESS": {"ADDRESSES": addresses}, "ALLOWED_NETWORKS": ["198.41.0.4/32"]}):
+        assert address_allowed("198.41.0.4", address_policy())

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
@@ -18,6 +18,7 @@ from webhooks_app.core.role import Role
 from webhooks_app.models import ApiKey, Scope, Tenant
 from webhooks_app.tenants.access import actor_of, role_of_request, tenant_of_request
 from webhooks_app.tenants.api_keys import find_api_key
+from webhooks_app.tenants.refusals import PERIOD, must_wait, note_refusal, refuse_api_key, sender_of, was_refused
 
 #: The scopes of logged-in users by role.
 _SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value})}
@@ -50,10 +51,15 @@ class ApiKeyAuthentication(BaseAuthentication):
         text = self.text_of(request)
         if text is None:
             return None
-        key = find_api_key(text)
-        if key is None:
-            raise AuthenticationFailed("This API key is unknown, expired or revoked. Create another one.")
-        return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}", key)
+        sender = sender_of(request._request)
+        if not was_refused(text):
+            if must_wait(text, sender):
+                raise Throttled(PERIOD)
+            key = find_api_key(text)
+            if key is not None:
+                return KeyUser(), Access(key.tenant, frozenset(key.scopes), f"key:{key.public_id}", key)
+            refuse_api_key(text, sender)
+        raise AuthenticationFailed("This API key is unknown, expired or revoked. Create another one.")
 
     def text_of(self, request: Request) -> str | None:
         """Return the key as it was sent; None if there was none. Dialects may read it from elsewhere."""
@@ -88,10 +94,14 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.auth, Access):
             return False
-        scope = needed_scope(view, str(request.method))
-        owner = "API key" if request.auth.key else "user"
+        access, scope = request.auth, needed_scope(view, str(request.method))
+        if scope in access.scopes:
+            return True
+        owner = "API key" if access.key else "user"
         self.message = f"This {owner} lacks the scope `{scope}`. Use one that has it."
-        return scope in request.auth.scopes
+        if access.key is not None:
+            note_refusal(access.tenant.pk, access.actor, "api_key.refused", access.key.public_id, f"no scope {scope}")
+        return False
 
 
 def needed_scope(view: APIView, method: str) -> str:

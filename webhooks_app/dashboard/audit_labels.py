@@ -14,6 +14,7 @@ from webhooks_app.templatetags.webhooks import state_name
 #: Verb → label. Contains every verb that an action writes.
 VERBS = {
     "api_key.created": _("made an API key"),
+    "api_key.refused": _("was refused access to the API"),
     "api_key.revoked": _("revoked an API key"),
     "deliveries.retried": _("sent failed deliveries again"),
     "delivery.cancelled": _("cancelled a delivery"),
@@ -35,6 +36,7 @@ VERBS = {
     "playground.opened": _("opened the playground"),
     "playground.tested": _("sent a test event to the playground"),
     "portal_link.created": _("made a link to these pages"),
+    "portal_link.refused": _("was refused access to these pages"),
     "portal_link.revoked": _("revoked a link to these pages, and ended its session"),
     "portal_link.used": _("opened these pages by a link"),
     "secret.ended": _("ended the old signing secret"),

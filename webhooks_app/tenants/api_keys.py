@@ -20,6 +20,7 @@ from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant, database_now
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
+from webhooks_app.tenants.refusals import remember_accepted
 
 _RANDOM_BYTES = 32
 _HINT = 10
@@ -105,14 +106,15 @@ def find_api_key(text: str) -> ApiKey | None:
         return None
     key = ApiKey.objects.usable().select_related("tenant").filter(digest=token_digest(text)).first()
     if key is not None:
-        _note_use(key)
+        _note_use(key, text)
     return key
 
 
-def _note_use(key: ApiKey) -> None:
+def _note_use(key: ApiKey, text: str) -> None:
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        remember_accepted(text)
 
 
 def _hold_session(link: PortalLink, owner: Tenant) -> None:

@@ -82,6 +82,20 @@ class ApiView(APIView):
         request.encoding = "utf-8"  # JSON's own; otherwise a sender could name any codec of Python, such as "zlib"
         return super().initialize_request(request, *args, **kwargs)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        for name, values in request.query_params.lists():
+            if any("\0" in value for value in values):
+                raise InvalidFilter("This parameter contains a NUL character. Leave it out.", field=name)
+
+    def check_permissions(self, request: Request) -> None:
+        """Check the rate limit first: refused requests count, too."""
+        super().check_throttles(request)
+        super().check_permissions(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Done in `check_permissions`."""
+
     def get_exception_handler(self) -> Any:
         return problems.handle
 

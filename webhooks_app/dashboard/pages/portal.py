@@ -11,6 +11,7 @@ from webhooks_app.dashboard.access import sign_in, sign_out
 from webhooks_app.dashboard.page_view import add_security_headers, protect, render_page
 from webhooks_app.exceptions import InvalidPortalLink
 from webhooks_app.tenants.portal import use_portal_link
+from webhooks_app.tenants.refusals import PERIOD, must_wait, refuse_portal_link, sender_of
 
 
 @protect
@@ -19,9 +20,15 @@ def portal(request: HttpRequest, token: str) -> HttpResponseBase:
     """Ask for a click before using the link: a chat program that loads it for a preview must not use it up."""
     if request.method == "GET":
         return add_security_headers(render_page(request, None, "portal", {"stale": False}))
+    sender = sender_of(request)
+    if must_wait(token, sender):
+        response = render_page(request, None, "portal", {"stale": True}, status=429)
+        response.headers["Retry-After"] = str(PERIOD)
+        return add_security_headers(response)
     try:
         link = use_portal_link(token)
     except InvalidPortalLink:
+        refuse_portal_link(token, sender)
         return add_security_headers(render_page(request, None, "portal", {"stale": True}, status=410))
     sign_in(request, link)
     return add_security_headers(redirect("webhooks_app:home"))

@@ -1,0 +1,98 @@
+"""Refused access: API keys and portal links that are not accepted, and keys without the scope that a request needs.
+
+Unknown keys and links are counted by sender, so that many guesses cost the database nothing. Refusals that concern a known
+tenant are noted in its audit log. The counters are in Django's default cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from typing import Any, cast
+
+from django.core.cache import cache
+from django.http import HttpRequest
+from rest_framework.throttling import BaseThrottle
+
+from webhooks_app.core.secrets import token_digest
+from webhooks_app.models import ApiKey, PortalLink
+from webhooks_app.process_log import log_now_and_then
+from webhooks_app.tenants.audit import note
+
+#: How many different keys and links that are not accepted one sender may try in so many seconds.
+MOST = 60
+PERIOD = 60
+#: For how long a key is known to have been accepted (seconds): it is looked up whatever else its sender tries.
+_KNOWN_FOR = 3600
+#: An equal refusal is noted in the audit log once in this time (seconds).
+_NOTED_EVERY = 3600
+
+
+def sender_of(request: HttpRequest) -> str:
+    """Return the client's address, as DRF finds it: set its NUM_PROXIES behind proxies."""
+    return str(BaseThrottle().get_ident(cast(Any, request)))
+
+
+def must_wait(token: str, sender: str) -> bool:
+    """Return whether not to look up this key or link now, because its sender has tried too many others. `sender`: an address."""
+    return (cache.get(_from(sender)) or 0) >= MOST and cache.get(_accepted(token)) is None
+
+
+def was_refused(token: str) -> bool:
+    """Return whether this key or link was refused within the last minute. It has not become valid since: nobody chooses one."""
+    return cache.get(_refused(token)) is not None
+
+
+def remember_accepted(token: str) -> None:
+    cache.set(_accepted(token), True, _KNOWN_FOR)
+
+
+def refuse_api_key(token: str, sender: str) -> None:
+    """Count and log a key that is not accepted. If it was one, note it in its tenant's audit log."""
+    if _count(token, sender, "an API key"):
+        key = ApiKey.objects.filter(digest=token_digest(token)).first()
+        if key is not None:
+            reason = "revoked" if key.revoked_at is not None else "expired"
+            note_refusal(key.tenant_id, f"key:{key.public_id}", "api_key.refused", key.public_id, reason)
+
+
+def refuse_portal_link(token: str, sender: str) -> None:
+    """Count and log a portal link that is not accepted. If it was one, note it in its tenant's audit log."""
+    if _count(token, sender, "a link to the dashboard"):
+        link = PortalLink.objects.filter(digest=token_digest(token)).first()
+        if link is not None:
+            reason = "revoked" if link.revoked_at is not None else "used" if link.used_at is not None else "expired"
+            note_refusal(link.tenant_id, link.actor, "portal_link.refused", link.pk.hex, reason)
+
+
+def note_refusal(tenant_id: uuid.UUID, actor: str, verb: str, target: str, reason: str) -> None:
+    """Note a refusal in the tenant's audit log, unless an equal one was noted within the hour."""
+    if cache.add(f"webhooks_noted:{token_digest(f'{verb} {target} {reason}')}", True, _NOTED_EVERY):
+        note(tenant_id, actor, verb, target, reason=reason)
+
+
+def _count(token: str, sender: str, what: str) -> bool:
+    """Count the refused key or link. Return False if that was done within the last minute."""
+    if not cache.add(_refused(token), True, PERIOD):
+        return False
+    cache.add(_from(sender), 0, PERIOD)
+    with contextlib.suppress(ValueError):  # the counter has just expired
+        cache.incr(_from(sender))
+    log_now_and_then(logging.WARNING, f"refused {what}", f"{what} from {sender} is not accepted")
+    return True
+
+
+# Digests, since not every cache takes every text for a key, and none needs to hold the key itself.
+
+
+def _from(sender: str) -> str:
+    return f"webhooks_refused_from:{token_digest(sender)}"
+
+
+def _refused(token: str) -> str:
+    return f"webhooks_refused:{token_digest(token)}"
+
+
+def _accepted(token: str) -> str:
+    return f"webhooks_accepted:{token_digest(token)}"
