@@ -93,6 +93,9 @@ class Network:
         our_fault = OurFault.CAPACITY if failure is OutcomeKind.NOT_SENT else ""
         self._finished.append(Response(sent.delivery, status, headers, b"", 0.01, failure, our_fault=our_fault))
 
+    def take_costly(self) -> set[object]:
+        return set()
+
     def wait(self, timeout: float) -> list[Response]:
         finished, self._finished = self._finished, []
         return finished

@@ -69,5 +69,7 @@ def test_what_contributing_lists_is_there():
     names = [name for floor in floors for name in re.findall(r"`([\w/]+(?:/|\.py))`", floor.split("|")[0])]
     assert len(names) > 10
     assert [name for name in names if not (ROOT / "webhooks_app" / name).exists()] == []
+    engine = {path.name for path in (ROOT / "webhooks_app/engine").glob("*.py")} - {"__init__.py"}
+    assert sorted(name for name in engine if f"`{name}`" not in text) == []
     for name in re.findall(r"`(\w+/)` \(", text):
         assert (ROOT / "tests" / name).is_dir(), name

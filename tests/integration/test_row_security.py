@@ -10,10 +10,11 @@ from io import StringIO
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 
 from tests.customer import Customer
 from webhooks_app.engine import silent_faults
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.models.row_security import row_security_fault
 
 ROLE = f"webhooks_shop_{os.getpid()}"
@@ -97,7 +98,7 @@ def test_the_check_the_status_and_the_log_say_so(become: Become, caplog: pytest.
     assert f"CRITICAL  row_security: {found.msg} {found.hint}" in out.getvalue()
 
     for _ in range(2):
-        assert silent_faults.report_row_security("default") == 0
+        assert silent_faults.report_silent_faults("default", FaultLog()) == 0
     assert [record.getMessage() for record in caplog.records] == [f"webhooks: {found.msg} {found.hint}"]
 
 
@@ -107,7 +108,7 @@ def test_where_there_is_none_nothing_is_said(caplog: pytest.LogCaptureFixture) -
     out = StringIO()
     call_command("webhooks_status", stdout=out)
     assert "row_security" not in out.getvalue()
-    assert silent_faults.report_row_security("default") == 0
+    assert silent_faults.report_silent_faults("default", FaultLog()) == 0
     assert not caplog.records
 
 
@@ -130,3 +131,14 @@ def test_each_process_looks_once_when_its_first_engine_starts(
     assert looked == ["default"]
     said = [record for record in caplog.records if "Rows are hidden." in record.getMessage()]
     assert [record.levelno for record in said] == [logging.ERROR]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_without_autocommit_is_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections["default"], "get_autocommit", lambda: False)
+    faults = FaultLog()
+    for _ in range(2):
+        silent_faults.report_silent_faults("default", faults)
+    assert caplog.text.count("has switched off autocommit") == 1

@@ -210,7 +210,7 @@ def test_more_that_may_start_is_not_waited_with(receiver: Receiver, monkeypatch:
     """Requests are started for a moment at a time; where no response comes in between, nothing else wakes the thread."""
     monkeypatch.setattr("webhooks_app.engine.sending_thread._LONGEST_START", 0.0)
     monkeypatch.setattr("webhooks_app.engine.sending_thread._STARTED_AT_ONCE", 1)
-    monkeypatch.setattr("webhooks_app.engine.engine_threads.LOOK_UP", 5.0)
+    monkeypatch.setattr("webhooks_app.engine.engine_threads.LOOK_AGAIN_SECONDS", 5.0)
     receiver.on("/hook", Hang())
     for _ in range(12):
         due_delivery(endpoint_at(receiver, wire_format="plain"))

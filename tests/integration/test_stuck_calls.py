@@ -19,8 +19,8 @@ from tests.receiver_behaviours import Delay
 from tests.slow_certificates import serve_slow_certificates
 from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.engine import run as engine
-from webhooks_app.engine import sending_thread, stuck_tenants, turns
-from webhooks_app.engine.stuck_tenants import StuckTenants
+from webhooks_app.engine import sending_thread, tenant_pauses, turns
+from webhooks_app.engine.tenant_pauses import TenantPauses
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine, database_now
 from webhooks_app.transport.validation import KEPT_BUSY
 
@@ -28,12 +28,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture(autouse=True)
-def paused(monkeypatch: pytest.MonkeyPatch) -> StuckTenants:
+def paused(monkeypatch: pytest.MonkeyPatch) -> TenantPauses:
     """No tenant pauses at the start of a test."""
     pytest.importorskip("pycurl")
-    pauses = StuckTenants()
+    pauses = TenantPauses()
     for module in (turns, sending_thread):
-        monkeypatch.setattr(module, "stuck_tenants", pauses)
+        monkeypatch.setattr(module, "tenant_pauses", pauses)
     return pauses
 
 
@@ -78,12 +78,12 @@ def test_another_thread_goes_on_at_once(receiver: Receiver, slow_certificates: s
     assert "another thread goes on" in caplog.text
 
 
-def test_the_tenant_pauses_and_no_other(receiver: Receiver, slow_certificates: str, paused: StuckTenants) -> None:
+def test_the_tenant_pauses_and_no_other(receiver: Receiver, slow_certificates: str, paused: TenantPauses) -> None:
     evil = endpoint_of_evil(slow_certificates)
     sibling = endpoint_at(receiver, tenant=evil.tenant)
     with running_engine():
         due_delivery(evil)
-        eventually(lambda: paused.pauses_until(evil.tenant_id) > time.monotonic())
+        eventually(lambda: paused.until(evil.tenant_id) > time.monotonic())
         of_sibling, of_other = due_delivery(sibling), due_delivery(endpoint_at(receiver))
         eventually(lambda: succeeded(of_other))
         assert not succeeded(of_sibling)
@@ -91,17 +91,17 @@ def test_the_tenant_pauses_and_no_other(receiver: Receiver, slow_certificates: s
 
 def test_pauses_grow_and_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now, tenant, other = [1000.0], uuid.uuid4(), uuid.uuid4()
-    monkeypatch.setattr(stuck_tenants.time, "monotonic", lambda: now[0])
-    pauses, seen = StuckTenants(), []
+    monkeypatch.setattr(tenant_pauses.time, "monotonic", lambda: now[0])
+    pauses, seen = TenantPauses(), []
     for _ in range(6):
         pauses.pause(tenant)
-        seen.append(pauses.pauses_until(tenant) - now[0])
+        seen.append(pauses.until(tenant) - now[0])
         now[0] += seen[-1]
     assert seen == [60, 120, 240, 480, 600, 600]
-    assert pauses.pauses_until(other) < 0
+    assert pauses.until(other) < 0
     now[0] += 3601
     pauses.pause(tenant)
-    assert pauses.pauses_until(tenant) == now[0] + 60
+    assert pauses.until(tenant) == now[0] + 60
 
 
 def test_the_engine_can_be_stopped_meanwhile(receiver: Receiver, slow_certificates: str) -> None:

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from webhooks_app.engine import stuck_tenants
-from webhooks_app.engine.stuck_tenants import StuckTenants
+from webhooks_app.engine import tenant_pauses
+from webhooks_app.engine.tenant_pauses import TenantPauses
 from webhooks_app.transport import cpu_budget
 from webhooks_app.transport.cpu_budget import CpuBudget
 
@@ -26,7 +26,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(cpu_budget, "monotonic", clock)
-    monkeypatch.setattr(stuck_tenants.time, "monotonic", clock)
+    monkeypatch.setattr(tenant_pauses.time, "monotonic", clock)
     return clock
 
 
@@ -60,25 +60,25 @@ def test_many_owners_are_forgotten(clock: Clock) -> None:
 
 
 def test_the_only_suspect_is_the_culprit(clock: Clock) -> None:
-    assert StuckTenants().culprits({ONE}) == {ONE}
-    assert StuckTenants().culprits(set()) == set()
+    assert TenantPauses().note_stuck_call({ONE}) == {ONE}
+    assert TenantPauses().note_stuck_call(set()) == set()
 
 
 def test_the_one_that_is_always_there_is_the_culprit(clock: Clock) -> None:
-    tenants = StuckTenants()
-    assert tenants.culprits({ONE, TWO}) == set()
-    assert tenants.culprits({ONE, THREE}) == {ONE}
+    tenants = TenantPauses()
+    assert tenants.note_stuck_call({ONE, TWO}) == set()
+    assert tenants.note_stuck_call({ONE, THREE}) == {ONE}
 
 
 def test_two_that_take_turns_are_found(clock: Clock) -> None:
-    tenants = StuckTenants()
-    seen = [tenants.culprits(each) for each in ({ONE, THREE}, {TWO, uuid.UUID(int=4)}, {ONE, uuid.UUID(int=5)})]
+    tenants = TenantPauses()
+    seen = [tenants.note_stuck_call(each) for each in ({ONE, THREE}, {TWO, uuid.UUID(int=4)}, {ONE, uuid.UUID(int=5)})]
     assert seen == [set(), set(), {ONE}]
-    assert tenants.culprits({TWO, uuid.UUID(int=6)}) == {TWO}
+    assert tenants.note_stuck_call({TWO, uuid.UUID(int=6)}) == {TWO}
 
 
 def test_suspicion_is_forgotten(clock: Clock) -> None:
-    tenants = StuckTenants()
-    tenants.culprits({ONE, TWO})
+    tenants = TenantPauses()
+    tenants.note_stuck_call({ONE, TWO})
     clock.now += 601
-    assert tenants.culprits({ONE, TWO}) == set()
+    assert tenants.note_stuck_call({ONE, TWO}) == set()

@@ -9,7 +9,8 @@ START = """
 import re, time
 from webhooks_app.engine.freeze_watch import FreezeWatch
 watch = FreezeWatch({seconds})
-watch.renew()
+watch.start()
+time.sleep(0.1)
 """
 #: Needs hours, and does not give the interpreter back.
 FREEZE = r"re.match(r'(\d+[ -]?)+$', '1' * 60 + 'x')"
@@ -27,13 +28,16 @@ def test_it_ends_with_the_stacks_of_its_threads() -> None:
     assert 'File "<string>"' in ended.stderr
 
 
-def test_it_goes_on_while_the_watch_is_renewed() -> None:
-    ended = run(2.0, "for _ in range(4):", "    time.sleep(0.6)", "    watch.renew()", "print('done')")
+def test_it_goes_on_while_its_threads_only_wait() -> None:
+    ended = run(0.5, "time.sleep(1.5)", "print('done')")
     assert (ended.returncode, ended.stdout) == (0, "done\n")
 
 
 def test_it_goes_on_after_the_watch_has_ended() -> None:
     assert run(0.5, "watch.end()", "time.sleep(1.0)").returncode == 0
+    assert (
+        run(0.5, "other = FreezeWatch(0.5)", "other.start()", "watch.end()", "time.sleep(0.2)", FREEZE).returncode == 1
+    )
 
 
 def test_without_a_time_nothing_is_watched() -> None:

@@ -30,7 +30,7 @@ from webhooks_app.engine.record import Recorder
 from webhooks_app.engine.record_rows import give_up
 from webhooks_app.engine.record_signals import SignalThread
 from webhooks_app.engine.result_buffer import ResultBuffer
-from webhooks_app.engine.silent_faults import report_autocommit, report_row_security
+from webhooks_app.engine.silent_faults import report_silent_faults
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.step import Step, longer
 from webhooks_app.engine.types import FannedOut
@@ -71,15 +71,14 @@ class DatabaseThread:
             Step("lease", self._take, takes_work=True),
             Step("read-ahead", self._refill, takes_work=True),
         )
-        #: Steps that never delay a single event. The one whose turn it is comes first.
+        #: Steps that never delay a single event; the next one first.
         self._late_steps = deque(
             (
                 Step("recheck", self._recheck, takes_work=True),
                 Step("fan-out of many", partial(self._fan_out_batch, self._fan_out.go_on), takes_work=True),
                 Step("record", self._record, takes_work=False),
                 Step("release", self._lease.release, takes_work=False),
-                Step("row security", partial(report_row_security, using), takes_work=True),
-                Step("autocommit", partial(report_autocommit, using, faults), takes_work=True),
+                Step("silent faults", partial(report_silent_faults, using, faults), takes_work=True),
             )
         )
         self._thread = EngineThread(self._run, "webhooks-database")

@@ -21,7 +21,6 @@ from webhooks_app import telemetry
 from webhooks_app.database_errors import is_lock_timeout, is_outage
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.activity import Activity
-from webhooks_app.engine.freeze_watch import FreezeWatch
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
 from webhooks_app.engine.repair_thread import repair_soon
@@ -50,7 +49,6 @@ class Heartbeat:
         self._options = options
         self._on_change = on_change
         self.activity = Activity()
-        self._freeze_watch = FreezeWatch(options.frozen_after)
         #: Changes when the engine was declared dead; written by this thread only.
         self.engine_id = new_id()
         #: The earlier ids, and those of them that may still hold queues.
@@ -129,7 +127,6 @@ class Heartbeat:
             try:
                 while not self._ended.is_set():
                     self._wakeup.clear()
-                    self._freeze_watch.renew()
                     self._try_to_beat()
                     self._wakeup.wait(self._pause())
             except BaseException as error:  # noqa: BLE001 - the sending thread sees it, and ends the engine
@@ -137,7 +134,6 @@ class Heartbeat:
             if self.exists:
                 self._resign()
         finally:
-            self._freeze_watch.end()
             connections.close_all()
 
     def _fail(self, error: BaseException) -> None:

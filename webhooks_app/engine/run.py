@@ -1,7 +1,7 @@
 """The engine: from an event to its deliveries, end to end. READ FIRST.
 
-`emit` (events/emit.py) has stored an Event row in the host's transaction. Everything after that happens here, in three
-threads:
+`emit` (events/emit.py) has stored an Event row in the host's transaction. Everything after that happens in the three threads
+of an engine (`engine_threads.Engine`):
 
     database thread                                           sending thread
     fan_out   committed events → deliveries                   send     signed, concurrently, one event loop
@@ -14,7 +14,8 @@ The sending thread never waits for the database, no transaction is open during n
 waits for rows that other transactions have locked. The window decides what is sent next; `core.retry.decide` decides what
 an outcome means. Errors of a response, a delivery, an endpoint, an event or a step are caught where they happen.
 
-The thread that calls `run` only waits: signals interrupt nothing else, and it replaces a sending thread that is stuck.
+A fourth thread, the caller of `run`, only waits: signals interrupt nothing else, and it replaces a sending thread that is
+stuck.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from webhooks_app.engine.engine_threads import LOOK_UP, Engine, StopRequest, tell_retired
+from webhooks_app.engine.engine_threads import LOOK_AGAIN_SECONDS, Engine, StopRequest, tell_retired
 from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.freeze_watch import FreezeWatch
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.progress import OnRetired, Progress, Until, budget, for_ever, idle_for
 from webhooks_app.exceptions import ConfigurationError
@@ -80,8 +82,13 @@ def run(
     load_wire_formats()  # before it takes work: an import may be slow, and fan-out uses only what is loaded
     give_connection_back(using)
     request = StopRequest(stop or threading.Event())
-    delivering = _Run(until, request, using, transport, kind, on_retired, options or EngineOptions())
-    total = delivering.wait()
+    chosen = options or EngineOptions()
+    watch = FreezeWatch(chosen.frozen_after)
+    watch.start()
+    try:
+        total = _Run(until, request, using, transport, kind, on_retired, chosen).wait()
+    finally:
+        watch.end()
     if total.events or total.requests:
         logger.info("webhooks: %d events, %d requests in %.1f s", total.events, total.requests, total.seconds)
     return total
@@ -142,9 +149,8 @@ class _Run:
                     self._start_thread(self._deliver_first)
                 self._replace_stuck_thread()
                 with suppress(Empty):
-                    self._wakeup.get(
-                        timeout=LOOK_UP
-                    )  # its value may get lost: a signal handler raises just after the call
+                    # What it returns may get lost: a signal handler raises just after the call.
+                    self._wakeup.get(timeout=LOOK_AGAIN_SECONDS)
             except BaseException as raised:  # noqa: BLE001 - by a signal handler, if not by Ctrl-C
                 caught.append(raised)
         if interrupt is not None and not isinstance(interrupt, self._options.interrupts):
@@ -168,14 +174,15 @@ class _Run:
         engine = self._engine
         if engine is None or not engine.is_stuck:
             return
-        if len(self._threads) > _MOST_STUCK and self._options.frozen_after is not None:
+        self._threads = [
+            thread for thread in self._threads if thread.is_alive()
+        ]  # a stuck one ends when its call returns
+        if len(self._threads) >= _MOST_STUCK and self._options.frozen_after is not None:
             logger.critical(
                 "webhooks: %d threads are stuck; this process ends, and its queues go to others", _MOST_STUCK
             )
-            time.sleep(LOOK_UP)  # for the log
+            time.sleep(LOOK_AGAIN_SECONDS)  # for the log
             os._exit(_EXIT_CODE)
-        for thread in self._threads:
-            let_others_go_first(thread.native_id)
         self._start_thread(partial(self._deliver_instead, engine))
 
     def _start_thread(self, work: Callable[[], None]) -> None:
@@ -198,9 +205,16 @@ class _Run:
 
     def _deliver_instead(self, stuck: Engine) -> None:
         """Deliver on behalf of a thread that is stuck in a call of the network library."""
-        responses = stuck.give_up_stuck_call()
+        try:
+            responses = stuck.give_up_stuck_call()
+        except Exception:
+            logger.exception("webhooks: the requests of a stuck call are unknown; they are sent again")
+            responses = []  # the call was given up before anything could fail
         if responses is None:
             return  # the call has just returned
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                let_others_go_first(thread.native_id)  # only now is it certain that it delivers no more
         stuck.end_without_network(responses)
         self._total = stuck.progress()
         self._deliver()
@@ -258,5 +272,5 @@ class _Run:
             if self._stop.is_set() or self._until(replace(self._total, seconds=now - self._began)):
                 tell_retired(self._on_retired, self._total)
                 return True
-            self._stop.wait(min(end - now, LOOK_UP))
+            self._stop.wait(min(end - now, LOOK_AGAIN_SECONDS))
         return False

@@ -30,7 +30,7 @@ from webhooks_app.engine.requests import (
 )
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.settle import Settler
-from webhooks_app.engine.stuck_tenants import stuck_tenants
+from webhooks_app.engine.tenant_pauses import tenant_pauses
 from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
@@ -130,7 +130,7 @@ class RequestSender:
             queue = self._window.queue_of(response.token) if isinstance(response.token, QueuedDelivery) else None
             if queue is not None:
                 found.append((response, queue))
-        culprits = stuck_tenants.culprits({queue.config.tenant_id for _, queue in found})
+        culprits = tenant_pauses.note_stuck_call({queue.config.tenant_id for _, queue in found})
         for response, queue in found:
             if queue.config.tenant_id in culprits:
                 self._handle(response)
@@ -139,7 +139,7 @@ class RequestSender:
             self._pause(tenant_id)
 
     def _pause(self, tenant_id: uuid.UUID) -> None:
-        stuck_tenants.pause(tenant_id)
+        tenant_pauses.pause(tenant_id)
         self._window.pause(tenant_id)
         text = "receivers of tenant %s keep this process busy; the tenant pauses"
         self._faults.report(f"busy {tenant_id}", text, tenant_id, ids=log_ids(tenant=tenant_id))

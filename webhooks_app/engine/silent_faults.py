@@ -14,20 +14,23 @@ logger = engine_logger(__name__)
 _known: set[str] = set()
 
 
-def report_row_security(using: str) -> int:
-    """Log an error if row level security hides rows. As a step of the database thread, it returns how much work it did: none."""
+def report_silent_faults(using: str, faults: FaultLog) -> int:
+    """Log what this database and this thread's connection have of these. As a step of the database thread, it returns how much
+    work it did: none."""
+    _report_row_security(using)
+    connection = connections[using]
+    if not (connection.get_autocommit() or connection.in_atomic_block):  # E017, which reads DATABASES, does not see it
+        text = (
+            "a receiver of `connection_created` has switched off autocommit: nothing that the engine does is committed"
+        )
+        faults.report("autocommit", text)
+    return 0
+
+
+def _report_row_security(using: str) -> None:
+    """Log an error if row level security hides rows."""
     if using not in _known:
         fault = row_security_fault(using)
         _known.add(using)
         if fault:
             logger.error("webhooks: %s %s", fault, HINT)
-    return 0
-
-
-def report_autocommit(using: str, faults: FaultLog) -> int:
-    """Log an error if this thread's connection commits nothing, because a receiver of `connection_created` has switched that off.
-    The check of DATABASES, E017, does not see it. A step as above."""
-    if not connections[using].get_autocommit():
-        text = "autocommit was switched off for the database connection: nothing that the engine does is committed"
-        faults.report("autocommit", text)
-    return 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from webhooks_app.engine.leased_queue import LeasedQueue
-from webhooks_app.engine.stuck_tenants import stuck_tenants
+from webhooks_app.engine.tenant_pauses import tenant_pauses
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +73,7 @@ class TenantShares:
 
     def pause(self, tenant_id: uuid.UUID) -> None:
         """Let the tenant pause if one of its receivers has lately kept this process busy."""
-        share, until = self._shares.get(tenant_id), stuck_tenants.pauses_until(tenant_id)
+        share, until = self._shares.get(tenant_id), tenant_pauses.until(tenant_id)
         if share is not None and until > share.pauses_until:
             share.pauses_until = share.lets_others_go_first_until = until
 

@@ -127,7 +127,7 @@ class Window(LeasedQueues):
             tenant.lets_others_go_first_until = max(tenant.lets_others_go_first_until, now + 4 * cost)
 
     def pause(self, tenant_id: uuid.UUID) -> None:
-        """Start nothing for this tenant as long as `stuck_tenants` says."""
+        """Start nothing for this tenant as long as `tenant_pauses` says."""
         with self._lock:
             self._tenants.pause(tenant_id)
 

@@ -1,4 +1,8 @@
-"""How much processor time the receivers of one owner may cost in calls that take unusually long."""
+"""How much processor time the receivers of one owner may cost in calls that take unusually long.
+
+The way of a costly call: `curl_sockets.act` measures it, `curl_costs.charge` charges it, `curl` ends requests, the engine's
+sending thread pauses the tenant. Why: docs/decisions/0037.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ from collections.abc import Collection
 from time import monotonic
 
 #: A call counts if it costs this much processor time (seconds): hundreds of times as much as usual, and more than a handshake.
-COSTLY = 0.01
+COSTLY_SECONDS = 0.01
 #: What an owner may spend at once (seconds), and how much of that comes back in a second.
-_MOST = 0.5
-_COMES_BACK = 0.05
+_BURST_SECONDS = 0.5
+_REFILL_PER_SECOND = 0.05
 _MOST_OWNERS = 1000
 
 
@@ -24,16 +28,16 @@ class CpuBudget:
         """Charge these owners in equal parts, because it is unknown which of them it was. Return those over their budget."""
         now = monotonic()
         if len(self._spent) > _MOST_OWNERS:
-            self._spent = {owner: pair for owner, pair in self._spent.items() if self._now(pair, now) > 0}
+            self._spent = {owner: pair for owner, pair in self._spent.items() if self._still_spent(pair, now) > 0}
         over = set()
         for owner in owners:
-            spent = self._now(self._spent.get(owner, (0.0, now)), now) + seconds / len(owners)
+            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + seconds / len(owners)
             self._spent[owner] = spent, now
-            if spent > _MOST:
+            if spent > _BURST_SECONDS:
                 over.add(owner)
         return over
 
     @staticmethod
-    def _now(pair: tuple[float, float], now: float) -> float:
+    def _still_spent(pair: tuple[float, float], now: float) -> float:
         spent, at = pair
-        return max(spent - (now - at) * _COMES_BACK, 0.0)
+        return max(spent - (now - at) * _REFILL_PER_SECOND, 0.0)

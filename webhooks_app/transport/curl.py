@@ -105,7 +105,7 @@ class CurlTransport:
     def give_up(self) -> list[Response] | None:
         if not self._sockets.guard.give_up():
             return None
-        # The transport's thread changes what this reads only between two calls, and it starts none any more.
+        # The transport's thread starts no call any more, but when this one returns it closes the transport.
         requests = [handle.request for handle in self._costs.suspects(self._sockets.watched)]
         return [failed(one, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY) for one in requests if one is not None]
 
@@ -229,7 +229,7 @@ class CurlTransport:
         return woken
 
     def _gather(self, now: float) -> None:
-        self._costs.settle()
+        self._costs.note_connections()
         for curl, code, message in self._results():
             self._end(self._running[curl], code, message)
         for handle, failure in self._costs.take_to_end():
@@ -274,7 +274,7 @@ class CurlTransport:
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         flooded = self._floods.find(requests, bytes_read)
-        self._costs.count_anew()
+        self._costs.forget_reads()
         for (handle, _), descriptor in requests.items():
             if descriptor in flooded:
                 self._cut_off(handle, FLOOD)

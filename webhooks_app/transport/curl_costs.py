@@ -20,7 +20,7 @@ class CostlyRequests:
     def __init__(self, running: Mapping[Any, Handle]) -> None:
         self._running = running
         #: Requests whose connection is not known yet.
-        self._unsettled: list[Handle] = []
+        self._without_connection: list[Handle] = []
         self._budget = CpuBudget()
         #: Owners over their budget that were not reported yet, and those whose requests are to be ended.
         self._costly: set[object] = set()
@@ -28,22 +28,23 @@ class CostlyRequests:
 
     def begin(self, handle: Handle) -> None:
         """Note that this request has been passed to libcurl."""
-        self._unsettled.append(handle)
+        self._without_connection.append(handle)
 
-    def settle(self) -> None:
+    def note_connections(self) -> None:
         """Find out which connections the latest requests use."""
-        if self._unsettled:
-            self._unsettled = [handle for handle in self._unsettled if not handle.settled()]
+        if self._without_connection:
+            self._without_connection = [handle for handle in self._without_connection if not handle.note_connection()]
 
-    def count_anew(self) -> None:
-        """Forget what was read so far: session tickets, say. Called several times a second."""
+    def forget_reads(self) -> None:
+        """Forget what was read so far. Called four times a second: only what was read since then makes a suspect."""
         for handle in self._running.values():
-            handle.count_anew()
+            handle.forget_reads()
 
     def suspects(self, watched: Collection[int], removed: Collection[int] = ()) -> list[Handle]:
         """Return the handles that may have caused a costly call. `watched`: the descriptors of open connections; `removed`: of
         those that libcurl has stopped to watch during the call, because a request has ended."""
-        return [handle for handle in self._running.values() if handle.has_read_tls(watched, removed)]
+        # A copy: a thread whose call was given up closes the transport when the call returns.
+        return [handle for handle in list(self._running.values()) if handle.has_read_tls(watched, removed)]
 
     def charge(self, seconds: float, watched: Collection[int], removed: Collection[int]) -> None:
         """Charge a call that took this much processor time to the owners of the requests that may have caused it."""

@@ -178,7 +178,7 @@ class Handle:
         descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
         return descriptor if descriptor >= 0 else self.fd
 
-    def settled(self) -> bool:
+    def note_connection(self) -> bool:
         """Note which connection the request uses, once its TLS handshake is complete. Return False as long as it is not."""
         if self.request is None or not self._url.startswith("https:"):
             return True
@@ -186,11 +186,11 @@ class Handle:
             return False
         self.connection = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
         self.dialled = []
-        self.count_anew()
+        self.forget_reads()
         return self.connection >= 0
 
-    def count_anew(self) -> None:
-        """Count the bytes of TLS from now on."""
+    def forget_reads(self) -> None:
+        """Count the bytes of TLS that are read from now on."""
         if self.connection >= 0:
             self.read_before = bytes_read(self.connection)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pycurl
 
-from webhooks_app.transport.cpu_budget import COSTLY
+from webhooks_app.transport.cpu_budget import COSTLY_SECONDS
 from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.wakeup import Wakeup
 
@@ -96,9 +96,9 @@ class CurlSockets:
             self._multi.socket_action(fd, what)
         finally:
             self.guard.leave()
-        if monotonic() - began >= COSTLY:
+        if monotonic() - began >= COSTLY_SECONDS:
             before, self._measured = self._measured, thread_time()
-            if self._measured - before >= COSTLY:
+            if self._measured - before >= COSTLY_SECONDS:
                 self._on_costly(self._measured - before, self.watched, self._removed)
 
     def remove(self, curl: Any) -> None:

@@ -1,0 +1,65 @@
+"""Which tenants start nothing, and until when: their receivers cost too much processor time, or made a sending thread stuck.
+
+Such a receiver costs all others a second, and a tenant may have many of them.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection
+
+#: How long a tenant pauses the first time, doubled each further time, and the longest pause (seconds).
+_FIRST = 60.0
+_LONGEST = 600.0
+#: A tenant whose last pause ended longer ago than this (seconds) begins with the first pause again.
+_FORGOTTEN_AFTER = 3600.0
+#: For how long (seconds), and how many, stuck calls are remembered.
+_REMEMBERED = 600.0
+_MOST_REMEMBERED = 100
+
+
+class TenantPauses:
+    """The pauses of tenants. All times are monotonic seconds. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: Tenant → until when it pauses, and for how long it paused the last time.
+        self._pauses: dict[uuid.UUID, tuple[float, float]] = {}
+        #: When a thread was stuck lately, and the tenants that were suspected.
+        self._stuck_calls: list[tuple[float, frozenset[uuid.UUID]]] = []
+
+    def pause(self, tenant_id: uuid.UUID) -> None:
+        """Pause the tenant, for longer than the last time. While it pauses, this changes nothing."""
+        now = time.monotonic()
+        with self._lock:
+            self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now - _FORGOTTEN_AFTER}
+            until, last = self._pauses.get(tenant_id, (-math.inf, _FIRST / 2))
+            if until <= now:
+                seconds = min(2 * last, _LONGEST)
+                self._pauses[tenant_id] = now + seconds, seconds
+
+    def until(self, tenant_id: uuid.UUID) -> float:
+        """Return until when the tenant pauses; the past if it does not."""
+        with self._lock:
+            return self._pauses.get(tenant_id, (-math.inf, 0.0))[0]
+
+    def note_stuck_call(self, suspects: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Note a stuck call and the suspected tenants. Return the culprits: the suspect, if there is only one; otherwise those
+        that were suspected most often lately, if that was at least twice."""
+        now = time.monotonic()
+        with self._lock:
+            recent = [(at, tenants) for at, tenants in self._stuck_calls if at > now - _REMEMBERED]
+            self._stuck_calls = [*recent[-_MOST_REMEMBERED:], (now, frozenset(suspects))]
+            times = Counter(tenant for _, tenants in self._stuck_calls for tenant in tenants)
+        if len(suspects) < 2:
+            return set(suspects)
+        most = max(times[tenant] for tenant in suspects)
+        return {tenant for tenant in suspects if times[tenant] == most} if most > 1 else set()
+
+
+#: Those of this process: an engine that has replaced another one knows of its stuck calls.
+tenant_pauses = TenantPauses()
