@@ -1,4 +1,7 @@
-"""Typed settings, read live from the dict `WEBHOOKS`, so that `override_settings` works. Unknown keys are errors."""
+"""Typed settings, read live from the dict `WEBHOOKS`, so that `override_settings` works. Unknown keys are errors.
+
+To add a setting: a field here, and a row in docs/reference/settings.md. Internals of the engine go through `engine.options`.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from webhooks_app.conf import Settings
+from webhooks_app.core.comparisons import OPERATORS
+from webhooks_app.core.filters import MAX_CONDITIONS, MAX_SIZE
 from webhooks_app.maintenance.schedule import PERIODIC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,15 @@ def test_every_periodic_task_is_documented():
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_page_on_the_api_lists_the_operators_of_filters():
+    page = (ROOT / "docs/how-to/rest-api.md").read_text()
+    listed = re.findall(
+        r"^\| `(\w+)` \| (.*) \|$", page.partition("| operator |")[2].partition("\n\n")[0], re.MULTILINE
+    )
+    assert dict(listed) == {each.name: each.help for each in OPERATORS.values()}
+    assert f"at most {MAX_CONDITIONS} conditions and {MAX_SIZE // 1024} KiB" in page
 
 
 def test_what_contributing_lists_is_there():

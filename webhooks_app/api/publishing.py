@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from webhooks_app.endpoints.checks import checked_url, checked_wire_format
+from webhooks_app.endpoints.validation import checked_url, checked_wire_format
 from webhooks_app.events.emit import EventInput, emit_many
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.models import Event, Tenant

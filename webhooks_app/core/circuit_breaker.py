@@ -1,6 +1,7 @@
 """The circuit breaker of an endpoint: its health, whether the breaker is open, and how long its queue waits.
 
-Pure: no clock, no database, no settings. "Open" is not stored: it follows from the health and the retry policy.
+Pure: no clock, no database, no settings. "Open" is not stored: it follows from the health and the retry policy. It opens in
+`engine.settle`, when `record_outcome` has counted enough failures in a row.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import bulk_updates
-from webhooks_app.endpoints.checks import checked_events, checked_url, checked_wire_format
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
 from webhooks_app.endpoints.settings import EndpointSettings, check_settings
+from webhooks_app.endpoints.validation import checked_events, checked_url, checked_wire_format
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import (
     ConflictingState,

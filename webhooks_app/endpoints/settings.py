@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from webhooks_app.conf import settings
-from webhooks_app.endpoints.checks import (
+from webhooks_app.endpoints.validation import (
     MAX_DESCRIPTION,
     MAX_RATE,
     checked_channels,

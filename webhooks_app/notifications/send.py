@@ -1,5 +1,8 @@
 """Send notifications by e-mail to the tenant and to staff, and as operational events.
 
+Their rows are written by engine/recorded_batch.py (failed deliveries, disabled and recovered endpoints), endpoints/status.py
+and deliveries/backlog.py. `emails.NotificationEmail` renders and sends one.
+
 Urgent kinds are sent at once, and so is the first notification of a collected kind. Further ones are collected and sent
 together every DIGEST_SECONDS. No database transaction is open while mail is sent.
 

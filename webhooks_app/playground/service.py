@@ -17,10 +17,10 @@ from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, url_of
 from webhooks_app.db import in_fresh_transaction, in_one_transaction
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.test_event import EXAMPLE, new_test_event
-from webhooks_app.endpoints.checks import checked_events, checked_wire_format
 from webhooks_app.endpoints.secrets import validate_or_generate
 from webhooks_app.endpoints.service import check_plan_limit, insert_endpoint
 from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, reset_and_activate
+from webhooks_app.endpoints.validation import checked_events, checked_wire_format
 from webhooks_app.events import worker_wakeup
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint

@@ -21,8 +21,8 @@ from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.contrib.muchaw import WIRE_FORMAT
 from webhooks_app.core.envelope import iso_ms
-from webhooks_app.endpoints.checks import MAX_CHANNELS
 from webhooks_app.endpoints.status import delete_endpoint
+from webhooks_app.endpoints.validation import MAX_CHANNELS
 from webhooks_app.events.payload import MAX_CHANNEL
 from webhooks_app.models import Endpoint, EndpointStatus
 

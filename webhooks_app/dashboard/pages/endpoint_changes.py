@@ -16,9 +16,9 @@ from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, ren
 from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.endpoints.checks import checked_wire_format
 from webhooks_app.endpoints.queries import twin_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
+from webhooks_app.endpoints.validation import checked_wire_format
 from webhooks_app.events.types import offered_types
 from webhooks_app.models import Endpoint
 from webhooks_app.tenants.plan import plan_of
