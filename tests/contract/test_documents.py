@@ -80,6 +80,12 @@ def test_what_contributing_lists_is_there():
     names = [name for floor in floors for name in re.findall(r"`([\w/]+(?:/|\.py))`", floor.split("|")[0])]
     assert len(names) > 10
     assert [name for name in names if not (ROOT / "webhooks_app" / name).exists()] == []
+    table = "\n".join(re.findall(r"^\|.*$", text.partition("## Where to look")[2].partition("\n## ")[0], re.MULTILINE))
+    for name, attributes in re.findall(r"`([\w/-]+(?:/|\.py|\.md))`(?: \(([^)]*)\))?", table):
+        path = ROOT / name if name.startswith(("docs/", "tests/")) else ROOT / "webhooks_app" / name
+        assert path.exists(), name
+        for attribute in re.findall(r"`(\w+)`", attributes):
+            assert attribute in path.read_text(), (name, attribute)
     engine = {path.name for path in (ROOT / "webhooks_app/engine").glob("*.py")} - {"__init__.py"}
     assert sorted(name for name in engine if f"`{name}`" not in text) == []
     for name in re.findall(r"`(\w+/)` \(", text):
