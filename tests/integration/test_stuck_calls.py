@@ -75,7 +75,7 @@ def test_another_thread_goes_on_at_once(receiver: Receiver, slow_certificates: s
     assert not EndpointQueue.objects.filter(crash_takeovers__gt=0).exists()
     assert len(receiver.requests) == 3, "what was in flight is sent again"
     assert Attempt.objects.count() == 3
-    assert "another thread goes on" in caplog.text
+    assert "Another thread goes on" in caplog.text
 
 
 def test_the_tenant_pauses_and_no_other(receiver: Receiver, slow_certificates: str, paused: TenantPauses) -> None:

@@ -15,7 +15,7 @@ from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.sending_thread import RequestSender
 from webhooks_app.engine.window import Window
 from webhooks_app.log_thread import engine_logger
-from webhooks_app.transport import Response, StuckCallEnded, Transport
+from webhooks_app.transport import StuckCall, StuckCallEnded, Transport
 
 logger = engine_logger(__name__)
 
@@ -108,21 +108,20 @@ class Engine:
         """Return whether the sending thread has not returned from a call of the network library for too long."""
         return self._transport.is_stuck
 
-    def give_up_stuck_call(self) -> list[Response] | None:
-        """Take the place of the sending thread, which is stuck. Return the responses of the requests that caused it, or None if
-        it has gone on meanwhile."""
+    def give_up_stuck_call(self) -> StuckCall | None:
+        """Take the place of the sending thread, which is stuck. Return None if it has gone on meanwhile."""
         return self._transport.give_up()
 
-    def end_without_network(self, responses: list[Response]) -> None:
-        """Settle these responses and stop. The other requests in flight are sent again by another engine."""
+    def end_without_network(self, call: StuckCall) -> None:
+        """Settle the requests that made the thread stuck, and stop. Another engine sends the others in flight again."""
         logger.error(
-            "webhooks: the sending thread does not return from a call of the network library, because of %d request(s); "
-            "another thread goes on",
-            len(responses),
+            "webhooks: the sending thread does not return from a call of the network library; receivers of %d tenant(s) may have "
+            "caused that. Another thread goes on",
+            len(call.suspects),
         )
         self._has_network = False
         try:
-            self._sender.settle_stuck(responses)
+            self._sender.settle_stuck(call)
             self._stop(None)
         except Exception:
             logger.exception("webhooks: the engine did not stop cleanly")

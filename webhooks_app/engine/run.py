@@ -40,7 +40,7 @@ from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import EngineThread, engine_logger, logs_on_a_thread
 from webhooks_app.models.database import database_alias
 from webhooks_app.thread_priority import let_others_go_first
-from webhooks_app.transport import StuckCallEnded, Transport, open_transport
+from webhooks_app.transport import StuckCall, StuckCallEnded, Transport, open_transport
 from webhooks_app.wire_formats import load_wire_formats
 
 logger = engine_logger(__name__)
@@ -206,16 +206,16 @@ class _Run:
     def _deliver_instead(self, stuck: Engine) -> None:
         """Deliver on behalf of a thread that is stuck in a call of the network library."""
         try:
-            responses = stuck.give_up_stuck_call()
+            call = stuck.give_up_stuck_call()
         except Exception:
-            logger.exception("webhooks: the requests of a stuck call are unknown; they are sent again")
-            responses = []  # the call was given up before anything could fail
-        if responses is None:
+            logger.exception("webhooks: the cause of a stuck call is unknown")
+            call = StuckCall({}, [])  # it was given up before anything could fail
+        if call is None:
             return  # the call has just returned
         for thread in list(self._threads):
             if thread is not threading.current_thread():
                 let_others_go_first(thread.native_id)  # only now is it certain that it delivers no more
-        stuck.end_without_network(responses)
+        stuck.end_without_network(call)
         self._total = stuck.progress()
         self._deliver()
 

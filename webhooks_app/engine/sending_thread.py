@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
 from functools import partial
 
 from webhooks_app import telemetry
@@ -34,7 +33,7 @@ from webhooks_app.engine.tenant_pauses import tenant_pauses
 from webhooks_app.engine.types import QueuedDelivery
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
-from webhooks_app.transport import OurFault, Request, Response, Transport
+from webhooks_app.transport import OurFault, Request, Response, StuckCall, Transport
 from webhooks_app.wire_formats.host import error_text
 
 #: Requests that fail for a lack of these make the window shrink.
@@ -120,19 +119,16 @@ class RequestSender:
                 self._pause(tenant_id)
         return handled + self._take_built()
 
-    def settle_stuck(self, responses: Iterable[Response]) -> None:
-        """Settle the requests of these that have made this thread stuck. Called by the thread that takes its place.
+    def settle_stuck(self, call: StuckCall) -> None:
+        """Settle the requests that have made this thread stuck. Called by the thread that takes its place.
 
         Their endpoints are held for a while, and their tenants start nothing in this process for a moment. Nothing is settled
         where it is uncertain which tenant it was: these requests are sent again."""
-        found: list[tuple[Response, LeasedQueue]] = []
-        for response in responses:
+        suspects = {owner: weight for owner, weight in call.suspects.items() if isinstance(owner, uuid.UUID)}
+        culprits = tenant_pauses.note_stuck_call(suspects)
+        for response in call.responses:
             queue = self._window.queue_of(response.token) if isinstance(response.token, QueuedDelivery) else None
-            if queue is not None:
-                found.append((response, queue))
-        culprits = tenant_pauses.note_stuck_call({queue.config.tenant_id for _, queue in found})
-        for response, queue in found:
-            if queue.config.tenant_id in culprits:
+            if queue is not None and queue.config.tenant_id in culprits:
                 self._handle(response)
                 self._window.hold(queue.endpoint_id, self._heartbeat.now() + self._stuck_hold)
         for tenant_id in culprits:

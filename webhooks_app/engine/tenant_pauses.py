@@ -9,8 +9,8 @@ import math
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Mapping
 
 #: How long a tenant pauses the first time, doubled each further time, and the longest pause (seconds).
 _FIRST = 60.0
@@ -20,6 +20,8 @@ _FORGOTTEN_AFTER = 3600.0
 #: For how long (seconds), and how many, stuck calls are remembered.
 _REMEMBERED = 600.0
 _MOST_REMEMBERED = 100
+#: A tenant with this weight is seldom suspected at other times.
+_UNUSUAL = 0.75
 
 
 class TenantPauses:
@@ -29,8 +31,8 @@ class TenantPauses:
         self._lock = threading.Lock()
         #: Tenant → until when it pauses, and for how long it paused the last time.
         self._pauses: dict[uuid.UUID, tuple[float, float]] = {}
-        #: When a thread was stuck lately, and the tenants that were suspected.
-        self._stuck_calls: list[tuple[float, frozenset[uuid.UUID]]] = []
+        #: When a thread was stuck lately, and the tenants that were suspected, with their weights.
+        self._stuck_calls: list[tuple[float, dict[uuid.UUID, float]]] = []
 
     def pause(self, tenant_id: uuid.UUID) -> None:
         """Pause the tenant, for longer than the last time. While it pauses, this changes nothing."""
@@ -47,18 +49,21 @@ class TenantPauses:
         with self._lock:
             return self._pauses.get(tenant_id, (-math.inf, 0.0))[0]
 
-    def note_stuck_call(self, suspects: Collection[uuid.UUID]) -> set[uuid.UUID]:
-        """Note a stuck call and the suspected tenants. Return the culprits: the suspect, if there is only one; otherwise those
-        that were suspected most often lately, if that was at least twice."""
+    def note_stuck_call(self, suspects: Mapping[uuid.UUID, float]) -> set[uuid.UUID]:
+        """Note a stuck call and the suspected tenants with their weights (up to 1). Return the culprits: the suspect, if there is
+        only one and that is unusual; else those whose weights of late add up to the most, if that takes more than one call."""
         now = time.monotonic()
         with self._lock:
             recent = [(at, tenants) for at, tenants in self._stuck_calls if at > now - _REMEMBERED]
-            self._stuck_calls = [*recent[-_MOST_REMEMBERED:], (now, frozenset(suspects))]
-            times = Counter(tenant for _, tenants in self._stuck_calls for tenant in tenants)
-        if len(suspects) < 2:
+            self._stuck_calls = [*recent[-_MOST_REMEMBERED:], (now, dict(suspects))]
+            scores: dict[uuid.UUID, float] = defaultdict(float)
+            for _, weights in self._stuck_calls:
+                for tenant, weight in weights.items():
+                    scores[tenant] += weight
+        if len(suspects) == 1 and min(suspects.values()) >= _UNUSUAL:
             return set(suspects)
-        most = max(times[tenant] for tenant in suspects)
-        return {tenant for tenant in suspects if times[tenant] == most} if most > 1 else set()
+        most = max((scores[tenant] for tenant in suspects), default=0.0)
+        return {tenant for tenant in suspects if scores[tenant] == most} if most > 1 else set()
 
 
 #: Those of this process: an engine that has replaced another one knows of its stuck calls.

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.transport.base import OurFault, Request, Response, StuckCallEnded, Transport, TransportOptions
+from webhooks_app.transport.base import (
+    OurFault,
+    Request,
+    Response,
+    StuckCall,
+    StuckCallEnded,
+    Transport,
+    TransportOptions,
+)
 from webhooks_app.transport.descriptors import RESERVE, bounded_concurrency, open_descriptors, soft_limit
 from webhooks_app.transport.playground import InspectingTransport
 
@@ -24,6 +32,7 @@ __all__ = [
     "OurFault",
     "Request",
     "Response",
+    "StuckCall",
     "StuckCallEnded",
     "Transport",
     "TransportOptions",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
@@ -91,6 +91,14 @@ class Response:
         return None
 
 
+class StuckCall(NamedTuple):
+    """A call of the network library that does not return: the owners whose receivers may have caused it, each with a weight (1:
+    unusual at other times), and responses, which are failures, for the requests of these owners that may have."""
+
+    suspects: dict[object, float]
+    responses: list[Response]
+
+
 class StuckCallEnded(BaseException):
     """Raised by `Transport.wait` if it returns from a call that another thread has given up meanwhile."""
 
@@ -128,12 +136,11 @@ class Transport(Protocol):
         """Return whether `wait` has not returned from one call of the network library for too long. Thread-safe."""
         ...
 
-    def give_up(self) -> list[Response] | None:
+    def give_up(self) -> StuckCall | None:
         """Give up this transport, which is stuck. Thread-safe.
 
-        Return responses (failures) of the requests that may have caused it; one of them has, if there are any. The other requests
-        in flight get no response. When the call ends, `wait` raises StuckCallEnded; its thread then closes the transport.
-        Return None if the call has ended before.
+        Return who may have caused it, or None if the call has ended before. No request in flight gets another response. When the
+        call ends, `wait` raises StuckCallEnded; its thread then closes the transport.
         """
         ...
 

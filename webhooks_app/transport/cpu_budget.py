@@ -6,11 +6,13 @@ sending thread pauses the tenant. Why: docs/decisions/0037.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from time import monotonic
 
-#: A call counts if it costs this much processor time (seconds): hundreds of times as much as usual, and more than a handshake.
+#: A call counts if it costs this much processor time (seconds): hundreds of times as much as usual, and more than a handshake. A
+#: call for libcurl's timer may start hundreds of requests.
 COSTLY_SECONDS = 0.01
+COSTLY_TIMER_SECONDS = 0.1
 #: What an owner may spend at once (seconds), and how much of that comes back in a second.
 _BURST_SECONDS = 0.5
 _REFILL_PER_SECOND = 0.05
@@ -24,14 +26,16 @@ class CpuBudget:
         #: Owner → what it had spent (seconds) at this time.
         self._spent: dict[object, tuple[float, float]] = {}
 
-    def charge(self, owners: Collection[object], seconds: float) -> set[object]:
-        """Charge these owners in equal parts, because it is unknown which of them it was. Return those over their budget."""
+    def charge(self, weights: Mapping[object, float], seconds: float) -> set[object]:
+        """Charge these owners in proportion to their weights, because it is unknown which of them it was. Return those over their
+        budget."""
         now = monotonic()
         if len(self._spent) > _MOST_OWNERS:
             self._spent = {owner: pair for owner, pair in self._spent.items() if self._still_spent(pair, now) > 0}
         over = set()
-        for owner in owners:
-            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + seconds / len(owners)
+        for owner, weight in weights.items():
+            share = seconds * weight / sum(weights.values())
+            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + share
             self._spent[owner] = spent, now
             if spent > _BURST_SECONDS:
                 over.add(owner)

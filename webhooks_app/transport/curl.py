@@ -19,7 +19,7 @@ import pycurl
 
 from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, TransportOptions
 from webhooks_app.transport.curl_costs import CostlyRequests
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
 from webhooks_app.transport.curl_outcome import BUSY, FLOOD, Failure
@@ -32,7 +32,7 @@ from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import KEPT_BUSY, Place, check_request, failed
+from webhooks_app.transport.validation import Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
 
 
@@ -44,11 +44,11 @@ class CurlTransport:
     def __init__(self, options: TransportOptions) -> None:
         self.options = options
         self.capacity = options.concurrency
-        self._ca_bundle = options.ca_bundle or certifi.where()
         self._running: dict[Any, Handle] = {}
         self._idle: list[Handle] = []
         #: Handles whose headers were completed in this turn; and handles that still read a body, with their deadlines.
         self._heads: list[Handle] = []
+        self._handle_parts = options, options.ca_bundle or certifi.where(), self._keep_error, self._heads.append
         self._bodies: deque[tuple[float, Handle, int]] = deque()
         self._queued: deque[tuple[Request, float]] = deque()
         self._finished: list[Response] = []
@@ -102,12 +102,14 @@ class CurlTransport:
     def is_stuck(self) -> bool:
         return self._sockets.guard.is_stuck
 
-    def give_up(self) -> list[Response] | None:
+    def give_up(self) -> StuckCall | None:
         if not self._sockets.guard.give_up():
             return None
         # The transport's thread starts no call any more, but when this one returns it closes the transport.
-        requests = [handle.request for handle in self._costs.suspects(self._sockets.watched)]
-        return [failed(one, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY) for one in requests if one is not None]
+        suspects = self._costs.suspects(self._sockets.watched)
+        requests = [handle.request for handle in suspects if handle.request is not None]
+        failures = [failed(request, *BUSY[:2]) for request in requests]
+        return StuckCall(self._costs.weights(suspects), failures)
 
     def close(self) -> None:
         self._sockets.stop_guard()
@@ -152,7 +154,7 @@ class CurlTransport:
             self._begin(request, deadline, f"+{place.host}:{place.port}:{written}")
 
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
-        handle = self._idle.pop() if self._idle else self._new_handle()
+        handle = self._idle.pop() if self._idle else Handle(*self._handle_parts)
         seconds = deadline - monotonic()
         if request.total_timeout - seconds < 0.01:  # started at once: so the option need not change for each request
             seconds = request.total_timeout
@@ -166,14 +168,12 @@ class CurlTransport:
             handle.close()  # do not reuse it: its state is unknown
             raise
 
-    def _new_handle(self) -> Handle:
-        return Handle(self.options, self._ca_bundle, self._keep_error, self._heads.append)
-
     def _end(self, handle: Handle, code: int, message: str) -> None:
         request = handle.request
         assert request is not None
         del self._running[handle.curl]
         try:
+            self._costs.end(handle)
             self._floods.ended(handle.descriptor)
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
@@ -274,7 +274,7 @@ class CurlTransport:
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         flooded = self._floods.find(requests, bytes_read)
-        self._costs.forget_reads()
+        self._costs.look(self._sockets.watched)
         for (handle, _), descriptor in requests.items():
             if descriptor in flooded:
                 self._cut_off(handle, FLOOD)

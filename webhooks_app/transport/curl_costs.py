@@ -1,26 +1,50 @@
 """Find the requests whose receivers keep libcurl busy: crafted certificates, renegotiations, compressed headers.
 
-While libcurl handles one connection, it also handles others whose TLS records it has read before. So the connection of a
-costly call proves nothing. But most requests wait for a response, and no TLS has been read for them.
+While libcurl handles one connection, it also handles others: TLS records that it has read before, idle connections that it
+checks or closes. So the connection of a costly call proves nothing. But for most requests, which wait for a response, no TLS
+has been read. What is usual for an owner counts less: one with many short connections has always just read some.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from webhooks_app.transport.cpu_budget import CpuBudget
 from webhooks_app.transport.curl_handle import Handle
 from webhooks_app.transport.curl_outcome import BUSY, NEIGHBOUR_BUSY, Failure
+from webhooks_app.transport.socket_bytes import bytes_read
+
+#: How fast the usual share of an owner follows what is seen, at each look; and below which it is forgotten.
+_FOLLOWS = 0.1
+_FORGOTTEN = 0.01
+#: The least weight of an owner, and the weight of one that has no request open.
+_LEAST_WEIGHT = 0.05
+_WEIGHT_OF_KEPT = 0.5
+_MOST_KEPT = 4096
+
+
+class _Kept(NamedTuple):
+    """A connection without a request. `inode`: of its socket, since the descriptor may be used again."""
+
+    inode: int
+    owner: object
+    size: int
 
 
 class CostlyRequests:
-    """The requests of one transport. Only `suspects` may be called by another thread, while the transport's is in a call."""
+    """The requests of one transport. Another thread may call `suspects` and `weights` while the transport's is in a call."""
 
     def __init__(self, running: Mapping[Any, Handle]) -> None:
         self._running = running
         #: Requests whose connection is not known yet.
         self._without_connection: list[Handle] = []
+        #: Connections whose requests have ended, by descriptor.
+        self._kept: dict[int, _Kept] = {}
+        #: The share of looks at which an owner was suspected, although there was no costly call.
+        self._usual: dict[object, float] = {}
         self._budget = CpuBudget()
         #: Owners over their budget that were not reported yet, and those whose requests are to be ended.
         self._costly: set[object] = set()
@@ -35,8 +59,25 @@ class CostlyRequests:
         if self._without_connection:
             self._without_connection = [handle for handle in self._without_connection if not handle.note_connection()]
 
-    def forget_reads(self) -> None:
-        """Forget what was read so far. Called four times a second: only what was read since then makes a suspect."""
+    def end(self, handle: Handle) -> None:
+        """Note that a request ends. libcurl may keep its connection, and read from it later."""
+        if handle.request is not None and handle.connection >= 0:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept = {}
+            with suppress(OSError):
+                inode, size = os.fstat(handle.connection).st_ino, bytes_read(handle.connection)
+                self._kept[handle.connection] = _Kept(inode, handle.request.owner, size)
+
+    def look(self, watched: Collection[int]) -> None:
+        """Learn which owners are usual suspects, and forget what was read so far. Called four times a second."""
+        owners = {handle.request.owner for handle in self.suspects(watched) if handle.request is not None}
+        usual = {}
+        for owner in {*self._usual, *owners}:
+            share = self._usual.get(owner, 0.0)
+            share += _FOLLOWS * ((owner in owners) - share)
+            if share > _FORGOTTEN:
+                usual[owner] = share
+        self._usual = usual
         for handle in self._running.values():
             handle.forget_reads()
 
@@ -46,12 +87,27 @@ class CostlyRequests:
         # A copy: a thread whose call was given up closes the transport when the call returns.
         return [handle for handle in list(self._running.values()) if handle.has_read_tls(watched, removed)]
 
+    def weights(self, suspects: Collection[Handle]) -> dict[object, float]:
+        """Return the owners that may have caused a costly call, each with a weight up to 1: those of these handles, less the more
+        usual they are, and those of kept connections that something was read from."""
+        used = {handle.connection for handle in list(self._running.values())}
+        weights = {
+            kept.owner: _WEIGHT_OF_KEPT
+            for fd, kept in list(self._kept.items())
+            if fd not in used and _was_read(fd, kept)
+        }
+        for handle in suspects:
+            if handle.request is not None:
+                owner = handle.request.owner
+                weights[owner] = max(1.0 - self._usual.get(owner, 0.0), weights.get(owner, _LEAST_WEIGHT))
+        return weights
+
     def charge(self, seconds: float, watched: Collection[int], removed: Collection[int]) -> None:
         """Charge a call that took this much processor time to the owners of the requests that may have caused it."""
-        suspects = [(one, one.request.owner) for one in self.suspects(watched, removed) if one.request is not None]
-        over = self._budget.charge({owner for _, owner in suspects}, seconds)
-        for handle, owner in suspects:
-            handle.kept_busy = handle.kept_busy or owner in over
+        suspects = self.suspects(watched, removed)
+        over = self._budget.charge(self.weights(suspects), seconds)
+        for handle in suspects:
+            handle.kept_busy = handle.kept_busy or (handle.request is not None and handle.request.owner in over)
         self._costly |= over
         self._to_end |= over
 
@@ -72,3 +128,9 @@ class CostlyRequests:
         """Return the owners that have spent their budget since the last call."""
         costly, self._costly = self._costly, set()
         return costly
+
+
+def _was_read(fd: int, kept: _Kept) -> bool:
+    with suppress(OSError):  # it is closed
+        return os.fstat(fd).st_ino == kept.inode and bytes_read(fd) > kept.size
+    return False

@@ -13,7 +13,7 @@ from time import monotonic
 
 from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_inspector
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import Request, Response, Transport
+from webhooks_app.transport.base import Request, Response, StuckCall, Transport
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.validation import check_headers, check_timeouts, failed
 
@@ -70,7 +70,7 @@ class InspectingTransport:
     def is_stuck(self) -> bool:
         return self._network.is_stuck
 
-    def give_up(self) -> list[Response] | None:
+    def give_up(self) -> StuckCall | None:
         return self._network.give_up()
 
     def take_costly(self) -> set[object]:

@@ -18,7 +18,7 @@ import certifi
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.log_thread import EngineThread
-from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, TransportOptions
 from webhooks_app.transport.faults import ThreadsExhausted, not_resolved_in_time, not_sent
 from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.requests_adapter import CheckedAdapter
@@ -117,7 +117,7 @@ class RequestsTransport:
     def is_stuck(self) -> bool:
         return False  # `wait` never runs a request
 
-    def give_up(self) -> list[Response] | None:
+    def give_up(self) -> StuckCall | None:
         return None
 
     def take_costly(self) -> set[object]:
