@@ -82,10 +82,15 @@ def test_what_contributing_lists_is_there():
     assert [name for name in names if not (ROOT / "webhooks_app" / name).exists()] == []
     table = "\n".join(re.findall(r"^\|.*$", text.partition("## Where to look")[2].partition("\n## ")[0], re.MULTILINE))
     for name, attributes in re.findall(r"`([\w/-]+(?:/|\.py|\.md))`(?: \(([^)]*)\))?", table):
-        path = ROOT / name if name.startswith(("docs/", "tests/")) else ROOT / "webhooks_app" / name
+        path = ROOT / name if name.startswith(("docs/", "tests/", "CHANGELOG")) else ROOT / "webhooks_app" / name
         assert path.exists(), name
         for attribute in re.findall(r"`(\w+)`", attributes):
             assert attribute in path.read_text(), (name, attribute)
+    packages = {path.parent.name for path in (ROOT / "webhooks_app").glob("*/__init__.py")} - {
+        "migrations",
+        "templatetags",
+    }
+    assert sorted(name for name in packages if f"`{name}/`" not in text) == []
     engine = {path.name for path in (ROOT / "webhooks_app/engine").glob("*.py")} - {"__init__.py"}
     assert sorted(name for name in engine if f"`{name}`" not in text) == []
     for name in re.findall(r"`(\w+/)` \(", text):

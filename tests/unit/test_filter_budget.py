@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.core.filters import MAX_COMPARISONS, MAX_SIZE, ComparisonBudget, check_filters, passes
 from webhooks_app.exceptions import FilterTooCostly, InvalidEndpoint
 
@@ -162,11 +163,13 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 PATHS = st.sampled_from(["data.l", "data.l.0", "data.t", "data.t.x", "data.none"])
+ORDERED = ["gt", "gte", "lt", "lte", "startswith"]
 CONDITIONS = st.one_of(
     SCALARS,
     st.dictionaries(st.sampled_from(["eq", "ne", "contains"]), VALUES, min_size=1),
     st.dictionaries(st.sampled_from(["in", "nin"]), st.lists(VALUES, max_size=6), min_size=1),
-    st.dictionaries(st.sampled_from(["gt", "lte", "startswith"]), st.sampled_from(["", "a" * 99 + "b"]), min_size=1),
+    st.dictionaries(st.sampled_from(ORDERED), st.sampled_from(["", "a" * 99 + "b"]), min_size=1),
+    st.dictionaries(st.just("exists"), st.booleans(), min_size=1),
 )
 FILTERS = st.recursive(
     st.dictionaries(PATHS, CONDITIONS, max_size=3),
@@ -252,3 +255,7 @@ def test_no_stored_row_raises(filters: Any, data: Any) -> None:
     assert passes(filters, {"x": data}) in (True, False)
     with suppress(InvalidEndpoint):
         check_filters(filters)
+
+
+def test_every_operator_is_tried() -> None:
+    assert {"eq", "ne", "contains", "in", "nin", "exists", *ORDERED} == set(OPERATORS)

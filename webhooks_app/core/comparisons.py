@@ -1,8 +1,8 @@
 """The operators of filters: their operands, comparisons and costs. Pure.
 
 `OPERATORS` is the single list of them: the checks, the comparisons and the help on the endpoint's page use it. To add one: a
-row there, its translations (`make messages`), the table in docs/how-to/rest-api.md, an example in tests/unit/test_filters.py,
-and a worst case in tests/unit/test_filter_budget.py.
+row there, its translations (`make messages`), the table in docs/how-to/rest-api.md (the same words as its help), EXAMPLES in
+tests/unit/test_filters.py, WORST and CONDITIONS in tests/unit/test_filter_budget.py, a line in the changelog.
 """
 
 from __future__ import annotations

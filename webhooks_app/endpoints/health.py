@@ -24,7 +24,7 @@ class Condition:
     """The current health of an endpoint; for customers and staff alike.
 
     `waiting`: pending deliveries, at most MOST_COUNTED + 1. `next_at`: when the next of them may be sent; None if unknown or
-    if none is pending. `held_until`: nothing is sent earlier; None if nothing holds the queue. `slowed`: requests are tried
+    if none is pending. `held_until`: nothing is sent earlier; None if nothing holds the queue. `breaker_open`: requests are tried
     one at a time, the others wait. `disables_at`: a failure after this time disables the endpoint; `disables_after`: so do
     this many more failures in a row. None: it is never disabled for this reason.
     """
@@ -35,7 +35,7 @@ class Condition:
     failures: int = 0
     failing_since: datetime | None = None
     last_success_at: datetime | None = None
-    slowed: bool = False
+    breaker_open: bool = False
     disables_at: datetime | None = None
     disables_after: int | None = None
 
@@ -67,7 +67,7 @@ def condition_of(endpoint: Endpoint, now: datetime) -> Condition | None:
         failures=health.consecutive_failures,
         failing_since=health.failing_since,
         last_success_at=health.last_success_at,
-        slowed=policy is not None and breaker_is_open(health, policy),
+        breaker_open=policy is not None and breaker_is_open(health, policy),
         disables_at=off_at(queue, policy),
         disables_after=_disables_after(health.consecutive_failures, policy),
     )

@@ -12,7 +12,7 @@ from webhooks_app.deliveries import bulk_updates
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
-from webhooks_app.endpoints.settings import EndpointSettings, check_settings
+from webhooks_app.endpoints.settings import EndpointSettings, apply_settings
 from webhooks_app.endpoints.validation import checked_events, checked_url, checked_wire_format
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import (
@@ -66,7 +66,7 @@ def create_endpoint(
     patterns = checked_events(events, wire)
     text = validate_or_generate(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
-    check_settings(endpoint, settings)
+    apply_settings(endpoint, settings)
     endpoint.set_custom_headers(check_headers(headers, wire))
     check_plan_limit(owner)
     insert_endpoint(endpoint, patterns, text)
@@ -94,7 +94,7 @@ def change_endpoint(
     wire = get_wire_format(row.wire_format)
     was_fifo, was_at = row.fifo, _server(row.url)
     text = _change_url(row, wire, changes, secret)
-    check_settings(row, changes)
+    apply_settings(row, changes)
     if text is not None or "headers" in changes:
         stored = dict if text is not None else row.custom_headers  # headers meant for another server are dropped
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))

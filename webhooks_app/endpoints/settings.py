@@ -19,7 +19,7 @@ from django.utils.translation import ngettext, pgettext
 from webhooks_app.conf import settings
 from webhooks_app.endpoints.validation import (
     MAX_DESCRIPTION,
-    MAX_RATE,
+    MAX_RATE_LIMIT,
     checked_channels,
     checked_description,
     checked_fifo,
@@ -113,7 +113,8 @@ SETTINGS = (
     Setting("channels", FormPart.WHAT, checked_channels, in_words=lambda names: "" if names else _("every channel")),
     Setting("filters", FormPart.WHAT, checked_filters, in_words=lambda filters: "" if filters else _("none")),
     Setting(
-        "rate_limit", FormPart.HOW, lambda value: checked_whole_number("rate_limit", value, MAX_RATE), lambda: MAX_RATE,
+        "rate_limit", FormPart.HOW, lambda value: checked_whole_number("rate_limit", value, MAX_RATE_LIMIT),
+        lambda: MAX_RATE_LIMIT,
         in_words=lambda rate: _rate_in_words(rate),
     ),
     Setting(
@@ -129,7 +130,7 @@ SETTINGS = (
 NAMES = tuple(setting.name for setting in SETTINGS)
 
 
-def check_settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:
+def apply_settings(endpoint: Endpoint, given: Mapping[str, Any]) -> None:
     """Check the settings that are given and put them into the endpoint; the caller saves. Raises InvalidEndpoint."""
     for setting in SETTINGS:
         if setting.name in given:

@@ -23,7 +23,7 @@ MAX_EVENTS = 50
 MAX_CHANNELS = 50
 MAX_DESCRIPTION = 255
 MAX_METADATA_BYTES = 8192
-MAX_RATE = 100_000
+MAX_RATE_LIMIT = 100_000
 #: An unpaired surrogate, and NUL as JSON escapes it: not every database can store them.
 _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
 _UNSTORABLE_METADATA = _("The metadata have a character that cannot be stored: NUL, or one half of a surrogate pair.")
