@@ -244,3 +244,23 @@ def test_whatever_happens_each_event_arrives(fast_paths: bool, configure: Any) -
         )
     finally:
         logging.disable(logging.NOTSET)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("pipeline")
+def test_an_engine_that_was_declared_dead_sends_nothing_of_what_it_had_leased(fast_paths: bool, configure: Any) -> None:
+    """Its heartbeat notices that first. What it sent before its database thread does, another engine sent, too."""
+    configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=MACHINE_WIRE_FORMATS, DEFAULT_WIRE_FORMAT="machine")
+    machine = EngineMachine()
+    steps: list[tuple[int, str, float, Any]] = [
+        (1, "first", 0.02, None), (0, "first", 0.02, None), (0, "not", 6.0, None), (1, "first", 1.5, None),
+        (1, "first", 0.02, ("lost", 2, "")), (0, "first", 0.02, ("lost", 2, "")), (1, "first", 0.02, None),
+        (0, "first", 6.0, ("locked", 21, "")), (0, "first", 0.02, None), (1, "first", 1.5, None),
+    ]  # fmt: skip
+    try:
+        machine.begin()
+        for slot, sends, seconds, trouble in steps:
+            machine.work(responses=[(0, "200")] * 3, slot=slot, sends=sends, seconds=seconds, trouble=trouble)
+            machine.holds()
+    finally:
+        machine.teardown()

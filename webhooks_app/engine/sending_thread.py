@@ -149,6 +149,9 @@ class RequestSender:
             self._faults.report("no queue", "delivery %s has no queue; it is sent later", delivery.delivery_id)
             self._window.abandon(delivery)
             return True
+        if self._was_leased_before(queue):
+            self._window.abandon(delivery)
+            return True
         if queue.runs_host_code and self._builds.must_wait(queue.config):
             return False
         try:
@@ -169,6 +172,11 @@ class RequestSender:
             self._refuse(delivery, queue, error, error_text(error))
         return True
 
+    def _was_leased_before(self, queue: LeasedQueue) -> bool:
+        """Return whether this engine was declared dead after it had leased the queue. Another engine may have it by now, even if
+        the database thread has not noticed yet."""
+        return queue.engine_id is not None and queue.engine_id != self._heartbeat.engine_id
+
     def _wait_for_lost_threads(self, delivery: QueuedDelivery, queue: LeasedQueue) -> None:
         name = queue.config.wire_format.name
         text = "requests of the wire format %s cannot be built: the host's code has not returned from earlier ones"
@@ -180,7 +188,7 @@ class RequestSender:
         refused = 0
         for build in self._builds.take():
             delivery, queue = build.delivery, self._window.queue_of(build.delivery)
-            if queue is None or queue.sending.stopping or not self._heartbeat.alive:
+            if queue is None or queue.sending.stopping or self._was_leased_before(queue) or not self._heartbeat.alive:
                 self._window.abandon(delivery)  # it may be another engine's now, or paused; it stays due
                 continue
             error, text = build.error, build.error_text
