@@ -18,6 +18,7 @@ class Running:
 
     def __init__(self, owner: str, *, reads: bool, connection: int = -1, waits: bool = True) -> None:
         self.request = Request(None, "https://example.com/", (), b"", owner=owner)
+        self.owner = owner
         self.reads = reads
         self.connection = connection
         self.kept_busy = False

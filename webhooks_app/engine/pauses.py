@@ -1,10 +1,8 @@
-"""Pauses: tenants and queues that failed are paused, longer each time.
-
-A key without a failure for as long as its last pause starts again with the shortest pause.
-"""
+"""Pauses: tenants and queues that failed are paused, longer each time."""
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 
@@ -18,17 +16,24 @@ _MOST_KEYS = 1000
 class Pauses:
     """Keys that are paused, longer each time. Times are monotonic seconds."""
 
-    def __init__(self, longest: float = LONGEST_PAUSE) -> None:
-        self._longest = longest
+    def __init__(
+        self, longest: float = LONGEST_PAUSE, *, first: float = FIRST_PAUSE, forgotten_after: float | None = None
+    ) -> None:
+        """`first`, `longest`: a pause is doubled each time, from one to the other. A key without a failure for `forgotten_after`
+        after its pause starts again with the first one; None: for as long as the pause was."""
+        self._longest, self._first, self._forgotten_after = longest, first, forgotten_after
         self._until: dict[uuid.UUID, tuple[float, float]] = {}
 
     def put(self, key: uuid.UUID) -> None:
         now = time.monotonic()
-        until, last = self._until.get(key, (0.0, 0.0))
-        pause = FIRST_PAUSE if now > until + last else min(last * 2, self._longest)
+        until, last = self._until.get(key, (-math.inf, 0.0))
+        pause = self._first if now > self._matters_until(until, last) else min(last * 2, self._longest)
         self._until[key] = (now + pause, pause)
         if len(self._until) > _MOST_KEYS:
-            self._until = {key: (until, last) for key, (until, last) in self._until.items() if now <= until + last}
+            self._until = {key: pair for key, pair in self._until.items() if now <= self._matters_until(*pair)}
+
+    def _matters_until(self, until: float, last: float) -> float:
+        return until + (last if self._forgotten_after is None else self._forgotten_after)
 
     def last(self, key: uuid.UUID) -> float:
         """Return when the last pause of a key ended or will end, 0.0 if it had none. As a sort key, this puts the keys that

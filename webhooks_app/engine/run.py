@@ -174,13 +174,9 @@ class _Run:
         engine = self._engine
         if engine is None or not engine.is_stuck:
             return
-        self._threads = [
-            thread for thread in self._threads if thread.is_alive()
-        ]  # a stuck one ends when its call returns
-        if len(self._threads) >= _MOST_STUCK and self._options.frozen_after is not None:
-            logger.critical(
-                "webhooks: %d threads are stuck; this process ends, and its queues go to others", _MOST_STUCK
-            )
+        stuck = sum(thread.is_alive() for thread in self._threads)  # one ends when its call returns
+        if stuck >= _MOST_STUCK and self._options.frozen_after is not None:
+            logger.critical("webhooks: %d threads are stuck; this process ends, and its queues go to others", stuck)
             time.sleep(LOOK_AGAIN_SECONDS)  # for the log
             os._exit(_EXIT_CODE)
         self._start_thread(partial(self._deliver_instead, engine))

@@ -12,6 +12,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 
+from webhooks_app.engine.pauses import Pauses
+
 #: How long a tenant pauses the first time, doubled each further time, and the longest pause (seconds).
 _FIRST = 60.0
 _LONGEST = 600.0
@@ -29,25 +31,20 @@ class TenantPauses:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: Tenant → until when it pauses, and for how long it paused the last time.
-        self._pauses: dict[uuid.UUID, tuple[float, float]] = {}
+        self._pauses = Pauses(_LONGEST, first=_FIRST, forgotten_after=_FORGOTTEN_AFTER)
         #: When a thread was stuck lately, and the tenants that were suspected, with their weights.
         self._stuck_calls: list[tuple[float, dict[uuid.UUID, float]]] = []
 
     def pause(self, tenant_id: uuid.UUID) -> None:
         """Pause the tenant, for longer than the last time. While it pauses, this changes nothing."""
-        now = time.monotonic()
         with self._lock:
-            self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now - _FORGOTTEN_AFTER}
-            until, last = self._pauses.get(tenant_id, (-math.inf, _FIRST / 2))
-            if until <= now:
-                seconds = min(2 * last, _LONGEST)
-                self._pauses[tenant_id] = now + seconds, seconds
+            if self._pauses.last(tenant_id) <= time.monotonic():
+                self._pauses.put(tenant_id)
 
     def until(self, tenant_id: uuid.UUID) -> float:
         """Return until when the tenant pauses; the past if it does not."""
         with self._lock:
-            return self._pauses.get(tenant_id, (-math.inf, 0.0))[0]
+            return self._pauses.last(tenant_id) or -math.inf
 
     def note_stuck_call(self, suspects: Mapping[uuid.UUID, float]) -> set[uuid.UUID]:
         """Note a stuck call and the suspected tenants with their weights (up to 1). Return the culprits: the suspect, if there is

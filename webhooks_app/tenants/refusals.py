@@ -36,16 +36,16 @@ def sender_of(request: HttpRequest) -> str:
 
 def must_wait(token: str, sender: str) -> bool:
     """Return whether not to look up this key or link now, because its sender has tried too many others. `sender`: an address."""
-    return (cache.get(_from(sender)) or 0) >= MOST and cache.get(_accepted(token)) is None
+    return (cache.get(_key("refused_from", sender)) or 0) >= MOST and cache.get(_key("accepted", token)) is None
 
 
 def was_refused(token: str) -> bool:
     """Return whether this key or link was refused within the last minute. It has not become valid since: nobody chooses one."""
-    return cache.get(_refused(token)) is not None
+    return cache.get(_key("refused", token)) is not None
 
 
 def remember_accepted(token: str) -> None:
-    cache.set(_accepted(token), True, _KNOWN_FOR)
+    cache.set(_key("accepted", token), True, _KNOWN_FOR)
 
 
 def refuse_api_key(token: str, sender: str) -> None:
@@ -68,31 +68,21 @@ def refuse_portal_link(token: str, sender: str) -> None:
 
 def note_refusal(tenant_id: uuid.UUID, actor: str, verb: str, target: str, reason: str) -> None:
     """Note a refusal in the tenant's audit log, unless an equal one was noted within the hour."""
-    if cache.add(f"webhooks_noted:{token_digest(f'{verb} {target} {reason}')}", True, _NOTED_EVERY):
+    if cache.add(_key("noted", f"{verb} {target} {reason}"), True, _NOTED_EVERY):
         note(tenant_id, actor, verb, target, reason=reason)
 
 
 def _count(token: str, sender: str, what: str) -> bool:
     """Count the refused key or link. Return False if that was done within the last minute."""
-    if not cache.add(_refused(token), True, PERIOD):
+    if not cache.add(_key("refused", token), True, PERIOD):
         return False
-    cache.add(_from(sender), 0, PERIOD)
+    cache.add(_key("refused_from", sender), 0, PERIOD)
     with contextlib.suppress(ValueError):  # the counter has just expired
-        cache.incr(_from(sender))
+        cache.incr(_key("refused_from", sender))
     log_now_and_then(logging.WARNING, f"refused {what}", f"{what} from {sender} is not accepted")
     return True
 
 
-# Digests, since not every cache takes every text for a key, and none needs to hold the key itself.
-
-
-def _from(sender: str) -> str:
-    return f"webhooks_refused_from:{token_digest(sender)}"
-
-
-def _refused(token: str) -> str:
-    return f"webhooks_refused:{token_digest(token)}"
-
-
-def _accepted(token: str) -> str:
-    return f"webhooks_accepted:{token_digest(token)}"
+def _key(kind: str, text: str) -> str:
+    """Return a key of the cache. It has a digest, since not every cache takes every text, and none needs to hold the text."""
+    return f"webhooks_{kind}:{token_digest(text)}"

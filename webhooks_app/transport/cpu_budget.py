@@ -33,9 +33,9 @@ class CpuBudget:
         if len(self._spent) > _MOST_OWNERS:
             self._spent = {owner: pair for owner, pair in self._spent.items() if self._still_spent(pair, now) > 0}
         over = set()
+        total = sum(weights.values())
         for owner, weight in weights.items():
-            share = seconds * weight / sum(weights.values())
-            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + share
+            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + seconds * weight / total
             self._spent[owner] = spent, now
             if spent > _BURST_SECONDS:
                 over.add(owner)

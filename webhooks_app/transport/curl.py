@@ -10,7 +10,6 @@ one policy, which never changes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -107,8 +106,7 @@ class CurlTransport:
             return None
         # The transport's thread starts no call any more, but when this one returns it closes the transport.
         suspects = self._costs.suspects(self._sockets.watched)
-        requests = [handle.request for handle in suspects if handle.request is not None]
-        failures = [failed(request, *BUSY[:2]) for request in requests]
+        failures = [failed(one.request, *BUSY[:2]) for one in suspects if one.request is not None]
         return StuckCall(self._costs.weights(suspects), failures)
 
     def close(self) -> None:
@@ -160,13 +158,16 @@ class CurlTransport:
             seconds = request.total_timeout
         try:
             handle.prepare(request, seconds, resolve)
-            self._running[handle.curl] = handle
-            self._multi.add_handle(handle.curl)
-            self._costs.begin(handle)
+            self._run(handle)
         except BaseException:
             self._running.pop(handle.curl, None)
             handle.close()  # do not reuse it: its state is unknown
             raise
+
+    def _run(self, handle: Handle) -> None:
+        self._multi.add_handle(handle.curl)
+        self._running[handle.curl] = handle
+        self._costs.begin(handle)
 
     def _end(self, handle: Handle, code: int, message: str) -> None:
         request = handle.request
@@ -181,8 +182,7 @@ class CurlTransport:
             elif code != pycurl.E_OK and handle.kept_busy:
                 handle.refuse(BUSY)
             if handle.prepare_again(code, message):
-                self._multi.add_handle(handle.curl)
-                self._running[handle.curl] = handle
+                self._run(handle)
                 return
             response = handle.finish(code, message)
         except Exception as error:  # noqa: BLE001 - it becomes this request's response
@@ -230,7 +230,7 @@ class CurlTransport:
 
     def _gather(self, now: float) -> None:
         self._costs.note_connections()
-        for curl, code, message in self._results():
+        for curl, code, message in self._sockets.results():
             self._end(self._running[curl], code, message)
         for handle, failure in self._costs.take_to_end():
             self._cut_off(handle, failure)
@@ -283,14 +283,6 @@ class CurlTransport:
         self._sockets.cut_flood(handle.descriptor)
         handle.refuse(failure)
         self._end(handle, CUT_OFF, failure.detail)
-
-    def _results(self) -> Iterator[tuple[Any, int, str]]:
-        more = 1
-        while more:
-            more, good, bad = self._multi.info_read()
-            for curl in good:
-                yield curl, pycurl.E_OK, ""
-            yield from bad
 
     def _keep_error(self, error: BaseException) -> None:
         """Store an exception from a libcurl callback, for `wait` to raise: pycurl would only print it."""

@@ -61,16 +61,16 @@ class CostlyRequests:
 
     def end(self, handle: Handle) -> None:
         """Note that a request ends. libcurl may keep its connection, and read from it later."""
-        if handle.request is not None and handle.connection >= 0:
+        if handle.connection >= 0:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept = {}
             with suppress(OSError):
                 inode, size = os.fstat(handle.connection).st_ino, bytes_read(handle.connection)
-                self._kept[handle.connection] = _Kept(inode, handle.request.owner, size)
+                self._kept[handle.connection] = _Kept(inode, handle.owner, size)
 
     def look(self, watched: Collection[int]) -> None:
         """Learn which owners are usual suspects, and forget what was read so far. Called four times a second."""
-        owners = {handle.request.owner for handle in self.suspects(watched) if handle.request is not None}
+        owners = {handle.owner for handle in self.suspects(watched)}
         usual = {}
         for owner in {*self._usual, *owners}:
             share = self._usual.get(owner, 0.0)
@@ -97,9 +97,8 @@ class CostlyRequests:
             if fd not in used and _was_read(fd, kept)
         }
         for handle in suspects:
-            if handle.request is not None:
-                owner = handle.request.owner
-                weights[owner] = max(1.0 - self._usual.get(owner, 0.0), weights.get(owner, _LEAST_WEIGHT))
+            owner = handle.owner
+            weights[owner] = max(1.0 - self._usual.get(owner, 0.0), weights.get(owner, _LEAST_WEIGHT))
         return weights
 
     def charge(self, seconds: float, watched: Collection[int], removed: Collection[int]) -> None:
@@ -107,7 +106,7 @@ class CostlyRequests:
         suspects = self.suspects(watched, removed)
         over = self._budget.charge(self.weights(suspects), seconds)
         for handle in suspects:
-            handle.kept_busy = handle.kept_busy or (handle.request is not None and handle.request.owner in over)
+            handle.kept_busy = handle.kept_busy or handle.owner in over
         self._costly |= over
         self._to_end |= over
 
@@ -117,11 +116,10 @@ class CostlyRequests:
         if not self._to_end:
             return []
         over, self._to_end = self._to_end, set()
-        running = [handle for handle in self._running.values() if handle.waits_for_tls or handle.kept_busy]
         return [
             (handle, BUSY if handle.kept_busy else NEIGHBOUR_BUSY)
-            for handle in running
-            if handle.request is not None and handle.request.owner in over
+            for handle in self._running.values()
+            if handle.owner in over and (handle.waits_for_tls or handle.kept_busy)
         ]
 
     def take_costly(self) -> set[object]:

@@ -189,6 +189,10 @@ class Handle:
         self.forget_reads()
         return self.connection >= 0
 
+    @property
+    def owner(self) -> object:
+        return self.request.owner if self.request is not None else None
+
     def forget_reads(self) -> None:
         """Count the bytes of TLS that are read from now on."""
         if self.connection >= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from time import monotonic, thread_time
 from typing import Any
 
@@ -111,6 +111,15 @@ class CurlSockets:
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
         if took >= costly and (spent := thread_time() - before) >= costly:
             self._on_costly(spent, self.watched, self._removed)
+
+    def results(self) -> Iterator[tuple[Any, int, str]]:
+        """Yield the requests that have ended, each with libcurl's code and message."""
+        more = 1
+        while more:
+            more, good, bad = self._multi.info_read()
+            for curl in good:
+                yield curl, pycurl.E_OK, ""
+            yield from bad
 
     def remove(self, curl: Any) -> None:
         """Remove a request from libcurl, which may read from its connection and close it."""

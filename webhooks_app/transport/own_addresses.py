@@ -18,13 +18,17 @@ _NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 def may_connect(address: str, policy: AddressPolicy) -> bool:
     """Return whether to connect to this address: the policy allows it, and it is not this machine's own, unless the operator
     has named its network in ALLOWED_NETWORKS."""
-    return address_allowed(address, policy) and (explicitly_allowed(address, policy) or not is_own(address))
+    return address_allowed(address, policy) and not _refused_as_own(address, policy)
 
 
 def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
     """Return the addresses of a name that may be connected to; none if any of them is not allowed (see `usable_addresses`)."""
     usable = usable_addresses(addresses, policy)
-    return usable if all(may_connect(address, policy) for address in usable) else ()
+    return () if any(_refused_as_own(address, policy) for address in usable) else usable
+
+
+def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
+    return not explicitly_allowed(address, policy) and is_own(address)
 
 
 def is_own(address: str) -> bool:

@@ -91,7 +91,7 @@ class RequestsTransport:
             while True:
                 self._stalls.turn(pause)
                 self._end_late_jobs()
-                self._end_floods()
+                self._end_costly()
                 if self._finished or self._woken or self._raised is not None:
                     break
                 next_deadline = self._times[0][0] if self._times else until
@@ -170,7 +170,8 @@ class RequestsTransport:
                 response = self._late_response(job, now)
                 self._give_up(job, response)
 
-    def _end_floods(self) -> None:
+    def _end_costly(self) -> None:
+        """End jobs whose receivers send too much data, or cost too much processor time."""
         if monotonic() < self._floods.next_look:
             return
         # A connection carries one request at a time, so the job stands for it.

@@ -57,9 +57,8 @@ class Job:
     body: list[bytes] = field(default_factory=list)
     body_until: float | None = None
     has_low_priority: bool = False
-    _clock: int | None = None
+    _thread: threading.Thread | None = None
     _cpu_at_start: float = 0.0
-    _native_id: int = 0
 
     @property
     def address(self) -> str:
@@ -68,18 +67,18 @@ class Job:
 
     def note_thread(self) -> None:
         """Note that the current thread executes the job."""
-        if hasattr(time, "pthread_getcpuclockid"):
-            self._clock = time.pthread_getcpuclockid(threading.get_ident())
-            self._cpu_at_start = time.thread_time()
-        self._native_id = threading.get_native_id()
+        self._thread, self._cpu_at_start = threading.current_thread(), time.thread_time()
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the job has cost; 0 if the system does not tell. Only while a thread executes it."""
-        return time.clock_gettime(self._clock) - self._cpu_at_start if self.begun and self._clock is not None else 0.0
+        ident = self._thread.ident if self.begun and self._thread is not None else None
+        if ident is None or not hasattr(time, "pthread_getcpuclockid"):
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(ident)) - self._cpu_at_start
 
     def let_others_go_first(self) -> None:
         """Give the job's thread the lowest priority, if the system has priorities of threads."""
-        self.has_low_priority = let_others_go_first(self._native_id)
+        self.has_low_priority = self._thread is not None and let_others_go_first(self._thread.native_id)
 
     def cut(self) -> None:
         """Cut off the job's connection, so that the thread that is blocked on it continues."""
