@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.02
 _TOO_OFTEN = 10
 #: A call that was seen this many times is stuck: it normally takes less than a millisecond.
 _STUCK = 40
-#: A connection is cut off if this many bytes were read from it since the call was first seen, or if this many are unread when
+#: A connection is cut off if this many bytes were read from it since the call was seen twice, or if this many are unread when
 #: another connection is cut off: a normal response is shorter, and a receiver may flood many connections at once.
 _FLOOD = 32 * 1024
 #: For how long (seconds), and how many, cut-off connections are remembered. Their requests end at once.
@@ -94,16 +94,16 @@ class CallGuard:
     def _watch(self) -> None:
         seen: list[int] | None = None
         times = 0
-        read: dict[int, int] = {}
+        before: dict[int, int] = {}
         while not self._closed.wait(_LOOK_EVERY):
             call = self._call
             if call is None or call is not seen:
-                seen, times, read = call, 0, {}
-                if call is not None:
-                    read = self._read()
+                seen, times, before = call, 0, {}
                 continue
             times += 1
-            found = {fd for fd, size in self._read().items() if size - read.get(fd, size) >= _FLOOD}
+            read = self._read()
+            before = before or read
+            found = {fd for fd, size in read.items() if size - before.get(fd, size) >= _FLOOD}
             if found:
                 self._cut(call, self._same_server(found), flooding=found)
             elif times % _TOO_OFTEN == 0 and not TELLS_RECEIVED:

@@ -15,12 +15,30 @@ except ImportError:  # Windows
 #: Linux reports in TCP_INFO how many bytes a connection has received (`tcpi_bytes_received`).
 TELLS_RECEIVED = sys.platform == "linux"
 _RECEIVED_AT = 128
+#: Linux reports in this option how much memory a socket uses, beginning with that of unread data.
+_SO_MEMINFO = 55
+_QUEUED_BYTES = 4
 _DROPPED_AT_ONCE = 256 * 1024
 
 
 def bytes_read(fd: int) -> int:
     """Return how many bytes were read from this connection since it was opened; 0 if the system does not report it."""
-    return max(_bytes_received(fd) - bytes_unread(fd), 0) if TELLS_RECEIVED else 0
+    if not TELLS_RECEIVED:
+        return 0
+    sock = None
+    try:
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
+        information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
+        received = int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
+        # Asked first, because it keeps the interpreter's lock: `bytes_unread` gives it to another thread.
+        if received and any(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _QUEUED_BYTES)):
+            received -= bytes_unread(fd)
+    except (OSError, ValueError):  # closed just now
+        return 0
+    finally:
+        if sock is not None:
+            sock.detach()
+    return max(received, 0)
 
 
 def bytes_unread(fd: int) -> int:
@@ -43,16 +61,3 @@ def drop_unread(sock: socket.socket) -> None:
     if TELLS_RECEIVED:
         while sock.recv(_DROPPED_AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # Linux does not copy the bytes
             pass
-
-
-def _bytes_received(fd: int) -> int:
-    sock = None
-    try:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
-        information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
-        return int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
-    except (OSError, ValueError):  # closed just now
-        return 0
-    finally:
-        if sock is not None:
-            sock.detach()
