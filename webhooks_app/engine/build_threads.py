@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from django.db import close_old_connections, connections
 from django.utils.functional import Promise
 
+from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.log_thread import EngineThread
@@ -188,7 +189,7 @@ class _Pool:
 
     def _build(self, build: Build) -> None:
         """Run the host's code. BuildTimeout may be raised in it, or just after it."""
-        began = time.thread_time()
+        began = thread_seconds()
         try:
             try:
                 build.thread = threading.get_ident()
@@ -201,7 +202,7 @@ class _Pool:
                     pass
         except BaseException as error:  # noqa: BLE001 - whatever the host's code does, it is this request's
             build.error, build.error_text = error, error_text(error)
-        build.cost = time.thread_time() - began
+        build.cost = thread_seconds() - began
 
     def _next(self) -> Build | None:
         while True:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Collection, Iterator
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any
 
 import pycurl
 
+from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS
 from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.wakeup import Wakeup
@@ -98,7 +99,7 @@ class CurlSockets:
         """Let libcurl handle a socket or its timer. It also handles TLS records that it has read before from others."""
         self._removed.clear()
         self.guard.enter(fd)
-        began, before = monotonic(), thread_time()
+        began, before = monotonic(), thread_seconds()
         try:
             self._multi.socket_action(fd, what)
         finally:
@@ -109,7 +110,7 @@ class CurlSockets:
         else:
             self._slow.discard(fd)
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
-        if took >= costly and (spent := thread_time() - before) >= costly:
+        if took >= costly and (spent := thread_seconds() - before) >= costly:
             self._on_costly(spent, self.watched, self._removed)
 
     def results(self) -> Iterator[tuple[Any, int, str]]:

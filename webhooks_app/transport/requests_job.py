@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.cpu_time import seconds_of_thread, thread_seconds
 from webhooks_app.thread_priority import let_others_go_first
 from webhooks_app.transport.base import OurFault, Request, Response
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text
@@ -67,14 +67,13 @@ class Job:
 
     def note_thread(self) -> None:
         """Note that the current thread executes the job."""
-        self._thread, self._cpu_at_start = threading.current_thread(), time.thread_time()
+        self._thread, self._cpu_at_start = threading.current_thread(), thread_seconds()
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the job has cost; 0 if the system does not tell. Only while a thread executes it."""
+        """Return the processor time that the job has cost; not above 0 if the system does not report it. Call it only while a
+        thread executes the job."""
         ident = self._thread.ident if self.begun and self._thread is not None else None
-        if ident is None or not hasattr(time, "pthread_getcpuclockid"):
-            return 0.0
-        return time.clock_gettime(time.pthread_getcpuclockid(ident)) - self._cpu_at_start
+        return seconds_of_thread(ident) - self._cpu_at_start if ident is not None else 0.0
 
     def let_others_go_first(self) -> None:
         """Give the job's thread the lowest priority, if the system has priorities of threads."""
