@@ -152,18 +152,25 @@ class Handle:
         seconds = self.waited + self.curl.getinfo(pycurl.TOTAL_TIME)
         address = self.curl.getinfo(pycurl.PRIMARY_IP)[:ADDRESS_CHARACTERS]
         received = self._received
-        headers = b"".join(received.headers)
         failure = self._why_none(code, message)
         if failure is not None:
             kind, detail, fault = failure
             return Response(
-                request.token, None, headers, b"", seconds, kind, cut_text(detail), address, our_fault=str(fault)
+                request.token,
+                None,
+                received.headers,
+                b"",
+                seconds,
+                kind,
+                cut_text(detail),
+                address,
+                our_fault=str(fault),
             )
         complete = code == pycurl.E_OK or received.over_limit
         return Response(
             request.token,
             received.status,
-            headers,
+            received.headers,
             b"".join(received.body),
             seconds,
             detail="" if complete else self._why_cut(code, message),

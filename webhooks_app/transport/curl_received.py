@@ -11,6 +11,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.curl_callbacks import guarded
 from webhooks_app.transport.curl_outcome import Failure
+from webhooks_app.transport.response_head import InvalidResponse, check_fields, cut_headers, framing_of, status_of
 from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
     MAX_BODY_PIECES,
@@ -20,7 +21,6 @@ from webhooks_app.transport.validation import (
     TOO_MANY_INTERIM,
     TOO_MANY_PIECES,
     TOO_MANY_TRAILERS,
-    status_of,
 )
 
 #: The values of `_state`: a status line comes next; inside a header block; the final header block is complete.
@@ -35,10 +35,10 @@ class Received:
         "_body_room",
         "_header_limit",
         "_header_lines",
-        "_header_room",
         "_headers_complete",
         "_headers_seen",
         "_interim",
+        "_lines",
         "_state",
         "body",
         "cut",
@@ -72,8 +72,9 @@ class Received:
         self.status = 0
         #: The HTTP version in the status line.
         self.version = ""
-        self.headers: list[bytes] = []
-        self._header_room = self._header_limit
+        #: The headers of the final response, once they are complete, up to the limit.
+        self.headers = b""
+        self._lines: list[bytes] = []
         #: The number of header bytes, header lines and interim responses so far.
         self._headers_seen = self._header_lines = self._interim = 0
         self.body: list[bytes] = []
@@ -102,17 +103,13 @@ class Received:
         if self._state == _BEFORE:
             return self._begin_block(line)
         if size <= 2 and self._state == _INSIDE:
-            self._end_block()
-            return None
+            return self._end_block()
         self._header_lines += 1
         if self._header_lines > MAX_HEADER_LINES or self._headers_seen > HEADER_ABORT_BYTES:
             self.cut = TOO_MANY_TRAILERS
             return self._refuse(TOO_MANY_HEADERS)
-        if size > self._header_room or self._state == _COMPLETE:  # trailers are not kept
-            self._header_room = 0
-        else:
-            self.headers.append(line)
-            self._header_room -= size
+        if self._state != _COMPLETE:  # trailers are not kept
+            self._lines.append(line)
         return None
 
     @guarded(0)
@@ -143,17 +140,24 @@ class Received:
                 return self._refuse(TOO_MANY_INTERIM)
         if self._headers_seen > HEADER_ABORT_BYTES:
             return self._refuse(TOO_MANY_HEADERS)
-        self.headers.clear()
-        self._header_room = self._header_limit
+        self._lines.clear()
         self._state = _INSIDE
         return None
 
-    def _end_block(self) -> None:
-        if self.status < 200:
-            self._state = _BEFORE
-        else:
-            self._state = _COMPLETE
-            self._headers_complete()
+    def _end_block(self) -> int | None:
+        headers = b"".join(self._lines)
+        try:
+            check_fields(headers)
+            if self.status < 200:
+                self._state = _BEFORE
+                return None
+            framing_of(self.version, headers)
+        except InvalidResponse as error:
+            return self._refuse(str(error))
+        self.headers = cut_headers(headers, self._header_limit)
+        self._state = _COMPLETE
+        self._headers_complete()
+        return None
 
     def _refuse(self, detail: str) -> int:
         """Record the failure, and return the value that makes libcurl end the request."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.requests_job import Head, Stopped, current
+from webhooks_app.transport.response_head import InvalidResponse, check_fields, cut_headers, framing_of, status_of
 from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
     MAX_HEADER_LINES,
@@ -23,13 +24,10 @@ from webhooks_app.transport.validation import (
     TOO_MANY_HEADERS,
     TOO_MANY_INTERIM,
     TOO_MANY_TRAILERS,
-    status_of,
 )
 
-_FRAMING = re.compile(
-    rb"^(?:content-length|transfer-encoding|connection|keep-alive|proxy-connection)[ \t]*:.*\n",
-    re.IGNORECASE | re.MULTILINE,
-)
+_KEEPING = re.compile(rb"^(?:connection|keep-alive|proxy-connection):.*\n", re.IGNORECASE | re.MULTILINE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?\n")
 _END = re.compile(rb"\n\r?\n")
 _END_BYTES = 3
 #: After this many reads, wait before each read, so that the kernel collects the bytes of a receiver that sends slowly.
@@ -49,24 +47,26 @@ class _HeadReader:
         self.version = ""
         self.status = 0
 
-    def read(self) -> bytes:
-        """Return the status line and the headers of the final response, with the empty line.
+    def read(self) -> tuple[bytes, bytes]:
+        """Return the status line and the headers of the final response.
 
-        Return b"" if the connection was closed before the first byte. Raises Stopped if the headers are invalid.
+        Both are empty if the connection was closed before the first byte. Raises Stopped or InvalidResponse.
         """
-        while (block := self._read_block()) and self.status < 200 and self.status != 101:
+        while True:
+            status_line, headers = self._read_block()
+            if not status_line or self.status >= 200 or self.status == 101:
+                return status_line, headers
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_INTERIM)
-        return block
 
-    def _read_block(self) -> bytes:
+    def _read_block(self) -> tuple[bytes, bytes]:
         block = bytearray()
         self.status = 0
         while True:
             piece = self._peek()
             if not piece and not self._seen:
-                return b""
+                return b"", b""
             known = len(block)
             block += piece
             if not self.status:
@@ -80,7 +80,10 @@ class _HeadReader:
             if self._lines > MAX_HEADER_LINES + (end is None) or self._seen > HEADER_ABORT_BYTES:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_HEADERS)
             if end is not None:
-                return bytes(block)
+                first = block.find(b"\n") + 1
+                headers = bytes(block[first : block.rfind(b"\n", 0, -1) + 1])
+                check_fields(headers)
+                return bytes(block[:first]), headers
             if not piece:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
 
@@ -128,22 +131,30 @@ class CheckedResponse(http.client.HTTPResponse):
             return
         file: Any = self.fp
         self._reader = _HeadReader(file)
-        block = self._reader.read()
-        first = block.find(b"\n") + 1
-        headers = block[first : block.rfind(b"\n", 0, -1) + 1]
-        self.fp = io.BytesIO(block[:first] + b"".join(_FRAMING.findall(headers)) + b"\r\n" * bool(block))
+        try:
+            status_line, headers = self._reader.read()
+            framing = framing_of(self._reader.version, headers)
+        except InvalidResponse as error:
+            raise Stopped(OutcomeKind.PROTOCOL_ERROR, str(error)) from None
+        lines = [status_line, *_KEEPING.findall(headers)]
+        if framing.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if framing.length is not None:
+            lines.append(b"Content-Length: %d\r\n" % framing.length)
+        self.fp = io.BytesIO(b"".join(lines) + b"\r\n" * bool(status_line))
         try:
             super().begin()
         finally:
             self.fp = file
         job = current.job
         if job is not None and self.status >= 200:
-            job.head = Head(self.status, self._reader.version, _cut(headers, self.header_limit))
+            job.head = Head(self.status, self._reader.version, cut_headers(headers, self.header_limit))
+
+    def _read_next_chunk_size(self) -> int:
+        size = _CHUNK_SIZE.fullmatch(self.fp.readline(HEADER_ABORT_BYTES))
+        if size is None:
+            raise Stopped(OutcomeKind.PROTOCOL_ERROR, "no valid chunk size")  # http.client would accept -1 and 1_0
+        return int(size[1], 16)
 
     def _read_and_discard_trailer(self) -> None:
         self._reader.skip_trailers()  # http.client would read any number of them
-
-
-def _cut(headers: bytes, limit: int) -> bytes:
-    """Return the first lines of the headers, at most `limit` bytes."""
-    return headers if len(headers) <= limit else headers[: headers.rfind(b"\n", 0, limit) + 1]

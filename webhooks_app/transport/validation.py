@@ -26,7 +26,6 @@ MAX_BYTES_BESIDE_BODY = 128 * 1024
 #: The maximum lengths of `Response.detail` and `Response.address`.
 DETAIL_CHARACTERS = 500
 ADDRESS_CHARACTERS = 64
-HTTP_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 #: Texts of `Response.detail`: for a body that ended before it was complete, and the reasons.
 CUT_SHORT = "the body was cut short"
 TOO_MANY_HEADERS = "too many headers"
@@ -42,8 +41,6 @@ _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _TARGET = re.compile(r"[/?].*")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
-_STATUS_LINE = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+(\d{3})(?![^ \t\r\n])")
-_STATUS_LINE_BYTES = 64  # only the start of the line is used, and lines are cached
 _LONGEST = 86_400.0
 
 
@@ -107,20 +104,6 @@ def check_headers(headers: tuple[tuple[str, str], ...]) -> None:
 @lru_cache(maxsize=1024)
 def _is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
-
-
-def status_of(line: bytes) -> tuple[str, int] | None:
-    """Return the HTTP version and the status of a response's first line; None if it is not a status line."""
-    return _status_of(line[:_STATUS_LINE_BYTES])
-
-
-@lru_cache(maxsize=1024)
-def _status_of(line: bytes) -> tuple[str, int] | None:
-    match = _STATUS_LINE.match(line)
-    if match is None:
-        return None
-    version, status = match[1].decode(), int(match[2])
-    return (version, status) if version in HTTP_VERSIONS and status >= 100 else None
 
 
 def cut_text(text: str, most: int = DETAIL_CHARACTERS) -> str:
