@@ -46,7 +46,15 @@ _FRAMEWORK = (
     *("max_page_size", "base_url", "lookup_value_regex", "auto_schema", "validate_*", "*Scheme", "WebhooksConfig"),
     # Celery, urllib3, requests, http.server
     *("on_declared", "_new_conn", "pool_classes_by_scheme", "cert_verify", "cert", "cert_reqs", "encoding"),
-    *("_read_and_discard_trailer", "server_version", "sys_version", "do_GET", "log_message", "daemon_threads"),
+    *(
+        "_read_and_discard_trailer",
+        "_read_next_chunk_size",
+        "server_version",
+        "sys_version",
+        "do_GET",
+        "log_message",
+        "daemon_threads",
+    ),
 )
 #: Fields of serializers, reports and charts, and columns of the admin, which are read by their names.
 _FIELDS = (

@@ -42,7 +42,7 @@ def test_it_shows_what_was_really_sent(customer: Customer) -> None:
     make_due()
     deliver()
     for attempt, received in zip(attempts(), customer.received, strict=True):
-        page = page_of(customer.tenant, attempt)
+        page = page_of(customer.tenant, attempt, Role.MANAGER)
         for text in (
             f"Attempt {attempt.number}",
             f"POST {customer.receiver.url('/hook')}",
@@ -54,6 +54,26 @@ def test_it_shows_what_was_really_sent(customer: Customer) -> None:
         ):
             assert text in page
         assert "hush" not in page
+
+
+@pytest.mark.parametrize("wire_format", ["standard", "muchaw"])
+def test_those_who_may_only_look_see_no_signature(customer: Customer, wire_format: str) -> None:
+    """The receiver would accept the request from anybody who has it."""
+    customer.endpoint(wire_format=wire_format)
+    customer.receiver.on("/hook", [200])
+    customer.emit({"text": "hello"})
+    deliver()
+    [attempt], [received] = attempts(), customer.received
+    signed = {name: value for name, value in received.headers.items() if "signature" in name}
+    assert signed
+    page = page_of(customer.tenant, attempt, Role.VIEWER)
+    for name, value in signed.items():
+        assert value not in page
+        assert value[10:40] not in page
+        assert f"{name}: •••" in page.lower()
+    assert "Only those who may change webhooks see signatures" in page
+    assert received.body.decode() in page
+    assert "Only those who may change" not in page_of(customer.tenant, attempt, Role.MANAGER)
 
 
 def test_htmx_gets_the_request_alone() -> None:
@@ -106,4 +126,4 @@ def test_one_whose_secret_is_lost_still_opens(customer: Customer, configure: Any
     deliver()
     (attempt,) = attempts()
     configure(WIRE_FORMATS={}, ENCRYPTION_KEYS=["b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28="])
-    assert "cannot be shown: the secret is gone" in page_of(customer.tenant, attempt)
+    assert "cannot be shown: the secret is gone" in page_of(customer.tenant, attempt, Role.MANAGER)

@@ -49,7 +49,7 @@ def assert_same(request: SentRequest | None, received: Received) -> None:
 
 
 def request_of(attempt: Attempt) -> SentRequest | None:
-    return sent_request(attempt.delivery, attempt)
+    return sent_request(attempt.delivery, attempt, with_signature=True)
 
 
 def rebuilt() -> list[SentRequest | None]:

@@ -23,7 +23,7 @@ from webhooks_app.models import Attempt, Delivery, Endpoint, Event, Secret
 from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 
-#: Replaces the value of the tenant's own headers, which is often a credential.
+#: Replaces the value of the tenant's own headers, which is often a credential, and signatures.
 MASKED = "•••"
 #: Replaces a signature that cannot be rebuilt.
 LOST = "(cannot be shown: the secret is gone)"
@@ -42,13 +42,12 @@ class SentRequest:
     url: str
     headers: Headers
     body: bytes
+    #: True if the tenant had headers of its own: their values are MASKED.
+    masks: bool
+    #: True if the signature is MASKED.
+    hides_signature: bool
     #: False if a secret that signed the request was removed or cannot be decrypted: the signature is then LOST.
     complete: bool
-
-    @property
-    def masks(self) -> bool:
-        """Return whether the value of a header is masked."""
-        return any(value == MASKED for _, value in self.headers)
 
     @property
     def to_playground(self) -> bool:
@@ -60,29 +59,31 @@ class SentRequest:
         return self.body.decode("utf-8", "replace")
 
 
-def sent_request(delivery: Delivery, attempt: Attempt) -> SentRequest | None:
+def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) -> SentRequest | None:
     """Return the request of an attempt of this delivery; None if none was sent or the event was deleted.
 
     Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
-    query each for the event, the endpoint and its secrets.
+    query each for the event, the endpoint and its secrets. `with_signature=False` masks the signature, because the receiver
+    accepts a request with it from anybody, for minutes or for ever.
     """
     event = Event.objects.filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None or OutcomeKind(attempt.outcome) in UNSENT_KINDS:
         return None
-    secrets = list(_secrets_of(endpoint))
+    secrets = list(_secrets_of(endpoint)) if with_signature else []
     try:
         wire_format = get_wire_format(endpoint.wire_format)
         content = EventBody(event.pk, event.type, event.occurred_at, event.data)
         body = content.body(wire_format)
         keys = _keys(attempt, wire_format, secrets)
-        signature = _signature(attempt.started_at, content, wire_format, body, keys)
-        headers = headers_in_order(
-            wire_format, content.message, settings().USER_AGENT, _own_headers(endpoint), signature
-        )
+        instead = LOST if with_signature else MASKED
+        signature = _signature(attempt.started_at, content, wire_format, body, keys, instead)
+        own = _own_headers(endpoint)
+        headers = headers_in_order(wire_format, content.message, settings().USER_AGENT, own, signature)
     except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
         return None
-    return SentRequest(attempt.url, headers, body, complete=keys is not None)
+    complete = keys is not None or not with_signature
+    return SentRequest(attempt.url, headers, body, bool(own), not with_signature, complete)
 
 
 def curl_of(request: SentRequest) -> str:
@@ -131,10 +132,17 @@ def _keys(attempt: Attempt, wire_format: WireFormat, secrets: Sequence[Secret]) 
 
 
 def _signature(
-    started: datetime, content: EventBody, wire_format: WireFormat, body: bytes, keys: tuple[SigningKey, ...] | None
+    started: datetime,
+    content: EventBody,
+    wire_format: WireFormat,
+    body: bytes,
+    keys: tuple[SigningKey, ...] | None,
+    instead: str,
 ) -> Headers:
     if keys is not None:
         return signature_headers(wire_format, content.message, body, started, tuple(one.key for one in keys))
-    # Only the headers that depend on the key are lost; an id or a time can still be shown.
+    # Only the headers that depend on the key are replaced; an id or a time can still be shown.
     probes = [signature_headers(wire_format, content.message, body, started, (probe,)) for probe in _PROBES]
-    return tuple((name, value if value == other else LOST) for (name, value), (_, other) in zip(*probes, strict=True))
+    return tuple(
+        (name, value if value == other else instead) for (name, value), (_, other) in zip(*probes, strict=True)
+    )

@@ -27,7 +27,7 @@ def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key
     attempt = Attempt.objects.filter(delivery_id=row.pk, pk=attempt_id).first() if attempt_id else None
     if attempt is None:
         raise NotFound()
-    sent = sent_request(row, attempt)
+    sent = sent_request(row, attempt, with_signature=visitor.manages)
     context = {
         "section": DELIVERIES,
         "delivery": row,
