@@ -17,6 +17,7 @@ if "BENCH_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["BENCH_DIR"], ignore_errors=True)
 os.environ["VAR_DIR"] = os.environ["BENCH_DIR"]
 os.environ["DEBUG"] = "0"
+os.environ["HTTPS"] = "off"
 os.environ.setdefault("SECRET_KEY", "benchmarks-only")
 os.environ["WEBHOOKS_ENCRYPTION_KEYS"] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 os.environ.setdefault("CELERY_BROKER_URL", "redis://127.0.0.1:6379/5")

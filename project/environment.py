@@ -18,6 +18,14 @@ def switch(name: str, default: str) -> bool:
     return text == "1"
 
 
+def choice(name: str, options: tuple[str, ...], default: str) -> str:
+    """Return a variable that is one of these words."""
+    text = os.environ.get(name) or default
+    if text not in options:
+        raise ImproperlyConfigured(f"{name} is one of {', '.join(options)}, not {text!r}.")
+    return text
+
+
 def port(name: str, default: int) -> int:
     """Return a variable that is a port number."""
     text = os.environ.get(name) or str(default)
@@ -44,3 +52,13 @@ def database(default: str) -> Any:
         wanted = "postgres://user@host:5432/name or sqlite:////path/to/file"
         raise ImproperlyConfigured(f"DATABASE_URL is no URL of a database. Write it as {wanted}.")
     return found
+
+
+def cache() -> dict[str, Any]:
+    """Return CACHE_URL as Django's settings of one cache; without it, each process has a cache of its own."""
+    url = os.environ.get("CACHE_URL") or ""
+    if not url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured("CACHE_URL is no URL of a Redis server. Write it as redis://host:6379/1.")
+    return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}

@@ -1,7 +1,7 @@
 """Settings of the runnable project. All machine-specific values come from the environment.
 
 Without any it is a demo on one machine: SQLite, a broker in folders, webhooks to loopback allowed. Without DEBUG it refuses
-to start with the demo's keys.
+to start with the demo's keys, and serves pages over HTTPS only.
 """
 
 import os
@@ -24,6 +24,18 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("DEBUG is off: set SECRET_KEY in the environment.")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 
+# "proxy": TLS ends at a proxy, which sets X-Forwarded-Proto. Without such a proxy anybody could send this header.
+HTTPS = environment.choice("HTTPS", ("off", "on", "proxy"), "off" if DEBUG else "on")
+if HTTPS != "off":
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$", "^metrics$"]  # asked from inside, by address
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    # Whether other names below this domain can do without http, and whether browsers should know by heart, is for its owner.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if HTTPS == "proxy":
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -41,6 +53,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "project.security.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -77,6 +90,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,  # seconds to wait for another writer
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+
+CACHES = {"default": environment.cache()}
 
 # --- users -----------------------------------------------------------------------------------------------------------
 AUTH_PASSWORD_VALIDATORS = [
@@ -129,8 +144,12 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 # --- webhooks --------------------------------------------------------------------------------------------------------
 DEMO_RECEIVER_PORT = environment.port("DEMO_RECEIVER_PORT", 8010)
+_encryption_keys = os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", "")
+if not _encryption_keys and not DEBUG:
+    # A key made here would be another one on the next machine, which could then not read any secret.
+    raise ImproperlyConfigured("DEBUG is off: set WEBHOOKS_ENCRYPTION_KEYS in the environment.")
 WEBHOOKS: dict[str, Any] = {
-    "ENCRYPTION_KEYS": encryption_keys(os.environ.get("WEBHOOKS_ENCRYPTION_KEYS", ""), VAR / "encryption.key"),
+    "ENCRYPTION_KEYS": encryption_keys(_encryption_keys, VAR / "encryption.key"),
     "WIRE_FORMATS": {
         **contrib.WIRE_FORMATS,
         "demo": "project.demo.wire_formats.DEMO",

@@ -14,6 +14,7 @@ if "WEBHOOKS_TEST_DIR" not in os.environ:
 _tmp = Path(os.environ["WEBHOOKS_TEST_DIR"]) / os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["VAR_DIR"] = str(_tmp)
 os.environ["DEBUG"] = "0"
+os.environ["HTTPS"] = "off"
 os.environ["EMAIL_BACKEND"] = "django.core.mail.backends.locmem.EmailBackend"
 os.environ.setdefault("SECRET_KEY", "tests-only")
 os.environ["WEBHOOKS_ENCRYPTION_KEYS"] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

@@ -85,11 +85,70 @@ def test_the_demo_that_cannot_start_says_why_in_one_line(variables, said, tmp_pa
     assert done.stderr.count("\n") == 1
 
 
+KEYS = {
+    "SECRET_KEY": "k" * 40 + "0123456789",
+    "WEBHOOKS_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+}
+
+
+def in_production(tmp_path: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the project's own settings. DEBUG is off, unless `variables` say otherwise."""
+    left_out = ("WEBHOOKS_", "DJANGO_", "DATABASE_URL", "CELERY_", "SECRET_KEY", "HTTPS", "CACHE_URL")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    environment_of_it = {**clean, "DEBUG": "0", "VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**environment_of_it, **KEYS, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", KEYS)
 @pytest.mark.parametrize(("debug", "code"), [("1", 0), ("0", 1)])
-def test_an_empty_secret_key_is_one_that_is_not_set(debug, code, tmp_path):
-    variables = {**os.environ, "DEBUG": debug, "SECRET_KEY": "", "VAR_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", "import project.settings"]
-    assert subprocess.run(command, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL).returncode == code
+def test_an_empty_key_is_one_that_is_not_set(name, debug, code, tmp_path):
+    done = in_production(tmp_path, "-c", "import project.settings", **{name: ""}, DEBUG=debug)
+    assert done.returncode == code
+    assert (f"DEBUG is off: set {name} in the environment." in done.stderr) == bool(code)
+
+
+def test_a_production_has_nothing_that_djangos_checks_object_to(tmp_path):
+    done = in_production(tmp_path, "manage.py", "check", "--deploy", CACHE_URL="redis://127.0.0.1:6379/1")
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (2 silenced).\n")
+    assert done.stderr == ""
+
+
+ASK = """
+import django
+django.setup()
+from django.test import Client
+for path, extra in (("/login/", {}), ("/login/", {"HTTP_X_FORWARDED_PROTO": "https"}), ("/login/", {"wsgi.url_scheme": "https"})):
+    answer = Client().get(path, SERVER_NAME="localhost", **extra)
+    cookie = answer.cookies.get("csrftoken")
+    print(answer.status_code, answer.headers.get("Strict-Transport-Security"), cookie and bool(cookie["secure"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("https", "said"),
+    [
+        ("", ["301 None None", "301 None None", "200 max-age=31536000 True"]),
+        ("proxy", ["301 None None", "200 max-age=31536000 True", "200 max-age=31536000 True"]),
+        ("off", ["200 None False"] * 3),
+    ],
+)
+def test_pages_are_for_https_only(https, said, tmp_path):
+    done = in_production(tmp_path, "-c", ASK, HTTPS=https)
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+@pytest.mark.parametrize(("name", "url"), [("CACHE_URL", "memcached://127.0.0.1"), ("HTTPS", "1")])
+def test_a_word_that_is_none_of_the_choices(name, url, tmp_path):
+    done = in_production(tmp_path, "-c", "import project.settings", **{name: url})
+    assert done.returncode == 1
+    assert f"{name} is " in done.stderr
 
 
 def test_the_banner_names_what_forgets_the_data(monkeypatch):

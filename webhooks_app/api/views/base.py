@@ -54,6 +54,14 @@ def _outside_transaction(view: Any) -> Any:
     return transaction.non_atomic_requests(using=database_alias())(view)
 
 
+#: The browsable pages load files of Django REST framework only, and have inline styles.
+_CSP_OF_PAGES = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_CSP_OF_DATA = "default-src 'none'; frame-ancestors 'none'"
+
+
 class ApiView(APIView):
     """Base of all views. It ignores the host's REST_FRAMEWORK settings, so that the API is the same in every project."""
 
@@ -95,6 +103,12 @@ class ApiView(APIView):
 
     def check_throttles(self, request: Request) -> None:
         """Done in `check_permissions`."""
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        final: Response = super().finalize_response(request, response, *args, **kwargs)
+        browsable = isinstance(getattr(final, "accepted_renderer", None), BrowsableAPIRenderer)
+        final.headers.setdefault("Content-Security-Policy", _CSP_OF_PAGES if browsable else _CSP_OF_DATA)
+        return final
 
     def get_exception_handler(self) -> Any:
         return problems.handle
