@@ -40,7 +40,7 @@ from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import EngineThread, engine_logger, logs_on_a_thread
 from webhooks_app.models.database import database_alias
 from webhooks_app.thread_priority import let_others_go_first
-from webhooks_app.transport import StuckCall, StuckCallEnded, Transport, open_transport
+from webhooks_app.transport import StuckCall, StuckCallEnded, Transport, get_descriptors, open_transport
 from webhooks_app.wire_formats import load_wire_formats
 
 logger = engine_logger(__name__)
@@ -81,6 +81,7 @@ def run(
     """
     load_wire_formats()  # before it takes work: an import may be slow, and fan-out uses only what is loaded
     give_connection_back(using)
+    get_descriptors()
     request = StopRequest(stop or threading.Event())
     chosen = options or EngineOptions()
     watch = FreezeWatch(chosen.frozen_after)

@@ -19,7 +19,13 @@ from webhooks_app.transport.base import (
     Transport,
     TransportOptions,
 )
-from webhooks_app.transport.descriptors import RESERVE, bounded_concurrency, open_descriptors, soft_limit
+from webhooks_app.transport.descriptors import (
+    bounded_concurrency,
+    descriptors_for,
+    open_descriptors,
+    raise_soft_limit,
+    soft_limit,
+)
 from webhooks_app.transport.playground import InspectingTransport
 
 logger = logging.getLogger(__name__)
@@ -36,6 +42,7 @@ __all__ = [
     "StuckCallEnded",
     "Transport",
     "TransportOptions",
+    "get_descriptors",
     "open_transport",
     "transport_options",
 ]
@@ -54,6 +61,11 @@ def transport_options() -> TransportOptions:
     )
 
 
+def get_descriptors() -> None:
+    """Let this process have as many file descriptors as the window needs, if the system allows it."""
+    raise_soft_limit(open_descriptors() + descriptors_for(_WINDOWS * settings().ENGINE.WINDOW))
+
+
 def _concurrency(window: int) -> int:
     """Return how many requests may be in flight: enough for many hanging requests beside the window, if descriptors allow it."""
     limit, opened = soft_limit(), open_descriptors()
@@ -67,7 +79,7 @@ def _concurrency(window: int) -> int:
             opened,
             allowed,
             2 * window,
-            opened + RESERVE + 3 * window,
+            opened + descriptors_for(2 * window),
         )
     return allowed
 

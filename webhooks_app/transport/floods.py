@@ -28,8 +28,8 @@ class FloodWatch:
         #: How much each further request on the same connection (HTTP/2) may add (bytes).
         self._most_further = options.body_limit + HEADER_ABORT_BYTES
         self._seen: Collection[Hashable] = ()
-        #: How much the connection of a request had brought when it was seen first, and how many requests had ended on it.
-        self._before: dict[Hashable, tuple[int, int]] = {}
+        #: The connection of a request when it was seen first, how much that had brought, and how many requests had ended on it.
+        self._before: dict[Hashable, tuple[Hashable, int, int]] = {}
         self._ended: Counter[Hashable] = Counter()
         #: When to call `find` again (`time.monotonic`).
         self.next_look = 0.0
@@ -47,14 +47,14 @@ class FloodWatch:
         longer = {request: connection for request, connection in requests.items() if request in self._seen}
         self._seen = requests.keys()
         sizes = {connection: bytes_read(connection) for connection in set(longer.values())}
-        before: dict[Hashable, tuple[int, int]] = {}
+        before: dict[Hashable, tuple[Hashable, int, int]] = {}
         allowed: dict[Connection, int] = {}
         for request, connection in longer.items():
             size, ended = sizes[connection], self._ended[connection]
-            start, ended_then = self._before.get(request, (size, ended))
-            if size < start:  # it is on a new connection now
+            then, start, ended_then = self._before.get(request, (connection, size, ended))
+            if then != connection or size < start:  # it is on a new connection now
                 start, ended_then = size, ended
-            before[request] = start, ended_then
+            before[request] = connection, start, ended_then
             most = start + self._most + (ended - ended_then) * self._most_further
             # Counted from when the newest request was seen: what came before may have been for those that have ended.
             older = allowed.get(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from functools import lru_cache
 from time import monotonic
@@ -22,9 +23,19 @@ def may_connect(address: str, policy: AddressPolicy) -> bool:
 
 
 def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
-    """Return the addresses of a name that may be connected to; none if any of them is not allowed (see `usable_addresses`)."""
+    """Return the addresses to connect to; none if any address of the name is not allowed (see `usable_addresses`).
+
+    They are at most two, in order of preference: libcurl connects to more of them at once, and each needs a file descriptor.
+    The second is of the other version of IP if possible, and else any of the others.
+    """
     usable = usable_addresses(addresses, policy)
-    return () if any(_refused_as_own(address, policy) for address in usable) else usable
+    if any(_refused_as_own(address, policy) for address in usable):
+        return ()
+    if len(usable) <= 1:
+        return usable
+    first, *others = usable
+    of_other_version = [address for address in others if (":" in address) != (":" in first)]
+    return first, random.choice(of_other_version or others)
 
 
 def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
