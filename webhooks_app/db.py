@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
+from django.db.models import Model
 
 from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transient
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models.database import database_alias
+from webhooks_app.tracebacks import hide_locals
 
 logger = engine_logger(__name__)
 
@@ -144,9 +146,29 @@ def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, 
 
     @wraps(act)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return in_fresh_transaction(partial(act, *args, **kwargs))
+        try:
+            return in_fresh_transaction(partial(act, *args, **kwargs))
+        except BaseException as error:
+            hide_locals(error)
+            del args, kwargs  # these, too: they may contain secrets
+            raise
 
     return run
+
+
+def insert_row(model: type[Model], using: str, values: Mapping[str, object]) -> None:
+    """Insert a row without an instance of the model: creating one sends signals, and a receiver of the host may fail.
+
+    `values`: one for each field that has no default in the database.
+    """
+    connection = connections[using]
+    fields = [field for field in model._meta.concrete_fields if field.name in values]
+    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
+    places = ", ".join(["%s"] * len(fields))
+    saved = [field.get_db_prep_save(values[field.name], connection) for field in fields]
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", saved)  # noqa: S608
 
 
 def is_postgresql(using: str | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ class Answered:
     """The stored response of the first request."""
 
     status: int
-    body: Any
+    body: Any = field(repr=False)
 
 
 @in_one_transaction

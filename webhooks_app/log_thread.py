@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
+from webhooks_app.tracebacks import hide_locals
+
 #: The maximum number of records that wait for slow handlers; further ones are counted and dropped.
 _MOST_WAITING = 1000
 #: Records of libraries leave room for the engine's own.
@@ -107,6 +109,8 @@ class EngineLogger(logging.LoggerAdapter[logging.Logger]):
             exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
         elif exc_info and not isinstance(exc_info, tuple):
             exc_info = sys.exc_info()
+        if exc_info and exc_info[1] is not None:
+            hide_locals(exc_info[1])
         return self.logger.makeRecord(self.name, level, path, line, msg, args, exc_info or None, function, extra)
 
     def _write(self, record: logging.LogRecord) -> None:

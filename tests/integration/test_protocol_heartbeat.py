@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import post_delete, post_init, post_save, pre_delete, pre_init, pre_save
 
 from tests.conftest import Configure
 from tests.factories import EndpointFactory, EngineFactory
@@ -71,6 +72,26 @@ class TestTheHeartbeat:
         due_delivery(endpoint_at(receiver, queue__holder_id=dead.pk))
         deliver_until(lambda: Delivery.objects.get().status == "succeeded")
         assert "missed their heartbeat" in caplog.text
+        assert not Engine.objects.exists()
+
+    def test_goes_on_whatever_receivers_of_model_signals_do(self, receiver: Receiver, configure: Configure) -> None:
+        """One that is connected without a sender is called for the engine's own rows, too."""
+        configure(HEARTBEAT_SECONDS=3.0)
+        dead = EngineFactory(alive_until=now() - timedelta(seconds=1))
+        due_delivery(endpoint_at(receiver, queue__holder_id=dead.pk))
+
+        def fail(sender: type[Any], **_: Any) -> None:
+            if sender is Engine:
+                raise AttributeError("name")
+
+        signals = (pre_init, post_init, pre_save, post_save, pre_delete, post_delete)
+        for signal in signals:
+            signal.connect(fail)
+        try:
+            deliver_until(lambda: Delivery.objects.get().status == "succeeded")
+        finally:
+            for signal in signals:
+                signal.disconnect(fail)
         assert not Engine.objects.exists()
 
     def test_that_goes_on_keeps_them(self) -> None:

@@ -24,7 +24,7 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters
 
 from webhooks_app.admin.base import StaffAdmin
 from webhooks_app.admin.links import list_of, page_of
@@ -32,6 +32,7 @@ from webhooks_app.deliveries.explain import error_in_words
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models.database import database_alias
 from webhooks_app.tenants.access import staff_actor_of
+from webhooks_app.tracebacks import hidden_locals
 
 #: The most rows that an action on a list accepts; it handles them one by one while a user waits.
 MOST_AT_ONCE = 500
@@ -105,7 +106,7 @@ class RowActionsMixin(StaffAdmin):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_act", args=(row.pk, act.name))
 
     @method_decorator(sensitive_post_parameters())
-    @sensitive_variables()
+    @hidden_locals()
     def act_view(self, request: HttpRequest, object_id: str, act_name: str) -> HttpResponse:
         """Render the page of one action on one row: ask (with a form if it needs input), then execute it."""
         act = next((one for one in self.acts if one.name == act_name), None)

@@ -13,12 +13,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters
 
 from webhooks_app.admin.base import StaffAdmin
 from webhooks_app.admin.row_actions import staff_message
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.exceptions import WebhooksError
+from webhooks_app.tracebacks import hidden_locals
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -74,18 +75,18 @@ class ServiceAdmin(StaffAdmin):
         return self.readonly_fields if obj else ()
 
     @method_decorator(sensitive_post_parameters())
-    @sensitive_variables()
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         view = partial(super().changeform_view, request, object_id, form_url, extra_context)
-        if request.method != "POST":
-            return view()
-        try:
-            return in_fresh_transaction(view)
-        except WebhooksError as refusal:
-            request.refusal = refusal  # type: ignore[attr-defined]
-            return view()
+        with hidden_locals():
+            if request.method != "POST":
+                return view()
+            try:
+                return in_fresh_transaction(view)
+            except WebhooksError as refusal:
+                request.refusal = refusal  # type: ignore[attr-defined]
+                return view()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)

@@ -19,6 +19,7 @@ from webhooks_app.api.views.base import ApiView
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
 from webhooks_app.models.ids import parse_public_id
+from webhooks_app.tracebacks import hide_locals
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class DialectView(ApiView):
     def _handle(self, error: Exception, context: dict[str, Any]) -> Response:
         response = problems.handle(error, context)
         if response is None:
+            hide_locals(error)
             logger.exception("webhooks: a bug in the dialect of %s", self.wire_format, exc_info=error)
             return Response(self.error(500, "ERROR", "Internal server error", ""), status=500)
         problem: dict[str, Any] = response.data

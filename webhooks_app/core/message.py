@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -14,7 +14,7 @@ class Message:
     id: str  # public id, `evt_…`
     type: str
     occurred_at: datetime  # aware, UTC
-    data: str
+    data: str = field(repr=False)
 
 
 #: Builds the body. It must give the same bytes for the same message, every time: retries depend on it.

@@ -7,7 +7,7 @@ so that it is stored with the attempt like any response.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEME = "inspector"
 #: The maximum size of an echoed request body: enough for any event within the standard limit, with envelope and signature.
@@ -46,8 +46,8 @@ DEFAULT_ANSWER = "200"
 class ArrivedRequest:
     """A request that the inspector received: header names and values as sent, and at most ECHO_BYTES of the body."""
 
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 def url_of(answer: str) -> str:

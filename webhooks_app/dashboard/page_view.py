@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from webhooks_app.conf import settings
@@ -25,6 +25,7 @@ from webhooks_app.dashboard.sections import SECTIONS
 from webhooks_app.exceptions import NotAllowed, NotFound, WebhooksError
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import parse_public_id
+from webhooks_app.tracebacks import hidden_locals
 
 Row = TypeVar("Row", bound=Model)
 Page = Callable[..., HttpResponseBase]
@@ -59,14 +60,14 @@ def protect(view: Page) -> Page:
     It refuses cross-site forms, keeps user input and values derived from it out of error reports, and opens no transaction
     for the request while a receiver responds.
     """
-    unreported = sensitive_variables()(view)
 
     @transaction.non_atomic_requests(using=database_alias())
     @sensitive_post_parameters()
     @csrf_protect
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return (unreported if request.method == "POST" else view)(request, *args, **kwargs)
+        with hidden_locals():
+            return view(request, *args, **kwargs)
 
     return answer
 

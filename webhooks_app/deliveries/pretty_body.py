@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 #: JSON that is nested more deeply is shown unchanged: indented, it would not fit the width of a page.
@@ -18,7 +18,7 @@ _LONGEST = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PrettyBody:
-    text: str
+    text: str = field(repr=False)
     #: It was JSON and now contains line breaks that the body does not have.
     is_indented: bool
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from webhooks_app.conf import settings
@@ -40,8 +40,8 @@ class SentRequest:
     """
 
     url: str
-    headers: Headers
-    body: bytes
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
     #: True if the tenant had headers of its own: their values are MASKED.
     masks: bool
     #: True if the signature is MASKED.

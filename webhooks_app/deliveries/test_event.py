@@ -41,6 +41,7 @@ from webhooks_app.models import (
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tracebacks import hidden_locals
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 from webhooks_app.transport.validation import KEPT_BUSY, failed
 
@@ -55,6 +56,7 @@ class _Example:
 EXAMPLE = _Example()
 
 
+@hidden_locals()
 def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
     """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ from webhooks_app.core.signing import ED25519_PRIVATE, ED25519_PUBLIC, TOLERANCE
 from webhooks_app.exceptions import InvalidSecret, VerificationFailed
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models.ids import parse_public_id
+from webhooks_app.tracebacks import hide_locals
 from webhooks_app.wire_formats.base import WireFormat
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,8 @@ def parsed_headers(text: str) -> dict[str, str]:
 class _Check:
     tenant: Tenant
     wire_format: WireFormat
-    headers: Mapping[str, str]
-    key: Key
+    headers: Mapping[str, str] = field(repr=False)
+    key: Key = field(repr=False)
     now: int
 
     def finding(self, text: str) -> Finding:
@@ -126,7 +127,8 @@ class _Check:
             self.wire_format.scheme.verify(self.headers, body, [self.key], now=self.now, tolerance=_ANY_AGE)
         except VerificationFailed as error:
             return str(error)
-        except Exception:
+        except Exception as error:
+            hide_locals(error)
             logger.exception("webhooks: the scheme of wire format %s could not verify", self.wire_format.name)
             return "the check itself failed"
         return ""

@@ -14,12 +14,13 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
 from webhooks_app.database_errors import is_lock_timeout, is_outage
-from webhooks_app.db import in_fresh_transaction, read
+from webhooks_app.db import in_fresh_transaction, insert_row, read
 from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
@@ -230,9 +231,8 @@ class Heartbeat:
     def _insert(self, values: dict[str, object]) -> None:
         """Insert the row without model signals: a receiver of the host must not stop the engine. If the row was written but
         its commit was not confirmed, the next beat finds and renews it."""
-        row = Engine(id=self.engine_id, host=socket.gethostname(), pid=os.getpid(), kind=self._kind, **values)
-        engines = Engine.objects.using(self._using)
-        in_fresh_transaction(lambda: engines.bulk_create([row]), self._using, lock_timeout=_LOCK_TIMEOUT)
+        row = {"id": self.engine_id, "host": socket.gethostname(), "pid": os.getpid(), "kind": self._kind, **values}
+        in_fresh_transaction(partial(insert_row, Engine, self._using, row), self._using, lock_timeout=_LOCK_TIMEOUT)
 
     def _values(self, now: datetime, asked_at: float) -> dict[str, object]:
         def ago(moment: float) -> datetime:

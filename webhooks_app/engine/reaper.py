@@ -37,6 +37,19 @@ class Released(NamedTuple):
     engines: tuple[uuid.UUID, ...] = ()
 
 
+class EngineRow(NamedTuple):
+    """A row of `Engine`. Creating an instance would send signals: a receiver of the host must not stop a takeover."""
+
+    id: uuid.UUID
+    alive_until: datetime
+    beat_at: datetime
+    draining: bool
+
+
+def _rows(engines: QuerySet[Engine]) -> list[EngineRow]:
+    return [EngineRow(*row) for row in engines.values_list("id", "alive_until", "beat_at", "draining")]
+
+
 def patience(heartbeat_seconds: float) -> float:
     """Return for how long (seconds) the database must have been reachable before an expired row means a dead engine: one and
     a half beats, in which every engine that is alive has renewed its row."""
@@ -49,7 +62,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     A released queue is due at once, because it is unknown what its holder had in flight. The caller must know that the database
     has been reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
     """
-    dead = read(lambda: list(Engine.objects.using(using).filter(alive_until__lt=now)), using)
+    dead = read(lambda: _rows(Engine.objects.using(using).filter(alive_until__lt=now)), using)
     if not dead:
         return Released()
     crashed, others = _suspicious(dead)
@@ -63,7 +76,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     return released
 
 
-def _suspicious(dead: Sequence[Engine]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+def _suspicious(dead: Sequence[EngineRow]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
     """Return the engines that a delivery may have crashed, and the others: an engine that was draining was stopped on
     purpose, and several that ended at the same time have a common cause."""
     alone = [
@@ -105,7 +118,7 @@ def _release_queues_of(
     using: str, holders: Sequence[uuid.UUID], *, crashed: bool, expired: bool, keep_row: bool
 ) -> Released:
     engines = Engine.objects.using(using)
-    rows = list(for_change(engines.filter(id__in=holders).order_by("id"), skip_locked=True))
+    rows = _rows(for_change(engines.filter(id__in=holders).order_by("id"), skip_locked=True))
     now = database_now(using)
     if expired:
         rows = [row for row in rows if row.alive_until < now]
@@ -145,7 +158,7 @@ def _takeover(now: datetime) -> dict[str, object]:
     return {"crash_takeovers": Case(lately, default=Value(1)), "crashed_at": now}
 
 
-def _remove_rows(rows: Collection[Engine], using: str, *, keep_row: bool) -> tuple[uuid.UUID, ...]:
+def _remove_rows(rows: Collection[EngineRow], using: str, *, keep_row: bool) -> tuple[uuid.UUID, ...]:
     """Remove the rows of engines that hold no queue any more, unless `keep_row`. Return their ids."""
     gone = [row.id for row in rows]
     holding = EndpointQueue.objects.using(using).filter(holder_id__in=gone)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ class EventInput:
     """One event for `emit_many`; the fields are the arguments of `emit`."""
 
     type: str
-    data: Any
+    data: Any = field(repr=False)
     tenant: TenantLike
     channels: Sequence[str] = ()
     subject: str = ""

@@ -54,7 +54,7 @@ class Job:
     resolving: str = ""  # the host name whose lookup it waits for
     late: tuple[OutcomeKind, str, str] = (OutcomeKind.TIMEOUT, "the total deadline passed", "")  # if its time is up
     head: Head | None = None
-    body: list[bytes] = field(default_factory=list)
+    body: list[bytes] = field(default_factory=list, repr=False)
     body_until: float | None = None
     has_low_priority: bool = False
     _thread: threading.Thread | None = None

@@ -29,6 +29,7 @@ from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import first_id, parse_public_id
 from webhooks_app.models.times import FIRST_YEAR, LAST_YEAR
+from webhooks_app.tracebacks import hidden_locals
 
 Row = TypeVar("Row", bound=Model)
 
@@ -81,7 +82,7 @@ class ApiView(APIView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Respond in English, whatever Accept-Language says: programs read the responses, and developers read them in logs."""
-        with translation.override("en"):
+        with translation.override("en"), hidden_locals():
             response = super().dispatch(request, *args, **kwargs)
         response.headers.setdefault("Content-Language", "en")
         return response

@@ -1,0 +1,246 @@
+"""No key, header value or signature is in a `repr`, a log, or what Django's error pages and error trackers show of an exception.
+
+Every function that handles one of them is made to fail at its end, when its local variables are complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import pkgutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.views.debug import ExceptionReporter
+
+import webhooks_app
+from tests.api import Program
+from tests.customer import TYPE, Customer, attempts, deliver
+from tests.forms import endpoint_values, form_ids, header_values
+from tests.visitors import visiting
+from webhooks_app import create_endpoint, rotate_secret
+from webhooks_app.deliveries.test_event import send_test_event
+from webhooks_app.models import Endpoint
+from webhooks_app.tenants.access import Role
+
+#: Module constants, because the reports below show the local variables of the tests, too.
+SECRET, OTHER_SECRET = "whsec_Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZ", "whsec_Q0FOQVJZUk9UQVRFRENBTkFSWVJPVEFURUQ="
+HEADERS = {"Authorization": "Bearer CANARYHEADERVALUE"}
+NEW_HEADER = header_values(("X-A", "CANARYHEADERVALUE"))
+CANARIES = {SECRET, OTHER_SECRET, "CANARYHEADERVALUE", "CANARYCANARY", "CANARYROTATED"}
+
+PACKAGE = webhooks_app.__path__[0]
+
+#: Names of fields that may hold one. Others are found by the functions that handle them.
+SENSITIVE = {
+    "key",
+    "keys",
+    "secret",
+    "headers",
+    "signature",
+    "token",
+    "password",
+    "private",
+    "plaintext",
+    "text",
+    "body",
+    "data",
+}
+#: Fields with such a name that hold none.
+HARMLESS = {
+    *("Access.key", "NotificationEmail.text", "Line.text", "Finding.text", "Explanation.text", "SchemeHelp.headers"),
+    *("Request.token", "Response.token", "Response.headers", "Response.body", "Chart.key", "Part.keys", "Named.keys"),
+}
+
+
+class Boom(Exception):
+    """Raised at the end of a function."""
+
+
+@pytest.fixture(autouse=True)
+def records() -> Iterator[list[logging.LogRecord]]:
+    """Everything that is logged, at any level."""
+    kept: list[logging.LogRecord] = []
+    handler = logging.Handler(level=logging.DEBUG)
+    handler.emit = kept.append  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    yield kept
+    root.removeHandler(handler)
+
+
+def holds_canary(value: object) -> bool:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a half-made object
+        return False
+    return any(canary in text for canary in CANARIES)
+
+
+@contextmanager
+def traced(on_return: Callable[[FrameType, Any], bool], only: CodeType | None = None) -> Iterator[None]:
+    """Call `on_return` when a function of the package returns (or `only` this one), also in threads that are started meanwhile.
+    Raise Boom in the function's place if the result is true."""
+
+    def on_call(frame: FrameType, event: str, arg: Any) -> Any:
+        code = frame.f_code
+        return on_event if code is only or (only is None and code.co_filename.startswith(PACKAGE)) else None
+
+    def on_event(frame: FrameType, event: str, arg: Any) -> Any:
+        fails = event == "return" and on_return(frame, arg)
+        del frame, arg
+        if fails:
+            raise Boom
+        return on_event
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    threading.settrace(on_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(None)  # type: ignore[arg-type]
+
+
+def sensitive_functions(flow: Flow, customer: Customer) -> dict[CodeType, str]:
+    """Return the functions that have a canary among their local variables, or return one, when this flow runs."""
+    found: dict[CodeType, str] = {}
+
+    def look(frame: FrameType, result: Any) -> bool:
+        if frame.f_code not in found and (holds_canary(result) or any(map(holds_canary, frame.f_locals.values()))):
+            found[frame.f_code] = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_code.co_name}"
+        return False
+
+    endpoint = new_endpoint(customer)
+    with traced(look):
+        flow(customer, endpoint)
+    return found
+
+
+def report_of(error: BaseException) -> str:
+    """Return what Django's error pages and e-mails say, with the local variables of each function."""
+    reporter = ExceptionReporter(None, type(error), error, error.__traceback__)
+    return str(reporter.get_traceback_html()) + str(reporter.get_traceback_text())
+
+
+def errors_of(flow: Flow, customer: Customer, fails: CodeType, records: list[logging.LogRecord]) -> list[BaseException]:
+    """Return what was raised or logged when this function failed, once."""
+    endpoint = new_endpoint(customer)
+    records.clear()
+    errors: list[BaseException] = []
+    hit = [True]
+    with traced(lambda frame, result: bool(hit) and hit.pop(), only=fails):
+        try:
+            flow(customer, endpoint)
+        except Exception as error:  # noqa: BLE001 - it is looked at
+            errors.append(error)
+    return errors + [record.exc_info[1] for record in records if record.exc_info and record.exc_info[1] is not None]
+
+
+def shows_canary(text: str) -> str:
+    return next((canary for canary in CANARIES if canary in text), "")
+
+
+# --- the flows --------------------------------------------------------------------------------------------------------
+
+Flow = Callable[[Customer, Endpoint], None]
+
+
+def new_endpoint(customer: Customer) -> Endpoint:
+    return customer.endpoint(headers=HEADERS, secret=SECRET)
+
+
+def manager(customer: Customer) -> Client:
+    client = visiting(customer.tenant, Role.MANAGER)
+    client.raise_request_exception = False
+    return client
+
+
+def by_the_host(customer: Customer, _endpoint: Endpoint) -> None:
+    url = customer.receiver.url("/hook")
+    rotate_secret(
+        create_endpoint(customer.tenant, url=url, events=["*"], headers=HEADERS, secret=SECRET)[0], secret=OTHER_SECRET
+    )
+
+
+def by_the_api(customer: Customer, endpoint: Endpoint) -> None:
+    program, url = Program(customer.tenant), customer.receiver.url("/hook")
+    program("post", "/webhooks", {"url": url, "events": ["*"], "headers": HEADERS, "secret": SECRET})
+    program("post", f"/webhooks/{endpoint.public_id}/rotate-secret", {"secret": OTHER_SECRET})
+    program("post", f"/webhooks/{endpoint.public_id}/test", {"type": TYPE})
+
+
+def by_the_dashboard(customer: Customer, endpoint: Endpoint) -> None:
+    page, client = f"/webhooks/endpoints/{endpoint.public_id}", manager(customer)
+    client.post("/webhooks/endpoints/new", {**endpoint_values(client), **NEW_HEADER})
+    client.get(f"{page}/edit")
+    for form in form_ids(client.get(f"{page}/rotate").content.decode()):
+        client.post(f"{page}/rotate", {"form_id": form, "secret": OTHER_SECRET, "overlap": "0"})
+    client.post(f"{page}/test", {"type": TYPE})
+
+
+def by_the_admin(_customer: Customer, endpoint: Endpoint) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.get_or_create(username="root", is_superuser=True, is_staff=True)[0])
+    page = f"/admin/webhooks_app/endpoint/{endpoint.pk}"
+    client.get(f"{page}/change/")
+    client.post(f"{page}/act/rotate-secret/", {"overlap_hours": "0"})
+
+
+def by_the_engine(customer: Customer, _endpoint: Endpoint) -> None:
+    customer.emit({"text": "hello"})
+    deliver()
+
+
+def by_a_test_event(_customer: Customer, endpoint: Endpoint) -> None:
+    send_test_event(endpoint, type=TYPE)
+
+
+def on_an_attempts_page(customer: Customer, _endpoint: Endpoint) -> None:
+    if not attempts():
+        by_the_engine(customer, _endpoint)
+        CANARIES.update(one.headers["webhook-signature"].split(",")[1] for one in customer.received)
+    attempt = attempts()[0]
+    address = f"/webhooks/deliveries/{attempt.delivery.public_id}/attempts/{attempt.pk.hex}"
+    manager(customer).get(address)
+
+
+FLOWS = [by_the_host, by_the_api, by_the_dashboard, by_the_admin, by_the_engine, by_a_test_event, on_an_attempts_page]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("visitors")
+@pytest.mark.parametrize("flow", FLOWS, ids=[flow.__name__ for flow in FLOWS])
+def test_no_report_of_an_error_shows_one(flow: Flow, records: list[logging.LogRecord]) -> None:
+    with Customer() as customer:
+        functions = sensitive_functions(flow, customer)
+        assert len(functions) > 3
+        failed = 0
+        leaks: list[str] = []
+        for code, name in functions.items():
+            errors = errors_of(flow, customer, code, records)
+            failed += bool(errors)
+            leaks += [f"{name}: {shown}" for error in errors if (shown := shows_canary(report_of(error)))]
+            leaks += [f"{name}: the log" for record in records if shows_canary(record.getMessage())]
+        assert leaks == []
+        assert failed > 0, "else they did not fail"
+
+
+def test_no_dataclass_shows_one() -> None:
+    found = set()
+    for module in pkgutil.walk_packages(webhooks_app.__path__, "webhooks_app."):
+        if ".migrations." in module.name:
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
+                found |= {f"{kind.__name__}.{field.name}" for field in dataclasses.fields(kind) if field.repr}
+    assert {name for name in found if name.partition(".")[2] in SENSITIVE} == HARMLESS
