@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from tests import transports
-from tests.pipelines import eventually
+from tests.pipelines import PATIENCE, eventually
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Behaviour, Drip, Hang, Raw
 from tests.transports import LOOPBACK, gather, request, send
@@ -142,3 +144,43 @@ class TestManyResponsesAtOnce:
         for number in range(60, 80):
             transport.start(request(receiver.url("/ok"), number, total=60.0))
         assert {one.token for one in gather(transport, 20)} == set(range(60, 80))
+
+
+class TestReceiversOfOneOwner:
+    def test_do_not_hold_up_another_owners(self) -> None:
+        """Three hundred large responses are ready at once. Another owner's requests wait for a few of them and not for all."""
+        many = 300
+        parts = b"".join(b"x%d: %s\r\n" % (number, b"y" * 100) for number in range(180))
+        answer = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + parts + b"\r\n" + b"1\r\na\r\n" * 200 + b"0\r\n\r\n"
+        )
+        received, release = threading.Semaphore(0), threading.Event()
+
+        class Heavy(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.recv(65536)
+                received.release()
+                release.wait(PATIENCE)
+                self.request.sendall(answer)
+
+        transport = open_transport(TransportOptions(LOOPBACK, concurrency=400), "curl")
+        with Receiver() as good, socketserver.ThreadingTCPServer(("127.0.0.1", 0), Heavy) as heavy, closing(transport):
+            heavy.daemon_threads = True
+            heavy.request_queue_size = many
+            heavy.socket.listen(many)
+            threading.Thread(target=heavy.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{heavy.server_address[1]}/"
+            for number in range(many):
+                transport.start(replace(request(url, number), owner="heavy"))
+            arrived = 0
+            while arrived < many:
+                transport.wait(0.01)
+                arrived += received.acquire(blocking=False)
+            release.set()
+            time.sleep(0.5)  # until all of it has arrived at this machine
+            transport.start(replace(request(good.url(), "good"), owner="good"))
+            before: list[object] = []
+            while "good" not in before:
+                before += [response.token for response in transport.wait(1.0)]
+            heavy.shutdown()
+        assert len(before) < many / 2

@@ -47,7 +47,6 @@ class CurlTransport:
         self._idle: list[Handle] = []
         #: Handles whose headers were completed in this turn; and handles that still read a body, with their deadlines.
         self._heads: list[Handle] = []
-        self._handle_parts = options, options.ca_bundle or certifi.where(), self._keep_error, self._heads.append
         self._bodies: deque[tuple[float, Handle, int]] = deque()
         self._queued: deque[tuple[Request, float]] = deque()
         self._finished: list[Response] = []
@@ -65,10 +64,12 @@ class CurlTransport:
         connections = options.concurrency + spare_connections(options.concurrency)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)  # at this limit, idle ones are closed
-        # Last, because it starts a thread, which `close` ends.
+        # This starts a thread, which `close` ends.
         self._sockets = CurlSockets(
             self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
+        ca_bundle = options.ca_bundle or certifi.where()
+        self._handle_parts = options, ca_bundle, self._keep_error, self._heads.append, self._sockets.note_owner
 
     @property
     def in_flight(self) -> int:
@@ -175,7 +176,9 @@ class CurlTransport:
         del self._running[handle.curl]
         try:
             self._costs.end(handle)
-            self._floods.ended(handle.descriptor)
+            descriptor = handle.descriptor
+            self._floods.ended(descriptor)
+            self._sockets.note_owner(descriptor, request.owner)
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
                 handle.refuse(FLOOD)
@@ -275,6 +278,7 @@ class CurlTransport:
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         flooded = self._floods.find(requests, bytes_read)
         self._costs.look(self._sockets.watched)
+        self._sockets.forget()
         for (handle, _), descriptor in requests.items():
             if descriptor in flooded:
                 self._cut_off(handle, FLOOD)

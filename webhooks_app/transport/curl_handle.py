@@ -39,6 +39,7 @@ class Handle:
         "_proxy",
         "_received",
         "_resolve",
+        "_socket_opened",
         "_sockets",
         "_total_timeout",
         "_url",
@@ -60,8 +61,10 @@ class Handle:
         ca_bundle: str,
         keep_error: Callable[[BaseException], None],
         headers_complete: Callable[[Handle], None],
+        socket_opened: Callable[[int, object], None],
     ) -> None:
         self.keep_error = keep_error
+        self._socket_opened = socket_opened
         self._addresses = options.addresses
         self._proxy = proxy_name(options.proxy)
         self._url = self._resolve = ""
@@ -274,5 +277,6 @@ class Handle:
         self._sockets.lost -= 1
         self.fd = fd
         self.dialled.append(fd)
+        self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)

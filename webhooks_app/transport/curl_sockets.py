@@ -23,8 +23,8 @@ _EVENTS = {
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
 #: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
-#: A call that takes this long (seconds) is slow: usually it takes a tenth.
-_SLOW_SECONDS = 0.002
+#: An owner whose calls have taken less than this lately (seconds) is forgotten.
+_LITTLE_SECONDS = 0.0005
 
 
 class CurlSockets:
@@ -56,8 +56,10 @@ class CurlSockets:
         #: Sockets that the selector did not accept, and why: libcurl would wait for events that never come.
         self.unwatched: dict[int, Exception] = {}
         self.watched: set[int] = set()
-        #: Those whose last call was slow.
-        self._slow: set[int] = set()
+        #: Whose request a socket was opened for, or used for last.
+        self._owners: dict[int, object] = {}
+        #: How long the calls for an owner's sockets have taken lately (seconds).
+        self._taken: dict[object, float] = {}
         #: The descriptors that were removed during the present call, or the last one.
         self._removed: list[int] = []
         self._selector = selectors.DefaultSelector()
@@ -70,11 +72,22 @@ class CurlSockets:
         if not self.ready:
             self.ready = self._selector.select(pause)
             return
-        # Slow ones come last, but for one of them: hundreds may be ready again and again, and others must not wait for all.
+        # Hundreds of one owner may be ready again and again, and others must not wait for all of them.
         left = {key.fd for key, _ in self.ready}
-        ready = self.ready + [one for one in self._selector.select(0) if one[0].fd not in left]
-        slow = [one for one in ready if one[0].fd in self._slow]
-        self.ready = slow[:1] + [one for one in ready if one[0].fd not in self._slow] + slow[1:]
+        self.ready += [one for one in self._selector.select(0) if one[0].fd not in left]
+        self.ready.sort(key=self._taken_lately)
+
+    def _taken_lately(self, ready: tuple[selectors.SelectorKey, int]) -> float:
+        return self._taken.get(self._owners.get(ready[0].fd), 0.0)
+
+    def note_owner(self, fd: int, owner: object) -> None:
+        """Note whose request this socket is opened for, or was used for."""
+        if fd >= 0:
+            self._owners[fd] = owner
+
+    def forget(self) -> None:
+        """Let what the owners' calls have taken so far count half. Call it four times a second."""
+        self._taken = {owner: taken / 2 for owner, taken in self._taken.items() if taken > _LITTLE_SECONDS}
 
     def handle_ready(self) -> bool:
         """Handle the sockets that are ready. Return whether the transport was woken.
@@ -105,10 +118,8 @@ class CurlSockets:
         finally:
             self.guard.leave()
         took = monotonic() - began
-        if took >= _SLOW_SECONDS:
-            self._slow.add(fd)
-        else:
-            self._slow.discard(fd)
+        if (owner := self._owners.get(fd)) is not None:
+            self._taken[owner] = self._taken.get(owner, 0.0) + took
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
         if took >= costly and (spent := thread_seconds() - before) >= costly:
             self._on_costly(spent, self.watched, self._removed)
@@ -153,7 +164,6 @@ class CurlSockets:
             if what == pycurl.POLL_REMOVE:
                 if fd in self.watched:
                     self.watched.discard(fd)
-                    self._slow.discard(fd)
                     self._removed.append(fd)
                     self._selector.unregister(fd)
             elif fd in self.watched:

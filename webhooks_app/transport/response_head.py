@@ -16,7 +16,8 @@ _STATUS_LINE_BYTES = 64  # only the start of the line is used, and lines are cac
 _LINE_END = rb"[^\0\r\n]*\r?\n"
 #: Name, colon, value, and further lines of the value, which begin with a space.
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _LINE_END + rb"(?:[ \t]" + _LINE_END + rb")*)*")
-_FRAMING = re.compile(rb"^(content-length|transfer-encoding):((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+#: It begins with a line's end, which is found much faster than the name in any case.
+_FRAMING = re.compile(rb"\n(?i:(content-length|transfer-encoding)):((?:[^\r\n]|\r?\n[ \t])*)")
 _LENGTH = re.compile(rb"\d{1,18}")
 _SHOWN_BYTES = 60
 
@@ -58,7 +59,7 @@ def check_fields(headers: bytes) -> None:
 def framing_of(version: str, headers: bytes) -> Framing:
     """Return where the body of a response with these checked headers ends. Raises InvalidResponse if they contradict each other:
     then the next response on the connection might be read from a body."""
-    fields = _FRAMING.findall(headers)
+    fields = _FRAMING.findall(b"\n" + headers)
     lengths = {value.strip(b" \t\r\n") for name, text in fields if name[:1] in b"cC" for value in text.split(b",")}
     encodings = [text.strip(b" \t\r\n").lower() for name, text in fields if name[:1] in b"tT"]
     if encodings:
