@@ -292,3 +292,11 @@ def _closing(work):
             connections.close_all()
 
     return run
+
+
+def test_it_ends_well_although_nobody_reads_what_it_says() -> None:
+    class Closed(StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    call_command("webhooks_deliver", "--until-idle=0", stdout=Closed(), skip_checks=True)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from django.db import Error as DatabaseError
 from django.db import OperationalError, connections
 
 from webhooks_app import telemetry
@@ -168,8 +169,9 @@ class Heartbeat:
             return
         try:
             self._on_a_live_connection(self._beat)
-        except Exception as error:  # noqa: BLE001 - whatever fails here, the next beat tries again
-            logger.warning("webhooks: no heartbeat: %s: %s", type(error).__name__, error)
+        except Exception as error:
+            ours = None if isinstance(error, DatabaseError) else error
+            logger.warning("webhooks: no heartbeat: %s: %s", type(error).__name__, error, exc_info=ours)
             self._close_connection()
             self._regular_since = float("inf")
             return

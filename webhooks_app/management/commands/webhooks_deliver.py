@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import math
@@ -88,7 +89,8 @@ class Command(DatabaseCommand):
         done = f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded."
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
-            self.stdout.write(done)
+            with contextlib.suppress(OSError):  # nobody reads it any more, and the work is done
+                self.stdout.write(done)
 
 
 def _wait_for_tables(stop: threading.Event) -> bool:
