@@ -25,6 +25,7 @@ import webhooks_app
 from tests.api import Program
 from tests.customer import TYPE, Customer, attempts, deliver
 from tests.forms import endpoint_values, form_ids, header_values
+from tests.staff import act_page, page
 from tests.visitors import visiting
 from webhooks_app import create_endpoint, rotate_secret
 from webhooks_app.deliveries.test_event import send_test_event
@@ -165,35 +166,43 @@ def manager(customer: Customer) -> Client:
     return client
 
 
-def by_the_host(customer: Customer, _endpoint: Endpoint) -> None:
-    url = customer.receiver.url("/hook")
-    rotate_secret(
-        create_endpoint(customer.tenant, url=url, events=["*"], headers=HEADERS, secret=SECRET)[0], secret=OTHER_SECRET
-    )
+def host_creates(customer: Customer, _endpoint: Endpoint) -> None:
+    create_endpoint(customer.tenant, url=customer.receiver.url("/hook"), events=["*"], headers=HEADERS, secret=SECRET)
 
 
-def by_the_api(customer: Customer, endpoint: Endpoint) -> None:
+def host_rotates(_customer: Customer, endpoint: Endpoint) -> None:
+    rotate_secret(endpoint, secret=OTHER_SECRET)
+
+
+def api_creates(customer: Customer, _endpoint: Endpoint) -> None:
     program, url = Program(customer.tenant), customer.receiver.url("/hook")
     program("post", "/webhooks", {"url": url, "events": ["*"], "headers": HEADERS, "secret": SECRET})
-    program("post", f"/webhooks/{endpoint.public_id}/rotate-secret", {"secret": OTHER_SECRET})
-    program("post", f"/webhooks/{endpoint.public_id}/test", {"type": TYPE})
 
 
-def by_the_dashboard(customer: Customer, endpoint: Endpoint) -> None:
-    page, client = f"/webhooks/endpoints/{endpoint.public_id}", manager(customer)
+def api_rotates(customer: Customer, endpoint: Endpoint) -> None:
+    Program(customer.tenant)("post", f"/webhooks/{endpoint.public_id}/rotate-secret", {"secret": OTHER_SECRET})
+
+
+def api_tests(customer: Customer, endpoint: Endpoint) -> None:
+    Program(customer.tenant)("post", f"/webhooks/{endpoint.public_id}/test", {"type": TYPE})
+
+
+def page_creates(customer: Customer, _endpoint: Endpoint) -> None:
+    client = manager(customer)
     client.post("/webhooks/endpoints/new", {**endpoint_values(client), **NEW_HEADER})
-    client.get(f"{page}/edit")
-    for form in form_ids(client.get(f"{page}/rotate").content.decode()):
-        client.post(f"{page}/rotate", {"form_id": form, "secret": OTHER_SECRET, "overlap": "0"})
-    client.post(f"{page}/test", {"type": TYPE})
 
 
-def by_the_admin(_customer: Customer, endpoint: Endpoint) -> None:
+def page_rotates(customer: Customer, endpoint: Endpoint) -> None:
+    address, client = f"/webhooks/endpoints/{endpoint.public_id}/rotate", manager(customer)
+    for form in form_ids(client.get(address).content.decode()):
+        client.post(address, {"form_id": form, "secret": OTHER_SECRET, "overlap": "0"})
+
+
+def staff_rotates(_customer: Customer, endpoint: Endpoint) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.get_or_create(username="root", is_superuser=True, is_staff=True)[0])
-    page = f"/admin/webhooks_app/endpoint/{endpoint.pk}"
-    client.get(f"{page}/change/")
-    client.post(f"{page}/act/rotate-secret/", {"overlap_hours": "0"})
+    client.get(page(endpoint))
+    client.post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
 
 
 def by_the_engine(customer: Customer, _endpoint: Endpoint) -> None:
@@ -214,7 +223,10 @@ def on_an_attempts_page(customer: Customer, _endpoint: Endpoint) -> None:
     manager(customer).get(address)
 
 
-FLOWS = [by_the_host, by_the_api, by_the_dashboard, by_the_admin, by_the_engine, by_a_test_event, on_an_attempts_page]
+FLOWS = [
+    *(host_creates, host_rotates, api_creates, api_rotates, api_tests, page_creates, page_rotates),
+    *(staff_rotates, by_the_engine, by_a_test_event, on_an_attempts_page),
+]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -223,7 +235,7 @@ FLOWS = [by_the_host, by_the_api, by_the_dashboard, by_the_admin, by_the_engine,
 def test_no_report_of_an_error_shows_one(flow: Flow, records: list[logging.LogRecord]) -> None:
     with Customer() as customer:
         functions = sensitive_functions(flow, customer)
-        assert len(functions) > 3
+        assert functions
         failed = 0
         leaks: list[str] = []
         for code, name in functions.items():
