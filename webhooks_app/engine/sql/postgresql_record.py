@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections
+from django.db import NotSupportedError, connections
 
 from webhooks_app.engine.sql.portable_record import PortableRecord
 from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query
@@ -60,7 +60,20 @@ SET {{sums}}, latency_max_ms = GREATEST(stat.latency_max_ms, excluded.latency_ma
 
 
 class PostgreSQLRecord(PortableRecord):
+    #: False after the server has refused to copy into the table, as it does where row-level security applies.
+    _copies = True
+
     def insert_attempts(self, rows: Sequence[AttemptRow]) -> None:
+        if not self._copies:
+            super().insert_attempts(rows)
+            return
+        try:
+            self._copy_attempts(rows)
+        except NotSupportedError:
+            self._copies = False  # when the caller tries these rows again
+            raise
+
+    def _copy_attempts(self, rows: Sequence[AttemptRow]) -> None:
         connection = connections[self.using]
         # Django's cursor wraps only the errors of the call; errors of the copying are raised in the `with` block.
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
