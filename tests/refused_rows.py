@@ -1,4 +1,4 @@
-"""Triggers of the host's that refuse rows."""
+"""Triggers, columns and policies of the host's that refuse rows."""
 
 from __future__ import annotations
 
@@ -52,3 +52,53 @@ def _trigger(
             )
             if connection.vendor == "postgresql":
                 cursor.execute("DROP FUNCTION refuse")
+
+
+@contextmanager
+def host_column(column: str, pattern: str) -> Iterator[None]:
+    """A column that the host generates from the attempts' URLs (PostgreSQL): rows whose URL does not match are refused."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER TABLE webhooks_app_attempt ADD COLUMN {column} text "
+            f"GENERATED ALWAYS AS (substring(url from '{pattern}')) STORED NOT NULL"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE webhooks_app_attempt DROP COLUMN {column}")
+
+
+@contextmanager
+def row_level_security(table: str, check: str) -> Iterator[None]:
+    """A policy of the host's that refuses rows of `table` for which `check` is false (PostgreSQL). This connection obeys it."""
+    role = f"obeys_{connection.settings_dict['NAME']}"  # roles belong to the server, not to one database
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        cursor.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        cursor.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        cursor.execute(f"CREATE POLICY refuse ON {table} USING (true) WITH CHECK ({check})")
+        cursor.execute(f"SET ROLE {role}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE")
+            cursor.execute(f"DROP POLICY refuse ON {table}")
+            cursor.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+            cursor.execute(f"DROP OWNED BY {role}")
+            cursor.execute(f"DROP ROLE {role}")
+
+
+@contextmanager
+def before_its_migration(table: str, column: str) -> Iterator[None]:
+    """The code is deployed, and the column that it writes is not there yet."""
+    rename = f"ALTER TABLE {table} RENAME COLUMN {{}} TO {{}}"
+    with connection.cursor() as cursor:
+        cursor.execute(rename.format(column, "not_yet"))
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(rename.format("not_yet", column))

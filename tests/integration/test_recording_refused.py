@@ -14,7 +14,7 @@ from django.db import connection
 
 from tests.pipelines import deliver_until, due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Receiver
-from tests.refused_rows import refused
+from tests.refused_rows import before_its_migration, refused
 from webhooks_app import signals, telemetry
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, HourlyStat, Notification
@@ -49,19 +49,6 @@ def refused_at_the_commit(table: str) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TRIGGER refuse ON {table}")
             cursor.execute("DROP FUNCTION refuse")
-
-
-@contextmanager
-def before_its_migration(table: str, column: str) -> Iterator[None]:
-    """The code is deployed, and the column that it writes is not there yet."""
-    rename = f"ALTER TABLE {table} RENAME COLUMN {{}} TO {{}}"
-    with connection.cursor() as cursor:
-        cursor.execute(rename.format(column, "not_yet"))
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(rename.format("not_yet", column))
 
 
 @contextmanager
@@ -158,7 +145,7 @@ class TestAColumnThatThisVersionDoesNotKnow:
     def test_lets_results_wait_and_loses_none(
         self, receiver: Receiver, table: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        said = "the database has a column that this version does not know"
+        said = "a NOT NULL column of the database gets no value"
         results_wait(receiver, before_its_code(f"webhooks_app_{table}"), said, caplog)
 
     def test_is_waited_for_once_and_not_for_ever(self, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +155,7 @@ class TestAColumnThatThisVersionDoesNotKnow:
             receiver.wait_for(1)
             eventually(settled)
             eventually(lambda: "the database refuses the attempt;" in caplog.text)
-            assert "the database has a column that this version does not know" in caplog.text
+            assert "a NOT NULL column of the database gets no value" in caplog.text
             due_delivery(endpoint_at(receiver))
             eventually(settled, patience=5)
         assert len(receiver.requests) == 2

@@ -50,9 +50,10 @@ class Recorder:
     """Writes the results from the buffer. Used by the database thread only.
 
     A batch stays here until the database has acknowledged it. If the database refuses its content, the batch is halved
-    until the failing result is alone. For that result, the delivery is settled, so that it is not sent again, and every other
-    row that the database accepts is written. The result is lost only if the delivery itself cannot be settled. Results
-    whose rows another transaction has locked, or whose tables or columns do not fit this version, wait; the others continue.
+    until the failing part is of one tenant, whose results are then written apart and halved until the failing one is alone. For
+    that result, the delivery is settled, so that it is not sent again, and every other row that the database accepts is written.
+    The result is lost only if the delivery itself cannot be settled. Results whose rows another transaction has locked, or
+    whose tables or columns do not fit this version, wait; the others continue.
     """
 
     def __init__(
@@ -118,7 +119,8 @@ class Recorder:
             at_once or self.has_full_batch or self._results.oldest_age() >= self._options.record_after
         ):
             self.add(self._results.take(self._limits.results))
-        return (self._write_next() if self._batches else 0) + self._write_parts()
+        done = self._write_next() if self._batches else 0
+        return done if self._batches else done + self._write_parts()  # batches of all tenants come first
 
     def _write_next(self) -> int:
         batch = self._batches[0]
@@ -192,7 +194,7 @@ class Recorder:
         return self._done_but(left_out, batch, recorded)
 
     def _write_parts(self) -> int:
-        """Write results that may wait for a lock the engine cannot see, part by part, until one limit is reached."""
+        """Write results that may wait for an unseen lock or be refused, part by part, until one limit is reached."""
         done = 0
         while self._waits_left > 0 and time.monotonic() < self._parts_until:
             if not (part := self._put_off.take_part()):
@@ -202,14 +204,19 @@ class Recorder:
 
     def _done_but(self, left_out: set[int], batch: Sequence[Result], recorded: RecordedBatch) -> int:
         self._put_off.put([result for position, result in enumerate(batch) if position in left_out])
-        return self._done(without(batch, left_out), recorded)
+        written = without(batch, left_out)
+        self._batches.extend(self._put_off.rejoin(self._schema.note_accepted(written)))
+        return self._done(written, recorded)
 
     def _divide(self, batch: list[Result], error: Exception) -> int:
-        if len(batch) == 1:
-            return self._write_alone(batch, error)
         middle = len(batch) // 2
-        self._batches.extendleft([batch[middle:], batch[:middle]])
-        return 0
+        halves = [batch[:middle], batch[middle:]] if middle else []
+        if len(tenants := {result.config.tenant_id for result in batch}) > 1:
+            self._batches.extendleft(reversed(halves))
+            return 0
+        # The others do not wait until each result of this tenant was tried.
+        self._batches = deque(self._put_off.separate(tenants.pop(), halves, self._batches))
+        return 0 if halves else self._write_alone(batch, error)
 
     def _write_alone(self, batch: list[Result], error: Exception) -> int:
         """Write the parts of a refused result that the database accepts: its delivery, and each other row by itself; or,
@@ -217,7 +224,7 @@ class Recorder:
         delivery_id = batch[0].delivery.delivery_id
         attempt = attempt_row(batch[0]) if batch[0].was_sent else None
         for side_rows in (True, False):
-            if self._waits_for_schema(error):
+            if self._waits_for_schema(batch[0], error):
                 return self._wait_for_migration(batch, error)
             try:
                 recorded, refused = self._in_transaction(partial(self._write_single, batch, attempt, side_rows))
@@ -241,7 +248,7 @@ class Recorder:
                     error=cause,
                 )
             return self._done(batch, recorded)
-        if is_schema_fault(error):
+        if is_schema_fault(error) and self._schema.waits(error, batch[0]):
             return self._wait_for_migration(batch, error)
         return self._lose(batch, error)
 
@@ -250,20 +257,20 @@ class Recorder:
     ) -> tuple[RecordedBatch, dict[str, Exception]]:
         own = self._window.own()
         written = self._writer.write_alone(
-            batch[0], attempt, own, side_rows=side_rows, concerns_all=self._waits_for_schema
+            batch[0], attempt, own, side_rows=side_rows, concerns_all=partial(self._waits_for_schema, batch[0])
         )
         self._remember(batch, [attempt] if side_rows else [], written[0], set())
         return written
 
-    def _waits_for_schema(self, error: Exception) -> bool:
+    def _waits_for_schema(self, result: Result, error: Exception) -> bool:
         """Return whether to wait for a deployment. A stopping engine does not wait: its results would be lost with it, and
         their deliveries sent again."""
-        return not self._engine_stops and self._schema.waits(error)
+        return not self._engine_stops and self._schema.waits(error, result)
 
     def _wait_for_migration(self, batch: list[Result], error: Exception) -> int:
-        """Put all results off: the error affects every result, and the deployment in progress will fix it."""
-        self._schema.report(error, self.unrecorded + len(batch))
-        self._put_off.put(batch)
+        """Put off the results of this tenant that wait apart: the deployment in progress may fix the error."""
+        self._put_off.pause(batch)
+        self._schema.report(error, self.unrecorded)
         return 0
 
     def _lose(self, batch: list[Result], error: Exception) -> int:

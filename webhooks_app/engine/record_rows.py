@@ -98,6 +98,21 @@ def settlement(result: Result, now: datetime) -> Settlement:
     )
 
 
+def rows_of(result: Result) -> set[str]:
+    """Return the kinds of rows that recording this result writes; the notifications go with the other kinds."""
+    kind = result.config.kind.value  # playgrounds have no notifications
+    written = {
+        "statistics": True,
+        "attempt": result.was_sent,
+        "health": health_changed(result),
+        "signing secret": result.key_changed and result.secret_id is not None,
+        f"disabling of {kind}": bool(result.disable),
+        f"recovery of {kind}": result.outcome.succeeded and result.was.failing_since is not None,
+    }
+    decided = {f"{result.decision.verdict.value} of {kind}"} if result.decision else set()
+    return decided | {name for name, is_written in written.items() if is_written}
+
+
 # --- health ------------------------------------------------------------------------------------------------------------
 
 
