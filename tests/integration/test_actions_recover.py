@@ -125,6 +125,17 @@ def test_a_fifo_endpoint_gets_them_in_the_order_of_events():
     assert EndpointQueue.objects.get().sequence == 8
 
 
+def test_a_fifo_endpoint_gets_them_after_those_that_have_no_number_yet():
+    endpoint = an_endpoint(fifo=True)
+    missed = EventFactory(tenant=endpoint.tenant)
+    waiting = DeliveryFactory(endpoint=endpoint)
+    recover(endpoint, LONG_AGO)
+    assert list(Delivery.objects.order_by("sequence").values_list("event_id", "sequence")) == [
+        (waiting.event_id, 1),
+        (missed.pk, 2),
+    ]
+
+
 def test_large_recoveries_go_in_chunks(monkeypatch):
     monkeypatch.setattr(module, "_READ_AT_ONCE", 3)
     monkeypatch.setattr(module, "CHUNK", 5)

@@ -13,6 +13,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
+from webhooks_app.engine.numbering import assign_missing_sequences, not_fully_numbered, put_at_end
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
@@ -25,13 +26,13 @@ from webhooks_app.models import (
     Event,
     database_now,
 )
+from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.wire_formats import retry_policy_of
 
 #: A queue with more pending deliveries than this cannot become FIFO: numbering them would hold its lock for too long.
 MAX_RENUMBERED = 20_000
-_NUMBERED_AT_ONCE = 500
 
 
 def extend_expiry(endpoint: Endpoint) -> int:
@@ -48,6 +49,9 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> 
     endpoint.
     """
     row, queue = locked_endpoint(endpoint)
+    if row.fifo and not_fully_numbered([row.pk], database_alias()):
+        assign_missing_sequences(row.pk, database_alias(), MAX_RENUMBERED)
+        queue.refresh_from_db(fields=["sequence"])
     now = database_now()
     expires_at = now + retry_policy_of(row.wire_format).max_age
     first = queue.sequence + 1 if row.fifo else 0
@@ -118,7 +122,7 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
         _renew([row for row in group if row.pk not in tests], now, wire_format)
         _renew([row for row in group if row.pk in tests], now, wire_format, only_once=True)
     for key, group in by_order.items():
-        assign_sequences(sorted(group, key=lambda row: row.event_id), queues[key])
+        put_at_end(key, [row.pk for row in sorted(group, key=lambda row: row.event_id)], database_alias())
     wake({row.endpoint_id for row in rows}, now)
     return len(rows)
 
@@ -149,23 +153,14 @@ def _renew(rows: Sequence[Delivery], now: datetime, wire_format: str, *, only_on
     )
 
 
-def assign_sequences(rows: Sequence[Delivery], queue: EndpointQueue) -> None:
-    """Give these deliveries the next positions in the queue's order. The queue row must be locked."""
-    for place, row in enumerate(rows, start=queue.sequence + 1):
-        row.sequence = place
-    queue.sequence += len(rows)
-    Delivery.objects.bulk_update(rows, ["sequence"], batch_size=_NUMBERED_AT_ONCE)
-    queue.save(update_fields=["sequence"])
-
-
 def put_in_order(queue: EndpointQueue) -> None:
     """Number every pending delivery of the queue by event, as the endpoint becomes FIFO. The queue row must be locked.
 
     Raises ConflictingState if so many are pending that the lock would block the engines.
     """
     pending = Delivery.objects.pending().filter(endpoint_id=queue.pk)
-    rows = list(pending.only("id", "event_id").order_by("event_id")[: MAX_RENUMBERED + 1])
-    if len(rows) > MAX_RENUMBERED:
+    ids = list(pending.order_by("event_id").values_list("pk", flat=True)[: MAX_RENUMBERED + 1])
+    if len(ids) > MAX_RENUMBERED:
         raise ConflictingState(
             gettext_noop(
                 "More than %(most)s deliveries wait for this endpoint. Change its order when they are through."
@@ -173,7 +168,7 @@ def put_in_order(queue: EndpointQueue) -> None:
             field="fifo",
             most=MAX_RENUMBERED,
         )
-    assign_sequences(rows, queue)
+    put_at_end(queue.pk, ids, database_alias())
 
 
 def drop_order(queue: EndpointQueue) -> None:

@@ -124,7 +124,7 @@ def outlook_in_list(delivery: Delivery, now: datetime) -> DeliveryOutlook | None
 
 def _is_head(delivery: Delivery) -> bool:
     waiting = Delivery.objects.pending().filter(endpoint_id=delivery.endpoint_id)
-    return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == delivery.pk
+    return waiting.in_order().values_list("pk", flat=True).first() == delivery.pk
 
 
 @dataclass(frozen=True, slots=True)

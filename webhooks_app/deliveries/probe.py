@@ -36,7 +36,7 @@ def _may_be_next(row: Delivery, endpoint: Endpoint) -> bool:
     """Put the delivery first and return True. For a FIFO endpoint nothing is moved; return whether it is the head."""
     waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     if endpoint.fifo:
-        return waiting.order_by("sequence", "id").values_list("pk", flat=True).first() == row.pk
+        return waiting.in_order().values_list("pk", flat=True).first() == row.pk
     first = waiting.exclude(pk=row.pk).by_queue().values_list("next_attempt_at", flat=True).first()
     if first is not None:
         waiting.filter(pk=row.pk, next_attempt_at__gte=first).update(next_attempt_at=first - _BEFORE)

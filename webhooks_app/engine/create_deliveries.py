@@ -19,12 +19,13 @@ from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transien
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
+from webhooks_app.engine.numbering import not_fully_numbered
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
 from webhooks_app.engine.queue_wakeup import wake_unlocked
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import NewDelivery
 from webhooks_app.engine.types import FannedOut, PendingEvent
-from webhooks_app.models import Delivery, EndpointQueue, Event, EventChannel, Tenant
+from webhooks_app.models import EndpointQueue, Event, EventChannel, Tenant
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import any_of
 from webhooks_app.wire_formats import known_retry_policy_of
@@ -104,9 +105,17 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
     )
     _mark_done(events, plan.position, now, using)
     woken = wake_unlocked(endpoint_ids, now, using=using)
-    if not in_order:
-        assign_missing_sequences(woken, using)
+    unnumbered = {target.endpoint_id for (_, target), place in zip(pairs, places, strict=True) if not place}
+    woken -= _fifo_of(woken & unnumbered, using)
     return FannedOut(len(events), len(pairs), woken, set(endpoint_ids) - woken)
+
+
+def _fifo_of(endpoint_ids: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:
+    """Return which of these queues are FIFO."""
+    if not endpoint_ids:
+        return set()
+    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
+    return set(queues.values_list("endpoint_id", flat=True))
 
 
 def create_missing_tenants(
@@ -141,32 +150,20 @@ def create_missing_tenants(
     return known, None
 
 
-def assign_missing_sequences(endpoint_ids: Collection[uuid.UUID], using: str) -> None:
-    """Assign sequence numbers to deliveries of endpoints that became FIFO since their events were claimed. A delivery without
-    one would never be its queue's head. The caller has locked the queues' rows, so the mode cannot change now."""
-    if not endpoint_ids:
-        return
-    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
-    for endpoint_id, last in queues.order_by("endpoint_id").values_list("endpoint_id", "sequence"):
-        unplaced = Delivery.objects.using(using).pending().filter(endpoint_id=endpoint_id, sequence=0)
-        keys = list(unplaced.order_by("event_id").values_list("id", flat=True))
-        for place, key in enumerate(keys, start=last + 1):
-            unplaced.filter(id=key).update(sequence=place)
-        if keys:
-            queues.filter(endpoint_id=endpoint_id).update(sequence=last + len(keys))
-
-
 def _assign_sequences(
     pairs: Sequence[tuple[PendingEvent, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
 ) -> list[int]:
-    """Return sequence numbers for FIFO endpoints, assigned under the lock of the queue's row. All the rows are locked here, not
-    only the FIFO ones: `wake_unlocked` locks the rest later, and locking them out of order could deadlock."""
+    """Return sequence numbers for FIFO endpoints, assigned under the lock of the queue's row; 0 where earlier deliveries may not
+    have one yet (see `numbering`). All the rows are locked here, not only the FIFO ones: `wake_unlocked` locks the rest later,
+    and locking them out of order could deadlock."""
     queues = EndpointQueue.objects.using(using)
     wanted = queues.filter(any_of("endpoint_id", endpoint_ids))
     rows = list(wanted.locked(skip_locked=True).values_list("endpoint_id", "sequence", "fifo"))
     if len(rows) < wanted.count():
         raise RowsBusy
     last = {endpoint_id: sequence for endpoint_id, sequence, fifo in rows if fifo}
+    for endpoint_id in not_fully_numbered(last, using):
+        del last[endpoint_id]
     places = []
     for _, target in pairs:
         if target.endpoint_id in last:

@@ -77,7 +77,7 @@ class FanOut:
         #: From when on (monotonic) held events are tried again.
         self._held_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self._held_events, send_signal)
-        self.owed_wakes = OwedWakes(using, options.lock_timeout)
+        self.owed_wakes = OwedWakes(using, options)
 
     def begin(self, now: datetime) -> FannedOut:
         """Fan out the small shares of a batch; `go_on` does the rest. Other steps run in between, so an event for one endpoint

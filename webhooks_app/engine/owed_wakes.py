@@ -1,26 +1,41 @@
-"""OwedWakes: queues with new deliveries that could not be woken yet because their rows were locked."""
+"""OwedWakes: queues with new deliveries that the fan-out could not wake, because another transaction had locked their rows, or
+because they are FIFO and deliveries have no sequence number yet."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
+from webhooks_app.database_errors import is_lock_timeout
 from webhooks_app.db import in_fresh_transaction, read
-from webhooks_app.engine.create_deliveries import assign_missing_sequences
+from webhooks_app.engine.numbering import assign_missing_sequences
+from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.queue_wakeup import wake_unlocked
+from webhooks_app.engine.sql import store_for
 from webhooks_app.models import EndpointQueue
 from webhooks_app.models.lookups import any_of
+
+Result = TypeVar("Result")
+
+#: How many queues one step wakes, and for how many of them it numbers deliveries: finding those without a number reads all that
+#: are pending.
+_QUEUES_AT_ONCE = 200
+_NUMBERED_AT_ONCE = 4
 
 
 class OwedWakes:
     """The queues that are still to be woken. Truthy while there are any. Used by the database thread only."""
 
-    def __init__(self, using: str, lock_timeout: float) -> None:
+    def __init__(self, using: str, options: EngineOptions) -> None:
         self._using = using
-        self._lock_timeout = lock_timeout
-        #: Queue → when its earliest new delivery was created.
+        self._lock_timeout = options.lock_timeout
+        #: How many deliveries one step numbers.
+        self._room = min(store_for(using).limits.deliveries, options.large_portion)
+        #: Queue → when its earliest new delivery was created; the next one to wake first.
         self.since: dict[uuid.UUID, datetime] = {}
         self._pauses = Pauses(longest=1.0)
 
@@ -32,23 +47,60 @@ class OwedWakes:
             self.since.setdefault(endpoint_id, now)
 
     def wake(self) -> set[uuid.UUID]:
-        """Wake the queues whose rows are no longer locked, and return them."""
-        waiting = set(self.since) - self._pauses.active()
+        """Wake the next queues, as many as one step may, and return them. Those whose rows are locked are left for later, and so
+        are FIFO queues until all their deliveries have numbers."""
+        paused = self._pauses.active()
+        waiting = [key for key in self.since if key not in paused][:_QUEUES_AT_ONCE]
         if not waiting:
             return set()
-
-        def wake_now() -> set[uuid.UUID]:
-            # One time for all of them: too early is harmless, too late would delay deliveries.
-            woken = wake_unlocked(waiting, min(self.since[key] for key in waiting), using=self._using)
-            assign_missing_sequences(woken, self._using)
-            return woken
-
-        woken = in_fresh_transaction(wake_now, self._using, relaxed=True, lock_timeout=self._lock_timeout)
-        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", waiting - woken))
-        locked = read(lambda: set(rows.values_list("endpoint_id", flat=True)), self._using)
+        woken, in_order = self._in_transaction(partial(self._wake, waiting))
+        locked = self._existing(set(waiting) - woken)
         for endpoint_id in waiting:
             if endpoint_id in locked:
                 self._pauses.put(endpoint_id)
-            else:  # woken, or pruned meanwhile
+            elif endpoint_id not in in_order:  # woken, or pruned meanwhile
                 del self.since[endpoint_id]
+        self._number([key for key in waiting if key in in_order][:_NUMBERED_AT_ONCE])
         return woken
+
+    def _wake(self, endpoint_ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+        """Return the queues that were woken, and which of them are FIFO."""
+        # One time for all of them: too early is harmless, too late would delay deliveries.
+        woken = wake_unlocked(endpoint_ids, min(self.since[key] for key in endpoint_ids), using=self._using)
+        fifo = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", woken), fifo=True)
+        return woken, set(fifo.values_list("endpoint_id", flat=True))
+
+    def _number(self, endpoint_ids: Collection[uuid.UUID]) -> None:
+        """Number deliveries of these FIFO queues, each in a transaction of its own, until the room of this step is used up."""
+        room = self._room
+        for endpoint_id in endpoint_ids:
+            self.since[endpoint_id] = self.since.pop(endpoint_id)  # the others are tried before it is again
+            try:
+                numbered = self._in_transaction(partial(self._wake_numbered, endpoint_id, room))
+            except Exception as error:
+                self._pauses.put(endpoint_id)
+                if not is_lock_timeout(error):
+                    raise
+                return  # waiting for more locks would delay everything else
+            if numbered is None:
+                self._pauses.put(endpoint_id)
+                continue
+            if numbered < room:
+                del self.since[endpoint_id]
+            room -= numbered
+            if not room:
+                return
+
+    def _wake_numbered(self, endpoint_id: uuid.UUID, most: int) -> int | None:
+        """Wake a FIFO queue and number up to `most` of its deliveries; return how many, None if its row is locked."""
+        # Once more: an engine that has leased the queue meanwhile found nothing with a number in it.
+        if not wake_unlocked([endpoint_id], self.since[endpoint_id], using=self._using):
+            return None
+        return assign_missing_sequences(endpoint_id, self._using, most)
+
+    def _existing(self, endpoint_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        rows = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", endpoint_ids))
+        return read(lambda: set(rows.values_list("endpoint_id", flat=True)), self._using)
+
+    def _in_transaction(self, work: Callable[[], Result]) -> Result:
+        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._lock_timeout)

@@ -17,7 +17,7 @@ from webhooks_app import telemetry
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import is_outage
 from webhooks_app.db import in_fresh_transaction
-from webhooks_app.engine.create_deliveries import assign_missing_sequences
+from webhooks_app.engine.numbering import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
     patience,
@@ -38,6 +38,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import public_id
+from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)
 
@@ -142,7 +143,9 @@ def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
     if queues.filter(pk=endpoint_id).exists():
         return False
     queues.create_for([endpoint])
-    assign_missing_sequences([endpoint_id], using)
+    most = store_for(using).limits.deliveries
+    while assign_missing_sequences(endpoint_id, using, most) == most:
+        pass  # nobody else can see the queue's row yet, so nobody waits for it
     store_for(using).set_due([endpoint_id])
     return True
 
@@ -151,11 +154,31 @@ def repair_free(using: str) -> Repaired:
     """Wake the queues that would be woken too late, and return how many were skipped because another transaction has locked
     their rows."""
     suspicious, repaired = _suspicious(using), Repaired()
+    fifo = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", suspicious), fifo=True)
+    for endpoint_id in list(fifo.values_list("endpoint_id", flat=True)):
+        _complete_order(endpoint_id, using)
     for start in range(0, len(suspicious), _REPAIR_CHUNK):
         chunk = suspicious[start : start + _REPAIR_CHUNK]
         more = in_fresh_transaction(partial(_repair, chunk, using), using, lock_timeout=_LOCK_TIMEOUT)
         repaired = Repaired(repaired.queues + more.queues, repaired.skipped + more.skipped)
     return repaired
+
+
+def _complete_order(endpoint_id: uuid.UUID, using: str) -> None:
+    """Number the deliveries of a FIFO queue that have no number, unless another transaction has locked a row."""
+    most = store_for(using).limits.deliveries
+
+    def number() -> int:
+        queue = EndpointQueue.objects.using(using).filter(endpoint_id=endpoint_id)
+        return assign_missing_sequences(endpoint_id, using, most) if queue.locked(skip_locked=True) else 0
+
+    try:
+        while in_fresh_transaction(number, using, lock_timeout=_LOCK_TIMEOUT) == most:
+            pass
+    except DatabaseError as error:
+        if is_outage(error):
+            raise
+        logger.warning("webhooks: the order of %s was not completed: %s", public_id("wh", endpoint_id), error)
 
 
 def _suspicious(using: str) -> list[uuid.UUID]:
@@ -172,7 +195,6 @@ def _repair(ids: Sequence[uuid.UUID], using: str) -> Repaired:
     """Recompute the due times, under the rows' locks; count those that became earlier."""
     free = EndpointQueue.objects.using(using).filter(endpoint_id__in=ids, holder_id__isnull=True)
     before = dict(free.locked(skip_locked=True).values_list("endpoint_id", "due_at"))
-    assign_missing_sequences(before, using)
     store_for(using).set_due(list(before))
     after = dict(free.filter(endpoint_id__in=before).values_list("endpoint_id", "due_at"))
     woken = [due_at for endpoint_id, due_at in after.items() if due_at < before[endpoint_id]]

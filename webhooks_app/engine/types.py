@@ -165,7 +165,8 @@ class FannedOut:
     events: int = 0
     deliveries: int = 0
     woken: set[uuid.UUID] = field(default_factory=set)
-    #: Queues with new deliveries whose rows another transaction has locked: they must be woken later.
+    #: Queues to wake later: another transaction has locked the row, or the queue is FIFO and new deliveries have no sequence
+    #: number yet.
     unwoken: set[uuid.UUID] = field(default_factory=set)
     #: Tenants with events that the general fan-out must handle.
     tenants_left: set[uuid.UUID] = field(default_factory=set)

@@ -36,6 +36,11 @@ class DeliveryQuerySet(AppQuerySet["Delivery"]):
     def pending(self) -> DeliveryQuerySet:
         return self.filter(status=DeliveryStatus.PENDING)
 
+    def in_order(self) -> DeliveryQuerySet:
+        """Sort pending deliveries of a FIFO endpoint, the head first, and leave out those that have no sequence number yet: they
+        are not sent, because earlier ones may have none either."""
+        return self.filter(sequence__gt=0).order_by("sequence")
+
     def by_queue(self) -> DeliveryQuerySet:
         """Sort in the order of the index of pending deliveries."""
         return self.order_by("endpoint_id", "next_attempt_at", "id")

@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connections
-from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.db import LOCK_TIMEOUT, in_fresh_transaction, read
 from webhooks_app.engine.sql.portable_record import CHUNK, PortableRecord
+from webhooks_app.engine.sql.tables import DELIVERY
 from webhooks_app.engine.sql.types import (
     LARGE,
     SMALL,
@@ -73,6 +74,20 @@ class PortableStore(PortableRecord):
         Delivery.objects.using(self.using).bulk_create(
             [Delivery(**row._asdict()) for row in rows], batch_size=CHUNK, ignore_conflicts=True
         )
+
+    def number_deliveries(self, ids: Sequence[uuid.UUID], *, after: int) -> None:
+        """Give these deliveries the sequence numbers after `after`, in this order."""
+        # Not `bulk_update`, which takes 6 s for 20,000 deliveries: it makes some objects for each.
+        connection = connections[self.using]
+        keys = [UUIDField().get_db_prep_value(key, connection) for key in ids]
+        with connection.cursor() as cursor:
+            for start in range(0, len(keys), CHUNK):
+                some = keys[start : start + CHUNK]
+                pairs = [value for place, key in enumerate(some, start=after + start + 1) for value in (key, place)]
+                cases, holes = "WHEN %s THEN %s " * len(some), ", ".join(["%s"] * len(some))
+                cursor.execute(
+                    f"UPDATE {DELIVERY} SET sequence = CASE id {cases} END WHERE id IN ({holes})", [*pairs, *some]
+                )
 
     def look(self, now: datetime) -> tuple[bool, bool]:
         """Return whether an event is pending, and whether a queue is due that no engine holds. Call it outside a transaction."""
@@ -170,13 +185,14 @@ class PortableStore(PortableRecord):
         return ids
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
-        """Return the next due deliveries of each queue. For FIFO queues these are the first ones in order, as far as due."""
+        """Return the next due deliveries of each queue. For FIFO queues these are the first ones in order, as far as due; those
+        without a sequence number are left out."""
         return read(lambda: [row for queue in wanted for row in self._due_of_one(queue, now)], self.using)
 
     def _due_of_one(self, queue: Wanted, now: datetime) -> list[DueRow]:
         pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=queue.endpoint_id)
         if queue.fifo:
-            ordered = pending.order_by("sequence", "id")
+            ordered = pending.in_order()
         else:
             ordered = pending.filter(next_attempt_at__lte=now).order_by("next_attempt_at", "id")
             if queue.cursor is not None:
@@ -232,7 +248,7 @@ class PortableStore(PortableRecord):
     def _earliest(self) -> Case:
         """Return when a queue's earliest work is due: for a FIFO endpoint its head's time, otherwise the earliest time."""
         pending = Delivery.objects.using(self.using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
-        head = pending.order_by("sequence", "id").values("next_attempt_at")[:1]
+        head = pending.in_order().values("next_attempt_at")[:1]
         first = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
         return Case(When(fifo=True, then=Subquery(head)), default=Subquery(first))
 

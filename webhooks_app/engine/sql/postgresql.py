@@ -111,6 +111,12 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %
 ON CONFLICT (event_id, endpoint_id) DO NOTHING
 """
 
+_NUMBER_DELIVERIES = f"""
+UPDATE {DELIVERY} AS delivery SET sequence = %s + given.place
+FROM unnest(%s::uuid[]) WITH ORDINALITY AS given (id, place)
+WHERE delivery.id = given.id
+"""
+
 # The statements of a release are one message; the due time is computed after the rows are locked (see portable.py). The ids of
 # the locked rows are passed in a setting that ends with the transaction: a row that becomes free only a moment later would be
 # written from a snapshot taken before its lock.
@@ -182,6 +188,9 @@ def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any
 class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
         execute(self.using, _INSERT_DELIVERIES, columns(rows, 7))
+
+    def number_deliveries(self, ids: Sequence[uuid.UUID], *, after: int) -> None:
+        execute(self.using, _NUMBER_DELIVERIES, [after, array_literal(ids)])
 
     def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
         return pending_tenants(after, limit, endpoints, events, self.using)
