@@ -45,6 +45,8 @@ def not_fully_numbered(endpoint_ids: Collection[uuid.UUID], using: str) -> set[u
     Only the newest delivery is examined, because others may be very many. It has no number if any has none: while one has
     none, the fan-out numbers no newer ones. It may also be a finished one of the time before the endpoint was FIFO.
     """
+    if not endpoint_ids:
+        return set()
     newest = Delivery.objects.filter(endpoint_id=OuterRef("endpoint_id")).order_by("-id").values("sequence")[:1]
     queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
     return set(queues.annotate(newest=Subquery(newest)).filter(newest=0).values_list("endpoint_id", flat=True))
