@@ -30,7 +30,7 @@ run: $(VENV)/.run  ## The demo: web server, worker, beat and receiver at http://
 test: $(VENV)/.dev  ## The tests, without the slow kinds; on SQLite, or where DATABASE_URL and CELERY_BROKER_URL say
 	PYTHONDEVMODE=1 $(PY) -m pytest --numprocesses=$(TESTERS) --dist=worksteal $(ARGS)
 
-processes: $(VENV)/.dev  ## The tests with workers that are started, stopped and killed; where `make test` runs
+processes: $(VENV)/.dev  ## The tests with workers that are started, stopped and killed, and other slow ones; where `make test` runs
 	PYTHONDEVMODE=1 $(PY) -m pytest -m processes --numprocesses=auto --dist=worksteal $(ARGS)
 
 faults: $(VENV)/.dev  ## Break servers and workers of its own, and count what is lost (make faults ARGS="-k lock")

@@ -24,10 +24,10 @@ from django.views.debug import ExceptionReporter
 import webhooks_app
 from tests.api import Program
 from tests.customer import TYPE, Customer, attempts, deliver
-from tests.forms import endpoint_values, form_ids, header_values
+from tests.forms import endpoint_values, header_values
 from tests.staff import act_page, page
 from tests.visitors import visiting
-from webhooks_app import create_endpoint, rotate_secret
+from webhooks_app import rotate_secret
 from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.models import Endpoint
 from webhooks_app.tenants.access import Role
@@ -166,10 +166,6 @@ def manager(customer: Customer) -> Client:
     return client
 
 
-def host_creates(customer: Customer, _endpoint: Endpoint) -> None:
-    create_endpoint(customer.tenant, url=customer.receiver.url("/hook"), events=["*"], headers=HEADERS, secret=SECRET)
-
-
 def host_rotates(_customer: Customer, endpoint: Endpoint) -> None:
     rotate_secret(endpoint, secret=OTHER_SECRET)
 
@@ -179,10 +175,6 @@ def api_creates(customer: Customer, _endpoint: Endpoint) -> None:
     program("post", "/webhooks", {"url": url, "events": ["*"], "headers": HEADERS, "secret": SECRET})
 
 
-def api_rotates(customer: Customer, endpoint: Endpoint) -> None:
-    Program(customer.tenant)("post", f"/webhooks/{endpoint.public_id}/rotate-secret", {"secret": OTHER_SECRET})
-
-
 def api_tests(customer: Customer, endpoint: Endpoint) -> None:
     Program(customer.tenant)("post", f"/webhooks/{endpoint.public_id}/test", {"type": TYPE})
 
@@ -190,12 +182,6 @@ def api_tests(customer: Customer, endpoint: Endpoint) -> None:
 def page_creates(customer: Customer, _endpoint: Endpoint) -> None:
     client = manager(customer)
     client.post("/webhooks/endpoints/new", {**endpoint_values(client), **NEW_HEADER})
-
-
-def page_rotates(customer: Customer, endpoint: Endpoint) -> None:
-    address, client = f"/webhooks/endpoints/{endpoint.public_id}/rotate", manager(customer)
-    for form in form_ids(client.get(address).content.decode()):
-        client.post(address, {"form_id": form, "secret": OTHER_SECRET, "overlap": "0"})
 
 
 def staff_rotates(_customer: Customer, endpoint: Endpoint) -> None:
@@ -224,11 +210,12 @@ def on_an_attempts_page(customer: Customer, _endpoint: Endpoint) -> None:
 
 
 FLOWS = [
-    *(host_creates, host_rotates, api_creates, api_rotates, api_tests, page_creates, page_rotates),
-    *(staff_rotates, by_the_engine, by_a_test_event, on_an_attempts_page),
+    *(host_rotates, api_creates, api_tests, page_creates, staff_rotates),
+    *(by_the_engine, by_a_test_event, on_an_attempts_page),
 ]
 
 
+@pytest.mark.processes  # tracing takes a minute
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("visitors")
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.__name__ for flow in FLOWS])

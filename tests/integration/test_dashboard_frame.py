@@ -80,8 +80,10 @@ def test_a_role_that_is_none_makes_nobody_a_manager(configure: Any) -> None:
         visiting(TenantFactory()).get(HOME)
 
 
-def test_the_policy_may_be_the_hosts(configure: Any) -> None:
+def test_the_policy_may_be_the_hosts(configure: Any, settings: Any) -> None:
     configure(DASHBOARD={"CSP": ""})
+    assert visiting(TenantFactory()).get(HOME)["Content-Security-Policy"].startswith("default-src 'self'; img-src")
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != "project.security.content_security_policy"]
     assert "Content-Security-Policy" not in visiting(TenantFactory()).get(HOME)
 
 
