@@ -101,7 +101,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
-_email_backend = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+_email_backend = (
+    os.environ.get("EMAIL_BACKEND") or f"django.core.mail.backends.{'console' if DEBUG else 'smtp'}.EmailBackend"
+)
 if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _email_backend}}
 else:

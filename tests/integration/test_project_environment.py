@@ -93,7 +93,7 @@ KEYS = {
 
 def in_production(tmp_path: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the project's own settings. DEBUG is off, unless `variables` say otherwise."""
-    left_out = ("WEBHOOKS_", "DJANGO_", "DATABASE_URL", "CELERY_", "SECRET_KEY", "HTTPS", "CACHE_URL")
+    left_out = ("WEBHOOKS_", "DJANGO_", "DATABASE_URL", "CELERY_", "SECRET_KEY", "HTTPS", "CACHE_URL", "EMAIL_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environment_of_it = {**clean, "DEBUG": "0", "VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "project.settings"}
     return subprocess.run(
