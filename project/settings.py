@@ -24,7 +24,7 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("DEBUG is off: set SECRET_KEY in the environment.")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 
-# "proxy": TLS ends at a proxy, which sets X-Forwarded-Proto. Without such a proxy anybody could send this header.
+# "proxy": TLS ends at a proxy, which sets X-Forwarded-Proto. Without such a proxy, clients could set it themselves.
 HTTPS = environment.choice("HTTPS", ("off", "on", "proxy"), "off" if DEBUG else "on")
 if HTTPS != "off":
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True

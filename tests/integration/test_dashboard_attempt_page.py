@@ -58,7 +58,7 @@ def test_it_shows_what_was_really_sent(customer: Customer) -> None:
 
 @pytest.mark.parametrize("wire_format", ["standard", "muchaw"])
 def test_those_who_may_only_look_see_no_signature(customer: Customer, wire_format: str) -> None:
-    """The receiver would accept the request from anybody who has it."""
+    """The receiver would accept the signed request from every sender."""
     customer.endpoint(wire_format=wire_format)
     customer.receiver.on("/hook", [200])
     customer.emit({"text": "hello"})

@@ -38,7 +38,7 @@ def test_work_counts_and_collecting_garbage_does_not() -> None:
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not report it")
 @pytest.mark.usefixtures("many_objects")
 def test_what_another_thread_collects_does_not_count_from_its_first_moment_on() -> None:
-    """The other thread gets the interpreter as soon as a collection has ended, before Python has called anybody back."""
+    """Python may switch threads as soon as a collection has ended, before it calls the callbacks."""
     begin, over = threading.Event(), threading.Event()
     gc.collect()  # the first one takes longer
     began = time.thread_time()

@@ -64,7 +64,7 @@ def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) 
 
     Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
     query each for the event, the endpoint and its secrets. `with_signature=False` masks the signature, because the receiver
-    accepts a request with it from anybody, for minutes or for ever.
+    accepts a signed request from every sender, for minutes or without a limit.
     """
     event = Event.objects.filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,7 +19,7 @@ from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transien
 from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
-from webhooks_app.engine.numbering import not_fully_numbered
+from webhooks_app.engine.numbering import fifo_of, not_fully_numbered
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
 from webhooks_app.engine.queue_wakeup import wake_unlocked
 from webhooks_app.engine.sql import store_for
@@ -106,16 +106,8 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
     _mark_done(events, plan.position, now, using)
     woken = wake_unlocked(endpoint_ids, now, using=using)
     unnumbered = {target.endpoint_id for (_, target), place in zip(pairs, places, strict=True) if not place}
-    woken -= _fifo_of(woken & unnumbered, using)
+    woken -= fifo_of(woken & unnumbered, using)
     return FannedOut(len(events), len(pairs), woken, set(endpoint_ids) - woken)
-
-
-def _fifo_of(endpoint_ids: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:
-    """Return which of these queues are FIFO."""
-    if not endpoint_ids:
-        return set()
-    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
-    return set(queues.values_list("endpoint_id", flat=True))
 
 
 def create_missing_tenants(

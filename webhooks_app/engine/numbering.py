@@ -39,6 +39,14 @@ def assign_missing_sequences(endpoint_id: uuid.UUID, using: str, most: int) -> i
     return len(ids)
 
 
+def fifo_of(endpoint_ids: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:
+    """Return which of these queues are FIFO."""
+    if not endpoint_ids:
+        return set()
+    queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids), fifo=True)
+    return set(queues.values_list("endpoint_id", flat=True))
+
+
 def not_fully_numbered(endpoint_ids: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:
     """Return those of these FIFO queues that may have deliveries without a number. The caller has locked their rows.
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from webhooks_app.database_errors import is_lock_timeout
 from webhooks_app.db import in_fresh_transaction, read
-from webhooks_app.engine.numbering import assign_missing_sequences
+from webhooks_app.engine.numbering import assign_missing_sequences, fifo_of
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.queue_wakeup import wake_unlocked
@@ -67,8 +67,7 @@ class OwedWakes:
         """Return the queues that were woken, and which of them are FIFO."""
         # One time for all of them: too early is harmless, too late would delay deliveries.
         woken = wake_unlocked(endpoint_ids, min(self.since[key] for key in endpoint_ids), using=self._using)
-        fifo = EndpointQueue.objects.using(self._using).filter(any_of("endpoint_id", woken), fifo=True)
-        return woken, set(fifo.values_list("endpoint_id", flat=True))
+        return woken, fifo_of(woken, self._using)
 
     def _number(self, endpoint_ids: Collection[uuid.UUID]) -> None:
         """Number deliveries of these FIFO queues, each in a transaction of its own, until the room of this step is used up."""
