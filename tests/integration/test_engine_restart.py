@@ -18,6 +18,7 @@ from tests.receiver import Receiver
 from webhooks_app import celery_worker
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.lease import Lease
+from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.window import Window
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.models import Delivery, EndpointQueue, Engine
@@ -100,7 +101,7 @@ def test_the_end_is_told_once_and_not_when_the_engine_starts_again(receiver: Rec
 
 
 def never_starting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """No engine starts, and one that has failed to pauses for long. Return what is set when one has failed."""
+    """No engine starts. Return what is set when one has failed."""
     failed = threading.Event()
 
     def fail() -> Any:
@@ -108,14 +109,17 @@ def never_starting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(engine, "open_transport", fail)
-    monkeypatch.setattr(engine, "_FIRST_PAUSE", 30.0)
     return failed
 
 
 def test_a_shutdown_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = never_starting(monkeypatch)
     told: list[engine.Progress] = []
-    running = InThread(lambda: engine.run(stop=celery_worker.Shutdown(), on_retired=told.append))
+    running = InThread(
+        lambda: engine.run(
+            stop=celery_worker.Shutdown(), on_retired=told.append, options=EngineOptions(first_restart_pause=30.0)
+        )
+    )
     assert failed.wait(PATIENCE)
     celery_worker._end()
     try:
@@ -130,7 +134,7 @@ def test_a_shutdown_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatc
 def test_a_budget_that_is_used_up_ends_the_pause_before_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     never_starting(monkeypatch)
     began = time.monotonic()
-    engine.run(until=engine.budget(0.3, linger=60.0))
+    engine.run(until=engine.budget(0.3, linger=60.0), options=EngineOptions(first_restart_pause=30.0))
     assert time.monotonic() - began < 10.0
 
 

@@ -13,6 +13,7 @@ from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
 from tests.locks import locked
 from tests.pipelines import eventually, running_engine
 from webhooks_app.engine import repair_thread
+from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import Repaired, sweep
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, database_now
 
@@ -45,11 +46,10 @@ def test_a_sweep_leaves_the_engines_row_until_the_queue_was_free() -> None:
 @pytest.mark.postgres
 def test_an_engine_looks_again_until_the_queue_was_free(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(HEARTBEAT_SECONDS=1.2)
-    monkeypatch.setattr(repair_thread, "_GAP", 0.3)
     endpoint, dead = owed_wakeup()
     repairs: list[Repaired] = []
     monkeypatch.setattr(repair_thread, "repair_free", _noted(repairs))
-    with running_engine():
+    with running_engine(options=EngineOptions(repair_pause=0.3)):
         with locked(EndpointQueue.objects.get(pk=endpoint.pk)):
             eventually(lambda: not Engine.objects.filter(pk=dead.pk).exists())
             eventually(lambda: any(repaired.skipped for repaired in repairs))
@@ -59,11 +59,10 @@ def test_an_engine_looks_again_until_the_queue_was_free(configure: Configure, mo
 
 
 def test_a_repair_that_fails_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repair_thread, "_GAP", 0.1)
     endpoint, _ = owed_wakeup()
     faults: list[Exception] = [OperationalError("the database is away")]
     monkeypatch.setattr(repair_thread, "repair_free", _noted([], faults))
-    repair_thread.repair_soon("default")
+    repair_thread.repair_soon("default", 0.1)
     eventually(lambda: is_awake(endpoint))
     eventually(lambda: repair_thread._thread is None)
 

@@ -159,7 +159,6 @@ def repairs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return Repaired()
 
     monkeypatch.setattr(repair_thread, "repair_free", repair_free)
-    monkeypatch.setattr(repair_thread, "_GAP", 0.3)
     return begun
 
 
@@ -169,7 +168,7 @@ def test_a_dead_engine_whose_row_stays_causes_no_repair(
     configure(HEARTBEAT_SECONDS=1.0)
     dead = EngineFactory(alive_until=now() - SECOND)
     endpoint = endpoint_at(receiver, queue__holder_id=dead.pk)
-    with running_engine():
+    with running_engine(options=EngineOptions(repair_pause=0.3)):
         with refused("webhooks_app_endpointqueue", "endpoint_id", endpoint.pk, "UPDATE"):
             eventually(lambda: Engine.objects.exclude(pk=dead.pk).exists())
             time.sleep(1.5)
@@ -180,10 +179,10 @@ def test_a_dead_engine_whose_row_stays_causes_no_repair(
 
 
 def test_repairs_come_one_after_the_other(repairs: list[float]) -> None:
-    repair_thread.repair_soon("default")
+    repair_thread.repair_soon("default", 0.3)
     eventually(lambda: repairs)
     for _ in range(20):
-        repair_thread.repair_soon("default")
+        repair_thread.repair_soon("default", 0.3)
     eventually(lambda: len(repairs) == 2)
     eventually(lambda: repair_thread._thread is None)
     assert len(repairs) == 2

@@ -206,13 +206,10 @@ def test_every_late_step_has_its_turn_however_much_is_new(receiver: Receiver) ->
     assert Delivery.objects.filter(endpoint__tenant=large).count() == 101
 
 
-def test_more_that_may_start_is_not_waited_with(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_that_may_start_is_not_waited_with(receiver: Receiver) -> None:
     """Requests are started for a moment at a time; where no response comes in between, nothing else wakes the thread."""
-    monkeypatch.setattr("webhooks_app.engine.sending_thread._LONGEST_START", 0.0)
-    monkeypatch.setattr("webhooks_app.engine.sending_thread._STARTED_AT_ONCE", 1)
-    monkeypatch.setattr("webhooks_app.engine.engine_threads.LOOK_AGAIN_SECONDS", 5.0)
     receiver.on("/hook", Hang())
     for _ in range(12):
         due_delivery(endpoint_at(receiver, wire_format="plain"))
-    with running_engine():
+    with running_engine(options=EngineOptions(start_seconds=0.0, started_at_once=1, look_again_seconds=5.0)):
         eventually(lambda: len(receiver.requests) == 12, patience=8.0)

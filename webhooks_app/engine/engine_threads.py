@@ -19,8 +19,6 @@ from webhooks_app.transport import StuckCall, StuckCallEnded, Transport
 
 logger = engine_logger(__name__)
 
-#: How often the sending thread and the caller of `run` look whether to stop (seconds).
-LOOK_AGAIN_SECONDS = 0.25
 #: How long a draining engine waits until its row says so, and at its end for the database (seconds).
 _LONGEST_RETIRING = 1.0
 _LONGEST_FINISHING = 2.0
@@ -198,7 +196,7 @@ class Engine:
             if self._stop_request.interrupts > 1:
                 return
             try:
-                self._wait_for_network(min(LOOK_AGAIN_SECONDS, max(deadline - time.monotonic(), 0.0)))
+                self._wait_for_network(min(self._options.look_again_seconds, max(deadline - time.monotonic(), 0.0)))
                 self._heartbeat.activity.sending_turn = time.monotonic()
             except Exception:
                 logger.exception("webhooks: the transport failed while the engine stopped")
@@ -234,5 +232,5 @@ class Engine:
     def _patience(self) -> float:
         if self._sender.more_may_start:
             return 0.0
-        slot = self._window.earliest_slot()
-        return LOOK_AGAIN_SECONDS if slot is None else min(max(slot - time.monotonic(), 0.001), LOOK_AGAIN_SECONDS)
+        longest, slot = self._options.look_again_seconds, self._window.earliest_slot()
+        return longest if slot is None else min(max(slot - time.monotonic(), 0.001), longest)

@@ -285,7 +285,7 @@ class Heartbeat:
     def _release_dead_engines(self) -> None:
         if release_dead_engines(self._using, self.now()).engines:
             # One of them may not have woken a queue. Checking all queues takes too long for the heartbeat's thread.
-            repair_soon(self._using)
+            repair_soon(self._using, self._options.repair_pause)
 
     def _resign(self) -> None:
         telemetry.engine_state(0, 0, 0)

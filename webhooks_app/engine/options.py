@@ -73,6 +73,14 @@ class EngineOptions:
     #: How many events whose fan-out failed one engine holds: each statement of its fan-out names them all.
     max_held_events: int = 2000
 
+    # --- sending -------------------------------------------------------------------------------------------------
+    #: For how long to build requests at a time: meanwhile responses wait, and so do queues that have just got work.
+    start_seconds: float = 0.02
+    #: The time is checked after this many requests (and before each large one).
+    started_at_once: int = 32
+    #: How often a waiting thread checks whether it is asked to stop.
+    look_again_seconds: float = 0.25
+
     # --- leasing and reading ahead -------------------------------------------------------------------------------
     #: Deliveries read ahead for one queue.
     read_ahead: int = 48
@@ -108,6 +116,10 @@ class EngineOptions:
     unknown_column_seconds: float = 120.0
     #: The longest pause between two tries while the database is away or a step fails.
     longest_pause: float = 5.0
+    #: The pause before a failed engine is started again: the first one; it is doubled each time.
+    first_restart_pause: float = 0.5
+    #: The time between two repairs of queues in one process.
+    repair_pause: float = 5.0
     #: An engine whose remaining work cannot be done now counts as idle after this time.
     idle_despite_work: float = 3.0
     #: The process is ended if its threads have not got the interpreter for this time. None: never. For processes that do

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 from django.db import connections
 
@@ -12,27 +13,25 @@ from webhooks_app.log_thread import EngineThread, engine_logger
 
 logger = engine_logger(__name__)
 
-#: Seconds between two repairs of a process. All requests during that time lead to one repair.
-_GAP = 5.0
-
 _lock = threading.Lock()
 _asked: set[str] = set()
 _thread: threading.Thread | None = None
 
 
-def repair_soon(using: str) -> None:
+def repair_soon(using: str, pause: float) -> None:
     """Compare this database's queues with their deliveries on a thread (see `sweep.repair`), and return at once. The thread
-    repeats this until every queue was compared."""
+    repeats this until every queue was compared. It pauses after each repair (seconds); requests during that time share the
+    next one."""
     global _thread
     with _lock:
         _asked.add(using)
         if _thread is None or not _thread.is_alive():
-            thread = EngineThread(_repair_what_is_asked, "webhooks-repair")
+            thread = EngineThread(partial(_repair_what_is_asked, pause), "webhooks-repair")
             thread.start()
             _thread = thread
 
 
-def _repair_what_is_asked() -> None:
+def _repair_what_is_asked(pause: float) -> None:
     global _thread
     while True:
         with _lock:
@@ -45,7 +44,7 @@ def _repair_what_is_asked() -> None:
             if not _repair(using):
                 with _lock:
                     _asked.add(using)
-        time.sleep(_GAP)
+        time.sleep(pause)
 
 
 def _repair(using: str) -> bool:

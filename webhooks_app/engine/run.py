@@ -31,7 +31,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from webhooks_app.engine.engine_threads import LOOK_AGAIN_SECONDS, Engine, StopRequest, tell_retired
+from webhooks_app.engine.engine_threads import Engine, StopRequest, tell_retired
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.freeze_watch import FreezeWatch
 from webhooks_app.engine.options import EngineOptions
@@ -45,9 +45,8 @@ from webhooks_app.wire_formats import load_wire_formats
 
 logger = engine_logger(__name__)
 
-#: A failed engine is started again after this time (seconds), doubled each time unless it recorded something and lived
-#: for a moment, or ran for longer than the longest pause.
-_FIRST_PAUSE = 0.5
+#: The pause before a failed engine is started again is doubled up to this (seconds), unless the engine recorded something and
+#: lived for a moment, or ran for longer than this pause.
 _LONGEST_PAUSE = 30.0
 _SHORTEST_LIFE = 2.0
 #: If this many sending threads of one run are stuck, a process that does nothing but deliver ends: each of them uses a processor.
@@ -120,7 +119,7 @@ class _Run:
         self._transport = transport
         self._began = time.monotonic()
         self._total = Progress()
-        self._pause = _FIRST_PAUSE
+        self._pause = options.first_restart_pause
         self._engine: Engine | None = None
         self._faults = FaultLog()
         #: The sending thread, and those that are stuck.
@@ -151,7 +150,7 @@ class _Run:
                 self._replace_stuck_thread()
                 with suppress(Empty):
                     # What it returns may get lost: a signal handler raises just after the call.
-                    self._wakeup.get(timeout=LOOK_AGAIN_SECONDS)
+                    self._wakeup.get(timeout=self._options.look_again_seconds)
             except BaseException as raised:  # noqa: BLE001 - by a signal handler, if not by Ctrl-C
                 caught.append(raised)
         if interrupt is not None and not isinstance(interrupt, self._options.interrupts):
@@ -178,7 +177,7 @@ class _Run:
         stuck = sum(thread.is_alive() for thread in self._threads)  # one ends when its call returns
         if stuck >= _MOST_STUCK and self._options.frozen_after is not None:
             logger.critical("webhooks: %d threads are stuck; this process ends, and its queues go to others", stuck)
-            time.sleep(LOOK_AGAIN_SECONDS)  # for the log
+            time.sleep(self._options.look_again_seconds)  # for the log
             os._exit(_EXIT_CODE)
         self._start_thread(partial(self._deliver_instead, engine))
 
@@ -241,7 +240,9 @@ class _Run:
                 return True
         lasted = time.monotonic() - started
         if lasted > (_SHORTEST_LIFE if self._total.recorded > recorded else _LONGEST_PAUSE):
-            self._pause = _FIRST_PAUSE  # it was of use: a pause would only delay what it has not come to
+            self._pause = (
+                self._options.first_restart_pause
+            )  # it was of use: a pause would only delay what it has not come to
         return False
 
     def _open_engine(self) -> Engine | None:
@@ -269,5 +270,5 @@ class _Run:
             if self._stop.is_set() or self._until(replace(self._total, seconds=now - self._began)):
                 tell_retired(self._on_retired, self._total)
                 return True
-            self._stop.wait(min(end - now, LOOK_AGAIN_SECONDS))
+            self._stop.wait(min(end - now, self._options.look_again_seconds))
         return False

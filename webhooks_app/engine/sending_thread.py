@@ -38,10 +38,7 @@ from webhooks_app.wire_formats.host import error_text
 
 #: Requests that fail for a lack of these make the window shrink.
 _SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
-#: For how long to build requests at a time (seconds): meanwhile responses wait, and so do queues that have just got work.
-#: The time is checked after this many requests, and before each large one (bytes).
-_LONGEST_START = 0.02
-_STARTED_AT_ONCE = 32
+#: Before a request with a larger body (bytes) the time that was spent on building is checked.
 _LARGE = 16 * 1024
 #: A request that takes longer to build (seconds) is charged to its tenant: the tenant starts nothing for the same time, and
 #: others go first for several times as long.
@@ -67,6 +64,7 @@ class RequestSender:
         self._faults = faults
         self._fault_hold = options.fault_hold
         self._stuck_hold = options.stuck_hold
+        self._start_seconds, self._started_at_once = options.start_seconds, options.started_at_once
         self._most_unrecorded = options.window * options.unrecorded_windows
         self._agent = settings().USER_AGENT
         self._sends_traceparent = settings().TRACEPARENT
@@ -85,10 +83,10 @@ class RequestSender:
         self.more_may_start = False
         if room <= 0 or not self._heartbeat.alive:
             return 0
-        end = time.monotonic() + _LONGEST_START
+        end = time.monotonic() + self._start_seconds
         started = 0
         while started < room:
-            deliveries = self._window.start(time.monotonic(), min(room - started, _STARTED_AT_ONCE))
+            deliveries = self._window.start(time.monotonic(), min(room - started, self._started_at_once))
             waiting = self._start_until(end, deliveries)
             self._window.put_back(waiting)
             started += len(deliveries) - len(waiting)
