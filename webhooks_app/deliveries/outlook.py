@@ -91,7 +91,8 @@ def state_of(
     sent_since = delivery.attempts > 0 and delivery.status != DeliveryStatus.SUCCEEDED
     accepted_at = attempts.order_by("-pk").values_list("started_at", flat=True).first() if sent_since else None
     prospect = outlook_of(delivery, endpoint, queue, now)
-    if prospect and prospect.kind in (WaitReason.LATER, *NOW) and endpoint and endpoint.fifo and not _is_head(delivery):
+    is_waiting = prospect is not None and prospect.kind in (WaitReason.LATER, *NOW)
+    if prospect and is_waiting and endpoint and endpoint.fifo and not Delivery.objects.is_head(delivery):
         prospect = DeliveryOutlook(WaitReason.BEHIND, prospect.at)
     return DeliveryState(prospect, accepted_at)
 
@@ -120,11 +121,6 @@ def outlook_of(
 def outlook_in_list(delivery: Delivery, now: datetime) -> DeliveryOutlook | None:
     """Return the outlook of a delivery whose endpoint and queue are loaded, without queries; None unless it is pending."""
     return outlook_of(delivery, delivery.endpoint, getattr(delivery.endpoint, "queue", None), now)
-
-
-def _is_head(delivery: Delivery) -> bool:
-    waiting = Delivery.objects.pending().filter(endpoint_id=delivery.endpoint_id)
-    return waiting.in_order().values_list("pk", flat=True).first() == delivery.pk
 
 
 @dataclass(frozen=True, slots=True)

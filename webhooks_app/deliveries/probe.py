@@ -34,9 +34,9 @@ def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
 
 def _may_be_next(row: Delivery, endpoint: Endpoint) -> bool:
     """Put the delivery first and return True. For a FIFO endpoint nothing is moved; return whether it is the head."""
-    waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     if endpoint.fifo:
-        return waiting.in_order().values_list("pk", flat=True).first() == row.pk
+        return Delivery.objects.is_head(row)
+    waiting = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     first = waiting.exclude(pk=row.pk).by_queue().values_list("next_attempt_at", flat=True).first()
     if first is not None:
         waiting.filter(pk=row.pk, next_attempt_at__gte=first).update(next_attempt_at=first - _BEFORE)

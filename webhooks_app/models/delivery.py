@@ -41,6 +41,11 @@ class DeliveryQuerySet(AppQuerySet["Delivery"]):
         are not sent, because earlier ones may have none either."""
         return self.filter(sequence__gt=0).order_by("sequence")
 
+    def is_head(self, delivery: Delivery) -> bool:
+        """Return whether this is the next pending delivery of its FIFO endpoint."""
+        of_endpoint = self.pending().filter(endpoint_id=delivery.endpoint_id)
+        return of_endpoint.in_order().values_list("pk", flat=True).first() == delivery.pk
+
     def by_queue(self) -> DeliveryQuerySet:
         """Sort in the order of the index of pending deliveries."""
         return self.order_by("endpoint_id", "next_attempt_at", "id")
