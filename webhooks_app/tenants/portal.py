@@ -6,6 +6,7 @@ import secrets
 import uuid
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 from webhooks_app.conf import settings
 from webhooks_app.core.role import Role
@@ -14,6 +15,7 @@ from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import InvalidPortalLink, NotAllowed, gettext_noop
 from webhooks_app.models import ApiKey, PortalLink, Scope, database_now
 from webhooks_app.models.times import Now
+from webhooks_app.tenants.access import actor_of
 from webhooks_app.tenants.api_keys import checked_scopes, hold_key, revoke_portal_link
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -98,13 +100,19 @@ def open_session(link_id: uuid.UUID) -> PortalLink | None:
 
 
 @in_one_transaction
-def end_portal_sessions(tenant: TenantLike, *, actor: str = SYSTEM) -> int:
+def end_portal_sessions(tenant: TenantLike, *, made_by: Any = None, actor: str = SYSTEM) -> int:
     """Revoke all portal links of a tenant that are open, or whose keys are usable, with their sessions and these keys; return how
-    many."""
-    links = list(PortalLink.objects.alive().filter(tenant=tenant_for(tenant)))
-    for link in links:
+    many.
+
+    `made_by`: only the links that this user has made, for example because the user is no manager any more.
+    """
+    links = PortalLink.objects.alive().filter(tenant=tenant_for(tenant))
+    if made_by is not None:
+        links = links.filter(actor=actor_of(made_by))
+    revoked = list(links)
+    for link in revoked:
         revoke_portal_link(link, actor=actor)
-    return len(links)
+    return len(revoked)
 
 
 def end_session(link_id: uuid.UUID) -> None:
