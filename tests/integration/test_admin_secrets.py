@@ -109,6 +109,20 @@ def test_payloads_are_seen_by_those_who_may_and_by_nobody_else():
     assert "lacks the permission to see payloads" not in seen
 
 
+def test_who_looks_at_a_payload_is_in_the_audit_trail():
+    rows = one_of_everything()
+    looks = AuditEntry.objects.filter(verb="payload.viewed")
+    client = viewer("view_operations")
+    every_page(client, rows)
+    assert not looks.exists(), "nothing was shown"
+    client = viewer("view_operations", "view_payload")
+    shown = [row for row in rows if PAYLOAD in text_of(client, page(row)) or ANSWER in text_of(client, page(row))]
+    assert {row._meta.model_name for row in shown} == {"event", "delivery", "attempt", "idempotencyrecord"}
+    seen = looks.filter(actor=actor(client)).values_list("target", flat=True)
+    assert {row.public_id for row in shown if hasattr(row, "public_id")} <= set(seen)
+    assert looks.filter(tenant_id=shown[0].tenant_id).count() >= len(shown)
+
+
 def test_a_reason_that_may_quote_the_payload_is_a_payload():
     event = EventFactory(quarantine_reason=f"'{PAYLOAD}' is not of type 'integer'")
     operations = reverse("admin:webhooks_app_operations")

@@ -104,6 +104,7 @@ class PortalLinkAdmin(RowActionsMixin, LargeTableAdmin):
 
 @admin.register(IdempotencyRecord)
 class StoredReplyAdmin(LargeTableAdmin):
+    shows_payload = True
     narrowed_by = ("tenant",)
     list_display = ("key", "of_tenant", "status", "created_at")
     fetched = ("tenant",)

@@ -21,6 +21,7 @@ from webhooks_app.models import Attempt, Endpoint
 
 @admin.register(Attempt)
 class AttemptAdmin(LargeTableAdmin):
+    shows_payload = True
     finds = attempts_like
     search_fields = ("id",)
     search_help_text = _("As deliveries are found; then these are their requests, the newest 200.")

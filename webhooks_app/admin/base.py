@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from webhooks_app.admin.dates import DatedChangeList
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.links import endpoint_link, link, short_time, subject_of, time
+from webhooks_app.admin.payloads import may_see_payloads, note_look
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.models.lookups import any_of, count_up_to
 
@@ -72,6 +73,8 @@ class StaffAdmin(_ModelAdmin):
     fetched: ClassVar[tuple[str, ...]] = ()
     #: Fields that are not read with the rows, because they are long or never shown.
     deferred: ClassVar[tuple[str, ...]] = ()
+    #: Whether a row's page shows a payload. Who looks at it is recorded in the audit log.
+    shows_payload: ClassVar[bool] = False
     list_per_page = 50
     list_max_show_all = 50
     ordering: ClassVar[Any] = ("-pk",)
@@ -134,6 +137,8 @@ class StaffAdmin(_ModelAdmin):
         row = self.get_object(request, object_id) if request.method == "GET" else None
         if row is not None and self.has_view_permission(request, row):
             extra_context = {**self.page_context(request, row), **(extra_context or {})}
+            if self.shows_payload and may_see_payloads(request):
+                note_look(request, row)
         return super().change_view(request, object_id, form_url, extra_context)
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:

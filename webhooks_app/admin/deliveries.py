@@ -93,6 +93,7 @@ ACTS = (
 @admin.register(Delivery)
 class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "dlv"
+    shows_payload = True
     acts = ACTS
     finds = deliveries_like
     search_fields = ("id",)

@@ -50,6 +50,7 @@ def _release(row: Event, *, actor: str) -> ActionResult:
 @admin.register(Event)
 class EventAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "evt"
+    shows_payload = True
     acts = (
         RowAction(
             "replay",

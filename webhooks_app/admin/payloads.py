@@ -10,6 +10,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from webhooks_app.deliveries.pretty_body import pretty_body
+from webhooks_app.models import Attempt
+from webhooks_app.models.ids import public_id
+from webhooks_app.tenants.access import staff_actor_of
+from webhooks_app.tenants.audit import note
 
 #: The most characters of one payload on a page.
 _MOST_SHOWN = 64 * 1024
@@ -19,6 +23,13 @@ PERMISSION = "webhooks_app.view_payload"
 def may_see_payloads(request: HttpRequest) -> bool:
     user: Any = request.user
     return bool(user.has_perm(PERMISSION))
+
+
+def note_look(request: HttpRequest, row: Any) -> None:
+    """Record in the audit log that this user looks at the row's payload."""
+    # An attempt has no public id of its own.
+    target = public_id("dlv", row.delivery_id) if isinstance(row, Attempt) else getattr(row, "public_id", row.pk.hex)
+    note(row.tenant_id, staff_actor_of(request.user), "payload.viewed", target)
 
 
 def hidden() -> SafeString:

@@ -32,6 +32,7 @@ VERBS = {
     "event.released": _("released a quarantined event"),
     "event.replayed": _("sent an event again to all its endpoints"),
     "events.released": _("released quarantined events"),
+    "payload.viewed": _("looked at the data of an event, or at a response"),
     "playground.answers": _("chose how the playground answers"),
     "playground.opened": _("opened the playground"),
     "playground.tested": _("sent a test event to the playground"),
