@@ -19,7 +19,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 # A virtual environment whose interpreter has gone (a new Python, a moved folder) is of no use: it is made again.
 BROKEN := $(shell [ ! -e $(VENV) ] || $(PY) -c 'import pip' >/dev/null 2>&1 || { rm -rf $(VENV); echo yes; })
 
-.PHONY: help run test processes faults browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
+.PHONY: help run test processes faults security browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
@@ -35,6 +35,9 @@ processes: $(VENV)/.dev  ## The tests with workers that are started, stopped and
 
 faults: $(VENV)/.dev  ## Break servers and workers of its own, and count what is lost (make faults ARGS="-k lock")
 	$(PY) -m pytest tests/faults -m faults --numprocesses=3 --dist=worksteal --tb=short $(ARGS)
+
+security: $(VENV)/.dev  ## The security tests, slow ones too, with more fuzzing, and a table of what was tried; where `make test` runs
+	FUZZ=$${FUZZ:-100} $(PY) -m pytest -m security --numprocesses=$(TESTERS) --dist=worksteal --tb=short $(ARGS)
 
 browser: $(VENV)/.dev  ## The tests in a real browser (apt-get install chromium), against the running project
 	$(PY) -m pytest tests/browser --numprocesses=auto --dist=worksteal $(ARGS)

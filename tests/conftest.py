@@ -20,7 +20,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
 from webhooks_app.events import worker_wakeup
 
-pytest_plugins = ["tests.visitors", "tests.leases", "tests.apart"]
+pytest_plugins = ["tests.visitors", "tests.leases", "tests.apart", "tests.security_table"]
 
 Configure = Callable[..., None]
 

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 from typing import Any
 
 from django.test import Client
 
 _FORM_ID = re.compile(r'name="form_id" value="([0-9a-f]{32})"')
 _SECRET = re.compile(r'<code id="secret"[^>]*>([^<]+)</code>')
+
+
+def fields_of(page: str) -> dict[str, str]:
+    """The named fields of all forms in a page that post, with the values that a browser would send."""
+    parser = _Fields()
+    for form in re.findall(r'<form[^>]*method="post".*?</form>', page, re.S):
+        parser.feed(form)
+    return parser.found
+
+
+class _Fields(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        name = values.get("name", "")
+        if tag == "option" and self._select:
+            if "selected" in values or self._select not in self.found:
+                self.found[self._select] = values.get("value", "")
+        elif name and tag == "select":
+            self._select = name
+        elif name and tag == "textarea":
+            self.found.setdefault(name, "")
+        elif name and tag in ("input", "button"):
+            is_choice = values.get("type") in ("checkbox", "radio")
+            if not is_choice or "checked" in values or name not in self.found:
+                self.found[name] = values.get("value", "on")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self._select = ""
 
 
 def form_ids(page: str) -> list[str]:

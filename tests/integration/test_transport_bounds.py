@@ -7,6 +7,7 @@ import random
 import pytest
 
 from tests import transports
+from tests.broken_responses import broken_response
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Raw
 from tests.transports import Open, gather, request, send
@@ -18,17 +19,6 @@ open_one = transports.open_one
 transport = transports.transport
 shared_receiver = transports.shared_receiver
 receiver = transports.receiver
-
-#: Bytes of a response, of which a fuzzer changes some.
-SAMPLE = (
-    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nHTTP/1.1 404: x\r\n\r\n"
-    b"5;a=b\r\nhello\r\n0\r\nX-Trailer: c\r\n\r\n"
-)
-PIECES = [
-    b"HTTP/1.1 200 OK\r\n", b"HTTP/" + b"A" * 300, b"HTTP/9.9 999\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff" * 40, b":", b" ",
-    b"Content-Length: 3\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"101", b"1" * 40,
-]  # fmt: skip
 
 
 def check_bounds(response: Response) -> None:
@@ -111,7 +101,7 @@ def test_both_transports_keep_the_same_headers(open_one: Open, receiver: Receive
 def test_no_bytes_of_a_receiver_break_a_bound(transport: Transport, receiver: Receiver) -> None:
     """Three hundred broken responses; a failing one names its seed."""
     for seed in range(300):
-        receiver.on(f"/{seed}", Raw(_broken(random.Random(seed))))
+        receiver.on(f"/{seed}", Raw(broken_response(random.Random(seed))))
         transport.start(request(receiver.url(f"/{seed}"), seed, total=8.0))
     responses = gather(transport, 300, seconds=60.0)
     assert {one.token for one in responses} == set(range(300))
@@ -121,19 +111,3 @@ def test_no_bytes_of_a_receiver_break_a_bound(transport: Transport, receiver: Re
     assert transport.in_flight == 0
     with Receiver() as another:
         assert send(transport, another.url("/next")).status == 200
-
-
-def _broken(dice: random.Random) -> bytes:
-    data = bytearray(SAMPLE)
-    for _ in range(dice.randint(1, 6)):
-        place = dice.randrange(len(data) + 1)
-        match dice.randrange(4):
-            case 0:
-                data[place:place] = dice.choice(PIECES)
-            case 1:
-                del data[place : place + dice.randint(1, 30)]
-            case 2:
-                data[place : place + 1] = bytes([dice.randrange(256)])
-            case _:
-                data[place : place + 20] = dice.choice(PIECES)
-    return bytes(data)
