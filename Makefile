@@ -19,7 +19,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 # A virtual environment whose interpreter has gone (a new Python, a moved folder) is of no use: it is made again.
 BROKEN := $(shell [ ! -e $(VENV) ] || $(PY) -c 'import pip' >/dev/null 2>&1 || { rm -rf $(VENV); echo yes; })
 
-.PHONY: help run test processes faults security browser lint format bench demo matrix requirements openapi snippets messages screenshots clean
+.PHONY: help run test processes faults security browser lint format bench demo matrix audit requirements openapi snippets messages screenshots clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
@@ -66,6 +66,9 @@ matrix: $(VENV)/.dev  ## The tests on other versions of Python and Django, as fa
 
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make requirements" $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml
 EXTRAS := --extra curl --extra postgres --extra redis --extra project
+audit: $(VENV)/.dev  ## Look for known vulnerabilities of the pinned packages (needs the internet)
+	$(PY) -m nox --session audit
+
 requirements: $(VENV)/.dev  ## Pin the newest versions of everything
 	$(PIP) install uv
 	$(UV_COMPILE) $(EXTRAS) --output-file requirements.txt

@@ -1,4 +1,4 @@
-"""The tests on other versions of Python and Django: `make matrix`, or `nox -s newest`.
+"""The tests on other versions of Python and Django (`make matrix`, or `nox -s newest`), and an audit of the packages.
 
 requirements-dev.txt pins everything, Django's LTS among it; a session puts the Django that it is for in its place.
 """
@@ -27,6 +27,13 @@ def oldest(session: nox.Session) -> None:
 def newest(session: nox.Session) -> None:
     """The newest: Django 6.1 on Python 3.13."""
     _test(session, "django~=6.1.0")
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the pinned packages (`make audit`). Fails if one cannot be looked up, as without the internet."""
+    session.install("-qq", "pip-audit")
+    session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", "requirements.txt")
 
 
 def _test(session: nox.Session, django: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.security_table import GROUPS
 from webhooks_app.conf import Settings
 from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.core.filters import MAX_CONDITIONS, MAX_SIZE
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "webhooks_app/contrib").glob("*/README.md")),
 ]
@@ -72,6 +74,19 @@ def test_the_page_on_the_api_lists_the_operators_of_filters():
     )
     assert dict(listed) == {each.name: each.help for each in OPERATORS.values()}
     assert f"at most {MAX_CONDITIONS} conditions and {MAX_SIZE // 1024} KiB" in page
+
+
+def test_the_threat_model_names_tests_that_there_are():
+    table = (ROOT / "docs/reference/threat-model.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)+test_\w+\.py)`", table))
+    assert len(named) > 30
+    assert sorted(name for name in named if not (ROOT / "tests" / name).exists()) == []
+
+
+def test_the_security_tests_are_files_that_there_are():
+    named = [file for files in GROUPS.values() for file in files]
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+    assert {path.name for path in (ROOT / "tests/security").glob("test_*.py")} <= {Path(name).name for name in named}
 
 
 def test_what_contributing_lists_is_there():
