@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory
 from tests.locks import locked
 from tests.pipelines import ENGINE, deliver_until, due_at, due_delivery, endpoint_at, held_endpoint, pending_event
 from tests.receiver import Receiver
+from webhooks_app.engine import sweep as sweeping
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.models import BLOCKED, Delivery, EndpointQueue, database_now
 
@@ -25,6 +28,27 @@ def now() -> datetime:
 
 
 class TestRepair:
+    @pytest.mark.postgres
+    def test_reads_one_delivery_of_each_queue(self) -> None:
+        """Whatever the planner expects: a join of all idle queues with all pending deliveries would be quadratic."""
+        with CaptureQueriesContext(connection) as asked:
+            repair()
+        [statement] = [one["sql"] for one in asked if 'AS "earliest"' in one["sql"]]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {statement}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "SubPlan" in plan
+        assert "Join" not in plan
+        assert "Nested Loop" not in plan
+
+    def test_compares_every_queue_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sweeping, "_COMPARED_AT_ONCE", 2)
+        asleep = [EndpointFactory(queue__due_at=now() + HOUR) for _ in range(5)]
+        for endpoint in asleep:
+            DeliveryFactory(endpoint=endpoint)
+        assert repair() == 5
+        assert all(due_at(endpoint) <= now() for endpoint in asleep)
+
     def test_finds_nothing_after_a_normal_run(self, receiver: Receiver, deliver: Callable[[], Any]) -> None:
         receiver.on("/hook", [200, 500, 200, 410]).on("/slow", [429, 200])
         endpoints = [endpoint_at(receiver, path, "plain") for path in ("/hook", "/slow")]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
 from django.db import DatabaseError
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F, OuterRef, Subquery
 
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
@@ -43,6 +43,8 @@ from webhooks_app.models.lookups import any_of
 logger = engine_logger(__name__)
 
 _REPAIR_CHUNK = 500
+#: How many queues one statement compares with their deliveries.
+_COMPARED_AT_ONCE = 5000
 _LOCK_TIMEOUT = 1.0  # seconds
 #: A queue may be woken late, if another transaction has locked its row or the engine has died.
 _OWED_AT_MOST = timedelta(minutes=1)
@@ -153,13 +155,12 @@ def _create_queue(endpoint_id: uuid.UUID, using: str) -> bool:
 def repair_free(using: str) -> Repaired:
     """Wake the queues that would be woken too late, and return how many were skipped because another transaction has locked
     their rows."""
-    suspicious, repaired = _suspicious(using), Repaired()
-    fifo = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", suspicious), fifo=True)
-    for endpoint_id in list(fifo.values_list("endpoint_id", flat=True)):
-        _complete_order(endpoint_id, using)
-    for start in range(0, len(suspicious), _REPAIR_CHUNK):
-        chunk = suspicious[start : start + _REPAIR_CHUNK]
-        more = in_fresh_transaction(partial(_repair, chunk, using), using, lock_timeout=_LOCK_TIMEOUT)
+    repaired, now = Repaired(), database_now(using)
+    for suspicious in _suspicious(now, using):
+        fifo = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", suspicious), fifo=True)
+        for endpoint_id in list(fifo.values_list("endpoint_id", flat=True)):
+            _complete_order(endpoint_id, using)
+        more = in_fresh_transaction(partial(_repair, suspicious, using), using, lock_timeout=_LOCK_TIMEOUT)
         repaired = Repaired(repaired.queues + more.queues, repaired.skipped + more.skipped)
     return repaired
 
@@ -181,14 +182,26 @@ def _complete_order(endpoint_id: uuid.UUID, using: str) -> None:
         logger.warning("webhooks: the order of %s was not completed: %s", public_id("wh", endpoint_id), error)
 
 
-def _suspicious(using: str) -> list[uuid.UUID]:
-    """Return free queues with a pending delivery before their due time. Some are correct (a FIFO queue waits for its head)."""
-    earlier = Delivery.objects.using(using).pending()
-    earlier = earlier.filter(endpoint_id=OuterRef("endpoint_id"), next_attempt_at__lt=OuterRef("due_at"))
+def _suspicious(now: datetime, using: str) -> Iterator[list[uuid.UUID]]:
+    """Yield free queues with a pending delivery before their due time, a few at a time. Some are correct (a FIFO queue waits for
+    its head)."""
     # One that is due will be leased in any case, whatever its earliest delivery.
-    asleep = EndpointQueue.objects.using(using).filter(due_at__gt=database_now(using))
-    free = asleep.filter(holder_id__isnull=True, not_before__lt=F("due_at"))
-    return list(free.filter(Exists(earlier)).order_by("endpoint_id").values_list("endpoint_id", flat=True))
+    asleep = EndpointQueue.objects.using(using).filter(
+        due_at__gt=now, holder_id__isnull=True, not_before__lt=F("due_at")
+    )
+    # One look-up in the index of pending deliveries for each queue. EXISTS might compare each queue with all of them.
+    pending = Delivery.objects.using(using).pending().filter(endpoint_id=OuterRef("endpoint_id"))
+    earliest = Subquery(pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1])
+    after = uuid.UUID(int=0)
+    while True:
+        part = asleep.filter(endpoint_id__gt=after).order_by("endpoint_id")[:_COMPARED_AT_ONCE]
+        rows = list(part.annotate(earliest=earliest).values_list("endpoint_id", "due_at", "earliest"))
+        suspicious = [key for key, due_at, first in rows if first is not None and first < due_at]
+        for start in range(0, len(suspicious), _REPAIR_CHUNK):
+            yield suspicious[start : start + _REPAIR_CHUNK]
+        if len(rows) < _COMPARED_AT_ONCE:
+            return
+        after = rows[-1][0]
 
 
 def _repair(ids: Sequence[uuid.UUID], using: str) -> Repaired:
