@@ -103,9 +103,12 @@ def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None
 
 
 @cache
-def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False) -> str:
+def local_settings(
+    *, relaxed: bool = False, lock_timeout: float | None = None, walks_index: bool = False, sorts: bool = True
+) -> str:
     """Return the PostgreSQL statement that applies these settings; see `in_fresh_transaction`. `walks_index`: disable plans
-    that read whole tables or bitmaps of them, which the planner may choose if it considers the tables small.
+    that read whole tables or bitmaps of them, which the planner may choose if it considers the tables small. `sorts`: False
+    disables plans that sort, for a statement that needs none.
 
     One statement, and not several `SET LOCAL`: with `server_side_binding` and `prepare_threshold` in the host's OPTIONS
     statements are prepared, and only single ones can be."""
@@ -117,6 +120,8 @@ def local_settings(*, relaxed: bool = False, lock_timeout: float | None = None, 
         chosen["jit"] = "off"
     if walks_index:
         chosen |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+    if not sorts:
+        chosen["enable_sort"] = "off"
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in chosen.items())
 
 

@@ -51,7 +51,7 @@ def test_endpoints_that_are_older_than_the_column_of_filters_are_plain(configure
         cursor.execute("ALTER TABLE webhooks_app_endpoint ADD COLUMN filters jsonb NOT NULL DEFAULT '{}'")
         cursor.execute("ALTER TABLE webhooks_app_endpoint ALTER COLUMN filters DROP DEFAULT")
     pending_event(endpoint.tenant)
-    found = store_for("default").pending_tenants(uuid.UUID(int=0), 10, endpoints=10, events=10)
+    found = store_for("default").pending_tenants(uuid.UUID(int=0), 10, endpoints=10, events=10, floor=uuid.UUID(int=0))
     assert [(tenant.id, tenant.plain) for tenant in found] == [(endpoint.tenant_id, True)]
 
 

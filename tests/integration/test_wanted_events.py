@@ -192,6 +192,7 @@ def _in_sql(tenant: Tenant, events: Sequence[Event]) -> SqlFanOut:
         "default",
         shares={tenant.pk: len(events)},
         held=(),
+        floor=uuid.UUID(int=0),
         deliveries=1000,
         ages={},
         default_age=timedelta(days=5),

@@ -29,6 +29,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.owed_wakes import OwedWakes
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_events import Share, TenantTurns, part_of, read_pending, read_these
+from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
@@ -151,6 +152,7 @@ class FanOut:
                 self._using,
                 shares={share.tenant.id: share.events for share in shares},
                 held=set().union(*(held.get(share.tenant.id, ()) for share in shares)),
+                floor=pending_floor(self._using).id,
                 deliveries=deliveries,
                 ages={name: known_retry_policy_of(name).max_age for name in wire_format_names()},
                 default_age=RetryPolicy().max_age,

@@ -21,6 +21,7 @@ from webhooks_app.engine.lease_room import LeaseRoom
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
+from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Release, Room, Taken
 from webhooks_app.engine.types import EndpointConfig
@@ -52,7 +53,10 @@ class Lease:
 
     def look(self) -> tuple[bool, bool]:
         """Return whether an event is pending, and whether a queue is due that no engine holds. Cheap to call."""
-        return self._store.look(self._heartbeat.now())
+        now, began, floor = self._heartbeat.now(), time.monotonic(), pending_floor(self._using)
+        found = self._store.look(now, floor.id)
+        floor.note_look(time.monotonic() - began, now)
+        return found
 
     # --- take --------------------------------------------------------------------------------------------------------
 

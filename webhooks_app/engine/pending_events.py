@@ -13,6 +13,7 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from webhooks_app.db import read
+from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Limits, PendingTenant
 from webhooks_app.engine.types import PendingEvent
@@ -81,6 +82,7 @@ class TenantTurns:
     """A round robin over the tenants with pending events, in the order of their ids."""
 
     def __init__(self, using: str) -> None:
+        self._using = using
         self._store = store_for(using)
         self._after = uuid.UUID(int=0)
         #: When tenants that cannot all be served in one step had their last turn (monotonic).
@@ -111,7 +113,8 @@ class TenantTurns:
 
     def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
         endpoints = self._store.limits.deliveries + 1
-        return self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED)
+        floor = pending_floor(self._using).id
+        return self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED, floor=floor)
 
 
 def read_pending(
@@ -124,8 +127,9 @@ def read_pending(
     event.
     """
     events: list[PendingEvent] = []
+    floor = pending_floor(using).id
     for share in shares:
-        pending = Event.objects.using(using).pending().filter(tenant_id=share.tenant.id).order_by("id")
+        pending = Event.objects.using(using).pending().filter(tenant_id=share.tenant.id, id__gte=floor).order_by("id")
         left = held.get(share.tenant.id)
         if left and not in_order:
             pending = pending.exclude(any_of("id", left))

@@ -25,6 +25,8 @@ _NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
 #: The maximum `pg_column_size` of a stored `{}`: 5, or 8 in rows that are older than the column. Any filters are larger.
 EMPTY_FILTERS_SIZE = 8
 
+# The floor (see `engine.pending_floor`) is compared together with the tenant: by itself, the planner may walk all newer events
+# of all tenants in the index of ids.
 _FAN_OUT = f"""
 WITH shares AS MATERIALIZED (
     SELECT * FROM unnest(%(tenants)s::uuid[], %(shares)s::int[]) AS share (tenant_id, events)
@@ -32,7 +34,8 @@ WITH shares AS MATERIALIZED (
     SELECT event.* FROM shares CROSS JOIN LATERAL (
         SELECT id, tenant_id, type, channels, created_at, fan_out_position AS position, callback_url = '' AS plain
         FROM {EVENT}
-        WHERE tenant_id = shares.tenant_id AND fanned_out_at IS NULL AND id <> ALL(%(held)s::uuid[])
+        WHERE tenant_id = shares.tenant_id AND (tenant_id, id) >= (shares.tenant_id, %(floor)s)
+          AND fanned_out_at IS NULL AND id <> ALL(%(held)s::uuid[])
         ORDER BY id LIMIT shares.events FOR NO KEY UPDATE SKIP LOCKED
     ) AS event
 ), claimed AS MATERIALIZED (
@@ -115,11 +118,11 @@ SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT 
 _PENDING_TENANTS = f"""
 WITH RECURSIVE walk AS (
     (SELECT tenant_id FROM {EVENT}
-     WHERE fanned_out_at IS NULL AND tenant_id > %(after)s ORDER BY tenant_id LIMIT 1)
+     WHERE fanned_out_at IS NULL AND tenant_id > %(after)s AND id >= %(floor)s ORDER BY tenant_id LIMIT 1)
     UNION ALL
     SELECT next.tenant_id FROM walk CROSS JOIN LATERAL (
         SELECT tenant_id FROM {EVENT}
-        WHERE fanned_out_at IS NULL AND tenant_id > walk.tenant_id ORDER BY tenant_id LIMIT 1
+        WHERE fanned_out_at IS NULL AND tenant_id > walk.tenant_id AND id >= %(floor)s ORDER BY tenant_id LIMIT 1
     ) AS next
 ), tenants AS MATERIALIZED (
     SELECT tenant_id FROM walk LIMIT %(limit)s
@@ -134,7 +137,8 @@ FROM tenants CROSS JOIN LATERAL (
     SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks
     FROM (
         SELECT event.callback_url FROM {EVENT} AS event
-        WHERE event.tenant_id = tenants.tenant_id AND event.fanned_out_at IS NULL ORDER BY event.id
+        WHERE event.tenant_id = tenants.tenant_id AND (event.tenant_id, event.id) >= (tenants.tenant_id, %(floor)s)
+          AND event.fanned_out_at IS NULL ORDER BY event.id
         LIMIT %(events)s) AS limited
 ) AS counted CROSS JOIN LATERAL (
     SELECT count(*) AS endpoints, count(*) FILTER (WHERE pg_column_size(filters) > {EMPTY_FILTERS_SIZE}) > 0 AS filtered
@@ -146,12 +150,20 @@ FROM tenants CROSS JOIN LATERAL (
 """
 
 
-def pending_tenants(after: uuid.UUID, limit: int, endpoints: int, events: int, using: str) -> list[PendingTenant]:
+def pending_tenants(
+    after: uuid.UUID, limit: int, endpoints: int, events: int, floor: uuid.UUID, using: str
+) -> list[PendingTenant]:
     """Return the tenants with pending events, see `portable.py`. A tenant with more than `endpoints` endpoints is not plain:
     checking all of them in every turn would delay the others."""
-    parameters: dict[str, Any] = {"after": after, "limit": limit, "endpoints": endpoints, "events": events}
+    parameters: dict[str, Any] = {
+        "after": after,
+        "limit": limit,
+        "endpoints": endpoints,
+        "events": events,
+        "floor": floor,
+    }
     # Between two ANALYZEs the planner may think that few events are pending, and sort them all instead of walking the index.
-    rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True)[0]
+    rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True, sorts=False)[0]
     return [
         PendingTenant(
             tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending, callbacks
@@ -179,18 +191,20 @@ def fan_out_in_sql(
     *,
     shares: Mapping[uuid.UUID, int],
     held: Collection[uuid.UUID],
+    floor: uuid.UUID,
     deliveries: int,
     ages: Mapping[str, timedelta],
     default_age: timedelta,
 ) -> SqlFanOut:
     """Create up to `deliveries` deliveries for plain events of these tenants, and wake their queues, in a transaction of its
-    own. `shares`: how many events of each tenant. `held`: events to skip. `ages`: the maximum age of a delivery
-    by wire format."""
+    own. `shares`: how many events of each tenant. `held`: events to skip. `floor`: so are events with lower ids. `ages`:
+    the maximum age of a delivery by wire format."""
     parameters: dict[str, Any] = {
         "now": now,
         "tenants": array_literal(shares),
         "shares": array_literal(shares.values()),
         "held": array_literal(held),
+        "floor": floor,
         "deliveries": deliveries,
         "wire_formats": list(ages),
         "ages": [age.total_seconds() for age in ages.values()],

@@ -89,13 +89,21 @@ class PortableStore(PortableRecord):
                     f"UPDATE {DELIVERY} SET sequence = CASE id {cases} END WHERE id IN ({holes})", [*pairs, *some]
                 )
 
-    def look(self, now: datetime) -> tuple[bool, bool]:
-        """Return whether an event is pending, and whether a queue is due that no engine holds. Call it outside a transaction."""
+    def look(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
+        """Return whether an event is pending, and whether a queue is due that no engine holds. Call it outside a transaction.
+        `floor`: see `engine.pending_floor`; here and below, events with lower ids may be left out."""
         due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)
         pending = Event.objects.using(self.using).pending()
         return read(lambda: (pending.exists(), due.exists()), self.using)
 
-    def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
+    def lowest_pending(self) -> uuid.UUID | None:
+        """Return the lowest id of a pending event."""
+        pending = Event.objects.using(self.using).pending().order_by("id").values_list("id", flat=True)
+        return read(pending.first, self.using)
+
+    def pending_tenants(
+        self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, floor: uuid.UUID
+    ) -> list[PendingTenant]:
         """Return the next tenants with pending events, ordered by id. `endpoints`, `events`: the maximum to count."""
         return read(lambda: self._pending_tenants(after, limit, endpoints, events), self.using)
 

@@ -33,9 +33,10 @@ from webhooks_app.models import BLOCKED, NOTHING_DUE
 from webhooks_app.models.lookups import array_literal
 
 _LOOK = f"""
-SELECT EXISTS (SELECT 1 FROM {EVENT} WHERE fanned_out_at IS NULL),
+SELECT EXISTS (SELECT 1 FROM {EVENT} WHERE fanned_out_at IS NULL AND id >= %s),
        EXISTS (SELECT 1 FROM {QUEUE} WHERE holder_id IS NULL AND due_at <= %s)
 """
+_LOWEST_PENDING = f"SELECT id FROM {EVENT} WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1"
 
 _SUSPECTED = f"(crash_takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
@@ -192,11 +193,17 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def number_deliveries(self, ids: Sequence[uuid.UUID], *, after: int) -> None:
         execute(self.using, _NUMBER_DELIVERIES, [after, array_literal(ids)])
 
-    def pending_tenants(self, after: uuid.UUID, limit: int, *, endpoints: int, events: int) -> list[PendingTenant]:
-        return pending_tenants(after, limit, endpoints, events, self.using)
+    def lowest_pending(self) -> uuid.UUID | None:
+        rows = send(self.using, (_LOWEST_PENDING, []), walks_index=True)[0]
+        return rows[0][0] if rows else None
 
-    def look(self, now: datetime) -> tuple[bool, bool]:
-        pending, due = query(self.using, _LOOK, [now])[0]
+    def pending_tenants(
+        self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, floor: uuid.UUID
+    ) -> list[PendingTenant]:
+        return pending_tenants(after, limit, endpoints, events, floor, self.using)
+
+    def look(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
+        pending, due = query(self.using, _LOOK, [floor, now])[0]
         return pending, due
 
     def rows(self, *wanted: QuerySet[Any, Any]) -> list[list[tuple[Any, ...]]]:

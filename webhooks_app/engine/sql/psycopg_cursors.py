@@ -47,18 +47,21 @@ def query(using: str, statement: str, parameters: Parameters) -> list[Row]:
         return cursor.fetchall()
 
 
-def send(using: str, *statements: Statement, relaxed: bool = False, walks_index: bool = False) -> list[list[Row]]:
+def send(
+    using: str, *statements: Statement, relaxed: bool = False, walks_index: bool = False, sorts: bool = True
+) -> list[list[Row]]:
     """Run the statements in one round trip, and return the rows of each.
 
     Outside a transaction they get one of their own, which waits for locks no longer than LOCK_TIMEOUT; after a deadlock it is
     tried again. `relaxed`: its COMMIT does not wait for the disk. `walks_index`: for statements that are only fast if the
-    planner uses an index, whatever its estimate of the tables' sizes.
+    planner uses an index, whatever its estimate of the tables' sizes. `sorts`: False for those that only read in the order of
+    an index.
     """
     if connections[using].in_atomic_block:
         # Without the settings, because they would last as long as the caller's transaction.
         with transaction.atomic(using=using):
             return _send(using, [], statements)
-    settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index)
+    settings = local_settings(relaxed=relaxed, lock_timeout=LOCK_TIMEOUT, walks_index=walks_index, sorts=sorts)
     return with_retries(lambda: _send(using, [settings], statements), using, lock_timeout=LOCK_TIMEOUT)
 
 
