@@ -7,15 +7,18 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.customer import Customer, attempts, deliver, make_due, statuses, the_delivery
+from tests.pipelines import eventually, running_engine
 from tests.receiver_behaviours import Answer, Delay, Received
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.endpoints.service import create_endpoint
-from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Secret
+from webhooks_app.engine import lease
+from webhooks_app.models import Attempt, Delivery, Endpoint, EndpointQueue, EndpointStatus, Engine, Secret
 from webhooks_app.models.ids import new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -218,6 +221,30 @@ def test_without_the_encryption_key_nothing_is_sent_and_nothing_is_lost(customer
     deliver()
     assert statuses() == {"succeeded"}
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
+
+
+def test_an_engine_without_the_key_leaves_the_endpoint_to_one_that_has_it(customer, monkeypatch):
+    """As during a deployment: the processes have different keys."""
+    customer.endpoint("/hook")
+    load, first = lease.load_endpoint_configs, []
+
+    def load_configs(ids, using):
+        configs = load(ids, using)
+        if configs:
+            first.append(threading.get_ident())
+        if first[:1] != [threading.get_ident()]:
+            return configs
+        return {key: replace(each, fault="no key", fault_is_local=True) for key, each in configs.items()}
+
+    monkeypatch.setattr(lease, "load_endpoint_configs", load_configs)
+    with running_engine(2):
+        eventually(lambda: Engine.objects.count() == 2)
+        for number in range(1, 6):
+            customer.emit_several(1)
+            # And not after the hold of a minute.
+            eventually(lambda number=number: len(attempts()) == number, patience=15.0)
+    assert len(set(first)) == 2
+    assert statuses() == {"succeeded"}
 
 
 def test_a_secret_that_cannot_be_opened_does_not_stop_other_endpoints(customer):

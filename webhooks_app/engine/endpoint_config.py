@@ -77,7 +77,7 @@ def _live_secrets(using: str, *conditions: Any, **more: Any) -> QuerySet[Secret,
 
 
 def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
-    fault = ""
+    fault, is_local = "", False
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     wire_format = STANDARD
@@ -90,7 +90,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     except DatabaseError:
         raise
     except Exception as error:  # noqa: BLE001 - keys, headers and wire formats of the host may fail in any way: this endpoint waits
-        fault = str(error) if isinstance(error, WebhooksError) else f"{type(error).__name__}: {error}"
+        fault, is_local = str(error) if isinstance(error, WebhooksError) else f"{type(error).__name__}: {error}", True
     return EndpointConfig(
         endpoint_id=endpoint.id,
         tenant_id=endpoint.tenant_id,
@@ -103,6 +103,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         fifo=endpoint.fifo,
         kind=EndpointKind(endpoint.kind),
         fault=fault,
+        fault_is_local=is_local,
     )
 
 

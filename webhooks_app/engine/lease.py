@@ -26,9 +26,12 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Release, Room, Taken
 from webhooks_app.engine.types import EndpointConfig
 from webhooks_app.engine.window import Window
-from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus
+from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus, Engine
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
+
+#: Each lease names these queues to the database.
+_MOST_LEFT_TO_OTHERS = 500
 
 
 class Lease:
@@ -49,6 +52,8 @@ class Lease:
         self._leave_after = 0.0
         #: Queues whose rows the database refuses to change for this engine.
         self._refused = Pauses()
+        #: Queues that another engine may be able to send to, but not this one.
+        self._left_to_others = Pauses()
         self._room = LeaseRoom(using, window, options)
 
     def look(self) -> tuple[bool, bool]:
@@ -64,12 +69,13 @@ class Lease:
         """Lease free queues that are due, as many of each class as there is room for, and return their number. `gently`: lease
         only a few at once, because single deliveries are waiting."""
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
-        room = self._room.find(gently=gently, refused=self._refused.active())
+        refused = self._refused.active() | self._left_to_others.active()
+        room = self._room.find(gently=gently, refused=refused)
         if not self._heartbeat.alive or not any(some.limit for some in room.values()) or self._room.is_useless(room):
             return 0
         taken = self._take(engine_id, now, room)
         if not taken and self._room.end_turn_of_others(room):  # they have nothing due
-            room = self._room.find(gently=gently, refused=self._refused.active())
+            room = self._room.find(gently=gently, refused=refused)
             taken = self._take(engine_id, now, room)
         if self._heartbeat.engine_id != engine_id:
             # Declared dead meanwhile: queues held under that id may have been released before these were leased.
@@ -149,8 +155,20 @@ class Lease:
                 public_id("wh", config.endpoint_id),
                 fault,
             )
-            queue.stop(now + self._options.fault_hold)
+            leave = config.fault_is_local and self._leave_to_others(config.endpoint_id, now)
+            queue.stop(now if leave else now + self._options.fault_hold)
         return queue
+
+    def _leave_to_others(self, endpoint_id: uuid.UUID, now: datetime) -> bool:
+        """Do not lease this queue again for a while, longer each time. Return False if no other engine would lease it either, or
+        if there are too many such queues."""
+        engines = (
+            Engine.objects.using(self._using).filter(alive_until__gt=now).exclude(any_of("id", self._heartbeat.ids))
+        )
+        if len(self._left_to_others.active()) >= _MOST_LEFT_TO_OTHERS or not read(engines.exists, self._using):
+            return False
+        self._left_to_others.put(endpoint_id)
+        return True
 
     def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
         """Drop queues for which this engine still has requests in flight from a lost lease. Release them for a short time,

@@ -42,6 +42,8 @@ class EndpointConfig:
     kind: EndpointKind = EndpointKind.URL
     #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
+    #: Whether an engine with other settings or code may be able to send: during a deployment, keys and wire formats differ.
+    fault_is_local: bool = False
 
 
 class PendingEvent(NamedTuple):

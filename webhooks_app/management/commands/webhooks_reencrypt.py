@@ -15,7 +15,7 @@ from webhooks_app.management.migrated import require_tables
 class Command(DatabaseCommand):
     help = (
         "Encrypts every secret at rest anew with the first key of WEBHOOKS['ENCRYPTION_KEYS']. Safe to repeat and to "
-        "run beside the workers. Afterwards the older keys can be taken out of the list."
+        "run beside the workers, once all of them have that key. Afterwards the older keys can be taken out of the list."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
