@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -63,6 +64,17 @@ def _loops(message: Message) -> bytes:
         calls["turns"] += 1
 
 
+def _backtracks(message: Message) -> bytes:
+    """Keeps the interpreter for about a second, in which no other thread of the process runs."""
+    calls["backtracks"] += 1
+    for length in range(18, 60):
+        began = time.thread_time()
+        re.match("(a+)+$", "a" * length + "b")
+        if time.thread_time() - began > 0.6:
+            break
+    return standard_envelope(message)
+
+
 class OddError(Exception):
     """An exception whose text cannot be had."""
 
@@ -111,6 +123,7 @@ HOST_HANGS: WireFormat = replace(PLAIN, name="host_hangs", envelope=_hangs)
 HOST_HEADERS_HANG: WireFormat = replace(PLAIN, name="host_headers_hang", extra_headers=_hanging_headers)
 HOST_SCHEME_HANGS: WireFormat = replace(PLAIN, name="host_scheme_hangs", scheme=HangingScheme())
 HOST_BURNS: WireFormat = replace(PLAIN, name="host_burns", envelope=_burns)
+HOST_BACKTRACKS: WireFormat = replace(PLAIN, name="host_backtracks", envelope=_backtracks)
 HOST_EXITS: WireFormat = replace(PLAIN, name="host_exits", envelope=_exits)
 HOST_MOMENT: WireFormat = replace(PLAIN, name="host_moment", envelope=_takes_a_moment)
 HOST_LOOPS: WireFormat = replace(PLAIN, name="host_loops", envelope=_loops)

@@ -22,9 +22,10 @@ from tests.pipelines import (
     running_engine,
 )
 from tests.receiver import Receiver
-from webhooks_app.engine import build_threads
+from webhooks_app.engine import build_threads, sending_thread
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.run import run
+from webhooks_app.engine.tenant_pauses import TenantPauses
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -180,6 +181,19 @@ def test_headers_that_are_no_text_are_refused(receiver: Receiver) -> None:
     deliver_until(Attempt.objects.exists)
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.detail) == ("not_sent", "TypeError: a header's name or value is int, not text")
+
+
+def test_a_tenant_whose_build_keeps_the_interpreter_pauses(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing interrupts a regular expression; it happens once, and not with each event."""
+    monkeypatch.setattr(sending_thread, "tenant_pauses", TenantPauses())
+    good = endpoint_at(receiver, "/good", wire_format="plain")
+    hanging_endpoint(receiver, "host_backtracks", events=20)
+    with running_engine():
+        eventually(lambda: host_formats.calls["backtracks"])
+        for number in range(1, 21):
+            pending_event(good.tenant)
+            receiver.wait_for(number, path="/good")
+    assert 1 <= host_formats.calls["backtracks"] <= 4, "those that had started before the first one ended"
 
 
 def test_a_loop_is_ended(receiver: Receiver) -> None:

@@ -31,6 +31,9 @@ from webhooks_app.wire_formats.host import error_text
 
 #: A thread without work ends after this time (seconds).
 _IDLE = 5.0
+#: A build that uses more processor time than this (seconds) may have kept the interpreter for as long, as a regular expression
+#: that backtracks does. Nothing interrupts that, so its tenant pauses.
+_COSTLY = 0.5
 #: The scopes in which threads are counted: all of them, by wire format, by wire format and tenant.
 Scopes = tuple[None, str, tuple[str, uuid.UUID]]
 
@@ -58,6 +61,10 @@ class Build:
     #: Processor seconds.
     cost: float = 0.0
 
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        return self.scopes[2][1]
+
 
 class BuildThreads:
     """The builds of one engine, on threads of the process. All methods belong to its sending thread.
@@ -73,6 +80,7 @@ class BuildThreads:
         #: Builds that are not too late yet, oldest first; and those that have ended.
         self._open: dict[Build, None] = {}
         self._ended: queue.SimpleQueue[Build] = queue.SimpleQueue()
+        self._costly: set[uuid.UUID] = set()
 
     def start(self, delivery: QueuedDelivery, config: EndpointConfig, work: Callable[[], Request]) -> None:
         """Run `work` on a thread. Needs a free thread. Raises RuntimeError if the system cannot start another one."""
@@ -94,6 +102,8 @@ class BuildThreads:
         taken = []
         while not self._ended.empty():
             build = self._ended.get_nowait()
+            if build.cost > _COSTLY:
+                self._costly.add(build.tenant_id)
             if build in self._open:
                 del self._open[build]
                 taken.append(build)
@@ -105,6 +115,12 @@ class BuildThreads:
             error = BuildTimeout(f"the wire format did not return within {self._seconds:g} s")
             taken.append(replace(build, request=None, error=error, error_text=error_text(error), cost=0.0))
         return taken
+
+    def take_costly(self) -> set[uuid.UUID]:
+        """Return the tenants whose builds, late ones too, have cost too much processor time, among those that `take` has seen
+        since the last call."""
+        costly, self._costly = self._costly, set()
+        return costly
 
     def _end(self, build: Build) -> None:
         self._ended.put(build)

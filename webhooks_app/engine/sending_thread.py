@@ -43,6 +43,8 @@ _LARGE = 16 * 1024
 #: A request that takes longer to build (seconds) is charged to its tenant: the tenant starts nothing for the same time, and
 #: others go first for several times as long.
 _CHEAP_TO_BUILD = 0.003
+_BUSY_RECEIVERS = "receivers of tenant %s keep this process busy; the tenant pauses"
+_BUSY_WIRE_FORMAT = "a wire format's code keeps this process busy with events of tenant %s; the tenant pauses"
 
 
 class RequestSender:
@@ -114,8 +116,11 @@ class RequestSender:
             self._handle(response)
         for tenant_id in self._transport.take_costly():
             if isinstance(tenant_id, uuid.UUID):
-                self._pause(tenant_id)
-        return handled + self._take_built()
+                self._pause(tenant_id, _BUSY_RECEIVERS)
+        handled += self._take_built()
+        for tenant_id in self._builds.take_costly():
+            self._pause(tenant_id, _BUSY_WIRE_FORMAT)
+        return handled
 
     def settle_stuck(self, call: StuckCall) -> None:
         """Settle the requests that have made this thread stuck. Called by the thread that takes its place.
@@ -130,13 +135,12 @@ class RequestSender:
                 self._handle(response)
                 self._window.hold(queue.endpoint_id, self._heartbeat.now() + self._stuck_hold)
         for tenant_id in culprits:
-            self._pause(tenant_id)
+            self._pause(tenant_id, _BUSY_RECEIVERS)
 
-    def _pause(self, tenant_id: uuid.UUID) -> None:
+    def _pause(self, tenant_id: uuid.UUID, why: str) -> None:
         tenant_pauses.pause(tenant_id)
         self._window.pause(tenant_id)
-        text = "receivers of tenant %s keep this process busy; the tenant pauses"
-        self._faults.report(f"busy {tenant_id}", text, tenant_id, ids=log_ids(tenant=tenant_id))
+        self._faults.report(f"busy {tenant_id}", why, tenant_id, ids=log_ids(tenant=tenant_id))
 
     # --- one request -------------------------------------------------------------------------------------------------
 
