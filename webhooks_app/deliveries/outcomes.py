@@ -182,6 +182,15 @@ _BY_KIND = {
         name=_("Address not allowed"),
         to_staff=_("The host name led to an address that we do not send to."),
     ),
+    OutcomeKind.AUTHENTICATION_FAILED: Explanation(
+        _("Nothing was sent: your token server issued no access token."),
+        _(
+            "Check the token URL, the client ID, the client secret and the scope of this endpoint's authentication, "
+            "and the log of your token server."
+        ),
+        name=_("Authentication failed"),
+        to_staff=_("Nothing was sent: the customer's token server issued no access token."),
+    ),
     OutcomeKind.NOT_SENT: Explanation(
         _("Nothing was sent, through a fault of ours."),
         _("We have been told; nothing is wrong with your server."),
