@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from webhooks_app.core.authentication import (
     HEADER,
     KINDS,
@@ -14,12 +16,13 @@ from webhooks_app.core.authentication import (
 )
 from webhooks_app.endpoints.headers import KeepValue, wire_format_header_names
 from webhooks_app.endpoints.validation import checked_url
-from webhooks_app.exceptions import InvalidEndpoint, URLNotAllowed, gettext_noop
+from webhooks_app.exceptions import InvalidEndpoint, SealingError, URLNotAllowed, gettext_noop
+from webhooks_app.models import Endpoint
 from webhooks_app.wire_formats.base import WireFormat
 
 #: The part of an error's `field` before the name of the authentication's own field.
 PREFIX = "authentication."
-_SECRET_MISSING = gettext_noop("Enter this value. One that was entered before is not kept in this case.")
+_VALUE_MISSING = gettext_noop("Enter this value.")
 
 
 def check_authentication(
@@ -53,6 +56,27 @@ def check_authentication(
     if missing:
         values |= _kept(missing, kind, values, stored(), wire_format)
     return Authentication(kind, {one.name: values[one.name] for one in fields if values.get(one.name)})
+
+
+def shown_authentication(endpoint: Endpoint) -> list[tuple[str, str]] | None:
+    """Return label and value of what may be shown: the kind first, and no secrets. Empty: there is no authentication. None: it
+    cannot be decrypted because its key is lost."""
+    try:
+        found = endpoint.opened_authentication()
+    except SealingError:
+        return None
+    if found is None:
+        return []
+    kind, values = KINDS[found.kind], found.shown()
+    rows = [
+        (
+            _(one.label),
+            _(dict(one.choices).get(values[one.name], values[one.name])) if one.choices else values[one.name],
+        )
+        for one in kind.fields
+        if one.name in values
+    ]
+    return [(_("Authentication"), _(kind.name)), *rows]
 
 
 def check_exclusive(authentication: Authentication | None, headers: Iterable[str], *, field: str) -> None:
@@ -102,9 +126,11 @@ def _kept(
     """Return the stored values of the missing fields, which must be secrets meant for the same server."""
     for one in missing:
         if not one.is_secret:
-            raise _fault(one.name, gettext_noop("Enter this value."))
-    if stored is None or stored.kind is not kind or not _is_same_server(values, stored, wire_format):
-        raise _fault(missing[0].name, _SECRET_MISSING)
+            raise _fault(one.name, _VALUE_MISSING)
+    if stored is None or stored.kind is not kind:
+        raise _fault(missing[0].name, _VALUE_MISSING)
+    if not _is_same_server(values, stored, wire_format):
+        raise _fault(missing[0].name, gettext_noop("Enter this value again: the stored one is for another server."))
     return {one.name: stored.values[one.name] for one in missing}
 
 
