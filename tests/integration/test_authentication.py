@@ -160,6 +160,22 @@ def test_a_receiver_that_accepts_and_then_refuses_for_ever_gets_one_new_token_pe
     assert len(tokens.asked) == 2
 
 
+def test_one_event_that_is_always_refused_gets_one_new_token_per_attempt(
+    customer: Customer, tokens: TokenServer
+) -> None:
+    """While the receiver accepts the same tokens for other events."""
+    customer.endpoint(authentication=tokens.options())
+    refused = b'{"n":7}'
+    customer.receiver.on("/hook", lambda request: 401 if refused in request.body else tokens.check(request))
+    events = customer.emit_several(40)
+    deliver()
+    by_event = {delivery.event_id: delivery for delivery in Delivery.objects.all()}
+    poisoned = by_event.pop(events[7].pk)
+    assert {delivery.status for delivery in by_event.values()} == {"succeeded"}
+    assert [attempt.status for attempt in attempts(poisoned)] == [401, 401]
+    assert len(tokens.asked) <= 3
+
+
 def test_many_requests_in_flight_share_one_new_token(customer: Customer, tokens: TokenServer) -> None:
     customer.endpoint(authentication=tokens.options())
     customer.emit_several(50)

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from tests.authentication import TokenServer, answering, issued
-from tests.customer import Customer, attempts, deliver, make_due
+from tests.customer import TYPE, Customer, attempts, deliver, make_due, statuses
+from tests.pipelines import eventually, running_engine
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Answer, Close, Drip, Endless, Hang, Raw, Reaction, Reset, Stall
-from webhooks_app.models import Delivery, EndpointQueue
+from webhooks_app.deliveries.test_event import send_test_event
+from webhooks_app.models import Delivery, EndpointQueue, Engine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -150,3 +152,29 @@ def test_a_token_server_without_a_connection_is_told_from_the_receiver(customer:
         ("authentication_failed", "no connection to the token server")
     ]
     assert customer.received == []
+
+
+def test_a_test_event_waits_no_longer_than_the_deadline_for_a_token(customer: Customer) -> None:
+    tokens = TokenServer(customer.receiver)
+    customer.receiver.on("/token", Hang())
+    endpoint = customer.endpoint(authentication=tokens.options(), wire_format="once")
+    began = time.monotonic()
+    attempt = send_test_event(endpoint, type=TYPE)
+    assert time.monotonic() - began < 3.0
+    assert (attempt.outcome, attempt.detail) == ("authentication_failed", "the token server did not respond in time")
+    assert EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 0
+
+
+def test_an_engine_that_stops_while_it_waits_for_a_token_loses_nothing(customer: Customer) -> None:
+    tokens = TokenServer(customer.receiver)
+    customer.receiver.on("/token", [Hang(), tokens.issue])
+    customer.endpoint(authentication=tokens.options())
+    customer.emit_several(3)
+    with running_engine():
+        eventually(lambda: customer.received)
+    assert not Engine.objects.exists()
+    assert not EndpointQueue.objects.filter(holder_id__isnull=False).exists()
+    make_due()
+    deliver()
+    assert statuses() == {"succeeded"}
+    assert tokens.checked == [200] * 3

@@ -97,7 +97,7 @@ class TokenFetches:
         if delivery.access_token is not None:
             return True
         fetch = self._running.get(config.endpoint_id)
-        if fetch is None or fetch.config.authentication != config.authentication:
+        if fetch is None or fetch.config is not config:
             fetch = TokenFetch(config)
             request = access_token_request(fetch, config, self._agent)
             self._running[config.endpoint_id] = fetch

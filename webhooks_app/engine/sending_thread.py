@@ -288,8 +288,10 @@ class RequestSender:
             queue = self._window.queue_of(delivery)
             if queue is not None and failure is not None:
                 self._settler.settle_without_token(delivery, queue, failure, response)
-            elif queue is None or queue.sending.stopping or not self._heartbeat.alive:
-                self._window.abandon(delivery)  # as in `_take_built`
+            elif (
+                queue is None or queue.config is not fetch.config or queue.sending.stopping or not self._heartbeat.alive
+            ):
+                self._window.abandon(delivery)  # as in `_take_built`; and never with the token of another configuration
             elif not self._start(delivery):
                 self._window.put_back([delivery])
 
