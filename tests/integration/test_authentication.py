@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import host_formats
 from tests.authentication import CLIENT_ID, CLIENT_SECRET, TokenServer, requires
 from tests.customer import TYPE, Customer, attempts, deliver, make_due, statuses
 from webhooks_app.deliveries.test_event import send_test_event
@@ -99,6 +100,19 @@ def test_tokens_are_read_where_the_operator_keeps_hardly_any_of_a_response(
     customer.emit()
     deliver()
     assert statuses() == {"succeeded"}
+
+
+def test_requests_that_host_code_builds_have_the_token_too(
+    customer: Customer, tokens: TokenServer, configure: Any
+) -> None:
+    configure(WIRE_FORMATS=host_formats.WIRE_FORMATS)
+    customer.endpoint(authentication=tokens.options(), wire_format="host_moment")
+    customer.emit_several(5)
+    deliver()
+    tokens.revoke_all()
+    customer.emit_several(5)
+    deliver()
+    assert (statuses(), len(tokens.asked)) == ({"succeeded"}, 2)
 
 
 def test_two_endpoints_have_tokens_of_their_own(customer: Customer, tokens: TokenServer) -> None:

@@ -39,7 +39,8 @@ _BY_STATUS = {
         _("Your server refused it as not genuine (401 Unauthorized)."),
         _(
             "Most often the signature was checked with another secret, or over a body that was parsed and written anew. "
-            "Check it over the raw body, with the secret that this endpoint has now."
+            "Check it over the raw body, with the secret that this endpoint has now. "
+            "If your server requires a login, check the endpoint's authentication."
         ),
         to_staff=_("It wants a login or does not accept the signature."),
     ),
