@@ -65,8 +65,13 @@ class AuthenticationForm(forms.Form):
         return not {_KIND, *names}.isdisjoint(self.changed_data)
 
     def remind_of_secrets(self) -> None:
-        """Ask for the secrets again when the form is shown again: they are not rendered, and an empty one keeps the old value."""
-        for name in _SECRETS & self.fields.keys():
+        """Ask for the secrets of the chosen kind again when the form is shown again.
+
+        They are not rendered, and an empty one keeps the stored value.
+        """
+        kind = self.data.get(self.add_prefix(_KIND))
+        chosen = names_of(AuthenticationKind(kind)) if kind in set(AuthenticationKind) else ()
+        for name in _SECRETS.intersection(chosen, self.fields):
             if self.data.get(self.add_prefix(name)) and not self.errors.get(name):
                 self.add_error(name, _("Enter this value once more; it is not shown again here."))
 
