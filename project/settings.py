@@ -197,6 +197,7 @@ SPECTACULAR_SETTINGS = {
         "WebhookStatus": "webhooks_app.api.serializers.WEBHOOK_STATUSES",
         "DeliveryStatus": "webhooks_app.api.serializers.DELIVERY_STATUSES",
         "Outcome": "webhooks_app.api.serializers.OUTCOMES",
+        "AuthenticationKind": "webhooks_app.api.serializers.authentication.AUTHENTICATION_KINDS",
     },
 }
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}

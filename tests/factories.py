@@ -10,6 +10,7 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
+from webhooks_app.core.authentication import parse_authentication
 from webhooks_app.core.playground import is_inspector
 from webhooks_app.models import (
     BLOCKED,
@@ -63,10 +64,12 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
 
     @classmethod
     def _create(cls, model_class: type[Endpoint], *args: Any, **kwargs: Any) -> Endpoint:
-        headers = kwargs.pop("headers", None)
+        headers, authentication = kwargs.pop("headers", None), kwargs.pop("authentication", None)
         endpoint = model_class(*args, **kwargs)
         if headers:
             endpoint.set_custom_headers(headers)
+        if authentication:
+            endpoint.set_authentication(parse_authentication(json.dumps(authentication)))
         endpoint.save()
         endpoint.refresh_from_db()
         return endpoint

@@ -31,6 +31,7 @@ from webhooks_app.tenants.portal import create_portal_link
 _NAMES = itertools.count(1)
 #: The texts that must be on no page: what is sealed, what is digested, and what of a customer's is secret.
 HEADER_VALUE = "Bearer very-secret-credential"
+PASSWORD = "the-password-of-a-receiver"
 PAYLOAD = "payload-of-the-event"
 ANSWER = "answer-of-the-receiver"
 
@@ -97,7 +98,10 @@ def messages_of(response: Any) -> list[str]:
 def one_of_everything() -> list[Model]:
     """A row of every model, all of one customer."""
     endpoint = EndpointFactory(
-        headers={"Authorization": HEADER_VALUE}, queue__consecutive_failures=3, queue__failing_since=timezone.now()
+        headers={"X-Token": HEADER_VALUE},
+        authentication={"kind": "basic", "username": "hooks", "password": PASSWORD},
+        queue__consecutive_failures=3,
+        queue__failing_since=timezone.now(),
     )
     event = EventFactory(tenant=endpoint.tenant, payload={"text": PAYLOAD}, subject="order-17")
     delivery = DeliveryFactory(endpoint=endpoint, event=event, exhausted=True)

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.customer import add_webhook, is_genuine, log_of
 from tests.browser.reader import Reader
 from tests.receiver import Receiver
+from webhooks_app.core.authentication import basic
 
 
 def test_it_is_changed_and_its_headers_stay_masked(reader: Reader, receiver: Receiver) -> None:
@@ -45,6 +46,34 @@ def test_it_is_changed_and_its_headers_stay_masked(reader: Reader, receiver: Rec
     reader.goes(f"{webhook.page}/edit")
     reader.presses("Save changes")
     reader.sees("Nothing was changed.")
+
+
+def test_it_authenticates_with_what_was_entered(reader: Reader, receiver: Receiver) -> None:
+    person = reader.logs_in(reader.live.manager(with_key=True))
+    webhook = add_webhook(reader, receiver.url("/hook"))
+    page = reader.page
+    reader.goes(f"{webhook.page}/edit")
+    page.get_by_text("Authentication: user name").click()
+    for kind, field in (
+        ("HTTP Basic", "User name"),
+        ("Bearer token", "Token"),
+        ("OAuth 2.0 client credentials", "Scope optional"),
+    ):
+        page.get_by_label(kind, exact=True).check()
+        expect(page.locator("fieldset.kind:visible")).to_have_count(1)
+        expect(page.get_by_label(field, exact=True)).to_be_visible()
+    page.get_by_label("HTTP Basic", exact=True).check()
+    reader.fills("User name", "hooks")
+    reader.fills("Password", "let us through")
+    reader.presses("Save changes")
+    reader.sees("Your changes are saved.")
+    reader.live.emit(person, "message.sent", {"message_id": 1})
+    [came] = receiver.wait_for(1, timeout=30)
+    assert came.headers["authorization"] == basic("hooks", "let us through")
+    reader.goes(f"{webhook.page}/edit")
+    expect(page.get_by_label("User name", exact=True)).to_have_value("hooks")
+    assert "let us through" not in page.content()
+    reader.finds_it_usable()
 
 
 def test_what_waits_while_it_is_paused_arrives_when_it_is_resumed(reader: Reader, receiver: Receiver) -> None:

@@ -11,6 +11,7 @@ from tests.factories import SECRET, EndpointFactory, EventFactory
 from tests.staff import (
     ANSWER,
     HEADER_VALUE,
+    PASSWORD,
     PAYLOAD,
     act_page,
     actor,
@@ -43,6 +44,8 @@ def test_no_page_holds_a_secret_or_what_is_kept_of_one():
         SECRET.removeprefix("whsec_"),
         HEADER_VALUE,
         endpoint.headers,
+        PASSWORD,
+        endpoint.authentication,
         *Secret.objects.values_list("value", flat=True),
         *ApiKey.objects.values_list("digest", flat=True),
         *PortalLink.objects.values_list("digest", flat=True),
@@ -68,7 +71,9 @@ def test_secrets_are_not_searched():
     assert searched > 20
 
 
-@pytest.mark.parametrize("field", ["secret.value", "apikey.digest", "endpoint.headers", "endpoint.metadata"])
+@pytest.mark.parametrize(
+    "field", ["secret.value", "apikey.digest", "endpoint.headers", "endpoint.authentication", "endpoint.metadata"]
+)
 def test_what_is_sealed_is_not_guessed_at_letter_by_letter(field):
     rows = one_of_everything()
     name, column = field.split(".")
@@ -178,8 +183,11 @@ def test_an_overlap_that_is_none_is_refused(overlap):
 
 
 def test_headers_that_cannot_be_opened_are_no_error(configure):
-    endpoint = EndpointFactory(headers={"X-Token": HEADER_VALUE})
+    authentication = {"kind": "basic", "username": "hooks", "password": PASSWORD}
+    endpoint = EndpointFactory(headers={"X-Token": HEADER_VALUE}, authentication=authentication)
     rotate_secret(endpoint)
     configure(ENCRYPTION_KEYS=["YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="])
     client = superuser()
-    assert "They cannot be opened" in text_of(client, page(endpoint))
+    shown = text_of(client, page(endpoint))
+    assert "They cannot be opened" in shown
+    assert "It cannot be decrypted" in shown

@@ -23,20 +23,30 @@ from django.views.debug import ExceptionReporter
 
 import webhooks_app
 from tests.api import Program
+from tests.authentication import issued
 from tests.customer import TYPE, Customer, attempts, deliver
 from tests.forms import endpoint_values, header_values
 from tests.staff import act_page, page
 from tests.visitors import visiting
 from webhooks_app import rotate_secret
+from webhooks_app.core.authentication import basic
 from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.models import Endpoint
 from webhooks_app.tenants.access import Role
 
 #: Module constants, because the reports below show the local variables of the tests, too.
 SECRET, OTHER_SECRET = "whsec_Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZ", "whsec_Q0FOQVJZUk9UQVRFRENBTkFSWVJPVEFURUQ="
-HEADERS = {"Authorization": "Bearer CANARYHEADERVALUE"}
+HEADERS = {"X-Token": "CANARYHEADERVALUE"}
 NEW_HEADER = header_values(("X-A", "CANARYHEADERVALUE"))
+CLIENT_SECRET, ACCESS_TOKEN = "CANARYCLIENTSECRET", "CANARYACCESSTOKEN"
+CLIENT_IN_HEADER = basic("client", CLIENT_SECRET)
+NEW_AUTHENTICATION = {
+    "authentication_kind": "basic",
+    "authentication_username": "somebody",
+    "authentication_password": CLIENT_SECRET,
+}
 CANARIES = {SECRET, OTHER_SECRET, "CANARYHEADERVALUE", "CANARYCANARY", "CANARYROTATED"}
+CANARIES |= {CLIENT_SECRET, ACCESS_TOKEN, CLIENT_IN_HEADER, basic("somebody", CLIENT_SECRET)}
 
 PACKAGE = webhooks_app.__path__[0]
 
@@ -58,7 +68,7 @@ SENSITIVE = {
 #: Fields with such a name that hold none.
 HARMLESS = {
     *("Access.key", "NotificationEmail.text", "Line.text", "Finding.text", "Explanation.text", "SchemeHelp.headers"),
-    *("Request.token", "Response.token", "Response.headers", "Response.body", "Chart.key", "Part.keys", "Named.keys"),
+    *("Request.token", "Response.token", "Chart.key", "Part.keys", "Named.keys"),
 }
 
 
@@ -157,7 +167,13 @@ Flow = Callable[[Customer, Endpoint], None]
 
 
 def new_endpoint(customer: Customer) -> Endpoint:
-    return customer.endpoint(headers=HEADERS, secret=SECRET)
+    customer.receiver.on("/token", issued(access_token=ACCESS_TOKEN))
+    return customer.endpoint(headers=HEADERS, secret=SECRET, authentication=authentication(customer))
+
+
+def authentication(customer: Customer) -> dict[str, str]:
+    url = customer.receiver.url("/token")
+    return {"kind": "client_credentials", "token_url": url, "client_id": "client", "client_secret": CLIENT_SECRET}
 
 
 def manager(customer: Customer) -> Client:
@@ -172,7 +188,8 @@ def host_rotates(_customer: Customer, endpoint: Endpoint) -> None:
 
 def api_creates(customer: Customer, _endpoint: Endpoint) -> None:
     program, url = Program(customer.tenant), customer.receiver.url("/hook")
-    program("post", "/webhooks", {"url": url, "events": ["*"], "headers": HEADERS, "secret": SECRET})
+    values = {"url": url, "events": ["*"], "headers": HEADERS, "secret": SECRET}
+    program("post", "/webhooks", {**values, "authentication": authentication(customer)})
 
 
 def api_tests(customer: Customer, endpoint: Endpoint) -> None:
@@ -181,7 +198,7 @@ def api_tests(customer: Customer, endpoint: Endpoint) -> None:
 
 def page_creates(customer: Customer, _endpoint: Endpoint) -> None:
     client = manager(customer)
-    client.post("/webhooks/endpoints/new", {**endpoint_values(client), **NEW_HEADER})
+    client.post("/webhooks/endpoints/new", {**endpoint_values(client), **NEW_HEADER, **NEW_AUTHENTICATION})
 
 
 def staff_rotates(_customer: Customer, endpoint: Endpoint) -> None:
@@ -203,7 +220,8 @@ def by_a_test_event(_customer: Customer, endpoint: Endpoint) -> None:
 def on_an_attempts_page(customer: Customer, _endpoint: Endpoint) -> None:
     if not attempts():
         by_the_engine(customer, _endpoint)
-        CANARIES.update(one.headers["webhook-signature"].split(",")[1] for one in customer.received)
+        hooks = [one for one in customer.received if one.path == "/hook"]
+        CANARIES.update(one.headers["webhook-signature"].split(",")[1] for one in hooks)
     attempt = attempts()[0]
     address = f"/webhooks/deliveries/{attempt.delivery.public_id}/attempts/{attempt.pk.hex}"
     manager(customer).get(address)

@@ -78,6 +78,25 @@ def test_another_thread_goes_on_at_once(receiver: Receiver, slow_certificates: s
     assert "Another thread goes on" in caplog.text
 
 
+def test_a_token_server_that_does_it_costs_its_own_endpoint_its_turn(
+    receiver: Receiver, slow_certificates: str
+) -> None:
+    client = {"kind": "client_credentials", "client_id": "client", "client_secret": "secret"}
+    authentication = {**client, "token_url": slow_certificates}
+    evil = EndpointFactory(url=receiver.url("/evil"), wire_format="careful", authentication=authentication)
+    with running_engine():
+        culprit = due_delivery(evil)
+        attempt = eventually(lambda: Attempt.objects.filter(delivery_id=culprit.pk).first())
+        good = due_delivery(endpoint_at(receiver))
+        eventually(lambda: succeeded(good))
+    assert (attempt.outcome, attempt.detail) == (
+        "authentication_failed",
+        "the token server sent no valid HTTP response",
+    )
+    assert EndpointQueue.objects.get(pk=evil.pk).due_at > database_now("default") + timedelta(minutes=9)
+    assert [one.path for one in receiver.requests] == ["/hook"]
+
+
 def test_the_tenant_pauses_and_no_other(receiver: Receiver, slow_certificates: str, paused: TenantPauses) -> None:
     evil = endpoint_of_evil(slow_certificates)
     sibling = endpoint_at(receiver, tenant=evil.tenant)

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -180,6 +181,15 @@ class TestReadingIsBounded:
         receiver.on("/", body=b"z" * size)
         response = send(transport, receiver.url())
         assert (len(response.body), response.truncated) == (min(size, 1000), truncated)
+
+    def test_at_the_limit_of_a_request_that_needs_more(self, open_one: Open, receiver: Receiver) -> None:
+        transport = open_one(body_limit=10)
+        for size, truncated in ((1000, False), (1001, True), (1000, False)):
+            receiver.on("/", body=b"z" * size)
+            transport.start(replace(request(receiver.url()), least_body=1000))
+            [response] = gather(transport)
+            assert (response.body, response.truncated) == (b"z" * 1000, truncated)
+        assert send(transport, receiver.url()).body == b"z" * 10
 
     def test_for_a_gzip_bomb_which_stays_packed(self, transport: Transport, receiver: Receiver) -> None:
         bomb = gzip.compress(bytes(8_000_000))

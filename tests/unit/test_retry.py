@@ -233,8 +233,13 @@ def test_a_fixed_policy_keeps_to_its_schedule_whatever_rules_are_added_to_the_st
             decision = decide(outcome, step, NOW, policy, roll)
             expected = Decision(Verdict.RETRY, at=NOW + delays[step]) if step < 3 else Decision(Verdict.GIVE_UP)
             assert decision == expected
-        assert queue_blocked_until(Health(consecutive_failures=99), outcome, NOW, policy) is None
-        assert longest_own_hold(Health(consecutive_failures=99), policy) == timedelta(0)
+        waits = (
+            outcome.kind is OutcomeKind.AUTHENTICATION_FAILED
+        )  # not the receiver's failure: nothing can be sent to it
+        assert (queue_blocked_until(Health(consecutive_failures=99), outcome, NOW, policy) is not None) is waits
+        assert longest_own_hold(Health(consecutive_failures=99), policy) == policy.backoff_last, (
+            "the only hold there is"
+        )
 
 
 def test_a_fixed_policy_says_something_of_every_field_that_may_do_more_than_the_schedule() -> None:

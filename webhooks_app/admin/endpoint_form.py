@@ -10,19 +10,28 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
+from webhooks_app.core.authentication import KINDS
 from webhooks_app.endpoints.settings import NAMES, SETTINGS
+from webhooks_app.forms.authentication import (
+    ERROR_FIELDS,
+    FIELD_NAMES,
+    AuthenticationForm,
+    names_of,
+    stored_authentication,
+)
 from webhooks_app.forms.fields import WriteOnlyTextarea
 from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
 
 
-class EndpointForm(ServiceForm):
-    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers"}
+class EndpointForm(AuthenticationForm, ServiceForm):
+    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers", **ERROR_FIELDS}
 
     url = forms.CharField(
         widget=forms.TextInput(attrs={"class": "vTextField", "type": "url"}),
         help_text=_(
-            "Another scheme, host or port is another receiver: the secret is replaced then, and the headers cleared."
+            "Another scheme, host or port is another receiver: the secret is replaced then, and headers and authentication are "
+            "removed."
         ),
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
@@ -37,20 +46,31 @@ class EndpointForm(ServiceForm):
 
     class Meta:
         model = Endpoint
-        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers")
+        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers", *FIELD_NAMES)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for setting in SETTINGS:
             if setting.name in self.fields:  # users with view permission only have none of them
                 self.fields[setting.name] = _styled(form_field(setting))
+        for name in FIELD_NAMES:
+            if name in self.fields:
+                _styled(self.fields[name])
         if "wire_format" in self.fields:
             self.fields["wire_format"].choices = wire_format_choices(_("the tenant's wire format"))  # type: ignore[attr-defined]
         if not self.instance._state.adding:
             rows = self.instance.subscriptions.order_by("pk")
             self.initial["events"] = list(rows.values_list("pattern", flat=True))
+            authentication = stored_authentication(self.instance)
+            self.initial.update(authentication)
+            self.note_stored_secrets(authentication)
         elif "wire_format" in self.fields:
             self.initial["wire_format"] = ""
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        if self.is_bound and self.errors:
+            self.remind_of_secrets()
 
     def clean_new_headers(self) -> dict[str, str] | None:
         """Return the headers; None if nothing was entered. Errors name the line number only: its text may be a credential."""
@@ -68,12 +88,16 @@ class EndpointForm(ServiceForm):
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of `create_endpoint`, except the tenant."""
-        values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
-        return {**_renamed(values), "wire_format": values["wire_format"] or None}
+        left_out = {"tenant", "drop_headers", *FIELD_NAMES}
+        values = {name: value for name, value in self.cleaned_data.items() if name not in left_out}
+        more = {"wire_format": values["wire_format"] or None, "authentication": self.authentication()}
+        return {**_renamed(values), **more}
 
     def changes(self) -> dict[str, Any]:
         """Return the arguments of `change_endpoint`."""
-        changed = super().changes()
+        changed = {name: value for name, value in super().changes().items() if name not in FIELD_NAMES}
+        if self.changes_authentication:
+            changed["authentication"] = self.authentication()
         if changed.pop("drop_headers", False):
             changed["new_headers"] = {}
         if changed.get("new_headers", {}) is None:
@@ -85,6 +109,16 @@ class EndpointForm(ServiceForm):
         if values.get("drop_headers") and values.get("new_headers"):
             self.add_error("drop_headers", _("Either remove the headers or give new ones."))
         return values
+
+
+def authentication_fieldsets(*shown: str) -> tuple[Any, ...]:
+    """Return the part of the page with the fields of all kinds. `shown`: fields to show before them."""
+    first = (_("Authentication"), {"fields": (*shown, FIELD_NAMES[0])})
+    kinds = (
+        (_(shape.name), {"fields": names_of(kind), "description": _(shape.help), "classes": ("collapse",)})
+        for kind, shape in KINDS.items()
+    )
+    return (first, *kinds)
 
 
 def _styled(field: forms.Field) -> forms.Field:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import ReadOnlyAdmin, field_label, time_column
 from webhooks_app.admin.endpoint_actions import ACTS
-from webhooks_app.admin.endpoint_form import EndpointForm
+from webhooks_app.admin.endpoint_form import EndpointForm, authentication_fieldsets
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.links import (
     MOST_OF_URL,
@@ -31,6 +31,7 @@ from webhooks_app.admin.secret_page import ShowSecretOnceMixin
 from webhooks_app.admin.service_admin import ServiceAdmin
 from webhooks_app.admin.states import endpoint_state, state
 from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.endpoints.authentication import shown_authentication
 from webhooks_app.endpoints.health import condition_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.settings import NAMES
@@ -69,15 +70,17 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     add_fieldsets = (
         (None, {"fields": ("tenant", *_settings, "wire_format")}),
         (_("Request headers"), {"fields": ("new_headers",)}),
+        *authentication_fieldsets(),
     )
     fieldsets = (
         (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", *_settings)}),
         (_("Request headers"), {"fields": _headers}),
+        *authentication_fieldsets("authentication_now"),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )
     view_fieldsets = (
         (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", "shown_url", "patterns",
-                           *NAMES, "header_names")}),
+                           *NAMES, "header_names", "authentication_now")}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )  # fmt: skip
     readonly_fields = (
@@ -87,6 +90,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         "reason",
         "wire_format",
         "header_names",
+        "authentication_now",
         "secrets",
         "lists",
         "made",
@@ -171,6 +175,13 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
             return _("They cannot be opened: their key is not in ENCRYPTION_KEYS.")
         return format_html_join("", "<div><code>{}: ••••••</code></div>", ((name,) for name in names)) or _("none")
 
+    @admin.display(description=_("authentication now"))
+    def authentication_now(self, row: Endpoint) -> Any:
+        shown = shown_authentication(row)
+        if shown is None:
+            return _("It cannot be decrypted: its key is not in ENCRYPTION_KEYS.")
+        return format_html_join("", "<div>{}: {}</div>", shown) or _("none")
+
     @admin.display(description=_("secrets"))
     def secrets(self, row: Endpoint) -> SafeString:
         rows = Secret.objects.filter(endpoint_id=row.pk).defer("value").order_by("-pk")[:10]
@@ -224,7 +235,7 @@ class SecretAdmin(ReadOnlyAdmin):
     list_display_links = ("made",)
     fields = ("of_tenant", "of_endpoint", "made", "ends", "accepted")
     fetched = ("tenant",)
-    deferred = ("value", "endpoint__headers")
+    deferred = ("value", "endpoint__headers", "endpoint__authentication")
     accepted = time_column(_("last accepted"), "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

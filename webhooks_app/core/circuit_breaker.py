@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from webhooks_app.core.retry import (
     UNSENT_KINDS,
     Outcome,
+    OutcomeKind,
     RetryPolicy,
     RuleEffect,
     asked_delay,
@@ -56,14 +57,15 @@ def record_outcome(health: Health, outcome: Outcome, started_at: datetime, finis
 def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy: RetryPolicy) -> datetime | None:
     """Return until when the whole queue is held after this outcome, None if it may continue at once.
 
-    There are two reasons: the receiver is overloaded or unreachable (throttling), or it has failed `breaker_threshold` times
-    in a row (the breaker). Both hold the queue longer with every further failure, from `backoff_first` doubling to
-    `backoff_last`. An outcome without a request holds nothing: the engine decides how long it waits after its own faults.
+    There are three reasons: the receiver is overloaded or unreachable (throttling); it has failed `breaker_threshold` times in
+    a row (the breaker); its token server issues no token (whatever the policy's rules: nothing can be sent meanwhile). All hold
+    the queue longer with every further failure, from `backoff_first` doubling to `backoff_last`. An outcome without a request
+    holds nothing: the engine decides how long it waits after its own faults.
     """
     if outcome.succeeded or outcome.kind in UNSENT_KINDS:
         return None
     waits = [asked_delay(outcome, policy)]
-    if policy.rule_for(outcome, RuleEffect.SLOW_DOWN):
+    if policy.rule_for(outcome, RuleEffect.SLOW_DOWN) or outcome.kind is OutcomeKind.AUTHENTICATION_FAILED:
         waits.append(_backoff(max(health.consecutive_failures, 1), policy))
     if breaker_is_open(health, policy):
         waits.append(_backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy))
@@ -73,8 +75,8 @@ def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy:
 
 def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
     """Return the longest time that this app itself holds the queue after the last failure. A longer hold was requested by the
-    receiver (Retry-After)."""
-    if policy.slows_down and health.consecutive_failures:
+    receiver (Retry-After). Where the policy ignores such requests, every hold is our own."""
+    if (policy.slows_down or not policy.honours_retry_after) and health.consecutive_failures:
         return _backoff(health.consecutive_failures, policy)
     return (
         _backoff(health.consecutive_failures - policy.breaker_threshold + 1, policy)

@@ -20,6 +20,7 @@ class OutcomeKind(StrEnum):
     TLS_ERROR = "tls_error"  # the certificate or handshake is not valid
     PROTOCOL_ERROR = "protocol_error"  # connected, but no valid HTTP response arrived
     ADDRESS_NOT_ALLOWED = "address_not_allowed"  # the name resolved to an address that is not allowed
+    AUTHENTICATION_FAILED = "authentication_failed"  # the customer's token server issued no token; nothing was sent
     NOT_SENT = "not_sent"  # a fault on our side, for example a signing key that cannot be decrypted
     EXPIRED = "expired"  # pending for too long: behind an open breaker, or paused or disabled; no request was made
     QUARANTINED = "quarantined"  # crashed an engine: it is isolated, or has reached its maximum age since

@@ -195,6 +195,11 @@ class RetryPolicy:
         return any(rule.effect is RuleEffect.SLOW_DOWN for rule in self.rules)
 
     @property
+    def honours_retry_after(self) -> bool:
+        """Return whether any failure waits as long as its receiver asks."""
+        return any(rule.effect is RuleEffect.RETRY_AFTER for rule in self.rules)
+
+    @property
     def max_attempts(self) -> int:
         return len(self.delays) + 1
 

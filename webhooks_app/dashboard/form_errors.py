@@ -40,9 +40,10 @@ def error_message(error: WebhooksError) -> str:
     return error_in_words(error) if words is None else str(words)
 
 
-def add_error(form: forms.BaseForm, error: WebhooksError) -> None:
-    """Add the error to its field if the form has it, else to the form."""
-    form.add_error(error.field if error.field in form.fields else None, error_message(error))
+def add_error(form: forms.BaseForm, error: WebhooksError, field: str = "") -> None:
+    """Add the error to its field if the form has it, else to the form. `field`: its name in the form, if that is another."""
+    name = field or error.field
+    form.add_error(name if name in form.fields else None, error_message(error))
 
 
 def run_action(

@@ -39,7 +39,8 @@ _BY_STATUS = {
         _("Your server refused it as not genuine (401 Unauthorized)."),
         _(
             "Most often the signature was checked with another secret, or over a body that was parsed and written anew. "
-            "Check it over the raw body, with the secret that this endpoint has now."
+            "Check it over the raw body, with the secret that this endpoint has now. "
+            "If your server requires a login, check the endpoint's authentication."
         ),
         to_staff=_("It wants a login or does not accept the signature."),
     ),
@@ -181,6 +182,15 @@ _BY_KIND = {
         _("Only public addresses can be reached. Let the name lead to one."),
         name=_("Address not allowed"),
         to_staff=_("The host name led to an address that we do not send to."),
+    ),
+    OutcomeKind.AUTHENTICATION_FAILED: Explanation(
+        _("Nothing was sent: your token server issued no access token."),
+        _(
+            "Check the token URL, the client ID, the client secret and the scope of this endpoint's authentication, "
+            "and the log of your token server."
+        ),
+        name=_("Authentication failed"),
+        to_staff=_("Nothing was sent: the customer's token server issued no access token."),
     ),
     OutcomeKind.NOT_SENT: Explanation(
         _("Nothing was sent, through a fault of ours."),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from webhooks_app.conf import settings
+from webhooks_app.core.authentication import HEADER
 from webhooks_app.core.playground import is_inspector
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
@@ -27,6 +28,8 @@ from webhooks_app.wire_formats.base import WireFormat
 MASKED = "•••"
 #: Replaces a signature that cannot be rebuilt.
 LOST = "(cannot be shown: the secret is gone)"
+#: The request was not sent to the receiver.
+_NOT_SENT = UNSENT_KINDS | {OutcomeKind.AUTHENTICATION_FAILED}
 #: Two keys that nobody uses, to find the headers that depend on the key.
 _PROBES = (b"one", b"other")
 
@@ -68,7 +71,7 @@ def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) 
     """
     event = Event.objects.filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
-    if event is None or endpoint is None or OutcomeKind(attempt.outcome) in UNSENT_KINDS:
+    if event is None or endpoint is None or OutcomeKind(attempt.outcome) in _NOT_SENT:
         return None
     secrets = list(_secrets_of(endpoint)) if with_signature else []
     try:
@@ -112,10 +115,11 @@ def _secrets_of(endpoint: Endpoint) -> Iterable[Secret]:
 
 
 def _own_headers(endpoint: Endpoint) -> Headers:
+    authentication = ((HEADER, MASKED),) if endpoint.authentication else ()
     try:
-        return tuple((name, MASKED) for name in endpoint.custom_headers())
+        return (*((name, MASKED) for name in endpoint.custom_headers()), *authentication)
     except WebhooksError:
-        return (("X-Custom-Headers", MASKED),)  # the encryption key is lost
+        return (("X-Custom-Headers", MASKED), *authentication)  # the encryption key is lost
 
 
 def _keys(attempt: Attempt, wire_format: WireFormat, secrets: Sequence[Secret]) -> tuple[SigningKey, ...] | None:

@@ -17,8 +17,9 @@ from django.core.cache import cache
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine.access_tokens import access_token_in, access_token_request, without_content
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.record_rows import attempt_row
 from webhooks_app.engine.requests import build_request, outcome_of
@@ -60,7 +61,8 @@ EXAMPLE = _Example()
 def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE, actor: str = SYSTEM) -> Attempt:  # noqa: A002
     """Send an event of this type to this endpoint alone, whatever it subscribes to, and return the attempt.
 
-    `data`: replaces the type's example. Blocks until the response or the wire format's deadline, with no transaction open.
+    `data`: replaces the type's example. Blocks until the response or the wire format's deadline, with no transaction open. An
+    authentication with an access token is tested too: a new token is requested first, with the same deadline.
     Raises InvalidEvent; raises ConflictingState for a deleted endpoint, for one whose secret cannot be decrypted, and while
     another test of the same tenant is running.
     """
@@ -71,19 +73,20 @@ def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE,
     config = load_endpoint_configs([row.pk], database_alias())[row.pk]
     if config.fault:
         raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
-    with _one_at_a_time(row, config.wire_format.total_timeout):
+    with _one_at_a_time(row, config):
         result = _send(_new_delivery(row, event), config)
     return in_fresh_transaction(lambda: _keep(row, event, result, actor))
 
 
 @contextmanager
-def _one_at_a_time(row: Endpoint, total_timeout: float) -> Iterator[None]:
+def _one_at_a_time(row: Endpoint, config: EndpointConfig) -> Iterator[None]:
     """Allow one test per tenant at a time: each blocks a web worker, and a receiver that never responds must not block all.
 
     The lock is in Django's cache, like the API's rate limits, and expires by itself if this process dies.
     """
     name = f"webhooks_test_{row.tenant_id.hex}"
-    if not cache.add(name, True, total_timeout + 2 * _MARGIN):
+    requests = 2 if _needs_token(config) else 1
+    if not cache.add(name, True, requests * (config.wire_format.total_timeout + _MARGIN) + _MARGIN):
         raise ConflictingState(
             gettext_noop("A test event of yours still waits for its answer. Send the next one after that.")
         )
@@ -122,8 +125,7 @@ def _new_delivery(row: Endpoint, event: Event) -> QueuedDelivery:
 def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
     if config.wire_format.single_signature:
         delivery.tried = config.keys[:1]
-    response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
-    outcome = outcome_of(response, database_now, config.wire_format.retry)
+    response, outcome = _authenticated_exchange(delivery, config)
     assert delivery.started_at is not None  # set on creation
     return Result(
         delivery=delivery,
@@ -141,6 +143,24 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         response_body=response.body,
         truncated=response.truncated,
     )
+
+
+def _authenticated_exchange(delivery: QueuedDelivery, config: EndpointConfig) -> tuple[Response, Outcome]:
+    """Send the delivery, with a new access token if it needs one. Return the response and its outcome; without a token, what is
+    left of the token server's response."""
+    agent, seconds = settings().USER_AGENT, config.wire_format.total_timeout
+    if _needs_token(config):
+        response = _exchange(access_token_request(delivery, config, agent), seconds)
+        token = access_token_in(response)
+        if isinstance(token, Outcome):
+            return without_content(response), token
+        delivery.access_token, delivery.started_at = token, database_now()
+    response = _exchange(build_request(delivery, config, agent), seconds)
+    return response, outcome_of(response, database_now, config.wire_format.retry)
+
+
+def _needs_token(config: EndpointConfig) -> bool:
+    return config.authentication is not None and config.authentication.needs_token
 
 
 def _exchange(request: Request, total_timeout: float) -> Response:

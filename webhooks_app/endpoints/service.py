@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Unpack
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import bulk_updates
+from webhooks_app.endpoints.authentication import check_authentication, check_exclusive
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
@@ -39,6 +40,7 @@ class EndpointChanges(EndpointSettings, total=False):
     url: str
     events: Sequence[str]
     headers: Mapping[str, str | KeepValue] | None
+    authentication: Mapping[str, Any] | None
 
 
 @in_one_transaction
@@ -51,6 +53,7 @@ def create_endpoint(
     secret: str | None = None,
     imported: bool = False,
     headers: Mapping[str, str] | None = None,
+    authentication: Mapping[str, Any] | None = None,
     actor: str = SYSTEM,
     **settings: Unpack[EndpointSettings],
 ) -> tuple[Endpoint, str]:
@@ -58,8 +61,9 @@ def create_endpoint(
 
     `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: supplied by the customer, with
     the length that the wire format requires. `imported`: for products that migrate to this app: the receiver already verifies
-    with this secret, and its length is not checked; customers are never offered this. Raises URLNotAllowed, InvalidEndpoint,
-    InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
+    with this secret, and its length is not checked; customers are never offered this. `authentication`: how requests
+    authenticate to the receiver, such as {"kind": "bearer", "token": "…"}; see `core.authentication`. Raises URLNotAllowed,
+    InvalidEndpoint, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     owner = tenant_for(tenant)
     wire = checked_wire_format(wire_format, owner)
@@ -67,7 +71,11 @@ def create_endpoint(
     text = validate_or_generate(secret, wire.secret_format, imported=imported)
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
     apply_settings(endpoint, settings)
-    endpoint.set_custom_headers(check_headers(headers, wire))
+    own = check_headers(headers, wire)
+    checked = check_authentication(authentication, lambda: None, wire)
+    check_exclusive(checked, own, field="authentication")
+    endpoint.set_custom_headers(own)
+    endpoint.set_authentication(checked)
     check_plan_limit(owner)
     insert_endpoint(endpoint, patterns, text)
     detail = {"events": patterns, "server": _server(endpoint.url)}
@@ -82,8 +90,9 @@ def change_endpoint(
     """Change the given settings; return the endpoint and the text of its new secret, if it needed one.
 
     Another scheme, host or port is another receiver, which has to be trusted anew: the secret is replaced at once (by
-    `secret`, or a new one), and the custom headers are cleared unless this call sets new ones. A header whose value is
-    `headers.KEPT` stays unchanged, if the receiver does. Raises the errors of `create_endpoint`, and ConflictingState for a
+    `secret`, or a new one), and the custom headers and the authentication are cleared unless this call sets new ones. A header
+    whose value is `headers.KEEP_VALUE` stays unchanged, if the receiver does; so does a secret of the authentication that is
+    left out. Raises the errors of `create_endpoint`, and ConflictingState for a
     deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
@@ -95,9 +104,7 @@ def change_endpoint(
     was_fifo, was_at = row.fifo, _server(row.url)
     text = _change_url(row, wire, changes, secret)
     apply_settings(row, changes)
-    if text is not None or "headers" in changes:
-        stored = dict if text is not None else row.custom_headers  # headers meant for another server are dropped
-        row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
+    _change_credentials(row, wire, changes, moved=text is not None)
     row.save()
     _resubscribe(row, wire, changes)
     if row.fifo is not was_fifo:
@@ -157,6 +164,19 @@ def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secre
     return text
 
 
+def _change_credentials(row: Endpoint, wire: WireFormat, changes: EndpointChanges, *, moved: bool) -> None:
+    """Set headers and authentication. `moved`: they were meant for another server, and are dropped unless they are given anew."""
+    if moved or "headers" in changes:
+        stored = dict if moved else row.custom_headers
+        row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
+    if moved or "authentication" in changes:
+        before = (lambda: None) if moved else row.opened_authentication
+        row.set_authentication(check_authentication(changes.get("authentication"), before, wire))
+    if row.headers and row.authentication:
+        field = "authentication" if changes.get("authentication") else "headers"
+        check_exclusive(row.opened_authentication(), row.custom_headers(), field=field)
+
+
 def _server(url: str) -> str:
     """Return the part of a URL that goes into the audit log: path and query may contain credentials."""
     parts = urlsplit(url)
@@ -176,6 +196,10 @@ def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
     if changes.get("headers"):
         raise ConflictingState(
             gettext_noop("The playground takes no headers of your own: it would show them."), field="headers"
+        )
+    if changes.get("authentication"):
+        raise ConflictingState(
+            gettext_noop("The playground takes no authentication: it would show it."), field="authentication"
         )
 
 

@@ -13,13 +13,14 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
+from webhooks_app.core.authentication import Authentication, parse_authentication
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
-from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
+from webhooks_app.models.endpoint import authentication_field, headers_field, parse_headers, value_field
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
 from webhooks_app.wire_formats import get_wire_format
@@ -38,6 +39,7 @@ class _Row(NamedTuple):
     url: str
     wire_format: str
     headers: str
+    authentication: str
     max_in_flight: int | None
     rate_limit: int | None
     fifo: bool
@@ -80,11 +82,13 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     fault, is_local = "", False
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    authentication: Authentication | None = None
     wire_format = STANDARD
     try:
         wire_format = get_wire_format(endpoint.wire_format)
         keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
         headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
+        authentication = parse_authentication(authentication_field().open(endpoint.id, endpoint.authentication))
         if not keys:
             fault = "it has no live secret"
     except DatabaseError:
@@ -102,6 +106,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
         kind=EndpointKind(endpoint.kind),
+        authentication=authentication,
         fault=fault,
         fault_is_local=is_local,
     )

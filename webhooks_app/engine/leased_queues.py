@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from webhooks_app.engine.leased_queue import LeasedQueue
-from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.types import QueuedDelivery, TokenFetch
 
 
 class LeasedQueues:
@@ -121,6 +121,6 @@ class LeasedQueues:
                 used[queue.config.tenant_id] += waiting + queue.sending.bytes_in_flight
             return used
 
-    def queue_of(self, delivery: QueuedDelivery) -> LeasedQueue | None:
+    def queue_of(self, delivery: QueuedDelivery | TokenFetch) -> LeasedQueue | None:
         """Return the queue of a delivery in flight. It is kept until the delivery's result is recorded."""
         return self._queues.get(delivery.endpoint_id)

@@ -46,7 +46,10 @@ def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) 
     signing_keys = delivery.tried[-1:] if wire_format.single_signature else config.keys
     keys = tuple(signing.key for signing in signing_keys)
     signature = signature_headers(wire_format, message, body, started, keys)
-    headers = headers_in_order(wire_format, message, agent, config.headers, signature)
+    own = config.headers
+    if config.authentication is not None:
+        own = (*own, config.authentication.header(delivery.access_token))
+    headers = headers_in_order(wire_format, message, agent, own, signature)
     return Request(
         delivery,
         config.url,
@@ -69,7 +72,8 @@ def signature_headers(
 def headers_in_order(
     wire_format: WireFormat, message: Message, agent: str, own: Headers, signature: Headers
 ) -> Headers:
-    """Return all headers of a request except those that the transport adds. `own`: the tenant's headers."""
+    """Return all headers of a request except those that the transport adds. `own`: the tenant's headers and
+    its authentication."""
     return (
         ("Content-Type", "application/json"),
         ("User-Agent", agent),

@@ -13,7 +13,8 @@ from functools import partial
 
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
-from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.core.retry import Outcome, OutcomeKind
+from webhooks_app.engine.access_tokens import TokenFetches
 from webhooks_app.engine.build_threads import BuildThreads
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -30,7 +31,7 @@ from webhooks_app.engine.requests import (
 from webhooks_app.engine.result_buffer import ResultBuffer
 from webhooks_app.engine.settle import Settler
 from webhooks_app.engine.tenant_pauses import tenant_pauses
-from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.types import QueuedDelivery, TokenFetch
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.transport import OurFault, Request, Response, StuckCall, Transport
@@ -64,16 +65,15 @@ class RequestSender:
         self._results = results
         self._heartbeat = heartbeat
         self._faults = faults
-        self._fault_hold = options.fault_hold
-        self._stuck_hold = options.stuck_hold
+        self._fault_hold, self._stuck_hold = options.fault_hold, options.stuck_hold
         self._start_seconds, self._started_at_once = options.start_seconds, options.started_at_once
         self._most_unrecorded = options.window * options.unrecorded_windows
-        self._agent = settings().USER_AGENT
-        self._sends_traceparent = settings().TRACEPARENT
+        self._agent, self._sends_traceparent = settings().USER_AGENT, settings().TRACEPARENT
         #: Each request has a span.
         self._traces = False
         self._settler = Settler(window, results, heartbeat, options, faults)
         self._builds = BuildThreads(options, on_built=transport.wake)
+        self._fetches = TokenFetches(transport, self._agent)
         window.waits_for_thread = self._builds.must_wait
         #: The last start ended because of its time limit or for lack of room.
         self.more_may_start = False
@@ -130,7 +130,8 @@ class RequestSender:
         suspects = {owner: weight for owner, weight in call.suspects.items() if isinstance(owner, uuid.UUID)}
         culprits = tenant_pauses.note_stuck_call(suspects)
         for response in call.responses:
-            queue = self._window.queue_of(response.token) if isinstance(response.token, QueuedDelivery) else None
+            sent = response.token
+            queue = self._window.queue_of(sent) if isinstance(sent, (QueuedDelivery, TokenFetch)) else None
             if queue is not None and queue.config.tenant_id in culprits:
                 self._handle(response)
                 self._window.hold(queue.endpoint_id, self._heartbeat.now() + self._stuck_hold)
@@ -161,8 +162,10 @@ class RequestSender:
                 self._wait_for_lost_threads(delivery, queue)
                 return True
             delivery.started_at = self._heartbeat.now()
-            if queue.config.wire_format.single_signature:
-                delivery.tried = (*delivery.tried, *untried_keys(delivery, queue.config)[:1])
+            if queue.config.wire_format.single_signature and not delivery.tried:
+                delivery.tried = queue.config.keys[:1]
+            if not self._fetches.is_ready(delivery, queue.config):
+                return True
             build = partial(build_request, delivery, queue.config, self._agent)
             if queue.runs_host_code:
                 self._builds.start(delivery, queue.config, build)
@@ -229,6 +232,9 @@ class RequestSender:
 
     def _handle(self, response: Response) -> None:
         delivery = response.token
+        if isinstance(delivery, TokenFetch):
+            self._end_fetch(delivery, response)
+            return
         if not isinstance(delivery, QueuedDelivery):
             self._faults.report("token", "a response belongs to no delivery: %r", type(delivery))
             return
@@ -257,13 +263,37 @@ class RequestSender:
         delivery.span = None
         if outcome.kind is OutcomeKind.NOT_SENT:
             self._faults.report(f"not sent {response.our_fault}", "a request could not be sent: %s", outcome.detail)
-        if self._heartbeat.alive and another_key_may_help(delivery, queue.config, outcome):
+        new_token = self._fetches.replaces(delivery, outcome)
+        new_key = not new_token and another_key_may_help(delivery, queue.config, outcome)
+        if self._heartbeat.alive and (new_token or new_key):
             began = delivery.started_at or self._heartbeat.now()
             self._results.put(new_result(delivery, queue, outcome, response, None, was=queue.health, began=began))
+            if new_key:
+                delivery.tried = (*delivery.tried, *untried_keys(delivery, queue.config)[:1])
             if not self._start(delivery):
                 self._window.put_back([delivery])
         else:
             self._settler.settle(delivery, queue, outcome, response, queue.config.wire_format.retry)
+
+    def _end_fetch(self, fetch: TokenFetch, response: Response) -> None:
+        """Send the deliveries that have waited for an access token. If there is none, settle them."""
+        if response.our_fault in _SCARCE:
+            self._window.shrink()
+        try:
+            failure = self._fetches.end(fetch, response)
+        except Exception as error:  # noqa: BLE001 - whatever this response does, it does it to these deliveries
+            self._faults.report(f"token {fetch.endpoint_id}", "the response of a token server failed", error=error)
+            failure = Outcome(OutcomeKind.NOT_SENT, detail=error_text(error))
+        for delivery in fetch.waiting:
+            queue = self._window.queue_of(delivery)
+            if queue is not None and failure is not None:
+                self._settler.settle_without_token(delivery, queue, failure, response)
+            elif (
+                queue is None or queue.config is not fetch.config or queue.sending.stopping or not self._heartbeat.alive
+            ):
+                self._window.abandon(delivery)  # as in `_take_built`; and never with the token of another configuration
+            elif not self._start(delivery):
+                self._window.put_back([delivery])
 
 
 def _ids(delivery: QueuedDelivery) -> dict[str, dict[str, str]]:

@@ -18,6 +18,7 @@ from webhooks_app.core.retry import (
     decide,
     unsent_attempts,
 )
+from webhooks_app.engine.access_tokens import without_content
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.leased_queue import LeasedQueue
@@ -107,6 +108,17 @@ class Settler:
 
         def settle() -> None:
             self.settle(delivery, queue, Outcome(OutcomeKind.NOT_SENT, detail=detail[:500]), None, RetryPolicy())
+
+        self._settle_or_abandon(settle, delivery, "delivery %s is sent later")
+
+    def settle_without_token(
+        self, delivery: QueuedDelivery, queue: LeasedQueue, outcome: Outcome, response: Response
+    ) -> None:
+        """Settle a delivery that was not sent because there is no access token. `response`: that of the token server."""
+
+        def settle() -> None:
+            policy = queue.config.wire_format.retry
+            self.settle(delivery, queue, outcome, without_content(response), policy)
 
         self._settle_or_abandon(settle, delivery, "delivery %s is sent later")
 

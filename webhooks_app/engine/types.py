@@ -1,4 +1,4 @@
-"""Values that pass through one engine: EndpointConfig, PendingEvent, EventBody, QueuedDelivery, Result."""
+"""Values that pass through one engine: EndpointConfig, PendingEvent, EventBody, QueuedDelivery, TokenFetch, Result."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from webhooks_app.core.authentication import AccessToken, Authentication
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.message import Message
@@ -40,6 +41,7 @@ class EndpointConfig:
     rate_limit: int | None
     fifo: bool
     kind: EndpointKind = EndpointKind.URL
+    authentication: Authentication | None = field(default=None, repr=False)
     #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
     #: Whether an engine with other settings or code may be able to send: during a deployment, keys and wire formats differ.
@@ -104,6 +106,10 @@ class QueuedDelivery:
     event: EventBody | None = None
     #: For single-signature wire formats: the keys that this attempt has signed with so far, its request's own last.
     tried: tuple[SigningKey, ...] = ()
+    #: The access token of its request, if its endpoint's authentication needs one.
+    access_token: AccessToken | None = field(default=None, repr=False)
+    #: The receiver has refused the token of this attempt's first request; it is not replaced twice.
+    token_replaced: bool = False
     #: When the request began, by the database's clock.
     started_at: datetime | None = None
     #: The span of its request, if tracing is enabled.
@@ -119,6 +125,18 @@ class QueuedDelivery:
     def number(self) -> int:
         """Return the number of the delivery's next attempt: 1 for the first."""
         return self.attempts + 1
+
+
+@dataclass(slots=True, eq=False)
+class TokenFetch:
+    """A token request in flight, and the deliveries that wait for the access token."""
+
+    config: EndpointConfig
+    waiting: list[QueuedDelivery] = field(default_factory=list)
+
+    @property
+    def endpoint_id(self) -> uuid.UUID:
+        return self.config.endpoint_id
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.core.authentication import Authentication, parse_authentication
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import EncryptedTextField
@@ -114,6 +115,8 @@ class Endpoint(models.Model):
     )
     #: The tenant's custom request headers, a JSON object, encrypted because they often contain credentials.
     headers = EncryptedTextField(blank=True, default="")
+    #: How requests authenticate to the receiver; see `core.authentication`. Encrypted as a whole.
+    authentication = EncryptedTextField(blank=True, default="")
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -174,10 +177,25 @@ class Endpoint(models.Model):
         """Encrypt the headers into the instance; the caller saves it."""
         headers_field().seal(self, json.dumps(headers) if headers else "")
 
+    def opened_authentication(self) -> Authentication | None:
+        """Return the authentication, decrypted. Raises SealingError if the key is missing."""
+        return parse_authentication(authentication_field().reveal(self))
+
+    def set_authentication(self, authentication: Authentication | None) -> None:
+        """Encrypt the authentication into the instance; the caller saves it."""
+        authentication_field().seal(self, authentication.to_text() if authentication else "")
+
 
 def headers_field() -> EncryptedTextField:
     """Return the field object that encrypts and decrypts the headers."""
     field = Endpoint._meta.get_field("headers")
+    assert isinstance(field, EncryptedTextField)
+    return field
+
+
+def authentication_field() -> EncryptedTextField:
+    """Return the field object that encrypts and decrypts the authentication."""
+    field = Endpoint._meta.get_field("authentication")
     assert isinstance(field, EncryptedTextField)
     return field
 

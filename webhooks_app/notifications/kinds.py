@@ -18,7 +18,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
+from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.deliveries.explain import disabled_in_words
+from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.models import Notification, NotificationKind
 from webhooks_app.models.ids import public_id
 
@@ -102,7 +104,11 @@ def _exhausted(facts: Facts) -> str:
         "%(count)s deliveries were given up after every retry had failed.",
         facts.count,
     )
-    return words % {"count": localize(facts.count)}
+    sentences = [words % {"count": localize(facts.count)}]
+    if facts.reason == OutcomeKind.AUTHENTICATION_FAILED:  # the receiver, which the advice is about, was not asked
+        explanation = explanation_of(facts.reason)
+        sentences += [str(explanation.what), str(explanation.advice)]
+    return " ".join(sentences)
 
 
 def _backlog_expiring(facts: Facts) -> str:

@@ -63,6 +63,8 @@ class Request:
     total_timeout: float = 15.0
     #: On whose behalf the request is sent (any hashable value). One owner's names use only a share of the resolver's threads.
     owner: object = None
+    #: Keep at least so many bytes of the response body, even if the transport's `body_limit` is lower.
+    least_body: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -71,8 +73,10 @@ class Response:
 
     token: object
     status: int | None
-    headers: bytes  # raw header block (without the status line), at most `header_limit` bytes
-    body: bytes  # raw, not decompressed, at most `body_limit` bytes
+    #: Raw header block (without the status line), at most `header_limit` bytes.
+    headers: bytes = field(repr=False)
+    #: Raw, not decompressed, at most `body_limit` bytes (or `least_body`). That of a token server is a secret.
+    body: bytes = field(repr=False)
     duration: float  # seconds
     failure: OutcomeKind | None = None
     detail: str = ""  # for staff, at most 500 characters; may contain the address, never a header value

@@ -82,8 +82,8 @@ class Handle:
         configure(self.curl, options, ca_bundle)
         self._set_callbacks()
 
-    def _reset(self) -> None:
-        self._received.reset()
+    def _reset(self, least_body: int = 0) -> None:
+        self._received.reset(least_body)
         self._sockets = Sockets()
         #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
         self.fd = -1
@@ -104,7 +104,7 @@ class Handle:
     def prepare(self, request: Request, seconds: float, resolve: str) -> None:
         """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`; empty if the URL
         contains an address."""
-        self._reset()
+        self._reset(request.least_body)
         setopt = self.curl.setopt
         if request.url != self._url:
             setopt(pycurl.URL, request.url)

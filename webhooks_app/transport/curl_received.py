@@ -66,7 +66,7 @@ class Received:
         self.keep_error = keep_error
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, least_body: int = 0) -> None:
         """Reset the state for the next response."""
         self._state = _BEFORE
         self.status = 0
@@ -78,7 +78,7 @@ class Received:
         #: The number of header bytes, header lines and interim responses so far.
         self._headers_seen = self._header_lines = self._interim = 0
         self.body: list[bytes] = []
-        self._body_room = self._body_limit
+        self._body_room = max(self._body_limit, least_body)
         #: True: the body was longer than the limit, so the request was ended.
         self.over_limit = False
         #: Why the body is not complete, if libcurl does not know.

@@ -80,7 +80,7 @@ class Exchange:
             return
         if raw.length_remaining != 0:
             self._on_head(job)
-        room = self._options.body_limit + 1
+        room = max(self._options.body_limit, job.request.least_body) + 1
         while room > 0 and (chunk := raw.read1(room, decode_content=False)):
             if len(job.body) >= MAX_BODY_PIECES:
                 raise Stopped(OutcomeKind.PROTOCOL_ERROR, TOO_MANY_PIECES)

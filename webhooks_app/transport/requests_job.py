@@ -92,6 +92,7 @@ class Job:
 
     def response(self, head: Head, body_limit: int, why_cut: str = "") -> Response:
         """Return the response. `why_cut`: why the body is incomplete, if it is."""
+        body_limit = max(body_limit, self.request.least_body)
         body = b"".join(list(self.body))  # a copy, because the other thread may still append
         return Response(
             self.request.token,

@@ -14,6 +14,7 @@ _OUTCOMES = {
     OutcomeKind.TLS_ERROR: "The certificate is invalid, or the TLS handshake failed.",
     OutcomeKind.PROTOCOL_ERROR: "The server sent no valid HTTP response.",
     OutcomeKind.ADDRESS_NOT_ALLOWED: "The URL leads to an address that is not allowed.",
+    OutcomeKind.AUTHENTICATION_FAILED: "The token server of the webhook's authentication issued no token. Nothing was sent.",
     OutcomeKind.NOT_SENT: "The request was not sent because of a fault on our side. It is sent later.",
     OutcomeKind.EXPIRED: "The delivery was pending for too long and was not sent.",
     OutcomeKind.QUARANTINED: "The request may have crashed a process on our side. It is sent later, or the delivery failed.",

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks_app.api.serializers import OUTCOMES, WEBHOOK_STATUSES
+from webhooks_app.api.serializers.authentication import (
+    AUTHENTICATION_HELP,
+    AuthenticationInput,
+    AuthenticationSerializer,
+)
 from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText, help_text
 from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
@@ -41,6 +47,7 @@ class WebhookSerializer(serializers.Serializer[Any]):
     header_names = serializers.SerializerMethodField(
         help_text="Names of the custom headers. Their values are never shown."
     )
+    authentication = serializers.SerializerMethodField(help_text=AUTHENTICATION_HELP)
     wire_format = serializers.CharField(help_text=help_text(Endpoint, "wire_format"))
     active = serializers.SerializerMethodField(help_text=_ACTIVE)
     status = serializers.ChoiceField(choices=WEBHOOK_STATUSES, help_text="The status of the webhook.")
@@ -56,6 +63,14 @@ class WebhookSerializer(serializers.Serializer[Any]):
             return sorted(row.custom_headers())
         except SealingError:  # the encryption key is missing: nothing is sent, but the webhook can be read
             return []
+
+    @extend_schema_field(AuthenticationSerializer(allow_null=True))
+    def get_authentication(self, row: Endpoint) -> dict[str, str] | None:
+        try:
+            found = row.opened_authentication()
+        except SealingError:  # as above
+            return None
+        return found.shown() if found else None
 
     def get_active(self, row: Endpoint) -> bool:
         return row.status == EndpointStatus.ACTIVE
@@ -75,6 +90,7 @@ class WebhookInputSerializer(serializers.Serializer[Any]):
     headers = serializers.JSONField(
         required=False, write_only=True, help_text="Custom request headers: a JSON object of strings."
     )
+    authentication = AuthenticationInput()
     active = StrictBoolean(required=False, help_text="False disables the webhook, true enables it.")
     secret = StrictText(required=False, write_only=True, help_text=_GIVEN)
 

@@ -17,6 +17,7 @@ from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
 from webhooks_app.dashboard.forms.headers import header_rows
 from webhooks_app.endpoints.settings import NAMES, SETTINGS, FormPart
 from webhooks_app.exceptions import SealingError, WebhooksError
+from webhooks_app.forms.authentication import ERROR_FIELDS, FIELD_NAMES, AuthenticationForm, stored_authentication
 from webhooks_app.forms.fields import WriteOnlyInput
 from webhooks_app.forms.settings import SettingsForm
 from webhooks_app.models import Endpoint
@@ -27,7 +28,7 @@ _ALL, _SOME = "all", "some"
 _ADVANCED = {"secret", *(setting.name for setting in SETTINGS if setting.part is FormPart.HOW)}
 
 
-class EndpointForm(SettingsForm):
+class EndpointForm(AuthenticationForm, SettingsForm):
     """`types`: the event types offered. `stored_headers`: the names of existing headers, None for a new endpoint."""
 
     #: The operators listed in the help on filters.
@@ -124,7 +125,7 @@ class EndpointForm(SettingsForm):
             self.header_error = error_message(error)
             self.add_error(None, _("Look at the headers below."))
         else:
-            add_error(self, error)
+            add_error(self, error, ERROR_FIELDS.get(error.field, ""))
 
     @property
     def is_narrowed(self) -> bool:
@@ -175,11 +176,12 @@ class NewEndpointForm(EndpointForm):
     def values(self) -> dict[str, Any]:
         given = self.cleaned_data
         more = {"secret": given["secret"] or None, "headers": self.headers.values()}
+        more["authentication"] = self.authentication()
         more["wire_format"] = given.get("wire_format", self.usual_wire_format)
         return {**super().values(), **more}
 
-    def remind_of_secret(self) -> None:
-        """Ask for the secret again when the form is shown again: it is not rendered, and would otherwise be lost unnoticed."""
+    def remind_of_secrets(self) -> None:
+        super().remind_of_secrets()
         if self.data.get("secret") and not self.errors.get("secret"):
             self.add_error("secret", _("Enter your secret once more; it is not shown again here."))
 
@@ -190,10 +192,13 @@ class ChangeEndpointForm(EndpointForm):
     def __init__(self, data: Any = None, *, endpoint: Endpoint, types: Sequence[EventType]) -> None:
         self.endpoint, self.stored = endpoint, stored_values(endpoint)
         events = self.stored["events"]
-        initial = {**self.stored, "which": _ALL if EVERYTHING in events else _SOME}
+        authentication = stored_authentication(endpoint)
+        initial = {**self.stored, **authentication, "which": _ALL if EVERYTHING in events else _SOME}
         super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
+        self.note_stored_secrets(authentication)
         if endpoint.is_playground:  # it has no URL that users may see or change
-            del self.fields["url"]
+            for name in ("url", *FIELD_NAMES):
+                del self.fields[name]
 
     def changes(self) -> dict[str, Any]:
         """Return the values that differ from the stored ones."""
@@ -204,6 +209,8 @@ class ChangeEndpointForm(EndpointForm):
             changes.pop("events", None)
         if self.headers.changes or (changes.get("url") and header_names(self.endpoint)):
             changes["headers"] = self.headers.values()
+        if self.changes_authentication or (changes.get("url") and self.endpoint.authentication):
+            changes["authentication"] = self.authentication()
         return changes
 
 

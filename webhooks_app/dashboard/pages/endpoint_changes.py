@@ -16,6 +16,7 @@ from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, ren
 from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
+from webhooks_app.endpoints.authentication import shown_authentication
 from webhooks_app.endpoints.queries import twin_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.validation import checked_wire_format
@@ -39,7 +40,7 @@ def endpoint_new(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
         made = run_action(form, act, EndpointForm.refuse)
         if made is None:
-            form.remind_of_secret()
+            form.remind_of_secrets()
             return _form_page(request, visitor, form, status=422)
         return secret_shown(request, visitor, *made, "created")
 
@@ -66,6 +67,7 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
 
         done = run_action(form, act, EndpointForm.refuse)
         if done is None:
+            form.remind_of_secrets()
             return _form_page(request, visitor, form, row, status=422)
         changed, secret = done
         if secret is not None:
@@ -97,6 +99,7 @@ def _form_page(
         }
     else:
         context["unreadable_headers"] = header_names(row) is None
+        context["unreadable_authentication"] = shown_authentication(row) is None
     return render_page(request, visitor, "endpoint_form", context, status=status)
 
 

@@ -20,6 +20,7 @@ from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, ren
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outcomes import explanation_of
+from webhooks_app.endpoints.authentication import shown_authentication
 from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
 from webhooks_app.endpoints.queries import lines_of, live_secrets, recent_deliveries
 from webhooks_app.endpoints.settings import shown_settings
@@ -94,6 +95,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "reason": disabled_in_words(row.status_reason),
         "secrets": live_secrets(row),
         "header_names": header_names(row),
+        "authentication": shown_authentication(row),
         "settings": shown_settings(row),
         "deliveries": recent_deliveries(row),
         "done": _DONE.get(request.GET.get("done", "")),
