@@ -21,7 +21,8 @@ from webhooks_app.conf_parser import (
     one_of,
     parse,
 )
-from webhooks_app.core.addresses import AddressPolicy, check_ports, parse_networks
+from webhooks_app.core.addresses import AddressPolicy, check_ports
+from webhooks_app.core.networks import parse_networks
 from webhooks_app.exceptions import ConfigurationError
 
 

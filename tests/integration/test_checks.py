@@ -61,6 +61,8 @@ def test_a_safe_configuration_gives_no_message():
         ({"ALLOWED_NETWORKS": ["0.0.0.0/0"]}, {"W002"}),
         ({"ALLOWED_NETWORKS": ["192.168.7.0/24"]}, {"W002"}),
         ({"ALLOWED_NETWORKS": ["8.8.8.0/24"]}, set()),
+        ({"ALLOWED_NETWORKS": ["64:ff9b::/96"]}, set()),
+        ({"ALLOWED_NETWORKS": ["64:ff9b::/32"]}, {"W002"}),
         ({"DENIED_NETWORKS": ["10.0.0.0/8"]}, set()),
         ({"ALLOW_HTTP": True}, {"W003"}),
         ({"DEFAULT_WIRE_FORMAT": "no-such"}, {"E006"}),

@@ -204,6 +204,11 @@ class TestThisMachinesOwnAddress:
             assert response.failure is OutcomeKind.ADDRESS_NOT_ALLOWED
         assert not receiver.requests
 
+    def test_is_not_sent_to_through_a_translator(self, open_one: Open) -> None:
+        transport = open_one(AddressPolicy(allow_http=True, allowed_networks=("64:ff9b::/96",)))
+        response = send(transport, "http://[64:ff9b::7f00:1]/")
+        assert response.failure is OutcomeKind.ADDRESS_NOT_ALLOWED
+
     def test_is_sent_to_if_the_operator_allows_it(self, open_one: Open, receiver: Receiver) -> None:
         transport = open_one(AddressPolicy(allow_http=True, ports=frozenset(PORTS), allowed_networks=("127.0.0.1/32",)))
         assert send(transport, receiver.url()).status == 200

@@ -6,9 +6,11 @@ import contextlib
 import random
 import socket
 from functools import lru_cache
+from ipaddress import ip_address
 from time import monotonic
 
 from webhooks_app.core.addresses import AddressPolicy, address_allowed, explicitly_allowed, usable_addresses
+from webhooks_app.core.networks import reached_address
 
 #: For how long an answer is kept (seconds): interfaces get other addresses.
 _KEPT = 60.0
@@ -39,7 +41,9 @@ def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str,
 
 
 def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
-    return not explicitly_allowed(address, policy) and is_own(address)
+    if explicitly_allowed(address, policy):
+        return False
+    return is_own(str(reached_address(ip_address(address), policy.allowed)))
 
 
 def is_own(address: str) -> bool:
