@@ -22,6 +22,7 @@ from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, 
 from webhooks_app.transport.curl_costs import CostlyRequests
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
 from webhooks_app.transport.curl_outcome import BUSY, FLOOD, Failure
+from webhooks_app.transport.curl_reuse import OpenConnections
 from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
@@ -48,6 +49,7 @@ class CurlTransport:
         #: Handles whose headers were completed in this turn; and handles that still read a body, with their deadlines.
         self._heads: list[Handle] = []
         self._bodies: deque[tuple[float, Handle, int]] = deque()
+        self._connections = OpenConnections()
         self._queued: deque[tuple[Request, float]] = deque()
         self._finished: list[Response] = []
         self._timer: float | None = None
@@ -69,7 +71,8 @@ class CurlTransport:
             self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
         ca_bundle = options.ca_bundle or certifi.where()
-        self._handle_parts = options, ca_bundle, self._keep_error, self._heads.append, self._sockets.note_owner
+        callbacks = self._keep_error, self._heads.append, self._sockets.note_owner
+        self._handle_parts = options, ca_bundle, *callbacks, self._connections
 
     @property
     def in_flight(self) -> int:
@@ -233,6 +236,7 @@ class CurlTransport:
 
     def _gather(self, now: float) -> None:
         self._costs.note_connections()
+        self._connections.look()
         for curl, code, message in self._sockets.results():
             self._end(self._running[curl], code, message)
         for handle, failure in self._costs.take_to_end():

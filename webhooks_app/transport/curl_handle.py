@@ -16,6 +16,7 @@ from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
+from webhooks_app.transport.curl_reuse import OpenConnections, Reuse
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
@@ -39,6 +40,7 @@ class Handle:
         "_proxy",
         "_received",
         "_resolve",
+        "_reuse",
         "_socket_opened",
         "_sockets",
         "_total_timeout",
@@ -62,9 +64,11 @@ class Handle:
         keep_error: Callable[[BaseException], None],
         headers_complete: Callable[[Handle], None],
         socket_opened: Callable[[int, object], None],
+        connections: OpenConnections,
     ) -> None:
         self.keep_error = keep_error
         self._socket_opened = socket_opened
+        self._reuse = Reuse(connections)
         self._addresses = options.addresses
         self._proxy = proxy_name(options.proxy)
         self._url = self._resolve = ""
@@ -76,7 +80,7 @@ class Handle:
         self._fresh = False
         #: Seconds that the request waited before it was loaded; part of its duration.
         self.waited = 0.0
-        self._received = Received(options, partial(headers_complete, self), self.stop, keep_error)
+        self._received = Received(options, partial(headers_complete, self), self._reuse.refuses, self.stop, keep_error)
         self._reset()
         self.curl: Any = pycurl.Curl()
         configure(self.curl, options, ca_bundle)
@@ -84,6 +88,7 @@ class Handle:
 
     def _reset(self) -> None:
         self._received.reset()
+        self._reuse.reset()
         self._sockets = Sockets()
         #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
         self.fd = -1
@@ -100,6 +105,7 @@ class Handle:
         setopt(pycurl.HEADERFUNCTION, self._received.on_header)
         setopt(pycurl.OPENSOCKETFUNCTION, self._on_open_socket)
         setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
+        setopt(pycurl.PREREQFUNCTION, self._on_request)
 
     def prepare(self, request: Request, seconds: float, resolve: str) -> None:
         """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`; empty if the URL
@@ -129,13 +135,14 @@ class Handle:
         self.request = request
 
     def prepare_again(self, code: int, message: str) -> bool:
-        """Load the same request again for a new connection, if libcurl found only dead connections. Return whether it did.
+        """Load the same request again for a new connection, if the kept ones could not be used. Return whether it did.
 
         A receiver, or a firewall in front of it, may close all kept connections at once. libcurl tries five of them and then
-        fails the whole request. No byte of a response has arrived on any of them.
+        fails the whole request. No byte of a response has arrived on any of them. Or there was a response before the request.
         """
         request = self.request
-        if request is None or self._fresh or code != pycurl.E_SEND_ERROR or not message.startswith(_DIED):
+        died = code == pycurl.E_SEND_ERROR and message.startswith(_DIED)
+        if request is None or self._fresh or not (died or self._reuse.unasked):
             return False
         left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
         if left <= 0:
@@ -277,6 +284,14 @@ class Handle:
         self._sockets.lost -= 1
         self.fd = fd
         self.dialled.append(fd)
+        self._sockets.descriptors.append(fd)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)
+
+    @guarded(pycurl.PREREQFUNC_ABORT)
+    def _on_request(self, _remote_ip: str, local_ip: str, _remote_port: int, local_port: int) -> int:
+        """Check the connection that libcurl is about to send the request on."""
+        tls = self._url.startswith("https:")
+        may_send = self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls)
+        return int(pycurl.PREREQFUNC_OK if may_send else pycurl.PREREQFUNC_ABORT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pycurl
@@ -35,11 +35,13 @@ _NETWORK_CODES = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycur
 
 @dataclass(slots=True)
 class Sockets:
-    """The sockets of one request: how many were opened, how many of them libcurl never got, and whether one was IPv6."""
+    """The sockets of one request: how many were opened, how many of them libcurl never got, whether one was IPv6, and the
+    descriptors."""
 
     opened: int = 0
     lost: int = 0
     ipv6: bool = False
+    descriptors: list[int] = field(default_factory=list)
 
 
 class Failure(NamedTuple):
