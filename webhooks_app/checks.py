@@ -116,6 +116,18 @@ def check_networks(chosen: Settings) -> Messages:
         yield Warning("WEBHOOKS['ALLOW_HTTP'] is on outside DEBUG.", hint=hint, id="webhooks_app.W003")
 
 
+@register_check
+def check_egress(chosen: Settings) -> Messages:
+    """W021"""
+    if chosen.EGRESS.PROXY and chosen.EGRESS.PROXY_RESOLVES_NAMES:
+        yield Warning(
+            "WEBHOOKS['EGRESS']['PROXY_RESOLVES_NAMES'] is on: only the proxy keeps requests away from your own network.",
+            hint="Let the proxy refuse private, loopback and link-local addresses after it has resolved a name, and silence "
+            "this warning. Or set PROXY_RESOLVES_NAMES to False, if names can be resolved here.",
+            id="webhooks_app.W021",
+        )
+
+
 def _is_inside(network: Any) -> bool:
     if network.version == 6:
         if network.subnet_of(NAT64_WELL_KNOWN):  # its addresses are judged by the IPv4 addresses inside them

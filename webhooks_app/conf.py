@@ -16,6 +16,7 @@ from webhooks_app.conf_parser import (
     AT_LEAST_ONE,
     BOOLEAN_OR_NONE,
     POSITIVE_OR_NONE,
+    PROXY_URL,
     ZERO_OR_MORE,
     checked,
     one_of,
@@ -78,8 +79,11 @@ class BacklogSettings:
 class EgressSettings:
     """WEBHOOKS["EGRESS"]: how requests leave your network."""
 
-    #: `http://host:port` of an egress proxy. Proxies in the environment are ignored.
-    PROXY: str = ""
+    #: URL of an egress proxy: `http://host:port`, `https://…` or `socks5h://…`. Proxies in the environment are ignored.
+    PROXY: str = checked("", PROXY_URL)
+    #: The proxy gets the names of receivers, and must check their addresses. False: names are resolved here, and the proxy gets a
+    #: checked address.
+    PROXY_RESOLVES_NAMES: bool = False
     #: The addresses that requests come from, for customers to allow-list. Nothing is sent to them, unless ALLOWED_NETWORKS has
     #: them.
     ADDRESSES: Sequence[str] = ()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeGuard, TypeVar
 
+from webhooks_app.core.proxies import WANTED, is_proxy
 from webhooks_app.exceptions import ConfigurationError
 
 Parsed = TypeVar("Parsed")
@@ -34,6 +35,7 @@ ZERO_OR_MORE = Rule(lambda value: _is_whole(value) and value >= 0, "a whole numb
 AT_LEAST_ONE = Rule(lambda value: _is_number(value) and value >= 1, "a number, 1 or more")
 POSITIVE_OR_NONE = Rule(lambda value: value is None or (_is_number(value) and value > 0), "a number above 0, or None")
 BOOLEAN_OR_NONE = Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
+PROXY_URL = Rule(lambda value: value == "" or is_proxy(value), f"empty or {WANTED}")
 
 
 def one_of(*values: str) -> Rule:

@@ -46,8 +46,10 @@ class TransportOptions:
     body_seconds: float = 2.0
     #: Path of a PEM file with the certificate authorities to trust; empty: certifi's.
     ca_bundle: str = ""
-    #: The operator's egress proxy (`http://host:port`); never taken from the environment.
-    proxy: str = ""
+    #: The URL of the operator's egress proxy; never taken from the environment.
+    proxy: str = field(default="", repr=False)
+    #: The egress proxy gets the names of receivers, and checks their addresses. False: it gets an address that was checked here.
+    proxy_resolves_names: bool = False
 
 
 @dataclass(slots=True, eq=False)

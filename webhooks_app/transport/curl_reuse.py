@@ -115,7 +115,8 @@ def _local_address(descriptor: int) -> LocalAddress | None:
     sock = None
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-        return sock.getsockname()[:2]
+        host, port, *_ = sock.getsockname()
+        return host, port
     except OSError:  # closed just now
         return None
     finally:

@@ -40,6 +40,11 @@ def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str,
     return first, random.choice(of_other_version or others)
 
 
+def address_for_proxy(addresses: tuple[str, ...]) -> str:
+    """Return the one of these addresses that an egress proxy is asked to connect to. Not every proxy has IPv6."""
+    return next((address for address in addresses if ":" not in address), addresses[0])
+
+
 def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
     if explicitly_allowed(address, policy):
         return False
