@@ -246,6 +246,10 @@ class CheckedAdapter(HTTPAdapter):
         super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pool_classes()
 
+    def request_url(self, *args: Any, **kwargs: Any) -> str:
+        """Return a path for urllib3's log and errors. The connection sends the request's own target, which may contain tokens."""
+        return "/"
+
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Require a valid certificate. The context has the authorities; `requests` would load them again for each connection."""
         conn.cert_reqs = "CERT_REQUIRED"
