@@ -17,6 +17,7 @@ from webhooks_app.conf_parser import (
     BOOLEAN_OR_NONE,
     POSITIVE_OR_NONE,
     PROXY_URL,
+    SOURCES,
     ZERO_OR_MORE,
     checked,
     one_of,
@@ -84,6 +85,9 @@ class EgressSettings:
     #: The proxy gets the names of receivers, and must check their addresses. False: names are resolved here, and the proxy gets a
     #: checked address.
     PROXY_RESOLVES_NAMES: bool = False
+    #: Local addresses that connections are bound to: at most one IPv4 and one IPv6 address. With one, only receivers of its
+    #: version are connected to. Empty: the system chooses.
+    SOURCE_ADDRESSES: Sequence[str] = checked((), SOURCES)
     #: The addresses that requests come from, for customers to allow-list. Nothing is sent to them, unless ALLOWED_NETWORKS has
     #: them.
     ADDRESSES: Sequence[str] = ()

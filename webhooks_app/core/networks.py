@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -86,3 +86,15 @@ def _embedded(address: IPv6Address, length: int) -> IPv4Address:
         octets = octets[length // 8 : _RESERVED_OCTET] + octets[_RESERVED_OCTET + 1 :]
         return IPv4Address(octets[:4])
     return IPv4Address(octets[_NAT64_LENGTH // 8 :])
+
+
+def are_sources(value: object) -> bool:
+    """Return whether these are addresses to connect from: a list of at most one IPv4 and one IPv6 address."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) and "%" not in text for text in value):
+        return False
+    try:
+        addresses = [ip_address(text) for text in value]
+    except ValueError:
+        return False
+    usable = not any(address.is_unspecified or address.is_multicast for address in addresses)
+    return usable and len({address.version for address in addresses}) == len(addresses)

@@ -59,6 +59,7 @@ def transport_options() -> TransportOptions:
         ca_bundle=chosen.EGRESS.CA_BUNDLE,
         proxy=chosen.EGRESS.PROXY,
         proxy_resolves_names=chosen.EGRESS.PROXY_RESOLVES_NAMES,
+        source_addresses=tuple(chosen.EGRESS.SOURCE_ADDRESSES),
     )
 
 

@@ -50,6 +50,9 @@ class TransportOptions:
     proxy: str = field(default="", repr=False)
     #: The egress proxy gets the names of receivers, and checks their addresses. False: it gets an address that was checked here.
     proxy_resolves_names: bool = False
+    #: The local addresses that connections are bound to, at most one of each version of IP. If there is one of the other version
+    #: only, nothing is connected to. Empty: the system chooses.
+    source_addresses: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

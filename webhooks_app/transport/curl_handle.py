@@ -22,6 +22,7 @@ from webhooks_app.transport.curl_reuse import OpenConnections, Reuse
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.source_addresses import bind_source, may_leave, no_source
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
@@ -46,6 +47,7 @@ class Handle:
         "_reuse",
         "_socket_opened",
         "_sockets",
+        "_sources",
         "_total_timeout",
         "_url",
         "connection",
@@ -74,6 +76,7 @@ class Handle:
         self._bytes_at_end = bytes_at_end
         self._reuse = Reuse(connections)
         self._addresses = options.addresses
+        self._sources = options.source_addresses
         self._proxy = parse_proxy(options.proxy) if options.proxy else None
         self._url = self._resolve = ""
         self._connect_timeout = self._total_timeout = -1.0
@@ -167,16 +170,9 @@ class Handle:
         failure = self._why_none(code, message)
         if failure is not None:
             kind, detail, fault = failure
+            text = cut_text(detail)
             return Response(
-                request.token,
-                None,
-                received.headers,
-                b"",
-                seconds,
-                kind,
-                cut_text(detail),
-                address,
-                our_fault=str(fault),
+                request.token, None, received.headers, b"", seconds, kind, text, address, our_fault=str(fault)
             )
         complete = code == pycurl.E_OK or received.over_limit
         return Response(
@@ -274,7 +270,11 @@ class Handle:
         if not self._proxy and not may_connect(address.addr[0], self._addresses):
             self._received.failure = Failure(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to")
             return pycurl.SOCKET_BAD
+        if not may_leave(address.addr[0], self._sources):
+            self._received.failure = Failure(OutcomeKind.REFUSED, no_source(address.addr[0]))
+            return pycurl.SOCKET_BAD
         opened = Dialled(address.family, address.socktype, address.protocol)
+        bind_source(opened, self._sources)
         self._sockets.lost += 1
         self._sockets.ipv6 = self._sockets.ipv6 or address.family == socket.AF_INET6
         return opened

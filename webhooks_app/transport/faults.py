@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response
+from webhooks_app.transport.source_addresses import BindFailed
 from webhooks_app.transport.validation import failed
 
 #: Operating system errors that are caused by this process or host, and not by the receiver.
@@ -38,6 +39,8 @@ def fault_of(error: BaseException) -> OurFault | None:
     for one in _chain(error, _DEEPEST):
         if isinstance(one, MemoryError):
             return OurFault.MEMORY
+        if isinstance(one, BindFailed):
+            return OurFault.PORTS
         if isinstance(one, ThreadsExhausted):
             return OurFault.THREADS
         if isinstance(one, OSError) and one.errno in OUR_ERRNOS:

@@ -34,6 +34,7 @@ from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.requests_tunnel import Tunnel
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.source_addresses import BindFailed, bind_source, may_leave, no_source
 from webhooks_app.transport.validation import target_of
 
 #: The number of hosts whose idle connections are kept. Each may have several, and descriptors are limited.
@@ -158,12 +159,17 @@ class _Checked(HTTPConnection):
         """Connect to the first of these addresses that accepts. Raises Stopped."""
         stopped = self._stopped(OutcomeKind.REFUSED, "no address")
         for address in addresses:
+            if not may_leave(address, self.options.source_addresses):
+                stopped = self._stopped(OutcomeKind.REFUSED, no_source(address))
+                continue
             try:
                 return self._dial(address, port, until)
             except TimeoutError:
                 stopped = self._stopped(OutcomeKind.TIMEOUT, f"connecting to {address} timed out")
             except OSError as reason:
                 fault = fault_of_errno(reason.errno or 0, ":" in address) or ""
+                if isinstance(reason, BindFailed):
+                    fault = OurFault.PORTS
                 stopped = self._stopped(OutcomeKind.REFUSED, f"{address}: {reason}", fault)
         raise stopped
 
@@ -198,6 +204,7 @@ class _Checked(HTTPConnection):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(seconds)
+            bind_source(sock, self.options.source_addresses)
             sock.connect((address, port))
             # TLS moves the descriptor to another object, so cutting off the handshake needs a duplicate.
             self._spare = sock.dup()
