@@ -13,7 +13,7 @@ import pytest
 
 from tests import transports
 from tests.receiver import Authority, Receiver
-from tests.receiver_behaviours import Answer, Behaviour
+from tests.receiver_behaviours import Answer, Behaviour, Delay
 from tests.tls_tickets import OK, send_ticket, serve
 from tests.transports import Open, send
 from webhooks_app.transport import Response, Transport
@@ -89,7 +89,9 @@ def test_it_is_not_if_it_arrives_with_the_response_to_the_request(
 def test_many_at_once_get_their_own_responses(open_one: Open, authority: Authority) -> None:
     with Receiver(tls=authority.context("localhost")) as receiver:
         transport, twice = open_one(ca_bundle=authority.bundle), Twice(0.005)
-        receiver.on("/next", lambda received: Answer(body=received.body)).on("/twice", twice)
+        receiver.on("/next", lambda received: Answer(body=received.body)).on(
+            "/twice", Delay(0.1, twice)
+        )  # each has a connection of its own
         for turn in range(10):
             for number in range(10):
                 transport.start(transports.request(receiver.url("/twice", host="localhost"), number))

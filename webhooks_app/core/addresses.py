@@ -225,11 +225,21 @@ def _literal(host: str) -> Address | None:
     try:
         if host.startswith("["):
             return IPv6Address(host[1:-1])
-        if _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2]):  # what a resolver would take for a number
+        if _is_number(host):
             return IPv4Address(host)
     except ValueError:
         raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is an unusual spelling of an address") from None
     return None
+
+
+def _is_number(host: str) -> bool:
+    """Return whether a resolver would take this for an address, however it is spelled."""
+    return _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2]) is not None
+
+
+def _is_name(host: str) -> bool:
+    """Return whether this is a host name in lower-case ASCII."""
+    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in host.split(".")) and not _is_number(host)
 
 
 def _name(host: str) -> str:
@@ -240,7 +250,7 @@ def _name(host: str) -> str:
     except UnicodeError:  # idna's own errors are of this class
         raise invalid from None
     name = ".".join(labels)
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if not _is_name(name):
         raise invalid
     return name
 
@@ -255,6 +265,8 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
                 ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to; ALLOWED_NETWORKS can allow it"
             )
         return _explicitly_allowed(address, policy)
+    if not _is_name(host):  # libraries and proxies would decode it, or take it for a number
+        raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is an unusual spelling of a name or an address")
     if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed:
         raise URLNotAllowed(
             ADDRESS_REFUSED, reason=f"{host} is a name of an inside network; ALLOWED_NETWORKS can allow that"
