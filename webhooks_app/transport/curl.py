@@ -70,7 +70,7 @@ class CurlTransport:
         self._sockets = CurlSockets(
             self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
-        callbacks = self._keep_error, self._heads.append, self._sockets.note_owner, self._sockets.bytes_at_end
+        callbacks = self._keep_error, self._heads.append, self._sockets.note_opened, self._sockets.bytes_at_end
         self._handle_parts = options, *callbacks, self._connections
 
     @property

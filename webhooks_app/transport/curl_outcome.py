@@ -54,8 +54,8 @@ class Sockets:
     lost: int = 0
     ipv6: bool = False
     descriptors: list[int] = field(default_factory=list)
-    #: How many bytes had been read when the last of them was closed; 0 if the system does not report it.
-    received: int = 0
+    #: How many bytes had been read when the last of them was closed, see `CurlSockets.bytes_at_end`.
+    received: int = -1
     #: True: the connection led to the receiver, so the request was sent.
     requested: bool = False
 
@@ -117,7 +117,7 @@ def _proxy_failure(curl: Any, code: int, message: str, sockets: Sockets, proxy: 
         return None
     if code != pycurl.E_OPERATION_TIMEDOUT:
         return our_failure(proxy_failure(proxy.name, message), OurFault.PROXY)
-    return Failure(*(proxy_silence if curl.getinfo(pycurl.CONNECT_TIME) else proxy_not_connected)(proxy.name))
+    return Failure(*(proxy_silence if sockets.received >= 0 else proxy_not_connected)(proxy.name))
 
 
 def _has_socks_connected(code: int, sockets: Sockets, proxy: Proxy) -> bool:
