@@ -41,6 +41,7 @@ class EgressProxy:
         self.routes = dict(routes or {})
         self.fault, self.refusal, self.user, self.password = fault, refusal, user, password
         self.asked: list[str] = []
+        self.heads: list[str] = []  # of HTTP
         self.clients: list[tuple[str, int]] = []
         self.port = 0
         self._tls = tls
@@ -145,6 +146,7 @@ class HTTPProxy(EgressProxy):
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
         method, target, _ = head.split(" ", 2)
         wanted = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         if method != "CONNECT":

@@ -81,7 +81,7 @@ class EgressSettings:
     """WEBHOOKS["EGRESS"]: how requests leave your network."""
 
     #: URL of an egress proxy: `http://host:port`, `https://…` or `socks5h://…`. Proxies in the environment are ignored.
-    PROXY: str = checked("", PROXY_URL)
+    PROXY: str = checked("", PROXY_URL, secret=True)
     #: The proxy gets the names of receivers, and must check their addresses. False: names are resolved here, and the proxy gets a
     #: checked address.
     PROXY_RESOLVES_NAMES: bool = False
@@ -144,7 +144,7 @@ class MonitoringSettings:
     #: The metrics backends: "prometheus", "opentelemetry" or both. Empty: no metrics.
     METRICS: Sequence[str] = ()
     #: The bearer token that `/metrics` requires. Empty: `/metrics` is available only with DEBUG.
-    METRICS_TOKEN: str = ""
+    METRICS_TOKEN: str = field(default="", repr=False)
     #: How many hosts get a label of their own in the metrics of one process; the rest are counted as "other".
     METRICS_HOSTS: int = 100
     #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. It must be
@@ -182,7 +182,7 @@ class Settings:
 
     # --- secrets -------------------------------------------------------------------------------------------------
     #: Keys that encrypt secrets at rest, newest first: base64 of 32 random bytes each (`manage.py webhooks_key` creates one).
-    ENCRYPTION_KEYS: Sequence[str] = ()
+    ENCRYPTION_KEYS: Sequence[str] = field(default=(), repr=False)
     #: How long the old secret stays valid after a rotation.
     ROTATION_OVERLAP_HOURS: float = 24.0
 

@@ -45,9 +45,9 @@ def one_of(*values: str) -> Rule:
     return Rule(lambda value: value in values, " or ".join(map(repr, values)))
 
 
-def checked(default: Any, rule: Rule) -> Any:
-    """Return a dataclass field with a rule in place of the one that follows from the default's type."""
-    return field(default=default, metadata={Rule: rule})
+def checked(default: Any, rule: Rule, *, secret: bool = False) -> Any:
+    """Return a dataclass field with a rule in place of the one that follows from the default's type. `secret`: not in `repr`."""
+    return field(default=default, metadata={Rule: rule}, repr=not secret)
 
 
 def parse(kind: type[Parsed], raw: object, where: str = "WEBHOOKS") -> Parsed:

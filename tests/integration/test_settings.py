@@ -117,6 +117,15 @@ def test_another_egress_proxy_is_refused_by_name_and_not_printed(proxy: object) 
     assert "c2VjcmV0" not in str(caught.value)
 
 
+def test_secrets_are_not_in_the_text_of_the_settings() -> None:
+    chosen = {
+        "ENCRYPTION_KEYS": ["c2VjcmV0"],
+        "EGRESS": {"PROXY": "http://user:c2VjcmV0@proxy:3128"},
+        "MONITORING": {"METRICS_TOKEN": "c2VjcmV0"},
+    }
+    assert "c2VjcmV0" not in repr(parse(Settings, chosen))
+
+
 def test_the_password_of_an_egress_proxy_is_in_no_text() -> None:
     url = "http://user:c2VjcmV0@proxy:3128"
     assert parse_proxy(url).password == "c2VjcmV0"

@@ -70,6 +70,17 @@ class TestEveryRequest:
             assert send(open_one(PUBLIC, proxy=url), f"http://{ADDRESS}{path}").status == 200
         assert "proxy-authorization" not in receiver.requests[0].headers
 
+    def test_shows_the_proxy_no_header_that_is_for_the_receiver(
+        self, open_one: Open, receiver: Receiver, authority: Authority
+    ) -> None:
+        with HTTPProxy({f"{ADDRESS}:80": receiver.port}) as proxy:
+            response = send(open_one(PUBLIC, proxy=proxy.url), f"http://{ADDRESS}/", authorization="hush-4711")
+            assert response.status == 200
+            [head] = proxy.heads
+        assert receiver.requests[0].headers["authorization"] == "hush-4711"
+        assert "4711" not in head
+        assert "content-type" not in head.lower()
+
     def test_to_an_address_of_either_version(
         self, open_one: Open, kind: type[EgressProxy], receiver: Receiver, names: Names
     ) -> None:

@@ -18,7 +18,7 @@ from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
-from webhooks_app.transport.curl_reuse import OpenConnections, Reuse
+from webhooks_app.transport.curl_reuse import UNASKED, OpenConnections, Reuse
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
@@ -295,4 +295,6 @@ class Handle:
         tls = self._url.startswith("https:") or (self._proxy is not None and self._proxy.scheme == "https")
         may_send = self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls)
         self._sockets.requested = True
+        if not may_send:
+            self.refuse(Failure(OutcomeKind.PROTOCOL_ERROR, UNASKED))
         return int(pycurl.PREREQFUNC_OK if may_send else pycurl.PREREQFUNC_ABORT)

@@ -64,7 +64,10 @@ def _configure_proxy(curl: Any, proxy: Proxy | None, ca_bundle: str) -> None:
         setopt(pycurl.PROXYPASSWORD, proxy.password)
     setopt(_SOCKS5_AUTH, pycurl.HTTPAUTH_BASIC)  # user name and password; with GSSAPI libcurl blocks
     setopt(pycurl.HTTPPROXYTUNNEL, 1)  # for http URLs, too: so its responses are told from the receiver's
+    setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # the request's headers are for the receiver
     setopt(pycurl.PROXY_CAINFO, ca_bundle)
+    setopt(pycurl.PROXY_SSL_VERIFYPEER, 1)
+    setopt(pycurl.PROXY_SSL_VERIFYHOST, 2)
     setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # the headers of the proxy are not part of the response
 
 
