@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +65,35 @@ def receiver(shared_receiver: Receiver) -> Receiver:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(Path(tmp_path_factory.mktemp("authority")))
+
+
+class Names(dict[str, list[str]]):
+    """What names resolve to in a test. A name with an empty list hangs until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Any:
+    names, real = Names(), socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *rest: Any, **named: Any) -> list[Any]:
+        if host not in names:
+            return list(real(host, port, *rest, **named))
+        names.asked.append(host)
+        if not names[host]:
+            names.over.wait(20)
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0))
+            for address in names[host]
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield names
+    names.over.set()
 
 
 def request(url: str, token: object = None, total: float = 5.0, body: bytes = b"{}", **headers: str) -> Request:

@@ -45,7 +45,16 @@ _FRAMEWORK = (
     *("*_query_description",),
     *("max_page_size", "base_url", "lookup_value_regex", "auto_schema", "validate_*", "*Scheme", "WebhooksConfig"),
     # Celery, urllib3, requests, http.server
-    *("on_declared", "_new_conn", "pool_classes_by_scheme", "cert_verify", "cert", "cert_reqs", "encoding"),
+    *(
+        "on_declared",
+        "_new_conn",
+        "pool_classes_by_scheme",
+        "cert_verify",
+        "request_url",
+        "cert",
+        "cert_reqs",
+        "encoding",
+    ),
     *(
         "_read_and_discard_trailer",
         "_read_next_chunk_size",

@@ -9,7 +9,6 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from ipaddress import ip_network
 from typing import Any
 
 from django.apps import apps
@@ -18,7 +17,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.utils.module_loading import import_string
 
 from webhooks_app.conf import Settings, settings
-from webhooks_app.core.addresses import REFUSED_V4, REFUSED_V6, check_ports, parse_networks
+from webhooks_app.core.addresses import check_ports
+from webhooks_app.core.networks import GLOBAL_V6, NAT64_WELL_KNOWN, REFUSED_V4, REFUSED_V6, parse_networks
 from webhooks_app.exceptions import ConfigurationError, SealingError
 from webhooks_app.models.fields import key_ring
 from webhooks_app.telemetry.beat import BEAT, TASKS, scheduled_in_settings
@@ -116,9 +116,23 @@ def check_networks(chosen: Settings) -> Messages:
         yield Warning("WEBHOOKS['ALLOW_HTTP'] is on outside DEBUG.", hint=hint, id="webhooks_app.W003")
 
 
+@register_check
+def check_egress(chosen: Settings) -> Messages:
+    """W021"""
+    if chosen.EGRESS.PROXY and chosen.EGRESS.PROXY_RESOLVES_NAMES:
+        yield Warning(
+            "WEBHOOKS['EGRESS']['PROXY_RESOLVES_NAMES'] is on: only the proxy keeps requests away from your own network.",
+            hint="Let the proxy refuse private, loopback and link-local addresses after it has resolved a name, and silence "
+            "this warning. Or set PROXY_RESOLVES_NAMES to False, if names can be resolved here.",
+            id="webhooks_app.W021",
+        )
+
+
 def _is_inside(network: Any) -> bool:
     if network.version == 6:
-        return not network.subnet_of(ip_network("2000::/3")) or any(network.overlaps(each) for each in REFUSED_V6)
+        if network.subnet_of(NAT64_WELL_KNOWN):  # its addresses are judged by the IPv4 addresses inside them
+            return False
+        return not network.subnet_of(GLOBAL_V6) or any(network.overlaps(each) for each in REFUSED_V6)
     return any(network.overlaps(each) for each in REFUSED_V4)
 
 

@@ -16,12 +16,15 @@ from webhooks_app.conf_parser import (
     AT_LEAST_ONE,
     BOOLEAN_OR_NONE,
     POSITIVE_OR_NONE,
+    PROXY_URL,
+    SOURCES,
     ZERO_OR_MORE,
     checked,
     one_of,
     parse,
 )
-from webhooks_app.core.addresses import AddressPolicy, check_ports, parse_networks
+from webhooks_app.core.addresses import AddressPolicy, check_ports
+from webhooks_app.core.networks import parse_networks
 from webhooks_app.exceptions import ConfigurationError
 
 
@@ -77,8 +80,14 @@ class BacklogSettings:
 class EgressSettings:
     """WEBHOOKS["EGRESS"]: how requests leave your network."""
 
-    #: `http://host:port` of an egress proxy. Proxies in the environment are ignored.
-    PROXY: str = ""
+    #: URL of an egress proxy: `http://host:port`, `https://…` or `socks5h://…`. Proxies in the environment are ignored.
+    PROXY: str = checked("", PROXY_URL, secret=True)
+    #: The proxy gets the names of receivers, and must check their addresses. False: names are resolved here, and the proxy gets a
+    #: checked address.
+    PROXY_RESOLVES_NAMES: bool = False
+    #: Local addresses that connections are bound to: at most one IPv4 and one IPv6 address. With one, only receivers of its
+    #: version are connected to. Empty: the system chooses.
+    SOURCE_ADDRESSES: Sequence[str] = checked((), SOURCES)
     #: The addresses that requests come from, for customers to allow-list. Nothing is sent to them, unless ALLOWED_NETWORKS has
     #: them.
     ADDRESSES: Sequence[str] = ()
@@ -135,7 +144,7 @@ class MonitoringSettings:
     #: The metrics backends: "prometheus", "opentelemetry" or both. Empty: no metrics.
     METRICS: Sequence[str] = ()
     #: The bearer token that `/metrics` requires. Empty: `/metrics` is available only with DEBUG.
-    METRICS_TOKEN: str = ""
+    METRICS_TOKEN: str = field(default="", repr=False)
     #: How many hosts get a label of their own in the metrics of one process; the rest are counted as "other".
     METRICS_HOSTS: int = 100
     #: Work that is due for longer than this is overdue: `webhooks_status`, `/readyz` and the metrics report it. It must be
@@ -173,7 +182,7 @@ class Settings:
 
     # --- secrets -------------------------------------------------------------------------------------------------
     #: Keys that encrypt secrets at rest, newest first: base64 of 32 random bytes each (`manage.py webhooks_key` creates one).
-    ENCRYPTION_KEYS: Sequence[str] = ()
+    ENCRYPTION_KEYS: Sequence[str] = field(default=(), repr=False)
     #: How long the old secret stays valid after a rotation.
     ROTATION_OVERLAP_HOURS: float = 24.0
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeGuard, TypeVar
 
+from webhooks_app.core.networks import are_sources
+from webhooks_app.core.proxies import WANTED, is_proxy
 from webhooks_app.exceptions import ConfigurationError
 
 Parsed = TypeVar("Parsed")
@@ -34,6 +36,8 @@ ZERO_OR_MORE = Rule(lambda value: _is_whole(value) and value >= 0, "a whole numb
 AT_LEAST_ONE = Rule(lambda value: _is_number(value) and value >= 1, "a number, 1 or more")
 POSITIVE_OR_NONE = Rule(lambda value: value is None or (_is_number(value) and value > 0), "a number above 0, or None")
 BOOLEAN_OR_NONE = Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
+PROXY_URL = Rule(lambda value: value == "" or is_proxy(value), f"empty or {WANTED}")
+SOURCES = Rule(are_sources, "a list of at most one IPv4 and one IPv6 address of the machine, such as ['198.41.0.4']")
 
 
 def one_of(*values: str) -> Rule:
@@ -41,9 +45,9 @@ def one_of(*values: str) -> Rule:
     return Rule(lambda value: value in values, " or ".join(map(repr, values)))
 
 
-def checked(default: Any, rule: Rule) -> Any:
-    """Return a dataclass field with a rule in place of the one that follows from the default's type."""
-    return field(default=default, metadata={Rule: rule})
+def checked(default: Any, rule: Rule, *, secret: bool = False) -> Any:
+    """Return a dataclass field with a rule in place of the one that follows from the default's type. `secret`: not in `repr`."""
+    return field(default=default, metadata={Rule: rule}, repr=not secret)
 
 
 def parse(kind: type[Parsed], raw: object, where: str = "WEBHOOKS") -> Parsed:

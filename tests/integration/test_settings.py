@@ -9,7 +9,10 @@ from django.test import override_settings
 
 from webhooks_app.conf import Settings, settings, strict
 from webhooks_app.conf_parser import parse
+from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.proxies import parse_proxy
 from webhooks_app.exceptions import ConfigurationError
+from webhooks_app.transport import TransportOptions
 
 
 def test_every_setting_has_a_default_that_is_valid_itself():
@@ -84,9 +87,53 @@ def test_a_refused_value_is_not_printed_since_it_may_be_a_secret(key, value):
 
 def test_a_refused_value_in_a_group_is_not_printed():
     with pytest.raises(
-        ConfigurationError, match=r"WEBHOOKS\['EGRESS'\]\['PROXY'\] must be a string, not a value of type list"
+        ConfigurationError,
+        match=r"WEBHOOKS\['EGRESS'\]\['PROXY'\] must be empty or http://.*, not a value of type list",
     ):
         parse(Settings, {"EGRESS": {"PROXY": ["http://user:c2VjcmV0LWtleQ@proxy:3128"]}})
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://proxy:3128", "http://proxy:3128/", "https://user:pass%40word@proxy.example.com:443", "http://[fd00::1]:3128",
+     "socks5h://user:password@10.0.0.1:1080", "socks5h://proxy:1080", ""],
+)  # fmt: skip
+def test_an_egress_proxy_is_accepted(proxy: str) -> None:
+    assert proxy == parse(Settings, {"EGRESS": {"PROXY": proxy}}).EGRESS.PROXY
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["proxy:3128", "proxy", "http://proxy", "socks5://proxy:1080", "socks4://proxy:1080", "socks4a://proxy:1080",
+     "socks://proxy:1080", "ftp://proxy:21", "http://proxy:3128/path", "http://proxy:3128?x=1", "http://proxy:0",
+     "http://proxy:99999", "http://:3128", "http://user@proxy:3128", "http://:c2VjcmV0@proxy:3128",
+     "http://a%3Ab:c2VjcmV0@proxy:3128", "http://user:c2VjcmV0%0A@proxy:3128", "http://proxy:31 28", "http://[::1:3128",
+     "socks5h://user:" + "c2VjcmV0" * 40 + "@proxy:1080", None, 3128],
+)  # fmt: skip
+def test_another_egress_proxy_is_refused_by_name_and_not_printed(proxy: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"\['EGRESS'\]\['PROXY'\] must be .*socks5h://host:port") as caught:
+        parse(Settings, {"EGRESS": {"PROXY": proxy}})
+    assert caught.value.field == "PROXY"
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_secrets_are_not_in_the_text_of_the_settings() -> None:
+    chosen = {
+        "ENCRYPTION_KEYS": ["c2VjcmV0"],
+        "EGRESS": {"PROXY": "http://user:c2VjcmV0@proxy:3128"},
+        "MONITORING": {"METRICS_TOKEN": "c2VjcmV0"},
+    }
+    assert "c2VjcmV0" not in repr(parse(Settings, chosen))
+
+
+def test_the_password_of_an_egress_proxy_is_in_no_text() -> None:
+    url = "http://user:c2VjcmV0@proxy:3128"
+    assert parse_proxy(url).password == "c2VjcmV0"
+    assert "c2VjcmV0" not in repr(parse_proxy(url))
+    assert "c2VjcmV0" not in repr(TransportOptions(AddressPolicy(), proxy=url))
+    with pytest.raises(ValueError, match="must be") as caught:
+        parse_proxy(url + "/path")
+    assert "c2VjcmV0" not in str(caught.value)
 
 
 def test_a_number_that_is_out_of_range_is_printed():

@@ -16,10 +16,10 @@ from webhooks_app.core.addresses import (
     AddressPolicy,
     address_allowed,
     check_url,
-    parse_networks,
     refusal,
     usable_addresses,
 )
+from webhooks_app.core.networks import parse_networks
 from webhooks_app.exceptions import ConfigurationError, URLNotAllowed
 
 NO_NETWORKS: list[Any] = [

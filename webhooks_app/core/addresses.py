@@ -10,10 +10,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import idna
 
+from webhooks_app.core.networks import (
+    GLOBAL_V6,
+    REFUSED_V4,
+    REFUSED_V6,
+    Address,
+    Network,
+    parse_networks,
+    reached_address,
+    within,
+)
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.exceptions import gettext_noop as _
 
@@ -23,24 +33,6 @@ MAX_URL_LENGTH = 2000
 DEFAULT_PORTS = {"https": 443, "http": 80}
 #: The maximum number of port ranges in an error.
 _MOST_RANGES = 10
-
-# Our own lists, because `ipaddress.is_global` differs between Python versions and lets multicast and more through.
-REFUSED_V4 = tuple(
-    IPv4Network(text)
-    for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
-        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24",
-        "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-        "224.0.0.0/4", "240.0.0.0/4",
-    )
-)  # fmt: skip
-GLOBAL_V6 = IPv6Network("2000::/3")  # everything else in IPv6 is refused …
-REFUSED_V6 = tuple(  # … and these inside it: tunnels, documentation, AS112
-    IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
-)
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>[^#]*)(?P<fragment>#.*)?", re.S
@@ -91,31 +83,11 @@ class CheckedURL:
         return self.scheme, self.host, self.port
 
 
-def parse_networks(texts: Iterable[object]) -> tuple[Network, ...]:
-    """Return the networks of CIDR strings; host bits may be set. Raises ValueError, which names the invalid string."""
-    return tuple(_unmapped_network(_network(text)) for text in texts)
-
-
-def _network(text: object) -> Network:
-    if not isinstance(text, str):  # ip_network would take a number for an address
-        raise ValueError(f"{text!r:.100} is no network: write it as a text, such as '10.1.0.0/16'")
-    if "%" in text:  # a zone: such addresses are refused before they are compared with any network
-        raise ValueError(f"{text!r:.100} is no network: leave out the zone after the %")
-    return ip_network(text, strict=False)
-
-
 def check_ports(ports: Iterable[object]) -> None:
     """Raise ValueError, which names the entry, if one is not a valid port."""
     for port in ports:
         if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
             raise ValueError(f"{port!r:.100} is no port: ports are whole numbers from 1 to 65535")
-
-
-def _unmapped_network(network: Network) -> Network:
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 @lru_cache(maxsize=8192)
@@ -131,27 +103,23 @@ def address_allowed(address: str | bytes, policy: AddressPolicy) -> bool:
 def _allowed(address: Address, policy: AddressPolicy) -> bool:
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return False
-    address = _unmapped(address)
-    if _within(address, policy.allowed):
+    address = reached_address(address, policy.allowed)
+    if within(address, policy.allowed):
         return True
-    if _within(address, policy.denied):
+    if within(address, policy.denied):
         return False
     if isinstance(address, IPv4Address):
-        return not _within(address, REFUSED_V4)
-    return address in GLOBAL_V6 and not _within(address, REFUSED_V6)
+        return not within(address, REFUSED_V4)
+    return address in GLOBAL_V6 and not within(address, REFUSED_V6)
 
 
 def explicitly_allowed(address: str, policy: AddressPolicy) -> bool:
     """Return whether the operator has allowed the network of this valid address."""
-    return _within(_unmapped(ip_address(address)), policy.allowed)
+    return _explicitly_allowed(ip_address(address), policy)
 
 
-def _unmapped(address: Address) -> Address:
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
-
-
-def _within(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)  # of another version: simply not in it
+def _explicitly_allowed(address: Address, policy: AddressPolicy) -> bool:
+    return within(reached_address(address, policy.allowed), policy.allowed)
 
 
 def usable_addresses(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
@@ -257,11 +225,21 @@ def _literal(host: str) -> Address | None:
     try:
         if host.startswith("["):
             return IPv6Address(host[1:-1])
-        if _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2]):  # what a resolver would take for a number
+        if _is_number(host):
             return IPv4Address(host)
     except ValueError:
         raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is an unusual spelling of an address") from None
     return None
+
+
+def _is_number(host: str) -> bool:
+    """Return whether a resolver would take this for an address, however it is spelled."""
+    return _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2]) is not None
+
+
+def _is_name(host: str) -> bool:
+    """Return whether this is a host name in lower-case ASCII."""
+    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in host.split(".")) and not _is_number(host)
 
 
 def _name(host: str) -> str:
@@ -272,7 +250,7 @@ def _name(host: str) -> str:
     except UnicodeError:  # idna's own errors are of this class
         raise invalid from None
     name = ".".join(labels)
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if not _is_name(name):
         raise invalid
     return name
 
@@ -286,7 +264,9 @@ def _check_host(host: str, literal: Address | None, policy: AddressPolicy) -> bo
             raise URLNotAllowed(
                 ADDRESS_REFUSED, reason=f"{host} is in a network that is not sent to; ALLOWED_NETWORKS can allow it"
             )
-        return _within(address, policy.allowed)
+        return _explicitly_allowed(address, policy)
+    if not _is_name(host):  # libraries and proxies would decode it, or take it for a number
+        raise URLNotAllowed(ADDRESS_REFUSED, reason=f"{host} is an unusual spelling of a name or an address")
     if ("." not in host or host.endswith(_INSIDE_SUFFIXES)) and not policy.allowed:
         raise URLNotAllowed(
             ADDRESS_REFUSED, reason=f"{host} is a name of an inside network; ALLOWED_NETWORKS can allow that"

@@ -58,6 +58,8 @@ def transport_options() -> TransportOptions:
         header_limit=chosen.ENGINE.RESPONSE_HEADER_BYTES,
         ca_bundle=chosen.EGRESS.CA_BUNDLE,
         proxy=chosen.EGRESS.PROXY,
+        proxy_resolves_names=chosen.EGRESS.PROXY_RESOLVES_NAMES,
+        source_addresses=tuple(chosen.EGRESS.SOURCE_ADDRESSES),
     )
 
 

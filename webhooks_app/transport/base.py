@@ -46,8 +46,13 @@ class TransportOptions:
     body_seconds: float = 2.0
     #: Path of a PEM file with the certificate authorities to trust; empty: certifi's.
     ca_bundle: str = ""
-    #: The operator's egress proxy (`http://host:port`); never taken from the environment.
-    proxy: str = ""
+    #: The URL of the operator's egress proxy; never taken from the environment.
+    proxy: str = field(default="", repr=False)
+    #: The egress proxy gets the names of receivers, and checks their addresses. False: it gets an address that was checked here.
+    proxy_resolves_names: bool = False
+    #: The local addresses that connections are bound to, at most one of each version of IP. If there is one of the other version
+    #: only, nothing is connected to. Empty: the system chooses.
+    source_addresses: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

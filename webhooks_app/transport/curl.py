@@ -13,7 +13,6 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-import certifi
 import pycurl
 
 from webhooks_app.core.addresses import refusal
@@ -21,7 +20,9 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, TransportOptions
 from webhooks_app.transport.curl_costs import CostlyRequests
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
+from webhooks_app.transport.curl_options import resolve_option
 from webhooks_app.transport.curl_outcome import BUSY, FLOOD, Failure
+from webhooks_app.transport.curl_reuse import OpenConnections
 from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
@@ -48,6 +49,7 @@ class CurlTransport:
         #: Handles whose headers were completed in this turn; and handles that still read a body, with their deadlines.
         self._heads: list[Handle] = []
         self._bodies: deque[tuple[float, Handle, int]] = deque()
+        self._connections = OpenConnections()
         self._queued: deque[tuple[Request, float]] = deque()
         self._finished: list[Response] = []
         self._timer: float | None = None
@@ -68,8 +70,8 @@ class CurlTransport:
         self._sockets = CurlSockets(
             self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
-        ca_bundle = options.ca_bundle or certifi.where()
-        self._handle_parts = options, ca_bundle, self._keep_error, self._heads.append, self._sockets.note_owner
+        callbacks = self._keep_error, self._heads.append, self._sockets.note_opened, self._sockets.bytes_at_end
+        self._handle_parts = options, *callbacks, self._connections
 
     @property
     def in_flight(self) -> int:
@@ -133,8 +135,10 @@ class CurlTransport:
             self._finished.append(failed(request, OutcomeKind.NOT_SENT, detail, seconds, OurFault.CAPACITY))
         elif detail := refusal(place.scheme, place.host, place.port, self.options.addresses):
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
-        elif place.literal or self.options.proxy:  # the egress proxy resolves names, and must check them
+        elif self.options.proxy and self.options.proxy_resolves_names:  # and it checks their addresses
             self._begin(request, deadline, "")
+        elif place.literal:
+            self._begin_at(Answer((place.host,), "", deadline), place, request, deadline)
         elif (answer := self._lookups.ask(place.host, request.owner)) is not None:
             self._begin_at(answer, place, request, deadline)
         else:
@@ -149,8 +153,7 @@ class CurlTransport:
             detail = f"{place.host} is {', '.join(answer.addresses)}, which is not sent to"
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
         else:
-            written = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
-            self._begin(request, deadline, f"+{place.host}:{place.port}:{written}")
+            self._begin(request, deadline, resolve_option(place, addresses, by_proxy=bool(self.options.proxy)))
 
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
         handle = self._idle.pop() if self._idle else Handle(*self._handle_parts)
@@ -233,6 +236,7 @@ class CurlTransport:
 
     def _gather(self, now: float) -> None:
         self._costs.note_connections()
+        self._connections.look()
         for curl, code, message in self._sockets.results():
             self._end(self._running[curl], code, message)
         for handle, failure in self._costs.take_to_end():

@@ -8,17 +8,21 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+import certifi
 import pycurl
 
+from webhooks_app.core.proxies import parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
-from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
+from webhooks_app.transport.curl_reuse import UNASKED, OpenConnections, Reuse
+from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.source_addresses import bind_source, may_leave, no_source
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
@@ -34,13 +38,16 @@ class Handle:
 
     __slots__ = (
         "_addresses",
+        "_bytes_at_end",
         "_connect_timeout",
         "_fresh",
         "_proxy",
         "_received",
         "_resolve",
+        "_reuse",
         "_socket_opened",
         "_sockets",
+        "_sources",
         "_total_timeout",
         "_url",
         "connection",
@@ -58,15 +65,19 @@ class Handle:
     def __init__(
         self,
         options: TransportOptions,
-        ca_bundle: str,
         keep_error: Callable[[BaseException], None],
         headers_complete: Callable[[Handle], None],
         socket_opened: Callable[[int, object], None],
+        bytes_at_end: Callable[[int], int],
+        connections: OpenConnections,
     ) -> None:
         self.keep_error = keep_error
         self._socket_opened = socket_opened
+        self._bytes_at_end = bytes_at_end
+        self._reuse = Reuse(connections)
         self._addresses = options.addresses
-        self._proxy = proxy_name(options.proxy)
+        self._sources = options.source_addresses
+        self._proxy = parse_proxy(options.proxy) if options.proxy else None
         self._url = self._resolve = ""
         self._connect_timeout = self._total_timeout = -1.0
         self.request: Request | None = None
@@ -76,14 +87,15 @@ class Handle:
         self._fresh = False
         #: Seconds that the request waited before it was loaded; part of its duration.
         self.waited = 0.0
-        self._received = Received(options, partial(headers_complete, self), self.stop, keep_error)
+        self._received = Received(options, partial(headers_complete, self), self._reuse.refuses, self.stop, keep_error)
         self._reset()
         self.curl: Any = pycurl.Curl()
-        configure(self.curl, options, ca_bundle)
+        configure(self.curl, self._proxy, options.ca_bundle or certifi.where())
         self._set_callbacks()
 
     def _reset(self, least_body: int = 0) -> None:
         self._received.reset(least_body)
+        self._reuse.reset()
         self._sockets = Sockets()
         #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
         self.fd = -1
@@ -100,21 +112,20 @@ class Handle:
         setopt(pycurl.HEADERFUNCTION, self._received.on_header)
         setopt(pycurl.OPENSOCKETFUNCTION, self._on_open_socket)
         setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
+        setopt(pycurl.PREREQFUNCTION, self._on_request)
 
     def prepare(self, request: Request, seconds: float, resolve: str) -> None:
-        """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`; empty if the URL
-        contains an address."""
+        """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`, or with an egress
+        proxy `host:port:address:port`; empty if libcurl gets the host from the URL."""
         self._reset(request.least_body)
         setopt = self.curl.setopt
         if request.url != self._url:
             setopt(pycurl.URL, request.url)
-            # An egress proxy gets the whole URL if it forwards the request itself.
-            forwarded = self._proxy and request.url.startswith("http:")
-            setopt(pycurl.REQUEST_TARGET, request.url if forwarded else target_of(request.url))
+            setopt(pycurl.REQUEST_TARGET, target_of(request.url))
             self._url = request.url
         if resolve or self._resolve:
             # Set it every time: libcurl forgets it after DNS_CACHE_TIMEOUT, and would then resolve the name itself.
-            setopt(pycurl.RESOLVE, [resolve] if resolve else [])
+            setopt(pycurl.CONNECT_TO if self._proxy else pycurl.RESOLVE, [resolve] if resolve else [])
             self._resolve = resolve
         if request.connect_timeout != self._connect_timeout:
             setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds(request.connect_timeout))
@@ -129,13 +140,14 @@ class Handle:
         self.request = request
 
     def prepare_again(self, code: int, message: str) -> bool:
-        """Load the same request again for a new connection, if libcurl found only dead connections. Return whether it did.
+        """Load the same request again for a new connection, if the kept ones could not be used. Return whether it did.
 
         A receiver, or a firewall in front of it, may close all kept connections at once. libcurl tries five of them and then
-        fails the whole request. No byte of a response has arrived on any of them.
+        fails the whole request. No byte of a response has arrived on any of them. Or there was a response before the request.
         """
         request = self.request
-        if request is None or self._fresh or code != pycurl.E_SEND_ERROR or not message.startswith(_DIED):
+        died = code == pycurl.E_SEND_ERROR and message.startswith(_DIED)
+        if request is None or self._fresh or not (died or self._reuse.unasked):
             return False
         left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
         if left <= 0:
@@ -158,16 +170,9 @@ class Handle:
         failure = self._why_none(code, message)
         if failure is not None:
             kind, detail, fault = failure
+            text = cut_text(detail)
             return Response(
-                request.token,
-                None,
-                received.headers,
-                b"",
-                seconds,
-                kind,
-                cut_text(detail),
-                address,
-                our_fault=str(fault),
+                request.token, None, received.headers, b"", seconds, kind, text, address, our_fault=str(fault)
             )
         complete = code == pycurl.E_OK or received.over_limit
         return Response(
@@ -242,13 +247,12 @@ class Handle:
         """Return the failure; None if the headers of a final response are complete."""
         received = self._received
         if received.complete:
-            if self._proxy and received.status == 407 and self._url.startswith("http:"):
-                return Failure(*proxy_refusal(self._proxy, received.status))
             return None
         # A socket could not be opened, but another address of the same name responded or timed out.
         if received.failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
             return received.failure
-        return failure_of(self.curl, code, message, self._sockets, self._proxy, self._url)
+        self._sockets.received = self._bytes_at_end(self.fd)
+        return failure_of(self.curl, code, message, self._sockets, self._proxy)
 
     def _why_cut(self, code: int, message: str) -> str:
         if code == BODY_LATE:
@@ -266,8 +270,11 @@ class Handle:
         if not self._proxy and not may_connect(address.addr[0], self._addresses):
             self._received.failure = Failure(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{address.addr[0]} is not sent to")
             return pycurl.SOCKET_BAD
+        if not may_leave(address.addr[0], self._sources):
+            self._received.failure = Failure(OutcomeKind.REFUSED, no_source(address.addr[0]))
+            return pycurl.SOCKET_BAD
         opened = Dialled(address.family, address.socktype, address.protocol)
-        self._sockets.opened += 1
+        bind_source(opened, self._sources)
         self._sockets.lost += 1
         self._sockets.ipv6 = self._sockets.ipv6 or address.family == socket.AF_INET6
         return opened
@@ -277,6 +284,17 @@ class Handle:
         self._sockets.lost -= 1
         self.fd = fd
         self.dialled.append(fd)
+        self._sockets.descriptors.append(fd)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)
+
+    @guarded(pycurl.PREREQFUNC_ABORT)
+    def _on_request(self, _remote_ip: str, local_ip: str, _remote_port: int, local_port: int) -> int:
+        """Check the connection that libcurl is about to send the request on."""
+        tls = self._url.startswith("https:") or (self._proxy is not None and self._proxy.scheme == "https")
+        may_send = self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls)
+        self._sockets.requested = True
+        if not may_send:
+            self.refuse(Failure(OutcomeKind.PROTOCOL_ERROR, UNASKED))
+        return int(pycurl.PREREQFUNC_OK if may_send else pycurl.PREREQFUNC_ABORT)

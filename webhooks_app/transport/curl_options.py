@@ -7,13 +7,16 @@ from typing import Any
 
 import pycurl
 
-from webhooks_app.transport.base import TransportOptions
+from webhooks_app.core.proxies import Proxy
+from webhooks_app.transport.own_addresses import address_for_proxy
+from webhooks_app.transport.validation import Place
 
 #: How long libcurl may use an address that we resolved. Every request starts within this time.
 DNS_CACHE_SECONDS = 60
 # Remove libcurl's defaults: do not wait for "100 Continue", send no form content type, ask for no compression.
 BASE_HEADERS = [b"Expect:", b"Content-Type:", b"Accept-Encoding: identity"]
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS; pycurl does not define it
+_SOCKS5_AUTH = 267  # CURLOPT_SOCKS5_AUTH; neither this one
 _OPENSSL = re.search(r"OpenSSL/(\d+)\.(\d+)", pycurl.version)
 #: TLS without DHE, because the receiver chooses the group: with 8,192 bits the handshake blocks this thread for 0.4 s, and
 #: nothing else is sent.
@@ -22,16 +25,13 @@ _CIPHERS = "DEFAULT:!kDHE"
 _GROUPS = "X25519:P-256:P-384:P-521"
 
 
-def configure(curl: Any, options: TransportOptions, ca_bundle: str) -> None:
+def configure(curl: Any, proxy: Proxy | None, ca_bundle: str) -> None:
     """Set the options that are the same for every request. Security options are set even if they are libcurl's default."""
     setopt = curl.setopt
     setopt(pycurl.NOSIGNAL, 1)
     setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     setopt(pycurl.FOLLOWLOCATION, 0)
-    setopt(pycurl.PROXY, options.proxy)  # empty: no proxy, not even one from the environment
-    setopt(pycurl.NOPROXY, "" if options.proxy else "*")
-    setopt(pycurl.PROXY_CAINFO, ca_bundle)
-    setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # the headers of the proxy are not part of the response
+    _configure_proxy(curl, proxy, ca_bundle)
     setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
     setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
     setopt(pycurl.HTTP09_ALLOWED, 0)
@@ -49,6 +49,42 @@ def configure(curl: Any, options: TransportOptions, ca_bundle: str) -> None:
     setopt(pycurl.MAXAGE_CONN, 60)  # an idle connection older than this is not reused
     setopt(pycurl.MAXLIFETIME_CONN, 300)  # so that a changed address of a receiver is noticed
     setopt(pycurl.POST, 1)
+
+
+def _configure_proxy(curl: Any, proxy: Proxy | None, ca_bundle: str) -> None:
+    setopt = curl.setopt
+    if proxy is None:
+        setopt(pycurl.PROXY, "")  # not even one from the environment
+        setopt(pycurl.NOPROXY, "*")
+        return
+    setopt(pycurl.PROXY, f"{proxy.scheme}://{proxy.name}")
+    setopt(pycurl.NOPROXY, "")
+    if proxy.user:
+        setopt(pycurl.PROXYUSERNAME, proxy.user)
+        setopt(pycurl.PROXYPASSWORD, proxy.password)
+    setopt(_SOCKS5_AUTH, pycurl.HTTPAUTH_BASIC)  # user name and password; with GSSAPI libcurl blocks
+    setopt(pycurl.HTTPPROXYTUNNEL, 1)  # for http URLs, too: so its responses are told from the receiver's
+    setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # the request's headers are for the receiver
+    setopt(pycurl.PROXY_CAINFO, ca_bundle)
+    setopt(pycurl.PROXY_SSL_VERIFYPEER, 1)
+    setopt(pycurl.PROXY_SSL_VERIFYHOST, 2)
+    setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # the headers of the proxy are not part of the response
+
+
+def resolve_option(place: Place, addresses: tuple[str, ...], *, by_proxy: bool) -> str:
+    """Return the value of RESOLVE that makes libcurl connect to these addresses; or of CONNECT_TO, for an egress proxy.
+
+    Empty if the URL contains the address. Host, SNI and the certificate keep using the host name.
+    """
+    if place.literal:
+        return ""
+    if by_proxy:
+        return f"{place.host}:{place.port}:{_bracketed(address_for_proxy(addresses))}:{place.port}"
+    return f"+{place.host}:{place.port}:{','.join(map(_bracketed, addresses))}"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def header_line(name: str, value: str) -> bytes:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pycurl
 
+from webhooks_app.core.proxies import Proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault
-from webhooks_app.transport.faults import fault_of_errno, proxy_refusal
+from webhooks_app.transport.faults import (
+    fault_of_errno,
+    proxy_failure,
+    proxy_not_connected,
+    proxy_refusal,
+    proxy_silence,
+    socks_refusal,
+)
 from webhooks_app.transport.validation import FLOODED, KEPT_BUSY
 
 _KINDS = {
@@ -29,17 +37,27 @@ _OURS = {
     pycurl.E_OUT_OF_MEMORY: OurFault.MEMORY,
     pycurl.E_SSL_CACERT_BADFILE: OurFault.CA_BUNDLE,
 }
+_PROXY_ERROR = 97  # CURLE_PROXY; pycurl does not define it
+#: libcurl's code for an error of a SOCKS proxy (CURLPX_REPLY_…) → the SOCKS5 reply.
+_SOCKS_REPLIES = {20: 1, 23: 2, 22: 3, 21: 4, 19: 5, 24: 6, 18: 7, 17: 8}
+#: The length of a SOCKS5 proxy's replies until it has connected to an IPv4 address, and of the one to a password.
+_SOCKS_BYTES = 12
+_SOCKS_PASSWORD_BYTES = 2
 #: Network errors for which libcurl keeps the operating system's error number.
 _NETWORK_CODES = frozenset({pycurl.E_COULDNT_CONNECT, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR})
 
 
 @dataclass(slots=True)
 class Sockets:
-    """The sockets of one request: how many were opened, how many of them libcurl never got, and whether one was IPv6."""
+    """The sockets of one request: how many of them libcurl never got, whether one was IPv6, and the descriptors of the others."""
 
-    opened: int = 0
     lost: int = 0
     ipv6: bool = False
+    descriptors: list[int] = field(default_factory=list)
+    #: How many bytes had been read when the last of them was closed, see `CurlSockets.bytes_at_end`.
+    received: int = -1
+    #: True: the connection led to the receiver, so the request was sent.
+    requested: bool = False
 
 
 class Failure(NamedTuple):
@@ -62,9 +80,8 @@ def our_failure(detail: str, fault: OurFault) -> Failure:
     return Failure(OutcomeKind.NOT_SENT, detail, fault)
 
 
-def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, url: str) -> Failure:
-    """Return the failure of a request that got no complete headers. `proxy`: host and port of the egress proxy; empty if there
-    is none."""
+def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: Proxy | None) -> Failure:
+    """Return the failure of a request that got no complete headers."""
     if code == pycurl.E_OK:
         return Failure(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
     if code in _OURS:
@@ -76,25 +93,34 @@ def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: str,
         fault = fault_of_errno(curl.getinfo(pycurl.OS_ERRNO), sockets.ipv6)
         if fault is not None:
             return our_failure(message, fault)
-    if proxy:
-        failure = _proxy_failure(curl, code, message, sockets, proxy, tunnel=url.startswith("https:"))
+    if proxy is not None and not sockets.requested:
+        failure = _proxy_failure(curl, code, message, sockets, proxy)
         if failure is not None:
             return failure
     return Failure(_KINDS.get(code, OutcomeKind.PROTOCOL_ERROR), message)
 
 
-def _proxy_failure(curl: Any, code: int, message: str, sockets: Sockets, proxy: str, tunnel: bool) -> Failure | None:
-    """Return the failure of the egress proxy; None if the request got through it."""
+def _proxy_failure(curl: Any, code: int, message: str, sockets: Sockets, proxy: Proxy) -> Failure | None:
+    """Return the failure of the egress proxy; None if it had connected to the receiver."""
     if code == pycurl.E_COULDNT_RESOLVE_PROXY:
-        return our_failure(f"the name of the egress proxy {proxy} does not resolve", OurFault.PROXY)
+        return our_failure(f"the name of the egress proxy {proxy.name} does not resolve", OurFault.PROXY)
+    if code == _PROXY_ERROR:
+        reply = _SOCKS_REPLIES.get(curl.getinfo(pycurl.PROXY_ERROR))
+        if reply is not None:
+            return Failure(*socks_refusal(proxy.name, reply))
+        return our_failure(proxy_failure(proxy.name, message), OurFault.PROXY)
     status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
     if status and status // 100 != 2:
-        return Failure(*proxy_refusal(proxy, status))
-    requested = curl.getinfo(pycurl.REQUEST_SIZE) > 0
-    if status or (requested and not (tunnel and sockets.opened)):
+        challenged = bool(proxy.user or curl.getinfo(pycurl.PROXYAUTH_AVAIL))
+        return Failure(*proxy_refusal(proxy.name, status, challenged=challenged))
+    if status or (proxy.is_socks and _has_socks_connected(code, sockets, proxy)):
         return None
     if code != pycurl.E_OPERATION_TIMEDOUT:
-        return our_failure(f"the egress proxy {proxy} failed: {message}", OurFault.PROXY)
-    if tunnel and curl.getinfo(pycurl.CONNECT_TIME):
-        return our_failure(f"the egress proxy {proxy} did not answer CONNECT in time", OurFault.PROXY_TARGET)
-    return our_failure(f"the egress proxy {proxy} could not be connected to in time", OurFault.PROXY)
+        return our_failure(proxy_failure(proxy.name, message), OurFault.PROXY)
+    return Failure(*(proxy_silence if sockets.received >= 0 else proxy_not_connected)(proxy.name))
+
+
+def _has_socks_connected(code: int, sockets: Sockets, proxy: Proxy) -> bool:
+    """Return whether a SOCKS proxy had connected to the receiver. libcurl does not tell."""
+    replies = _SOCKS_BYTES + (_SOCKS_PASSWORD_BYTES if proxy.user else 0)
+    return sockets.received >= replies or _KINDS.get(code) is OutcomeKind.TLS_ERROR

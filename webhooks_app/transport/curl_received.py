@@ -11,6 +11,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.curl_callbacks import guarded
 from webhooks_app.transport.curl_outcome import Failure
+from webhooks_app.transport.curl_reuse import UNASKED
 from webhooks_app.transport.response_head import InvalidResponse, check_fields, cut_headers, framing_of, status_of
 from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
@@ -39,6 +40,7 @@ class Received:
         "_headers_seen",
         "_interim",
         "_lines",
+        "_refuses",
         "_state",
         "body",
         "cut",
@@ -55,13 +57,16 @@ class Received:
         self,
         options: TransportOptions,
         headers_complete: Callable[[], None],
+        refuses: Callable[[str], bool],
         stop: Callable[[Exception], None],
         keep_error: Callable[[BaseException], None],
     ) -> None:
-        """`headers_complete` is called once per response. `stop` and `keep_error`: see `guarded`."""
+        """`headers_complete` is called once per response, and `refuses` with the HTTP version of its status line (see
+        `Reuse.refuses`). `stop` and `keep_error`: see `guarded`."""
         self._header_limit = options.header_limit
         self._body_limit = options.body_limit
         self._headers_complete = headers_complete
+        self._refuses = refuses
         self.stop = stop
         self.keep_error = keep_error
         self.reset()
@@ -132,6 +137,8 @@ class Received:
         if parsed is None:
             return self._refuse(f"no valid status line: {line[:60]!r}")
         self.version, self.status = parsed
+        if self._refuses(self.version):
+            return self._refuse(UNASKED)
         if self.status == 101:
             return self._refuse("switched protocols without being asked")
         if self.status < 200:

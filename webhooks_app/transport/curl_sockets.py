@@ -12,6 +12,7 @@ import pycurl
 from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS
 from webhooks_app.transport.curl_guard import CallGuard
+from webhooks_app.transport.socket_bytes import bytes_read, is_connected
 from webhooks_app.transport.wakeup import Wakeup
 
 _EVENTS = {
@@ -62,6 +63,8 @@ class CurlSockets:
         self._taken: dict[object, float] = {}
         #: The descriptors that were removed during the present call, or the last one.
         self._removed: list[int] = []
+        self._direct = direct
+        self._bytes_at_end: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -80,8 +83,18 @@ class CurlSockets:
     def _taken_lately(self, ready: tuple[selectors.SelectorKey, int]) -> float:
         return self._taken.get(self._owners.get(ready[0].fd), 0.0)
 
+    def bytes_at_end(self, fd: int) -> int:
+        """Return how many bytes had been read when libcurl let go of this connection, to an egress proxy; 0 if unknown, and -1
+        if it had not been connected."""
+        return self._bytes_at_end.get(fd, -1)
+
+    def note_opened(self, fd: int, owner: object) -> None:
+        """Note whose request this socket is opened for."""
+        self._bytes_at_end.pop(fd, None)
+        self.note_owner(fd, owner)
+
     def note_owner(self, fd: int, owner: object) -> None:
-        """Note whose request this socket is opened for, or was used for."""
+        """Note whose request this socket was used for."""
         if fd >= 0:
             self._owners[fd] = owner
 
@@ -165,6 +178,8 @@ class CurlSockets:
                 if fd in self.watched:
                     self.watched.discard(fd)
                     self._removed.append(fd)
+                    if not self._direct:
+                        self._bytes_at_end[fd] = bytes_read(fd) if is_connected(fd) else -1
                     self._selector.unregister(fd)
             elif fd in self.watched:
                 self._selector.modify(fd, _EVENTS[what])

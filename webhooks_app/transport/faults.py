@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response
+from webhooks_app.transport.source_addresses import BindFailed
 from webhooks_app.transport.validation import failed
 
 #: Operating system errors that are caused by this process or host, and not by the receiver.
@@ -22,6 +22,10 @@ OUR_ERRNOS = {
 }
 #: Statuses of a proxy that could not reach the receiver: its own fault or the receiver's.
 _TARGET_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+#: The SOCKS5 replies with the same meaning: network or host unreachable, connection refused, TTL expired.
+_TARGET_REPLIES = frozenset({3, 4, 5, 6})
+#: The SOCKS5 reply for a destination that the proxy's rules do not allow.
+_NOT_ALLOWED = 2
 _SHORTEST_SECRET = 4  # shorter header values are not removed from error texts: they would match everywhere
 _DEEPEST = 10
 
@@ -35,6 +39,8 @@ def fault_of(error: BaseException) -> OurFault | None:
     for one in _chain(error, _DEEPEST):
         if isinstance(one, MemoryError):
             return OurFault.MEMORY
+        if isinstance(one, BindFailed):
+            return OurFault.PORTS
         if isinstance(one, ThreadsExhausted):
             return OurFault.THREADS
         if isinstance(one, OSError) and one.errno in OUR_ERRNOS:
@@ -60,17 +66,43 @@ def not_sent(request: Request, error: BaseException, seconds: float = 0.0) -> Re
     return failed(request, OutcomeKind.NOT_SENT, _without_values(text, request), seconds, fault)
 
 
-def proxy_name(proxy: str) -> str:
-    """Return host and port of a proxy's URL, without user name and password."""
-    return urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2] or proxy.partition(":")[0]
+def proxy_failure(proxy: str, why: str) -> str:
+    """Return the detail for a failure up to and at the egress proxy. `proxy`: its host and port."""
+    return f"the egress proxy {proxy} failed: {why}"
 
 
-def proxy_refusal(proxy: str, status: int) -> tuple[OutcomeKind, str, str]:
-    """Return kind, detail and fault for an egress proxy that responded to CONNECT with `status`."""
-    if status == HTTPStatus.FORBIDDEN:
-        return OutcomeKind.ADDRESS_NOT_ALLOWED, f"the egress proxy {proxy} does not allow this host (403)", ""
+def proxy_not_connected(proxy: str) -> tuple[OutcomeKind, str, str]:
+    """Return kind, detail and fault for an egress proxy that did not accept the connection before the deadline."""
+    return OutcomeKind.NOT_SENT, f"the egress proxy {proxy} could not be connected to in time", OurFault.PROXY
+
+
+def proxy_silence(proxy: str) -> tuple[OutcomeKind, str, str]:
+    """Return kind, detail and fault for an egress proxy that did not respond before the deadline."""
+    detail = f"the egress proxy {proxy} did not connect to the receiver in time"
+    return OutcomeKind.NOT_SENT, detail, OurFault.PROXY_TARGET
+
+
+def proxy_refusal(proxy: str, status: int, *, challenged: bool = True) -> tuple[OutcomeKind, str, str]:
+    """Return kind, detail and fault for an egress proxy that responded to CONNECT with `status`.
+
+    `challenged`: it asked for credentials, or got some. Smokescreen refuses addresses with 407 and without asking.
+    """
+    if status == HTTPStatus.FORBIDDEN or (status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and not challenged):
+        return OutcomeKind.ADDRESS_NOT_ALLOWED, f"the egress proxy {proxy} does not allow this host ({status})", ""
     fault = OurFault.PROXY_TARGET if status in _TARGET_STATUSES else OurFault.PROXY
     return OutcomeKind.NOT_SENT, f"the egress proxy {proxy} answered CONNECT with {status}", fault
+
+
+def socks_refusal(proxy: str, reply: int) -> tuple[OutcomeKind, str, str]:
+    """Return kind, detail and fault for an egress proxy that refused with this SOCKS5 reply (RFC 1928, section 6)."""
+    if reply == _NOT_ALLOWED:
+        return (
+            OutcomeKind.ADDRESS_NOT_ALLOWED,
+            f"the egress proxy {proxy} does not allow this host (SOCKS5 reply 2)",
+            "",
+        )
+    fault = OurFault.PROXY_TARGET if reply in _TARGET_REPLIES else OurFault.PROXY
+    return OutcomeKind.NOT_SENT, f"the egress proxy {proxy} refused with SOCKS5 reply {reply}", fault
 
 
 def not_resolved_in_time(host: str) -> tuple[OutcomeKind, str, str]:

@@ -6,9 +6,11 @@ import contextlib
 import random
 import socket
 from functools import lru_cache
+from ipaddress import ip_address
 from time import monotonic
 
 from webhooks_app.core.addresses import AddressPolicy, address_allowed, explicitly_allowed, usable_addresses
+from webhooks_app.core.networks import reached_address
 
 #: For how long an answer is kept (seconds): interfaces get other addresses.
 _KEPT = 60.0
@@ -38,8 +40,15 @@ def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str,
     return first, random.choice(of_other_version or others)
 
 
+def address_for_proxy(addresses: tuple[str, ...]) -> str:
+    """Return the one of these addresses that an egress proxy is asked to connect to. Not every proxy has IPv6."""
+    return next((address for address in addresses if ":" not in address), addresses[0])
+
+
 def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
-    return not explicitly_allowed(address, policy) and is_own(address)
+    if explicitly_allowed(address, policy):
+        return False
+    return is_own(str(reached_address(ip_address(address), policy.allowed)))
 
 
 def is_own(address: str) -> bool:

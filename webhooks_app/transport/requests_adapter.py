@@ -6,39 +6,49 @@ The host name in the URL is never replaced by an address: Host, SNI and the cert
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
-from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssltransport import SSLTransport
 
 from webhooks_app.core.addresses import is_literal
+from webhooks_app.core.proxies import Proxy, parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, TransportOptions
-from webhooks_app.transport.faults import fault_of, fault_of_errno, not_resolved_in_time, proxy_name, proxy_refusal
-from webhooks_app.transport.own_addresses import connectable
+from webhooks_app.transport.faults import (
+    fault_of,
+    fault_of_errno,
+    not_resolved_in_time,
+    proxy_failure,
+    proxy_not_connected,
+    proxy_silence,
+)
+from webhooks_app.transport.own_addresses import address_for_proxy, connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
+from webhooks_app.transport.requests_tunnel import Tunnel
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.source_addresses import BindFailed, bind_source, may_leave, no_source
 from webhooks_app.transport.validation import target_of
 
 #: The number of hosts whose idle connections are kept. Each may have several, and descriptors are limited.
 _POOLS = 64
 _IN_TIME = OutcomeKind.TIMEOUT, "the total deadline passed", ""
-_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 class _Checked(HTTPConnection):
-    """A connection to a checked address. `CheckedAdapter` sets its resolver and its options."""
+    """A connection to a checked address. `CheckedAdapter` sets the resolver, the options and what follows from them."""
 
     resolver: Resolver
     options: TransportOptions
+    proxy_server: Proxy | None
+    tls: ssl.SSLContext
     job: Job | None = None
     address = ""
     _spare: socket.socket | None = None
@@ -48,7 +58,7 @@ class _Checked(HTTPConnection):
     def connect(self) -> None:
         """Connect, with the TLS handshake if it is https. Raises Stopped."""
         self._take()
-        self._at_proxy = bool(self.options.proxy)
+        self._at_proxy = False
         try:
             super().connect()
         except TimeoutError:
@@ -63,12 +73,17 @@ class _Checked(HTTPConnection):
         if self.job is not None:
             self.job.late = _IN_TIME
 
+    @property
+    def is_connected(self) -> bool:
+        """Return whether the connection can be used again: nothing has been received since the last response."""
+        # TLS through an https proxy reads ahead, so it cannot be told.
+        return super().is_connected and not isinstance(self.sock, SSLTransport)
+
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Send the request's own target: `requests` and urllib3 have normalised the one that they pass."""
         self._take()
         if self.job is not None:
-            own = self.job.request.url
-            url = target_of(own) if url.startswith("/") else own  # an egress proxy gets the whole URL
+            url = target_of(self.job.request.url)
         super().putrequest(method, url, *args, **kwargs)
 
     def getresponse(self) -> Any:
@@ -94,7 +109,8 @@ class _Checked(HTTPConnection):
 
     def _sockets(self) -> list[socket.socket]:
         """Return this connection's possible sockets: during the TLS handshake, and while the response is read."""
-        return [sock for sock in (self._spare, self.sock, self._live) if sock is not None]
+        # TLS through an https proxy is an object around the connection to the proxy.
+        return [getattr(sock, "socket", sock) for sock in (self._spare, self.sock, self._live) if sock is not None]
 
     def _take(self) -> None:
         self.job = current.job
@@ -105,56 +121,60 @@ class _Checked(HTTPConnection):
         """Return the exception to raise. Every failure up to and including the egress proxy is a fault on our side."""
         if fault:
             return Stopped(OutcomeKind.NOT_SENT, detail, fault)
-        if self._at_proxy:
-            detail = f"the egress proxy {proxy_name(self.options.proxy)} failed: {detail}"
-            return Stopped(OutcomeKind.NOT_SENT, detail, OurFault.PROXY)
+        if self._at_proxy and self.proxy_server is not None:
+            return Stopped(OutcomeKind.NOT_SENT, proxy_failure(self.proxy_server.name, detail), OurFault.PROXY)
         return Stopped(kind, detail)
-
-    def _tunnel(self) -> None:
-        """Ask the egress proxy to connect to the receiver. Raises Stopped."""
-        name = proxy_name(self.options.proxy)
-        silence = OutcomeKind.NOT_SENT, f"the egress proxy {name} did not answer CONNECT in time", OurFault.PROXY_TARGET
-        if self.job is not None:
-            self.job.late = silence
-        try:
-            super()._tunnel()
-        except TimeoutError:
-            raise Stopped(*silence) from None
-        except (OSError, HTTPException) as error:
-            refused = _TUNNEL_REFUSED.search(str(error))  # http.client reports the status only in the text
-            if refused is not None:
-                raise Stopped(*proxy_refusal(name, int(refused[1]))) from None
-            raise self._stopped(OutcomeKind.NOT_SENT, str(error), fault_of(error) or "") from error
-        self._at_proxy = False
-        if self.job is not None:
-            self.job.late = _IN_TIME
 
     def _new_conn(self) -> socket.socket:
         job = self.job
         assert job is not None
         job.dialled = True
-        if self._at_proxy:
-            detail = f"the egress proxy {proxy_name(self.options.proxy)} could not be connected to in time"
-            job.late = OutcomeKind.NOT_SENT, detail, OurFault.PROXY
         until = min(job.deadline, monotonic() + job.request.connect_timeout)
+        host = self._dns_host.strip("[]")
+        if self.proxy_server is None:
+            return self._dial_any(self._checked_addresses(job, host, until), self.port, until)
+        if not self.options.proxy_resolves_names:
+            host = address_for_proxy(self._checked_addresses(job, host, until))
+        return self._open_tunnel(job, self.proxy_server, host, until)
+
+    def _open_tunnel(self, job: Job, proxy: Proxy, host: str, until: float) -> socket.socket:
+        """Return a connection to the receiver through the egress proxy. Raises Stopped."""
+        self._at_proxy = True
+        job.late = proxy_not_connected(proxy.name)
+        found = (proxy.host,) if is_literal(proxy.host) else self._resolve(job, proxy.host, until)
+        sock = self._dial_any(found, proxy.port, until)  # the operator chose this address
+        try:
+            if proxy.scheme == "https":
+                sock = self.tls.wrap_socket(sock, server_hostname=proxy.host)
+            job.late = proxy_silence(proxy.name)
+            Tunnel(sock, proxy, until).open(host, self.port)
+        except BaseException:
+            sock.close()
+            raise
+        self._at_proxy = False
+        job.late = _IN_TIME
+        return sock
+
+    def _dial_any(self, addresses: tuple[str, ...], port: int, until: float) -> socket.socket:
+        """Connect to the first of these addresses that accepts. Raises Stopped."""
         stopped = self._stopped(OutcomeKind.REFUSED, "no address")
-        for address in self._checked_addresses(job, until):
+        for address in addresses:
+            if not may_leave(address, self.options.source_addresses):
+                stopped = self._stopped(OutcomeKind.REFUSED, no_source(address))
+                continue
             try:
-                return self._dial(address, until)
+                return self._dial(address, port, until)
             except TimeoutError:
                 stopped = self._stopped(OutcomeKind.TIMEOUT, f"connecting to {address} timed out")
             except OSError as reason:
                 fault = fault_of_errno(reason.errno or 0, ":" in address) or ""
+                if isinstance(reason, BindFailed):
+                    fault = OurFault.PORTS
                 stopped = self._stopped(OutcomeKind.REFUSED, f"{address}: {reason}", fault)
         raise stopped
 
-    def _checked_addresses(self, job: Job, until: float) -> tuple[str, ...]:
-        host = self._dns_host.strip("[]")
-        found: tuple[str, ...] = (host,)
-        if not is_literal(host):
-            found = self._resolve(job, host, until)
-        if self._at_proxy:  # the operator chose this address; the proxy resolves the receiver's name, and must check it
-            return found
+    def _checked_addresses(self, job: Job, host: str, until: float) -> tuple[str, ...]:
+        found = (host,) if is_literal(host) else self._resolve(job, host, until)
         addresses = connectable(found, self.options.addresses)
         if not addresses:
             raise Stopped(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{host} is {', '.join(found)}, which is not sent to")
@@ -176,7 +196,7 @@ class _Checked(HTTPConnection):
             raise self._stopped(OutcomeKind.NAME_ERROR, answer.error, answer.our_fault)
         return answer.addresses
 
-    def _dial(self, address: str, until: float) -> socket.socket:
+    def _dial(self, address: str, port: int, until: float) -> socket.socket:
         seconds = until - monotonic()
         if seconds <= 0:
             raise TimeoutError
@@ -184,7 +204,8 @@ class _Checked(HTTPConnection):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(seconds)
-            sock.connect((address, self.port))
+            bind_source(sock, self.options.source_addresses)
+            sock.connect((address, port))
             # TLS moves the descriptor to another object, so cutting off the handshake needs a duplicate.
             self._spare = sock.dup()
         except BaseException:
@@ -198,29 +219,43 @@ class _CheckedTLS(_Checked, HTTPSConnection):
     """The same connection with TLS: urllib3's `HTTPSConnection.connect` calls our `_new_conn`."""
 
 
+class _Context(ssl.SSLContext):
+    """A TLS context that can also wrap a TLS connection, to an https proxy."""
+
+    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(sock, ssl.SSLSocket):
+            return SSLTransport(sock, self, kwargs["server_hostname"])
+        return super().wrap_socket(sock, *args, **kwargs)
+
+
 class CheckedAdapter(HTTPAdapter):
     """Opens checked connections and keeps them open. It does not override `send`, so that `responses` can replace it."""
 
     def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
-        self._parts: dict[str, Any] = {"resolver": resolver, "options": options}
+        proxy = parse_proxy(options.proxy) if options.proxy else None
         # Created once, because loading the certificate authorities takes longer than a whole request. `create_default_context`
         # is not used, because it obeys SSLKEYLOGFILE.
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls = _Context(ssl.PROTOCOL_TLS_CLIENT)
         self._tls.hostname_checks_common_name = False  # only the subject's alternative names count
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.set_ciphers(_without_dhe(self._tls))
         self._tls.load_verify_locations(ca_bundle)
         self._tls.set_alpn_protocols(["http/1.1"])
+        self._parts: dict[str, Any] = {
+            "resolver": resolver,
+            "options": options,
+            "proxy_server": proxy,
+            "tls": self._tls,
+        }
         super().__init__(pool_connections=_POOLS, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pool_classes()
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, ssl_context=self._tls, **kwargs)
-        manager.pool_classes_by_scheme = self._pool_classes()
-        return manager
+    def request_url(self, *args: Any, **kwargs: Any) -> str:
+        """Return a path for urllib3's log and errors. The connection sends the request's own target, which may contain tokens."""
+        return "/"
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Require a valid certificate. The context has the authorities; `requests` would load them again for each connection."""
@@ -228,8 +263,7 @@ class CheckedAdapter(HTTPAdapter):
 
     def drop_idle(self) -> None:
         """Close the idle connections. Thread-safe."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            manager.clear()
+        self.poolmanager.clear()
 
     def _pool_classes(self) -> Any:
         limit = self._parts["options"].header_limit

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, TransportOptions
-from webhooks_app.transport.faults import fault_of, not_sent, proxy_name, proxy_refusal
+from webhooks_app.transport.faults import fault_of, not_sent
 from webhooks_app.transport.requests_adapter import CheckedAdapter
 from webhooks_app.transport.requests_job import Head, Job, Stopped
 from webhooks_app.transport.validation import CUT_SHORT, MAX_BODY_PIECES, TOO_MANY_PIECES, check_request, failed
@@ -28,7 +28,6 @@ class Exchange:
         self._options = options
         self._adapter = adapter
         self._on_head = on_head
-        self._proxies = {"http": options.proxy, "https": options.proxy} if options.proxy else {}
 
     def carry_out(self, job: Job) -> Response:
         """Send the request and return the response. Raises no Exception (only other BaseExceptions)."""
@@ -54,7 +53,8 @@ class Exchange:
         raw = answer.raw
         try:
             head = job.head or _head_of(answer, self._options.header_limit)  # None with the `responses` library
-            self._check_head(job, head)
+            if head.status < 200:
+                raise Stopped(OutcomeKind.PROTOCOL_ERROR, f"switched protocols without being asked ({head.status})")
             self._read_body(job, raw, head)
         except BaseException:
             raw.close()
@@ -64,14 +64,7 @@ class Exchange:
     def _send(self, job: Job, prepared: requests.PreparedRequest) -> requests.Response:
         seconds = max(job.deadline - monotonic(), 0.001)
         connect = min(job.request.connect_timeout, seconds)
-        return self._adapter.send(prepared, stream=True, timeout=(connect, seconds), verify=True, proxies=self._proxies)
-
-    def _check_head(self, job: Job, head: Head) -> None:
-        if head.status < 200:
-            raise Stopped(OutcomeKind.PROTOCOL_ERROR, f"switched protocols without being asked ({head.status})")
-        if self._options.proxy and head.status == 407 and job.request.url.startswith("http:"):
-            job.head = None  # it is from the proxy, not from the receiver
-            raise Stopped(*proxy_refusal(proxy_name(self._options.proxy), head.status))
+        return self._adapter.send(prepared, stream=True, timeout=(connect, seconds), verify=True)
 
     def _read_body(self, job: Job, raw: Any, head: Head) -> None:
         """Read the body into the job as it arrives. Raises urllib3's errors, or Stopped, for a body that is cut short."""

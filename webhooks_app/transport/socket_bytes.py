@@ -53,6 +53,20 @@ def bytes_unread(fd: int) -> int:
     return count[0]
 
 
+def is_connected(fd: int) -> bool:
+    """Return whether this connection is established."""
+    sock = None
+    try:
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+        sock.getpeername()
+    except OSError:
+        return False
+    finally:
+        if sock is not None:
+            sock.detach()
+    return True
+
+
 def drop_unread(sock: socket.socket) -> None:
     """Drop the received bytes that are unread: a socket that was shut down would still return them to its reader.
 

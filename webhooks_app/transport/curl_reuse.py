@@ -1,0 +1,124 @@
+"""Refuse responses that were received before their request was sent, on connections that libcurl keeps open.
+
+A receiver may send a second response that nobody asked for. The next request on that connection, which may be another tenant's,
+must not get it (RFC 9112, section 9.2). libcurl looks at idle connections only once a second, so it would.
+
+On a plain connection, unread bytes before a request are such a response. On a TLS connection they may also be a session
+ticket, which is legitimate: then the response is refused if its headers were among these bytes, or may have been, and the
+request is sent once more on a new connection. An HTTP/2 response names its request. Only Linux reports what was read:
+elsewhere a TLS connection with unread bytes is not used again.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterable
+
+from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, bytes_read, bytes_unread
+
+#: The detail of a response that nobody asked for.
+UNASKED = "the receiver sent a response before it got the request"
+
+LocalAddress = tuple[str, int]
+
+
+class OpenConnections:
+    """A transport's connections: their descriptors, by the local address and port that libcurl tells before each request."""
+
+    def __init__(self) -> None:
+        self._descriptors: dict[LocalAddress, int] = {}
+        self._addresses: dict[int, LocalAddress] = {}
+        self._doubtful: list[Reuse] = []
+
+    def add(self, local: LocalAddress, opened: Iterable[int]) -> None:
+        """Note which of these descriptors, just opened for one request, has this address."""
+        for descriptor in opened:
+            if _local_address(descriptor) == local:
+                self._descriptors.pop(self._addresses.get(descriptor, local), None)
+                self._descriptors[local] = descriptor
+                self._addresses[descriptor] = local
+
+    def get(self, local: LocalAddress) -> int:
+        """Return the descriptor of the connection from this address; -1 if it is unknown."""
+        return self._descriptors.get(local, -1)
+
+    def doubt(self, reuse: Reuse) -> None:
+        self._doubtful.append(reuse)
+
+    def look(self) -> None:
+        """Clear doubts. Call this after libcurl has handled connections."""
+        for reuse in self._doubtful:
+            reuse.look()
+        if self._doubtful:
+            self._doubtful = [reuse for reuse in self._doubtful if reuse.is_doubtful]
+
+
+class Reuse:
+    """Whether the current request of a handle, on a connection that was used before, gets a response of its own."""
+
+    __slots__ = ("_connections", "_descriptor", "_received", "_unread", "unasked")
+
+    def __init__(self, connections: OpenConnections) -> None:
+        self._connections = connections
+        self.reset()
+
+    def reset(self) -> None:
+        self._descriptor = -1
+        #: How many bytes had been received when the request was about to be sent, and whether some of them may be a response.
+        self._received = 0
+        self._unread = False
+        #: True: the request was stopped, because the connection had a response that nobody asked for.
+        self.unasked = False
+
+    def begin(self, local: LocalAddress, opened: Collection[int], *, tls: bool) -> bool:
+        """Note that the request is about to be sent from this address. Return False if it must not be.
+
+        `opened`: the descriptors that were opened for it; empty if the connection was kept.
+        """
+        self.reset()
+        if opened:
+            self._connections.add(local, opened)
+            return True
+        descriptor = self._connections.get(local)
+        unread = bytes_unread(descriptor) if descriptor >= 0 else 1
+        if unread and not (tls and TELLS_RECEIVED and descriptor >= 0):
+            self.unasked = True
+            return False
+        if tls and TELLS_RECEIVED:
+            self._descriptor = descriptor
+            self._received = bytes_read(descriptor) + unread
+            if unread:
+                self._unread = True
+                self._connections.doubt(self)
+        return True
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Return whether bytes from before the request are unread, which may be a response."""
+        return self._unread
+
+    def look(self) -> None:
+        """Call this after libcurl has handled the connection: what it has read without finding a response was none."""
+        self._unread = self._unread and bytes_read(self._descriptor) < self._received
+
+    def refuses(self, version: str) -> bool:
+        """Return whether the response whose status line was just read is refused."""
+        if self._descriptor < 0 or version == "2":
+            return False
+        # TLS reads ahead, so the bytes that were unread may have been read together with the response to the request.
+        self.unasked = self._unread or bytes_read(self._descriptor) <= self._received
+        self._descriptor = -1
+        return self.unasked
+
+
+def _local_address(descriptor: int) -> LocalAddress | None:
+    sock = None
+    try:
+        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+        host, port, *_ = sock.getsockname()
+        return host, port
+    except OSError:  # closed just now
+        return None
+    finally:
+        if sock is not None:
+            sock.detach()
