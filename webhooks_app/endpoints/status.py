@@ -24,6 +24,7 @@ from webhooks_app.models import (
     EndpointStatus,
     Notification,
     NotificationKind,
+    Secret,
     database_now,
 )
 from webhooks_app.models.database import database_alias
@@ -129,7 +130,10 @@ def reset_and_activate(row: Endpoint, queue: EndpointQueue) -> None:
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
-    """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`."""
+    """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`.
+
+    Its secrets and custom headers are erased at once. Requests in flight end with those that their engine has in memory.
+    """
     row = _delete(endpoint, actor)
     # After the status change: no new deliveries are created, and `prune` finds those of a fan-out that was running.
     bulk_updates.cancel_all(Delivery.objects.filter(endpoint_id=row.pk))
@@ -143,7 +147,9 @@ def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
         now = database_now()
         _block_queue(queue)
         row.deleted_at = now
-        row.save(update_fields=["deleted_at"])
+        row.set_custom_headers({})
+        row.save(update_fields=["deleted_at", "headers"])
+        Secret.objects.filter(endpoint_id=row.pk).delete()
         _set_status(row, EndpointStatus.DELETED, "", now)
         note(row.tenant_id, actor, "endpoint.deleted", row.public_id)
     return row
