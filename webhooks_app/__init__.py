@@ -10,6 +10,7 @@ from webhooks_app.core.catalogue import EventType, registry
 from webhooks_app.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from webhooks_app.deliveries.erase import ErasureReport, erase_event, erase_subject
     from webhooks_app.deliveries.explain import error_in_words
     from webhooks_app.deliveries.recover import recover
     from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event, send_now
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ErasureReport",
     "EventInput",
     "EventType",
     "Plan",
@@ -54,6 +56,8 @@ __all__ = [
     "emit_many",
     "enable_endpoint",
     "end_portal_sessions",
+    "erase_event",
+    "erase_subject",
     "error_in_words",
     "idle_for",
     "pause_endpoint",
@@ -94,6 +98,9 @@ _EXPORTS = {
     "send_now": "webhooks_app.deliveries.resend",
     "cancel_delivery": "webhooks_app.deliveries.resend",
     "recover": "webhooks_app.deliveries.recover",
+    "ErasureReport": "webhooks_app.deliveries.erase",
+    "erase_event": "webhooks_app.deliveries.erase",
+    "erase_subject": "webhooks_app.deliveries.erase",
     "error_in_words": "webhooks_app.deliveries.explain",
     "create_tenant": "webhooks_app.tenants.service",
     "change_tenant": "webhooks_app.tenants.service",

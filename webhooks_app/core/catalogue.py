@@ -19,6 +19,8 @@ class EventType:
     """An event type.
 
     `example`: an example of an event's data. `schema`: a JSON Schema (2020-12) that every event's data must match.
+    `retention_days`: how many days events of this type are kept; None, or more than RETENTION_DAYS, means RETENTION_DAYS.
+    `drop_body_when_delivered`: erase the payload once all deliveries of the event have ended.
     """
 
     name: str
@@ -27,12 +29,18 @@ class EventType:
     schema: dict[str, Any] | None = None
     group: str = ""
     retired: bool = False
+    retention_days: float | None = None
+    drop_body_when_delivered: bool = False
 
     def __post_init__(self) -> None:
         if not NAME.match(self.name) or len(self.name) > MAX_NAME:
             raise ConfigurationError(
                 f"{self.name!r} is no event type name: use letters, digits and underscores with dots between, "
                 f"at most {MAX_NAME} characters, e.g. 'message.delivered'."
+            )
+        if self.retention_days is not None and not self.retention_days > 0:
+            raise ConfigurationError(
+                f"The event type {self.name!r} has `retention_days` {self.retention_days!r}: use a number above 0, or None."
             )
 
 

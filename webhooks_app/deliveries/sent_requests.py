@@ -60,13 +60,13 @@ class SentRequest:
 
 
 def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) -> SentRequest | None:
-    """Return the request of an attempt of this delivery; None if none was sent or the event was deleted.
+    """Return the request of an attempt of this delivery; None if none was sent or the event was deleted or erased.
 
     Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
     query each for the event, the endpoint and its secrets. `with_signature=False` masks the signature, because the receiver
     accepts a signed request from every sender, for minutes or without a limit.
     """
-    event = Event.objects.filter(pk=delivery.event_id).first()
+    event = Event.objects.not_erased().filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None or OutcomeKind(attempt.outcome) in UNSENT_KINDS:
         return None

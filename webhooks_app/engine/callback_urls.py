@@ -60,7 +60,7 @@ def ensure_account_secret(tenant_id: uuid.UUID, wire_format: str, using: str) ->
 
 
 def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
-    known = set(Endpoint.objects.using(using).filter(any_of("id", wanted)).values_list("id", flat=True))
+    known = set(Endpoint.objects.using(using).filter(any_of("id", wanted)).exclude(url="").values_list("id", flat=True))
     missing = {key: event for key, event in wanted.items() if key not in known}
     if not missing:
         return
@@ -83,4 +83,6 @@ def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
         for key, event in sorted(missing.items())
     ]
     Endpoint.objects.using(using).bulk_create(endpoints, ignore_conflicts=True)
+    for endpoint in endpoints:  # its URL was erased with an earlier event
+        Endpoint.objects.using(using).filter(id=endpoint.id, url="").update(url=endpoint.url)
     EndpointQueue.objects.using(using).create_for(endpoints, ignore_conflicts=True)

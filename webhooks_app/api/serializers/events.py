@@ -34,6 +34,23 @@ class EventSerializer(serializers.Serializer[Event]):
     callback_url = serializers.CharField(help_text=_CALLBACK_URL)
     occurred_at = serializers.DateTimeField(help_text=_OCCURRED_AT)
     created_at = serializers.DateTimeField(help_text="When the event was published.")
+    erased_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When the event's data was erased: `data` is null from then on, and the event cannot be replayed.",
+    )
+
+
+class EraseEventsSerializer(serializers.Serializer[Any]):
+    """The events to erase."""
+
+    subject = StrictText(help_text="The subject of the events to erase, your own ID of an event.")
+
+
+class ErasedSerializer(serializers.Serializer[Any]):
+    """The result of erasing events."""
+
+    events = serializers.IntegerField(help_text="The number of events that were erased.")
+    more = serializers.BooleanField(help_text="True if more events have this subject. Send the request again.")
 
 
 class NewEventSerializer(serializers.Serializer[Any]):
