@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from webhooks_app.engine.run import run as run_engine
     from webhooks_app.events.emit import EventInput, aemit, emit, emit_many
     from webhooks_app.events.quarantine import release_all_quarantined, release_quarantined
+    from webhooks_app.maintenance.erase_tenant import TenantErasure, erase_tenant
+    from webhooks_app.maintenance.export import export_tenant
     from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
     from webhooks_app.tenants.identify import tenant_for
     from webhooks_app.tenants.plan import Plan
@@ -41,6 +43,7 @@ __all__ = [
     "EventInput",
     "EventType",
     "Plan",
+    "TenantErasure",
     "__version__",
     "aemit",
     "cancel_delivery",
@@ -58,7 +61,9 @@ __all__ = [
     "end_portal_sessions",
     "erase_event",
     "erase_subject",
+    "erase_tenant",
     "error_in_words",
+    "export_tenant",
     "idle_for",
     "pause_endpoint",
     "recover",
@@ -98,6 +103,9 @@ _EXPORTS = {
     "send_now": "webhooks_app.deliveries.resend",
     "cancel_delivery": "webhooks_app.deliveries.resend",
     "recover": "webhooks_app.deliveries.recover",
+    "TenantErasure": "webhooks_app.maintenance.erase_tenant",
+    "erase_tenant": "webhooks_app.maintenance.erase_tenant",
+    "export_tenant": "webhooks_app.maintenance.export",
     "ErasureReport": "webhooks_app.deliveries.erase",
     "erase_event": "webhooks_app.deliveries.erase",
     "erase_subject": "webhooks_app.deliveries.erase",

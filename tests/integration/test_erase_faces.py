@@ -1,15 +1,16 @@
-"""Erase by the REST API, on the customers' page and in the admin; what the pages show afterwards."""
+"""Erase by the REST API, on the customers' page, in the admin and by the command; what the pages show afterwards."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from tests import api
 from tests.api import Program
-from tests.factories import AttemptFactory, EndpointFactory, EventFactory
+from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory
 from tests.staff import act_page, actor, messages_of, page, text_of, viewer
 from tests.visitors import seen, visiting
 from webhooks_app import erase_event
@@ -160,6 +161,48 @@ class TestTheAdmin:
         assert "was erased" in seen(answer)
         delivery.refresh_from_db()
         assert delivery.status == "exhausted"
+
+
+class TestTheCommand:
+    def test_erases_an_event(self, capsys: pytest.CaptureFixture[str]) -> None:
+        event = EventFactory()
+        call_command("webhooks_erase", "event", event.public_id, no_input=True)
+        assert capsys.readouterr().out == f"{event.public_id} is erased.\n"
+        event.refresh_from_db()
+        assert event.erased_at is not None
+        assert AuditEntry.objects.get().actor == "command"
+
+    def test_erases_by_subject(self, capsys: pytest.CaptureFixture[str]) -> None:
+        event = EventFactory(subject="s")
+        call_command("webhooks_erase", "subject", "s", "--tenant", event.tenant.uid, "--no-input")
+        assert capsys.readouterr().out == "Events erased: 1.\n"
+
+    def test_erases_a_tenant(self, capsys: pytest.CaptureFixture[str]) -> None:
+        delivery = DeliveryFactory()
+        call_command("webhooks_erase", "tenant", delivery.tenant.uid, no_input=True)
+        assert capsys.readouterr().out == "Events erased: 1, endpoints: 1, API keys deleted: 0.\n"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("event", "evt_1"),
+            ("event", f"evt_{'0' * 32}"),
+            ("subject", "s", "--tenant", "nobody"),
+            ("tenant", "nobody"),
+        ],
+    )
+    def test_says_what_is_not_there(self, arguments: tuple[str, ...]) -> None:
+        with pytest.raises(CommandError, match="There is no"):
+            call_command("webhooks_erase", *arguments, "--no-input")
+
+    def test_asks_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        event = EventFactory()
+        monkeypatch.setattr("builtins.input", lambda _: "no")
+        with pytest.raises(CommandError, match="Nothing was erased"):
+            call_command("webhooks_erase", "event", event.public_id)
+        monkeypatch.setattr("builtins.input", lambda _: "yes")
+        call_command("webhooks_erase", "event", event.public_id)
+        assert Event.objects.erased().count() == 1
 
 
 def test_nobody_without_an_account_can_erase() -> None:
