@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
 from webhooks_app.engine.numbering import assign_missing_sequences, not_fully_numbered, put_at_end
@@ -101,16 +101,16 @@ def cancel_all(deliveries: QuerySet[Delivery]) -> int:
 
 
 def lock_pending_of(event_ids: Collection[uuid.UUID], more: Collection[uuid.UUID] = ()) -> dict[uuid.UUID, Delivery]:
-    """Lock and return the pending deliveries of these events, by id. Needs a transaction, and the events' rows locked.
+    """Lock and return the pending deliveries of these events, by id, with their queues. `more`: other endpoints whose queues are
+    locked with them.
 
-    Locks the queues of all their deliveries, the finished ones too, so that none of these is renewed meanwhile. `more`: other
-    endpoints whose queues are locked with them.
+    Needs a transaction, and the events' rows locked: whoever makes a delivery pending locks its event, so no others come.
     """
-    concerned = Delivery.objects.filter(any_of("event_id", event_ids)).order_by()
-    endpoint_ids = {*more, *concerned.values_list("endpoint_id", flat=True).distinct()}
+    pending = Delivery.objects.pending().filter(any_of("event_id", event_ids))
+    endpoint_ids = {*more, *pending.values_list("endpoint_id", flat=True)}
     list(EndpointQueue.objects.filter(any_of("endpoint_id", endpoint_ids)).locked().values_list("endpoint_id"))
-    pending = for_change(Delivery.objects.pending().filter(any_of("event_id", event_ids)))
-    return {row.pk: row for row in pending.only("id", "event_id", "endpoint_id").order_by("pk")}
+    rows = for_change(pending.only("id", "event_id", "endpoint_id").order_by("pk"))
+    return {row.pk: row for row in rows}
 
 
 def cancel_locked(deliveries: Mapping[uuid.UUID, Delivery]) -> None:
@@ -133,10 +133,12 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
     """
     queues = _lock_queues(ids)
     endpoints = Endpoint.objects.exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
-    erased = Event.objects.erased().filter(pk=OuterRef("event_id"))
-    finished = for_change(Delivery.objects.filter(~Exists(erased), pk__in=ids).exclude(status=DeliveryStatus.PENDING))
+    erased = _lock_events(ids)
+    finished = for_change(Delivery.objects.filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
     rows = [
-        row for row in finished.only("id", "endpoint_id", "event_id").order_by("id") if row.endpoint_id in endpoints
+        row
+        for row in finished.only("id", "endpoint_id", "event_id").order_by("id")
+        if row.endpoint_id in endpoints and row.event_id not in erased
     ]
     by_wire_format: dict[str, list[Delivery]] = defaultdict(list)
     by_order: dict[uuid.UUID, list[Delivery]] = defaultdict(list)
@@ -210,6 +212,13 @@ def _lock_pending(ids: Collection[uuid.UUID]) -> QuerySet[Delivery]:
     _lock_queues(ids)
     pending = Delivery.objects.pending().filter(pk__in=ids)
     return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))
+
+
+def _lock_events(ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Lock the events of these deliveries, so that none is erased meanwhile. Return those that are erased already."""
+    events = Delivery.objects.filter(pk__in=ids).values_list("event_id", flat=True)
+    rows = for_change(Event.objects.filter(any_of("id", set(events))).order_by("id"))
+    return {key for key, erased_at in rows.values_list("id", "erased_at") if erased_at is not None}
 
 
 def _lock_queues(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, EndpointQueue]:

@@ -24,6 +24,12 @@ class Plan:
     retention_days: float | None = None
     drop_body_when_delivered: bool = False
 
+    def __post_init__(self) -> None:
+        if self.retention_days is not None and not self.retention_days > 0:
+            raise ConfigurationError(
+                f"A Plan has `retention_days` {self.retention_days!r}: use a number above 0, or None.", field="PLAN"
+            )
+
 
 def plan_of(tenant: Tenant) -> Plan:
     """Return what the function named by PLAN returns for the tenant; without one, the values of the tenant's row.
