@@ -179,6 +179,7 @@ class TestPayloadsAfterTheDelivery:
     def test_of_a_type(self, customer: Customer, deliver: Deliver) -> None:
         event = emit("no.body", {"who": self.CANARY}, tenant=customer.tenant, subject="order-7")
         other = customer.emit({"n": 1})
+        assert (event.drop_body, other.drop_body) == (True, False)
         assert prune().erased == 0, "it is not even fanned out"
         deliver()
         assert prune().erased == 1

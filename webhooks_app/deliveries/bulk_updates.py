@@ -131,9 +131,9 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
     except in a playground. For FIFO endpoints the deliveries go to the end of the order. Deliveries that are already pending,
     and those of deleted endpoints and of erased events, stay unchanged.
     """
+    erased = _lock_events(ids)
     queues = _lock_queues(ids)
     endpoints = Endpoint.objects.exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
-    erased = _lock_events(ids)
     finished = for_change(Delivery.objects.filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
     rows = [
         row

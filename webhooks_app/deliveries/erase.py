@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,7 +29,6 @@ from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import chunks, key_of
 from webhooks_app.models import (
     Attempt,
-    AuditEntry,
     Delivery,
     Endpoint,
     Event,
@@ -42,7 +41,7 @@ from webhooks_app.models.database import database_alias
 from webhooks_app.models.event import REASON_ERASED
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.tenants.audit import SYSTEM
+from webhooks_app.tenants.audit import SYSTEM, note_each
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 
 #: Events per transaction, which locks the queues of their endpoints.
@@ -111,7 +110,7 @@ def erase_events(
     def erase(ids: Sequence[uuid.UUID]) -> bool:
         nonlocal count
         blank_attempts(ids, all_urls=whole_tenant)  # most of them, before anything is locked
-        done = unless_locked(partial(_erase_chunk, ids, actor, all_urls=whole_tenant))
+        done = unless_locked(partial(_erase_chunk, tenant_id, ids, actor, all_urls=whole_tenant))
         count += done or 0
         if not whole_tenant and done is not None:
             erased.update(public_id("evt", key) for key in ids)
@@ -172,11 +171,11 @@ def blank_attempts(event_ids: Collection[uuid.UUID], *, all_urls: bool = False) 
         (attempts if all_urls else attempts.filter(Exists(hidden))).exclude(url="").update(url="", address="")
 
 
-def _erase_chunk(ids: Sequence[uuid.UUID], actor: str | None, *, all_urls: bool) -> int:
-    """Erase these events; return how many there were. Locks events, then queues, then deliveries."""
+def _erase_chunk(tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], actor: str | None, *, all_urls: bool) -> int:
+    """Erase these events of one tenant; return how many there were. Locks events, then queues, then deliveries."""
     rows = for_change(Event.objects.filter(any_of("id", ids)).order_by("id"))
-    events = list(rows.values_list("id", "tenant_id", "callback_url"))
-    urls = {callback_endpoint_id(tenant_id, url): (tenant_id, url) for _, tenant_id, url in events if url}
+    events = list(rows.values_list("id", "callback_url"))
+    urls = {callback_endpoint_id(tenant_id, url): url for _, url in events if url}
     bulk_updates.cancel_locked(bulk_updates.lock_pending_of(ids, urls))
     now = database_now()
     Event.objects.filter(any_of("id", ids)).update(
@@ -194,19 +193,16 @@ def _erase_chunk(ids: Sequence[uuid.UUID], actor: str | None, *, all_urls: bool)
     )
     EventChannel.objects.filter(any_of("event_id", ids)).delete()
     blank_attempts(ids, all_urls=all_urls)
-    _blank_callback_urls(urls)
+    _blank_callback_urls(tenant_id, urls)
     if actor is not None:
-        AuditEntry.objects.bulk_create(
-            AuditEntry(tenant_id=tenant_id, actor=actor[:255], verb="event.erased", target=public_id("evt", key))
-            for key, tenant_id, _ in events
-        )
+        note_each(tenant_id, actor, "event.erased", [public_id("evt", key) for key, _ in events])
     return len(events)
 
 
-def _blank_callback_urls(urls: dict[uuid.UUID, tuple[uuid.UUID, str]]) -> None:
+def _blank_callback_urls(tenant_id: uuid.UUID, urls: Mapping[uuid.UUID, str]) -> None:
     """Erase the URLs of endpoints behind callback URLs which no event names any more. Their queues are locked."""
     named = Exists(Event.objects.filter(pk=OuterRef("event_id")).exclude(callback_url=""))
-    for key, (tenant_id, url) in sorted(urls.items()):
+    for key, url in sorted(urls.items()):
         if Event.objects.pending().filter(tenant_id=tenant_id, callback_url=url).exists():
             continue
         if not Delivery.objects.filter(named, endpoint_id=key).exists():
