@@ -153,7 +153,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
 
     @admin.display(description=_("data"))
     def data_shown(self, row: Event) -> SafeString:
-        return shown_erased(row) if row.erased_at else shown_json(row.data)
+        return shown_erased(row) if row.erased_at else shown_json(row.shown_data)
 
     @admin.display(description=_("data"))
     def data_hidden(self, row: Event) -> SafeString:

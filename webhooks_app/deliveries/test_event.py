@@ -20,6 +20,7 @@ from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.retry import Decision, OutcomeKind, Verdict
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.new_result import keep_response
 from webhooks_app.engine.record_rows import attempt_row
 from webhooks_app.engine.requests import build_request, outcome_of
 from webhooks_app.engine.sql import store_for
@@ -125,7 +126,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
     response = _exchange(build_request(delivery, config, settings().USER_AGENT), config.wire_format.total_timeout)
     outcome = outcome_of(response, database_now, config.wire_format.retry)
     assert delivery.started_at is not None  # set on creation
-    return Result(
+    result = Result(
         delivery=delivery,
         config=config,
         outcome=outcome,
@@ -135,12 +136,9 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         health=Health(),
         was=Health(),
         secret_id=delivery.tried[0].secret_id if delivery.tried else None,
-        address=response.address,
-        http_version=response.http_version,
-        response_headers=response.headers,
-        response_body=response.body,
-        truncated=response.truncated,
     )
+    keep_response(result, response)
+    return result
 
 
 def _exchange(request: Request, total_timeout: float) -> Response:

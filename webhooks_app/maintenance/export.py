@@ -1,4 +1,5 @@
-"""Export everything that is kept of a tenant, as JSON Lines. Secrets are left out, and so are digests of keys.
+"""Export everything that is kept of a tenant, as JSON Lines. Secrets are left out, and so are digests of keys. Redacted
+fields are redacted here, too.
 
 Rows are read in pages by their keys, so an export needs the memory of one page, however much there is, and no transaction
 stays open while the file is written.
@@ -138,7 +139,7 @@ def _portal_link(row: PortalLink) -> Row:
 def _event(row: Event) -> Row:
     names = ("type", "channels", "subject", "idempotency_key", "callback_url", "is_test", "quarantine_reason")
     times = ("occurred_at", "created_at", "erased_at")
-    return {"id": row.public_id, **_columns(row, *names, *times), "data": json.loads(row.data)}
+    return {"id": row.public_id, **_columns(row, *names, *times), "data": json.loads(row.shown_data)}
 
 
 def _delivery(row: Delivery) -> Row:

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import catalogue
+from webhooks_app.core.redaction import redacted
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
@@ -200,6 +201,11 @@ class Event(models.Model):
     def is_releasable(self) -> bool:
         """Return whether the engine quarantined it, so that it can be delivered once the cause is fixed."""
         return self.quarantine_reason.startswith(FAN_OUT_FAILED)
+
+    @property
+    def shown_data(self) -> str:
+        """Return the data as pages, the API and exports show it: with the values of redacted fields replaced."""
+        return redacted(self.data, catalogue.registry.redacted_fields(self.type))
 
     @property
     def own_id(self) -> str:

@@ -33,7 +33,7 @@ def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespons
     row = get_own_or_404(_rows(), "evt", public_id, visitor)
     context = _context(row)
     if "mark" not in request.GET:
-        more = {"data": pretty_body(row.data), "done": _done(request)}
+        more = {"data": pretty_body(row.shown_data), "done": _done(request)}
         return render_page(request, visitor, "event", {**context, **more})
     if request.GET["mark"] == context["mark"]:
         return HttpResponse(status=204)
