@@ -16,6 +16,10 @@ from tests.pipelines import Gate, deliver_until, due_delivery, endpoint_at, even
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Answer
 from webhooks_app import emit, erase_event
+from webhooks_app.db import in_fresh_transaction
+from webhooks_app.engine.create_deliveries import plan_deliveries, write_deliveries
+from webhooks_app.engine.pending_events import read_these
+from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import (
     Attempt,
     AuditEntry,
@@ -222,6 +226,29 @@ def test_the_callback_url_of_a_request_in_flight_is_not_kept(customer: Customer)
         gate.open()
         eventually(lambda: Attempt.objects.exists())
     assert holding(CANARY) == set()
+
+
+def test_a_fan_out_that_has_begun_brings_no_callback_url_back(customer: Customer, deliver: Deliver) -> None:
+    """The event is erased after the fan-out has read it, and before it writes the deliveries."""
+
+    def overtaken() -> None:
+        event = customer.emit(callback_url=customer.receiver.url(f"/{CANARY}"))
+        pending = read_these([event.pk], "default")
+        erase_event(event)
+        plan = plan_deliveries(pending, "default", 0.05, 10)
+        now = database_now()
+        assert in_fresh_transaction(lambda: write_deliveries(plan, now, "default", in_order=False)).events == 0
+
+    overtaken()
+    assert holding(CANARY) == {"Endpoint"}
+    prune(now=database_now() + timedelta(days=2))
+    assert holding(CANARY) == set()
+    erase_event(customer.emit(callback_url=customer.receiver.url(f"/{CANARY}")))
+    customer.emit(callback_url=customer.receiver.url(f"/{CANARY}"))
+    deliver()
+    erase_event(Event.objects.not_erased().get())
+    overtaken()
+    assert holding(CANARY) == set(), "the endpoint is there, and its URL is erased"
 
 
 def test_an_idempotency_key_is_free_again(customer: Customer) -> None:

@@ -14,7 +14,7 @@ from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, Ev
 from tests.staff import act_page, actor, messages_of, page, text_of, viewer
 from tests.visitors import seen, visiting
 from webhooks_app import erase_event
-from webhooks_app.models import Attempt, AuditEntry, Event, Scope
+from webhooks_app.models import Attempt, AuditEntry, Event, Scope, database_now
 from webhooks_app.tenants.access import Role
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +109,15 @@ class TestTheCustomersPage:
             assert "Erased on" in text, one
             for gone in ("order-7", "m-1", "their answer", "X-Their", "/retry", "/replay"):
                 assert gone not in text, (one, gone)
+
+    def test_an_event_without_its_payload_alone_can_still_be_erased(self) -> None:
+        event = EventFactory(subject="order-7", erased_at=database_now())
+        client, address = visiting(event.tenant), f"/webhooks/events/{event.public_id}"
+        assert "/erase" in seen(client.get(address))
+        client.post(f"{address}/erase")
+        text = seen(client.get(address))
+        assert "/erase" not in text
+        assert "order-7" not in text
 
     def test_a_resend_is_refused_in_words(self) -> None:
         delivery = sent().delivery

@@ -89,7 +89,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
             "erase_event",
             _erase,
             dangerous=True,
-            fits=lambda row: row.erased_at is None or bool(row.subject),
+            fits=lambda row: row.is_erasable,
         ),
     )
     finds = events_like

@@ -109,7 +109,8 @@ def erase_events(
 
     def erase(ids: Sequence[uuid.UUID]) -> bool:
         nonlocal count
-        blank_attempts(ids, all_urls=whole_tenant)  # most of them, before anything is locked
+        # Most of them, before anything is locked.
+        in_fresh_transaction(partial(blank_attempts, ids, all_urls=whole_tenant))
         done = unless_locked(partial(_erase_chunk, tenant_id, ids, actor, all_urls=whole_tenant))
         count += done or 0
         if not whole_tenant and done is not None:

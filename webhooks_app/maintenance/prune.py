@@ -54,6 +54,8 @@ MONTHS_KEPT = 13
 _LONG_KEPT = MONTHS_KEPT * timedelta(days=30.5)
 #: How long a sweep may still have to process a dead engine's row; afterwards the row can be deleted.
 _ENGINE_GRACE = timedelta(hours=1)
+#: How long an endpoint behind a callback URL may wait for its first delivery.
+_CALLBACK_GRACE = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -159,11 +161,11 @@ def _is_needed(cutoff: datetime) -> Q:
 
 
 def _prune_endpoints(run: _Run) -> None:
-    """Remove deleted endpoints, and those behind callback URLs that no event has used for long."""
+    """Remove deleted endpoints, and those behind callback URLs without deliveries, whose events were pruned or erased."""
     cutoff, report = run.cutoff, run.report
     left = Delivery.objects.filter(endpoint_id=OuterRef("pk"))
     deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
-    idle = Q(kind=EndpointKind.CALLBACK, created_at__lt=cutoff)
+    idle = Q(kind=EndpointKind.CALLBACK, created_at__lt=run.now - _CALLBACK_GRACE)
     empty = Endpoint.objects.filter(deleted | idle).exclude(Exists(left))
     for key in list(empty.order_by("pk").values_list("pk", flat=True)):
         if try_once(partial(_remove, key, empty), f"endpoint {key}"):

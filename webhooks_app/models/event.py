@@ -203,6 +203,11 @@ class Event(models.Model):
         return self.quarantine_reason.startswith(FAN_OUT_FAILED)
 
     @property
+    def is_erasable(self) -> bool:
+        """Return whether it has personal data: its payload or, if only that was erased, something it is searched by."""
+        return self.erased_at is None or any((self.subject, self.channels, self.idempotency_key, self.callback_url))
+
+    @property
     def shown_data(self) -> str:
         """Return the data as pages, the API and exports show it: with the values of redacted fields replaced."""
         return redacted(self.data, catalogue.registry.redacted_fields(self.type))
