@@ -11,14 +11,15 @@ from django.db import connection, transaction
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory
 from tests.kept import holding
 from tests.locks import locked
-from tests.pipelines import InThread, deliver_until, due_delivery, endpoint_at, eventually
+from tests.pipelines import InThread, deliver_until, due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Receiver
-from webhooks_app import erase_event, erase_subject, recover, release_quarantined, resend, resend_event, send_now
+from tests.receiver_behaviours import Answer
+from webhooks_app import emit, erase_event, erase_subject, recover, release_quarantined, resend, resend_event, send_now
 from webhooks_app.deliveries import erase
 from webhooks_app.deliveries.resend import retry_failed
 from webhooks_app.deliveries.sent_requests import sent_request
 from webhooks_app.exceptions import ConflictingState
-from webhooks_app.models import AuditEntry, Delivery, DeliveryStatus, EndpointQueue, Event, database_now
+from webhooks_app.models import Attempt, AuditEntry, Delivery, DeliveryStatus, EndpointQueue, Event, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -145,3 +146,26 @@ def _blocks_another() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
         return bool(cursor.fetchone()[0])
+
+
+def test_erasing_while_engines_deliver(receiver: Receiver) -> None:
+    """Whatever the order: no request has a blank payload, and nothing is kept of any event."""
+    echo = Answer(200, {"X-Echo": CANARY}, CANARY.encode())
+    receiver.on("/hook", [echo, Answer(500, body=CANARY.encode())] * 100)
+    endpoint = endpoint_at(receiver)
+    fifo = endpoint_at(receiver, tenant=endpoint.tenant, fifo=True)
+    tenant = endpoint.tenant
+    with running_engine(2):
+        for number in range(40):
+            emit("test.happened", {"who": CANARY}, tenant=tenant, subject=f"s-{number}", channels=[CANARY])
+            if number % 2:
+                erase_subject(tenant, f"s-{number}")
+        for number in range(0, 40, 2):
+            erase_subject(tenant, f"s-{number}")
+        eventually(lambda: not EndpointQueue.objects.filter(holder_id__isnull=False).exists())
+    assert all(CANARY.encode() in request.body for request in receiver.requests)
+    assert holding(CANARY) == set()
+    assert not Delivery.objects.pending().exists()
+    assert Event.objects.not_erased().count() == 0
+    recorded = Attempt.objects.filter(endpoint_id__in=(endpoint.pk, fifo.pk)).exclude(outcome="not_sent")
+    assert recorded.count() == len(receiver.requests)
