@@ -136,8 +136,8 @@ def deliver_until(
 class Gate(Behaviour):
     """Lets requests wait until it is opened, then answers."""
 
-    def __init__(self, then: int = 200) -> None:
-        self._then = then
+    def __init__(self, then: int | Behaviour = 200) -> None:
+        self._then = Answer(then) if isinstance(then, int) else then
         self._open = threading.Event()
         self.waiting = 0
 
@@ -149,7 +149,7 @@ class Gate(Behaviour):
         while not self._open.is_set():
             await asyncio.sleep(0.01)
         self.waiting -= 1
-        return await Answer(self._then).play(writer)
+        return await self._then.play(writer)
 
 
 class InThread(threading.Thread):

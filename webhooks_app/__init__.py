@@ -10,6 +10,7 @@ from webhooks_app.core.catalogue import EventType, registry
 from webhooks_app.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from webhooks_app.deliveries.erase import ErasureReport, erase_event, erase_subject
     from webhooks_app.deliveries.explain import error_in_words
     from webhooks_app.deliveries.recover import recover
     from webhooks_app.deliveries.resend import cancel_delivery, resend, resend_event, send_now
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from webhooks_app.engine.run import run as run_engine
     from webhooks_app.events.emit import EventInput, aemit, emit, emit_many
     from webhooks_app.events.quarantine import release_all_quarantined, release_quarantined
+    from webhooks_app.maintenance.erase_tenant import TenantErasure, erase_tenant
+    from webhooks_app.maintenance.export import export_tenant
     from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
     from webhooks_app.tenants.identify import tenant_for
     from webhooks_app.tenants.plan import Plan
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ErasureReport",
     "EventInput",
     "EventType",
     "Plan",
+    "TenantErasure",
     "__version__",
     "aemit",
     "cancel_delivery",
@@ -54,7 +59,11 @@ __all__ = [
     "emit_many",
     "enable_endpoint",
     "end_portal_sessions",
+    "erase_event",
+    "erase_subject",
+    "erase_tenant",
     "error_in_words",
+    "export_tenant",
     "idle_for",
     "pause_endpoint",
     "recover",
@@ -94,6 +103,12 @@ _EXPORTS = {
     "send_now": "webhooks_app.deliveries.resend",
     "cancel_delivery": "webhooks_app.deliveries.resend",
     "recover": "webhooks_app.deliveries.recover",
+    "TenantErasure": "webhooks_app.maintenance.erase_tenant",
+    "erase_tenant": "webhooks_app.maintenance.erase_tenant",
+    "export_tenant": "webhooks_app.maintenance.export",
+    "ErasureReport": "webhooks_app.deliveries.erase",
+    "erase_event": "webhooks_app.deliveries.erase",
+    "erase_subject": "webhooks_app.deliveries.erase",
     "error_in_words": "webhooks_app.deliveries.explain",
     "create_tenant": "webhooks_app.tenants.service",
     "change_tenant": "webhooks_app.tenants.service",

@@ -1,5 +1,5 @@
 """Lock rows in the one order that prevents deadlocks between user actions and engines:
-tenant, then queue, then endpoint, then secrets and deliveries."""
+tenant, then event, then queue, then endpoint, then secrets and deliveries."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from tests.factories import (
     NotificationFactory,
     SecretFactory,
 )
+from webhooks_app.maintenance import delete_rows
 from webhooks_app.maintenance.prune import PruneReport, prune
 from webhooks_app.models import (
     Attempt,
@@ -81,16 +82,14 @@ def test_an_event_whose_delivery_was_replayed_lately_stays():
 
 
 def test_a_delivery_that_becomes_pending_while_prune_runs_stays(monkeypatch):
-    from webhooks_app.maintenance import prune as module
-
     row = DeliveryFactory(succeeded=True)
-    delete = module._delete_now
+    delete = delete_rows._delete_now
 
     def replay_first(rows):
         Delivery.objects.filter(pk=row.pk).update(status=DeliveryStatus.PENDING)
         return delete(rows)
 
-    monkeypatch.setattr(module, "_delete_now", replay_first)
+    monkeypatch.setattr(delete_rows, "_delete_now", replay_first)
     prune(now=LATER)
     assert Delivery.objects.get() == row
     assert Event.objects.exists()

@@ -127,12 +127,12 @@ def test_two_endpoints_have_tokens_of_their_own(customer: Customer, tokens: Toke
 def test_a_token_is_replaced_before_it_expires(customer: Customer, tokens: TokenServer) -> None:
     tokens.seconds = 0.8  # used for three quarters of it
     customer.endpoint(authentication=tokens.options())
-    until = time.monotonic() + 2.0
-    while time.monotonic() < until:
+    began = time.monotonic()
+    while len(tokens.asked) < 3:
+        assert time.monotonic() - began < 30.0
         customer.emit()
         deliver()
     assert set(tokens.checked) == {200}
-    assert 3 <= len(tokens.asked) <= 6
 
 
 def test_a_revoked_token_is_replaced_within_the_attempt(customer: Customer, tokens: TokenServer) -> None:

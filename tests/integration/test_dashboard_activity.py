@@ -35,7 +35,7 @@ def notes() -> Iterator[ast.Call]:
     """Every place in the app's source that writes into the audit trail."""
     for file in Path(webhooks_app.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("note", "note_refusal"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("note", "note_each", "note_refusal"):
                 yield node
 
 

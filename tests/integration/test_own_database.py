@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +19,11 @@ from tests.forms import endpoint_values
 from tests.receiver import Receiver
 from tests.staff import act_page, one_of_everything, page, pages, superuser
 from tests.visitors import visiting
-from webhooks_app import emit
+from webhooks_app import change_tenant, emit, erase_event, erase_subject, erase_tenant, export_tenant
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.engine.sweep import repair
 from webhooks_app.maintenance.prune import prune
-from webhooks_app.models import Attempt, Delivery, Endpoint, Tenant
+from webhooks_app.models import Attempt, Delivery, Endpoint, Tenant, database_now
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.playground.service import open_playground
 from webhooks_app.telemetry.figures import figures
@@ -142,3 +143,20 @@ def test_the_engine(receiver: Receiver, deliver: Any) -> None:
     assert Attempt.objects.get().outcome == "succeeded"
     assert repair() == 0
     assert prune().failed == []
+
+
+def test_erasure_export_and_retention(receiver: Receiver, deliver: Any) -> None:
+    create_endpoint("acme", url=receiver.url("/hook"), events=["*"])
+    first = emit("test.happened", {"n": 1}, tenant="acme")
+    emit("test.happened", {"n": 2}, tenant="acme", callback_url=receiver.url("/callback"), subject="s")
+    deliver()
+    assert '"data": {"n": 2}' in "".join(export_tenant("acme"))
+    erase_event(first)
+    assert erase_subject("acme", "s").events == 1
+    change_tenant(Tenant.objects.get(), retention_days=1, drop_body_when_delivered=True)
+    emit("test.happened", {"n": 3}, tenant="acme")
+    deliver()
+    assert (report := prune()).failed == []
+    assert report.erased == 1
+    assert erase_tenant("acme").events == 3
+    assert prune(now=database_now() + timedelta(days=2)).events == 3

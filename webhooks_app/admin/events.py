@@ -15,12 +15,13 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.admin.base import LargeTableAdmin, field_label, related, time_column
 from webhooks_app.admin.filters import EventStateFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.links import endpoint_link, id_link, link, list_of, short_time
-from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_json
+from webhooks_app.admin.payloads import hidden, may_see_payloads, shown_erased, shown_json
 from webhooks_app.admin.row_actions import ActionResult, RowAction, RowActionsMixin
 from webhooks_app.admin.search import events_like
 from webhooks_app.admin.service_admin import ServiceAdmin, ServiceForm, StrictJSON
 from webhooks_app.admin.states import state as coloured
 from webhooks_app.core.catalogue import registry
+from webhooks_app.deliveries.erase import erase_event
 from webhooks_app.deliveries.outlook import waiting_in_words, waiting_of
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.events.quarantine import release_quarantined
@@ -47,6 +48,11 @@ def _release(row: Event, *, actor: str) -> ActionResult:
     return ActionResult(gettext("The event is not quarantined."))
 
 
+def _erase(row: Event, *, actor: str) -> ActionResult:
+    erase_event(row, actor=actor)
+    return ActionResult(gettext("The event was erased."))
+
+
 @admin.register(Event)
 class EventAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "evt"
@@ -60,7 +66,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
             ),
             "replay_event",
             _replay,
-            fits=lambda row: not row.quarantine_reason,
+            fits=lambda row: not row.quarantine_reason and row.erased_at is None,
         ),
         RowAction(
             "release",
@@ -73,6 +79,19 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
             _release,
             fits=lambda row: row.is_releasable,
         ),
+        RowAction(
+            "erase",
+            _("Erase event"),
+            _(
+                "Erases the data of the event, what receivers responded, the customer's id, the channels, the idempotency key "
+                "and the callback URL. Pending deliveries are cancelled, and the event cannot be sent again. The deliveries and "
+                "their outcomes stay. This cannot be undone."
+            ),
+            "erase_event",
+            _erase,
+            dangerous=True,
+            fits=lambda row: row.is_erasable,
+        ),
     )
     finds = events_like
     search_fields = ("id",)
@@ -84,7 +103,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     )  # fmt: skip
     list_display_links = ("made_shortly",)
     _names = ("shown_id", "type", "of_tenant", "subject", "shown_channels", "idempotency_key", "callback_url")
-    _times = ("state", "occurred", "made", "made_deliveries")
+    _times = ("state", "occurred", "made", "made_deliveries", "erased")
     fieldsets = (
         (None, {"fields": _names}),
         (_("Times"), {"fields": _times}),
@@ -97,6 +116,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
     made = time_column(_("emitted"), "created_at")
     made_shortly = time_column(_("emitted"), "created_at", short_time)
     made_deliveries = time_column(_("deliveries created"), "fanned_out_at")
+    erased = time_column(_("erased"), "erased_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if may_see_payloads(request):
@@ -134,7 +154,7 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
 
     @admin.display(description=_("data"))
     def data_shown(self, row: Event) -> SafeString:
-        return shown_json(row.data)
+        return shown_erased(row) if row.erased_at else shown_json(row.shown_data)
 
     @admin.display(description=_("data"))
     def data_hidden(self, row: Event) -> SafeString:
@@ -168,7 +188,9 @@ class EventTypeForm(ServiceForm):
 
     class Meta:
         model = EventType
-        fields = ("name", "group", "description", "example", "schema", "retired")
+        fields = (
+            "name", "group", "description", "example", "schema", "retired", "retention_days", "drop_body_when_delivered",
+        )  # fmt: skip
 
 
 @admin.register(EventType)

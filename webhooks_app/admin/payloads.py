@@ -9,8 +9,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from webhooks_app.deliveries.explain import format_timestamp
 from webhooks_app.deliveries.pretty_body import pretty_body
-from webhooks_app.models import Attempt
+from webhooks_app.models import Attempt, Event
 from webhooks_app.models.ids import public_id
 from webhooks_app.tenants.access import staff_actor_of
 from webhooks_app.tenants.audit import note
@@ -35,6 +36,13 @@ def note_look(request: HttpRequest, row: Any) -> None:
 def hidden() -> SafeString:
     """Return the text that replaces a payload."""
     text = _("Not shown: your account lacks the permission to see payloads (%(name)s).") % {"name": PERMISSION}
+    return format_html('<p class="webhooks-note">{}</p>', text)
+
+
+def shown_erased(event: Event) -> SafeString:
+    """Return the text that stands in place of what was erased."""
+    assert event.erased_at is not None
+    text = _("Erased on %(at)s.") % {"at": format_timestamp(event.erased_at)}
     return format_html('<p class="webhooks-note">{}</p>', text)
 
 

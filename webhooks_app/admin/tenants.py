@@ -35,7 +35,10 @@ class TenantForm(ServiceForm):
 
     class Meta:
         model = Tenant
-        fields = ("uid", "name", "email", "wire_format", "webhooks_enabled", "max_endpoints")
+        fields = (
+            "uid", "name", "email", "wire_format", "webhooks_enabled", "max_endpoints", "retention_days",
+            "drop_body_when_delivered",
+        )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +56,7 @@ class TenantAdmin(ServiceAdmin):
     list_filter = (TimeFilter, ("webhooks_enabled", LabelledFilter))
     ordering = ("uid",)
     fieldsets = (
-        (None, {"fields": ("uid", "name", "email", "wire_format", "webhooks_enabled", "max_endpoints")}),
+        (None, {"fields": TenantForm.Meta.fields}),
         (_("What belongs to it"), {"fields": ("lists", "endpoints", "made")}),
     )
     add_fieldsets = ((None, {"fields": TenantForm.Meta.fields}),)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webhooks_app.core.redaction import is_path
 from webhooks_app.exceptions import ConfigurationError
 
 #: Dotted names of letters, digits and underscores, as in Standard Webhooks.
@@ -19,6 +20,9 @@ class EventType:
     """An event type.
 
     `example`: an example of an event's data. `schema`: a JSON Schema (2020-12) that every event's data must match.
+    `retention_days`: how many days events of this type are kept; None, or more than RETENTION_DAYS, means RETENTION_DAYS.
+    `drop_body_when_delivered`: erase the payload once all deliveries of the event have ended. `redact`: fields such as
+    `data.card.number`, whose values receivers get, and which pages, the API and exports show as `[redacted]`.
     """
 
     name: str
@@ -27,12 +31,24 @@ class EventType:
     schema: dict[str, Any] | None = None
     group: str = ""
     retired: bool = False
+    retention_days: float | None = None
+    drop_body_when_delivered: bool = False
+    redact: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not NAME.match(self.name) or len(self.name) > MAX_NAME:
             raise ConfigurationError(
                 f"{self.name!r} is no event type name: use letters, digits and underscores with dots between, "
                 f"at most {MAX_NAME} characters, e.g. 'message.delivered'."
+            )
+        if self.retention_days is not None and not self.retention_days > 0:
+            raise ConfigurationError(
+                f"The event type {self.name!r} has `retention_days` {self.retention_days!r}: use a number above 0, or None."
+            )
+        if isinstance(self.redact, str) or not all(map(is_path, self.redact)):
+            raise ConfigurationError(
+                f"The event type {self.name!r} has `redact` {self.redact!r}: list fields that begin with 'data.', "
+                "e.g. ('data.card.number',)."
             )
 
 
@@ -52,6 +68,11 @@ class Registry:
 
     def get(self, name: str) -> EventType | None:
         return self._types.get(name)
+
+    def redacted_fields(self, name: str) -> Sequence[str]:
+        """Return the fields of events of this type whose values are not shown."""
+        type_ = self._types.get(name)
+        return type_.redact if type_ is not None else ()
 
     def unregister(self, names: Iterable[str]) -> None:
         """Forget types; for tests."""

@@ -71,6 +71,12 @@ def echo(headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body[:ECHO_BYTES]
 
 
+def without_body(echoed: bytes) -> bytes:
+    """Return the result of `echo` without the request's body."""
+    head, separator, _ = echoed.partition(b"\r\n\r\n")
+    return head + separator
+
+
 def arrived(echoed: bytes) -> ArrivedRequest | None:
     """Parse the result of `echo`; return None for other bytes."""
     head, separator, body = echoed.partition(b"\r\n\r\n")

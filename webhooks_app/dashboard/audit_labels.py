@@ -29,6 +29,7 @@ VERBS = {
     "endpoint.recovered": _("recovered what an endpoint had missed"),
     "endpoint.resumed": _("resumed an endpoint"),
     "endpoint.tested": _("sent a test event"),
+    "event.erased": _("erased an event"),
     "event.released": _("released a quarantined event"),
     "event.replayed": _("sent an event again to all its endpoints"),
     "events.released": _("released quarantined events"),
@@ -44,6 +45,8 @@ VERBS = {
     "secret.rotated": _("replaced the signing secret"),
     "tenant.changed": _("changed the account"),
     "tenant.created": _("made the account"),
+    "tenant.erased": _("erased the account's data"),
+    "tenant.exported": _("exported the account's data"),
 }
 
 #: Key of an entry's detail → its label. Contains every key that an action writes.

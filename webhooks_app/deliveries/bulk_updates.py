@@ -45,9 +45,13 @@ def extend_expiry(endpoint: Endpoint) -> int:
 def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> int:
     """Create deliveries of these events for this endpoint, in their order and due now; return how many exist.
 
-    Needs a transaction. (event, endpoint) is unique, so a repeated call is harmless. Raises ConflictingState for a deleted
-    endpoint.
+    Needs a transaction. (event, endpoint) is unique, so a repeated call is harmless. Events that are erased get none. Raises
+    ConflictingState for a deleted endpoint.
     """
+    # Locked, before the queue: an erasure that runs meanwhile must find the deliveries that are created here.
+    wanted = for_change(Event.objects.not_erased().filter(any_of("id", event_ids)).order_by("id"))
+    there = set(wanted.values_list("id", flat=True))
+    event_ids = [event_id for event_id in event_ids if event_id in there]
     row, queue = locked_endpoint(endpoint)
     if row.fifo and not_fully_numbered([row.pk], database_alias()):
         assign_missing_sequences(row.pk, database_alias(), MAX_RENUMBERED)
@@ -96,18 +100,45 @@ def cancel_all(deliveries: QuerySet[Delivery]) -> int:
     return in_chunks(cancel, deliveries.filter(status=DeliveryStatus.PENDING))
 
 
+def lock_pending_of(event_ids: Collection[uuid.UUID], more: Collection[uuid.UUID] = ()) -> dict[uuid.UUID, Delivery]:
+    """Lock and return the pending deliveries of these events, by id, with their queues. `more`: other endpoints whose queues are
+    locked with them.
+
+    Needs a transaction, and the events' rows locked: whoever makes a delivery pending locks its event, so no others come.
+    """
+    pending = Delivery.objects.pending().filter(any_of("event_id", event_ids))
+    endpoint_ids = {*more, *pending.values_list("endpoint_id", flat=True)}
+    list(EndpointQueue.objects.filter(any_of("endpoint_id", endpoint_ids)).locked().values_list("endpoint_id"))
+    rows = for_change(pending.only("id", "event_id", "endpoint_id").order_by("pk"))
+    return {row.pk: row for row in rows}
+
+
+def cancel_locked(deliveries: Mapping[uuid.UUID, Delivery]) -> None:
+    """Cancel these pending deliveries; they and their queues are locked."""
+    now = database_now()
+    rows = Delivery.objects.filter(any_of("id", deliveries))
+    rows.update(status=DeliveryStatus.CANCELLED, completed_at=now)
+    endpoint_ids = {row.endpoint_id for row in deliveries.values()}
+    fifo = EndpointQueue.objects.filter(any_of("endpoint_id", endpoint_ids), fifo=True)
+    # A cancelled head may have blocked the rest of its queue.
+    wake(fifo.values_list("endpoint_id", flat=True), now)
+
+
 def requeue(ids: Collection[uuid.UUID]) -> int:
     """Make finished deliveries pending again, due now, and wake their queues; return how many. Needs a transaction.
 
     Each delivery restarts its retry policy and continues its attempt numbers. Test events get one request and no retries,
     except in a playground. For FIFO endpoints the deliveries go to the end of the order. Deliveries that are already pending,
-    and those of deleted endpoints, stay unchanged.
+    and those of deleted endpoints and of erased events, stay unchanged.
     """
+    erased = _lock_events(ids)
     queues = _lock_queues(ids)
     endpoints = Endpoint.objects.exclude(status=EndpointStatus.DELETED).in_bulk(list(queues))
     finished = for_change(Delivery.objects.filter(pk__in=ids).exclude(status=DeliveryStatus.PENDING))
     rows = [
-        row for row in finished.only("id", "endpoint_id", "event_id").order_by("id") if row.endpoint_id in endpoints
+        row
+        for row in finished.only("id", "endpoint_id", "event_id").order_by("id")
+        if row.endpoint_id in endpoints and row.event_id not in erased
     ]
     by_wire_format: dict[str, list[Delivery]] = defaultdict(list)
     by_order: dict[uuid.UUID, list[Delivery]] = defaultdict(list)
@@ -181,6 +212,13 @@ def _lock_pending(ids: Collection[uuid.UUID]) -> QuerySet[Delivery]:
     _lock_queues(ids)
     pending = Delivery.objects.pending().filter(pk__in=ids)
     return pending.filter(pk__in=list(for_change(pending).order_by("pk").values_list("pk", flat=True)))
+
+
+def _lock_events(ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Lock the events of these deliveries, so that none is erased meanwhile. Return those that are erased already."""
+    events = Delivery.objects.filter(pk__in=ids).values_list("event_id", flat=True)
+    rows = for_change(Event.objects.filter(any_of("id", set(events))).order_by("id"))
+    return {key for key, erased_at in rows.values_list("id", "erased_at") if erased_at is not None}
 
 
 def _lock_queues(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, EndpointQueue]:

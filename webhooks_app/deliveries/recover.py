@@ -20,7 +20,7 @@ from webhooks_app.engine.matching import Target
 from webhooks_app.exceptions import ConflictingState
 from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
-from webhooks_app.models.delivery import of_real_events
+from webhooks_app.models.delivery import of_sendable_events
 from webhooks_app.models.ids import first_id
 from webhooks_app.tenants.audit import SYSTEM, note
 
@@ -59,7 +59,7 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
 
 def _resend_failed(row: Endpoint, since: datetime) -> int:
     failed = Delivery.objects.filter(endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since)
-    failed = failed.filter(of_real_events())
+    failed = failed.filter(of_sendable_events())
     return in_chunks(bulk_updates.requeue, failed)
 
 
@@ -79,7 +79,7 @@ def _make_missing(row: Endpoint, since: datetime) -> int:
 
 
 def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
-    """Return the tenant's real events of that time that were fanned out, but not to this endpoint.
+    """Return the tenant's real events of that time that were fanned out, but not to this endpoint, and are not erased.
 
     Events that were not fanned out yet will still be delivered.
     """
@@ -89,6 +89,7 @@ def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
         id__gte=first_id(since - _CLOCK_MARGIN),
         created_at__gte=since,
         fanned_out_at__isnull=False,
+        erased_at__isnull=True,
         quarantine_reason="",
         callback_url="",
     )

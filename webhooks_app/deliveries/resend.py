@@ -18,10 +18,11 @@ from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.probe import send_as_next_probe
 from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.events.erased import refuse_erased
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, in_chunks, key_of, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
-from webhooks_app.models.delivery import of_real_events
+from webhooks_app.models.delivery import of_sendable_events
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.wire_formats import retry_policy_of
@@ -33,7 +34,7 @@ DeliveryRef = Delivery | uuid.UUID
 def resend(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     """Resend this delivery, whatever its outcome; a pending one is only sent sooner.
 
-    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState for a deleted endpoint.
+    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState for a deleted endpoint or an erased event.
     """
     return _act(_resend, delivery, actor)
 
@@ -41,7 +42,7 @@ def resend(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 def send_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
     """Send a pending delivery without waiting for the next retry. The retry policy continues where it is.
 
-    Raises ConflictingState if the delivery is not pending (use `resend`) or the endpoint is deleted.
+    Raises ConflictingState if the delivery is not pending (use `resend`), the endpoint is deleted or the event is erased.
     """
     return _act(_send_now, delivery, actor)
 
@@ -58,9 +59,10 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     """Resend an event to every endpoint that it went to, except deleted ones; return the number of deliveries.
 
     Deliveries that are already pending are not counted. After an error, deliveries that were renewed stay so; calling again
-    is safe.
+    is safe. Raises ConflictingState for an erased event.
     """
-    row = Event.objects.get(pk=key_of(event))
+    row = Event.objects.defer("data").get(pk=key_of(event))
+    refuse_erased(row)
     with write():
         note(row.tenant_id, actor, "event.replayed", row.public_id)
     deliveries = Delivery.objects.filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
@@ -69,12 +71,12 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
 
 
 def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, actor: str = SYSTEM) -> int:
-    """Resend those of the tenant's deliveries that failed permanently, except test events; return how many.
+    """Resend those of the tenant's deliveries that failed permanently, except test events and erased ones; return how many.
 
     Works in chunks with their own transactions. After an error, deliveries that were renewed stay so; calling again is safe.
     """
     failed = deliveries.filter(tenant_id=tenant_id, status=DeliveryStatus.EXHAUSTED)
-    alive = failed.filter(of_real_events()).exclude(endpoint__status=EndpointStatus.DELETED)
+    alive = failed.filter(of_sendable_events()).exclude(endpoint__status=EndpointStatus.DELETED)
     keys = list(alive.order_by("pk").values_list("pk", flat=True))
     parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in parts)
@@ -97,6 +99,7 @@ def _act(step: Callable[[Delivery, Endpoint, str], None], delivery: DeliveryRef,
 
 def _resend(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     _refuse_deleted(endpoint)
+    refuse_erased(_event_of(row))
     if row.status == DeliveryStatus.PENDING:
         _hurry(row, endpoint)
     else:
@@ -107,6 +110,7 @@ def _resend(row: Delivery, endpoint: Endpoint, actor: str) -> None:
 
 def _send_now(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     _refuse_deleted(endpoint)
+    refuse_erased(_event_of(row))
     if row.status != DeliveryStatus.PENDING:
         raise ConflictingState(
             gettext_noop("This delivery waits for no retry that could be hurried. Replay it to send it again.")
@@ -125,6 +129,10 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
         # It may have been the head that blocked all others.
         wake([endpoint.pk], now)
     note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
+
+
+def _event_of(row: Delivery) -> Event | None:
+    return Event.objects.filter(pk=row.event_id).only("erased_at").first()
 
 
 def _refuse_deleted(endpoint: Endpoint) -> None:

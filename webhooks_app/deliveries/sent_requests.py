@@ -13,6 +13,7 @@ from datetime import datetime
 
 from webhooks_app.conf import settings
 from webhooks_app.core.authentication import HEADER
+from webhooks_app.core.catalogue import registry
 from webhooks_app.core.playground import is_inspector
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
@@ -49,6 +50,9 @@ class SentRequest:
     masks: bool
     #: True if the signature is MASKED.
     hides_signature: bool
+    #: True if the type has redacted fields: the body is shown without their values, and the signature, which is that of the real
+    #: body, is MASKED.
+    redacts: bool
     #: False if a secret that signed the request was removed or cannot be decrypted: the signature is then LOST.
     complete: bool
 
@@ -63,20 +67,22 @@ class SentRequest:
 
 
 def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) -> SentRequest | None:
-    """Return the request of an attempt of this delivery; None if none was sent or the event was deleted.
+    """Return the request of an attempt of this delivery; None if none was sent or the event was deleted or erased.
 
-    Exact, with one exception: a secret replaced in the seconds while the queue was leased may have signed instead. Uses one
-    query each for the event, the endpoint and its secrets. `with_signature=False` masks the signature, because the receiver
-    accepts a signed request from every sender, for minutes or without a limit.
+    Exact, with two exceptions: the values of redacted fields are replaced, and a secret replaced in the seconds while the queue
+    was leased may have signed instead. Uses one query each for the event, the endpoint and its secrets. `with_signature=False`
+    masks the signature, because the receiver accepts a signed request from every sender, for minutes or without a limit.
     """
-    event = Event.objects.filter(pk=delivery.event_id).first()
+    event = Event.objects.not_erased().filter(pk=delivery.event_id).first()
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None or OutcomeKind(attempt.outcome) in _NOT_SENT:
         return None
+    redacts = bool(registry.redacted_fields(event.type))
+    with_signature = with_signature and not redacts
     secrets = list(_secrets_of(endpoint)) if with_signature else []
     try:
         wire_format = get_wire_format(endpoint.wire_format)
-        content = EventBody(event.pk, event.type, event.occurred_at, event.data)
+        content = EventBody(event.pk, event.type, event.occurred_at, event.shown_data)
         body = content.body(wire_format)
         keys = _keys(attempt, wire_format, secrets)
         instead = LOST if with_signature else MASKED
@@ -86,7 +92,7 @@ def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) 
     except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
         return None
     complete = keys is not None or not with_signature
-    return SentRequest(attempt.url, headers, body, bool(own), not with_signature, complete)
+    return SentRequest(attempt.url, headers, body, bool(own), not with_signature, redacts, complete)
 
 
 def curl_of(request: SentRequest) -> str:

@@ -21,6 +21,7 @@ from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.access_tokens import access_token_in, access_token_request, without_content
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
+from webhooks_app.engine.new_result import keep_response
 from webhooks_app.engine.record_rows import attempt_row
 from webhooks_app.engine.requests import build_request, outcome_of
 from webhooks_app.engine.sql import store_for
@@ -127,7 +128,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         delivery.tried = config.keys[:1]
     response, outcome = _authenticated_exchange(delivery, config)
     assert delivery.started_at is not None  # set on creation
-    return Result(
+    result = Result(
         delivery=delivery,
         config=config,
         outcome=outcome,
@@ -137,12 +138,9 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         health=Health(),
         was=Health(),
         secret_id=delivery.tried[0].secret_id if delivery.tried else None,
-        address=response.address,
-        http_version=response.http_version,
-        response_headers=response.headers,
-        response_body=response.body,
-        truncated=response.truncated,
     )
+    keep_response(result, response)
+    return result
 
 
 def _authenticated_exchange(delivery: QueuedDelivery, config: EndpointConfig) -> tuple[Response, Outcome]:

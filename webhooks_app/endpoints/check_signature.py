@@ -148,10 +148,10 @@ class _Check:
         return Finding(Trouble.NO_FIT, trouble) if self._fault(sent) else Finding(Trouble.BODY_CHANGED)
 
     def _sent(self) -> bytes | None:
-        """Return the body that we sent under the id in the headers; None if they name no event of the tenant."""
+        """Return the body that we sent under the id in the headers; None if they name no (or an erased) event of the tenant."""
         name = help_of(self.wire_format.scheme).event_id_header or "webhook-id"
         key = parse_public_id(self.headers.get(name, ""), "evt")
-        events = Event.objects.filter(tenant_id=self.tenant.pk)
+        events = Event.objects.not_erased().filter(tenant_id=self.tenant.pk)
         event = events.filter(pk=key).first() if key else None
         if event is None:
             return None

@@ -24,9 +24,11 @@ from webhooks_app.models import (
     EndpointStatus,
     Notification,
     NotificationKind,
+    Secret,
     database_now,
 )
 from webhooks_app.models.database import database_alias
+from webhooks_app.models.endpoint import NO_CREDENTIALS
 from webhooks_app.tenants.audit import SYSTEM, note
 
 
@@ -129,7 +131,11 @@ def reset_and_activate(row: Endpoint, queue: EndpointQueue) -> None:
 
 
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
-    """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`."""
+    """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`.
+
+    Its secrets, custom headers and authentication are erased at once. Requests in flight end with those that their engine has
+    in memory.
+    """
     row = _delete(endpoint, actor)
     # After the status change: no new deliveries are created, and `prune` finds those of a fan-out that was running.
     bulk_updates.cancel_all(Delivery.objects.filter(endpoint_id=row.pk))
@@ -143,7 +149,10 @@ def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
         now = database_now()
         _block_queue(queue)
         row.deleted_at = now
-        row.save(update_fields=["deleted_at"])
+        for name, value in NO_CREDENTIALS.items():
+            setattr(row, name, value)
+        row.save(update_fields=["deleted_at", *NO_CREDENTIALS])
+        Secret.objects.filter(endpoint_id=row.pk).delete()
         _set_status(row, EndpointStatus.DELETED, "", now)
         note(row.tenant_id, actor, "endpoint.deleted", row.public_id)
     return row

@@ -29,20 +29,29 @@ def callback_targets(events: Iterable[PendingEvent], using: str) -> dict[uuid.UU
         return {}
     keys = {event.id: callback_endpoint_id(event.tenant_id, event.callback_url) for event in events}
     wanted = {keys[event.id]: event for event in events}
-    _make_missing(wanted, using)
+    _create_missing(wanted, using)
     wire_formats = dict(Endpoint.objects.using(using).filter(any_of("id", wanted)).values_list("id", "wire_format"))
     return {event.id: Target(keys[event.id], event.tenant_id, wire_formats[keys[event.id]]) for event in events}
 
 
 def keep_callbacks(events: Iterable[PendingEvent], endpoint_ids: Collection[uuid.UUID], using: str) -> None:
-    """Keep `prune` from removing idle endpoints of this kind until the deliveries of these events are written. Endpoints that it
-    has just removed are created again. `endpoint_ids`: all the queues that the transaction will write, since all are locked
-    in one order or not at all."""
+    """Keep `prune` from removing idle endpoints of this kind until the deliveries of these events are written.
+
+    Endpoints that it has just removed are created again, and those whose URL was erased with an earlier event get it again: only
+    now, since an event that is not claimed yet could be erased, too. `endpoint_ids`: all the queues that the transaction will
+    write, since all are locked in one order or not at all.
+    """
     events = [event for event in events if event.callback_url]
     if events:
         queues = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", endpoint_ids))
         list(queues.locked().values_list("endpoint_id"))
-        _make_missing({callback_endpoint_id(event.tenant_id, event.callback_url): event for event in events}, using)
+        wanted = {callback_endpoint_id(event.tenant_id, event.callback_url): event for event in events}
+        _create_missing(wanted, using)
+        endpoints = Endpoint.objects.using(using)
+        erased = endpoints.filter(any_of("id", wanted), url="").order_by("id")
+        for key, wire_format in list(erased.values_list("id", "wire_format")):
+            ensure_account_secret(wanted[key].tenant_id, wire_format, using)  # it was erased with the tenant
+            endpoints.filter(id=key).update(url=wanted[key].callback_url)
 
 
 def ensure_account_secret(tenant_id: uuid.UUID, wire_format: str, using: str) -> None:
@@ -59,7 +68,7 @@ def ensure_account_secret(tenant_id: uuid.UUID, wire_format: str, using: str) ->
     secrets.bulk_create([secret], ignore_conflicts=True)
 
 
-def _make_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
+def _create_missing(wanted: dict[uuid.UUID, PendingEvent], using: str) -> None:
     known = set(Endpoint.objects.using(using).filter(any_of("id", wanted)).values_list("id", flat=True))
     missing = {key: event for key, event in wanted.items() if key not in known}
     if not missing:

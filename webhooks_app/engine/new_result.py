@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from webhooks_app.core.catalogue import registry
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.endpoint_kind import EndpointKind
+from webhooks_app.core.playground import without_body
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.types import QueuedDelivery, Result
@@ -42,7 +45,16 @@ def new_result(
         key_changed=key_changed,
     )
     if response is not None:
-        result.address, result.http_version = response.address, response.http_version
-        result.response_headers, result.response_body = response.headers, response.body
-        result.truncated = response.truncated
+        keep_response(result, response)
     return result
+
+
+def keep_response(result: Result, response: Response) -> None:
+    """Copy the response into the result. A playground responds with the request: its body is left out if the type of the event
+    has redacted fields."""
+    result.address, result.http_version = response.address, response.http_version
+    result.response_headers, result.response_body = response.headers, response.body
+    result.truncated = response.truncated
+    event = result.delivery.event
+    if result.config.kind is EndpointKind.PLAYGROUND and event is not None and registry.redacted_fields(event.type):
+        result.response_body, result.truncated = without_body(response.body), True

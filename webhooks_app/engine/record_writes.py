@@ -13,6 +13,7 @@ from django.db.models.functions import Greatest
 
 from webhooks_app.core.retry import Verdict
 from webhooks_app.database_errors import is_outage, is_transient
+from webhooks_app.engine.erased_events import forget_responses
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.queue_wakeup import wake
 from webhooks_app.engine.record_rows import (
@@ -84,6 +85,7 @@ class BatchWriter:
         if rows := [row for row in attempts if row is not None]:
             self._store.insert_attempts(rows)
         batch, settled = self._settle(results, now)
+        forget_responses(results, attempts, settled, self._using)
         for write_rows in self._side_rows(results, batch, settled, own, now).values():
             write_rows()
         return batch.without_playgrounds(), left_out
@@ -109,7 +111,9 @@ class BatchWriter:
             batch.disabled = []
             return batch.without_playgrounds(), {}
         refused: dict[str, Exception] = {}
-        rows = self._attempt_rows(result, attempt, refused) | self._side_rows([result], batch, settled, own, now)
+        rows = self._attempt_rows(result, attempt, refused)
+        rows["erasure"] = lambda: forget_responses([result], [attempt], settled, self._using)
+        rows |= self._side_rows([result], batch, settled, own, now)
         for name, write_rows in rows.items():
             try:
                 with transaction.atomic(using=self._using):

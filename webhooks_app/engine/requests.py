@@ -28,10 +28,10 @@ def untried_keys(delivery: QueuedDelivery, config: EndpointConfig) -> list[Signi
 def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) -> Request:
     """Return the signed request of one attempt. The body is the event's; timestamp and signature are this attempt's.
 
-    Raises whatever the wire format's envelope, headers and scheme raise, and LookupError if the event's row is gone.
+    Raises whatever the wire format's envelope, headers and scheme raise, and LookupError if the event is gone or erased.
     """
     if delivery.event is None:
-        raise LookupError(f"the row of event {delivery.event_id} is gone")
+        raise LookupError(f"the row of event {delivery.event_id} is gone or erased")
     wire_format, message = config.wire_format, delivery.event.message
     body = delivery.event.body(wire_format)
     if wire_format.warn_body_bytes is not None and len(body) > wire_format.warn_body_bytes:

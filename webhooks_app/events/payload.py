@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None
     """Check the input and copy it into the row. `added`: see `added_types`. Raises a WebhooksError that says what to do."""
     _set_tenant(event, tenant_uid(item.tenant))
     type_ = event_type(item.type, added)
+    _set_retention(event, type_)
     event.data = serialise(item.data)
     event.size = len(event.data.encode())
     limit = settings().MAX_PAYLOAD_BYTES
@@ -84,6 +85,13 @@ def fill(event: Event, item: EventInput, added: Mapping[str, EventType]) -> None
         except URLNotAllowed as error:
             raise URLNotAllowed(str(error), reason=error.reason, field="callback_url") from error
     event.occurred_at = _aware(item.occurred_at)
+
+
+def _set_retention(event: Event, type_: EventType) -> None:
+    """Apply the retention of the event's type, before any check can fail: a quarantined event is not kept for longer."""
+    if type_.retention_days is not None and type_.retention_days < settings().RETENTION_DAYS:
+        event.keep_until = timezone.now() + timedelta(days=type_.retention_days)
+    event.drop_body = type_.drop_body_when_delivered
 
 
 def quarantine(event: Event, item: EventInput, reason: str, now: datetime) -> None:
@@ -183,7 +191,8 @@ def _check_schema(type_: EventType, data: str) -> None:
             field="data",
             name=repr(type_.name),
             path=fault.json_path,
-            fault=fault.message[:300],
+            # The message quotes the value.
+            fault="its value is not shown" if type_.redact else fault.message[:300],
         )
 
 

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.events import worker_wakeup
+from webhooks_app.events.erased import refuse_erased
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import in_chunks, key_of
 from webhooks_app.models import Event, Tenant
@@ -29,13 +30,15 @@ from webhooks_app.tenants.identify import tenant_uid
 def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> bool:
     """Make a quarantined event pending again; return False if it is not quarantined (any more).
 
-    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState if `emit` had refused the event.
+    For a FIFO endpoint it goes to the end of the order. Raises ConflictingState if `emit` had refused the event,
+    or it is erased.
     """
 
     def work() -> bool:
         row = for_change(Event.objects.defer("data")).get(pk=key_of(event))
         if not row.quarantine_reason:
             return False
+        refuse_erased(row)
         if not row.is_releasable:
             raise ConflictingState(
                 gettext_noop(

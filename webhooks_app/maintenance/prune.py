@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connections
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from webhooks_app import idempotency
 from webhooks_app.conf import settings
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.database_errors import is_transient
-from webhooks_app.db import in_fresh_transaction, is_postgresql
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.deliveries import backlog
 from webhooks_app.locking import chunks
+from webhooks_app.maintenance import retention
+from webhooks_app.maintenance.delete_rows import delete, delete_events, limit_lock_waits, try_once
 from webhooks_app.models import (
     Attempt,
     AuditEntry,
@@ -35,7 +35,6 @@ from webhooks_app.models import (
     EndpointStatus,
     Engine,
     Event,
-    EventChannel,
     HourlyStat,
     IdempotencyRecord,
     Notification,
@@ -44,7 +43,6 @@ from webhooks_app.models import (
     Secret,
     database_now,
 )
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.playground.service import rest_idle_playgrounds
@@ -56,14 +54,15 @@ MONTHS_KEPT = 13
 _LONG_KEPT = MONTHS_KEPT * timedelta(days=30.5)
 #: How long a sweep may still have to process a dead engine's row; afterwards the row can be deleted.
 _ENGINE_GRACE = timedelta(hours=1)
-#: The longest wait for locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys.
-_LOCK_TIMEOUT_MS = 500
+#: How long an endpoint behind a callback URL may wait for its first delivery.
+_CALLBACK_GRACE = timedelta(days=1)
 
 
 @dataclass(slots=True)
 class PruneReport:
     """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints beyond the limits,
-    `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled. `failed` names the parts that
+    `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled, `erased` the events
+    whose payloads were erased because their deliveries had ended. `failed` names the parts that
     ended with an error; the next run tries them again."""
 
     attempts: int = 0
@@ -81,6 +80,7 @@ class PruneReport:
     dropped: int = 0
     cancelled: int = 0
     rested: int = 0
+    erased: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -116,52 +116,6 @@ def prune(*, now: datetime | None = None) -> PruneReport:
     return run.report
 
 
-def _delete(rows: QuerySet[Any]) -> int:
-    """Delete the rows batch by batch. Each deletion checks the condition again, since rows change in the meantime."""
-    return sum(_delete_batch(rows, keys) for keys in chunks(rows, settings().ENGINE.PRUNE_BATCH))
-
-
-def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
-    """Delete a batch. Find and skip rows that cannot be deleted because a table of the host refers to them."""
-    what = f"{len(keys)} rows of {rows.model._meta.label}, {keys[0]} first"
-    deleted = _try(partial(_delete_now, rows.filter(pk__in=keys)), what)
-    if deleted is not None or len(keys) == 1:
-        return deleted or 0
-    half = len(keys) // 2
-    return _delete_batch(rows, keys[:half]) + _delete_batch(rows, keys[half:])
-
-
-def _try(work: Callable[[], int], what: str) -> int | None:
-    """Return what `work` returns, run in its own transaction: 0 if a lock stops it, None if a reference does."""
-    try:
-        return in_fresh_transaction(work)
-    except IntegrityError as error:
-        logger.error("webhooks: prune cannot delete %s: %s", what, error)
-        return None
-    except OperationalError as error:
-        if not is_transient(error):
-            raise
-        logger.warning("webhooks: %s: locked, left to the next prune", what)
-        return 0
-
-
-def _delete_now(rows: QuerySet[Any]) -> int:
-    """Delete those of the rows that no other transaction has locked."""
-    _limit_lock_waits()
-    if connections[rows.db].features.has_select_for_update_skip_locked:
-        free = for_change(rows.order_by("pk"), skip_locked=True).values_list("pk", flat=True)
-        rows = rows.filter(pk__in=list(free))
-    _, counts = rows.delete()
-    return counts.get(rows.model._meta.label, 0)
-
-
-def _limit_lock_waits() -> None:
-    """Limit lock waits for the rest of this transaction, on PostgreSQL."""
-    if is_postgresql():
-        with connections[database_alias()].cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
-
-
 # --- deliveries that will never be sent -----------------------------------------------------------------------------
 
 
@@ -177,16 +131,26 @@ def _prune_cancelled(run: _Run) -> None:
 
 
 def _prune_events(run: _Run) -> None:
-    """Delete from the oldest event on: first its deliveries, then itself, so that an interruption leaves no orphans."""
-    cutoff, report = run.cutoff, run.report
-    needed = Delivery.objects.filter(event_id=OuterRef("pk")).filter(_is_needed(cutoff))
-    old = Event.objects.filter(pk__lt=first_id(cutoff), created_at__lt=cutoff, fanned_out_at__isnull=False)
-    for keys in chunks(old.exclude(Exists(needed)), settings().ENGINE.PRUNE_BATCH):
-        finished = Delivery.objects.filter(event_id__in=keys).exclude(_is_needed(cutoff))
-        report.deliveries += _delete(finished)
-        report.channels += _delete(EventChannel.objects.filter(event_id__in=keys))
-        left = Delivery.objects.filter(event_id=OuterRef("pk"))
-        report.events += _delete(Event.objects.filter(pk__in=keys).exclude(Exists(left)))
+    old = Event.objects.filter(pk__lt=first_id(run.cutoff), created_at__lt=run.cutoff, fanned_out_at__isnull=False)
+    needed = _is_needed(run.cutoff)
+    wanted = Delivery.objects.filter(event_id=OuterRef("pk")).filter(needed)
+    for keys in chunks(old.exclude(Exists(wanted)), settings().ENGINE.PRUNE_BATCH):
+        delete_events(keys, needed, run.report)
+
+
+def _prune_by_type(run: _Run) -> None:
+    for keys in retention.expired_by_type(run.now):
+        delete_events(keys, retention.PENDING, run.report, attempts=True)
+
+
+def _prune_by_tenant(run: _Run) -> None:
+    for keys in retention.expired_by_tenant(run.now):
+        delete_events(keys, retention.PENDING, run.report, attempts=True)
+
+
+def _drop_payloads(run: _Run) -> None:
+    retention.mark_of_tenants(run.now)
+    run.report.erased = retention.drop_marked()
 
 
 def _is_needed(cutoff: datetime) -> Q:
@@ -197,21 +161,21 @@ def _is_needed(cutoff: datetime) -> Q:
 
 
 def _prune_endpoints(run: _Run) -> None:
-    """Remove deleted endpoints, and those behind callback URLs that no event has used for long."""
+    """Remove deleted endpoints, and those behind callback URLs without deliveries, whose events were pruned or erased."""
     cutoff, report = run.cutoff, run.report
     left = Delivery.objects.filter(endpoint_id=OuterRef("pk"))
     deleted = Q(status=EndpointStatus.DELETED, deleted_at__lt=cutoff)
-    idle = Q(kind=EndpointKind.CALLBACK, created_at__lt=cutoff)
+    idle = Q(kind=EndpointKind.CALLBACK, created_at__lt=run.now - _CALLBACK_GRACE)
     empty = Endpoint.objects.filter(deleted | idle).exclude(Exists(left))
     for key in list(empty.order_by("pk").values_list("pk", flat=True)):
-        if _try(partial(_remove, key, empty), f"endpoint {key}"):
+        if try_once(partial(_remove, key, empty), f"endpoint {key}"):
             report.endpoints += 1
-            report.stats += _delete(HourlyStat.objects.filter(endpoint_id=key))
+            report.stats += delete(HourlyStat.objects.filter(endpoint_id=key))
 
 
 def _remove(key: uuid.UUID, empty: QuerySet[Endpoint]) -> bool:
     """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has new work."""
-    _limit_lock_waits()
+    limit_lock_waits()
     queues = EndpointQueue.objects.filter(endpoint_id=key)
     queue = for_change(queues, skip_locked=True).first()
     if queue is None and queues.exists():
@@ -232,7 +196,7 @@ def _prune_stats(run: _Run) -> None:
     """Delete old statistics endpoint by endpoint, which matches the table's index."""
     for keys in chunks(Endpoint.objects.all(), size=500):
         old = HourlyStat.objects.filter(endpoint_id__in=keys, hour__lt=run.long_ago)
-        run.report.stats += _delete(old)
+        run.report.stats += delete(old)
 
 
 def _old_notifications(run: _Run) -> QuerySet[Notification]:
@@ -255,7 +219,7 @@ def _prune_playgrounds(run: _Run) -> None:
     """Use one transaction, to limit the lock waits; few playgrounds become idle within an hour."""
 
     def rest() -> int:
-        _limit_lock_waits()
+        limit_lock_waits()
         return rest_idle_playgrounds(run.now)
 
     run.report.rested = in_fresh_transaction(rest)
@@ -274,13 +238,16 @@ _OLD: dict[str, Callable[[_Run], QuerySet[Any]]] = {
 
 
 def _prune_old(name: str, run: _Run) -> None:
-    setattr(run.report, name, _delete(_OLD[name](run)))
+    setattr(run.report, name, getattr(run.report, name) + delete(_OLD[name](run)))
 
 
 #: In this order. Backlogs first: the deliveries that they end can be deleted in the same run.
 _PARTS: dict[str, Callable[[_Run], None]] = {
     "backlogs": _prune_backlogs,
     "cancelled": _prune_cancelled,
+    "events by type": _prune_by_type,
+    "events by tenant": _prune_by_tenant,
+    "payloads": _drop_payloads,
     "events": _prune_events,
     "endpoints": _prune_endpoints,
     "stats": _prune_stats,

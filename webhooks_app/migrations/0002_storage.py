@@ -15,6 +15,7 @@ PLAIN_INDEXES = (
     ("event", models.Index(fields=["fanned_out_at", "id"], name="webhooks_event_pending")),
     ("event", models.Index(fields=["fanned_out_at", "tenant", "id"], name="webhooks_event_pending_of")),
     ("event", models.Index(fields=["tenant", "subject"], name="webhooks_event_subject")),
+    ("event", models.Index(fields=["drop_body", "id"], name="webhooks_event_drop")),
     ("delivery", models.Index(fields=["endpoint", "status", "next_attempt_at", "id"], name="webhooks_delivery_due")),
     ("delivery", models.Index(fields=["endpoint", "status", "sequence"], name="webhooks_delivery_fifo")),
 )

@@ -27,9 +27,13 @@ class DeliveryStatus(models.TextChoices):
 
 
 def of_real_events() -> Any:
-    """Return the condition that a delivery's event is not a test event. Test events are for the user who sent them, and must
-    not be included in bulk resends."""
+    """Return the condition that a delivery's event is not a test event."""
     return ~Exists(Event.objects.filter(pk=OuterRef("event_id"), is_test=True))
+
+
+def of_sendable_events() -> Any:
+    """Return the condition that a delivery may be included in a bulk resend: its event is no test event, and not erased."""
+    return ~Exists(Event.objects.filter(Q(is_test=True) | Q(erased_at__isnull=False), pk=OuterRef("event_id")))
 
 
 class DeliveryQuerySet(AppQuerySet["Delivery"]):

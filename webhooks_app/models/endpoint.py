@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -184,6 +185,10 @@ class Endpoint(models.Model):
     def set_authentication(self, authentication: Authentication | None) -> None:
         """Encrypt the authentication into the instance; the caller saves it."""
         authentication_field().seal(self, authentication.to_text() if authentication else "")
+
+
+#: What a customer has entrusted to an endpoint beside its signing secret, by field: it is erased with the endpoint.
+NO_CREDENTIALS: dict[str, Any] = {"headers": "", "authentication": ""}
 
 
 def headers_field() -> EncryptedTextField:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import catalogue
+from webhooks_app.core.redaction import redacted
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
@@ -39,6 +41,20 @@ class EventType(models.Model):
         default=False,
         help_text=_("The type is no longer offered to new endpoints. Existing subscriptions still get its events."),
     )
+    retention_days = models.PositiveIntegerField(
+        _("Retention in days"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "How many days events of this type are kept, if fewer than RETENTION_DAYS. Applies to events emitted from now on."
+        ),
+    )
+    drop_body_when_delivered = models.BooleanField(
+        _("Erase payloads after delivery"),
+        default=False,
+        help_text=_("Erase the payload of an event of this type once all of its deliveries have ended."),
+    )
 
     objects = AppQuerySet["EventType"].as_manager()
 
@@ -53,11 +69,22 @@ class EventType(models.Model):
 
     def as_declared(self) -> catalogue.EventType:
         """Return the type as if it had been declared in code."""
-        return catalogue.EventType(self.name, self.description, self.example, self.schema, self.group, self.retired)
+        return catalogue.EventType(
+            self.name,
+            self.description,
+            self.example,
+            self.schema,
+            self.group,
+            self.retired,
+            self.retention_days,
+            self.drop_body_when_delivered,
+        )
 
 
 #: The prefix of the reason if the engine quarantined the event, which `emit` had accepted and stored completely.
 FAN_OUT_FAILED = "fan-out failed: "
+#: Replaces the reason of a quarantined event that is erased: the reason may quote the payload.
+REASON_ERASED = "erased"
 
 
 class EventQuerySet(AppQuerySet["Event"]):
@@ -67,6 +94,13 @@ class EventQuerySet(AppQuerySet["Event"]):
 
     def without_tests(self) -> EventQuerySet:
         return self.filter(is_test=False)
+
+    def erased(self) -> EventQuerySet:
+        """Return the events whose payload was erased. They are never sent (again)."""
+        return self.filter(erased_at__isnull=False)
+
+    def not_erased(self) -> EventQuerySet:
+        return self.filter(erased_at__isnull=True)
 
     def quarantined(self) -> EventQuerySet:
         return self.exclude(quarantine_reason="")
@@ -81,7 +115,7 @@ class EventQuerySet(AppQuerySet["Event"]):
 
 
 class Event(models.Model):
-    """One event. Immutable, except for the two fields in which the fan-out stores its position."""
+    """One event. Immutable, except for the two fields in which the fan-out stores its position, and for its erasure."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No constraint: a foreign-key check would slow down every insert, and one missing row would make a whole batch fail.
@@ -112,6 +146,12 @@ class Event(models.Model):
     fan_out_position = models.UUIDField(null=True, editable=False)
     #: Why the event was quarantined; such an event is kept for staff and not delivered.
     quarantine_reason = models.TextField(blank=True)
+    #: When the payload was erased. Such an event is never sent again; `data` is "null" from then on.
+    erased_at = models.DateTimeField(_("Erased"), null=True, editable=False)
+    #: When `prune` may delete the event, if its type has a retention of its own.
+    keep_until = models.DateTimeField(null=True, editable=False)
+    #: Whether `prune` erases the payload once every delivery has ended.
+    drop_body = models.BooleanField(db_default=False, default=False, editable=False)
 
     objects = EventQuerySet.as_manager()
 
@@ -140,10 +180,14 @@ class Event(models.Model):
             models.Index(fields=["subject", "tenant"], condition=~Q(subject=""), name="webhooks_event_subject"),
             # For the operations page.
             models.Index(fields=["id"], condition=~Q(quarantine_reason=""), name="webhooks_event_quarantine"),
+            # For `prune`. Only events with a retention of their own have entries, so that others cost nothing more.
+            models.Index(fields=["keep_until"], condition=Q(keep_until__isnull=False), name="webhooks_event_keep"),
+            models.Index(fields=["id"], condition=Q(drop_body=True), name="webhooks_event_drop"),
         ]
         permissions = [
             ("view_payload", "Can see the data of events, and what receivers answered"),
             ("replay_event", "Can send events again"),
+            ("erase_event", "Can erase the payload and the personal data of events"),
         ]
 
     def __str__(self) -> str:
@@ -157,6 +201,16 @@ class Event(models.Model):
     def is_releasable(self) -> bool:
         """Return whether the engine quarantined it, so that it can be delivered once the cause is fixed."""
         return self.quarantine_reason.startswith(FAN_OUT_FAILED)
+
+    @property
+    def is_erasable(self) -> bool:
+        """Return whether it has personal data: its payload or, if only that was erased, something it is searched by."""
+        return self.erased_at is None or any((self.subject, self.channels, self.idempotency_key, self.callback_url))
+
+    @property
+    def shown_data(self) -> str:
+        """Return the data as pages, the API and exports show it: with the values of redacted fields replaced."""
+        return redacted(self.data, catalogue.registry.redacted_fields(self.type))
 
     @property
     def own_id(self) -> str:

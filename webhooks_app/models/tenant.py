@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Self
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -53,6 +54,22 @@ class Tenant(models.Model):
     max_endpoints = models.PositiveIntegerField(
         _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: no limit.")
     )
+    retention_days = models.PositiveIntegerField(
+        _("Retention in days"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "How many days this customer's events are kept, if fewer than RETENTION_DAYS. Empty: RETENTION_DAYS."
+        ),
+    )
+    drop_body_when_delivered = models.BooleanField(
+        _("Erase payloads after delivery"),
+        default=False,
+        help_text=_("Erase the payload of each event of this customer once all of its deliveries have ended."),
+    )
+    #: The last event that `prune` has marked for this: it continues after it.
+    drop_position = models.UUIDField(null=True, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
 
     objects = TenantQuerySet.as_manager()

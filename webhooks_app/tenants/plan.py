@@ -13,10 +13,22 @@ from webhooks_app.models import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`available`: webhooks are included. `max_endpoints`: None means no limit."""
+    """`available`: webhooks are included. `max_endpoints`: None means no limit.
+
+    `retention_days`: how many days events are kept; None, or more than RETENTION_DAYS, means RETENTION_DAYS.
+    `drop_body_when_delivered`: erase the payload of each event once all of its deliveries have ended.
+    """
 
     available: bool = True
     max_endpoints: int | None = None
+    retention_days: float | None = None
+    drop_body_when_delivered: bool = False
+
+    def __post_init__(self) -> None:
+        if self.retention_days is not None and not self.retention_days > 0:
+            raise ConfigurationError(
+                f"A Plan has `retention_days` {self.retention_days!r}: use a number above 0, or None.", field="PLAN"
+            )
 
 
 def plan_of(tenant: Tenant) -> Plan:
@@ -26,7 +38,9 @@ def plan_of(tenant: Tenant) -> Plan:
     """
     path = settings().PLAN
     if not path:
-        return Plan(tenant.webhooks_enabled, tenant.max_endpoints)
+        return Plan(
+            tenant.webhooks_enabled, tenant.max_endpoints, tenant.retention_days, tenant.drop_body_when_delivered
+        )
     try:
         function = import_string(path)
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
@@ -19,6 +20,7 @@ from webhooks_app.wire_formats import get_wire_format
 MAX_NAME = 255
 MAX_EMAIL = 254
 MAX_ENDPOINTS = 1_000_000
+MAX_DAYS = 36_500
 
 
 class TenantChanges(TypedDict, total=False):
@@ -29,6 +31,8 @@ class TenantChanges(TypedDict, total=False):
     wire_format: str
     webhooks_enabled: bool
     max_endpoints: int | None
+    retention_days: int | None
+    drop_body_when_delivered: bool
 
 
 @in_one_transaction
@@ -85,9 +89,9 @@ def _wire_format(value: object) -> str:
     return name
 
 
-def _enabled(value: object) -> bool:
+def _boolean(field: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidTenant("`webhooks_enabled` is true or false.", field="webhooks_enabled")
+        raise InvalidTenant(f"`{field}` is true or false.", field=field)
     return value
 
 
@@ -99,12 +103,24 @@ def _most(value: object) -> int | None:
     return value
 
 
+def _days(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_DAYS:
+        raise InvalidTenant(
+            f"A whole number from 1 to {MAX_DAYS}, or empty for the default retention.", field="retention_days"
+        )
+    return value
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "email": _email,
     "wire_format": _wire_format,
-    "webhooks_enabled": _enabled,
+    "webhooks_enabled": partial(_boolean, "webhooks_enabled"),
     "max_endpoints": _most,
+    "retention_days": _days,
+    "drop_body_when_delivered": partial(_boolean, "drop_body_when_delivered"),
 }
 
 

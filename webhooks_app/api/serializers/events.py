@@ -16,6 +16,7 @@ from webhooks_app.models import Delivery, Event, EventType
 
 _TYPE = "The event type, for example `message.delivered`."
 _DATA = "The event's data: any JSON value."
+_SHOWN_DATA = f"{_DATA} Fields that the type redacts have the value `[redacted]`."
 _CHANNELS = f"The event's channels. {CHANNEL}"
 _IDEMPOTENCY_KEY = "A key that publishes the event only once, however often you send it."
 _CALLBACK_URL = "The URL that this event is sent to instead of your webhooks; empty: your webhooks."
@@ -27,13 +28,30 @@ class EventSerializer(serializers.Serializer[Event]):
 
     id = PublicIdField("evt")
     type = serializers.CharField(help_text=_TYPE)
-    data = JSONTextField(help_text=_DATA)  # type: ignore[assignment]  # a field's name, and a serializer's own
+    data = JSONTextField(source="shown_data", help_text=_SHOWN_DATA)  # type: ignore[assignment]  # a field's name, and a serializer's own
     channels = serializers.ListField(child=serializers.CharField(), help_text=_CHANNELS)
     subject = serializers.CharField(help_text=SUBJECT)
     idempotency_key = serializers.CharField(allow_null=True, help_text=_IDEMPOTENCY_KEY)
     callback_url = serializers.CharField(help_text=_CALLBACK_URL)
     occurred_at = serializers.DateTimeField(help_text=_OCCURRED_AT)
     created_at = serializers.DateTimeField(help_text="When the event was published.")
+    erased_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When the event's data was erased: `data` is null from then on, and the event cannot be replayed.",
+    )
+
+
+class EraseEventsSerializer(serializers.Serializer[Any]):
+    """The events to erase."""
+
+    subject = StrictText(help_text="The subject of the events to erase, your own ID of an event.")
+
+
+class ErasedSerializer(serializers.Serializer[Any]):
+    """The result of erasing events."""
+
+    events = serializers.IntegerField(help_text="The number of events that were erased.")
+    more = serializers.BooleanField(help_text="True if more events have this subject. Send the request again.")
 
 
 class NewEventSerializer(serializers.Serializer[Any]):

@@ -1,4 +1,4 @@
-"""`/events`: publish, list and replay events."""
+"""`/events`: publish, list, replay and erase events."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from webhooks_app.api.parameters import of_event, period, query
 from webhooks_app.api.publishing import publish
 from webhooks_app.api.serializers import events as shapes
 from webhooks_app.api.views.base import ApiViewSet, by_time
+from webhooks_app.deliveries.erase import erase_event, erase_subject
 from webhooks_app.deliveries.resend import resend_event
 from webhooks_app.models import Event, Scope
 
+#: The most events that one request erases.
+MOST_ERASED = 10_000
 _FILTERS = [
     *of_event("events"),
     query("subject", "Only events with this subject, your own ID of an event."),
@@ -69,5 +72,27 @@ class EventViewSet(ApiViewSet):
     @idempotent
     def replay(self, request: Request, pk: str) -> Response:
         """Replay an event: resend it to every webhook that it was sent to."""
-        event = self.one(self.rows(), pk)
+        event = self.one(self.rows().defer("data"), pk)
         return Response({"deliveries": resend_event(event, actor=self.access.actor)})
+
+    @extend_schema(request=None, responses=shapes.EventSerializer)
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def erase(self, request: Request, pk: str) -> Response:
+        """Erase an event: its data, what receivers responded, and everything it is searched by. It cannot be sent again.
+
+        Its pending deliveries are cancelled; its deliveries and their outcomes stay. This cannot be undone.
+        """
+        event = self.one(self.rows().defer("data"), pk)
+        return Response(shapes.EventSerializer(erase_event(event, actor=self.access.actor)).data)
+
+    @extend_schema(
+        operation_id="events_erase_many", request=shapes.EraseEventsSerializer, responses=shapes.ErasedSerializer
+    )
+    @action(detail=False, methods=["post"], url_path="erase")
+    @idempotent
+    def erase_many(self, request: Request) -> Response:
+        """Erase up to 10,000 events with this subject, as the operation for one event does."""
+        subject = self.read(shapes.EraseEventsSerializer)["subject"]
+        report = erase_subject(self.access.tenant, subject, most=MOST_ERASED, actor=self.access.actor)
+        return Response({"events": report.events, "more": report.more})

@@ -1,4 +1,4 @@
-"""One event: its data and its deliveries; resend it to all of them."""
+"""One event: its data and its deliveries; resend it to all of them, or erase it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
 from webhooks_app.dashboard.pages.deliveries import mark_of
 from webhooks_app.dashboard.sections import DELIVERIES
+from webhooks_app.deliveries.erase import erase_event
 from webhooks_app.deliveries.outlook import Waiting, waiting_in_words, waiting_of
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.resend import resend_event
@@ -32,7 +33,7 @@ def event(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpRespons
     row = get_own_or_404(_rows(), "evt", public_id, visitor)
     context = _context(row)
     if "mark" not in request.GET:
-        more = {"data": pretty_body(row.data), "done": _done(request)}
+        more = {"data": pretty_body(row.shown_data), "done": _done(request)}
         return render_page(request, visitor, "event", {**context, **more})
     if request.GET["mark"] == context["mark"]:
         return HttpResponse(status=204)
@@ -54,6 +55,16 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
         return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{told}")
 
     return submit_once(request, visitor, act)
+
+
+@dashboard_view("GET", "POST", manages=True)
+def event_erase(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
+    """Erase an event. GET asks for confirmation."""
+    row = get_own_or_404(_rows(), "evt", public_id, visitor)
+    if request.method == "GET":
+        return render_page(request, visitor, "event_erase", {"section": DELIVERIES, "event": row})
+    erase_event(row.pk, actor=visitor.actor)
+    return redirect(reverse("webhooks_app:event", args=[row.public_id]))
 
 
 def _rows() -> QuerySet[Event]:
@@ -104,4 +115,5 @@ def _number(text: str) -> int | None:
 paths = [
     path("events/<str:public_id>", event, name="event"),
     path("events/<str:public_id>/replay", event_replay, name="event_replay"),
+    path("events/<str:public_id>/erase", event_erase, name="event_erase"),
 ]

@@ -215,10 +215,9 @@ class PortableStore(PortableRecord):
         return _due_prefix(rows, now) if queue.fifo else rows
 
     def events(self, ids: Sequence[uuid.UUID]) -> list[EventRow]:
-        """Return the content of these events, if their rows still exist."""
-        rows = (
-            Event.objects.using(self.using).filter(any_of("id", ids)).values_list("id", "type", "occurred_at", "data")
-        )
+        """Return the content of these events, if their rows still exist and are not erased: a blank payload is never sent."""
+        events = Event.objects.using(self.using).not_erased().filter(any_of("id", ids))
+        rows = events.values_list("id", "type", "occurred_at", "data")
         return read(lambda: [EventRow(*row) for row in rows], self.using)
 
     def release(self, engine_id: uuid.UUID, rows: Sequence[Release]) -> set[uuid.UUID]:

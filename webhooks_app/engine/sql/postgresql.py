@@ -102,7 +102,7 @@ CROSS JOIN LATERAL (
 ) AS due
 """
 
-_EVENTS = f"SELECT id, type, occurred_at, data FROM {EVENT} WHERE id = ANY(%s::uuid[])"
+_EVENTS = f"SELECT id, type, occurred_at, data FROM {EVENT} WHERE id = ANY(%s::uuid[]) AND erased_at IS NULL"
 
 _INSERT_DELIVERIES = f"""
 INSERT INTO {DELIVERY}
