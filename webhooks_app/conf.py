@@ -74,6 +74,16 @@ class BacklogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """WEBHOOKS["LIMITS"]: what one tenant may send to one host. 0: no limit."""
+
+    #: The maximum number of requests of one engine in flight from one tenant to one host, over all endpoints …
+    IN_FLIGHT_PER_HOST: int = checked(32, ZERO_OR_MORE)
+    #: … and the number that it may start in a second.
+    REQUESTS_PER_SECOND_PER_HOST: int = checked(200, ZERO_OR_MORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EgressSettings:
     """WEBHOOKS["EGRESS"]: how requests leave your network."""
 
@@ -186,6 +196,7 @@ class Settings:
     ROLE_OF_REQUEST: str = ""
     #: Dotted path of a function (tenant → `webhooks_app.Plan`); empty: the plan comes from the tenant's row.
     PLAN: str = ""
+    LIMITS: LimitSettings = LimitSettings()
 
     # --- delivery ------------------------------------------------------------------------------------------------
     #: "auto" (curl where pycurl is installed), "curl" or "requests".
