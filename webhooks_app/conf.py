@@ -75,8 +75,14 @@ class BacklogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """WEBHOOKS["LIMITS"]: what one tenant may send to one host. 0: no limit."""
+    """WEBHOOKS["LIMITS"]: what one tenant may have, and send to one host. 0: no limit."""
 
+    #: The maximum number of endpoints, unless the tenant's plan says another.
+    ENDPOINTS: int = checked(500, ZERO_OR_MORE)
+    #: The maximum number of API keys that are neither revoked nor expired, unless the plan says another.
+    API_KEYS: int = checked(100, ZERO_OR_MORE)
+    #: How many hosts callback URLs may name within an hour for the first time, unless the plan says another.
+    CALLBACK_HOSTS_PER_HOUR: int = checked(100, ZERO_OR_MORE)
     #: The maximum number of requests of one engine in flight from one tenant to one host, over all endpoints …
     IN_FLIGHT_PER_HOST: int = checked(32, ZERO_OR_MORE)
     #: … and the number that it may start in a second.

@@ -175,7 +175,8 @@ class TestWhatIsMadeWhileItsMakerIsRevoked:
 
 
 class TestALongChain:
-    def test_is_revoked_as_a_whole(self) -> None:
+    def test_is_revoked_as_a_whole(self, configure: Any) -> None:
+        configure(LIMITS={"API_KEYS": 0})
         program = Program(scopes=[READ, WRITE, PORTAL])
         key = program.key
         for _ in range(120):

@@ -51,7 +51,7 @@ class Tenant(models.Model):
         _("Webhooks are on"), default=True, help_text=_("Off: webhooks are not part of this customer's plan.")
     )
     max_endpoints = models.PositiveIntegerField(
-        _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: no limit.")
+        _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: the limit of your settings.")
     )
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
 

@@ -13,10 +13,31 @@ from webhooks_app.models import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`available`: webhooks are included. `max_endpoints`: None means no limit."""
+    """`available`: webhooks are included. The numbers: None means the limit of LIMITS. For no limit, choose a large number."""
 
     available: bool = True
     max_endpoints: int | None = None
+    max_api_keys: int | None = None
+    #: How many hosts callback URLs may name within an hour for the first time.
+    max_callback_hosts_per_hour: int | None = None
+
+    # The limits that apply; None: no limit.
+
+    @property
+    def endpoint_limit(self) -> int | None:
+        return _limit(self.max_endpoints, settings().LIMITS.ENDPOINTS)
+
+    @property
+    def api_key_limit(self) -> int | None:
+        return _limit(self.max_api_keys, settings().LIMITS.API_KEYS)
+
+    @property
+    def callback_host_limit(self) -> int | None:
+        return _limit(self.max_callback_hosts_per_hour, settings().LIMITS.CALLBACK_HOSTS_PER_HOUR)
+
+
+def _limit(of_plan: int | None, usual: int) -> int | None:
+    return (usual or None) if of_plan is None else of_plan
 
 
 def plan_of(tenant: Tenant) -> Plan:
