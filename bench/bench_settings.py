@@ -40,6 +40,7 @@ WEBHOOKS = {
     "ALLOW_HTTP": True,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "ALLOWED_PORTS": list(range(1, 65536)),
+    "LIMITS": {"REQUESTS_PER_SECOND_PER_HOST": 0, "IN_FLIGHT_PER_HOST": 0},  # all receivers are on this host
     "WAKE_FUNCTION": os.environ.get("BENCH_WAKE", ""),
     "CELERY_QUEUE": "webhooks-bench",  # a worker that happens to run on the same broker leaves these hints alone
 }

@@ -163,6 +163,8 @@ WEBHOOKS: dict[str, Any] = {
     "ALLOW_HTTP": DEBUG,
     "ALLOWED_NETWORKS": ["127.0.0.0/8", "::1/128"] if DEBUG else [],
     "ALLOWED_PORTS": list(range(1, 65536)) if DEBUG else [443, 80],
+    # All receivers of the demo are on this machine.
+    "LIMITS": {"IN_FLIGHT_PER_HOST": 0, "REQUESTS_PER_SECOND_PER_HOST": 0} if DEBUG else {},
 }
 
 # --- logging ---------------------------------------------------------------------------------------------------------

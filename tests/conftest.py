@@ -18,7 +18,7 @@ from webhooks_app.conf import EngineSettings, Settings
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import callback_hosts, worker_wakeup
 
 pytest_plugins = ["tests.visitors", "tests.leases", "tests.apart", "tests.security_table"]
 
@@ -83,6 +83,7 @@ def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> Itera
     """
     configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=WIRE_FORMATS, DEFAULT_WIRE_FORMAT="quick")
     worker_wakeup.reset()
+    callback_hosts.reset()
     yield
     assert repair() == 0, "a wake-up was lost; a test that makes deliveries by itself uses `due_delivery`"
 

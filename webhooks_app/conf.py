@@ -5,7 +5,7 @@ To add a setting: a field here, and a row in docs/reference/settings.md. Interna
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,9 +23,6 @@ from webhooks_app.conf_parser import (
     one_of,
     parse,
 )
-from webhooks_app.core.addresses import AddressPolicy, check_ports
-from webhooks_app.core.networks import parse_networks
-from webhooks_app.exceptions import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +71,22 @@ class BacklogSettings:
     MAX_DAYS: float | None = checked(None, POSITIVE_OR_NONE)
     #: The maximum number of pending deliveries of one paused or disabled endpoint; the oldest are dropped. 0: no limit.
     MAX_DELIVERIES: int = checked(100_000, ZERO_OR_MORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """WEBHOOKS["LIMITS"]: what one tenant may have, and send to one host. 0: no limit."""
+
+    #: The maximum number of endpoints, unless the tenant's plan says another.
+    ENDPOINTS: int = checked(500, ZERO_OR_MORE)
+    #: The maximum number of API keys that are neither revoked nor expired, unless the plan says another.
+    API_KEYS: int = checked(100, ZERO_OR_MORE)
+    #: How many hosts callback URLs may name within an hour for the first time, unless the plan says another.
+    CALLBACK_HOSTS_PER_HOUR: int = checked(100, ZERO_OR_MORE)
+    #: The maximum number of requests of one engine in flight from one tenant to one host, over all endpoints …
+    IN_FLIGHT_PER_HOST: int = checked(32, ZERO_OR_MORE)
+    #: … and the number that it may start in a second.
+    REQUESTS_PER_SECOND_PER_HOST: int = checked(200, ZERO_OR_MORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +208,7 @@ class Settings:
     ROLE_OF_REQUEST: str = ""
     #: Dotted path of a function (tenant → `webhooks_app.Plan`); empty: the plan comes from the tenant's row.
     PLAN: str = ""
+    LIMITS: LimitSettings = LimitSettings()
 
     # --- delivery ------------------------------------------------------------------------------------------------
     #: "auto" (curl where pycurl is installed), "curl" or "requests".
@@ -239,52 +253,8 @@ def strict() -> bool:
     return bool(django_settings.DEBUG) if chosen is None else chosen
 
 
-#: The settings and their policy. One tuple, replaced as a whole, because threads read it without a lock.
-_addresses: tuple[Settings, AddressPolicy] | None = None
-
-
 def backlog_age() -> timedelta:
     """Return the maximum age of an event pending for a paused or disabled endpoint; never more than the retention."""
     chosen = settings()
     days = chosen.BACKLOG.MAX_DAYS
     return timedelta(days=chosen.RETENTION_DAYS if days is None else min(days, chosen.RETENTION_DAYS))
-
-
-def address_policy() -> AddressPolicy:
-    """Return the operator's address rules from the current settings. Built again only if the settings have changed.
-
-    Raises ConfigurationError, which names the setting and the invalid entry.
-    """
-    global _addresses
-    chosen, known = settings(), _addresses
-    if known is None or known[0] is not chosen:
-        known = _addresses = chosen, _address_policy(chosen)
-    return known[1]
-
-
-def _address_policy(chosen: Settings) -> AddressPolicy:
-    checks: tuple[tuple[str, Callable[[Sequence[object]], object]], ...] = (
-        ("ALLOWED_PORTS", check_ports),
-        ("ALLOWED_NETWORKS", parse_networks),
-        ("DENIED_NETWORKS", parse_networks),
-    )
-    for name, check in checks:
-        try:
-            check(getattr(chosen, name))
-        except ValueError as error:
-            raise ConfigurationError(f"WEBHOOKS[{name!r}]: {error}.", field=name) from error
-    return AddressPolicy(
-        allow_http=chosen.ALLOW_HTTP,
-        ports=frozenset(chosen.ALLOWED_PORTS),
-        allowed_networks=tuple(chosen.ALLOWED_NETWORKS),
-        denied_networks=(*chosen.DENIED_NETWORKS, *filter(_is_network, chosen.EGRESS.ADDRESSES)),
-    )
-
-
-def _is_network(text: str) -> bool:
-    """Return whether this is an address or a network: EGRESS.ADDRESSES are shown to customers and may be anything."""
-    try:
-        parse_networks([text])
-    except ValueError:
-        return False
-    return True

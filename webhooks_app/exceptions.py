@@ -63,6 +63,14 @@ class BacklogFull(WebhooksError):
     retry_after: ClassVar[int] = 30
 
 
+class TooManyCallbackHosts(InvalidEvent):
+    """The tenant's callback URLs name too many new hosts. Emit the event later, or raise the tenant's limit."""
+
+    code = "TOO_MANY_CALLBACK_HOSTS"
+    #: Seconds after which to retry.
+    retry_after: ClassVar[int] = 600
+
+
 class InvalidFilter(WebhooksError):
     """A filter of the list is invalid. Correct the named parameter."""
 
@@ -144,6 +152,12 @@ class TooManyEndpoints(WebhooksError):
     """The tenant has reached its maximum number of endpoints. Delete one, or raise the tenant's limit."""
 
     code = "MAX_WEBHOOK_ENDPOINTS_REACHED"
+
+
+class TooManyApiKeys(WebhooksError):
+    """The tenant has reached its maximum number of API keys. Revoke one, or raise the tenant's limit."""
+
+    code = "MAX_API_KEYS_REACHED"
 
 
 class NotAllowed(WebhooksError):

@@ -200,6 +200,28 @@ class TestTheSchema:
             emit("staff.made", {}, tenant="anna")
         assert receiver.requests == []
 
+    def test_costs_a_bounded_number_of_steps(self, configure: Configure) -> None:
+        refs = [{"$ref": f"#/$defs/d{number + 1}"} for number in range(40)]
+        steps = {f"d{number}": {"allOf": [ref, ref]} for number, ref in enumerate(refs)}
+        EventTypeFactory(name="staff.made", schema={"$ref": "#/$defs/d0", "$defs": {**steps, "d40": {}}})
+        with pytest.raises(InvalidEvent, match=r"takes too many steps\. Send shorter lists and texts") as caught:
+            emit("staff.made", {}, tenant="anna")
+        assert caught.value.field == "data"
+        configure(STRICT=False)
+        assert "too many steps" in emit("staff.made", {}, tenant="anna").quarantine_reason
+
+    def test_may_have_any_pattern_that_reads_each_character_once(self) -> None:
+        """With `re`, forty characters would take hours."""
+        EventTypeFactory(name="staff.made", schema={"pattern": "^(a+)+$"})
+        emit("staff.made", "a" * 40, tenant="anna")
+        with pytest.raises(InvalidEvent, match="does not match"):
+            emit("staff.made", "a" * 40 + "!", tenant="anna")
+
+    def test_with_a_pattern_that_cannot_be_used_says_so(self) -> None:
+        EventTypeFactory(name="staff.made", schema={"pattern": "(?=a)b"})
+        with pytest.raises(InvalidEvent, match=r"The pattern '\(\?=a\)b' cannot be used: it uses look-around"):
+            emit("staff.made", "ab", tenant="anna")
+
     def test_sees_the_data_as_the_receiver_will(self) -> None:
         EventTypeFactory(name="staff.made", schema={"properties": {"at": {"type": "string"}}})
         emit("staff.made", {"at": datetime(2026, 1, 1, tzinfo=UTC)}, tenant="anna")

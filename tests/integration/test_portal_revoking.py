@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -111,7 +112,8 @@ class TestWhatIsMadeWhileItsMakerIsRevoked:
 
 
 class TestALongChain:
-    def test_is_revoked_as_a_whole(self) -> None:
+    def test_is_revoked_as_a_whole(self, configure: Any) -> None:
+        configure(LIMITS={"API_KEYS": 0})
         program = Program(scopes=[READ, WRITE, PORTAL])
         key = program.key
         for _ in range(120):

@@ -9,7 +9,7 @@ import pytest
 import responses
 
 from tests.transports import PUBLIC, gather, request, send
-from webhooks_app.conf import address_policy
+from webhooks_app.address_settings import address_policy
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.exceptions import ConfigurationError

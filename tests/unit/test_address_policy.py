@@ -11,7 +11,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks_app.conf import address_policy
+from webhooks_app.address_settings import address_policy
 from webhooks_app.core.addresses import (
     AddressPolicy,
     address_allowed,

@@ -25,11 +25,10 @@ def a_queue(
     rate_limit: int | None = None,
     tenant_id: uuid.UUID | None = None,
     probing: bool = False,
+    url: str = "https://example.com/",
     **values: Any,
 ) -> LeasedQueue:
-    config = EndpointConfig(
-        new_id(), tenant_id or new_id(), "https://example.com/", WIRE_FORMAT, (), (), cap, rate_limit, fifo
-    )
+    config = EndpointConfig(new_id(), tenant_id or new_id(), url, WIRE_FORMAT, (), (), cap, rate_limit, fifo)
     queue = LeasedQueue(config, values.pop("health", Health()), leased_at=0.0, **values)
     queue.reading.exhausted = True
     queue.sending.probing = probing

@@ -29,13 +29,17 @@ _STATUS: tuple[tuple[type[errors.WebhooksError], HTTPStatus], ...] = (
     (errors.IdempotencyInProgress, HTTPStatus.CONFLICT),
     (errors.ConflictingState, HTTPStatus.CONFLICT),
     (errors.BacklogFull, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.TooManyCallbackHosts, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.NotAllowed, HTTPStatus.FORBIDDEN),
     (errors.NotAvailableOnPlan, HTTPStatus.FORBIDDEN),
     (errors.TooManyEndpoints, HTTPStatus.FORBIDDEN),
+    (errors.TooManyApiKeys, HTTPStatus.FORBIDDEN),
     (errors.SealingError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.WebhooksError, HTTPStatus.BAD_REQUEST),
 )
+#: Errors that say when to try again.
+_LATER = (errors.BacklogFull, errors.TooManyCallbackHosts)
 #: What Django raises for an unreadable body, for example in its CSRF check, which reads forms.
 _UNREADABLE = (MultiPartParserError, SuspiciousOperation, UnreadablePostError)
 #: Errors of the operator: the details go to the log, not to customers.
@@ -89,7 +93,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, errors.WebhooksError):
         set_rollback()
         status = status_of(error)
-        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.BacklogFull) else None
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, _LATER) else None
         return _response(problem(status, error.code, told(error), error.field), context, headers)
     if isinstance(error, Http404):
         error = drf.NotFound()

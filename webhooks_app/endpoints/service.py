@@ -138,12 +138,13 @@ def check_plan_limit(tenant: Tenant, *, counted: bool = True) -> None:
     plan = plan_of(row)
     if not plan.available:
         raise NotAvailableOnPlan()
-    if plan.max_endpoints is None or not counted:
+    limit = plan.endpoint_limit
+    if limit is None or not counted:
         return
-    if Endpoint.objects.counted().filter(tenant_id=row.pk).count() >= plan.max_endpoints:
+    if Endpoint.objects.counted().filter(tenant_id=row.pk).count() >= limit:
         raise TooManyEndpoints(
             gettext_noop("There are %(most)s endpoints already, as many as are allowed. Delete one first."),
-            most=plan.max_endpoints,
+            most=limit,
         )
 
 

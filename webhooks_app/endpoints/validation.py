@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from webhooks_app.conf import address_policy
+from webhooks_app.address_settings import address_policy
 from webhooks_app.core.addresses import CheckedURL, check_url
 from webhooks_app.core.catalogue import registry
 from webhooks_app.core.filters import check_filters, check_pattern

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable
 
-from webhooks_app.conf import address_policy
+from webhooks_app.address_settings import address_policy
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.secrets import new_secret

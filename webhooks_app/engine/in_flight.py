@@ -1,6 +1,7 @@
 """InFlight: counts the requests in flight, and moves slow ones out of the window. Used under the window's lock.
 
-Each request is in the window or in the room of slow requests, and is counted there for the engine, its tenant and its queue.
+Each request is in the window or in the room of slow requests, and is counted there for the engine, its tenant and its queue; and
+wherever it is, for its destination.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Mapping
 
+from webhooks_app.engine.destinations import Destinations
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.turns import TenantShare, TenantShares
@@ -24,11 +26,13 @@ class InFlight:
         slow_room: int,
         queues: Mapping[uuid.UUID, LeasedQueue],
         tenants: TenantShares,
+        destinations: Destinations,
     ) -> None:
         """`slow_room`: how many slow requests there may be. `queues`: the leased ones, as they are at any time."""
         self._options = options
         self._queues = queues
         self._tenants = tenants
+        self._destinations = destinations
         self.slow_room = slow_room
         #: How many slow requests one tenant may have.
         self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
@@ -43,6 +47,9 @@ class InFlight:
         delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
         state.in_flight += 1
         state.bytes_in_flight += delivery.size
+        state.held_since = None
+        delivery.destination = self._destinations.of(queue)
+        self._destinations.begin(delivery.destination, now)
         self.in_window += 1
         tenant.in_window += 1
         if delivery.unproven:
@@ -55,6 +62,9 @@ class InFlight:
         if delivery.in_flight_since is None:
             return
         delivery.in_flight_since = None
+        if delivery.destination is not None:
+            delivery.destination.end()
+            delivery.destination = None
         queue = self._queues.get(delivery.endpoint_id)
         tenant = self._tenants.of(queue) if queue is not None else None
         if not delivery.slow:
@@ -96,6 +106,7 @@ class InFlight:
         forgotten = self.in_window + self.slow
         self.in_window = self.slow = self.unproven = 0
         self._started.clear()
+        self._destinations.forget_in_flight()
         for queue in self._queues.values():
             queue.sending.in_flight = queue.sending.bytes_in_flight = 0
         return forgotten

@@ -16,6 +16,7 @@ from datetime import datetime
 
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.ramp import ramp_rate
+from webhooks_app.engine.destinations import host_and_port
 from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
@@ -54,6 +55,8 @@ class Sending:
     next_slot: float = 0.0
     #: Since when (monotonic) a recovering endpoint is ramped up; None: no ramp.
     ramp_since: float | None = None
+    #: Since when (monotonic) it could start a request but for the limits of its destination; None: it can, or has nothing.
+    held_since: float | None = None
     #: The ring of its tenant (of two) in which it waits for a turn; None: in neither.
     ring: bool | None = None
 
@@ -95,11 +98,14 @@ class LeasedQueue:
     build_faults: int = 0
     #: Its requests are built on threads of their own; see `BuildThreads`.
     runs_host_code: bool = field(init=False)
+    #: Where its URL leads to; see `Destinations`.
+    host: str = field(init=False)
     sending: Sending = field(default_factory=Sending)
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         self.runs_host_code = runs_host_code(self.config.wire_format)
+        self.host = host_and_port(self.config.url)
         self.sending.failing = self.health.consecutive_failures > 0
         self.sending.isolated = self.crash_takeovers >= SUSPECTED_FROM
 

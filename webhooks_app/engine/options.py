@@ -47,6 +47,10 @@ class EngineOptions:
     #: Unrecorded results, in windows: above this no new request starts until the database has caught up.
     unrecorded_windows: int = 8
 
+    # --- limits of one tenant at one host; 0: no limit ---------------------------------------------------------------
+    host_in_flight: int = field(default_factory=lambda: settings().LIMITS.IN_FLIGHT_PER_HOST)
+    host_rate: int = field(default_factory=lambda: settings().LIMITS.REQUESTS_PER_SECOND_PER_HOST)
+
     # --- wire formats with host code -------------------------------------------------------------------------------
     #: A request that takes longer to build is not sent: it counts as a fault on our side.
     build_seconds: float = 2.0

@@ -13,6 +13,7 @@ from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
+from webhooks_app.engine.destinations import Destination
 from webhooks_app.models.ids import public_id
 from webhooks_app.wire_formats.base import WireFormat
 
@@ -120,6 +121,8 @@ class QueuedDelivery:
     in_flight_since: float | None = None
     slow: bool = False
     unproven: bool = False
+    #: What its tenant sends to the same host, while it is in flight.
+    destination: Destination | None = None
 
     @property
     def number(self) -> int:

@@ -10,6 +10,7 @@ These rules keep one bad endpoint from slowing the others down:
 - a request without a response for a while is slow: it moves out of the window into a room several times as large, of which
   one tenant may fill a quarter; then it starts nothing more until one of them ends;
 - a recovering endpoint is ramped up over time;
+- one tenant's requests to one host have limits, however many endpoints it has there; see `destinations`;
 - a queue that is suspected of crashing engines runs alone; see `isolation`.
 
 All times here are monotonic seconds. Thread-safe.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
+from webhooks_app.engine.destinations import Destinations
 from webhooks_app.engine.in_flight import InFlight
 from webhooks_app.engine.isolation import IsolationSlot
 from webhooks_app.engine.leased_queue import LeasedQueue
@@ -49,7 +51,8 @@ class Window(LeasedQueues):
         self._tenant_unproven = max(round(self._size * options.tenant_share), 1)
         self._tenants = TenantShares()
         self._turns = Turns()
-        self._in_flight = InFlight(options, slow_room, self._queues, self._tenants)
+        self._destinations = Destinations(options.host_in_flight, options.host_rate)
+        self._in_flight = InFlight(options, slow_room, self._queues, self._tenants, self._destinations)
         self._isolation = IsolationSlot(options.isolation_seconds)
         self._successes = 0
         #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
@@ -142,6 +145,8 @@ class Window(LeasedQueues):
         with self._lock:
             for delivery in reversed(deliveries):
                 since = delivery.in_flight_since or 0.0
+                if delivery.destination is not None:
+                    self._destinations.undo(delivery.destination)
                 self._in_flight.end(delivery)
                 queue = self._queues.get(delivery.endpoint_id)
                 if queue is None:
@@ -191,11 +196,14 @@ class Window(LeasedQueues):
             for queue in self._queues.values():
                 if now - queue.leased_at > self._options.longest_lease and not queue.sending.stopping:
                     queue.stop()
+                elif queue.sending.held_since is not None and not queue.sending.in_flight:
+                    self._put_off(queue, queue.sending.held_since, now)
             done = [q for q in self._queues.values() if (q.reading.exhausted or q.sending.stopping) and q.empty]
             for queue in done:
                 del self._queues[queue.endpoint_id]
                 self._isolation.end(queue)
             self._tenants.forget_idle(self._queues.values())
+            self._destinations.forget_idle(len(self._queues), now)
             return done
 
     def room(self) -> dict[QueueClass, Room]:
@@ -246,6 +254,12 @@ class Window(LeasedQueues):
         if now < slot and queue.rate(now):
             self._look_again_at(slot)
             return False
+        free_at = self._destinations.free_at(queue)
+        if free_at is None or now < free_at:
+            state.held_since = now if state.held_since is None else state.held_since
+            if free_at is not None:
+                self._look_again_at(free_at)
+            return False
         return not self._isolation.holds_back(queue, self._in_flight.in_window, now)
 
     def _look_again_at(self, moment: float) -> None:
@@ -260,6 +274,13 @@ class Window(LeasedQueues):
         if rate := queue.rate(now):
             state.next_slot = max(state.next_slot, now) + 1 / rate
         return delivery
+
+    def _put_off(self, queue: LeasedQueue, held_since: float, now: float) -> None:
+        """Release a queue that has waited long for its destination. It is due again when its turn may come."""
+        until = self._destinations.put_off(queue, held_since, now)
+        if until is not None:
+            queue.sending.next_slot = max(queue.sending.next_slot, until)
+            queue.stop()
 
     def _prove(self, queue: LeasedQueue) -> None:
         state = queue.sending

@@ -20,6 +20,7 @@ from webhooks_app.conf import strict as is_strict
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.events import payload, worker_wakeup
 from webhooks_app.events.backlog_limits import check_backlog
+from webhooks_app.events.callback_hosts import check_callback_host
 from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
 from webhooks_app.models import Event
 from webhooks_app.models.database import database_alias
@@ -95,7 +96,7 @@ def emit_many(
     inputs = list(events)
     added = payload.added_types([item.type for item in inputs], alias)
     raises = is_strict() if strict is None else strict
-    made = [_event(item, added, strict=raises) for item in inputs]
+    made = [_event(item, added, alias, strict=raises) for item in inputs]
     if limited:
         check_backlog(made, alias)
     keyed = any(event.idempotency_key is not None for event in made)
@@ -121,11 +122,13 @@ def _after_commit(act: Callable[[], None], alias: str) -> None:
         transaction.on_commit(act, using=alias, robust=True)
 
 
-def _event(item: EventInput, added: Mapping[str, EventType], *, strict: bool) -> Event:
+def _event(item: EventInput, added: Mapping[str, EventType], alias: str, *, strict: bool) -> Event:
     """Return the row for one input. Raises if strict; otherwise an invalid input becomes a quarantined row."""
     event = payload.blank_event(item)
     try:
         payload.fill(event, item, added)
+        if event.callback_url:
+            check_callback_host(event.tenant_id, event.callback_url, alias)
     except Exception as error:  # whatever is wrong with an event, in production the host's request must continue
         if strict or isinstance(error, DatabaseError):
             raise

@@ -6,18 +6,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
-from webhooks_app.conf import address_policy, settings
+from webhooks_app.address_settings import address_policy
+from webhooks_app.conf import settings
 from webhooks_app.core.addresses import check_url
 from webhooks_app.core.catalogue import MAX_NAME, EventType, registry
+from webhooks_app.core.schema_check import InvalidSchema, schema_of
+from webhooks_app.core.schema_keywords import CheckTooCostly
 from webhooks_app.exceptions import InvalidEvent, PayloadTooLarge, UnknownEventType, URLNotAllowed, gettext_noop
 from webhooks_app.models import Event, Tenant
 from webhooks_app.models import EventType as EventTypeRow
@@ -182,7 +181,18 @@ def _check_schema(type_: EventType, data: str) -> None:
     if type_.schema is None:
         return
     try:
-        fault = best_match(_validator(json.dumps(type_.schema, sort_keys=True)).iter_errors(json.loads(data)))
+        fault = schema_of(json.dumps(type_.schema, sort_keys=True)).first_fault(data)
+    except CheckTooCostly as error:
+        raise InvalidEvent(
+            gettext_noop(
+                "Checking the data against the schema of %(name)s takes too many steps. "
+                "Send shorter lists and texts, nest them less, or simplify the schema."
+            ),
+            field="data",
+            name=repr(type_.name),
+        ) from error
+    except InvalidSchema as error:
+        raise InvalidEvent(f"The schema of {type_.name!r} cannot be used. {error}", field="type") from error
     except Exception as error:  # an invalid schema fails in many ways: unknown types, references, expressions
         raise InvalidEvent(f"The schema of {type_.name!r} cannot be used: {error!r}", field="type") from error
     if fault is not None:
@@ -194,12 +204,6 @@ def _check_schema(type_: EventType, data: str) -> None:
             # The message quotes the value.
             fault="its value is not shown" if type_.redact else fault.message[:300],
         )
-
-
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> Draft202012Validator:
-    # With this registry, no references are fetched from the network.
-    return Draft202012Validator(json.loads(schema), registry=REGISTRY)
 
 
 def _channels(channels: Any) -> list[str]:

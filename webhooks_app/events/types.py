@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+import json
 
 from webhooks_app.core.catalogue import EventType, registry
+from webhooks_app.core.schema_check import InvalidSchema, check_schema
 from webhooks_app.events.payload import added_types, check_example
 from webhooks_app.exceptions import ConfigurationError, InvalidEvent, InvalidEventType, NotFound
 from webhooks_app.models import EventType as EventTypeRow
@@ -58,9 +58,9 @@ def _check_schema(type_: EventType) -> None:
     if not isinstance(type_.schema, dict):
         raise InvalidEventType("The schema is a JSON object.", field="schema")
     try:
-        Draft202012Validator.check_schema(type_.schema)
-    except SchemaError as error:
-        raise InvalidEventType(f"This is no JSON Schema: {error.message[:300]}", field="schema") from error
+        check_schema(json.dumps(type_.schema, sort_keys=True))
+    except InvalidSchema as error:
+        raise InvalidEventType(f"This is no JSON Schema that can be used. {error}", field="schema") from error
     try:
         if type_.example is not None:
             check_example(type_)

@@ -52,7 +52,7 @@ class Tenant(models.Model):
         _("Webhooks are on"), default=True, help_text=_("Off: webhooks are not part of this customer's plan.")
     )
     max_endpoints = models.PositiveIntegerField(
-        _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: no limit.")
+        _("Endpoints at most"), null=True, blank=True, help_text=_("Empty: the limit of your settings.")
     )
     retention_days = models.PositiveIntegerField(
         _("Retention in days"),

@@ -15,11 +15,12 @@ from webhooks_app.conf import settings
 from webhooks_app.core.role import Role
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.db import in_one_transaction
-from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, gettext_noop
+from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, TooManyApiKeys, gettext_noop
 from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant, database_now
 from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
+from webhooks_app.tenants.plan import plan_of
 from webhooks_app.tenants.refusals import remember_accepted
 
 _RANDOM_BYTES = 32
@@ -44,11 +45,12 @@ def create_api_key(
     """Create a key; return it and its text, which is shown only this once.
 
     `scopes`: some of `Scope.values`; all by default. `expires_at`: aware; None: never. `portal_link`: the link in whose session
-    the key is made, which may do no more and last no longer than the key that has made the link. Raises InvalidApiKey, and
-    InvalidPortalLink if the session is over or a viewer's.
+    the key is made, which may do no more and last no longer than the key that has made the link. Raises InvalidApiKey,
+    TooManyApiKeys, and InvalidPortalLink if the session is over or a viewer's.
     """
     owner = tenant_for(tenant)
     expires_at = _checked_expiry(expires_at)
+    _check_limit(owner)
     if portal_link is not None:
         _hold_session(portal_link, owner)
         _check_within(scopes, portal_link)
@@ -115,6 +117,16 @@ def _note_use(key: ApiKey, text: str) -> None:
     if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
         remember_accepted(text)
+
+
+def _check_limit(owner: Tenant) -> None:
+    """Check that the tenant may have one more key, under its lock, so that two requests cannot both make the last."""
+    row = for_change(Tenant.objects.all()).get(pk=owner.pk)
+    limit = plan_of(row).api_key_limit
+    if limit is not None and ApiKey.objects.usable().filter(tenant_id=row.pk).count() >= limit:
+        raise TooManyApiKeys(
+            gettext_noop("There are %(most)s API keys already, as many as are allowed. Revoke one first."), most=limit
+        )
 
 
 def _hold_session(link: PortalLink, owner: Tenant) -> None:

@@ -99,7 +99,9 @@ def _most(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENDPOINTS:
-        raise InvalidTenant(f"A whole number from 0 to {MAX_ENDPOINTS}, or empty for no limit.", field="max_endpoints")
+        raise InvalidTenant(
+            f"A whole number from 0 to {MAX_ENDPOINTS}, or empty for the limit of your settings.", field="max_endpoints"
+        )
     return value
 
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from webhooks_app.conf import address_policy, settings
+from webhooks_app.address_settings import address_policy
+from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import (
     OurFault,

@@ -95,7 +95,7 @@ def _form_page(
         context |= {
             "plan": plan,
             "total": total,
-            "full": plan.max_endpoints is not None and total >= plan.max_endpoints,
+            "full": plan.endpoint_limit is not None and total >= plan.endpoint_limit,
         }
     else:
         context["unreadable_headers"] = header_names(row) is None
