@@ -16,7 +16,8 @@ import pytest
 #: What is tested → the files that test it, relative to `tests`.
 GROUPS = {
     "which addresses are dialled": (
-        "unit/test_addresses.py", "unit/test_address_policy.py", "integration/test_transport_addresses.py",
+        "unit/test_addresses.py", "unit/test_nat64.py", "unit/test_address_policy.py",
+        "integration/test_transport_addresses.py",
         "integration/test_transport_resolver.py",
     ),
     "what a receiver responds": (
