@@ -13,7 +13,7 @@ import pytest
 from tests.receiver import Authority, Receiver
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
+from webhooks_app.transport import ClientTLS, Request, Response, Transport, TransportOptions, open_transport
 
 PORTS = frozenset(range(1, 65536))  # test receivers listen wherever there is room
 LOOPBACK = AddressPolicy(allow_http=True, ports=PORTS, allowed_networks=("127.0.0.0/8",))
@@ -64,10 +64,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(Path(tmp_path_factory.mktemp("authority")))
 
 
-def request(url: str, token: object = None, total: float = 5.0, body: bytes = b"{}", **headers: str) -> Request:
+def request(
+    url: str,
+    token: object = None,
+    total: float = 5.0,
+    body: bytes = b"{}",
+    tls: ClientTLS | None = None,
+    **headers: str,
+) -> Request:
     """A request; header names with underscores for dashes."""
     named = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return Request(token, url, tuple(named.items()), body, connect_timeout=min(total, 5.0), total_timeout=total)
+    return Request(
+        token, url, tuple(named.items()), body, connect_timeout=min(total, 5.0), total_timeout=total, tls=tls
+    )
 
 
 def gather(transport: Transport, number: int = 1, seconds: float = 20.0) -> list[Response]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import (
+    ClientTLS,
     OurFault,
     Request,
     Response,
@@ -35,6 +36,7 @@ _WINDOWS = 5
 _warned: set[tuple[int, int | None]] = set()  # each process warns once
 
 __all__ = [
+    "ClientTLS",
     "OurFault",
     "Request",
     "Response",

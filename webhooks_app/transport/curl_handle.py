@@ -11,11 +11,12 @@ from typing import Any
 import pycurl
 
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.base import ClientTLS, OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
+from webhooks_app.transport.curl_tls import HandleTLS, Verified
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
@@ -41,6 +42,7 @@ class Handle:
         "_resolve",
         "_socket_opened",
         "_sockets",
+        "_tls",
         "_total_timeout",
         "_url",
         "connection",
@@ -62,6 +64,7 @@ class Handle:
         keep_error: Callable[[BaseException], None],
         headers_complete: Callable[[Handle], None],
         socket_opened: Callable[[int, object], None],
+        verified: Verified,
     ) -> None:
         self.keep_error = keep_error
         self._socket_opened = socket_opened
@@ -79,6 +82,7 @@ class Handle:
         self._received = Received(options, partial(headers_complete, self), self.stop, keep_error)
         self._reset()
         self.curl: Any = pycurl.Curl()
+        self._tls = HandleTLS(self.curl, verified)
         configure(self.curl, options, ca_bundle)
         self._set_callbacks()
 
@@ -124,25 +128,30 @@ class Handle:
             self._total_timeout = seconds
         setopt(pycurl.HTTPHEADER, BASE_HEADERS + [header_line(name, value) for name, value in request.headers])
         setopt(pycurl.POSTFIELDS, request.body)
+        if request.tls is not None:
+            self._tls.load(request.tls)
         self.waited = request.total_timeout - seconds
         self.serial += 1
         self.request = request
 
     def prepare_again(self, code: int, message: str) -> bool:
-        """Load the same request again for a new connection, if libcurl found only dead connections. Return whether it did.
+        """Load the same request again, if libcurl found only dead connections, or trusted only a part of the certificate
+        authorities. Return whether it did.
 
         A receiver, or a firewall in front of it, may close all kept connections at once. libcurl tries five of them and then
         fails the whole request. No byte of a response has arrived on any of them.
         """
         request = self.request
-        if request is None or self._fresh or code != pycurl.E_SEND_ERROR or not message.startswith(_DIED):
+        if request is None:
             return False
         left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
-        if left <= 0:
+        died = not self._fresh and code == pycurl.E_SEND_ERROR and message.startswith(_DIED)
+        if left <= 0 or not (died or self._tls.may_try_others(request.tls, code, message)):
             return False
         self.prepare(request, left, self._resolve)
-        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
-        self._fresh = True
+        if died:
+            self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+            self._fresh = True
         return True
 
     def finish(self, code: int, message: str) -> Response:
@@ -155,7 +164,7 @@ class Handle:
         seconds = self.waited + self.curl.getinfo(pycurl.TOTAL_TIME)
         address = self.curl.getinfo(pycurl.PRIMARY_IP)[:ADDRESS_CHARACTERS]
         received = self._received
-        failure = self._why_none(code, message)
+        failure = self._why_none(code, message, request.tls)
         if failure is not None:
             kind, detail, fault = failure
             return Response(
@@ -238,7 +247,7 @@ class Handle:
         else:
             self._received.failure = our_failure(response.detail, OurFault(response.our_fault))
 
-    def _why_none(self, code: int, message: str) -> Failure | None:
+    def _why_none(self, code: int, message: str, tls: ClientTLS | None) -> Failure | None:
         """Return the failure; None if the headers of a final response are complete."""
         received = self._received
         if received.complete:
@@ -248,7 +257,7 @@ class Handle:
         # A socket could not be opened, but another address of the same name responded or timed out.
         if received.failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
             return received.failure
-        return failure_of(self.curl, code, message, self._sockets, self._proxy, self._url)
+        return failure_of(self.curl, code, message, self._sockets, self._proxy, self._url, tls)
 
     def _why_cut(self, code: int, message: str) -> str:
         if code == BODY_LATE:
