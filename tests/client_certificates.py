@@ -11,12 +11,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.receiver import Authority, Receiver
+from webhooks_app.endpoints.client_tls import ClientTLSInput
 from webhooks_app.transport import ClientTLS
 
 
 def identity(clients: Authority, name: str, **certificate: Any) -> ClientTLS:
     chain, key = clients.client_pems(name, **certificate)
     return ClientTLS(chain.encode(), key.encode())
+
+
+def pems(clients: Authority, name: str, authority: Authority | None = None, **certificate: Any) -> ClientTLSInput:
+    """A client certificate as a customer uploads it, with the authority to trust."""
+    chain, key = clients.client_pems(name, **certificate)
+    parts: ClientTLSInput = {"certificate": chain, "private_key": key}
+    if authority is not None:
+        parts["authorities"] = authority.pem
+    return parts
 
 
 def trusting(authority: Authority) -> ClientTLS:

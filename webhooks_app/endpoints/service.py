@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import bulk_updates
+from webhooks_app.endpoints.client_tls import ClientTLSInput, change_client_tls
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
@@ -24,7 +25,7 @@ from webhooks_app.exceptions import (
     gettext_noop,
 )
 from webhooks_app.locking import EndpointRef, locked_endpoint
-from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
+from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -39,6 +40,7 @@ class EndpointChanges(EndpointSettings, total=False):
     url: str
     events: Sequence[str]
     headers: Mapping[str, str | KeepValue] | None
+    client_tls: ClientTLSInput | None
 
 
 @in_one_transaction
@@ -51,6 +53,7 @@ def create_endpoint(
     secret: str | None = None,
     imported: bool = False,
     headers: Mapping[str, str] | None = None,
+    client_tls: ClientTLSInput | None = None,
     actor: str = SYSTEM,
     **settings: Unpack[EndpointSettings],
 ) -> tuple[Endpoint, str]:
@@ -58,7 +61,8 @@ def create_endpoint(
 
     `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: supplied by the customer, with
     the length that the wire format requires. `imported`: for products that migrate to this app: the receiver already verifies
-    with this secret, and its length is not checked; customers are never offered this. Raises URLNotAllowed, InvalidEndpoint,
+    with this secret, and its length is not checked; customers are never offered this. `client_tls`: a client certificate, and
+    certificate authorities to trust for this endpoint; see `ClientTLSInput`. Raises URLNotAllowed, InvalidEndpoint,
     InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     owner = tenant_for(tenant)
@@ -68,6 +72,8 @@ def create_endpoint(
     endpoint = Endpoint(tenant=owner, wire_format=wire.name, url=checked_url(url, wire).url)
     apply_settings(endpoint, settings)
     endpoint.set_custom_headers(check_headers(headers, wire))
+    if client_tls is not None:
+        change_client_tls(endpoint, client_tls, database_now(), keep=False)
     check_plan_limit(owner)
     insert_endpoint(endpoint, patterns, text)
     detail = {"events": patterns, "server": _server(endpoint.url)}
@@ -82,9 +88,9 @@ def change_endpoint(
     """Change the given settings; return the endpoint and the text of its new secret, if it needed one.
 
     Another scheme, host or port is another receiver, which has to be trusted anew: the secret is replaced at once (by
-    `secret`, or a new one), and the custom headers are cleared unless this call sets new ones. A header whose value is
-    `headers.KEPT` stays unchanged, if the receiver does. Raises the errors of `create_endpoint`, and ConflictingState for a
-    deleted endpoint.
+    `secret`, or a new one), and the custom headers and `client_tls` are cleared unless this call sets new ones. A header
+    whose value is `headers.KEPT` stays unchanged, if the receiver does. Raises the errors of `create_endpoint`, and
+    ConflictingState for a deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
     if row.is_callback:
@@ -98,6 +104,8 @@ def change_endpoint(
     if text is not None or "headers" in changes:
         stored = dict if text is not None else row.custom_headers  # headers meant for another server are dropped
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
+    if text is not None or "client_tls" in changes:
+        change_client_tls(row, changes.get("client_tls"), database_now(), keep=text is None)
     row.save()
     _resubscribe(row, wire, changes)
     if row.fifo is not was_fifo:
@@ -176,6 +184,10 @@ def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
     if changes.get("headers"):
         raise ConflictingState(
             gettext_noop("The playground takes no headers of your own: it would show them."), field="headers"
+        )
+    if changes.get("client_tls"):
+        raise ConflictingState(
+            gettext_noop("The playground uses no TLS, so it takes no certificates."), field="client_tls"
         )
 
 

@@ -142,8 +142,8 @@ def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
     if not row.is_deleted:
         now = database_now()
         _block_queue(queue)
-        row.deleted_at = now
-        row.save(update_fields=["deleted_at"])
+        row.deleted_at, row.certificate_warning_at = now, None
+        row.save(update_fields=["deleted_at", "certificate_warning_at"])
         _set_status(row, EndpointStatus.DELETED, "", now)
         note(row.tenant_id, actor, "endpoint.deleted", row.public_id)
     return row

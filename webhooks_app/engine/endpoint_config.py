@@ -19,9 +19,16 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
-from webhooks_app.models.endpoint import headers_field, parse_headers, value_field
+from webhooks_app.models.endpoint import (
+    client_tls_field,
+    headers_field,
+    parse_client_tls,
+    parse_headers,
+    value_field,
+)
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
+from webhooks_app.transport import ClientTLS
 from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD
@@ -38,6 +45,7 @@ class _Row(NamedTuple):
     url: str
     wire_format: str
     headers: str
+    client_tls: str
     max_in_flight: int | None
     rate_limit: int | None
     fifo: bool
@@ -80,11 +88,13 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     fault = ""
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    tls: ClientTLS | None = None
     wire_format = STANDARD
     try:
         wire_format = get_wire_format(endpoint.wire_format)
         keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
         headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
+        tls = _client_tls(endpoint.id, endpoint.client_tls, key_ring()) if endpoint.client_tls else None
         if not keys:
             fault = "it has no live secret"
     except DatabaseError:
@@ -102,6 +112,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
         kind=EndpointKind(endpoint.kind),
+        tls=tls,
         fault=fault,
     )
 
@@ -129,3 +140,9 @@ def opened(secret: Secret | _SecretRow, wire_format: WireFormat) -> SigningKey:
 @lru_cache(maxsize=8192)
 def _opened(secret_id: uuid.UUID, sealed: str, secret_format: SecretFormat, ring: object) -> Key:
     return key_of(value_field().open(secret_id, sealed), secret_format)
+
+
+@lru_cache(maxsize=2048)
+def _client_tls(endpoint_id: uuid.UUID, sealed: str, ring: object) -> ClientTLS:
+    parts = parse_client_tls(client_tls_field().open(endpoint_id, sealed))
+    return ClientTLS(**{name: text.encode() for name, text in parts.items()})

@@ -13,6 +13,7 @@ from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
 from webhooks_app.models.ids import public_id
+from webhooks_app.transport import ClientTLS
 from webhooks_app.wire_formats.base import WireFormat
 
 
@@ -40,6 +41,7 @@ class EndpointConfig:
     rate_limit: int | None
     fifo: bool
     kind: EndpointKind = EndpointKind.URL
+    tls: ClientTLS | None = None
     #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
 

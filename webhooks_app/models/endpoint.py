@@ -114,6 +114,12 @@ class Endpoint(models.Model):
     )
     #: The tenant's custom request headers, a JSON object, encrypted because they often contain credentials.
     headers = EncryptedTextField(blank=True, default="")
+    #: The client certificate with its private key, and the certificate authorities, as a JSON object of PEM texts.
+    client_tls = EncryptedTextField(blank=True, default="")
+    #: When the first of these certificates ends that is needed to send; NULL without any.
+    certificate_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: When to notify of that next; NULL for never.
+    certificate_warning_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -133,6 +139,12 @@ class Endpoint(models.Model):
                 name="webhooks_endpoint_receiving",
             ),
             models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
+            # For `notifications.certificates`, every minute.
+            models.Index(
+                fields=["certificate_warning_at"],
+                condition=Q(certificate_warning_at__isnull=False),
+                name="webhooks_endpoint_certificate",
+            ),
         ]
         permissions = [
             ("pause_endpoint", "Can pause and resume endpoints"),
@@ -174,6 +186,14 @@ class Endpoint(models.Model):
         """Encrypt the headers into the instance; the caller saves it."""
         headers_field().seal(self, json.dumps(headers) if headers else "")
 
+    def stored_tls(self) -> dict[str, str]:
+        """Return the parts of `transport.ClientTLS` that are not empty, decrypted. Raises SealingError if the key is missing."""
+        return parse_client_tls(client_tls_field().reveal(self))
+
+    def set_client_tls(self, parts: dict[str, str]) -> None:
+        """Encrypt the parts into the instance; the caller saves it."""
+        client_tls_field().seal(self, json.dumps(parts) if parts else "")
+
 
 def headers_field() -> EncryptedTextField:
     """Return the field object that encrypts and decrypts the headers."""
@@ -182,7 +202,18 @@ def headers_field() -> EncryptedTextField:
     return field
 
 
+def client_tls_field() -> EncryptedTextField:
+    """Return the field object that encrypts and decrypts the client certificate and the certificate authorities."""
+    field = Endpoint._meta.get_field("client_tls")
+    assert isinstance(field, EncryptedTextField)
+    return field
+
+
 def parse_headers(text: str) -> dict[str, str]:
+    return dict(json.loads(text)) if text else {}
+
+
+def parse_client_tls(text: str) -> dict[str, str]:
     return dict(json.loads(text)) if text else {}
 
 
