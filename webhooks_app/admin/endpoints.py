@@ -224,7 +224,7 @@ class SecretAdmin(ReadOnlyAdmin):
     list_display_links = ("made",)
     fields = ("of_tenant", "of_endpoint", "made", "ends", "accepted")
     fetched = ("tenant",)
-    deferred = ("value", "endpoint__headers")
+    deferred = ("value", "endpoint__headers", "endpoint__client_tls")
     accepted = time_column(_("last accepted"), "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
