@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.certificates import shown_certificates
 from webhooks_app.dashboard.forms.endpoint import header_names
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
@@ -56,6 +57,7 @@ _DONE = {
     "resume": _("Resumed. What has waited is being sent."),
     "disable": _("Disabled. New events are not kept for this endpoint; you can recover them later."),
     "enable": _("Enabled, with a clean record. To get what was missed meanwhile, recover it below."),
+    "certificates": _("The certificates are saved. They apply from the next request on."),
     "ended": _("The old secret is no longer used."),
 }
 
@@ -95,6 +97,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "secrets": live_secrets(row),
         "header_names": header_names(row),
         "settings": shown_settings(row),
+        "certificates": shown_certificates(row, now),
         "deliveries": recent_deliveries(row),
         "done": _DONE.get(request.GET.get("done", "")),
         **_charts(row, request.GET.get("span", ""), now),
