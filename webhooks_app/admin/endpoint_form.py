@@ -1,4 +1,4 @@
-"""The form of an endpoint. `endpoints.service` checks its values; secrets and header values are write-only."""
+"""The form of an endpoint. `endpoints.service` checks its values; secrets, header values and private keys are write-only."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.admin.service_admin import Lines, ServiceForm
 from webhooks_app.admin.tenants import wire_format_choices
 from webhooks_app.endpoints.settings import NAMES, SETTINGS
+from webhooks_app.forms.client_tls import FIELDS, FIELDS_OF, ClientTLSFields
 from webhooks_app.forms.fields import WriteOnlyTextarea
 from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
 
 
-class EndpointForm(ServiceForm):
-    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers"}
+class EndpointForm(ClientTLSFields, ServiceForm):
+    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers", **FIELDS_OF}
 
     url = forms.CharField(
         widget=forms.TextInput(attrs={"class": "vTextField", "type": "url"}),
         help_text=_(
-            "Another scheme, host or port is another receiver: the secret is replaced then, and the headers cleared."
+            "Another scheme, host or port is another receiver: the secret is replaced then, and the headers and certificates "
+            "are cleared."
         ),
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
@@ -37,7 +39,7 @@ class EndpointForm(ServiceForm):
 
     class Meta:
         model = Endpoint
-        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers")
+        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers", *FIELDS)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -68,12 +70,16 @@ class EndpointForm(ServiceForm):
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of `create_endpoint`, except the tenant."""
-        values = {name: value for name, value in self.cleaned_data.items() if name not in ("tenant", "drop_headers")}
-        return {**_renamed(values), "wire_format": values["wire_format"] or None}
+        left_out = ("tenant", "drop_headers", *FIELDS)
+        values = {name: value for name, value in self.cleaned_data.items() if name not in left_out}
+        more = {"wire_format": values["wire_format"] or None, "client_tls": self.client_tls() or None}
+        return {**_renamed(values), **more}
 
     def changes(self) -> dict[str, Any]:
         """Return the arguments of `change_endpoint`."""
-        changed = super().changes()
+        changed = {name: value for name, value in super().changes().items() if name not in FIELDS}
+        if client_tls := self.client_tls():
+            changed["client_tls"] = client_tls
         if changed.pop("drop_headers", False):
             changed["new_headers"] = {}
         if changed.get("new_headers", {}) is None:

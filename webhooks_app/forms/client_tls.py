@@ -109,6 +109,7 @@ class ClientTLSFields(forms.Form):
         elif file.size > MAX_CHARACTERS:
             self.add_error(name, _("The file is too large."))
         else:
+            file.seek(0)  # the form may be made again for the same request
             try:
                 given[part] = file.read().decode()
             except UnicodeDecodeError:
