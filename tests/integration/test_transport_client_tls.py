@@ -148,6 +148,29 @@ def test_a_private_authority_is_trusted_for_its_endpoint_only(
         assert [one.connection for one in receiver.requests] == [1, 1]
 
 
+@version
+def test_no_session_of_tls_is_resumed_with_other_certificates(
+    open_one: Open, authority: Authority, clients: Authority, private: Authority, version: ssl.TLSVersion
+) -> None:
+    """Each request needs a new connection, for which a session of an earlier one might be resumed."""
+    context = clients.demanding(private.context("localhost"), version)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    with Receiver(tls=context) as receiver:
+        receiver.on("/", headers={"Connection": "close"})
+        transport = open_one(ca_bundle=authority.bundle)
+        trusted = private.pem.encode()
+        acme, other = (ClientTLS(*parts, trusted) for parts in (_bytes(clients, "acme"), _bytes(clients, "other")))
+        for tls in (acme, other, trusting(private), acme, other):
+            assert send_as(transport, tls, receiver).status == 200
+            assert send_as(transport, None, receiver).failure is OutcomeKind.TLS_ERROR
+        assert [one.client for one in receiver.requests] == ["acme", "other", "", "acme", "other"]
+
+
+def _bytes(clients: Authority, name: str) -> tuple[bytes, bytes]:
+    chain, key = clients.client_pems(name)
+    return chain.encode(), key.encode()
+
+
 def test_public_authorities_stay_trusted_beside_a_private_one(
     open_one: Open, authority: Authority, private: Authority
 ) -> None:

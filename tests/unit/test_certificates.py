@@ -105,7 +105,10 @@ class TestPrivateKeys:
         assert time.process_time() - began < 1
 
     def test_whose_encryption_is_no_der_are_refused(self) -> None:
-        for data in (b"", b"\x30", b"\x30\x80\x00\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x01\x00"):
+        nested = b""
+        for _ in range(1050):
+            nested = _der(0x30, nested)
+        for data in (nested, b"", b"\x30", b"\x30\x80\x00\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x01\x00"):
             text = _block("ENCRYPTED PRIVATE KEY", data)
             assert "takes too long to decrypt, or that is not known" in refusal(read_private_key, text, "any")[1]
 
@@ -136,6 +139,12 @@ class TestChains:
         began = time.process_time()
         assert "cannot be read" in refusal(read_chain, SLOW * 5, NOW)[1]
         assert time.process_time() - began < 0.1
+
+    def test_a_key_that_is_written_in_an_unusual_way_is_refused(self) -> None:
+        """Here with the identifier of RSA-PSS; OpenSSL would not take the general private key for it."""
+        general, pss = (bytes.fromhex(f"2a864886f70d0101{last}") for last in ("01", "0a"))
+        one = certificate(new_key("rsa")).public_bytes(serialization.Encoding.DER).replace(general, pss)
+        assert refusal(read_chain, _block("CERTIFICATE", one), NOW)[0] == CERTIFICATE
 
     def test_the_wrong_time(self) -> None:
         key = new_key()

@@ -188,13 +188,15 @@ def _check(one: x509.Certificate, part: str, most_bits: int, now: datetime) -> N
 
 
 def _has_sound_key(one: x509.Certificate, most_bits: int) -> bool:
+    # The certificate must contain the key as this library would write it: OpenSSL computes with explicit parameters of a curve,
+    # even of a known one, and the private key of a restricted RSA key (PSS) would be stored as a general one.
+    if _key_bytes(one) not in one.tbs_certificate_bytes:
+        return False
     match key := one.public_key():
         case rsa.RSAPublicKey():
             return MIN_RSA_BITS <= key.key_size <= most_bits and key.public_numbers().e < _MAX_EXPONENT
         case ec.EllipticCurvePublicKey():
-            # The certificate must contain the name of the curve and the whole point. OpenSSL would read explicit parameters,
-            # even those of a known curve, at great cost.
-            return isinstance(key.curve, CURVES) and _key_bytes(one) in one.tbs_certificate_bytes
+            return isinstance(key.curve, CURVES)
         case ed25519.Ed25519PublicKey():
             return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ from webhooks_app.core.certificates import (
 from webhooks_app.core.private_keys import PASSPHRASE, PRIVATE_KEY, read_private_key, unencrypted_pem
 from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 from webhooks_app.models import Endpoint
+from webhooks_app.transport import ClientTLS
+from webhooks_app.transport.requests_tls import load_client_tls
 
 
 class ClientTLSInput(TypedDict, total=False):
@@ -61,6 +64,7 @@ def change_client_tls(row: Endpoint, given: ClientTLSInput | None, now: datetime
             parts.pop(AUTHORITIES, None)
         if authorities := given.get(AUTHORITIES):
             parts[AUTHORITIES] = pem_of(read_authorities(authorities, now))
+    _try_out(parts)
     row.set_client_tls(parts)
     chain, trusted = (facts_of_pem(parts.get(name, "")) for name in (CERTIFICATE, AUTHORITIES))
     row.certificate_expires_at = usable_until(chain, trusted)
@@ -111,6 +115,17 @@ def _change_certificate(parts: dict[str, str], given: ClientTLSInput, now: datet
             ),
         )
     parts[CERTIFICATE], parts[PRIVATE_KEY] = pem_of(chain), unencrypted_pem(key)
+
+
+def _try_out(parts: Mapping[str, str]) -> None:
+    """Load the parts as for a connection. OpenSSL may refuse what passes all other checks, for example because of its policy."""
+    tls = ClientTLS(**{name: text.encode() for name, text in parts.items()})
+    if refusal := load_client_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), tls):
+        raise InvalidEndpoint(
+            gettext_noop("These certificates cannot be used for a connection: %(reason)s"),
+            field="client_tls",
+            reason=refusal,
+        )
 
 
 def _fault(part: str, text: str) -> InvalidEndpoint:

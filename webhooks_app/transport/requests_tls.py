@@ -51,17 +51,8 @@ class Contexts:
 
     def _with(self, tls: ClientTLS) -> ssl.SSLContext:
         context = self._new()
-        try:
-            if tls.authorities:
-                context.load_verify_locations(cadata=tls.authorities.decode("ascii"))
-                # As libcurl does it: an intermediate authority may be trusted without its root.
-                context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-            if tls.certificate:
-                with _certificate_file(tls) as (path, password):
-                    context.load_cert_chain(path, password=password)
-        except ssl.SSLError as error:
-            reason = error.reason or type(error).__name__
-            raise Stopped(OutcomeKind.TLS_ERROR, f"the endpoint's certificates cannot be used: {reason}") from None
+        if refusal := load_client_tls(context, tls):
+            raise Stopped(OutcomeKind.TLS_ERROR, f"the endpoint's certificates cannot be used: {refusal}")
         return context
 
     def _new(self) -> ssl.SSLContext:
@@ -81,6 +72,21 @@ class _Slot:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.context: ssl.SSLContext | None = None
+
+
+def load_client_tls(context: ssl.SSLContext, tls: ClientTLS) -> str:
+    """Load the certificates into a context. Return why OpenSSL refuses them; empty if it does not. Raises OSError."""
+    try:
+        if tls.authorities:
+            context.load_verify_locations(cadata=tls.authorities.decode("ascii"))
+            # As libcurl does it: an intermediate authority may be trusted without its root.
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        if tls.certificate:
+            with _certificate_file(tls) as (path, password):
+                context.load_cert_chain(path, password=password)
+    except ssl.SSLError as error:
+        return error.reason or type(error).__name__
+    return ""
 
 
 @contextmanager

@@ -64,7 +64,7 @@ _DONE = {
 
 @dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant)
+    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant).defer("client_tls")
     listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
     lines = lines_of(listed.rows, database_now())
     context = {
