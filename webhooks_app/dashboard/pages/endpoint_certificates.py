@@ -26,10 +26,9 @@ class ClientTLSForm(ClientTLSFields):
         name = FIELDS_OF.get(error.field)
         self.add_error(name if name in self.fields else None, error_message(error))
 
-    def remind_of_key(self) -> None:
-        """Ask for the texts again when the form is shown again: they are not rendered, and files are never sent back."""
-        if (self.files or self.data.get("private_key")) and not self.errors.get("private_key"):
-            self.add_error("private_key", _("Enter all texts again, or choose the files again. They are not shown."))
+    def remind_of_texts(self) -> None:
+        """Ask for the texts again when the form is shown again: they are not rendered, and browsers send no files back."""
+        self.add_error(None, _("Enter all texts again, or choose the files again. They are not shown."))
 
 
 @dashboard_view("GET", "POST", manages=True)
@@ -46,7 +45,7 @@ def endpoint_certificates(request: HttpRequest, visitor: Visitor, public_id: str
         form, lambda: change_endpoint(row, client_tls=form.client_tls(), actor=visitor.actor), ClientTLSForm.refuse
     )
     if changed is None:
-        form.remind_of_key()
+        form.remind_of_texts()
         return _form_page(request, visitor, row, form, status=422)
     return to_endpoint(row, "certificates")
 
