@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.receiver import Authority, Receiver
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.endpoints.client_tls import ClientTLSInput
-from webhooks_app.transport import ClientTLS
 
 
 def identity(clients: Authority, name: str, **certificate: Any) -> ClientTLS:

@@ -12,8 +12,9 @@ import pytest
 
 from tests.receiver import Authority, Receiver
 from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import ClientTLS, Request, Response, Transport, TransportOptions, open_transport
+from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
 
 PORTS = frozenset(range(1, 65536))  # test receivers listen wherever there is room
 LOOPBACK = AddressPolicy(allow_http=True, ports=PORTS, allowed_networks=("127.0.0.0/8",))

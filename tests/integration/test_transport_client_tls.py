@@ -18,9 +18,10 @@ from tests.client_certificates import demanding, identity, judging, trusting, tu
 from tests.receiver import Authority, Receiver
 from tests.receiver_behaviours import Delay
 from tests.transports import Open, gather, request, send
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.core.tls_alerts import closed_after_handshake
-from webhooks_app.transport import ClientTLS, Response, Transport
+from webhooks_app.transport import Response, Transport
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -241,7 +242,8 @@ import os, sys, tempfile
 from tests.receiver import Authority, Receiver
 from tests.transports import LOOPBACK, gather, request
 from pathlib import Path
-from webhooks_app.transport import ClientTLS, TransportOptions, open_transport
+from webhooks_app.core.client_tls import ClientTLS
+from webhooks_app.transport import TransportOptions, open_transport
 written = []
 def look(event, arguments):
     if event == "os.remove" and str(arguments[0]).startswith(sys.argv[1]):

@@ -20,10 +20,10 @@ from webhooks_app.core.certificates import (
     read_chain,
     usable_until,
 )
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.private_keys import PASSPHRASE, PRIVATE_KEY, read_private_key, unencrypted_pem
 from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 from webhooks_app.models import Endpoint
-from webhooks_app.transport import ClientTLS
 from webhooks_app.transport.requests_tls import load_client_tls
 
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
@@ -28,7 +29,6 @@ from webhooks_app.models.endpoint import (
 )
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
-from webhooks_app.transport import ClientTLS
 from webhooks_app.wire_formats import get_wire_format
 from webhooks_app.wire_formats.base import WireFormat
 from webhooks_app.wire_formats.standard import WIRE_FORMAT as STANDARD

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
 from webhooks_app.core.signing import Key
 from webhooks_app.models.ids import public_id
-from webhooks_app.transport import ClientTLS
 from webhooks_app.wire_formats.base import WireFormat
 
 

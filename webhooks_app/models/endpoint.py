@@ -187,7 +187,7 @@ class Endpoint(models.Model):
         headers_field().seal(self, json.dumps(headers) if headers else "")
 
     def stored_tls(self) -> dict[str, str]:
-        """Return the parts of `transport.ClientTLS` that are not empty, decrypted. Raises SealingError if the key is missing."""
+        """Return the parts of a `ClientTLS` that are not empty, decrypted. Raises SealingError if the key is missing."""
         return parse_client_tls(client_tls_field().reveal(self))
 
     def set_client_tls(self, parts: dict[str, str]) -> None:

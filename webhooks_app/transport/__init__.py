@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from webhooks_app.conf import address_policy, settings
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.transport.base import (
-    ClientTLS,
     OurFault,
     Request,
     Response,
@@ -36,7 +35,6 @@ _WINDOWS = 5
 _warned: set[tuple[int, int | None]] = set()  # each process warns once
 
 __all__ = [
-    "ClientTLS",
     "OurFault",
     "Request",
     "Response",

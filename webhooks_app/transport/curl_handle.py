@@ -10,8 +10,9 @@ from typing import Any
 
 import pycurl
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import ClientTLS, OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pycurl
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.core.tls_alerts import certificate_alert, closed_after_handshake
-from webhooks_app.transport.base import ClientTLS, OurFault
+from webhooks_app.transport.base import OurFault
 from webhooks_app.transport.faults import fault_of_errno, proxy_refusal
 from webhooks_app.transport.validation import FLOODED, KEPT_BUSY
 

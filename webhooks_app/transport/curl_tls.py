@@ -9,8 +9,8 @@ from typing import Any
 
 import pycurl
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.tls_alerts import certificate_alert
-from webhooks_app.transport.base import ClientTLS
 
 #: Earlier versions may reuse a connection although the client certificate is another one (CVE-2022-27782).
 _MIN_VERSION = 0x075400  # 7.84

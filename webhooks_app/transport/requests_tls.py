@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport.base import ClientTLS
 from webhooks_app.transport.requests_job import Stopped
 
 #: How many contexts to keep. Each has 0.7 MB, and takes 13 ms to create.
