@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core import mail
 from django.core.management import call_command
+from django.db import connection, transaction
 
 from tests import transports
 from tests.certificates import key_pem
@@ -24,7 +25,7 @@ from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.status import delete_endpoint
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, SealingError
 from webhooks_app.models import AuditEntry, Endpoint, Event, Notification, database_now
-from webhooks_app.notifications import operational_events
+from webhooks_app.notifications import certificates, operational_events
 from webhooks_app.notifications.send import send_notifications
 from webhooks_app.playground.service import open_playground
 
@@ -272,3 +273,19 @@ class TestWarnings:
         assert event.type == "webhooks.certificate_expires"
         assert '"reason":"expires"' in event.data
         assert f'"expires_at":"{self.at(endpoint):%Y-%m-%dT%H:%M}' in event.data
+
+    def test_are_found_by_an_index_and_a_few_at_a_time(
+        self, endpoint: Endpoint, clients: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parts = pems(clients, "acme", not_after=database_now() + timedelta(days=90))
+        for _ in range(2):
+            create_endpoint("other", url="https://example.com/", events=["*"], client_tls=parts)
+        monkeypatch.setattr(certificates, "_AT_ONCE", 2)
+        moment = self.at(endpoint, days=30) + timedelta(hours=1)
+        assert [certificates.notify_about_certificates(moment) for _ in range(3)] == [2, 1, 0]
+        if connection.vendor != "postgresql":
+            return
+        due = Endpoint.objects.filter(certificate_warning_at__lte=moment).order_by("certificate_warning_at")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            assert "webhooks_endpoint_certificate" in due.explain()

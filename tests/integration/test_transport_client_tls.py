@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import os
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +182,23 @@ def test_public_authorities_stay_trusted_beside_a_private_one(
                 assert send_as(transport, tls, receiver).status == 200
 
 
+def test_a_receiver_that_neither_verifies_says_why(
+    open_one: Open, authority: Authority, private: Authority, transport_name: str
+) -> None:
+    """Its certificate has expired, which the public authorities cannot tell."""
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    with Receiver(tls=private.context("localhost", not_after=past)) as receiver:
+        transport = open_one(ca_bundle=authority.bundle)
+        for _ in range(2):  # the second request begins with the public ones
+            response = send_as(transport, trusting(private), receiver)
+            assert response.failure is OutcomeKind.TLS_ERROR
+            assert "expired" in response.detail
+            if transport_name == "curl":
+                own, public = response.detail.split("; with the public ones: ")
+                assert own.startswith("with the endpoint's own certificate authorities: SSL certificate")
+                assert "expired" not in public
+
+
 def test_an_intermediate_authority_may_be_trusted_without_its_root(
     open_one: Open, authority: Authority, private: Authority
 ) -> None:
@@ -235,49 +249,6 @@ def test_hundreds_of_endpoints_with_certificates_of_their_own(
             transport.start(request(receiver.url(host="localhost"), tls=tls, total=60.0))
         assert all(one.status == 200 for one in gather(transport, number, 60.0))
         assert len({one.connection for one in receiver.requests}) == number
-
-
-_SEND_ONE = """
-import os, sys, tempfile
-from tests.receiver import Authority, Receiver
-from tests.transports import LOOPBACK, gather, request
-from pathlib import Path
-from webhooks_app.core.client_tls import ClientTLS
-from webhooks_app.transport import TransportOptions, open_transport
-written = []
-def look(event, arguments):
-    if event == "os.remove" and str(arguments[0]).startswith(sys.argv[1]):
-        written.append((open(arguments[0]).read(), os.stat(arguments[0]).st_mode & 0o777))
-sys.addaudithook(look)
-authority = Authority(Path(sys.argv[3]))
-chain, key = authority.client_pems("acme")
-context = authority.demanding(authority.context("localhost"))
-if sys.argv[2] == "no memfd":
-    del os.memfd_create
-tempfile.tempdir = sys.argv[1]
-with Receiver(tls=context) as receiver:
-    transport = open_transport(TransportOptions(addresses=LOOPBACK, ca_bundle=authority.bundle), "requests")
-    tls = ClientTLS(chain.encode(), key.encode())
-    transport.start(request(receiver.url(host="localhost"), tls=tls))
-    print(gather(transport)[0].status, len(os.listdir(sys.argv[1])))
-    transport.close()
-for text, mode in written:
-    print("ENCRYPTED PRIVATE KEY" in text, "BEGIN PRIVATE KEY" in text or "BEGIN EC" in text, oct(mode))
-"""
-
-
-@pytest.mark.parametrize(
-    ("way", "printed"), [("memfd", ["200 0"]), ("no memfd", ["200 0", "True False 0o600"])], ids=["memfd", "file"]
-)
-def test_the_private_key_is_never_in_a_file_that_can_be_read(way: str, printed: list[str], tmp_path: Path) -> None:
-    """`requests` needs a file. In a process of its own, since the test takes a function of the system away."""
-    folders = [tmp_path / "temporary", tmp_path / "authority"]
-    for folder in folders:
-        folder.mkdir()
-    command = [sys.executable, "-c", _SEND_ONE, str(folders[0]), way, str(folders[1])]
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings_test"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.splitlines() == printed, done.stderr
 
 
 def test_no_part_is_in_a_repr(clients: Authority) -> None:

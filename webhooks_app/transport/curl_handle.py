@@ -165,7 +165,7 @@ class Handle:
         seconds = self.waited + self.curl.getinfo(pycurl.TOTAL_TIME)
         address = self.curl.getinfo(pycurl.PRIMARY_IP)[:ADDRESS_CHARACTERS]
         received = self._received
-        failure = self._why_none(code, message, request.tls)
+        failure = self._why_none(code, self._tls.explained(code, message), request.tls)
         if failure is not None:
             kind, detail, fault = failure
             return Response(

@@ -45,7 +45,9 @@ class HandleTLS:
     def __init__(self, curl: Any, public: Verified) -> None:
         self._curl = curl
         self._public = public
-        self._trusts_own = self._tried_both = False
+        self._trusts_own = False
+        #: libcurl's message with the authorities that were tried first; empty: the others were not tried.
+        self._first_message = ""
 
     def load(self, tls: ClientTLS) -> None:
         """Set the options. Raises ValueError if libcurl is too old."""
@@ -64,10 +66,21 @@ class HandleTLS:
 
     def may_try_others(self, tls: ClientTLS | None, code: int, message: str) -> bool:
         """Return whether the request, which failed so, may succeed with the other authorities. `load` chooses these then."""
-        if tls is None or not tls.authorities or self._tried_both or code != pycurl.E_PEER_FAILED_VERIFICATION:
+        if tls is None or not tls.authorities or self._first_message or code != pycurl.E_PEER_FAILED_VERIFICATION:
             return False
         if certificate_alert(message, sent=True):  # the receiver did not verify us
             return False
-        self._tried_both = True
+        self._first_message = message
         self._public.put(tls, public=self._trusts_own)
         return True
+
+    def explained(self, code: int, message: str) -> str:
+        """Return libcurl's message, with that of the first try if neither authorities verified the receiver."""
+        if (
+            not self._first_message
+            or code != pycurl.E_PEER_FAILED_VERIFICATION
+            or certificate_alert(message, sent=True)
+        ):
+            return message
+        own, public = (message, self._first_message) if self._trusts_own else (self._first_message, message)
+        return f"with the endpoint's own certificate authorities: {own}; with the public ones: {public}"
