@@ -213,6 +213,11 @@ class TestStoring:
         settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [new_key()]}
         with pytest.raises(SealingError):
             facts(endpoint)
+        with pytest.raises(SealingError):
+            change_endpoint(endpoint, client_tls={"certificate": None})
+        change_endpoint(endpoint, client_tls={"certificate": None, "authorities": None})
+        assert facts(endpoint) == ClientTLSFacts(None, [])
+        change_endpoint(endpoint, client_tls=pems(clients, "acme"))
         change_endpoint(endpoint, client_tls=None)
         change_endpoint(endpoint, client_tls=pems(clients, "acme"))
         assert facts(endpoint).certificate is not None

@@ -30,14 +30,15 @@ def shown_certificates(row: Endpoint, now: datetime) -> list[ShownCertificate] |
 
     def shown() -> Iterator[ShownCertificate]:
         if facts.certificate is not None:
-            yield ShownCertificate(facts.certificate, True, _state(facts.certificate, now))
+            yield ShownCertificate(facts.certificate, True, state_at(facts.certificate.not_after, now))
         for one in facts.authorities:
-            yield ShownCertificate(one, False, _state(one, now))
+            yield ShownCertificate(one, False, state_at(one.not_after, now))
 
     return list(shown())
 
 
-def _state(facts: CertificateFacts, now: datetime) -> str:
-    if facts.not_after <= now:
-        return "expired"
-    return "soon" if facts.not_after <= now + WARN_BEFORE[0] else ""
+def state_at(expires_at: datetime | None, now: datetime) -> str:
+    """Return "expired", "soon" or an empty string."""
+    if expires_at is None or expires_at > now + WARN_BEFORE[0]:
+        return ""
+    return "expired" if expires_at <= now else "soon"

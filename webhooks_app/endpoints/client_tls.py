@@ -58,7 +58,8 @@ def change_client_tls(row: Endpoint, given: ClientTLSInput | None, now: datetime
     parts: dict[str, str] = {}
     if given is not None:
         _check_parts(given)
-        parts = row.stored_tls() if keep else {}
+        # With a lost encryption key, all can still be replaced or removed.
+        parts = row.stored_tls() if keep and not _replaces_all(given) else {}
         _change_certificate(parts, given, now)
         if AUTHORITIES in given:
             parts.pop(AUTHORITIES, None)
@@ -89,6 +90,11 @@ def _check_parts(given: object) -> None:
     for name, text in given.items():
         if text is not None and not isinstance(text, str):
             raise InvalidEndpoint(gettext_noop("`%(name)s` is a text."), field=f"client_tls.{name}", name=name)
+
+
+def _replaces_all(given: ClientTLSInput) -> bool:
+    has_new_key = bool(given.get(PRIVATE_KEY)) or not given.get(CERTIFICATE)
+    return CERTIFICATE in given and AUTHORITIES in given and has_new_key
 
 
 def _change_certificate(parts: dict[str, str], given: ClientTLSInput, now: datetime) -> None:

@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
-from webhooks_app.dashboard.certificates import shown_certificates
+from webhooks_app.dashboard.certificates import shown_certificates, state_at
 from webhooks_app.dashboard.forms.endpoint import header_names
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
@@ -98,6 +98,7 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "header_names": header_names(row),
         "settings": shown_settings(row),
         "certificates": shown_certificates(row, now),
+        "certificate_state": "" if row.is_deleted else state_at(row.certificate_expires_at, now),
         "deliveries": recent_deliveries(row),
         "done": _DONE.get(request.GET.get("done", "")),
         **_charts(row, request.GET.get("span", ""), now),
