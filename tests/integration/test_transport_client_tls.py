@@ -237,6 +237,21 @@ def test_certificates_that_cannot_be_used_are_an_error_of_tls(open_one: Open, au
         assert send_as(transport, None, receiver).status == 200
 
 
+def test_a_libcurl_that_may_mix_up_connections_is_not_used(
+    open_one: Open, authority: Authority, clients: Authority, transport_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if transport_name != "curl":
+        pytest.skip("it is about libcurl")
+    monkeypatch.setattr("webhooks_app.transport.curl_tls._MIN_VERSION", 0xFFFFFF)
+    with Receiver(tls=authority.context("localhost")) as receiver:
+        transport = open_one(ca_bundle=authority.bundle)
+        response = send_as(transport, identity(clients, "acme"), receiver)
+        assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, "request")
+        assert response.detail.endswith("need libcurl 7.84 or newer")
+        assert send_as(transport, None, receiver).status == 200
+        assert len(receiver.requests) == 1
+
+
 def test_hundreds_of_endpoints_with_certificates_of_their_own(
     open_one: Open, authority: Authority, clients: Authority, transport_name: str
 ) -> None:

@@ -26,7 +26,7 @@ from webhooks_app.core.certificates import (
     read_chain,
     usable_until,
 )
-from webhooks_app.core.private_keys import MAX_KEY_CHARACTERS, read_private_key, unencrypted_pem
+from webhooks_app.core.private_keys import MAX_CHARACTERS, read_private_key, unencrypted_pem
 from webhooks_app.exceptions import InvalidEndpoint
 
 SLOW = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(SLOW_CERTIFICATE).decode() + "-----END CERTIFICATE-----\n"
@@ -70,7 +70,9 @@ class TestPrivateKeys:
         assert "must be RSA with 2048 to 4096 bits" in text or "cannot be read" in text
 
     def test_that_are_too_large_are_refused_before_they_are_read(self) -> None:
-        assert "at most 6000 characters" in refusal(read_private_key, "x" * (MAX_KEY_CHARACTERS + 1), "")[1]
+        assert "at most 32768 characters" in refusal(read_private_key, "x" * (MAX_CHARACTERS + 1), "")[1]
+        large = _block("PRIVATE KEY", bytes(5000))
+        assert "more than 6000 characters" in refusal(read_private_key, large, "")[1]
         assert "at most 1000 characters" in refusal(read_private_key, "", "x" * 1001)[1]
 
     @pytest.mark.parametrize("text", ["", "hello", pem(certificate(new_key())), key_pem(new_key()) * 2])
@@ -88,6 +90,12 @@ class TestPrivateKeys:
     def test_that_are_not_encrypted_need_none(self) -> None:
         key = new_key()
         assert unencrypted_pem(read_private_key(key_pem(key), "superfluous")) == key_pem(key)
+
+    def test_may_be_in_one_file_with_the_certificates(self) -> None:
+        key = new_key("rsa", 4096)
+        both = pem(*[certificate(key)] * 4) + key_pem(key)
+        assert unencrypted_pem(read_private_key(both, "")) == key_pem(key)
+        assert read_chain(pem(certificate(key)) + key_pem(key), NOW)
 
     def test_that_are_cut_off_are_refused_without_quoting_them(self) -> None:
         text = key_pem(new_key())

@@ -16,14 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from webhooks_app.core.private_keys import CURVES, MAX_RSA_BITS, MIN_RSA_BITS, PrivateKey, public_key_bytes
+from webhooks_app.core.private_keys import (
+    CURVES,
+    MAX_CHARACTERS,
+    MAX_RSA_BITS,
+    MIN_RSA_BITS,
+    PrivateKey,
+    public_key_bytes,
+)
 from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
 CERTIFICATE: Final = "certificate"
 AUTHORITIES: Final = "authorities"
-MAX_CHARACTERS = 32_768
 MAX_CHAIN = 5
 #: Each is read again for every connection to the endpoint.
 MAX_AUTHORITIES = 10

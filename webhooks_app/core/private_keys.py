@@ -23,6 +23,8 @@ from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 
 PRIVATE_KEY: Final = "private_key"
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - a name
+#: A file may have certificates beside the key.
+MAX_CHARACTERS = 32_768
 #: An encrypted RSA key of 4,096 bits has 3.5 kB. Reading a key of 16,384 bits takes seconds.
 MAX_KEY_CHARACTERS = 6_000
 MAX_PASSPHRASE = 1_000
@@ -42,22 +44,25 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 def read_private_key(text: str, passphrase: str) -> PrivateKey:
     """Return the private key of a PEM file. Raises InvalidEndpoint, which never contains a part of the file."""
-    if not isinstance(text, str) or len(text) > MAX_KEY_CHARACTERS:
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
         raise _fault(
-            gettext_noop("The private key must be a PEM file of at most %(most)s characters."), most=MAX_KEY_CHARACTERS
+            gettext_noop("The private key must be a PEM file of at most %(most)s characters."), most=MAX_CHARACTERS
         )
     if not isinstance(passphrase, str) or len(passphrase) > MAX_PASSPHRASE:
         raise _fault(
             gettext_noop("The passphrase has at most %(most)s characters."), part=PASSPHRASE, most=MAX_PASSPHRASE
         )
-    blocks = list(_BLOCK.finditer(text))
-    if len(blocks) != 1:
+    block = _BLOCK.search(text) if text.count("PRIVATE KEY-----") == 2 else None
+    if block is None:
         raise _fault(
             gettext_noop(
                 "Give one private key in PEM format: it begins with “-----BEGIN PRIVATE KEY-----” or a similar line."
             )
         )
-    block = blocks[0]
+    if len(block[0]) > MAX_KEY_CHARACTERS:
+        raise _fault(
+            gettext_noop("The private key is too long: it has more than %(most)s characters."), most=MAX_KEY_CHARACTERS
+        )
     is_encrypted = block[1].startswith("ENCRYPTED") or "ENCRYPTED" in block[2]
     if is_encrypted and not passphrase:
         raise _fault(gettext_noop("The private key is encrypted. Enter its passphrase."), part=PASSPHRASE)

@@ -8,8 +8,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from webhooks_app.core.certificates import AUTHORITIES, CERTIFICATE, MAX_AUTHORITIES, MAX_CHARACTERS
-from webhooks_app.core.private_keys import MAX_PASSPHRASE, PASSPHRASE, PRIVATE_KEY
+from webhooks_app.core.certificates import AUTHORITIES, CERTIFICATE, MAX_AUTHORITIES
+from webhooks_app.core.private_keys import MAX_CHARACTERS, MAX_PASSPHRASE, PASSPHRASE, PRIVATE_KEY
 from webhooks_app.endpoints.client_tls import ClientTLSInput
 from webhooks_app.forms.fields import WriteOnlyTextarea
 
