@@ -250,7 +250,7 @@ _TABLE = (
         subject=gettext_lazy("A certificate of a webhook endpoint expires"),
         subject_rank=35,
         sentence=_certificate,
-        advice=gettext_lazy("upload a new certificate to the endpoint. The new one is used from the next request on."),
+        advice=gettext_lazy("upload a new certificate to the endpoint. The new one is used within a few seconds."),
         advice_rank=35,
         event=EventType(
             "webhooks.certificate_expires",

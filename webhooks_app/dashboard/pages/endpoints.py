@@ -57,7 +57,7 @@ _DONE = {
     "resume": _("Resumed. What has waited is being sent."),
     "disable": _("Disabled. New events are not kept for this endpoint; you can recover them later."),
     "enable": _("Enabled, with a clean record. To get what was missed meanwhile, recover it below."),
-    "certificates": _("The certificates are saved. They apply from the next request on."),
+    "certificates": _("The certificates are saved. They apply within a few seconds."),
     "ended": _("The old secret is no longer used."),
 }
 
