@@ -24,6 +24,7 @@ from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.private_keys import PASSPHRASE, PRIVATE_KEY, read_private_key, unencrypted_pem
 from webhooks_app.exceptions import InvalidEndpoint, gettext_noop
 from webhooks_app.models import Endpoint
+from webhooks_app.tracebacks import hidden_locals
 from webhooks_app.transport.requests_tls import load_client_tls
 
 
@@ -67,16 +68,21 @@ def change_client_tls(row: Endpoint, given: ClientTLSInput | None, now: datetime
             parts[AUTHORITIES] = pem_of(read_authorities(authorities, now))
     _try_out(parts)
     row.set_client_tls(parts)
-    chain, trusted = (facts_of_pem(parts.get(name, "")) for name in (CERTIFICATE, AUTHORITIES))
-    row.certificate_expires_at = usable_until(chain, trusted)
+    row.certificate_expires_at = usable_until(*_facts_in(parts))
     row.certificate_warning_at = next_warning(row.certificate_expires_at, now)
 
 
+@hidden_locals()  # the admin calls it while it renders a page, where nobody else hides them
 def client_tls_facts(row: Endpoint) -> ClientTLSFacts:
     """Describe the endpoint's certificates. Raises SealingError if they cannot be decrypted because their key is missing."""
     parts = row.stored_tls() if row.client_tls else {}
-    chain, authorities = (facts_of_pem(parts.get(name, "")) for name in (CERTIFICATE, AUTHORITIES))
+    chain, authorities = _facts_in(parts)
     return ClientTLSFacts(chain[0] if chain else None, authorities)
+
+
+def _facts_in(parts: Mapping[str, str]) -> tuple[list[CertificateFacts], list[CertificateFacts]]:
+    """Describe the chain and the authorities."""
+    return facts_of_pem(parts.get(CERTIFICATE, "")), facts_of_pem(parts.get(AUTHORITIES, ""))
 
 
 def _check_parts(given: object) -> None:
