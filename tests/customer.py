@@ -45,8 +45,8 @@ _NUMBERS = itertools.count(1)
 class Customer:
     """A tenant, and the receiver that its endpoints point to."""
 
-    def __init__(self, email: str = "customer@example.com") -> None:
-        self.receiver = Receiver()
+    def __init__(self, email: str = "customer@example.com", receiver: Receiver | None = None) -> None:
+        self.receiver = receiver or Receiver()
         self.uid = f"customer-{next(_NUMBERS)}"
         self._email = email
 

@@ -17,20 +17,22 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import trustme
 
-from tests.receiver_behaviours import Answer, Behaviour, Raw, Reaction, Received
+from tests.receiver_behaviours import Answer, Behaviour, Raw, Reaction, Received, client_of
 
 
 class Authority:
     """A certificate authority for TLS tests. `bundle` is the path of its PEM file."""
 
-    def __init__(self, folder: Path) -> None:
-        self._authority = trustme.CA()
+    def __init__(self, folder: Path, parent: Authority | None = None) -> None:
+        self._folder = folder
+        self._authority = parent._authority.create_child_ca() if parent is not None else trustme.CA()
         self.bundle = str(folder / "authority.pem")
         self._authority.cert_pem.write_to_path(self.bundle)
 
@@ -40,6 +42,29 @@ class Authority:
         self._authority.issue_cert(*names, **certificate).configure_cert(context)
         context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         return context
+
+    def intermediate(self) -> Authority:
+        """An authority below this one."""
+        folder = self._folder / "intermediate"
+        folder.mkdir(exist_ok=True)
+        return Authority(folder, self)
+
+    @property
+    def pem(self) -> str:
+        return self._authority.cert_pem.bytes().decode()
+
+    def demanding(self, server: ssl.SSLContext, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+        """Let a server's context demand a client certificate of this authority, with this version of TLS at most."""
+        server.verify_mode = ssl.CERT_REQUIRED
+        server.load_verify_locations(cadata=self.pem)
+        server.maximum_version = version
+        return server
+
+    def client_pems(self, name: str, **certificate: Any) -> tuple[str, str]:
+        """A client certificate with this common name, and its private key."""
+        leaf = self._authority.issue_cert(common_name=name, **certificate)
+        chain = "".join(one.bytes().decode() for one in leaf.cert_chain_pems)
+        return chain, leaf.private_key_pem.bytes().decode()
 
 
 class Receiver:
@@ -163,7 +188,7 @@ class Receiver:
             if first == b"\x16":  # a TLS handshake where plain text is spoken: what most servers do with it
                 await Raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").play(writer)
                 return
-            received = await _read_request(first, reader, number)
+            received = replace(await _read_request(first, reader, number), client=client_of(writer))
             going = await self.take(received).play(writer)
 
     def take(self, received: Received) -> Behaviour:

@@ -21,6 +21,13 @@ class Received:
     connection: int
     http_version: str = "1.1"
     header_lines: tuple[tuple[str, str], ...] = ()
+    client: str = ""  # the common name of the client certificate
+
+
+def client_of(writer: asyncio.StreamWriter) -> str:
+    """The common name of the connection's client certificate; empty where there is none."""
+    certificate = writer.get_extra_info("peercert") or {}
+    return next((value for [(name, value)] in certificate.get("subject", ()) if name == "commonName"), "")
 
 
 class Behaviour:

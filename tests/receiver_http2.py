@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import h2.config
 import h2.connection
 import h2.events
 
-from tests.receiver_behaviours import Answer, Behaviour, Delay, Received, Stall
+from tests.receiver_behaviours import Answer, Behaviour, Delay, Received, Stall, client_of
 
 if TYPE_CHECKING:
     from tests.receiver import Receiver
@@ -30,7 +31,8 @@ async def converse(receiver: Receiver, reader: asyncio.StreamReader, writer: asy
                     streams[event.stream_id][1].extend(event.data)
                     http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded):
-                    behaviour = receiver.take(_received(*streams.pop(event.stream_id), number))
+                    received = _received(*streams.pop(event.stream_id), number)
+                    behaviour = receiver.take(replace(received, client=client_of(writer)))
                     answers.create_task(_answer(http, writer, event.stream_id, behaviour))
             writer.write(http.data_to_send())
             await writer.drain()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.receiver import Authority, Receiver
 from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
 
@@ -96,10 +97,19 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Any:
     names.over.set()
 
 
-def request(url: str, token: object = None, total: float = 5.0, body: bytes = b"{}", **headers: str) -> Request:
+def request(
+    url: str,
+    token: object = None,
+    total: float = 5.0,
+    body: bytes = b"{}",
+    tls: ClientTLS | None = None,
+    **headers: str,
+) -> Request:
     """A request; header names with underscores for dashes."""
     named = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return Request(token, url, tuple(named.items()), body, connect_timeout=min(total, 5.0), total_timeout=total)
+    return Request(
+        token, url, tuple(named.items()), body, connect_timeout=min(total, 5.0), total_timeout=total, tls=tls
+    )
 
 
 def gather(transport: Transport, number: int = 1, seconds: float = 20.0) -> list[Response]:

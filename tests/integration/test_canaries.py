@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import CodeType, FrameType
 from typing import Any
 
@@ -24,6 +25,7 @@ from django.views.debug import ExceptionReporter
 import webhooks_app
 from tests.api import Program
 from tests.authentication import issued
+from tests.certificates import certificate, key_pem, new_key, pem
 from tests.customer import TYPE, Customer, attempts, deliver
 from tests.forms import endpoint_values, header_values
 from tests.staff import act_page, page
@@ -45,8 +47,21 @@ NEW_AUTHENTICATION = {
     "authentication_username": "somebody",
     "authentication_password": CLIENT_SECRET,
 }
-CANARIES = {SECRET, OTHER_SECRET, "CANARYHEADERVALUE", "CANARYCANARY", "CANARYROTATED"}
-CANARIES |= {CLIENT_SECRET, ACCESS_TOKEN, CLIENT_IN_HEADER, basic("somebody", CLIENT_SECRET)}
+#: A private key whose text would be found, with its certificate; the customer's receiver speaks no TLS, so it is not used.
+_KEY = new_key()
+CLIENT_TLS = {
+    "certificate": pem(
+        certificate(_KEY, before=datetime(2020, 1, 1, tzinfo=UTC), after=datetime(2099, 1, 1, tzinfo=UTC))
+    ),
+    "private_key": key_pem(_KEY, "CANARYPASSPHRASE"),
+    "passphrase": "CANARYPASSPHRASE",
+}
+CANARIES = {
+    *(SECRET, OTHER_SECRET, "CANARYHEADERVALUE", "CANARYCANARY", "CANARYROTATED", "CANARYPASSPHRASE"),
+    *(CLIENT_SECRET, ACCESS_TOKEN, CLIENT_IN_HEADER, basic("somebody", CLIENT_SECRET)),
+    key_pem(_KEY).splitlines()[1][30:],
+    CLIENT_TLS["private_key"].splitlines()[2],
+}
 
 PACKAGE = webhooks_app.__path__[0]
 
@@ -168,12 +183,20 @@ Flow = Callable[[Customer, Endpoint], None]
 
 def new_endpoint(customer: Customer) -> Endpoint:
     customer.receiver.on("/token", issued(access_token=ACCESS_TOKEN))
-    return customer.endpoint(headers=HEADERS, secret=SECRET, authentication=authentication(customer))
+    return customer.endpoint(
+        headers=HEADERS, secret=SECRET, authentication=authentication(customer), client_tls=CLIENT_TLS
+    )
 
 
 def authentication(customer: Customer) -> dict[str, str]:
     url = customer.receiver.url("/token")
     return {"kind": "client_credentials", "token_url": url, "client_id": "client", "client_secret": CLIENT_SECRET}
+
+
+def root() -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.get_or_create(username="root", is_superuser=True, is_staff=True)[0])
+    return client
 
 
 def manager(customer: Customer) -> Client:
@@ -192,6 +215,19 @@ def api_creates(customer: Customer, _endpoint: Endpoint) -> None:
     program("post", "/webhooks", {**values, "authentication": authentication(customer)})
 
 
+def api_changes_certificates(customer: Customer, endpoint: Endpoint) -> None:
+    Program(customer.tenant)("patch", f"/webhooks/{endpoint.public_id}", {"client_tls": CLIENT_TLS})
+
+
+def page_changes_certificates(customer: Customer, endpoint: Endpoint) -> None:
+    manager(customer).post(f"/webhooks/endpoints/{endpoint.public_id}/certificates", CLIENT_TLS)
+
+
+def staff_changes_certificates(_customer: Customer, endpoint: Endpoint) -> None:
+    values = {"url": endpoint.url, "events": "*", "filters": "{}", "metadata": "{}", **CLIENT_TLS}
+    root().post(page(endpoint), values)
+
+
 def api_tests(customer: Customer, endpoint: Endpoint) -> None:
     Program(customer.tenant)("post", f"/webhooks/{endpoint.public_id}/test", {"type": TYPE})
 
@@ -202,8 +238,7 @@ def page_creates(customer: Customer, _endpoint: Endpoint) -> None:
 
 
 def staff_rotates(_customer: Customer, endpoint: Endpoint) -> None:
-    client = Client(raise_request_exception=False)
-    client.force_login(User.objects.get_or_create(username="root", is_superuser=True, is_staff=True)[0])
+    client = root()
     client.get(page(endpoint))
     client.post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
 
@@ -229,6 +264,7 @@ def on_an_attempts_page(customer: Customer, _endpoint: Endpoint) -> None:
 
 FLOWS = [
     *(host_rotates, api_creates, api_tests, page_creates, staff_rotates),
+    *(api_changes_certificates, page_changes_certificates, staff_changes_certificates),
     *(by_the_engine, by_a_test_event, on_an_attempts_page),
 ]
 

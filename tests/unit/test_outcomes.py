@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhooks_app.core.retry import OutcomeKind, outcome_of_status
+from webhooks_app.core.tls_alerts import certificate_alert
 from webhooks_app.deliveries.outcomes import explanation_of, outcome_in_words, outcome_name
 
 
@@ -32,3 +33,14 @@ def test_any_other_status_is_explained_by_its_kind(status: int) -> None:
 
 def test_before_the_first_attempt_there_is_no_name() -> None:
     assert outcome_name("") == ""
+
+
+def test_alerts_about_client_certificates_are_explained() -> None:
+    required = certificate_alert(
+        "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", sent=False
+    )
+    refused = certificate_alert("TLS connect error: error:0A000418:SSL routines::ssl/tls alert unknown ca", sent=True)
+    assert "requires a client certificate" in str(explanation_of("tls_error", None, required).what)
+    assert "refused the client certificate" in str(explanation_of("tls_error", None, refused).what)
+    assert explanation_of("tls_error", None, "other") == explanation_of("tls_error")
+    assert explanation_of("timeout", None, required) == explanation_of("timeout")

@@ -39,7 +39,7 @@ class AttemptAdmin(LargeTableAdmin):
     started_shortly = time_column(_("started"), "started_at", short_time)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "authentication"))
+        endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "authentication", "client_tls"))
         return super().get_queryset(request).prefetch_related("delivery", endpoints)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

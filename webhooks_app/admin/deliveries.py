@@ -116,7 +116,9 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         events = Prefetch("event", Event.objects.defer("data"))
-        endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "authentication", "metadata", "filters"))
+        endpoints = Prefetch(
+            "endpoint", Endpoint.objects.defer("headers", "authentication", "client_tls", "metadata", "filters")
+        )
         return super().get_queryset(request).prefetch_related(events).prefetch_related(endpoints)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

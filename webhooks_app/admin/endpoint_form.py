@@ -1,4 +1,4 @@
-"""The form of an endpoint. `endpoints.service` checks its values; secrets and header values are write-only."""
+"""The form of an endpoint. `endpoints.service` checks its values; secrets, header values and private keys are write-only."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from webhooks_app.forms.authentication import (
     names_of,
     stored_authentication,
 )
+from webhooks_app.forms.client_tls import FIELDS, FIELDS_OF, ClientTLSFields
 from webhooks_app.forms.fields import WriteOnlyTextarea
 from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
 
 
-class EndpointForm(AuthenticationForm, ServiceForm):
-    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers", **ERROR_FIELDS}
+class EndpointForm(AuthenticationForm, ClientTLSFields, ServiceForm):
+    fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers", **ERROR_FIELDS, **FIELDS_OF}
 
     url = forms.CharField(
         widget=forms.TextInput(attrs={"class": "vTextField", "type": "url"}),
         help_text=_(
-            "Another scheme, host or port is another receiver: the secret is replaced then, and headers and authentication are "
-            "removed."
+            "Another scheme, host or port is another receiver: the secret is replaced then, and headers, authentication and "
+            "certificates are removed."
         ),
     )
     events = Lines(label=_("Events"), help_text=_("One a line: message.sent, message.* or *."))
@@ -46,7 +47,9 @@ class EndpointForm(AuthenticationForm, ServiceForm):
 
     class Meta:
         model = Endpoint
-        fields = ("tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers", *FIELD_NAMES)
+        fields = (
+            "tenant", "url", "wire_format", "events", *NAMES, "new_headers", "drop_headers", *FIELD_NAMES, *FIELDS
+        )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,16 +91,22 @@ class EndpointForm(AuthenticationForm, ServiceForm):
 
     def values(self) -> dict[str, Any]:
         """Return the arguments of `create_endpoint`, except the tenant."""
-        left_out = {"tenant", "drop_headers", *FIELD_NAMES}
+        left_out = {"tenant", "drop_headers", *FIELD_NAMES, *FIELDS}
         values = {name: value for name, value in self.cleaned_data.items() if name not in left_out}
-        more = {"wire_format": values["wire_format"] or None, "authentication": self.authentication()}
+        more = {
+            "wire_format": values["wire_format"] or None,
+            "authentication": self.authentication(),
+            "client_tls": self.client_tls() or None,
+        }
         return {**_renamed(values), **more}
 
     def changes(self) -> dict[str, Any]:
         """Return the arguments of `change_endpoint`."""
-        changed = {name: value for name, value in super().changes().items() if name not in FIELD_NAMES}
+        changed = {name: value for name, value in super().changes().items() if name not in (*FIELD_NAMES, *FIELDS)}
         if self.changes_authentication:
             changed["authentication"] = self.authentication()
+        if client_tls := self.client_tls():
+            changed["client_tls"] = client_tls
         if changed.pop("drop_headers", False):
             changed["new_headers"] = {}
         if changed.get("new_headers", {}) is None:

@@ -32,10 +32,12 @@ from webhooks_app.admin.service_admin import ServiceAdmin
 from webhooks_app.admin.states import endpoint_state, state
 from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.endpoints.authentication import shown_authentication
+from webhooks_app.endpoints.client_tls import client_tls_facts
 from webhooks_app.endpoints.health import condition_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.settings import NAMES
 from webhooks_app.exceptions import SealingError
+from webhooks_app.forms.client_tls import FIELDS
 from webhooks_app.models import (
     AuditEntry,
     Delivery,
@@ -71,16 +73,18 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         (None, {"fields": ("tenant", *_settings, "wire_format")}),
         (_("Request headers"), {"fields": ("new_headers",)}),
         *authentication_fieldsets(),
+        (_("Certificates"), {"fields": [name for name in FIELDS if not name.startswith("remove_")]}),
     )
     fieldsets = (
         (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", *_settings)}),
         (_("Request headers"), {"fields": _headers}),
         *authentication_fieldsets("authentication_now"),
+        (_("Certificates"), {"fields": ("certificates", *FIELDS)}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )
     view_fieldsets = (
         (None, {"fields": ("shown_id", "of_tenant", "shown_status", "reason", "wire_format", "shown_url", "patterns",
-                           *NAMES, "header_names", "authentication_now")}),
+                           *NAMES, "header_names", "authentication_now", "certificates")}),
         (_("What belongs to it"), {"fields": ("secrets", "lists", "made")}),
     )  # fmt: skip
     readonly_fields = (
@@ -91,6 +95,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
         "wire_format",
         "header_names",
         "authentication_now",
+        "certificates",
         "secrets",
         "lists",
         "made",
@@ -182,6 +187,20 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
             return _("It cannot be decrypted: its key is not in ENCRYPTION_KEYS.")
         return format_html_join("", "<div>{}: {}</div>", shown) or _("none")
 
+    @admin.display(description=_("certificates now"))
+    def certificates(self, row: Endpoint) -> Any:
+        try:
+            facts = client_tls_facts(row)
+        except SealingError:
+            return _("They cannot be opened: their key is not in ENCRYPTION_KEYS.")
+        shown = [(_("client certificate"), facts.certificate)] if facts.certificate is not None else []
+        shown += [(_("certificate authority"), one) for one in facts.authorities]
+        lines = (
+            (label, one.subject, _("issued by"), one.issuer, _("valid until"), time(one.not_after), one.fingerprint)
+            for label, one in shown
+        )
+        return format_html_join("", "<div>{}: {}, {} {}, {} {}<br><code>{}</code></div>", lines) or _("none")
+
     @admin.display(description=_("secrets"))
     def secrets(self, row: Endpoint) -> SafeString:
         rows = Secret.objects.filter(endpoint_id=row.pk).defer("value").order_by("-pk")[:10]
@@ -235,7 +254,7 @@ class SecretAdmin(ReadOnlyAdmin):
     list_display_links = ("made",)
     fields = ("of_tenant", "of_endpoint", "made", "ends", "accepted")
     fetched = ("tenant",)
-    deferred = ("value", "endpoint__headers", "endpoint__authentication")
+    deferred = ("value", "endpoint__headers", "endpoint__authentication", "endpoint__client_tls")
     accepted = time_column(_("last accepted"), "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

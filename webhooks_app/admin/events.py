@@ -162,7 +162,9 @@ class EventAdmin(RowActionsMixin, LargeTableAdmin):
 
 
 def _deliveries_of(row: Event) -> dict[str, Any]:
-    endpoints = Prefetch("endpoint", Endpoint.objects.defer("headers", "authentication", "metadata", "filters"))
+    endpoints = Prefetch(
+        "endpoint", Endpoint.objects.defer("headers", "authentication", "client_tls", "metadata", "filters")
+    )
     rows = Delivery.objects.filter(event_id=row.pk).prefetch_related(endpoints).order_by("-pk")
     listed = list(rows[: _DELIVERIES_SHOWN + 1])
     shown = [

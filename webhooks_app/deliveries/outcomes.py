@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from webhooks_app.core import tls_alerts
 from webhooks_app.core.retry import OutcomeKind
 
 Text = str | Promise
@@ -164,10 +165,13 @@ _BY_KIND = {
         _("No secure connection to your server could be made."),
         _(
             "Most often its certificate has expired, is for another name, is self-signed, or lacks the intermediate one. "
-            "An SSL checker on the web shows which."
+            "An SSL checker on the web shows which. If your server requires a client certificate, or has a certificate of "
+            "your own certificate authority, look at the endpoint’s certificates."
         ),
         name=_("TLS trouble"),
-        to_staff=_("The receiver's certificate or encryption cannot be accepted."),
+        to_staff=_(
+            "The receiver's certificate or encryption cannot be accepted, or it did not accept our client certificate."
+        ),
     ),
     OutcomeKind.PROTOCOL_ERROR: Explanation(
         _("Your server took the connection, but gave no valid HTTP answer."),
@@ -213,9 +217,29 @@ _BY_KIND = {
 }
 
 
-def explanation_of(outcome: str, status: int | None = None) -> Explanation:
-    """Explain an outcome (a stored OutcomeKind) with this HTTP status. A known status gives the more precise explanation."""
+#: By the beginning of an attempt's detail, for TLS errors about client certificates.
+_BY_ALERT = {
+    tls_alerts.REQUIRED: Explanation(
+        _("Your server requires a client certificate."),
+        _("Add one to the endpoint’s certificates, or let this URL accept requests without one."),
+    ),
+    tls_alerts.REFUSED: Explanation(
+        _("Your server refused the client certificate."),
+        _(
+            "It may have expired, or your server does not trust the authority that issued it. Compare the endpoint’s "
+            "certificates with those that your server accepts."
+        ),
+    ),
+}
+
+
+def explanation_of(outcome: str, status: int | None = None, detail: str = "") -> Explanation:
+    """Explain an outcome (a stored OutcomeKind) with this HTTP status and the attempt's detail. A known status or detail gives
+    the more precise explanation."""
     kind = OutcomeKind(outcome)
+    if kind is OutcomeKind.TLS_ERROR:
+        alert = next((explanation for start, explanation in _BY_ALERT.items() if detail.startswith(start)), None)
+        return alert or _BY_KIND[kind]
     if kind in (OutcomeKind.CLIENT_ERROR, OutcomeKind.SERVER_ERROR) and status in _BY_STATUS:
         return _BY_STATUS[status]
     return _BY_KIND[kind]

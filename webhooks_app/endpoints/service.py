@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.endpoints.authentication import check_authentication, check_exclusive
+from webhooks_app.endpoints.client_tls import ClientTLSInput, change_client_tls
 from webhooks_app.endpoints.headers import KeepValue, check_headers, with_kept_values
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
@@ -25,7 +26,7 @@ from webhooks_app.exceptions import (
     gettext_noop,
 )
 from webhooks_app.locking import EndpointRef, locked_endpoint
-from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant
+from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
 from webhooks_app.models.lookups import for_change
 from webhooks_app.tenants.audit import SYSTEM, note
 from webhooks_app.tenants.identify import TenantLike, tenant_for
@@ -41,6 +42,7 @@ class EndpointChanges(EndpointSettings, total=False):
     events: Sequence[str]
     headers: Mapping[str, str | KeepValue] | None
     authentication: Mapping[str, Any] | None
+    client_tls: ClientTLSInput | None
 
 
 @in_one_transaction
@@ -54,6 +56,7 @@ def create_endpoint(
     imported: bool = False,
     headers: Mapping[str, str] | None = None,
     authentication: Mapping[str, Any] | None = None,
+    client_tls: ClientTLSInput | None = None,
     actor: str = SYSTEM,
     **settings: Unpack[EndpointSettings],
 ) -> tuple[Endpoint, str]:
@@ -62,7 +65,8 @@ def create_endpoint(
     `events`: 1 to 50 event types or patterns. `settings`: see `endpoints.settings`. `secret`: supplied by the customer, with
     the length that the wire format requires. `imported`: for products that migrate to this app: the receiver already verifies
     with this secret, and its length is not checked; customers are never offered this. `authentication`: how requests
-    authenticate to the receiver, such as {"kind": "bearer", "token": "…"}; see `core.authentication`. Raises URLNotAllowed,
+    authenticate to the receiver, such as {"kind": "bearer", "token": "…"}; see `core.authentication`. `client_tls`: a client
+    certificate, and certificate authorities to trust for this endpoint; see `ClientTLSInput`. Raises URLNotAllowed,
     InvalidEndpoint, InvalidSecret, NotAvailableOnPlan, TooManyEndpoints.
     """
     owner = tenant_for(tenant)
@@ -76,6 +80,8 @@ def create_endpoint(
     check_exclusive(checked, own, field="authentication")
     endpoint.set_custom_headers(own)
     endpoint.set_authentication(checked)
+    if client_tls is not None:
+        change_client_tls(endpoint, client_tls, database_now(), keep=False)
     check_plan_limit(owner)
     insert_endpoint(endpoint, patterns, text)
     detail = {"events": patterns, "server": _server(endpoint.url)}
@@ -90,10 +96,9 @@ def change_endpoint(
     """Change the given settings; return the endpoint and the text of its new secret, if it needed one.
 
     Another scheme, host or port is another receiver, which has to be trusted anew: the secret is replaced at once (by
-    `secret`, or a new one), and the custom headers and the authentication are cleared unless this call sets new ones. A header
-    whose value is `headers.KEEP_VALUE` stays unchanged, if the receiver does; so does a secret of the authentication that is
-    left out. Raises the errors of `create_endpoint`, and ConflictingState for a
-    deleted endpoint.
+    `secret`, or a new one), and the custom headers, the authentication and `client_tls` are cleared unless this call sets new
+    ones. A header whose value is `headers.KEEP_VALUE` stays unchanged, if the receiver does; so does a secret of the
+    authentication that is left out. Raises the errors of `create_endpoint`, and ConflictingState for a deleted endpoint.
     """
     row, queue = locked_endpoint(endpoint)
     if row.is_callback:
@@ -166,7 +171,8 @@ def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secre
 
 
 def _change_credentials(row: Endpoint, wire: WireFormat, changes: EndpointChanges, *, moved: bool) -> None:
-    """Set headers and authentication. `moved`: they were meant for another server, and are dropped unless they are given anew."""
+    """Set headers, authentication and certificates. `moved`: they were meant for another server, and are dropped unless they are
+    given anew."""
     if moved or "headers" in changes:
         stored = dict if moved else row.custom_headers
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
@@ -176,6 +182,8 @@ def _change_credentials(row: Endpoint, wire: WireFormat, changes: EndpointChange
     if row.headers and row.authentication:
         field = "authentication" if changes.get("authentication") else "headers"
         check_exclusive(row.opened_authentication(), row.custom_headers(), field=field)
+    if moved or "client_tls" in changes:
+        change_client_tls(row, changes.get("client_tls"), database_now(), keep=not moved)
 
 
 def _server(url: str) -> str:
@@ -201,6 +209,10 @@ def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
     if changes.get("authentication"):
         raise ConflictingState(
             gettext_noop("The playground takes no authentication: it would show it."), field="authentication"
+        )
+    if changes.get("client_tls"):
+        raise ConflictingState(
+            gettext_noop("The playground uses no TLS, so it takes no certificates."), field="client_tls"
         )
 
 

@@ -14,13 +14,21 @@ from django.db.models import QuerySet
 
 from webhooks_app.conf import settings
 from webhooks_app.core.authentication import Authentication, parse_authentication
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.signing import Key, SecretFormat, key_of
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
-from webhooks_app.models.endpoint import authentication_field, headers_field, parse_headers, value_field
+from webhooks_app.models.endpoint import (
+    authentication_field,
+    client_tls_field,
+    headers_field,
+    parse_client_tls,
+    parse_headers,
+    value_field,
+)
 from webhooks_app.models.fields import key_ring
 from webhooks_app.models.lookups import any_of
 from webhooks_app.wire_formats import get_wire_format
@@ -40,6 +48,7 @@ class _Row(NamedTuple):
     wire_format: str
     headers: str
     authentication: str
+    client_tls: str
     max_in_flight: int | None
     rate_limit: int | None
     fifo: bool
@@ -83,12 +92,14 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     keys: tuple[SigningKey, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     authentication: Authentication | None = None
+    tls: ClientTLS | None = None
     wire_format = STANDARD
     try:
         wire_format = get_wire_format(endpoint.wire_format)
         keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
         headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
         authentication = parse_authentication(authentication_field().open(endpoint.id, endpoint.authentication))
+        tls = _client_tls(endpoint.id, endpoint.client_tls, key_ring()) if endpoint.client_tls else None
         if not keys:
             fault = "it has no live secret"
     except DatabaseError:
@@ -107,6 +118,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         fifo=endpoint.fifo,
         kind=EndpointKind(endpoint.kind),
         authentication=authentication,
+        tls=tls,
         fault=fault,
         fault_is_local=is_local,
     )
@@ -135,3 +147,9 @@ def opened(secret: Secret | _SecretRow, wire_format: WireFormat) -> SigningKey:
 @lru_cache(maxsize=8192)
 def _opened(secret_id: uuid.UUID, sealed: str, secret_format: SecretFormat, ring: object) -> Key:
     return key_of(value_field().open(secret_id, sealed), secret_format)
+
+
+@lru_cache(maxsize=2048)
+def _client_tls(endpoint_id: uuid.UUID, sealed: str, ring: object) -> ClientTLS:
+    parts = parse_client_tls(client_tls_field().open(endpoint_id, sealed))
+    return ClientTLS(**{name: text.encode() for name, text in parts.items()})

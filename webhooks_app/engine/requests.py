@@ -58,6 +58,7 @@ def build_request(delivery: QueuedDelivery, config: EndpointConfig, agent: str) 
         wire_format.connect_timeout,
         wire_format.total_timeout,
         owner=config.tenant_id,
+        tls=config.tls,
     )
 
 

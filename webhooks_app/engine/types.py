@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from webhooks_app.core.authentication import AccessToken, Authentication
 from webhooks_app.core.circuit_breaker import Health
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.message import Message
 from webhooks_app.core.retry import Decision, Outcome
@@ -43,6 +44,7 @@ class EndpointConfig:
     fifo: bool
     kind: EndpointKind = EndpointKind.URL
     authentication: Authentication | None = field(default=None, repr=False)
+    tls: ClientTLS | None = None
     #: If not empty, the reason why nothing can be sent now (for example, a secret cannot be decrypted), for the log.
     fault: str = ""
     #: Whether an engine with other settings or code may be able to send: during a deployment, keys and wire formats differ.

@@ -118,6 +118,12 @@ class Endpoint(models.Model):
     headers = EncryptedTextField(blank=True, default="")
     #: How requests authenticate to the receiver; see `core.authentication`. Encrypted as a whole.
     authentication = EncryptedTextField(blank=True, default="")
+    #: The client certificate with its private key, and the certificate authorities, as a JSON object of PEM texts.
+    client_tls = EncryptedTextField(blank=True, default="")
+    #: When the first of these certificates ends that is needed to send; NULL without any.
+    certificate_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: When to notify of that next; NULL for never.
+    certificate_warning_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -137,6 +143,12 @@ class Endpoint(models.Model):
                 name="webhooks_endpoint_receiving",
             ),
             models.Index(fields=["tenant"], condition=Q(fifo=True), name="webhooks_endpoint_fifo"),
+            # For `notifications.certificates`, every minute.
+            models.Index(
+                fields=["certificate_warning_at"],
+                condition=Q(certificate_warning_at__isnull=False),
+                name="webhooks_endpoint_certificate",
+            ),
         ]
         permissions = [
             ("pause_endpoint", "Can pause and resume endpoints"),
@@ -186,9 +198,23 @@ class Endpoint(models.Model):
         """Encrypt the authentication into the instance; the caller saves it."""
         authentication_field().seal(self, authentication.to_text() if authentication else "")
 
+    def stored_tls(self) -> dict[str, str]:
+        """Return the parts of a `ClientTLS` that are not empty, decrypted. Raises SealingError if the key is missing."""
+        return parse_client_tls(client_tls_field().reveal(self))
+
+    def set_client_tls(self, parts: dict[str, str]) -> None:
+        """Encrypt the parts into the instance; the caller saves it."""
+        client_tls_field().seal(self, json.dumps(parts) if parts else "")
+
 
 #: What a customer has entrusted to an endpoint beside its signing secret, by field: it is erased with the endpoint.
-NO_CREDENTIALS: dict[str, Any] = {"headers": "", "authentication": ""}
+NO_CREDENTIALS: dict[str, Any] = {
+    "headers": "",
+    "authentication": "",
+    "client_tls": "",
+    "certificate_expires_at": None,
+    "certificate_warning_at": None,
+}
 
 
 def headers_field() -> EncryptedTextField:
@@ -205,7 +231,18 @@ def authentication_field() -> EncryptedTextField:
     return field
 
 
+def client_tls_field() -> EncryptedTextField:
+    """Return the field object that encrypts and decrypts the client certificate and the certificate authorities."""
+    field = Endpoint._meta.get_field("client_tls")
+    assert isinstance(field, EncryptedTextField)
+    return field
+
+
 def parse_headers(text: str) -> dict[str, str]:
+    return dict(json.loads(text)) if text else {}
+
+
+def parse_client_tls(text: str) -> dict[str, str]:
     return dict(json.loads(text)) if text else {}
 
 

@@ -23,6 +23,7 @@ class NotificationKind(models.TextChoices):
     RECOVERED = "recovered"
     BACKLOG_EXPIRING = "backlog_expiring"
     BACKLOG_DROPPED = "backlog_dropped"
+    CERTIFICATE = "certificate"
 
     @classmethod
     def about_backlogs(cls) -> tuple[NotificationKind, ...]:
@@ -50,6 +51,8 @@ class Notification(models.Model):
     reason = models.CharField(max_length=255, blank=True)
     #: For BACKLOG_EXPIRING: when the first delivery is dropped; NULL if the number of deliveries decides, not a time.
     drop_at = models.DateTimeField(null=True)
+    #: For CERTIFICATE: when the certificate expires.
+    expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True)
     #: A run has claimed it for sending until this time; after a crash the next run takes it.

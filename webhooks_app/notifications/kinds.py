@@ -23,6 +23,7 @@ from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.models import Notification, NotificationKind
 from webhooks_app.models.ids import public_id
+from webhooks_app.notifications.certificates import EXPIRED, EXPIRES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Facts:
     example: str = ""
     reason: str = ""
     drop_at: datetime | None = None
+    expires_at: datetime | None = None
 
     def and_later(self, later: Facts, *, adds_up: bool) -> Facts:
         """Combine these facts with those of a later notification of the same kind."""
@@ -78,7 +80,7 @@ def facts_of(notification: Notification) -> Facts:
     """Return the facts of one notification."""
     key = notification.delivery_id
     example = public_id("dlv", key) if key is not None else ""
-    return Facts(notification.count, example, notification.reason, notification.drop_at)
+    return Facts(notification.count, example, notification.reason, notification.drop_at, notification.expires_at)
 
 
 def label_of(kind: str) -> str:
@@ -121,8 +123,9 @@ def _backlog_expiring(facts: Facts) -> str:
         most = localize(settings().BACKLOG.MAX_DELIVERIES)
         bound = _("At most %(most)s are kept; beyond that the oldest are dropped.") % {"most": most}
     else:
-        at = date_format(timezone.localtime(facts.drop_at), "Y-m-d H:i T")
-        bound = _("The oldest will be dropped on %(at)s, the others when they reach the same age.") % {"at": at}
+        bound = _("The oldest will be dropped on %(at)s, the others when they reach the same age.") % {
+            "at": _moment(facts.drop_at)
+        }
     return f"{pending} {bound}"
 
 
@@ -136,6 +139,22 @@ def _backlog_dropped(facts: Facts) -> str:
     ) % {"count": localize(facts.count)}
     more = _("More are dropped until the endpoint is enabled or resumed; you are not notified again.")
     return f"{dropped} {more}"
+
+
+def _certificate(facts: Facts) -> str:
+    if facts.expires_at is None:
+        return ""
+    if facts.reason == EXPIRED:
+        sentence = _(
+            "A certificate of this endpoint expired on %(at)s. Deliveries fail unless your server accepts that."
+        )
+    else:
+        sentence = _("A certificate of this endpoint expires on %(at)s. Deliveries will fail from then on.")
+    return sentence % {"at": _moment(facts.expires_at)}
+
+
+def _moment(at: datetime) -> str:
+    return date_format(timezone.localtime(at), "Y-m-d H:i T")
 
 
 # --- the table -----------------------------------------------------------------------------------------------------------
@@ -230,6 +249,22 @@ _TABLE = (
             group=_GROUP,
         ),
         claimed_while_counting=True,
+    ),
+    Kind(
+        NotificationKind.CERTIFICATE,
+        label=gettext_lazy("certificate expires"),
+        subject=gettext_lazy("A certificate of a webhook endpoint expires"),
+        subject_rank=35,
+        sentence=_certificate,
+        advice=gettext_lazy("upload a new certificate to the endpoint. The new one is used within a few seconds."),
+        advice_rank=35,
+        event=EventType(
+            "webhooks.certificate_expires",
+            "The client certificate of an endpoint, or its certificate authorities, will expire soon or have expired.",
+            {**_DATA, "reason": EXPIRES, "delivery": None, "expires_at": "2026-04-08T10:00:00.000Z"},
+            group=_GROUP,
+        ),
+        adds_up=False,
     ),
 )
 #: By the value stored in the database. A notification of any other kind was written by another version of this app.

@@ -60,5 +60,6 @@ def _data(tenant: Tenant, notification: Notification, urls: dict[Any, str]) -> d
         "delivery": public_id("dlv", notification.delivery_id) if notification.delivery_id else None,
         "happened_at": notification.created_at,
         "drop_at": notification.drop_at,
+        "expires_at": notification.expires_at,
     }
     return {name: data[name] for name in KINDS[notification.kind].event.example}

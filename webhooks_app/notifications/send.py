@@ -1,7 +1,7 @@
 """Send notifications by e-mail to the tenant and to staff, and as operational events.
 
-Their rows are written by engine/recorded_batch.py (failed deliveries, disabled and recovered endpoints), endpoints/status.py
-and deliveries/backlog.py. `emails.NotificationEmail` renders and sends one.
+Their rows are written by engine/recorded_batch.py (failed deliveries, disabled and recovered endpoints), endpoints/status.py,
+deliveries/backlog.py and `certificates`. `emails.NotificationEmail` renders and sends one.
 
 Urgent kinds are sent at once, and so is the first notification of a collected kind. Further ones are collected and sent
 together every DIGEST_SECONDS. No database transaction is open while mail is sent.
@@ -27,16 +27,19 @@ from typing import Any
 
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.models import Q
 
 from webhooks_app.conf import settings
+from webhooks_app.database_errors import one_line
 from webhooks_app.db import write
 from webhooks_app.models import Notification, Tenant, database_now
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.lookups import for_change
 from webhooks_app.models.notification import NotificationQuerySet
 from webhooks_app.notifications import emails, operational_events
+from webhooks_app.notifications.certificates import notify_about_certificates
 from webhooks_app.notifications.kinds import CLAIMED_WHILE_COUNTING, COLLECTED, KINDS
 
 logger = logging.getLogger(__name__)
@@ -76,6 +79,10 @@ def send_notifications(now: datetime | None = None, *, stopping: Callable[[], bo
     the run early.
     """
     moment = now or database_now()
+    try:
+        notify_about_certificates(moment)
+    except DatabaseError as error:  # what follows does not depend on it
+        logger.error("webhooks: the next run looks for certificates that expire: %s", one_line(error))
     if _another_run_works(moment):
         return 0
     claims = list(_claim_all(moment))

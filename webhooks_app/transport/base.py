@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from webhooks_app.core.addresses import AddressPolicy
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.retry import OutcomeKind
 
 
@@ -70,6 +71,7 @@ class Request:
     owner: object = None
     #: Keep at least so many bytes of the response body, even if the transport's `body_limit` is lower.
     least_body: int = 0
+    tls: ClientTLS | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -24,6 +24,7 @@ from webhooks_app.transport.curl_options import resolve_option
 from webhooks_app.transport.curl_outcome import BUSY, FLOOD, Failure
 from webhooks_app.transport.curl_reuse import OpenConnections
 from webhooks_app.transport.curl_sockets import CurlSockets
+from webhooks_app.transport.curl_tls import Verified
 from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.floods import FloodWatch
@@ -71,7 +72,7 @@ class CurlTransport:
             self._multi, self._wakeup, self._take_names, self._keep_error, self._costs.charge, direct=not options.proxy
         )
         callbacks = self._keep_error, self._heads.append, self._sockets.note_opened, self._sockets.bytes_at_end
-        self._handle_parts = options, *callbacks, self._connections
+        self._handle_parts = options, *callbacks, self._connections, Verified()
 
     @property
     def in_flight(self) -> int:
@@ -156,7 +157,7 @@ class CurlTransport:
             self._begin(request, deadline, resolve_option(place, addresses, by_proxy=bool(self.options.proxy)))
 
     def _begin(self, request: Request, deadline: float, resolve: str) -> None:
-        handle = self._idle.pop() if self._idle else Handle(*self._handle_parts)
+        handle = self._idle.pop() if self._idle and request.tls is None else Handle(*self._handle_parts)
         seconds = deadline - monotonic()
         if request.total_timeout - seconds < 0.01:  # started at once: so the option need not change for each request
             seconds = request.total_timeout
@@ -194,8 +195,8 @@ class CurlTransport:
         except Exception as error:  # noqa: BLE001 - it becomes this request's response
             response = not_sent(request, error)
             handle.close()
-        else:
-            self._idle.append(handle)
+        else:  # no other request may use a private key or the authorities of this endpoint
+            handle.close() if request.tls is not None else self._idle.append(handle)
         self._finished.append(response)
 
     def _take_names(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import certifi
 import pycurl
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.proxies import parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
@@ -19,6 +20,7 @@ from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.curl_reuse import UNASKED, OpenConnections, Reuse
+from webhooks_app.transport.curl_tls import HandleTLS, Verified
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import bytes_read
@@ -48,6 +50,7 @@ class Handle:
         "_socket_opened",
         "_sockets",
         "_sources",
+        "_tls",
         "_total_timeout",
         "_url",
         "connection",
@@ -70,6 +73,7 @@ class Handle:
         socket_opened: Callable[[int, object], None],
         bytes_at_end: Callable[[int], int],
         connections: OpenConnections,
+        verified: Verified,
     ) -> None:
         self.keep_error = keep_error
         self._socket_opened = socket_opened
@@ -90,6 +94,7 @@ class Handle:
         self._received = Received(options, partial(headers_complete, self), self._reuse.refuses, self.stop, keep_error)
         self._reset()
         self.curl: Any = pycurl.Curl()
+        self._tls = HandleTLS(self.curl, verified)
         configure(self.curl, self._proxy, options.ca_bundle or certifi.where())
         self._set_callbacks()
 
@@ -135,26 +140,31 @@ class Handle:
             self._total_timeout = seconds
         setopt(pycurl.HTTPHEADER, BASE_HEADERS + [header_line(name, value) for name, value in request.headers])
         setopt(pycurl.POSTFIELDS, request.body)
+        if request.tls is not None:
+            self._tls.load(request.tls)
         self.waited = request.total_timeout - seconds
         self.serial += 1
         self.request = request
 
     def prepare_again(self, code: int, message: str) -> bool:
-        """Load the same request again for a new connection, if the kept ones could not be used. Return whether it did.
+        """Load the same request again: for a new connection if the kept ones could not be used, or with the other certificate
+        authorities. Return whether it did.
 
         A receiver, or a firewall in front of it, may close all kept connections at once. libcurl tries five of them and then
         fails the whole request. No byte of a response has arrived on any of them. Or there was a response before the request.
         """
         request = self.request
-        died = code == pycurl.E_SEND_ERROR and message.startswith(_DIED)
-        if request is None or self._fresh or not (died or self._reuse.unasked):
+        if request is None:
             return False
         left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
-        if left <= 0:
+        died = code == pycurl.E_SEND_ERROR and message.startswith(_DIED)
+        needs_new = not self._fresh and (died or self._reuse.unasked)
+        if left <= 0 or not (needs_new or self._tls.may_try_others(request.tls, code, message)):
             return False
         self.prepare(request, left, self._resolve)
-        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
-        self._fresh = True
+        if needs_new:
+            self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+            self._fresh = True
         return True
 
     def finish(self, code: int, message: str) -> Response:
@@ -167,7 +177,7 @@ class Handle:
         seconds = self.waited + self.curl.getinfo(pycurl.TOTAL_TIME)
         address = self.curl.getinfo(pycurl.PRIMARY_IP)[:ADDRESS_CHARACTERS]
         received = self._received
-        failure = self._why_none(code, message)
+        failure = self._why_none(code, self._tls.explained(code, message), request.tls)
         if failure is not None:
             kind, detail, fault = failure
             text = cut_text(detail)
@@ -243,7 +253,7 @@ class Handle:
         else:
             self._received.failure = our_failure(response.detail, OurFault(response.our_fault))
 
-    def _why_none(self, code: int, message: str) -> Failure | None:
+    def _why_none(self, code: int, message: str, tls: ClientTLS | None) -> Failure | None:
         """Return the failure; None if the headers of a final response are complete."""
         received = self._received
         if received.complete:
@@ -252,7 +262,7 @@ class Handle:
         if received.failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
             return received.failure
         self._sockets.received = self._bytes_at_end(self.fd)
-        return failure_of(self.curl, code, message, self._sockets, self._proxy)
+        return failure_of(self.curl, code, message, self._sockets, self._proxy, tls)
 
     def _why_cut(self, code: int, message: str) -> str:
         if code == BODY_LATE:

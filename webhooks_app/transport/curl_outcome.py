@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import pycurl
 
+from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.proxies import Proxy
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.core.tls_alerts import certificate_alert, closed_after_handshake
 from webhooks_app.transport.base import OurFault
 from webhooks_app.transport.faults import (
     fault_of_errno,
@@ -80,7 +82,9 @@ def our_failure(detail: str, fault: OurFault) -> Failure:
     return Failure(OutcomeKind.NOT_SENT, detail, fault)
 
 
-def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: Proxy | None) -> Failure:
+def failure_of(
+    curl: Any, code: int, message: str, sockets: Sockets, proxy: Proxy | None, tls: ClientTLS | None
+) -> Failure:
     """Return the failure of a request that got no complete headers."""
     if code == pycurl.E_OK:
         return Failure(OutcomeKind.PROTOCOL_ERROR, "the response ended inside its headers")
@@ -97,6 +101,14 @@ def failure_of(curl: Any, code: int, message: str, sockets: Sockets, proxy: Prox
         failure = _proxy_failure(curl, code, message, sockets, proxy)
         if failure is not None:
             return failure
+    # With TLS 1.3, the receiver's alert about our certificate comes after the handshake, when a response is read.
+    sent = tls is not None and bool(tls.certificate)
+    if alert := certificate_alert(message, sent=sent):
+        return Failure(OutcomeKind.TLS_ERROR, alert)
+    if code == pycurl.E_SEND_ERROR and curl.getinfo(pycurl.APPCONNECT_TIME) and not curl.getinfo(pycurl.REQUEST_SIZE):
+        return Failure(
+            OutcomeKind.TLS_ERROR, closed_after_handshake(sent=sent)
+        )  # the alert came, but libcurl did not read it
     return Failure(_KINDS.get(code, OutcomeKind.PROTOCOL_ERROR), message)
 
 

@@ -31,6 +31,7 @@ from webhooks_app.transport.faults import (
 from webhooks_app.transport.own_addresses import address_for_proxy, connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
+from webhooks_app.transport.requests_tls import Contexts
 from webhooks_app.transport.requests_tunnel import Tunnel
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.socket_bytes import bytes_read
@@ -218,44 +219,51 @@ class _Checked(HTTPConnection):
 class _CheckedTLS(_Checked, HTTPSConnection):
     """The same connection with TLS: urllib3's `HTTPSConnection.connect` calls our `_new_conn`."""
 
-
-class _Context(ssl.SSLContext):
-    """A TLS context that can also wrap a TLS connection, to an https proxy."""
-
-    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(sock, ssl.SSLSocket):
-            return SSLTransport(sock, self, kwargs["server_hostname"])
-        return super().wrap_socket(sock, *args, **kwargs)
+    def send(self, data: Any) -> None:
+        """Send a part of the request. If the receiver has sent an alert and closed the connection, raise the alert, which says
+        why: with TLS 1.3 it comes after the handshake."""
+        try:
+            super().send(data)
+        except OSError as error:
+            try:
+                self.sock.recv(1)
+            except ssl.SSLError as alert:
+                if "alert" in str(alert):
+                    raise alert from None
+            except (OSError, ValueError):
+                pass
+            raise error
 
 
 class CheckedAdapter(HTTPAdapter):
     """Opens checked connections and keeps them open. It does not override `send`, so that `responses` can replace it."""
 
     def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
-        proxy = parse_proxy(options.proxy) if options.proxy else None
-        # Created once, because loading the certificate authorities takes longer than a whole request. `create_default_context`
-        # is not used, because it obeys SSLKEYLOGFILE.
-        self._tls = _Context(ssl.PROTOCOL_TLS_CLIENT)
-        self._tls.hostname_checks_common_name = False  # only the subject's alternative names count
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._tls.set_ciphers(_without_dhe(self._tls))
-        self._tls.load_verify_locations(ca_bundle)
-        self._tls.set_alpn_protocols(["http/1.1"])
+        # Created once, because loading the certificate authorities takes longer than a whole request.
+        self._contexts = Contexts(ca_bundle)
         self._parts: dict[str, Any] = {
             "resolver": resolver,
             "options": options,
-            "proxy_server": proxy,
-            "tls": self._tls,
+            "proxy_server": parse_proxy(options.proxy) if options.proxy else None,
+            "tls": self._contexts.usual,
         }
         super().__init__(pool_connections=_POOLS, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._contexts.usual, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pool_classes()
 
     def request_url(self, *args: Any, **kwargs: Any) -> str:
         """Return a path for urllib3's log and errors. The connection sends the request's own target, which may contain tokens."""
         return "/"
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        """Give each ClientTLS pools of its own: the context is a part of their key."""
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        tls = current.job.request.tls if current.job is not None else None
+        if tls is not None:
+            pool["ssl_context"] = self._contexts.of(tls)
+        return host, pool
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Require a valid certificate. The context has the authorities; `requests` would load them again for each connection."""
@@ -274,12 +282,3 @@ class CheckedAdapter(HTTPAdapter):
             "http": type("CheckedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("CheckedTLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
         }
-
-
-def _without_dhe(context: ssl.SSLContext) -> str:
-    """Return the ciphers of a context without DHE, because the receiver chooses the DHE group.
-
-    With 8,192 bits, each handshake takes 0.4 s of processor time, and the handshakes of many threads block all other requests.
-    """
-    ciphers = context.get_ciphers()  # the ciphers of TLS 1.3 are not set this way
-    return ":".join(c["name"] for c in ciphers if c["protocol"] != "TLSv1.3" and c["kea"] != "kx-dhe")

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.core.tls_alerts import certificate_alert
 from webhooks_app.transport.base import Request, Response, TransportOptions
 from webhooks_app.transport.faults import fault_of, not_sent
 from webhooks_app.transport.requests_adapter import CheckedAdapter
@@ -127,6 +128,10 @@ def _says_closed(error: RequestsConnectionError) -> bool:
 def _sort(error: Exception, request: Request) -> Response:
     """Return the response for an error of `requests`, of urllib3 or of this package."""
     detail = str(error) or type(error).__name__
+    is_tls = isinstance(error, SSLError) or (isinstance(error, Stopped) and error.kind is OutcomeKind.TLS_ERROR)
+    sent = request.tls is not None and bool(request.tls.certificate)
+    if is_tls and (alert := certificate_alert(detail, sent=sent)):
+        return failed(request, OutcomeKind.TLS_ERROR, alert)
     if isinstance(error, Stopped):
         return failed(request, error.kind, detail, our_fault=error.our_fault)
     fault = fault_of(error)

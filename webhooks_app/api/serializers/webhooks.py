@@ -13,6 +13,7 @@ from webhooks_app.api.serializers.authentication import (
     AuthenticationInput,
     AuthenticationSerializer,
 )
+from webhooks_app.api.serializers.client_tls import ClientTLSInputSerializer, ClientTLSSerializer
 from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText, help_text
 from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
@@ -48,6 +49,11 @@ class WebhookSerializer(serializers.Serializer[Any]):
         help_text="Names of the custom headers. Their values are never shown."
     )
     authentication = serializers.SerializerMethodField(help_text=AUTHENTICATION_HELP)
+    client_tls = ClientTLSSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="The client certificate and the certificate authorities; null if there are none.",
+    )
     wire_format = serializers.CharField(help_text=help_text(Endpoint, "wire_format"))
     active = serializers.SerializerMethodField(help_text=_ACTIVE)
     status = serializers.ChoiceField(choices=WEBHOOK_STATUSES, help_text="The status of the webhook.")
@@ -91,6 +97,12 @@ class WebhookInputSerializer(serializers.Serializer[Any]):
         required=False, write_only=True, help_text="Custom request headers: a JSON object of strings."
     )
     authentication = AuthenticationInput()
+    client_tls = ClientTLSInputSerializer(
+        required=False,
+        allow_null=True,
+        write_only=True,
+        help_text="A client certificate, and certificate authorities. Null removes both.",
+    )
     active = StrictBoolean(required=False, help_text="False disables the webhook, true enables it.")
     secret = StrictText(required=False, write_only=True, help_text=_GIVEN)
 

@@ -125,7 +125,7 @@ def _exchange(attempt: Attempt) -> Exchange:
     answer = pretty_body(bytes(attempt.response_body)).text
     return Exchange(
         attempt=attempt,
-        explanation=explanation_of(attempt.outcome, attempt.status),
+        explanation=explanation_of(attempt.outcome, attempt.status, attempt.detail),
         answer=answer[:MOST_OF_ANSWER],
         is_cut=len(answer) > MOST_OF_ANSWER,
     )

@@ -14,7 +14,7 @@ from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.pages.endpoints import own_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.deliveries.outcomes import outcome_name
+from webhooks_app.deliveries.outcomes import explanation_of, outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.recover import recover
 from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
@@ -74,6 +74,7 @@ def _test_card(
         context |= {
             "attempt": attempt,
             "outcome": outcome_name(attempt.outcome),
+            "explanation": explanation_of(attempt.outcome, attempt.status, attempt.detail),
             "answer": pretty_body(bytes(attempt.response_body)).text,
             "delivery_id": public_id_of("dlv", attempt.delivery_id),
         }

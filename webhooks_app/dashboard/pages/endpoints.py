@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.dashboard.access import Visitor
+from webhooks_app.dashboard.certificates import shown_certificates, state_at
 from webhooks_app.dashboard.forms.endpoint import header_names
 from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
@@ -57,13 +58,14 @@ _DONE = {
     "resume": _("Resumed. What has waited is being sent."),
     "disable": _("Disabled. New events are not kept for this endpoint; you can recover them later."),
     "enable": _("Enabled, with a clean record. To get what was missed meanwhile, recover it below."),
+    "certificates": _("The certificates are saved. They apply within a few seconds."),
     "ended": _("The old secret is no longer used."),
 }
 
 
 @dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant)
+    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant).defer("client_tls")
     listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
     lines = lines_of(listed.rows, database_now())
     context = {
@@ -97,6 +99,8 @@ def endpoint(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "header_names": header_names(row),
         "authentication": shown_authentication(row),
         "settings": shown_settings(row),
+        "certificates": shown_certificates(row, now),
+        "certificate_state": "" if row.is_deleted else state_at(row.certificate_expires_at, now),
         "deliveries": recent_deliveries(row),
         "done": _DONE.get(request.GET.get("done", "")),
         **_charts(row, request.GET.get("span", ""), now),
