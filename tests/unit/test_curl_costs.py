@@ -20,7 +20,7 @@ class Running:
         self.request = Request(None, "https://example.com/", (), b"", owner=owner)
         self.owner = owner
         self.reads = reads
-        self.connection = connection
+        self.connection = costs.OpenSocket.of(connection)
         self.kept_busy = False
         self.waits_for_tls = waits
 

@@ -177,8 +177,9 @@ class CurlTransport:
         try:
             self._costs.end(handle)
             descriptor = handle.descriptor
-            self._floods.ended(descriptor)
-            self._sockets.note_owner(descriptor, request.owner)
+            if descriptor >= 0:
+                self._floods.ended(descriptor)
+                self._sockets.note_owner(descriptor, request.owner)
             self._sockets.remove(handle.curl)
             if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
                 handle.refuse(FLOOD)
@@ -267,7 +268,7 @@ class CurlTransport:
         """End the requests on sockets that the selector did not accept: libcurl would wait for events that never come."""
         errors, self._sockets.unwatched = self._sockets.unwatched, {}
         for handle in list(self._running.values()):
-            error = errors.get(handle.fd) or errors.get(handle.curl.getinfo(pycurl.ACTIVESOCKET))
+            error = errors.get(handle.descriptor)
             if error is not None:
                 handle.stop(error)
                 self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))

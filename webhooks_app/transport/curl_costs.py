@@ -7,15 +7,13 @@ has been read. What is usual for an owner counts less: one with many short conne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from webhooks_app.transport.cpu_budget import CpuBudget
 from webhooks_app.transport.curl_handle import Handle
 from webhooks_app.transport.curl_outcome import BUSY, NEIGHBOUR_BUSY, Failure
-from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.socket_bytes import OpenSocket, bytes_read
 
 #: How fast the usual share of an owner follows what is seen, at each look; and below which it is forgotten.
 _FOLLOWS = 0.1
@@ -27,9 +25,9 @@ _MOST_KEPT = 4096
 
 
 class _Kept(NamedTuple):
-    """A connection without a request. `inode`: of its socket, since the descriptor may be used again."""
+    """A connection without a request."""
 
-    inode: int
+    connection: OpenSocket
     owner: object
     size: int
 
@@ -61,12 +59,11 @@ class CostlyRequests:
 
     def end(self, handle: Handle) -> None:
         """Note that a request ends. libcurl may keep its connection, and read from it later."""
-        if handle.connection >= 0:
+        connection = handle.connection
+        if connection.fd >= 0:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept = {}
-            with suppress(OSError):
-                inode, size = os.fstat(handle.connection).st_ino, bytes_read(handle.connection)
-                self._kept[handle.connection] = _Kept(inode, handle.owner, size)
+            self._kept[connection.fd] = _Kept(connection, handle.owner, bytes_read(connection.fd))
 
     def look(self, watched: Collection[int]) -> None:
         """Learn which owners are usual suspects, and forget what was read so far. Called four times a second."""
@@ -90,11 +87,11 @@ class CostlyRequests:
     def weights(self, suspects: Collection[Handle]) -> dict[object, float]:
         """Return the owners that may have caused a costly call, each with a weight up to 1: those of these handles, less the more
         usual they are, and those of kept connections that something was read from."""
-        used = {handle.connection for handle in list(self._running.values())}
+        used = {handle.connection.fd for handle in list(self._running.values())}
         weights = {
             kept.owner: _WEIGHT_OF_KEPT
             for fd, kept in list(self._kept.items())
-            if fd not in used and _was_read(fd, kept)
+            if fd not in used and kept.connection.bytes_read() > kept.size
         }
         for handle in suspects:
             owner = handle.owner
@@ -126,9 +123,3 @@ class CostlyRequests:
         """Return the owners that have spent their budget since the last call."""
         costly, self._costly = self._costly, set()
         return costly
-
-
-def _was_read(fd: int, kept: _Kept) -> bool:
-    with suppress(OSError):  # it is closed
-        return os.fstat(fd).st_ino == kept.inode and bytes_read(fd) > kept.size
-    return False

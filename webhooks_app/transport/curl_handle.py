@@ -18,7 +18,7 @@ from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, ou
 from webhooks_app.transport.curl_received import Received
 from webhooks_app.transport.faults import not_sent, proxy_name, proxy_refusal
 from webhooks_app.transport.own_addresses import may_connect
-from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.socket_bytes import NO_SOCKET, OpenSocket, bytes_read
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
@@ -36,6 +36,7 @@ class Handle:
         "_addresses",
         "_connect_timeout",
         "_fresh",
+        "_newest",
         "_proxy",
         "_received",
         "_resolve",
@@ -46,7 +47,6 @@ class Handle:
         "connection",
         "curl",
         "dialled",
-        "fd",
         "keep_error",
         "kept_busy",
         "read_before",
@@ -85,11 +85,11 @@ class Handle:
     def _reset(self) -> None:
         self._received.reset()
         self._sockets = Sockets()
-        #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
-        self.fd = -1
-        self.dialled: list[int] = []
-        #: The descriptor of the TLS connection that it uses, and how many bytes were read before they were counted last.
-        self.connection = -1
+        #: The last socket opened for this request, and all of them until a TLS handshake is complete. Some may be closed.
+        self._newest = NO_SOCKET
+        self.dialled: list[OpenSocket] = []
+        #: The TLS connection that it uses, and how many bytes were read before they were counted last.
+        self.connection = NO_SOCKET
         self.read_before = 0
         #: It may have kept libcurl busy, and its owner is over the budget.
         self.kept_busy = False
@@ -184,9 +184,12 @@ class Handle:
 
     @property
     def descriptor(self) -> int:
-        """Return the descriptor of the request's connection; -1 if there is none yet."""
+        """Return the descriptor of the request's connection; -1 if there is none yet, or if it is closed."""
         descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
-        return descriptor if descriptor >= 0 else self.fd
+        if descriptor >= 0:
+            return descriptor
+        # libcurl does not tell it while it connects, nor after it has closed it: then another request may use the number.
+        return self._newest.fd if self._newest.is_open else -1
 
     def note_connection(self) -> bool:
         """Note which connection the request uses, once its TLS handshake is complete. Return False as long as it is not."""
@@ -194,10 +197,10 @@ class Handle:
             return True
         if self.dialled and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
             return False
-        self.connection = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
+        self.connection = OpenSocket.of(int(self.curl.getinfo(pycurl.ACTIVESOCKET)))
         self.dialled = []
-        self.forget_reads()
-        return self.connection >= 0
+        self.read_before = bytes_read(self.connection.fd)
+        return self.connection.fd >= 0
 
     @property
     def owner(self) -> object:
@@ -205,19 +208,19 @@ class Handle:
 
     def forget_reads(self) -> None:
         """Count the bytes of TLS that are read from now on."""
-        if self.connection >= 0:
-            self.read_before = bytes_read(self.connection)
+        if self.connection is not NO_SOCKET:
+            self.read_before = self.connection.bytes_read()
 
     def has_read_tls(self, watched: Collection[int], removed: Collection[int]) -> bool:
         """Return whether TLS was read lately for this request. Parameters as of `CostlyRequests.suspects`. Thread-safe while the
         transport's thread is in a call of libcurl."""
         if self.request is None or not self._url.startswith("https:"):
             return False
-        if self.connection in removed or any(fd in removed for fd in self.dialled):
+        if self.connection.fd in removed or any(sock.fd in removed for sock in self.dialled):
             return True
-        if self.connection in watched and bytes_read(self.connection) > self.read_before:
+        if self.connection.fd in watched and self.connection.bytes_read() > self.read_before:
             return True
-        return any(bytes_read(fd) for fd in self.dialled if fd in watched)
+        return any(sock.bytes_read() for sock in self.dialled if sock.fd in watched)
 
     def refuse(self, failure: Failure) -> None:
         """Record that this is not a response, even if its headers are complete."""
@@ -275,8 +278,8 @@ class Handle:
     @guarded(pycurl.SOCKOPT_ERROR)
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
-        self.fd = fd
-        self.dialled.append(fd)
+        self._newest = OpenSocket.of(fd)
+        self.dialled.append(self._newest)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)

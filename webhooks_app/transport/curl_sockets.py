@@ -81,9 +81,8 @@ class CurlSockets:
         return self._taken.get(self._owners.get(ready[0].fd), 0.0)
 
     def note_owner(self, fd: int, owner: object) -> None:
-        """Note whose request this socket is opened for, or was used for."""
-        if fd >= 0:
-            self._owners[fd] = owner
+        """Note whose request this open socket is opened for, or was used for."""
+        self._owners[fd] = owner
 
     def forget(self) -> None:
         """Let what the owners' calls have taken so far count half. Call it four times a second."""

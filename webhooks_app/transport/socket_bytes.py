@@ -1,10 +1,12 @@
-"""How many bytes a connection has received, and how many of them were read. Only Linux reports both."""
+"""What socket a descriptor stands for, how much it has received, and how much of that was read. Only Linux reports these."""
 
 from __future__ import annotations
 
 import array
+import os
 import socket
 import sys
+from typing import NamedTuple
 
 try:
     import fcntl
@@ -19,6 +21,38 @@ _RECEIVED_AT = 128
 _SO_MEMINFO = 55
 _QUEUED_BYTES = 4
 _DROPPED_AT_ONCE = 256 * 1024
+
+
+class OpenSocket(NamedTuple):
+    """A socket that was open when it was noted. Another one may get its descriptor after it is closed, but not its inode."""
+
+    fd: int
+    inode: int
+
+    @classmethod
+    def of(cls, fd: int) -> OpenSocket:
+        return cls(fd, _inode(fd))
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the descriptor still stands for this socket."""
+        return self.fd >= 0 and _inode(self.fd) == self.inode
+
+    def bytes_read(self) -> int:
+        """Return how many bytes were read from this socket; 0 if it is closed, or if the system does not report it."""
+        return bytes_read(self.fd) if self.is_open else 0
+
+
+#: Stands for a socket that does not exist.
+NO_SOCKET = OpenSocket(-1, 0)
+
+
+def _inode(fd: int) -> int:
+    """Return the inode of a descriptor's file; 0 if it is closed, or if the system does not report it (Windows)."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
 
 
 def bytes_read(fd: int) -> int:
