@@ -14,11 +14,11 @@ import pytest
 
 from tests import transports
 from tests.receiver import Authority, Receiver
-from tests.receiver_behaviours import Delay
-from tests.slow_certificates import serve_slow_certificates
+from tests.receiver_behaviours import Delay, Drip
+from tests.slow_certificates import serve_slow_certificates, serve_slow_handshakes
 from tests.transports import LOOPBACK, Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Request, StuckCallEnded, Transport, TransportOptions, open_transport
+from webhooks_app.transport import Request, Response, StuckCallEnded, Transport, TransportOptions, open_transport
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -109,6 +109,43 @@ def test_certificates_shown_at_the_same_moment_cost_their_owner_the_rest(
         response.detail for response in responses.values() if response.failure is OutcomeKind.NOT_SENT
     }
     assert transport.take_costly() == {"evil"}
+
+
+def test_costly_certificates_are_not_charged_to_an_owner_that_shakes_hands_at_the_same_time(
+    authority: Authority,
+) -> None:
+    """An owner that always reads something, and whose certificates are costly now and then, is the one that pays."""
+    pytest.importorskip("pycurl")
+    options = TransportOptions(addresses=LOOPBACK, ca_bundle=authority.bundle)
+    tls = authority.context("127.0.0.1")
+    with (
+        Receiver(tls=tls) as drips,
+        serve_slow_certificates(3) as slow,
+        serve_slow_handshakes(tls, 0.5) as good,
+        contextlib.closing(open_transport(options, "curl")) as transport,
+    ):
+        drips.on("/", Drip("headers", 0.05))
+        for number in range(4):
+            transport.start(Request(f"drip {number}", drips.url(), (), b"{}", 5.0, 60.0, owner="evil"))
+        found: list[Response] = []
+        costly: set[object] = set()
+
+        def pump(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                found.extend(transport.wait(0.05))
+                costly.update(transport.take_costly())
+
+        pump(8.0)  # until that is usual
+        for _ in range(5):
+            for _ in range(3):
+                transport.start(Request("good", good, (), b"{}", 5.0, 15.0, owner="good"))
+            pump(0.2)  # until they are in the middle of it
+            transport.start(Request("evil", slow, (), b"{}", 5.0, 15.0, owner="evil"))
+            pump(0.8)
+        pump(2.0)
+    assert costly == {"evil"}
+    assert [response.status for response in found if response.token == "good"] == [204] * 15
 
 
 def test_only_requests_that_read_tls_are_suspected(open_one: Open, authority: Authority, receiver: Receiver) -> None:

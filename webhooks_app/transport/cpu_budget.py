@@ -1,12 +1,12 @@
 """How much processor time the receivers of one owner may cost in calls that take unusually long.
 
-The way of a costly call: `curl_sockets.act` measures it, `curl_costs.charge` charges it, `curl` ends requests, the engine's
-sending thread pauses the tenant. Why: docs/decisions/0037.
+The way of a costly call with libcurl: `curl_sockets.act` measures it, `core.costly_calls` decides whose receiver it was,
+`curl_costs.charge` charges it, `curl` ends requests, the engine's sending thread pauses the tenant. Why: docs/decisions/0037.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from time import monotonic
 
 #: A call counts if it costs this much processor time (seconds): hundreds of times as much as usual, and more than a handshake. A
@@ -26,16 +26,14 @@ class CpuBudget:
         #: Owner → what it had spent (seconds) at this time.
         self._spent: dict[object, tuple[float, float]] = {}
 
-    def charge(self, weights: Mapping[object, float], seconds: float) -> set[object]:
-        """Charge these owners in proportion to their weights, because it is unknown which of them it was. Return those over their
-        budget."""
+    def charge(self, owners: Collection[object], seconds: float) -> set[object]:
+        """Charge each of these owners with an equal share. Return those over their budget."""
         now = monotonic()
         if len(self._spent) > _MOST_OWNERS:
             self._spent = {owner: pair for owner, pair in self._spent.items() if self._still_spent(pair, now) > 0}
         over = set()
-        total = sum(weights.values())
-        for owner, weight in weights.items():
-            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + seconds * weight / total
+        for owner in owners:
+            spent = self._still_spent(self._spent.get(owner, (0.0, now)), now) + seconds / len(owners)
             self._spent[owner] = spent, now
             if spent > _BURST_SECONDS:
                 over.add(owner)

@@ -103,12 +103,13 @@ class CurlTransport:
         return self._sockets.guard.is_stuck
 
     def give_up(self) -> StuckCall | None:
-        if not self._sockets.guard.give_up():
+        called = self._sockets.guard.give_up()
+        if called is None:
             return None
         # The transport's thread starts no call any more, but when this one returns it closes the transport.
-        suspects = self._costs.suspects(self._sockets.watched)
-        failures = [failed(one.request, *BUSY[:2]) for one in suspects if one.request is not None]
-        return StuckCall(self._costs.weights(suspects), failures)
+        owners, requests = self._costs.suspects(called)
+        failures = [failed(one.request, *BUSY[:2]) for one in requests if one.request is not None]
+        return StuckCall(owners, failures)
 
     def close(self) -> None:
         self._sockets.stop_guard()
@@ -278,7 +279,7 @@ class CurlTransport:
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         flooded = self._floods.find(requests, bytes_read)
-        self._costs.look(self._sockets.watched)
+        self._costs.forget_reads()
         self._sockets.forget()
         for (handle, _), descriptor in requests.items():
             if descriptor in flooded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,8 @@ BODY_LATE = -1
 CUT_OFF = -2
 #: The start of libcurl's message if every kept connection that it tried was closed (`Curl_retry_request`).
 _DIED = "Connection died"
+#: About how much a TLS handshake may bring (bytes).
+_MOST_OF_HANDSHAKE = 100_000
 
 
 class Handle:
@@ -37,10 +39,10 @@ class Handle:
         "_connect_timeout",
         "_fresh",
         "_newest",
+        "_note_owner",
         "_proxy",
         "_received",
         "_resolve",
-        "_socket_opened",
         "_sockets",
         "_total_timeout",
         "_url",
@@ -61,10 +63,10 @@ class Handle:
         ca_bundle: str,
         keep_error: Callable[[BaseException], None],
         headers_complete: Callable[[Handle], None],
-        socket_opened: Callable[[int, object], None],
+        note_owner: Callable[[int, object], None],
     ) -> None:
         self.keep_error = keep_error
-        self._socket_opened = socket_opened
+        self._note_owner = note_owner
         self._addresses = options.addresses
         self._proxy = proxy_name(options.proxy)
         self._url = self._resolve = ""
@@ -199,6 +201,8 @@ class Handle:
             return False
         self.connection = OpenSocket.of(int(self.curl.getinfo(pycurl.ACTIVESOCKET)))
         self.dialled = []
+        if self.connection.fd >= 0:
+            self._note_owner(self.connection.fd, self.owner)
         self.read_before = bytes_read(self.connection.fd)
         return self.connection.fd >= 0
 
@@ -211,16 +215,21 @@ class Handle:
         if self.connection is not NO_SOCKET:
             self.read_before = self.connection.bytes_read()
 
-    def has_read_tls(self, watched: Collection[int], removed: Collection[int]) -> bool:
-        """Return whether TLS was read lately for this request. Parameters as of `CostlyRequests.suspects`. Thread-safe while the
-        transport's thread is in a call of libcurl."""
+    def tls_read(self, removed: Mapping[int, object]) -> dict[int, int]:
+        """Return how much TLS was read of late from the connections of this request (bytes), by descriptor; only if it was any.
+
+        `removed`: as of `CostlyRequests.charge`. Thread-safe while the transport's thread is in a call of libcurl."""
         if self.request is None or not self._url.startswith("https:"):
-            return False
-        if self.connection.fd in removed or any(sock.fd in removed for sock in self.dialled):
-            return True
-        if self.connection.fd in watched and self.connection.bytes_read() > self.read_before:
-            return True
-        return any(sock.bytes_read() for sock in self.dialled if sock.fd in watched)
+            return {}
+        found = {}
+        for sock, before in (self.connection, self.read_before), *((dialled, 0) for dialled in list(self.dialled)):
+            if sock.is_open:
+                size = sock.bytes_read() - before
+            else:  # if it was closed during the call, nobody knows
+                size = _MOST_OF_HANDSHAKE if sock.fd in removed and removed[sock.fd] == self.owner else 0
+            if size > 0:
+                found[sock.fd] = size
+        return found
 
     def refuse(self, failure: Failure) -> None:
         """Record that this is not a response, even if its headers are complete."""
@@ -280,6 +289,6 @@ class Handle:
         self._sockets.lost -= 1
         self._newest = OpenSocket.of(fd)
         self.dialled.append(self._newest)
-        self._socket_opened(fd, self.owner)
+        self._note_owner(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
         return int(pycurl.SOCKOPT_OK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -36,15 +36,15 @@ class CurlSockets:
         wakeup: Wakeup,
         on_wakeup: Callable[[], None],
         keep_error: Callable[[BaseException], None],
-        on_costly: Callable[[float, Collection[int], Collection[int]], None],
+        on_costly: Callable[[float, int, Mapping[int, object]], None],
         *,
         direct: bool = True,
     ) -> None:
         """Start a thread, which `stop_guard` ends.
 
         `on_wakeup` is called when something was sent to `wakeup`, and `keep_error` with exceptions that libcurl's callback must
-        not raise. `on_costly` is called after a call that took unusually long: with its processor time (seconds), `watched`, and
-        what was removed from it during the call. `direct`: connections lead to receivers and not to an egress proxy.
+        not raise. `on_costly` is called after a call that took unusually long: see `CostlyRequests.charge`. `direct`: connections
+        lead to receivers and not to an egress proxy.
         """
         self._multi = multi
         self._on_costly = on_costly
@@ -60,8 +60,8 @@ class CurlSockets:
         self._owners: dict[int, object] = {}
         #: How long the calls for an owner's sockets have taken lately (seconds).
         self._taken: dict[object, float] = {}
-        #: The descriptors that were removed during the present call, or the last one.
-        self._removed: list[int] = []
+        #: The descriptors that were removed during the present call, or the last one, and their owners.
+        self._removed: dict[int, object] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -121,7 +121,7 @@ class CurlSockets:
             self._taken[owner] = self._taken.get(owner, 0.0) + took
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
         if took >= costly and (spent := thread_seconds() - before) >= costly:
-            self._on_costly(spent, self.watched, self._removed)
+            self._on_costly(spent, fd, self._removed)
 
     def results(self) -> Iterator[tuple[Any, int, str]]:
         """Yield the requests that have ended, each with libcurl's code and message."""
@@ -163,7 +163,7 @@ class CurlSockets:
             if what == pycurl.POLL_REMOVE:
                 if fd in self.watched:
                     self.watched.discard(fd)
-                    self._removed.append(fd)
+                    self._removed[fd] = self._owners.get(fd)
                     self._selector.unregister(fd)
             elif fd in self.watched:
                 self._selector.modify(fd, _EVENTS[what])
