@@ -10,7 +10,7 @@ from typing import Any
 import pycurl
 
 from webhooks_app.cpu_time import thread_seconds
-from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS
+from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS, halved
 from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.wakeup import Wakeup
 
@@ -23,8 +23,6 @@ _EVENTS = {
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
 #: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
-#: An owner whose calls have taken less than this lately (seconds) is forgotten.
-_LITTLE_SECONDS = 0.0005
 
 
 class CurlSockets:
@@ -86,7 +84,7 @@ class CurlSockets:
 
     def forget(self) -> None:
         """Let what the owners' calls have taken so far count half. Call it four times a second."""
-        self._taken = {owner: taken / 2 for owner, taken in self._taken.items() if taken > _LITTLE_SECONDS}
+        self._taken = halved(self._taken)
 
     def handle_ready(self) -> bool:
         """Handle the sockets that are ready. Return whether the transport was woken.

@@ -21,6 +21,7 @@ from webhooks_app.core.addresses import is_literal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, TransportOptions
 from webhooks_app.transport.faults import fault_of, fault_of_errno, not_resolved_in_time, proxy_name, proxy_refusal
+from webhooks_app.transport.handshakes import SteppedSocket
 from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
@@ -201,7 +202,14 @@ class _CheckedTLS(_Checked, HTTPSConnection):
 class CheckedAdapter(HTTPAdapter):
     """Opens checked connections and keeps them open. It does not override `send`, so that `responses` can replace it."""
 
-    def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
+    def __init__(
+        self,
+        options: TransportOptions,
+        resolver: Resolver,
+        ca_bundle: str,
+        connections: int,
+        tls_socket: type[SteppedSocket],
+    ) -> None:
         self._parts: dict[str, Any] = {"resolver": resolver, "options": options}
         # Created once, because loading the certificate authorities takes longer than a whole request. `create_default_context`
         # is not used, because it obeys SSLKEYLOGFILE.
@@ -211,6 +219,7 @@ class CheckedAdapter(HTTPAdapter):
         self._tls.set_ciphers(_without_dhe(self._tls))
         self._tls.load_verify_locations(ca_bundle)
         self._tls.set_alpn_protocols(["http/1.1"])
+        self._tls.sslsocket_class = tls_socket
         super().__init__(pool_connections=_POOLS, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
