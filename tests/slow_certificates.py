@@ -1,12 +1,15 @@
-"""Certificates that keep OpenSSL busy for seconds within one call."""
+"""Certificates that keep OpenSSL busy for seconds within one call, and TLS handshakes that take long and cost nothing."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import socket
+import socketserver
+import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 #: A certificate whose key has a curve of its own and points that are compressed: OpenSSL takes 0.2 s to read it, before it
 #: looks at any signature.
@@ -53,3 +56,35 @@ def serve_slow_certificates(number: int, together: int = 1) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         for connection in opened:
             connection.close()
+
+
+@contextlib.contextmanager
+def serve_slow_handshakes(context: ssl.SSLContext, seconds: float) -> Iterator[str]:
+    """The URL of a server that responds with 204, and sends the last byte of its certificates so many seconds later."""
+
+    class Slow(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context.wrap_bio(received, to_send, server_side=True)
+            for step in (tls.do_handshake, tls.read):
+                while not self._done(step):
+                    if flight := to_send.read():
+                        self.request.sendall(flight[:-1])
+                        time.sleep(seconds)
+                        self.request.sendall(flight[-1:])
+                    received.write(self.request.recv(65536))
+            tls.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            self.request.sendall(to_send.read())
+
+        @staticmethod
+        def _done(step: Callable[[], object]) -> bool:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                step()
+                return True
+            return False
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()

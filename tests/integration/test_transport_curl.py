@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import socketserver
 import threading
 import time
@@ -23,7 +24,7 @@ from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport
 from webhooks_app.transport.resolver import Answer
 
-pytest.importorskip("pycurl")
+curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
 
 shared_receiver = transports.shared_receiver
 receiver = transports.receiver
@@ -144,6 +145,51 @@ class TestManyResponsesAtOnce:
         for number in range(60, 80):
             transport.start(request(receiver.url("/ok"), number, total=60.0))
         assert {one.token for one in gather(transport, 20)} == set(range(60, 80))
+
+
+def test_a_closed_connection_is_not_taken_for_another_owners_new_one(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While libcurl closes connections, it opens others, which get the same numbers. Which owner's they are decides whose turn it
+    is, and a flood cuts off the connection of its own request only."""
+    monkeypatch.setattr("webhooks_app.transport.curl_sockets._TURN_SECONDS", 10.0)
+    receiver.on("/slow", Hang())
+    arrived, gone, closed = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
+
+    class Closes(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            arrived.release()
+            gone.wait(PATIENCE)
+            self.request.shutdown(socket.SHUT_RDWR)
+            closed.release()
+
+    transport = curl.CurlTransport(TransportOptions(LOOPBACK))
+    running = transport._running
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closes) as closes, closing(transport):
+        closes.daemon_threads = True
+        closes.socket.listen(20)
+        threading.Thread(target=closes.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{closes.server_address[1]}/"
+        for number in range(20):
+            transport.start(replace(request(url, number), owner="ends"))
+        for _ in range(20):
+            while not arrived.acquire(blocking=False):
+                transport.wait(0.01)
+        ending, before = list(running.values()), {handle.descriptor for handle in running.values()}
+        gone.set()
+        assert all(closed.acquire(timeout=PATIENCE) for _ in range(20))
+        for number in range(
+            20
+        ):  # after their name is resolved, libcurl opens them in the same turn in which it closes the others
+            transport.start(replace(request(receiver.url("/slow", host="localhost"), f"new {number}"), owner="begins"))
+        time.sleep(0.3)
+        assert {response.failure for response in gather(transport, 20)} == {OutcomeKind.PROTOCOL_ERROR}
+        closes.shutdown()
+        new = {handle.descriptor for handle in running.values()}
+        assert len(new & before) > 5, "else no number was used again"
+        assert {transport._sockets._owners.get(fd) for fd in new} == {"begins"}
+        assert {handle.descriptor for handle in ending if handle not in running.values()} == {-1}
 
 
 class TestReceiversOfOneOwner:

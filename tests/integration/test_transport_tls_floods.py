@@ -9,16 +9,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests import transports
 from tests.receiver import Authority, Receiver
-from tests.receiver_behaviours import Delay
-from tests.slow_certificates import serve_slow_certificates
+from tests.receiver_behaviours import Delay, Drip
+from tests.slow_certificates import serve_slow_certificates, serve_slow_handshakes
 from tests.transports import LOOPBACK, Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Request, StuckCallEnded, Transport, TransportOptions, open_transport
+from webhooks_app.transport import Request, Response, StuckCallEnded, Transport, TransportOptions, open_transport
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -58,7 +59,7 @@ def hello_flood() -> Iterator[str]:
 def test_a_flood_of_handshake_messages_stops_nobody(transport: Transport, receiver: Receiver, hello_flood: str) -> None:
     """OpenSSL reads on as long as they come, and libcurl looks at no deadline meanwhile."""
     for number in range(3):
-        transport.start(request(hello_flood, f"flood {number}", total=4.0))
+        transport.start(replace(request(hello_flood, f"flood {number}", total=4.0), owner=f"flood {number}"))
     for number in range(5):
         transport.start(request(receiver.url(), f"other {number}", total=4.0))
         time.sleep(0.05)
@@ -95,8 +96,6 @@ def test_certificates_shown_at_the_same_moment_cost_their_owner_the_rest(
     transport: Transport, receiver: Receiver
 ) -> None:
     """Each of them takes too short to be noticed, and together they take seconds."""
-    if transport.name != "curl":
-        pytest.skip("each request has a thread there")
     with serve_slow_certificates(1, together=30) as url:
         for number in range(30):
             transport.start(Request(number, url, (), b"{}", 5.0, 15.0, owner="evil"))
@@ -109,6 +108,59 @@ def test_certificates_shown_at_the_same_moment_cost_their_owner_the_rest(
         response.detail for response in responses.values() if response.failure is OutcomeKind.NOT_SENT
     }
     assert transport.take_costly() == {"evil"}
+
+
+def test_receivers_that_do_not_finish_the_handshake_delay_no_other(open_one: Open, authority: Authority) -> None:
+    transport = open_one(ca_bundle=authority.bundle)
+    with (
+        Receiver(tls=authority.context("127.0.0.1")) as good,
+        socket.create_server(("127.0.0.1", 0), backlog=64) as hangs,
+    ):
+        for number in range(40):
+            url = f"https://127.0.0.1:{hangs.getsockname()[1]}/"
+            transport.start(Request(number, url, (), b"{}", 5.0, 5.0, owner=("hangs", number % 4)))
+        time.sleep(0.3)
+        transport.start(Request("good", good.url(), (), b"{}", 5.0, 5.0, owner="good"))
+        [response] = gather(transport, 1)
+    assert (response.token, response.status) == ("good", 200)
+    assert response.duration < 2.0
+
+
+def test_costly_certificates_are_not_charged_to_an_owner_that_shakes_hands_at_the_same_time(
+    authority: Authority,
+) -> None:
+    """An owner that always reads something, and whose certificates are costly now and then, is the one that pays."""
+    pytest.importorskip("pycurl")
+    options = TransportOptions(addresses=LOOPBACK, ca_bundle=authority.bundle)
+    tls = authority.context("127.0.0.1")
+    with (
+        Receiver(tls=tls) as drips,
+        serve_slow_certificates(3) as slow,
+        serve_slow_handshakes(tls, 0.5) as good,
+        contextlib.closing(open_transport(options, "curl")) as transport,
+    ):
+        drips.on("/", Drip("headers", 0.05))
+        for number in range(4):
+            transport.start(Request(f"drip {number}", drips.url(), (), b"{}", 5.0, 60.0, owner="evil"))
+        found: list[Response] = []
+        costly: set[object] = set()
+
+        def pump(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                found.extend(transport.wait(0.05))
+                costly.update(transport.take_costly())
+
+        pump(8.0)  # until that is usual
+        for _ in range(5):
+            for _ in range(3):
+                transport.start(Request("good", good, (), b"{}", 5.0, 15.0, owner="good"))
+            pump(0.2)  # until they are in the middle of it
+            transport.start(Request("evil", slow, (), b"{}", 5.0, 15.0, owner="evil"))
+            pump(0.8)
+        pump(2.0)
+    assert costly == {"evil"}
+    assert [response.status for response in found if response.token == "good"] == [204] * 15
 
 
 def test_only_requests_that_read_tls_are_suspected(open_one: Open, authority: Authority, receiver: Receiver) -> None:

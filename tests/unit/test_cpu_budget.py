@@ -32,43 +32,35 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_an_owner_pays_for_what_it_spends_at_once(clock: Clock) -> None:
     budget = CpuBudget()
-    assert [budget.charge({ONE: 1.0}, 0.2) for _ in range(3)] == [set(), set(), {ONE}]
-    assert budget.charge({TWO: 1.0}, 0.2) == set()
+    assert [budget.charge({ONE}, 0.2) for _ in range(3)] == [set(), set(), {ONE}]
+    assert budget.charge({TWO}, 0.2) == set()
 
 
 def test_what_is_spent_slowly_comes_back(clock: Clock) -> None:
     budget = CpuBudget()
     for _ in range(100):
-        assert budget.charge({ONE: 1.0}, 0.2) == set()
+        assert budget.charge({ONE}, 0.2) == set()
         clock.now += 4.0
 
 
 def test_several_share_the_cost(clock: Clock) -> None:
     budget = CpuBudget()
     for _ in range(4):
-        assert budget.charge({ONE: 0.5, TWO: 0.5}, 0.2) == set()
-    assert budget.charge({ONE: 1.0}, 0.2) == {ONE}
-    assert budget.charge({}, 5.0) == set()
+        assert budget.charge({ONE, TWO}, 0.2) == set()
+    assert budget.charge({ONE}, 0.2) == {ONE}
+    assert budget.charge((), 5.0) == set()
 
 
 def test_many_owners_are_forgotten(clock: Clock) -> None:
     budget = CpuBudget()
     for number in range(5000):
-        budget.charge({number: 1.0}, 0.01)
+        budget.charge({number}, 0.01)
         clock.now += 0.01
     assert len(budget._spent) < 1100
 
 
-def test_an_unusual_suspect_pays_most(clock: Clock) -> None:
-    budget = CpuBudget()
-    seen = [budget.charge({ONE: 0.9, TWO: 0.1}, 0.2) for _ in range(20)]
-    assert seen[2] == {ONE}
-    assert {TWO} not in seen[:20]
-
-
-def test_the_only_suspect_is_the_culprit_if_it_is_unusual(clock: Clock) -> None:
+def test_the_only_suspect_is_the_culprit(clock: Clock) -> None:
     assert TenantPauses().note_stuck_call({ONE: 0.9}) == {ONE}
-    assert TenantPauses().note_stuck_call({ONE: 0.3}) == set()
     assert TenantPauses().note_stuck_call({}) == set()
 
 
@@ -78,7 +70,7 @@ def test_the_one_that_is_always_there_is_the_culprit(clock: Clock) -> None:
     assert pauses.note_stuck_call({ONE: 0.9, THREE: 0.9}) == {ONE}
 
 
-def test_one_that_is_always_suspected_anyway_is_not(clock: Clock) -> None:
+def test_one_that_is_always_suspected_a_little_is_not(clock: Clock) -> None:
     pauses, busy = TenantPauses(), THREE
     calls = ({ONE: 0.9}, {TWO: 0.9}, {ONE: 0.9}, {TWO: 0.9})
     seen = [pauses.note_stuck_call({**call, busy: 0.05}) for call in calls]

@@ -22,8 +22,6 @@ _FORGOTTEN_AFTER = 3600.0
 #: For how long (seconds), and how many, stuck calls are remembered.
 _REMEMBERED = 600.0
 _MOST_REMEMBERED = 100
-#: A tenant with this weight is seldom suspected at other times.
-_UNUSUAL = 0.75
 
 
 class TenantPauses:
@@ -48,7 +46,7 @@ class TenantPauses:
 
     def note_stuck_call(self, suspects: Mapping[uuid.UUID, float]) -> set[uuid.UUID]:
         """Note a stuck call and the suspected tenants with their weights (up to 1). Return the culprits: the suspect, if there is
-        only one and that is unusual; else those whose weights of late add up to the most, if that takes more than one call."""
+        only one; else those whose weights of late add up to the most, if that takes more than one call."""
         now = time.monotonic()
         with self._lock:
             recent = [(at, tenants) for at, tenants in self._stuck_calls if at > now - _REMEMBERED]
@@ -57,7 +55,7 @@ class TenantPauses:
             for _, weights in self._stuck_calls:
                 for tenant, weight in weights.items():
                     scores[tenant] += weight
-        if len(suspects) == 1 and min(suspects.values()) >= _UNUSUAL:
+        if len(suspects) == 1:
             return set(suspects)
         most = max((scores[tenant] for tenant in suspects), default=0.0)
         return {tenant for tenant in suspects if scores[tenant] == most} if most > 1 else set()

@@ -104,7 +104,7 @@ class Response:
 
 class StuckCall(NamedTuple):
     """A call of the network library that does not return: the owners whose receivers may have caused it, each with a weight (1:
-    unusual at other times), and responses, which are failures, for the requests of these owners that may have."""
+    most likely), and responses, which are failures, for the requests of these owners that may have."""
 
     suspects: dict[object, float]
     responses: list[Response]

@@ -80,11 +80,9 @@ class CurlTransport:
 
     def start(self, request: Request) -> None:
         try:
-            deadline = monotonic() + request.total_timeout
-            if len(self._running) + self._lookups.count < self.capacity:
-                self._admit(request, deadline)
-            else:
-                self._queued.append((request, deadline))
+            self._queued.append((request, monotonic() + request.total_timeout))
+            if len(self._queued) == 1:
+                self._admit_queued()
         except Exception as error:  # noqa: BLE001 - it becomes this request's response
             self._finished.append(not_sent(request, error))
 
@@ -106,12 +104,13 @@ class CurlTransport:
         return self._sockets.guard.is_stuck
 
     def give_up(self) -> StuckCall | None:
-        if not self._sockets.guard.give_up():
+        called = self._sockets.guard.give_up()
+        if called is None:
             return None
         # The transport's thread starts no call any more, but when this one returns it closes the transport.
-        suspects = self._costs.suspects(self._sockets.watched)
-        failures = [failed(one.request, *BUSY[:2]) for one in suspects if one.request is not None]
-        return StuckCall(self._costs.weights(suspects), failures)
+        owners, requests = self._costs.suspects(called)
+        failures = [failed(one.request, *BUSY[:2]) for one in requests if one.request is not None]
+        return StuckCall(owners, failures)
 
     def close(self) -> None:
         self._sockets.stop_guard()
@@ -127,7 +126,6 @@ class CurlTransport:
             kept.clear()
 
     # The steps of a request: admit, resolve the name if needed, run in libcurl, finish. Their errors become its response.
-
     def _admit(self, request: Request, deadline: float) -> None:
         now = monotonic()
         place = check_request(request)
@@ -181,13 +179,13 @@ class CurlTransport:
         try:
             self._costs.end(handle)
             descriptor = handle.descriptor
-            self._floods.ended(descriptor)
-            self._sockets.note_owner(descriptor, request.owner)
+            if descriptor >= 0:
+                self._floods.ended(descriptor)
+                self._sockets.note_owner(descriptor, request.owner)
             self._sockets.remove(handle.curl)
-            if code > pycurl.E_OK and self._sockets.flooded(handle.curl):
-                handle.refuse(FLOOD)
-            elif code != pycurl.E_OK and handle.kept_busy:
-                handle.refuse(BUSY)
+            is_flood = code > pycurl.E_OK and self._sockets.flooded(handle.curl)
+            if is_flood or (code != pycurl.E_OK and handle.kept_busy):
+                handle.refuse(FLOOD if is_flood else BUSY)
             if handle.prepare_again(code, message):
                 self._run(handle)
                 return
@@ -205,8 +203,6 @@ class CurlTransport:
                 self._begin_at(answer, lookup.place, lookup.request, lookup.deadline)
             except Exception as error:  # noqa: BLE001 - it becomes this request's response
                 self._finished.append(not_sent(lookup.request, error))
-
-    # The loop.
 
     def _turn(self, pause: float) -> bool:
         """Run the loop once: block for at most `pause` seconds, let libcurl act, collect results. Return whether it was woken."""
@@ -230,8 +226,8 @@ class CurlTransport:
         self._gather(now)
         self._stalls.turn(0.0)
         self._stalls.take_the_blame(self._finished)
-        if self._raised is not None:
-            error, self._raised = self._raised, None
+        error, self._raised = self._raised, None
+        if error is not None:
             raise error
         return woken
 
@@ -252,6 +248,9 @@ class CurlTransport:
             self._heads.clear()
         if self._bodies:
             self._end_late_bodies(now)
+        self._admit_queued()
+
+    def _admit_queued(self) -> None:
         while self._queued and len(self._running) + self._lookups.count < self.capacity:
             request, deadline = self._queued.popleft()
             try:
@@ -272,7 +271,7 @@ class CurlTransport:
         """End the requests on sockets that the selector did not accept: libcurl would wait for events that never come."""
         errors, self._sockets.unwatched = self._sockets.unwatched, {}
         for handle in list(self._running.values()):
-            error = errors.get(handle.fd) or errors.get(handle.curl.getinfo(pycurl.ACTIVESOCKET))
+            error = errors.get(handle.descriptor)
             if error is not None:
                 handle.stop(error)
                 self._end(handle, pycurl.E_COULDNT_CONNECT, str(error))
@@ -282,7 +281,7 @@ class CurlTransport:
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
         flooded = self._floods.find(requests, bytes_read)
-        self._costs.look(self._sockets.watched)
+        self._costs.forget_reads()
         self._sockets.forget()
         for (handle, _), descriptor in requests.items():
             if descriptor in flooded:

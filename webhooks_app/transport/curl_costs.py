@@ -1,41 +1,35 @@
 """Find the requests whose receivers keep libcurl busy: crafted certificates, renegotiations, compressed headers.
 
 While libcurl handles one connection, it also handles others: TLS records that it has read before, idle connections that it
-checks or closes. So the connection of a costly call proves nothing. But for most requests, which wait for a response, no TLS
-has been read. What is usual for an owner counts less: one with many short connections has always just read some.
+checks or closes. So the connection of a costly call alone proves nothing, and what was read from each of them counts too. For
+most requests, which wait for a response, no TLS has been read.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from webhooks_app.core.costly_calls import ConnectionRead, culprits, weights
 from webhooks_app.transport.cpu_budget import CpuBudget
 from webhooks_app.transport.curl_handle import Handle
 from webhooks_app.transport.curl_outcome import BUSY, NEIGHBOUR_BUSY, Failure
-from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.socket_bytes import OpenSocket, bytes_read
 
-#: How fast the usual share of an owner follows what is seen, at each look; and below which it is forgotten.
-_FOLLOWS = 0.1
-_FORGOTTEN = 0.01
-#: The least weight of an owner, and the weight of one that has no request open.
-_LEAST_WEIGHT = 0.05
-_WEIGHT_OF_KEPT = 0.5
 _MOST_KEPT = 4096
 
 
 class _Kept(NamedTuple):
-    """A connection without a request. `inode`: of its socket, since the descriptor may be used again."""
+    """A connection without a request."""
 
-    inode: int
+    connection: OpenSocket
     owner: object
     size: int
 
 
 class CostlyRequests:
-    """The requests of one transport. Another thread may call `suspects` and `weights` while the transport's is in a call."""
+    """The requests of one transport. Another thread may call `suspects` while the transport's is in a call."""
 
     def __init__(self, running: Mapping[Any, Handle]) -> None:
         self._running = running
@@ -43,8 +37,6 @@ class CostlyRequests:
         self._without_connection: list[Handle] = []
         #: Connections whose requests have ended, by descriptor.
         self._kept: dict[int, _Kept] = {}
-        #: The share of looks at which an owner was suspected, although there was no costly call.
-        self._usual: dict[object, float] = {}
         self._budget = CpuBudget()
         #: Owners over their budget that were not reported yet, and those whose requests are to be ended.
         self._costly: set[object] = set()
@@ -61,54 +53,58 @@ class CostlyRequests:
 
     def end(self, handle: Handle) -> None:
         """Note that a request ends. libcurl may keep its connection, and read from it later."""
-        if handle.connection >= 0:
+        connection = handle.connection
+        if connection.fd >= 0:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept = {}
-            with suppress(OSError):
-                inode, size = os.fstat(handle.connection).st_ino, bytes_read(handle.connection)
-                self._kept[handle.connection] = _Kept(inode, handle.owner, size)
+            self._kept[connection.fd] = _Kept(connection, handle.owner, bytes_read(connection.fd))
 
-    def look(self, watched: Collection[int]) -> None:
-        """Learn which owners are usual suspects, and forget what was read so far. Called four times a second."""
-        owners = {handle.owner for handle in self.suspects(watched)}
-        usual = {}
-        for owner in {*self._usual, *owners}:
-            share = self._usual.get(owner, 0.0)
-            share += _FOLLOWS * ((owner in owners) - share)
-            if share > _FORGOTTEN:
-                usual[owner] = share
-        self._usual = usual
+    def forget_reads(self) -> None:
+        """Forget what was read so far. Called four times a second."""
         for handle in self._running.values():
             handle.forget_reads()
 
-    def suspects(self, watched: Collection[int], removed: Collection[int] = ()) -> list[Handle]:
-        """Return the handles that may have caused a costly call. `watched`: the descriptors of open connections; `removed`: of
-        those that libcurl has stopped to watch during the call, because a request has ended."""
-        # A copy: a thread whose call was given up closes the transport when the call returns.
-        return [handle for handle in list(self._running.values()) if handle.has_read_tls(watched, removed)]
+    def suspects(self, called: int) -> tuple[dict[Any, float], list[Handle]]:
+        """Return the owners that may have caused a call that has not returned, each with a weight up to 1, and their requests.
+        `called`: the descriptor that the call is for; -1 if it is for none."""
+        handles, reads = self._look(called, {})
+        found = weights(reads)
+        return found, [handle for handle in handles if handle.owner in found]
 
-    def weights(self, suspects: Collection[Handle]) -> dict[object, float]:
-        """Return the owners that may have caused a costly call, each with a weight up to 1: those of these handles, less the more
-        usual they are, and those of kept connections that something was read from."""
-        used = {handle.connection for handle in list(self._running.values())}
-        weights = {
-            kept.owner: _WEIGHT_OF_KEPT
-            for fd, kept in list(self._kept.items())
-            if fd not in used and _was_read(fd, kept)
-        }
-        for handle in suspects:
-            owner = handle.owner
-            weights[owner] = max(1.0 - self._usual.get(owner, 0.0), weights.get(owner, _LEAST_WEIGHT))
-        return weights
+    def charge(self, seconds: float, called: int, removed: Mapping[int, object]) -> None:
+        """Charge a call that took this much processor time to the owners whose receiver has caused it.
 
-    def charge(self, seconds: float, watched: Collection[int], removed: Collection[int]) -> None:
-        """Charge a call that took this much processor time to the owners of the requests that may have caused it."""
-        suspects = self.suspects(watched, removed)
-        over = self._budget.charge(self.weights(suspects), seconds)
-        for handle in suspects:
+        `removed`: the descriptors that libcurl has stopped to watch during the call, with their owners. If it is uncertain whose
+        receiver it was, nobody is charged: it is certain sooner or later, and others must not pay until then."""
+        handles, reads = self._look(called, removed)
+        over = self._budget.charge(culprits(reads), seconds)
+        for handle in handles:
             handle.kept_busy = handle.kept_busy or handle.owner in over
+            handle.forget_reads()
         self._costly |= over
         self._to_end |= over
+
+    def _look(self, called: int, removed: Mapping[int, object]) -> tuple[list[Handle], list[ConnectionRead]]:
+        """Return the requests for which TLS was read of late, and what was read from each connection."""
+        handles: list[Handle] = []
+        sizes: dict[int, int] = {}
+        owners: defaultdict[int, set[Any]] = defaultdict(set)
+        used = set()
+        # Copies: a thread whose call was given up closes the transport when the call returns.
+        for handle in list(self._running.values()):
+            used.add(handle.connection.fd)
+            read = handle.tls_read(removed)
+            if read:
+                handles.append(handle)
+            for fd, size in read.items():
+                sizes[fd] = max(size, sizes.get(fd, 0))
+                owners[fd].add(handle.owner)
+        for fd, kept in list(self._kept.items()):
+            if fd not in used and (size := kept.connection.bytes_read()) > kept.size:
+                sizes[fd] = size - kept.size
+                owners[fd].add(kept.owner)
+                self._kept[fd] = kept._replace(size=size)
+        return handles, [ConnectionRead(frozenset(owners[fd]), size, fd == called) for fd, size in sizes.items()]
 
     def take_to_end(self) -> list[tuple[Handle, Failure]]:
         """Return the running requests of owners that have spent their budget, because any of them may cost as much: the data of a
@@ -126,9 +122,3 @@ class CostlyRequests:
         """Return the owners that have spent their budget since the last call."""
         costly, self._costly = self._costly, set()
         return costly
-
-
-def _was_read(fd: int, kept: _Kept) -> bool:
-    with suppress(OSError):  # it is closed
-        return os.fstat(fd).st_ino == kept.inode and bytes_read(fd) > kept.size
-    return False

@@ -69,13 +69,13 @@ class CallGuard:
         """Return whether the current call has not returned for too long. Thread-safe."""
         return bool(self._stuck)
 
-    def give_up(self) -> bool:
-        """Let `leave` raise when the stuck call returns. Return False if it has returned. Thread-safe."""
+    def give_up(self) -> int | None:
+        """Let `leave` raise when the stuck call returns. Return the descriptor that the call is for (-1: any); None if it has
+        returned. Thread-safe."""
         try:
-            self._stuck.pop()
+            return self._stuck.pop()
         except IndexError:
-            return False
-        return True
+            return None
 
     def cut_flood(self, fd: int) -> None:
         """Cut off a connection that floods this process. Only for the thread that makes the calls, between two of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,16 +16,17 @@ from webhooks_app.core.proxies import parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
-from webhooks_app.transport.curl_options import BASE_HEADERS, configure, header_line, milliseconds
+from webhooks_app.transport.curl_options import configure
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
 from webhooks_app.transport.curl_received import Received
+from webhooks_app.transport.curl_request import RequestOptions
 from webhooks_app.transport.curl_reuse import UNASKED, OpenConnections, Reuse
 from webhooks_app.transport.curl_tls import HandleTLS, Verified
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.own_addresses import may_connect
-from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.socket_bytes import NO_SOCKET, OpenSocket, bytes_read
 from webhooks_app.transport.source_addresses import bind_source, may_leave, no_source
-from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text, target_of
+from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text
 
 #: A code for `finish` besides libcurl's codes: the request was stopped because its body took too long.
 BODY_LATE = -1
@@ -33,6 +34,8 @@ BODY_LATE = -1
 CUT_OFF = -2
 #: The start of libcurl's message if every kept connection that it tried was closed (`Curl_retry_request`).
 _DIED = "Connection died"
+#: About how much a TLS handshake may bring (bytes).
+_MOST_OF_HANDSHAKE = 100_000
 
 
 class Handle:
@@ -41,22 +44,19 @@ class Handle:
     __slots__ = (
         "_addresses",
         "_bytes_at_end",
-        "_connect_timeout",
         "_fresh",
+        "_newest",
+        "_options",
         "_proxy",
         "_received",
-        "_resolve",
         "_reuse",
         "_socket_opened",
         "_sockets",
         "_sources",
         "_tls",
-        "_total_timeout",
-        "_url",
         "connection",
         "curl",
         "dialled",
-        "fd",
         "keep_error",
         "kept_busy",
         "read_before",
@@ -76,14 +76,10 @@ class Handle:
         verified: Verified,
     ) -> None:
         self.keep_error = keep_error
-        self._socket_opened = socket_opened
-        self._bytes_at_end = bytes_at_end
+        self._socket_opened, self._bytes_at_end = socket_opened, bytes_at_end
         self._reuse = Reuse(connections)
-        self._addresses = options.addresses
-        self._sources = options.source_addresses
+        self._addresses, self._sources = options.addresses, options.source_addresses
         self._proxy = parse_proxy(options.proxy) if options.proxy else None
-        self._url = self._resolve = ""
-        self._connect_timeout = self._total_timeout = -1.0
         self.request: Request | None = None
         #: The number of requests that this handle has sent.
         self.serial = 0
@@ -94,6 +90,7 @@ class Handle:
         self._received = Received(options, partial(headers_complete, self), self._reuse.refuses, self.stop, keep_error)
         self._reset()
         self.curl: Any = pycurl.Curl()
+        self._options = RequestOptions(self.curl, by_proxy=self._proxy is not None)
         self._tls = HandleTLS(self.curl, verified)
         configure(self.curl, self._proxy, options.ca_bundle or certifi.where())
         self._set_callbacks()
@@ -102,11 +99,11 @@ class Handle:
         self._received.reset(least_body)
         self._reuse.reset()
         self._sockets = Sockets()
-        #: The descriptor of the last connection opened for this request, and those of all until a TLS handshake is complete.
-        self.fd = -1
-        self.dialled: list[int] = []
-        #: The descriptor of the TLS connection that it uses, and how many bytes were read before they were counted last.
-        self.connection = -1
+        #: The last socket opened for this request, and all of them until a TLS handshake is complete. Some may be closed.
+        self._newest = NO_SOCKET
+        self.dialled: list[OpenSocket] = []
+        #: The TLS connection that it uses, and how many bytes were read before they were counted last.
+        self.connection = NO_SOCKET
         self.read_before = 0
         #: It may have kept libcurl busy, and its owner is over the budget.
         self.kept_busy = False
@@ -123,23 +120,7 @@ class Handle:
         """Load a checked request, which may take `seconds` from now. `resolve` is `+host:port:address,…`, or with an egress
         proxy `host:port:address:port`; empty if libcurl gets the host from the URL."""
         self._reset(request.least_body)
-        setopt = self.curl.setopt
-        if request.url != self._url:
-            setopt(pycurl.URL, request.url)
-            setopt(pycurl.REQUEST_TARGET, target_of(request.url))
-            self._url = request.url
-        if resolve or self._resolve:
-            # Set it every time: libcurl forgets it after DNS_CACHE_TIMEOUT, and would then resolve the name itself.
-            setopt(pycurl.CONNECT_TO if self._proxy else pycurl.RESOLVE, [resolve] if resolve else [])
-            self._resolve = resolve
-        if request.connect_timeout != self._connect_timeout:
-            setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds(request.connect_timeout))
-            self._connect_timeout = request.connect_timeout
-        if seconds != self._total_timeout:
-            setopt(pycurl.TIMEOUT_MS, milliseconds(seconds))
-            self._total_timeout = seconds
-        setopt(pycurl.HTTPHEADER, BASE_HEADERS + [header_line(name, value) for name, value in request.headers])
-        setopt(pycurl.POSTFIELDS, request.body)
+        self._options.load(request, seconds, resolve)
         if request.tls is not None:
             self._tls.load(request.tls)
         self.waited = request.total_timeout - seconds
@@ -161,7 +142,7 @@ class Handle:
         needs_new = not self._fresh and (died or self._reuse.unasked)
         if left <= 0 or not (needs_new or self._tls.may_try_others(request.tls, code, message)):
             return False
-        self.prepare(request, left, self._resolve)
+        self.prepare(request, left, self._options.resolve)
         if needs_new:
             self.curl.setopt(pycurl.FRESH_CONNECT, 1)
             self._fresh = True
@@ -179,11 +160,8 @@ class Handle:
         received = self._received
         failure = self._why_none(code, self._tls.explained(code, message), request.tls)
         if failure is not None:
-            kind, detail, fault = failure
-            text = cut_text(detail)
-            return Response(
-                request.token, None, received.headers, b"", seconds, kind, text, address, our_fault=str(fault)
-            )
+            kind, text, fault = failure.kind, cut_text(failure.detail), str(failure.our_fault)
+            return Response(request.token, None, received.headers, b"", seconds, kind, text, address, our_fault=fault)
         complete = code == pycurl.E_OK or received.over_limit
         return Response(
             request.token,
@@ -199,20 +177,25 @@ class Handle:
 
     @property
     def descriptor(self) -> int:
-        """Return the descriptor of the request's connection; -1 if there is none yet."""
+        """Return the descriptor of the request's connection; -1 if there is none yet, or if it is closed."""
         descriptor = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
-        return descriptor if descriptor >= 0 else self.fd
+        if descriptor >= 0:
+            return descriptor
+        # libcurl does not tell it while it connects, nor after it has closed it: then another request may use the number.
+        return self._newest.fd if self._newest.is_open else -1
 
     def note_connection(self) -> bool:
         """Note which connection the request uses, once its TLS handshake is complete. Return False as long as it is not."""
-        if self.request is None or not self._url.startswith("https:"):
+        if self.request is None or not self._options.is_https:
             return True
         if self.dialled and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
             return False
-        self.connection = int(self.curl.getinfo(pycurl.ACTIVESOCKET))
+        self.connection = OpenSocket.of(int(self.curl.getinfo(pycurl.ACTIVESOCKET)))
         self.dialled = []
-        self.forget_reads()
-        return self.connection >= 0
+        if self.connection.fd >= 0:
+            self._socket_opened(self.connection.fd, self.owner)
+        self.read_before = bytes_read(self.connection.fd)
+        return self.connection.fd >= 0
 
     @property
     def owner(self) -> object:
@@ -220,19 +203,24 @@ class Handle:
 
     def forget_reads(self) -> None:
         """Count the bytes of TLS that are read from now on."""
-        if self.connection >= 0:
-            self.read_before = bytes_read(self.connection)
+        if self.connection is not NO_SOCKET:
+            self.read_before = self.connection.bytes_read()
 
-    def has_read_tls(self, watched: Collection[int], removed: Collection[int]) -> bool:
-        """Return whether TLS was read lately for this request. Parameters as of `CostlyRequests.suspects`. Thread-safe while the
-        transport's thread is in a call of libcurl."""
-        if self.request is None or not self._url.startswith("https:"):
-            return False
-        if self.connection in removed or any(fd in removed for fd in self.dialled):
-            return True
-        if self.connection in watched and bytes_read(self.connection) > self.read_before:
-            return True
-        return any(bytes_read(fd) for fd in self.dialled if fd in watched)
+    def tls_read(self, removed: Mapping[int, object]) -> dict[int, int]:
+        """Return how much TLS was read of late from the connections of this request (bytes), by descriptor; only if it was any.
+
+        `removed`: as of `CostlyRequests.charge`. Thread-safe while the transport's thread is in a call of libcurl."""
+        if self.request is None or not self._options.is_https:
+            return {}
+        found = {}
+        for sock, before in (self.connection, self.read_before), *((dialled, 0) for dialled in list(self.dialled)):
+            if sock.is_open:
+                size = sock.bytes_read() - before
+            else:  # if it was closed during the call, nobody knows
+                size = _MOST_OF_HANDSHAKE if sock.fd in removed and removed[sock.fd] == self.owner else 0
+            if size > 0:
+                found[sock.fd] = size
+        return found
 
     def refuse(self, failure: Failure) -> None:
         """Record that this is not a response, even if its headers are complete."""
@@ -241,7 +229,7 @@ class Handle:
     @property
     def waits_for_tls(self) -> bool:
         """Return whether TLS may still be read for this request, because there is no response."""
-        return self.request is not None and self._url.startswith("https:") and not self._received.complete
+        return self.request is not None and self._options.is_https and not self._received.complete
 
     def stop(self, error: Exception) -> None:
         """Record that one of our callbacks failed. A response with complete headers remains a response."""
@@ -261,7 +249,7 @@ class Handle:
         # A socket could not be opened, but another address of the same name responded or timed out.
         if received.failure is not None and code not in (pycurl.E_OK, pycurl.E_OPERATION_TIMEDOUT):
             return received.failure
-        self._sockets.received = self._bytes_at_end(self.fd)
+        self._sockets.received = self._bytes_at_end(self._newest.fd)
         return failure_of(self.curl, code, message, self._sockets, self._proxy, tls)
 
     def _why_cut(self, code: int, message: str) -> str:
@@ -292,8 +280,8 @@ class Handle:
     @guarded(pycurl.SOCKOPT_ERROR)
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
-        self.fd = fd
-        self.dialled.append(fd)
+        self._newest = OpenSocket.of(fd)
+        self.dialled.append(self._newest)
         self._sockets.descriptors.append(fd)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
@@ -302,9 +290,9 @@ class Handle:
     @guarded(pycurl.PREREQFUNC_ABORT)
     def _on_request(self, _remote_ip: str, local_ip: str, _remote_port: int, local_port: int) -> int:
         """Check the connection that libcurl is about to send the request on."""
-        tls = self._url.startswith("https:") or (self._proxy is not None and self._proxy.scheme == "https")
-        may_send = self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls)
+        tls = self._options.is_https or (self._proxy is not None and self._proxy.scheme == "https")
         self._sockets.requested = True
-        if not may_send:
-            self.refuse(Failure(OutcomeKind.PROTOCOL_ERROR, UNASKED))
-        return int(pycurl.PREREQFUNC_OK if may_send else pycurl.PREREQFUNC_ABORT)
+        if self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls):
+            return int(pycurl.PREREQFUNC_OK)
+        self.refuse(Failure(OutcomeKind.PROTOCOL_ERROR, UNASKED))
+        return int(pycurl.PREREQFUNC_ABORT)

@@ -13,8 +13,6 @@ from webhooks_app.transport.validation import Place
 
 #: How long libcurl may use an address that we resolved. Every request starts within this time.
 DNS_CACHE_SECONDS = 60
-# Remove libcurl's defaults: do not wait for "100 Continue", send no form content type, ask for no compression.
-BASE_HEADERS = [b"Expect:", b"Content-Type:", b"Accept-Encoding: identity"]
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS; pycurl does not define it
 _SOCKS5_AUTH = 267  # CURLOPT_SOCKS5_AUTH; neither this one
 _OPENSSL = re.search(r"OpenSSL/(\d+)\.(\d+)", pycurl.version)
@@ -85,11 +83,3 @@ def resolve_option(place: Place, addresses: tuple[str, ...], *, by_proxy: bool) 
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-def header_line(name: str, value: str) -> bytes:
-    return (f"{name}: {value}" if value else f"{name};").encode("latin-1")  # "Name:" would remove the header
-
-
-def milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))  # 0 would mean no limit

@@ -20,7 +20,7 @@ from webhooks_app.transport.faults import (
     proxy_silence,
     socks_refusal,
 )
-from webhooks_app.transport.validation import FLOODED, KEPT_BUSY
+from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, NEIGHBOUR_KEPT_BUSY
 
 _KINDS = {
     pycurl.E_OPERATION_TIMEDOUT: OutcomeKind.TIMEOUT,
@@ -73,9 +73,7 @@ class Failure(NamedTuple):
 #: A connection brought more than a response may; a request kept this process busy; and a request was ended because of such a one.
 FLOOD = Failure(OutcomeKind.PROTOCOL_ERROR, FLOODED)
 BUSY = Failure(OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY)
-NEIGHBOUR_BUSY = Failure(
-    OutcomeKind.NOT_SENT, "another receiver of this tenant kept this process busy", OurFault.STALLED
-)
+NEIGHBOUR_BUSY = Failure(OutcomeKind.NOT_SENT, NEIGHBOUR_KEPT_BUSY, OurFault.STALLED)
 
 
 def our_failure(detail: str, fault: OurFault) -> Failure:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
 import pycurl
 
 from webhooks_app.cpu_time import thread_seconds
-from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS
+from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS, halved
 from webhooks_app.transport.curl_guard import CallGuard
 from webhooks_app.transport.socket_bytes import bytes_read, is_connected
 from webhooks_app.transport.wakeup import Wakeup
@@ -24,8 +24,6 @@ _EVENTS = {
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
 #: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
-#: An owner whose calls have taken less than this lately (seconds) is forgotten.
-_LITTLE_SECONDS = 0.0005
 
 
 class CurlSockets:
@@ -37,15 +35,15 @@ class CurlSockets:
         wakeup: Wakeup,
         on_wakeup: Callable[[], None],
         keep_error: Callable[[BaseException], None],
-        on_costly: Callable[[float, Collection[int], Collection[int]], None],
+        on_costly: Callable[[float, int, Mapping[int, object]], None],
         *,
         direct: bool = True,
     ) -> None:
         """Start a thread, which `stop_guard` ends.
 
         `on_wakeup` is called when something was sent to `wakeup`, and `keep_error` with exceptions that libcurl's callback must
-        not raise. `on_costly` is called after a call that took unusually long: with its processor time (seconds), `watched`, and
-        what was removed from it during the call. `direct`: connections lead to receivers and not to an egress proxy.
+        not raise. `on_costly` is called after a call that took unusually long: see `CostlyRequests.charge`. `direct`: connections
+        lead to receivers and not to an egress proxy.
         """
         self._multi = multi
         self._on_costly = on_costly
@@ -61,8 +59,8 @@ class CurlSockets:
         self._owners: dict[int, object] = {}
         #: How long the calls for an owner's sockets have taken lately (seconds).
         self._taken: dict[object, float] = {}
-        #: The descriptors that were removed during the present call, or the last one.
-        self._removed: list[int] = []
+        #: The descriptors that were removed during the present call, or the last one, and their owners.
+        self._removed: dict[int, object] = {}
         self._direct = direct
         self._bytes_at_end: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
@@ -94,13 +92,12 @@ class CurlSockets:
         self.note_owner(fd, owner)
 
     def note_owner(self, fd: int, owner: object) -> None:
-        """Note whose request this socket was used for."""
-        if fd >= 0:
-            self._owners[fd] = owner
+        """Note whose request this open socket is opened for, or was used for."""
+        self._owners[fd] = owner
 
     def forget(self) -> None:
         """Let what the owners' calls have taken so far count half. Call it four times a second."""
-        self._taken = {owner: taken / 2 for owner, taken in self._taken.items() if taken > _LITTLE_SECONDS}
+        self._taken = halved(self._taken)
 
     def handle_ready(self) -> bool:
         """Handle the sockets that are ready. Return whether the transport was woken.
@@ -135,7 +132,7 @@ class CurlSockets:
             self._taken[owner] = self._taken.get(owner, 0.0) + took
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
         if took >= costly and (spent := thread_seconds() - before) >= costly:
-            self._on_costly(spent, self.watched, self._removed)
+            self._on_costly(spent, fd, self._removed)
 
     def results(self) -> Iterator[tuple[Any, int, str]]:
         """Yield the requests that have ended, each with libcurl's code and message."""
@@ -177,7 +174,7 @@ class CurlSockets:
             if what == pycurl.POLL_REMOVE:
                 if fd in self.watched:
                     self.watched.discard(fd)
-                    self._removed.append(fd)
+                    self._removed[fd] = self._owners.get(fd)
                     if not self._direct:
                         self._bytes_at_end[fd] = bytes_read(fd) if is_connected(fd) else -1
                     self._selector.unregister(fd)

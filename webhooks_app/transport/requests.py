@@ -19,15 +19,17 @@ import certifi
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, TransportOptions
+from webhooks_app.transport.cpu_budget import COSTLY_TIMER_SECONDS, CpuBudget
 from webhooks_app.transport.faults import ThreadsExhausted, not_resolved_in_time, not_sent
 from webhooks_app.transport.floods import FloodWatch
+from webhooks_app.transport.handshakes import SteppedSocket, Turns, processors
 from webhooks_app.transport.requests_adapter import CheckedAdapter
 from webhooks_app.transport.requests_exchange import Exchange
 from webhooks_app.transport.requests_job import Job, current
 from webhooks_app.transport.resolver import MAX_THREADS as MAX_RESOLVER_THREADS
 from webhooks_app.transport.resolver import Resolver
 from webhooks_app.transport.stalls import StallWatch
-from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, check_timeouts, failed
+from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, NEIGHBOUR_KEPT_BUSY, check_timeouts, failed
 
 MAX_THREADS = 256
 #: If this many threads are stuck, no more are started to replace them.
@@ -47,7 +49,12 @@ class RequestsTransport:
         self.options = options
         self.capacity = min(options.concurrency, MAX_THREADS)
         self._resolver = Resolver(max_threads=min(MAX_RESOLVER_THREADS, max(4, options.concurrency)))
-        self._adapter = CheckedAdapter(options, self._resolver, options.ca_bundle or certifi.where(), self.capacity)
+        self._turns = Turns(processors())
+        # Not a method of the socket, so it needs no `self`.
+        parts = {"turns": self._turns, "charge": staticmethod(self._charge)}
+        tls_socket = type("TransportSocket", (SteppedSocket,), parts)
+        ca_bundle = options.ca_bundle or certifi.where()
+        self._adapter = CheckedAdapter(options, self._resolver, ca_bundle, self.capacity, tls_socket)
         self._exchange = Exchange(options, self._adapter, self._watch_body)
         self._todo: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -57,6 +64,7 @@ class RequestsTransport:
         self._times: list[tuple[float, int, Job]] = []
         self._count = count()
         self._finished: list[Response] = []
+        self._budget = CpuBudget()
         #: Owners whose receivers have cost too much processor time.
         self._costly: set[object] = set()
         self._stalls = StallWatch()
@@ -140,6 +148,7 @@ class RequestsTransport:
             self._todo.put(None)
         for job in jobs:
             job.cut()
+            self._turns.end(job)
         self._adapter.close()
         until = monotonic() + _JOIN_SECONDS
         for thread in threads:
@@ -180,9 +189,19 @@ class RequestsTransport:
             response.address = job.address
             self._give_up(job, response)
         for job in [job for job in self._open if job.head is None and job.cpu_seconds() > _MOST_CPU]:
-            self._costly.add(job.request.owner)
-            self._give_up(job, failed(job.request, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY))
+            if not job.over:  # it may have been ended with the one before
+                self._end_owner(job)
             job.let_others_go_first()
+
+    def _end_owner(self, culprit: Job) -> None:
+        """End this job, and those of the same owner whose handshakes may cost as much."""
+        self._costly.add(culprit.request.owner)
+        self._give_up(culprit, failed(culprit.request, OutcomeKind.PROTOCOL_ERROR, KEPT_BUSY))
+        for job in [job for job in self._open if job.request.owner == culprit.request.owner]:
+            if job.head is None and job.request.url.startswith("https:"):
+                self._give_up(
+                    job, failed(job.request, OutcomeKind.NOT_SENT, NEIGHBOUR_KEPT_BUSY, our_fault=OurFault.STALLED)
+                )
 
     def _late_response(self, job: Job, now: float) -> Response:
         if not job.begun:
@@ -205,6 +224,7 @@ class RequestsTransport:
         self._stuck += job.begun
         self._finish(job, response)
         job.cut()
+        self._turns.end(job)
         self._hire()  # others may wait for a thread, and nobody may start a request for long
 
     def _finish(self, job: Job, response: Response) -> None:
@@ -242,11 +262,22 @@ class RequestsTransport:
                 with self._changed:
                     self._raised = self._raised or error
         current.job = None
+        if (rest := job.cpu_seconds() - job.charged) >= COSTLY_TIMER_SECONDS:
+            self._charge(job, rest)
         response.duration = monotonic() - job.deadline + job.request.total_timeout
         if response.our_fault == OurFault.DESCRIPTORS:
             self._adapter.drop_idle()
         with self._changed:
             self._finish(job, response)
+
+    def _charge(self, job: Job, seconds: float) -> None:
+        """Charge the job's owner with processor time, and end its requests if that is too much."""
+        with self._changed:
+            if job.over:  # for costing too much, most probably
+                return
+            job.charged += seconds
+            if self._budget.charge([job.request.owner], seconds):
+                self._end_owner(job)
 
     def _watch_body(self, job: Job) -> None:
         """Set the deadline of a response's body, after its headers are complete."""

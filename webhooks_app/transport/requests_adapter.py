@@ -28,6 +28,7 @@ from webhooks_app.transport.faults import (
     proxy_not_connected,
     proxy_silence,
 )
+from webhooks_app.transport.handshakes import SteppedSocket
 from webhooks_app.transport.own_addresses import address_for_proxy, connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
@@ -238,9 +239,16 @@ class _CheckedTLS(_Checked, HTTPSConnection):
 class CheckedAdapter(HTTPAdapter):
     """Opens checked connections and keeps them open. It does not override `send`, so that `responses` can replace it."""
 
-    def __init__(self, options: TransportOptions, resolver: Resolver, ca_bundle: str, connections: int) -> None:
+    def __init__(
+        self,
+        options: TransportOptions,
+        resolver: Resolver,
+        ca_bundle: str,
+        connections: int,
+        tls_socket: type[SteppedSocket],
+    ) -> None:
         # Created once, because loading the certificate authorities takes longer than a whole request.
-        self._contexts = Contexts(ca_bundle)
+        self._contexts = Contexts(ca_bundle, tls_socket)
         self._parts: dict[str, Any] = {
             "resolver": resolver,
             "options": options,

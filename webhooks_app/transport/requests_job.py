@@ -57,6 +57,7 @@ class Job:
     body: list[bytes] = field(default_factory=list, repr=False)
     body_until: float | None = None
     has_low_priority: bool = False
+    charged: float = 0.0  # processor time (seconds) that its owner was charged with
     _thread: threading.Thread | None = None
     _cpu_at_start: float = 0.0
 

@@ -40,8 +40,9 @@ class _Context(ssl.SSLContext):
 class Contexts:
     """Contexts that trust the same public authorities. Thread-safe."""
 
-    def __init__(self, ca_bundle: str) -> None:
+    def __init__(self, ca_bundle: str, tls_socket: type[ssl.SSLSocket] = ssl.SSLSocket) -> None:
         self._ca_bundle = ca_bundle
+        self._tls_socket = tls_socket
         self.usual = self._new()
         #: The last ones used, by digest; the most recent last. A lock each, so that one is created only once.
         self._kept: OrderedDict[str, _Slot] = OrderedDict()
@@ -69,6 +70,7 @@ class Contexts:
     def _new(self) -> ssl.SSLContext:
         # `create_default_context` is not used, because it obeys SSLKEYLOGFILE.
         context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+        context.sslsocket_class = self._tls_socket
         context.hostname_checks_common_name = False  # only the subject's alternative names count
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_without_dhe(context))

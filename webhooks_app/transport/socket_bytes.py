@@ -1,10 +1,12 @@
-"""How many bytes a connection has received, and how many of them were read. Only Linux reports both."""
+"""What socket a descriptor stands for, how much it has received, and how much of that was read. Only Linux reports these."""
 
 from __future__ import annotations
 
 import array
+import os
 import socket
 import sys
+from typing import NamedTuple
 
 try:
     import fcntl
@@ -21,6 +23,38 @@ _QUEUED_BYTES = 4
 _DROPPED_AT_ONCE = 256 * 1024
 
 
+class OpenSocket(NamedTuple):
+    """A socket that was open when it was noted. Another one may get its descriptor after it is closed, but not its inode."""
+
+    fd: int
+    inode: int
+
+    @classmethod
+    def of(cls, fd: int) -> OpenSocket:
+        return cls(fd, _inode(fd))
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the descriptor still stands for this socket."""
+        return self.fd >= 0 and _inode(self.fd) == self.inode
+
+    def bytes_read(self) -> int:
+        """Return how many bytes were read from this socket; 0 if it is closed, or if the system does not report it."""
+        return bytes_read(self.fd) if self.is_open else 0
+
+
+#: Stands for a socket that does not exist.
+NO_SOCKET = OpenSocket(-1, 0)
+
+
+def _inode(fd: int) -> int:
+    """Return the inode of a descriptor's file; 0 if it is closed, or if the system does not report it (Windows)."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
+
+
 def bytes_read(fd: int) -> int:
     """Return how many bytes were read from this connection since it was opened; 0 if the system does not report it."""
     if not TELLS_RECEIVED:
@@ -30,9 +64,8 @@ def bytes_read(fd: int) -> int:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
         information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
         received = int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
-        # Asked first, because it keeps the interpreter's lock: `bytes_unread` gives it to another thread.
-        if received and any(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _QUEUED_BYTES)):
-            received -= bytes_unread(fd)
+        if received and _has_unread(sock):
+            received -= _ask_unread(fd)
     except (OSError, ValueError):  # closed just now
         return 0
     finally:
@@ -42,7 +75,28 @@ def bytes_read(fd: int) -> int:
 
 
 def bytes_unread(fd: int) -> int:
-    """Return how many received bytes of this descriptor are unread; 0 if the system does not report it."""
+    """Return how many received bytes of this connection are unread; 0 if the system does not report it."""
+    if TELLS_RECEIVED:
+        sock = None
+        try:
+            sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+            if not _has_unread(sock):
+                return 0
+        except (OSError, ValueError):  # closed just now
+            return 0
+        finally:
+            if sock is not None:
+                sock.detach()
+    return _ask_unread(fd)
+
+
+def _has_unread(sock: socket.SocketType) -> bool:
+    """Return whether the socket may have unread bytes. Asked first, because it keeps the interpreter's lock: `_ask_unread` gives
+    it to another thread."""
+    return any(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _QUEUED_BYTES))
+
+
+def _ask_unread(fd: int) -> int:
     if fcntl is None:
         return 0
     count = array.array("i", [0])

@@ -35,7 +35,9 @@ TOO_MANY_PIECES = "too many small pieces"
 #: For a connection that never stops sending TLS or HTTP data, whatever the response.
 FLOODED = "more data than a response may have"
 #: For a connection whose handshake takes too much processor time: crafted certificates can cause this.
+#: The second text is for other requests of the same owner.
 KEPT_BUSY = "reading the receiver's certificates kept this process busy"
+NEIGHBOUR_KEPT_BUSY = "another receiver of this tenant kept this process busy"
 
 _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _TARGET = re.compile(r"[/?].*")
