@@ -55,11 +55,12 @@ class TestOneInsert:
         assert queries.captured_queries[0]["sql"].replace("`", '"').startswith('INSERT INTO "webhooks_app_event"')
 
     def test_is_all_that_many_events_cost(self, django_assert_num_queries: Any) -> None:
-        inputs = [EventInput(type="test.happened", data={"n": n}, tenant=f"t{n}") for n in range(50)]
+        # Django splits an INSERT into SQLite at 999 parameters.
+        inputs = [EventInput(type="test.happened", data={"n": n}, tenant=f"t{n}") for n in range(40)]
         with transaction.atomic(), django_assert_num_queries(1):
             events = emit_many(inputs)
-        assert [json.loads(event.data)["n"] for event in events] == [*range(50)]
-        assert Event.objects.count() == 50
+        assert [json.loads(event.data)["n"] for event in events] == [*range(40)]
+        assert Event.objects.count() == 40
 
     def test_comes_with_one_select_for_all_types_that_staff_added(self, django_assert_num_queries: Any) -> None:
         for name in ("staff.made", "staff.too"):

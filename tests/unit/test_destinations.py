@@ -27,7 +27,9 @@ def queues(number: int, deliveries: int = 1, **values: object) -> list[LeasedQue
         ("http://example.com/", "example.com:80"),
         ("https://example.com:8443/", "example.com:8443"),
         ("https://[2606:4700::1111]/x", "2606:4700::1111:443"),
+        # Rows that were changed by hand:
         ("https://example.com:port/", "https://example.com:port/"),
+        ("http://[::1/hook", "http://[::1/hook"),
     ],
 )
 def test_a_host_is_named_with_its_port_and_without_its_path(url: str, where: str) -> None:

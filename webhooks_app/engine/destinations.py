@@ -29,8 +29,8 @@ _QUEUES_A_SECOND, _QUEUES_A_SECOND_IF_HANGING = 50, 5
 
 def host_and_port(url: str) -> str:
     """Return where a checked URL leads to, as `host:port`."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return f"{parts.hostname}:{parts.port or DEFAULT_PORTS.get(parts.scheme, 0)}"
     except ValueError:  # a row that was changed by hand
         return url
