@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from webhooks_app.transport.base import StuckCallEnded
-from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, bytes_read, bytes_unread, drop_unread
+from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, Ends, bytes_read, bytes_unread, drop_unread, ends_of
 
 #: The guard checks the current call at this interval (seconds). If the system does not report how much is read during a call,
 #: a call is too long when it was seen this many times. Checks are counted and not timed, because this process may be stalled.
@@ -46,8 +46,8 @@ class CallGuard:
         self._call: list[int] | None = None
         #: The last call that was stuck; empty if it has returned or was given up.
         self._stuck: list[int] = []
-        #: Local address → when the connection was cut off because it flooded this process.
-        self._cut_at: dict[tuple[str, int], float] = {}
+        #: Connection → when it was cut off because it flooded this process.
+        self._cut_at: dict[Ends, float] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="webhooks-curl-guard", daemon=True)
         self._thread.start()
@@ -84,9 +84,9 @@ class CallGuard:
             with sock:
                 self._shut_down(sock, flooding=True)
 
-    def has_cut(self, local: tuple[str, int]) -> bool:
-        """Return whether the connection from this local address was recently cut off because it flooded this process."""
-        return monotonic() - self._cut_at.get(local, -math.inf) < _REMEMBERED
+    def has_cut(self, ends: Ends) -> bool:
+        """Return whether this connection was recently cut off because it flooded this process."""
+        return monotonic() - self._cut_at.get(ends, -math.inf) < _REMEMBERED
 
     def close(self) -> None:
         self._closed.set()
@@ -138,7 +138,7 @@ class CallGuard:
             if flooding:
                 if len(self._cut_at) >= _MOST_REMEMBERED:
                     self._cut_at = {}
-                self._cut_at[sock.getsockname()[:2]] = monotonic()
+                self._cut_at[ends_of(sock)] = monotonic()
             sock.shutdown(socket.SHUT_RDWR)
             drop_unread(sock)
 

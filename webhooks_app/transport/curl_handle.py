@@ -288,11 +288,12 @@ class Handle:
         return int(pycurl.SOCKOPT_OK)
 
     @guarded(pycurl.PREREQFUNC_ABORT)
-    def _on_request(self, _remote_ip: str, local_ip: str, _remote_port: int, local_port: int) -> int:
+    def _on_request(self, remote_ip: str, local_ip: str, remote_port: int, local_port: int) -> int:
         """Check the connection that libcurl is about to send the request on."""
         tls = self._options.is_https or (self._proxy is not None and self._proxy.scheme == "https")
         self._sockets.requested = True
-        if self._reuse.begin((local_ip, local_port), self._sockets.descriptors, tls=tls):
+        ends = local_ip, local_port, remote_ip, remote_port
+        if self._reuse.begin(ends, self._sockets.descriptors, tls=tls):
             return int(pycurl.PREREQFUNC_OK)
         self.refuse(Failure(OutcomeKind.PROTOCOL_ERROR, UNASKED))
         return int(pycurl.PREREQFUNC_ABORT)

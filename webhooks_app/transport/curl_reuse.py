@@ -14,33 +14,31 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Iterable
 
-from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, bytes_read, bytes_unread
+from webhooks_app.transport.socket_bytes import Ends, bytes_read, bytes_unread, ends_of
 
 #: The detail of a response that nobody asked for.
 UNASKED = "the receiver sent a response before it got the request"
 
-LocalAddress = tuple[str, int]
-
 
 class OpenConnections:
-    """A transport's connections: their descriptors, by the local address and port that libcurl tells before each request."""
+    """A transport's connections: their descriptors, by both ends, which libcurl tells before each request."""
 
     def __init__(self) -> None:
-        self._descriptors: dict[LocalAddress, int] = {}
-        self._addresses: dict[int, LocalAddress] = {}
+        self._descriptors: dict[Ends, int] = {}
+        self._ends: dict[int, Ends] = {}
         self._doubtful: list[Reuse] = []
 
-    def add(self, local: LocalAddress, opened: Iterable[int]) -> None:
-        """Note which of these descriptors, just opened for one request, has this address."""
+    def add(self, ends: Ends, opened: Iterable[int]) -> None:
+        """Note which of these descriptors, just opened for one request, is this connection."""
         for descriptor in opened:
-            if _local_address(descriptor) == local:
-                self._descriptors.pop(self._addresses.get(descriptor, local), None)
-                self._descriptors[local] = descriptor
-                self._addresses[descriptor] = local
+            if _ends_of(descriptor) == ends:
+                self._descriptors.pop(self._ends.get(descriptor, ends), None)
+                self._descriptors[ends] = descriptor
+                self._ends[descriptor] = ends
 
-    def get(self, local: LocalAddress) -> int:
-        """Return the descriptor of the connection from this address; -1 if it is unknown."""
-        return self._descriptors.get(local, -1)
+    def get(self, ends: Ends) -> int:
+        """Return the descriptor of this connection; -1 if it is unknown."""
+        return self._descriptors.get(ends, -1)
 
     def doubt(self, reuse: Reuse) -> None:
         self._doubtful.append(reuse)
@@ -70,23 +68,25 @@ class Reuse:
         #: True: the request was stopped, because the connection had a response that nobody asked for.
         self.unasked = False
 
-    def begin(self, local: LocalAddress, opened: Collection[int], *, tls: bool) -> bool:
-        """Note that the request is about to be sent from this address. Return False if it must not be.
+    def begin(self, ends: Ends, opened: Collection[int], *, tls: bool) -> bool:
+        """Note that the request is about to be sent on this connection. Return False if it must not be.
 
         `opened`: the descriptors that were opened for it; empty if the connection was kept.
         """
         self.reset()
         if opened:
-            self._connections.add(local, opened)
+            self._connections.add(ends, opened)
             return True
-        descriptor = self._connections.get(local)
+        descriptor = self._connections.get(ends)
         unread = bytes_unread(descriptor) if descriptor >= 0 else 1
-        if unread and not (tls and TELLS_RECEIVED and descriptor >= 0):
+        # A TLS handshake has read something. Some systems that call themselves Linux do not count it.
+        read = bytes_read(descriptor) if tls and descriptor >= 0 else 0
+        if unread and not read:
             self.unasked = True
             return False
-        if tls and TELLS_RECEIVED:
+        if read:
             self._descriptor = descriptor
-            self._received = bytes_read(descriptor) + unread
+            self._received = read + unread
             if unread:
                 self._unread = True
                 self._connections.doubt(self)
@@ -111,12 +111,11 @@ class Reuse:
         return self.unasked
 
 
-def _local_address(descriptor: int) -> LocalAddress | None:
+def _ends_of(descriptor: int) -> Ends | None:
     sock = None
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-        host, port, *_ = sock.getsockname()
-        return host, port
+        return ends_of(sock)
     except OSError:  # closed just now
         return None
     finally:

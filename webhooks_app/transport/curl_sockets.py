@@ -158,7 +158,9 @@ class CurlSockets:
 
     def flooded(self, curl: Any) -> bool:
         """Return whether this request's connection was cut off because it flooded this process."""
-        return self.guard.has_cut((curl.getinfo(pycurl.LOCAL_IP), curl.getinfo(pycurl.LOCAL_PORT)))
+        names = pycurl.LOCAL_IP, pycurl.LOCAL_PORT, pycurl.PRIMARY_IP, pycurl.PRIMARY_PORT
+        ip, port, remote_ip, remote_port = map(curl.getinfo, names)
+        return self.guard.has_cut((ip, port, remote_ip, remote_port))
 
     def stop_guard(self) -> None:
         """End the thread. Do not call `act` afterwards."""

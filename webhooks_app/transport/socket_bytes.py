@@ -107,6 +107,18 @@ def _ask_unread(fd: int) -> int:
     return count[0]
 
 
+#: Both ends of a connection: local address and port, remote address and port. Connections to different servers may have the same
+#: local port.
+Ends = tuple[str, int, str, int]
+
+
+def ends_of(sock: socket.SocketType) -> Ends:
+    """Return the ends of a connection. Raises OSError if it is not connected."""
+    host, port, *_ = sock.getsockname()
+    peer, peer_port, *_ = sock.getpeername()
+    return host, port, peer, peer_port
+
+
 def is_connected(fd: int) -> bool:
     """Return whether this connection is established."""
     sock = None
