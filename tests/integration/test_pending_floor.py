@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from django.db import connection, connections
@@ -74,6 +76,16 @@ def test_a_fast_look_starts_nothing() -> None:
     floor.note_look(0.001, database_now("default"))
     assert not floor.id.int
     assert not floor._lock.locked()
+
+
+def test_a_thread_that_cannot_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    floor = PendingFloor("default")
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", create_autospec(threading.Thread.start, side_effect=RuntimeError))
+        floor.note_look(1.0, database_now("default"))
+    monkeypatch.setattr(pending_floor, "SLOW", 0.0)
+    floor.note_look(1.0, database_now("default"))
+    eventually(lambda: floor.id.int)
 
 
 @contextmanager

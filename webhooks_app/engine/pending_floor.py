@@ -45,7 +45,10 @@ class PendingFloor:
         if (seconds < SLOW and self.id == _NONE) or time.monotonic() < self._next_look:
             return
         if self._lock.acquire(blocking=False):
-            EngineThread(lambda: self._look_for_all(now), "webhooks-pending-floor").start()
+            try:
+                EngineThread(lambda: self._look_for_all(now), "webhooks-pending-floor").start()
+            except RuntimeError:  # the system starts no thread now
+                self._lock.release()
 
     def _look_for_all(self, now: datetime) -> None:
         began = time.monotonic()
