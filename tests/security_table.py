@@ -39,7 +39,8 @@ GROUPS = {
         "integration/test_api_access.py", "integration/test_portal_limits.py", "integration/test_portal_revoking.py",
         "integration/test_refusals.py", "integration/test_dashboard_viewers.py",
     ),
-    "bad input": ("security/test_fuzz_requests.py", "integration/test_nul_characters.py", "unit/test_validation.py"),
+    "bad input": ("security/test_fuzz_requests.py", "integration/test_nul_characters.py", "unit/test_validation.py",
+        "unit/test_hostile_key_files.py"),
     "pages and the project's settings": (
         "integration/test_content_security_policy.py", "integration/test_dashboard_frame.py",
         "integration/test_project_environment.py",

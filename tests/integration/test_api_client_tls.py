@@ -11,6 +11,7 @@ import pytest
 from tests import api
 from tests.api import Program
 from tests.client_certificates import pems
+from tests.hostile_key_files import block, certificate_of_unknown_version, costly_certificates, costly_keys
 from tests.receiver import Authority
 from webhooks_app.core.encryption import new_key
 
@@ -70,6 +71,13 @@ def test_errors_name_the_field(program: Program, made: Any, clients: Authority) 
         ({"certificate": certificate}, "INVALID_ENDPOINT", "client_tls.private_key"),
         ({"certificate": "none"}, "INVALID_ENDPOINT", "client_tls.certificate"),
         ({"authorities": certificate}, "INVALID_ENDPOINT", "client_tls.authorities"),
+        ({"authorities": certificate_of_unknown_version()}, "INVALID_ENDPOINT", "client_tls.authorities"),
+        ({"authorities": costly_certificates()["dh"]}, "INVALID_ENDPOINT", "client_tls.authorities"),
+        (
+            {"certificate": certificate, "private_key": block("PRIVATE KEY", costly_keys()["dh"])},
+            "INVALID_ENDPOINT",
+            "client_tls.private_key",
+        ),
         ({"certificate": 5}, "INVALID_FIELD", "client_tls.certificate"),
         ("text", "INVALID_FIELD", "client_tls"),
     ]:

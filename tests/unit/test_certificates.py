@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from datetime import timedelta
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.certificates import CLIENT, DAY, NOW, SERVER, certificate, key_pem, name, new_key, pem
+from tests.hostile_key_files import block
 from tests.slow_certificates import SLOW_CERTIFICATE
 from webhooks_app.core.certificates import (
     AUTHORITIES,
@@ -29,7 +29,7 @@ from webhooks_app.core.certificates import (
 from webhooks_app.core.private_keys import MAX_CHARACTERS, read_private_key, unencrypted_pem
 from webhooks_app.exceptions import InvalidEndpoint
 
-SLOW = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(SLOW_CERTIFICATE).decode() + "-----END CERTIFICATE-----\n"
+SLOW = block("CERTIFICATE", SLOW_CERTIFICATE)
 GOOD_KEYS: list[tuple[Any, ...]] = [
     ("rsa", 2048), ("ec", ec.SECP256R1), ("ec", ec.SECP384R1), ("ec", ec.SECP521R1), ("ed25519",),
 ]  # fmt: skip
@@ -71,7 +71,7 @@ class TestPrivateKeys:
 
     def test_that_are_too_large_are_refused_before_they_are_read(self) -> None:
         assert "at most 32768 characters" in refusal(read_private_key, "x" * (MAX_CHARACTERS + 1), "")[1]
-        large = _block("PRIVATE KEY", bytes(5000))
+        large = block("PRIVATE KEY", bytes(5000))
         assert "more than 6000 characters" in refusal(read_private_key, large, "")[1]
         assert "at most 1000 characters" in refusal(read_private_key, "", "x" * 1001)[1]
 
@@ -105,21 +105,6 @@ class TestPrivateKeys:
         assert (part, "cannot be read" in message) == ("private_key", True)
         assert lines[1][:10] not in message
 
-    @pytest.mark.parametrize("derivation", ["pbkdf2", "scrypt"])
-    def test_whose_decryption_costs_too_much_are_refused_at_once(self, derivation: str) -> None:
-        began = time.process_time()
-        part, message = refusal(read_private_key, _costly(derivation), "any")
-        assert (part, "takes too long to decrypt" in message) == ("private_key", True)
-        assert time.process_time() - began < 1
-
-    def test_whose_encryption_is_no_der_are_refused(self) -> None:
-        nested = b""
-        for _ in range(1050):
-            nested = _der(0x30, nested)
-        for data in (nested, b"", b"\x30", b"\x30\x80\x00\x00", b"\x30\x84\xff\xff\xff\xff", b"\x04\x01\x00"):
-            text = _block("ENCRYPTED PRIVATE KEY", data)
-            assert "takes too long to decrypt, or that is not known" in refusal(read_private_key, text, "any")[1]
-
 
 class TestChains:
     def test_a_certificate_with_its_intermediate_ones(self) -> None:
@@ -152,7 +137,7 @@ class TestChains:
         """Here with the identifier of RSA-PSS; OpenSSL would not take the general private key for it."""
         general, pss = (bytes.fromhex(f"2a864886f70d0101{last}") for last in ("01", "0a"))
         one = certificate(new_key("rsa")).public_bytes(serialization.Encoding.DER).replace(general, pss)
-        assert refusal(read_chain, _block("CERTIFICATE", one), NOW)[0] == CERTIFICATE
+        assert refusal(read_chain, block("CERTIFICATE", one), NOW)[0] == CERTIFICATE
 
     def test_the_wrong_time(self) -> None:
         key = new_key()
@@ -174,7 +159,7 @@ class TestChains:
         with_sha256, with_sha1 = (bytes.fromhex(f"2a864886f70d0101{last}") for last in ("0b", "05"))
         # Its signature does not count, since nobody looks at it.
         weak = strong.public_bytes(serialization.Encoding.DER).replace(with_sha256, with_sha1)
-        assert "signed with a weak hash" in refusal(read_chain, _block("CERTIFICATE", weak), NOW)[1]
+        assert "signed with a weak hash" in refusal(read_chain, block("CERTIFICATE", weak), NOW)[1]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -258,29 +243,3 @@ class TestWhatIsShown:
         assert warnings == [30 * DAY, 7 * DAY, DAY, timedelta(0)]
         assert next_warning(end, end - 5 * DAY) == end - DAY
         assert next_warning(None, NOW) is None
-
-
-def _block(label: str, data: bytes) -> str:
-    return f"-----BEGIN {label}-----\n{base64.encodebytes(data).decode()}-----END {label}-----\n"
-
-
-def _der(tag: int, *parts: bytes) -> bytes:
-    data = b"".join(parts)
-    size = len(data)
-    length = bytes([size]) if size < 128 else bytes([0x82]) + size.to_bytes(2, "big")
-    return bytes([tag]) + length + data
-
-
-def _costly(derivation: str) -> str:
-    """An encrypted private key that asks for a day of processor time, or for a terabyte of memory."""
-    salt = _der(4, b"saltsalt")
-    if derivation == "scrypt":
-        numbers = [_der(2, (2**30).to_bytes(5, "big")), _der(2, b"\x08"), _der(2, b"\x01")]
-        function = _der(0x30, _der(6, bytes.fromhex("2b06010401da47040b")), _der(0x30, salt, *numbers))
-    else:
-        prf = _der(0x30, _der(6, bytes.fromhex("2a864886f70d0209")), b"\x05\x00")
-        iterations = _der(2, (2**40).to_bytes(6, "big"))
-        function = _der(0x30, _der(6, bytes.fromhex("2a864886f70d01050c")), _der(0x30, salt, iterations, prf))
-    cipher = _der(0x30, _der(6, bytes.fromhex("60864801650304012a")), _der(4, bytes(16)))
-    scheme = _der(0x30, _der(6, bytes.fromhex("2a864886f70d01050d")), _der(0x30, function, cipher))
-    return _block("ENCRYPTED PRIVATE KEY", _der(0x30, scheme, _der(4, bytes(64))))

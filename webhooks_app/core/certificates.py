@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
 from webhooks_app.core.private_keys import (
     CURVES,
@@ -41,6 +41,13 @@ WARN_BEFORE = (timedelta(days=30), timedelta(days=7), timedelta(days=1), timedel
 _MAX_EXPONENT = 2**32
 _MAX_NAME = 200
 _BEGIN = re.compile("-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
+_KEY_TYPES = {
+    PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5,
+    PublicKeyAlgorithmOID.EC_PUBLIC_KEY,
+    PublicKeyAlgorithmOID.ED25519,
+}
+#: What `cryptography` raises if a certificate cannot be read.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion)
 _STRONG = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -151,7 +158,7 @@ def _read(text: object, part: str, most: int) -> list[x509.Certificate]:
         )
     try:
         return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
+    except _UNREADABLE:
         raise _fault(part, gettext_noop("A certificate cannot be read. Check that the file is complete.")) from None
 
 
@@ -161,7 +168,7 @@ def _check(one: x509.Certificate, part: str, most_bits: int, now: datetime) -> N
         _name(one.issuer)
         is_sound = _has_sound_key(one, most_bits)
         is_strong = one.issuer == one.subject or _is_strong(one)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _fault(part, gettext_noop("A certificate cannot be read. Check that the file is complete.")) from None
     if not is_sound:
         raise _fault(
@@ -194,6 +201,9 @@ def _check(one: x509.Certificate, part: str, most_bits: int, now: datetime) -> N
 
 
 def _has_sound_key(one: x509.Certificate, most_bits: int) -> bool:
+    # Reading a key of another type may take minutes: OpenSSL tests whether the numbers of a Diffie-Hellman key are primes.
+    if one.public_key_algorithm_oid not in _KEY_TYPES:
+        return False
     # The certificate must contain the key as this library would write it: OpenSSL computes with explicit parameters of a curve,
     # even of a known one, and the private key of a restricted RSA key (PSS) would be stored as a general one.
     if _key_bytes(one) not in one.tbs_certificate_bytes:
@@ -216,7 +226,7 @@ def _is_strong(one: x509.Certificate) -> bool:
 def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         one.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *_UNREADABLE):
         return False
     return True
 
@@ -226,7 +236,7 @@ def _extension(one: x509.Certificate, kind: type[Kind], part: str) -> Kind | Non
         return one.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, *_UNREADABLE):
         raise _fault(part, gettext_noop("A certificate cannot be read. Check that the file is complete.")) from None
 
 
