@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.certificates import CLIENT, DAY, NOW, SERVER, certificate, key_pem, name, new_key, pem
 from tests.hostile_key_files import block
+from tests.openssl_keys import OPENSSL_ENCRYPTED_KEYS, OPENSSL_KEY
 from tests.slow_certificates import SLOW_CERTIFICATE
 from webhooks_app.core.certificates import (
     AUTHORITIES,
@@ -62,6 +63,13 @@ class TestPrivateKeys:
         assert unencrypted_pem(read_private_key(key_pem(key, passphrase, "TraditionalOpenSSL"), passphrase)) == key_pem(
             key
         )
+
+    @pytest.mark.parametrize("encryption", OPENSSL_ENCRYPTED_KEYS)
+    def test_are_read_as_openssl_encrypts_them(self, encryption: str) -> None:
+        text = OPENSSL_ENCRYPTED_KEYS[encryption]
+        assert unencrypted_pem(read_private_key(text, "x")) == OPENSSL_KEY
+        part, message = refusal(read_private_key, text, "wrong")
+        assert (part, "cannot be decrypted" in message) == ("passphrase", True)
 
     @pytest.mark.parametrize("kind", BAD_KEYS, ids=str)
     def test_of_other_types_are_refused(self, kind: tuple[Any, ...]) -> None:
