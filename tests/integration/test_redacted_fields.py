@@ -90,6 +90,19 @@ def test_the_admin_shows_none(customer: Customer) -> None:
     assert "[redacted]" in text
 
 
+@pytest.mark.parametrize("data", [{**DATA, "more": "x" * 300_000}, {**DATA, "more": object()}])
+def test_what_is_kept_of_a_rejected_payload_is_not_shown(customer: Customer, configure: Any, data: Any) -> None:
+    configure(STRICT=False)
+    event = emit("card.paid", data, tenant=customer.tenant)
+    event.refresh_from_db()
+    assert event.quarantine_reason
+    assert NUMBER in event.data
+    text = text_of(viewer("view_payload"), page(event))
+    assert NUMBER not in text
+    assert "[redacted]" in text
+    assert NUMBER not in "".join(export_tenant(customer.tenant))
+
+
 def test_the_export_has_none(customer: Customer, deliver: Deliver) -> None:
     open_playground(customer.tenant)
     paid(customer)

@@ -26,12 +26,22 @@ R = "[redacted]"
         ),
         ([{"pin": 1}, [{"pin": 2}]], ["data.pin"], [{"pin": R}, [{"pin": R}]]),
         ({"n": 1}, ["data.gone", "data.n.deeper"], {"n": 1}),
-        ("text", ["data.a"], "text"),
+        ("text", ["data.a"], R),
         (None, ["data.a"], None),
     ],
 )
 def test_what_is_replaced(data: object, paths: list[str], expected: object) -> None:
     assert json.loads(redacted(json.dumps(data), paths)) == expected
+
+
+@pytest.mark.parametrize(("data", "shown"), [('"the number is 4"', f'"{R}"'), ("4", f'"{R}"'), ("null", "null")])
+def test_a_value_without_fields_is_redacted_as_a_whole(data: str, shown: str) -> None:
+    assert redacted(data, ["data.b"]) == shown
+    assert redacted(data, ()) == data
+
+
+def test_half_a_surrogate_pair_stays_an_escape() -> None:
+    assert redacted('{"a":"\\ud83d","b":1}', ["data.b"]) == '{"a":"\\ud83d","b":"[redacted]"}'
 
 
 def test_without_paths_the_text_is_the_same() -> None:

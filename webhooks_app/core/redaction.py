@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from webhooks_app.core.js_json import escape_surrogates
+
 #: Stands in place of each redacted value, whatever its type.
 REDACTED = "[redacted]"
 _ROOT = "data"
@@ -23,14 +25,17 @@ def redacted(text: str, paths: Sequence[str]) -> str:
     """Return the JSON text with the values at these paths replaced; unchanged if there are no paths.
 
     A path goes down into objects by name. A list on the way, or at the top, is no step of its own: the path applies to all of its
-    items. Fields that are not there stay away.
+    items. Fields that are not there stay away. A value without fields, other than null, is replaced as a whole: a rejected
+    payload is kept as one string.
     """
     if not paths:
         return text
     data = json.loads(text)
+    if data is not None and not isinstance(data, dict | list):
+        data = REDACTED
     for path in paths:
         _redact(data, path.split(".")[1:])
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return escape_surrogates(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
 def _redact(data: Any, names: Sequence[str]) -> None:
