@@ -37,6 +37,16 @@ class TestPublish:
         assert (event.tenant_uid, event.channels, event.subject) == ("acme", ["a"], "order-1")
         assert program.get(f"/events/{made['id']}") == made
 
+    def test_half_a_surrogate_pair_is_an_escape_in_every_response(self, program: Program) -> None:
+        half = "half \ud83d"
+        made = program.post("/events", {**NEW, "data": {"text": half, "name": "Zoë"}}, Idempotency_Key="k")
+        assert made["data"]["text"] == half
+        assert program.post("/events", {**NEW, "data": {"text": half, "name": "Zoë"}}, Idempotency_Key="k") == made
+        assert program.get(f"/events/{made['id']}") == made
+        assert program.get("/events")["results"] == [made]
+        page = program("get", f"/events/{made['id']}", Accept="text/html")
+        assert page.status_code == 200
+
     def test_reaches_the_receiver(self, program: Program, receiver: Receiver, deliver: Any) -> None:
         program.post("/webhooks", {"url": receiver.url("/hook"), "events": ["test.*"]})
         made = program.post("/events", NEW)

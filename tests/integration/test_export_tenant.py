@@ -113,6 +113,14 @@ def test_an_erased_event_is_in_it_without_its_data() -> None:
     assert shown["erased_at"]
 
 
+def test_half_a_surrogate_pair_is_an_escape(tmp_path: Path) -> None:
+    event = EventFactory(payload="half \ud83d")
+    file = tmp_path / "export.jsonl"
+    call_command("webhooks_export", event.tenant.uid, output=str(file))
+    [shown] = of_kind([json.loads(line) for line in file.read_text().splitlines()], "event")
+    assert "half \ud83d" in str(shown["data"])
+
+
 def test_bytes_that_are_no_text_are_in_base64() -> None:
     attempt = AttemptFactory(response_body=b"\xff\x00")
     [shown] = of_kind(exported(attempt.tenant), "attempt")

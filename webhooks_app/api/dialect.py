@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webhooks_app.api import problems, services
 from webhooks_app.api.access import ApiKeyAuthentication
-from webhooks_app.api.views.base import ApiView
+from webhooks_app.api.views.base import ApiView, BodyRenderer
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
 from webhooks_app.models.ids import parse_public_id
@@ -35,7 +34,7 @@ class DialectView(ApiView):
     """A view of one dialect. Subclasses name their wire format and format their errors."""
 
     authentication_classes = (ApiKeyAuthentication,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (BodyRenderer,)
     content_negotiation_class = JSONAlways
     #: Treat OPTIONS like any other method; the dialects do not document it.
     metadata_class = None

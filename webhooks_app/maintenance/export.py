@@ -16,6 +16,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
 
+from webhooks_app.core.js_json import escape_surrogates
 from webhooks_app.db import write
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
@@ -96,7 +97,7 @@ def _attempts(owner: Tenant) -> Iterator[Attempt]:
 
 
 def _line(kind: str, row: Row) -> str:
-    return json.dumps({"kind": kind, **row}, cls=DjangoJSONEncoder, ensure_ascii=False) + "\n"
+    return escape_surrogates(json.dumps({"kind": kind, **row}, cls=DjangoJSONEncoder, ensure_ascii=False)) + "\n"
 
 
 # --- the rows -----------------------------------------------------------------------------------------------------------

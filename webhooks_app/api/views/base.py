@@ -46,6 +46,20 @@ class BodyParser(JSONParser):
             raise ParseError("The JSON is nested too deeply.") from None
 
 
+class _ASCIIRenderer(JSONRenderer):
+    ensure_ascii = True
+
+
+class BodyRenderer(JSONRenderer):
+    """Renders JSON in UTF-8; in ASCII if the data has a lone surrogate, which has no UTF-8 form, but a JSON escape."""
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        try:
+            return super().render(data, accepted_media_type, renderer_context)
+        except UnicodeEncodeError:
+            return _ASCIIRenderer().render(data, accepted_media_type, renderer_context)
+
+
 def _outside_transaction(view: Any) -> Any:
     """Run this view without the transaction of ATOMIC_REQUESTS.
 
@@ -70,7 +84,7 @@ class ApiView(APIView):
     permission_classes = (HasScope,)
     throttle_classes = (KeyThrottle,)
     parser_classes = (BodyParser,)
-    renderer_classes: Any = (JSONRenderer, BrowsableAPIRenderer)
+    renderer_classes: Any = (BodyRenderer, BrowsableAPIRenderer)
     schema: Any = Schema()
     #: Action → scope, if it is not the default one.
     scopes: ClassVar[dict[str, str]] = {}
@@ -130,7 +144,7 @@ class NoSuchPath(ApiView):
     """Responds with 404 to unknown paths, for every user and method. Dialects combine it with their own base view."""
 
     schema = None
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (BodyRenderer,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise NotFound("There is no such path.")
