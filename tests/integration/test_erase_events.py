@@ -135,13 +135,35 @@ class TestWhatIsErased:
 
     def test_the_stored_reply_of_the_api(self, customer: Customer) -> None:
         program = Program(customer.tenant)
-        first = program.post("/events", {"type": TYPE, "data": CANARY}, Idempotency_Key="key-1")
+        given = {"type": TYPE, "data": CANARY, "subject": CANARY}
+        first = program.post("/events", given, Idempotency_Key="key-1")
         other = program.post("/events", {"type": TYPE, "data": "other"}, Idempotency_Key="key-2")
         assert holding(CANARY) == {"Event", "IdempotencyRecord"}
         erase_event(Event.objects.get(pk=first["id"].removeprefix("evt_")))
         assert holding(CANARY) == set()
         again = program.post("/events", {"type": TYPE, "data": "other"}, Idempotency_Key="key-2")
         assert again == other, "the other reply stays"
+
+    def test_an_erasure_has_a_stored_reply_too(self, customer: Customer) -> None:
+        program = Program(customer.tenant)
+        event = emit_all_over(customer)
+        for path, body in (("/events/erase", {"subject": CANARY}), (f"/events/{event.public_id}/erase", None)):
+            first = program.post(path, body, status=200, Idempotency_Key=path)
+            assert program.post(path, body, status=200, Idempotency_Key=path) == first
+
+    def test_the_response_in_the_stored_reply_to_a_test(self, customer: Customer) -> None:
+        customer.receiver.on("/hook", ECHO)
+        address = f"/webhooks/{customer.endpoint().public_id}/test"
+        program = Program(customer.tenant)
+        first = program.post(address, {"type": TYPE}, status=200, Idempotency_Key="key-1")
+        assert CANARY in first["response_headers"]
+        assert CANARY in first["response_body"]
+        assert program.post(address, {"type": TYPE}, status=200, Idempotency_Key="key-1") == first
+        erase_event(Event.objects.get())
+        assert holding(CANARY) == set()
+        again = program.post(address, {"type": TYPE}, status=200, Idempotency_Key="key-1")
+        assert again == {**first, "response_headers": "", "response_body": ""}
+        assert len(customer.received) == 1, "the key still prevents another request"
 
     def test_other_events_keep_theirs(self, customer: Customer, deliver: Deliver) -> None:
         customer.receiver.on("/hook", ECHO)

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tests.api import Program
 from tests.customer import Customer, make_due
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory, EventTypeFactory
 from tests.kept import holding
@@ -207,6 +208,22 @@ class TestPayloadsAfterTheDelivery:
         assert prune().erased == 1, "and those that come later"
         foreign.refresh_from_db()
         assert foreign.erased_at is None
+
+    def test_the_stored_reply_of_the_api_has_no_payload_and_still_counts(
+        self, customer: Customer, deliver: Deliver
+    ) -> None:
+        program = Program(customer.tenant)
+        one = {"type": "no.body", "data": {"who": self.CANARY}}
+        given = (("/events", one), ("/events/batch", {"events": [one, one]}))
+        made = [program.post(path, body, Idempotency_Key=path) for path, body in given]
+        assert [program.post(path, body, Idempotency_Key=path) for path, body in given] == made
+        deliver()
+        assert prune().erased == 3
+        assert holding(self.CANARY) == set()
+        first, batch = [program.post(path, body, Idempotency_Key=path) for path, body in given]
+        assert first == {**made[0], "data": None}
+        assert batch == {"events": [{**event, "data": None} for event in made[1]["events"]]}
+        assert Event.objects.count() == 3
 
     def test_not_while_a_delivery_is_pending(self, customer: Customer, deliver: Deliver) -> None:
         customer.endpoint("/other", rate_limit=1)

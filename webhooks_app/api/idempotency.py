@@ -1,19 +1,29 @@
-"""Idempotency-Key on POST: a repeated request has no effect and gets the first response, without values shown only once."""
+"""Idempotency-Key on POST: a repeated request has no effect and gets the first response, without values shown only once.
+
+Payloads and receivers' responses are not stored with the reply. A repetition reads them from the event and the attempt, so it
+does not show what was erased since.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
 from webhooks_app import idempotency
+from webhooks_app.api.serializers.events import EventSerializer
+from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.exceptions import InvalidEvent
+from webhooks_app.models import Attempt, Event, Tenant
+from webhooks_app.models.ids import parse_public_id
 
 if TYPE_CHECKING:
     from webhooks_app.api.views.base import ApiView
@@ -25,6 +35,27 @@ MAX_KEY = 255
 _SHOWN_ONCE = ("secret", "portal_url")
 
 View = Callable[..., Response]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The fields of an object that are not stored with the reply, each with the value in their place."""
+
+    prefix: str
+    rows: Callable[[Tenant], Any]
+    serializer: type[Serializer[Any]]
+    blank: Mapping[str, Any]
+
+
+_CONTENTS = (
+    _Content("evt", lambda tenant: Event.objects.filter(tenant_id=tenant.pk), EventSerializer, {"data": None}),
+    _Content(
+        "att",
+        lambda tenant: Attempt.objects.filter(delivery__tenant_id=tenant.pk),
+        AttemptSerializer,
+        {"response_headers": "", "response_body": ""},
+    ),
+)
 
 
 def idempotent(method: View) -> View:
@@ -39,7 +70,9 @@ def idempotent(method: View) -> View:
             raise InvalidEvent(f"{HEADER} must have 1 to {MAX_KEY} printable characters.", field=HEADER)
         begun = idempotency.start(view.access.tenant, key, _fingerprint(request))
         if isinstance(begun, idempotency.Answered):
-            return Response(begun.body, status=begun.status, headers={REPLAYED: "true"})
+            return Response(
+                _with_content(view.access.tenant, begun.body), status=begun.status, headers={REPLAYED: "true"}
+            )
         try:
             response = method(view, request, *args, **kwargs)
         except BaseException:
@@ -59,7 +92,33 @@ def _fingerprint(request: Request) -> str:
 
 
 def _storable(data: Any) -> Any:
-    return json.loads(json.dumps(_without_shown_once(data), cls=DjangoJSONEncoder))
+    body = json.loads(json.dumps(_without_shown_once(data), cls=DjangoJSONEncoder))
+    for content in _CONTENTS:
+        for shown in _shown_in(body, content):
+            shown.update(content.blank)
+    return body
+
+
+def _with_content(tenant: Tenant, body: Any) -> Any:
+    """Read what is not stored from the rows. It stays blank if a row was deleted since."""
+    for content in _CONTENTS:
+        found = {parse_public_id(shown["id"], content.prefix): shown for shown in _shown_in(body, content)}
+        for row in content.rows(tenant).filter(pk__in=list(found)) if found else ():
+            values = content.serializer(row).data
+            found[row.pk].update({name: values[name] for name in content.blank})
+    return body
+
+
+def _shown_in(body: Any, content: _Content) -> Iterator[dict[str, Any]]:
+    """Yield the objects of this kind in the body: the body itself, and the items of `events`."""
+    if not isinstance(body, dict):
+        return
+    events = body.get("events")
+    for shown in (body, *(events if isinstance(events, list) else ())):
+        if not isinstance(shown, dict) or not content.blank.keys() <= shown.keys():
+            continue
+        if str(shown.get("id")).startswith(f"{content.prefix}_"):
+            yield shown
 
 
 def _without_shown_once(data: Any) -> Any:
