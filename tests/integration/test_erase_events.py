@@ -179,7 +179,16 @@ class TestWhatIsErased:
         event = emit_all_over(customer)
         first = erase_event(event)
         assert first.erased_at is not None
+        before = AuditEntry.objects.count()
         assert erase_event(event.pk).erased_at == first.erased_at
+        assert AuditEntry.objects.count() == before
+
+    def test_after_the_payload_was_dropped_the_rest_is_erased_and_noted(self, customer: Customer) -> None:
+        event = emit_all_over(customer)
+        Event.objects.update(data="null", erased_at=database_now())
+        erase_event(event)
+        assert erased(event).subject == ""
+        assert AuditEntry.objects.filter(verb="event.erased").count() == 1
 
 
 class TestWhatIsPending:

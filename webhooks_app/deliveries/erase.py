@@ -173,10 +173,18 @@ def blank_attempts(event_ids: Collection[uuid.UUID], *, all_urls: bool = False) 
 
 
 def _erase_chunk(tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], actor: str | None, *, all_urls: bool) -> int:
-    """Erase these events of one tenant; return how many there were. Locks events, then queues, then deliveries."""
+    """Erase these events of one tenant; return how many there were. Locks events, then queues, then deliveries.
+
+    Those with nothing left to erase get no audit entry.
+    """
     rows = for_change(Event.objects.filter(any_of("id", ids)).order_by("id"))
-    events = list(rows.values_list("id", "callback_url"))
-    urls = {callback_endpoint_id(tenant_id, url): url for _, url in events if url}
+    events = list(rows.defer("data"))
+    noted = [event.public_id for event in events if event.is_erasable]
+    urls = {
+        callback_endpoint_id(tenant_id, event.callback_url): event.callback_url
+        for event in events
+        if event.callback_url
+    }
     bulk_updates.cancel_locked(bulk_updates.lock_pending_of(ids, urls))
     now = database_now()
     Event.objects.filter(any_of("id", ids)).update(
@@ -196,7 +204,7 @@ def _erase_chunk(tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], actor: str | No
     blank_attempts(ids, all_urls=all_urls)
     _blank_callback_urls(tenant_id, urls)
     if actor is not None:
-        note_each(tenant_id, actor, "event.erased", [public_id("evt", key) for key, _ in events])
+        note_each(tenant_id, actor, "event.erased", noted)
     return len(events)
 
 
