@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from tests.client_certificates import pems
 from tests.customer import Customer, deliver
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory, NotificationFactory
+from tests.receiver import Authority
 from tests.receiver_behaviours import Answer
 from webhooks_app import create_api_key, create_endpoint, create_portal_link, create_tenant, erase_event, export_tenant
-from webhooks_app.models import AuditEntry, HourlyStat
+from webhooks_app.core.encryption import new_key
+from webhooks_app.endpoints.client_tls import client_tls_facts
+from webhooks_app.models import AuditEntry, HourlyStat, NotificationKind, database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,6 +68,46 @@ def test_it_has_no_secret() -> None:
         assert hidden not in found
     assert '"headers": ["Authorization"]' in found
     assert of_kind([json.loads(line) for line in found.splitlines()], "api_key")[0]["name"] == "ci"
+
+
+def test_it_has_what_may_be_shown_of_authentication_and_certificates(tmp_path: Path, settings: Any) -> None:
+    clients = Authority(tmp_path)
+    parts = pems(clients, "acme", clients)
+    tenant = create_tenant("acme")
+    token = {"token_url": "https://example.com/token", "client_id": "mine", "client_secret": "hidden"}
+    created, _ = create_endpoint(
+        tenant,
+        url="https://example.com/x",
+        events=["*"],
+        authentication={"kind": "client_credentials", **token},
+        client_tls=parts,
+    )
+    create_endpoint(tenant, url="https://example.com/y", events=["*"])
+    text = "".join(export_tenant(tenant))
+    assert "hidden" not in text
+    assert "PRIVATE KEY" not in text
+    first, second = of_kind([json.loads(line) for line in text.splitlines()], "endpoint")
+    assert first["authentication"] == {
+        "kind": "client_credentials", "token_url": token["token_url"], "client_id": "mine",
+    }  # fmt: skip
+    facts = client_tls_facts(created)
+    assert facts.certificate is not None
+    assert first["client_tls"]["certificate"]["fingerprint"] == facts.certificate.fingerprint
+    assert first["client_tls"]["certificate"]["not_after"] == facts.certificate.not_after.isoformat().replace(
+        "+00:00", "Z"
+    )
+    assert [one["subject"] for one in first["client_tls"]["authorities"]] == [facts.authorities[0].subject]
+    assert (second["authentication"], second["client_tls"]) == (None, None)
+    settings.WEBHOOKS = {**settings.WEBHOOKS, "ENCRYPTION_KEYS": [new_key()]}
+    first, _ = of_kind(exported(tenant), "endpoint")
+    assert (first["authentication"], first["client_tls"], first["headers"]) == (None, None, [])
+
+
+def test_a_notification_says_when_a_certificate_expires() -> None:
+    at = database_now() + timedelta(days=7)
+    row = NotificationFactory(kind=NotificationKind.CERTIFICATE, expires_at=at)
+    [shown] = of_kind(exported(row.tenant), "notification")
+    assert datetime.fromisoformat(shown["expires_at"]) == at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def test_it_has_every_row_of_the_tenant_and_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

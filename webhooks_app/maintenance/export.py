@@ -10,14 +10,16 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
 
 from webhooks_app.core.js_json import escape_surrogates
 from webhooks_app.db import write
+from webhooks_app.endpoints.client_tls import client_tls_facts
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     ApiKey,
@@ -40,6 +42,7 @@ from webhooks_app.tenants.identify import TenantLike, tenant_for
 _PAGE = 50
 
 Row = dict[str, Any]
+_Shown = TypeVar("_Shown")
 
 
 def export_tenant(tenant: TenantLike, *, actor: str = SYSTEM) -> Iterator[str]:
@@ -116,15 +119,35 @@ def _endpoint(row: Endpoint) -> Row:
     names = ("url", "description", "wire_format", "status", "status_reason", "status_changed_at", "channels", "fifo")
     more = ("rate_limit", "max_in_flight", "metadata", "filters", "created_at", "deleted_at")
     values = {"id": row.public_id, "type": row.kind, "events": row.patterns}
-    return values | _columns(row, *names, *more) | {"headers": _header_names(row)}
+    decrypted = {
+        "headers": _or_none(_header_names, row),
+        "authentication": _or_none(_authentication, row),
+        "client_tls": _or_none(_client_tls, row),
+    }
+    return values | _columns(row, *names, *more) | decrypted
 
 
-def _header_names(row: Endpoint) -> list[str] | None:
-    """Return the names of the custom headers, whose values may be secrets; None if the encryption key is lost."""
+def _or_none(shown: Callable[[Endpoint], _Shown], row: Endpoint) -> _Shown | None:
+    """Return what may be shown of an encrypted field; None if the encryption key is lost."""
     try:
-        return sorted(row.custom_headers())
+        return shown(row)
     except SealingError:
         return None
+
+
+def _header_names(row: Endpoint) -> list[str]:
+    """Return the names of the custom headers, whose values may be secrets."""
+    return sorted(row.custom_headers())
+
+
+def _authentication(row: Endpoint) -> Row | None:
+    found = row.opened_authentication()
+    return dict(found.shown()) if found else None
+
+
+def _client_tls(row: Endpoint) -> Row | None:
+    """Return the descriptions of the certificates, without the private key."""
+    return asdict(client_tls_facts(row)) if row.client_tls else None
 
 
 def _api_key(row: ApiKey) -> Row:
@@ -178,7 +201,7 @@ def _hour(row: HourlyStat) -> Row:
 
 
 def _notification(row: Notification) -> Row:
-    values = _columns(row, "count", "reason", "drop_at", "created_at", "sent_at")
+    values = _columns(row, "count", "reason", "drop_at", "expires_at", "created_at", "sent_at")
     return {"endpoint": public_id("wh", row.endpoint_id), "about": row.kind, **values}
 
 
