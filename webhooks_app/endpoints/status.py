@@ -133,8 +133,8 @@ def reset_and_activate(row: Endpoint, queue: EndpointQueue) -> None:
 def delete_endpoint(endpoint: EndpointRef, *, actor: str = SYSTEM) -> Endpoint:
     """Delete the endpoint for the customer: stop sending, cancel pending deliveries, keep the history until `prune`.
 
-    Its secrets, custom headers and authentication are erased at once. Requests in flight end with those that their engine has
-    in memory.
+    Its secrets, custom headers, authentication and certificates are erased at once. Requests in flight end with those that their
+    engine has in memory.
     """
     row = _delete(endpoint, actor)
     # After the status change: no new deliveries are created, and `prune` finds those of a fan-out that was running.
