@@ -61,7 +61,7 @@ def _count_new(key: tuple[str, uuid.UUID], limit: int, now: float) -> None:
     if len(times) >= limit:
         raise TooManyCallbackHosts(
             gettext_noop(
-                "The callback URLs of this tenant have named %(most)s new hosts within an hour, as many as are allowed. "
+                "The callback URLs of this tenant have named %(most)s new hosts within an hour, which is the limit. "
                 "Try again later, or use hosts that were named before."
             ),
             field="callback_url",

@@ -149,7 +149,7 @@ def _certificate(facts: Facts) -> str:
             "A certificate of this endpoint expired on %(at)s. Deliveries fail unless your server accepts that."
         )
     else:
-        sentence = _("A certificate of this endpoint expires on %(at)s. Deliveries will fail from then on.")
+        sentence = _("A certificate of this endpoint expires on %(at)s. Many servers refuse requests from then on.")
     return sentence % {"at": _moment(facts.expires_at)}
 
 

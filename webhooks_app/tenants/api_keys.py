@@ -125,7 +125,7 @@ def _check_limit(owner: Tenant) -> None:
     limit = plan_of(row).api_key_limit
     if limit is not None and ApiKey.objects.usable().filter(tenant_id=row.pk).count() >= limit:
         raise TooManyApiKeys(
-            gettext_noop("There are %(most)s API keys already, as many as are allowed. Revoke one first."), most=limit
+            gettext_noop("You have reached the limit of %(most)s API keys. Revoke one first."), most=limit
         )
 
 
