@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -176,3 +177,21 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mine._count <= 55
     assert len(mine._states) <= 50
     assert mine.search("abc", Steps().spend)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(){2000000}", "(){0,2000000}", "(a{0}){2000000}", "((){1000}){1000}", "(){1000,2000000}x?"]
+)
+def test_repeating_nothing_costs_nothing(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often an empty group is repeated, it is looked at a few times only."""
+    calls = 0
+    sequence = patterns._Builder.sequence
+
+    def counted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        assert calls < 20
+        return sequence(*args)
+
+    monkeypatch.setattr(patterns._Builder, "sequence", counted)
+    assert Pattern(pattern).search("b", Steps().spend)

@@ -118,9 +118,15 @@ class _Builder:
         else:
             end = then
             for _ in range(most - least):
-                then = self.place([self.sequence(items, then), end])
+                once = self.sequence(items, then)
+                if once is then:  # nothing is repeated, such as `(){9}`
+                    break
+                then = self.place([once, end])
         for _ in range(least):
-            then = self.sequence(items, then)
+            once = self.sequence(items, then)
+            if once is then:
+                break
+            then = once
         return then
 
 
