@@ -19,6 +19,7 @@ from tests.visitors import visiting
 from webhooks_app import emit
 from webhooks_app.api.problems import status_of
 from webhooks_app.endpoints.service import create_endpoint
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.events import callback_hosts
 from webhooks_app.exceptions import TooManyApiKeys, TooManyCallbackHosts, TooManyEndpoints
 from webhooks_app.models import ApiKey, Endpoint, Event, Tenant
@@ -45,6 +46,10 @@ def large_plan(tenant: Tenant) -> Plan:
 
 def small_plan(tenant: Tenant) -> Plan:
     return Plan(max_endpoints=0, max_api_keys=0, max_callback_hosts_per_hour=0)
+
+
+def failing_plan(tenant: Tenant) -> Plan:
+    raise KeyError(tenant.uid)
 
 
 def an_endpoint(tenant: Any = "acme") -> None:
@@ -200,6 +205,22 @@ class TestNewCallbackHosts:
         configure(PLAN=f"{__name__}.small_plan")
         with pytest.raises(TooManyCallbackHosts):
             an_event("a.example", TenantFactory())
+
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_have_the_usual_limit_if_the_plan_cannot_be_found_out(
+        self, configure: Any, strict: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configure(PLAN=f"{__name__}.failing_plan", LIMITS={"CALLBACK_HOSTS_PER_HOUR": 2}, STRICT=strict)
+        monkeypatch.setattr(callback_hosts, "_faults", FaultLog())
+        tenant = TenantFactory()
+        for name in ("a.example", "b.example"):
+            event = an_event(name, tenant)
+            assert not event.quarantine_reason
+            assert name in event.callback_url
+        assert len([record for record in caplog.records if "PLAN failed" in record.message]) == 1
+        if strict:
+            with pytest.raises(TooManyCallbackHosts):
+                an_event("c.example", tenant)
 
     def test_have_no_limit_with_0(self, configure: Any) -> None:
         configure(LIMITS={"CALLBACK_HOSTS_PER_HOUR": 0})

@@ -10,9 +10,13 @@ import time
 import uuid
 from urllib.parse import urlsplit
 
+from django.db import Error as DatabaseError
+
 from webhooks_app.core.endpoint_kind import EndpointKind
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.exceptions import TooManyCallbackHosts, gettext_noop
 from webhooks_app.models import Endpoint, Tenant
+from webhooks_app.telemetry.logs import log_ids
 from webhooks_app.tenants.plan import Plan, plan_of
 
 _HOUR = 3600.0
@@ -24,6 +28,7 @@ _MOST_KEPT = 50_000
 _seen: set[tuple[str, uuid.UUID, str]] = set()
 #: When (monotonic) new hosts were named within the last hour, by database and tenant.
 _new: dict[tuple[str, uuid.UUID], list[float]] = {}
+_faults = FaultLog()
 
 
 def check_callback_host(tenant_id: uuid.UUID, url: str, using: str) -> None:
@@ -47,8 +52,22 @@ def reset() -> None:
 
 
 def _plan(tenant_id: uuid.UUID, using: str) -> Plan:
+    """Return the tenant's plan. If PLAN fails, return the usual limits, so that no event is lost."""
     tenant = Tenant.objects.using(using).filter(pk=tenant_id).first()
-    return Plan() if tenant is None else plan_of(tenant)  # the tenant's first event comes before its row
+    if tenant is None:  # the tenant's first event comes before its row
+        return Plan()
+    try:
+        return plan_of(tenant)
+    except DatabaseError:  # it may have ended the host's transaction
+        raise
+    except Exception as error:  # noqa: BLE001 - the host's own function
+        _faults.report(
+            "PLAN",
+            "PLAN failed; callback URLs have the usual limit of new hosts",
+            error=error,
+            ids=log_ids(tenant=tenant_id),
+        )
+        return Plan()
 
 
 def _has_endpoint(tenant_id: uuid.UUID, origin: str, using: str) -> bool:
