@@ -10,7 +10,7 @@ import pytest
 from tests.factories import TenantFactory
 from webhooks_app.endpoints.headers import KEEP_VALUE
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
-from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, URLNotAllowed, WebhooksError
+from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, SealingError, URLNotAllowed, WebhooksError
 from webhooks_app.maintenance.reencrypt import reencrypt
 from webhooks_app.models import AuditEntry, Endpoint
 from webhooks_app.playground.service import open_playground
@@ -27,6 +27,7 @@ OAUTH = {
     "client_id": "client",
     "client_secret": "a very secret secret",
 }
+ANOTHER_KEY = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="
 SIGNED_IN_AUTHORIZATION = replace(
     STANDARD, name="bearer", extra_headers=lambda message: (("Authorization", "Signature"),)
 )
@@ -158,6 +159,18 @@ def test_a_custom_authorization_header_and_an_authentication_exclude_each_other(
     assert caught.value.field == "headers"
     change_endpoint(with_header, authentication=BASIC, headers={"X-Other": "1"})
     assert stored(with_header) == BASIC
+
+
+def test_other_settings_can_be_changed_while_the_key_is_lost(configure: Any) -> None:
+    endpoint = new_endpoint(authentication=BASIC, headers={"X-Tenant": "acme"})
+    before = Endpoint.objects.get()
+    configure(ENCRYPTION_KEYS=[ANOTHER_KEY])
+    change_endpoint(endpoint, description="x", url=f"{URL}/2")
+    after = Endpoint.objects.get()
+    assert (after.description, after.url) == ("x", f"{URL}/2")
+    assert (after.authentication, after.headers) == (before.authentication, before.headers)
+    with pytest.raises(SealingError):
+        change_endpoint(endpoint, authentication=BEARER)
 
 
 def test_the_playground_takes_none() -> None:

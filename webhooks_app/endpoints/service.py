@@ -179,7 +179,7 @@ def _change_credentials(row: Endpoint, wire: WireFormat, changes: EndpointChange
     if moved or "authentication" in changes:
         before = (lambda: None) if moved else row.opened_authentication
         row.set_authentication(check_authentication(changes.get("authentication"), before, wire))
-    if row.headers and row.authentication:
+    if row.headers and row.authentication and (moved or not {"headers", "authentication"}.isdisjoint(changes)):
         field = "authentication" if changes.get("authentication") else "headers"
         check_exclusive(row.opened_authentication(), row.custom_headers(), field=field)
     if moved or "client_tls" in changes:
