@@ -144,6 +144,9 @@ class TestCustomers:
         before = Endpoint.objects.get().authentication
         save(client, endpoint, description="other", **typed({"kind": ""}))
         assert Endpoint.objects.get().authentication == before
+        assert save(client, endpoint, url=f"{endpoint.url}/2", **typed({"kind": ""})).status_code == 302
+        assert Endpoint.objects.get().url == f"{endpoint.url}/2"
+        assert Endpoint.objects.get().authentication == before
         save(client, endpoint, **typed(BASIC))
         assert stored() == BASIC
 

@@ -193,6 +193,7 @@ class ChangeEndpointForm(EndpointForm):
         self.endpoint, self.stored = endpoint, stored_values(endpoint)
         events = self.stored["events"]
         authentication = stored_authentication(endpoint)
+        self.shows_authentication = bool(authentication)
         initial = {**self.stored, **authentication, "which": _ALL if EVERYTHING in events else _SOME}
         super().__init__(data, types=types, stored_headers=header_names(endpoint) or [], initial=initial)
         self.note_stored_secrets(authentication)
@@ -209,7 +210,8 @@ class ChangeEndpointForm(EndpointForm):
             changes.pop("events", None)
         if self.headers.changes or (changes.get("url") and header_names(self.endpoint)):
             changes["headers"] = self.headers.values()
-        if self.changes_authentication or (changes.get("url") and self.endpoint.authentication):
+        # An authentication that cannot be decrypted is not shown: without a kind, the input does not remove it.
+        if self.changes_authentication or (changes.get("url") and self.shows_authentication):
             changes["authentication"] = self.authentication()
         return changes
 
