@@ -140,6 +140,28 @@ class TestAQueueThatWaitsForItsHost:
             assert not [queue for queue in window.take_finished(turn * 0.2 + 0.1) if queue.sending.next_slot]
             finish(window, delivery)
 
+    def test_is_kept_while_it_waits_for_its_own_rate_limit_and_its_host_was_free(self) -> None:
+        ahead, waiting = queues(1)[0], queues(1, rate_limit=1)[0]
+        window = a_window(ahead, waiting, host_in_flight=1)
+        (request,) = start(window, now=0.0)
+        assert waiting.sending.held_since == 0.0
+        finish(window, request)
+        waiting.sending.next_slot = 9.0
+        assert not start(window, now=0.2)
+        add(window, *queues(1))
+        assert len(start(window, now=0.6)) == 1, "the host is at its limit again"
+        window.take_finished(0.7)
+        assert not waiting.sending.stopping
+
+    def test_is_kept_while_it_waits_for_room_in_the_window_and_its_host_is_free(self) -> None:
+        ahead, waiting = queues(2)
+        window = a_window(ahead, waiting, host_in_flight=1)
+        (request,) = start(window, now=0.0)
+        assert waiting.sending.held_since == 0.0
+        finish(window, request)  # and no queue is looked at, since the window is full
+        window.take_finished(0.7)
+        assert not waiting.sending.stopping
+
     def test_does_not_keep_idle_destinations_in_memory(self) -> None:
         window = a_window(host_rate=10)
         for number in range(300):

@@ -1,7 +1,8 @@
 """Access tokens of endpoints that authenticate with OAuth 2.0 client credentials: get them, keep them, share them.
 
 A token request is sent by the same transport as deliveries. Meanwhile the deliveries that need the token wait in memory, and
-count as in flight: a token server that hangs costs its endpoints and its tenant what a receiver that hangs would.
+count as in flight: a token server that hangs costs its endpoints and its tenant what a receiver that hangs would. The token
+request counts at its own host; while the limits there do not allow it, the endpoint's queue waits as for its own host.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass, field
 from webhooks_app.core.authentication import AccessToken, Authentication
 from webhooks_app.core.retry import Outcome, OutcomeKind
 from webhooks_app.core.token_request import MAX_RESPONSE, TokenRefused, failure_in_words, read_token, token_request
+from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery, TokenFetch
+from webhooks_app.engine.window import Window
 from webhooks_app.transport import Request, Response, Transport
 
 #: How many tokens a process keeps; the one used least recently is dropped first.
@@ -84,26 +87,45 @@ token_cache = TokenCache()
 class TokenFetches:
     """The token requests of one engine: at most one per endpoint and authentication. Used by the sending thread only."""
 
-    def __init__(self, transport: Transport, agent: str) -> None:
+    def __init__(self, transport: Transport, window: Window, agent: str) -> None:
         self._transport = transport
+        self._window, self._places = window, window.token_places
         self._agent = agent
         self._running: dict[uuid.UUID, TokenFetch] = {}
+        self._places.lacks_token = self._lacks_token
 
-    def is_ready(self, delivery: QueuedDelivery, config: EndpointConfig) -> bool:
-        """Return whether the request of the delivery can be built. If not, it waits for an access token."""
+    def is_ready(self, delivery: QueuedDelivery, queue: LeasedQueue) -> bool:
+        """Return whether the request of the delivery can be built. If not, it waits for an access token, or was put back because
+        the token cannot be requested now."""
+        config = queue.config
         if config.authentication is None or not config.authentication.needs_token or delivery.access_token is not None:
             return True
         delivery.access_token = token_cache.get(config)
         if delivery.access_token is not None:
             return True
-        fetch = self._running.get(config.endpoint_id)
-        if fetch is None or fetch.config is not config:
-            fetch = TokenFetch(config)
-            request = access_token_request(fetch, config, self._agent)
-            self._running[config.endpoint_id] = fetch
+        fetch = self._running_for(config)
+        if fetch is not None:
+            self._places.share(fetch, delivery)
+            return False
+        fetch = TokenFetch(config, [delivery])
+        request = access_token_request(fetch, config, self._agent)
+        if not self._places.begin(fetch, delivery, queue, time.monotonic()):
+            self._window.put_back([delivery])
+            return False
+        try:
             self._transport.start(request)
-        fetch.waiting.append(delivery)
+        except BaseException:
+            self._places.end(fetch)
+            raise
+        self._running[config.endpoint_id] = fetch
         return False
+
+    def _lacks_token(self, config: EndpointConfig) -> bool:
+        return token_cache.get(config) is None and self._running_for(config) is None
+
+    def _running_for(self, config: EndpointConfig) -> TokenFetch | None:
+        fetch = self._running.get(config.endpoint_id)
+        return fetch if fetch is not None and fetch.config is config else None
 
     def replaces(self, delivery: QueuedDelivery, outcome: Outcome) -> bool:
         """Note what the receiver made of the delivery's access token. Return whether to send the request again with a new token:
@@ -120,6 +142,7 @@ class TokenFetches:
 
     def end(self, fetch: TokenFetch, response: Response) -> Outcome | None:
         """Give the token to the deliveries that wait, or return why there is none."""
+        self._places.end(fetch)
         if self._running.get(fetch.endpoint_id) is fetch:
             del self._running[fetch.endpoint_id]
         token = access_token_in(response)

@@ -1,8 +1,9 @@
 """Destinations: limits what one tenant sends to one host, however many endpoints it has there. Used under the window's lock.
 
 A destination is a tenant and a host with its port. Two tenants with the same host are two destinations, so a host that many
-customers share (an automation service, a chat) is no bottleneck. A queue that waits for its destination keeps its lease for a
-moment only; then it is put off, so that it does not take the room of other queues.
+customers share (an automation service, a chat) is no bottleneck. Requests for access tokens count at the host of the token
+server: a delivery starts only if the token request that it needs may start, too. A queue that waits for its destination keeps
+its lease for a moment only; then it is put off, so that it does not take the room of other queues.
 """
 
 from __future__ import annotations
@@ -74,21 +75,42 @@ class Destinations:
         self._known: dict[tuple[uuid.UUID, str], Destination] = {}
 
     def of(self, queue: LeasedQueue) -> Destination:
-        key = queue.config.tenant_id, queue.host
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = Destination()
-        return found
+        return self._at(queue, queue.host)
 
-    def free_at(self, queue: LeasedQueue) -> float | None:
+    def of_tokens(self, queue: LeasedQueue) -> Destination:
+        """Return where the queue's access tokens come from."""
+        return self._at(queue, queue.token_host)
+
+    def holding(self, queue: LeasedQueue, now: float, *, fetches: bool) -> Destination | None:
+        """Return the destination whose limits hold the queue's next request back. `fetches`: it needs a new access token."""
+        own = self.of(queue)
+        if not self.is_free(own, now):
+            return own
+        if fetches and not self.may_fetch(queue, now):
+            return self.of_tokens(queue)
+        return None
+
+    def may_fetch(self, queue: LeasedQueue, now: float) -> bool:
+        """Return whether a token request may start. If it goes to the host of the queue itself, the delivery that waits for the
+        token keeps the place of both."""
+        return queue.token_host == queue.host or self.is_free(self.of_tokens(queue), now)
+
+    def is_free(self, destination: Destination, now: float) -> bool:
+        free_at = self.free_at(destination)
+        return free_at is not None and now >= free_at
+
+    def free_at(self, destination: Destination) -> float | None:
         """Return from when on a request may start; None: not before one of those in flight has ended."""
-        destination = self.of(queue)
         if self._most and destination.in_flight >= self._most:
             return None
         return destination.next_slot - _BURST if self._rate else 0.0
 
     def begin(self, destination: Destination, now: float) -> None:
         destination.in_flight += 1
+        self.charge(destination, now)
+
+    def charge(self, destination: Destination, now: float) -> None:
+        """Count a request for the rate only."""
         if self._rate:
             destination.next_slot = max(destination.next_slot, now) + 1 / self._rate
 
@@ -97,17 +119,21 @@ class Destinations:
         if self._rate:
             destination.next_slot -= 1 / self._rate
 
-    def put_off(self, queue: LeasedQueue, held_since: float, now: float) -> float | None:
-        """Return until when to release a queue that has waited since `held_since`; None: it may wait longer. Each queue gets
-        a time of its own, at the pace at which the destination can serve them."""
-        if now - held_since < _PATIENCE:
-            return None
-        destination = self.of(queue)
+    def put_off(self, queue: LeasedQueue, now: float) -> None:
+        """Release a queue that has waited long for a destination that is still not free. Each is due again at a time of its own,
+        at the pace at which the destination can serve them."""
+        state = queue.sending
+        destination = state.held_by
+        if destination is None or self.is_free(destination, now):
+            state.held_since = state.held_by = None
+        if destination is None or state.held_since is None or now - state.held_since < _PATIENCE:
+            return
         destination.look(now)
         pace = 1 / (_QUEUES_A_SECOND_IF_HANGING if destination.hangs else self._rate or _QUEUES_A_SECOND)
         until = min(max(destination.booked_until, now + _SHORTEST) + pace, now + _LONGEST)
         destination.booked_until = max(destination.booked_until, until)
-        return until
+        state.next_slot = max(state.next_slot, until)
+        queue.stop()
 
     def forget_in_flight(self) -> None:
         for destination in self._known.values():
@@ -117,3 +143,10 @@ class Destinations:
         """Forget destinations without requests once there are many of them. `held`: how many queues are leased."""
         if len(self._known) > 2 * held + 64:
             self._known = {key: each for key, each in self._known.items() if not each.is_idle(now)}
+
+    def _at(self, queue: LeasedQueue, host: str) -> Destination:
+        key = queue.config.tenant_id, host
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Destination()
+        return found

@@ -1,7 +1,7 @@
 """InFlight: counts the requests in flight, and moves slow ones out of the window. Used under the window's lock.
 
 Each request is in the window or in the room of slow requests, and is counted there for the engine, its tenant and its queue; and
-wherever it is, for its destination.
+wherever it is, for its destination. For requests for access tokens see `token_places`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from webhooks_app.engine.destinations import Destinations
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.token_places import TokenPlaces
 from webhooks_app.engine.turns import TenantShare, TenantShares
 from webhooks_app.engine.types import QueuedDelivery
 
@@ -27,12 +28,14 @@ class InFlight:
         queues: Mapping[uuid.UUID, LeasedQueue],
         tenants: TenantShares,
         destinations: Destinations,
+        token_places: TokenPlaces,
     ) -> None:
         """`slow_room`: how many slow requests there may be. `queues`: the leased ones, as they are at any time."""
         self._options = options
         self._queues = queues
         self._tenants = tenants
         self._destinations = destinations
+        self._token_places = token_places
         self.slow_room = slow_room
         #: How many slow requests one tenant may have.
         self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
@@ -47,9 +50,10 @@ class InFlight:
         delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
         state.in_flight += 1
         state.bytes_in_flight += delivery.size
-        state.held_since = None
+        state.held_since = state.held_by = None
         delivery.destination = self._destinations.of(queue)
         self._destinations.begin(delivery.destination, now)
+        self._token_places.reserve_if_needed(delivery, queue, now)
         self.in_window += 1
         tenant.in_window += 1
         if delivery.unproven:
@@ -65,6 +69,7 @@ class InFlight:
         if delivery.destination is not None:
             delivery.destination.end()
             delivery.destination = None
+        self._token_places.release(delivery)
         queue = self._queues.get(delivery.endpoint_id)
         tenant = self._tenants.of(queue) if queue is not None else None
         if not delivery.slow:

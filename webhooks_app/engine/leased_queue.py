@@ -16,7 +16,7 @@ from datetime import datetime
 
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.core.ramp import ramp_rate
-from webhooks_app.engine.destinations import host_and_port
+from webhooks_app.engine.destinations import Destination, host_and_port
 from webhooks_app.engine.host_code import runs_host_code
 from webhooks_app.engine.sql.types import SUSPECTED_FROM, QueueClass
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
@@ -57,6 +57,7 @@ class Sending:
     ramp_since: float | None = None
     #: Since when (monotonic) it could start a request but for the limits of its destination; None: it can, or has nothing.
     held_since: float | None = None
+    held_by: Destination | None = None
     #: The ring of its tenant (of two) in which it waits for a turn; None: in neither.
     ring: bool | None = None
 
@@ -100,12 +101,17 @@ class LeasedQueue:
     runs_host_code: bool = field(init=False)
     #: Where its URL leads to; see `Destinations`.
     host: str = field(init=False)
+    #: Where its access tokens come from; empty: it needs none.
+    token_host: str = field(init=False, default="")
     sending: Sending = field(default_factory=Sending)
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         self.runs_host_code = runs_host_code(self.config.wire_format)
         self.host = host_and_port(self.config.url)
+        authentication = self.config.authentication
+        if authentication is not None and authentication.needs_token:
+            self.token_host = host_and_port(authentication.values["token_url"])
         self.sending.failing = self.health.consecutive_failures > 0
         self.sending.isolated = self.crash_takeovers >= SUSPECTED_FROM
 

@@ -73,7 +73,7 @@ class RequestSender:
         self._traces = False
         self._settler = Settler(window, results, heartbeat, options, faults)
         self._builds = BuildThreads(options, on_built=transport.wake)
-        self._fetches = TokenFetches(transport, self._agent)
+        self._fetches = TokenFetches(transport, window, self._agent)
         window.waits_for_thread = self._builds.must_wait
         #: The last start ended because of its time limit or for lack of room.
         self.more_may_start = False
@@ -164,7 +164,7 @@ class RequestSender:
             delivery.started_at = self._heartbeat.now()
             if queue.config.wire_format.single_signature and not delivery.tried:
                 delivery.tried = queue.config.keys[:1]
-            if not self._fetches.is_ready(delivery, queue.config):
+            if not self._fetches.is_ready(delivery, queue):
                 return True
             build = partial(build_request, delivery, queue.config, self._agent)
             if queue.runs_host_code:

@@ -125,6 +125,8 @@ class QueuedDelivery:
     unproven: bool = False
     #: What its tenant sends to the same host, while it is in flight.
     destination: Destination | None = None
+    #: The place of the token request that it starts, until that starts.
+    token_destination: Destination | None = None
 
     @property
     def number(self) -> int:
@@ -138,6 +140,8 @@ class TokenFetch:
 
     config: EndpointConfig
     waiting: list[QueuedDelivery] = field(default_factory=list)
+    #: Where it counts, while it is in flight.
+    destination: Destination | None = None
 
     @property
     def endpoint_id(self) -> uuid.UUID:

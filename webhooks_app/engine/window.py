@@ -31,6 +31,7 @@ from webhooks_app.engine.leased_queues import LeasedQueues
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.room import free_room
 from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.token_places import TokenPlaces
 from webhooks_app.engine.turns import TenantShare, TenantShares, Turns
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
@@ -52,7 +53,10 @@ class Window(LeasedQueues):
         self._tenants = TenantShares()
         self._turns = Turns()
         self._destinations = Destinations(options.host_in_flight, options.host_rate)
-        self._in_flight = InFlight(options, slow_room, self._queues, self._tenants, self._destinations)
+        self.token_places = TokenPlaces(self._destinations, self._lock)
+        self._in_flight = InFlight(
+            options, slow_room, self._queues, self._tenants, self._destinations, self.token_places
+        )
         self._isolation = IsolationSlot(options.isolation_seconds)
         self._successes = 0
         #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
@@ -197,7 +201,7 @@ class Window(LeasedQueues):
                 if now - queue.leased_at > self._options.longest_lease and not queue.sending.stopping:
                     queue.stop()
                 elif queue.sending.held_since is not None and not queue.sending.in_flight:
-                    self._put_off(queue, queue.sending.held_since, now)
+                    self._destinations.put_off(queue, now)
             done = [q for q in self._queues.values() if (q.reading.exhausted or q.sending.stopping) and q.empty]
             for queue in done:
                 del self._queues[queue.endpoint_id]
@@ -244,6 +248,9 @@ class Window(LeasedQueues):
 
     def _may_start(self, queue: LeasedQueue, now: float) -> bool:
         state = queue.sending
+        holding = self._destinations.holding(queue, now, fetches=self.token_places.is_needed(queue))
+        if holding is None:
+            state.held_since = state.held_by = None
         # An isolated queue waits until the window is empty; its half is empty then, too.
         counts_as_proven = state.proven or queue.trusted or state.isolated
         if not counts_as_proven and self._in_flight.unproven >= max(self._size // 2, 1):
@@ -254,9 +261,10 @@ class Window(LeasedQueues):
         if now < slot and queue.rate(now):
             self._look_again_at(slot)
             return False
-        free_at = self._destinations.free_at(queue)
-        if free_at is None or now < free_at:
+        if holding is not None:
             state.held_since = now if state.held_since is None else state.held_since
+            state.held_by = holding
+            free_at = self._destinations.free_at(holding)
             if free_at is not None:
                 self._look_again_at(free_at)
             return False
@@ -274,13 +282,6 @@ class Window(LeasedQueues):
         if rate := queue.rate(now):
             state.next_slot = max(state.next_slot, now) + 1 / rate
         return delivery
-
-    def _put_off(self, queue: LeasedQueue, held_since: float, now: float) -> None:
-        """Release a queue that has waited long for its destination. It is due again when its turn may come."""
-        until = self._destinations.put_off(queue, held_since, now)
-        if until is not None:
-            queue.sending.next_slot = max(queue.sending.next_slot, until)
-            queue.stop()
 
     def _prove(self, queue: LeasedQueue) -> None:
         state = queue.sending
