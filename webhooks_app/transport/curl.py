@@ -134,8 +134,8 @@ class CurlTransport:
             self._finished.append(failed(request, OutcomeKind.NOT_SENT, detail, seconds, OurFault.CAPACITY))
         elif detail := refusal(place.scheme, place.host, place.port, self.options.addresses):
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
-        elif self.options.proxy and self.options.proxy_resolves_names:  # and it checks their addresses
-            self._begin(request, deadline, "")
+        elif self.options.proxy_resolves_names if self.options.proxy else place.literal:
+            self._begin(request, deadline, "")  # the proxy, or the check of each socket, judges the address
         elif place.literal:
             self._begin_at(Answer((place.host,), "", deadline), place, request, deadline)
         elif (answer := self._lookups.ask(place.host, request.owner)) is not None:

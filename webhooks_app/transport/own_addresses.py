@@ -46,9 +46,16 @@ def address_for_proxy(addresses: tuple[str, ...]) -> str:
 
 
 def _refused_as_own(address: str, policy: AddressPolicy) -> bool:
+    reached = _reached(address, policy)
+    return bool(reached) and is_own(reached)
+
+
+@lru_cache(maxsize=8192)
+def _reached(address: str, policy: AddressPolicy) -> str:
+    """Return the address that a request to this one reaches; empty if the operator has explicitly allowed it."""
     if explicitly_allowed(address, policy):
-        return False
-    return is_own(str(reached_address(ip_address(address), policy.allowed)))
+        return ""
+    return str(reached_address(ip_address(address), policy.allowed))
 
 
 def is_own(address: str) -> bool:
