@@ -22,11 +22,8 @@ from webhooks_app.engine.types import EndpointConfig, SigningKey
 from webhooks_app.exceptions import WebhooksError
 from webhooks_app.models import Endpoint, Secret
 from webhooks_app.models.endpoint import (
-    authentication_field,
-    client_tls_field,
-    headers_field,
-    parse_client_tls,
-    parse_headers,
+    encrypted_field,
+    parse_texts,
     value_field,
 )
 from webhooks_app.models.fields import key_ring
@@ -97,8 +94,10 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     try:
         wire_format = get_wire_format(endpoint.wire_format)
         keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
-        headers = tuple(parse_headers(headers_field().open(endpoint.id, endpoint.headers)).items())
-        authentication = parse_authentication(authentication_field().open(endpoint.id, endpoint.authentication))
+        headers = tuple(parse_texts(encrypted_field("headers").open(endpoint.id, endpoint.headers)).items())
+        authentication = parse_authentication(
+            encrypted_field("authentication").open(endpoint.id, endpoint.authentication)
+        )
         tls = _client_tls(endpoint.id, endpoint.client_tls, key_ring()) if endpoint.client_tls else None
         if not keys:
             fault = "it has no live secret"
@@ -151,5 +150,5 @@ def _opened(secret_id: uuid.UUID, sealed: str, secret_format: SecretFormat, ring
 
 @lru_cache(maxsize=2048)
 def _client_tls(endpoint_id: uuid.UUID, sealed: str, ring: object) -> ClientTLS:
-    parts = parse_client_tls(client_tls_field().open(endpoint_id, sealed))
+    parts = parse_texts(encrypted_field("client_tls").open(endpoint_id, sealed))
     return ClientTLS(**{name: text.encode() for name, text in parts.items()})

@@ -184,27 +184,27 @@ class Endpoint(models.Model):
 
     def custom_headers(self) -> dict[str, str]:
         """Return the tenant's custom headers, decrypted. Raises SealingError if the key is missing."""
-        return parse_headers(headers_field().reveal(self))
+        return parse_texts(encrypted_field("headers").reveal(self))
 
     def set_custom_headers(self, headers: dict[str, str]) -> None:
         """Encrypt the headers into the instance; the caller saves it."""
-        headers_field().seal(self, json.dumps(headers) if headers else "")
+        encrypted_field("headers").seal(self, json.dumps(headers) if headers else "")
 
     def opened_authentication(self) -> Authentication | None:
         """Return the authentication, decrypted. Raises SealingError if the key is missing."""
-        return parse_authentication(authentication_field().reveal(self))
+        return parse_authentication(encrypted_field("authentication").reveal(self))
 
     def set_authentication(self, authentication: Authentication | None) -> None:
         """Encrypt the authentication into the instance; the caller saves it."""
-        authentication_field().seal(self, authentication.to_text() if authentication else "")
+        encrypted_field("authentication").seal(self, authentication.to_text() if authentication else "")
 
     def stored_tls(self) -> dict[str, str]:
         """Return the parts of a `ClientTLS` that are not empty, decrypted. Raises SealingError if the key is missing."""
-        return parse_client_tls(client_tls_field().reveal(self))
+        return parse_texts(encrypted_field("client_tls").reveal(self))
 
     def set_client_tls(self, parts: dict[str, str]) -> None:
         """Encrypt the parts into the instance; the caller saves it."""
-        client_tls_field().seal(self, json.dumps(parts) if parts else "")
+        encrypted_field("client_tls").seal(self, json.dumps(parts) if parts else "")
 
 
 #: What a customer has entrusted to an endpoint beside its signing secret, by field: it is erased with the endpoint.
@@ -217,32 +217,15 @@ NO_CREDENTIALS: dict[str, Any] = {
 }
 
 
-def headers_field() -> EncryptedTextField:
-    """Return the field object that encrypts and decrypts the headers."""
-    field = Endpoint._meta.get_field("headers")
+def encrypted_field(name: str) -> EncryptedTextField:
+    """Return the field object that encrypts and decrypts the endpoint's `headers`, `authentication` or `client_tls`."""
+    field = Endpoint._meta.get_field(name)
     assert isinstance(field, EncryptedTextField)
     return field
 
 
-def authentication_field() -> EncryptedTextField:
-    """Return the field object that encrypts and decrypts the authentication."""
-    field = Endpoint._meta.get_field("authentication")
-    assert isinstance(field, EncryptedTextField)
-    return field
-
-
-def client_tls_field() -> EncryptedTextField:
-    """Return the field object that encrypts and decrypts the client certificate and the certificate authorities."""
-    field = Endpoint._meta.get_field("client_tls")
-    assert isinstance(field, EncryptedTextField)
-    return field
-
-
-def parse_headers(text: str) -> dict[str, str]:
-    return dict(json.loads(text)) if text else {}
-
-
-def parse_client_tls(text: str) -> dict[str, str]:
+def parse_texts(text: str) -> dict[str, str]:
+    """Return what a JSON object of texts contains; nothing if the text is empty."""
     return dict(json.loads(text)) if text else {}
 
 
