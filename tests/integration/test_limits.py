@@ -109,7 +109,9 @@ class TestApiKeys:
         configure(LIMITS={"API_KEYS": 1})
         key, _ = create_api_key("acme")
         create_api_key("another")
-        with pytest.raises(TooManyApiKeys, match=r"There are 1 API keys already.*Revoke one first") as caught:
+        with pytest.raises(
+            TooManyApiKeys, match=r"You have reached the limit of 1 API keys. Revoke one first"
+        ) as caught:
             create_api_key("acme")
         assert (status_of(caught.value), caught.value.code) == (403, "MAX_API_KEYS_REACHED")
         revoke_api_key(key)
@@ -136,8 +138,8 @@ class TestApiKeys:
         form = {"form_id": client.get("/webhooks/keys/new").context["form_id"], "name": "CI", "expires": "never"}
         answer = client.post("/webhooks/keys/new", {**form, "scopes": ["events:write"]})
         assert answer.status_code == 422
-        assert "There are 1 API keys already" in answer.content.decode()
-        with pytest.raises(CommandError, match="There are 1 API keys already"):
+        assert "You have reached the limit of 1 API keys" in answer.content.decode()
+        with pytest.raises(CommandError, match="You have reached the limit of 1 API keys"):
             call_command("webhooks_api_key", "create", "--tenant", tenant.uid)
         assert ApiKey.objects.count() == 1
 

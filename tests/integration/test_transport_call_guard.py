@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from webhooks_app.transport.curl_guard import CallGuard
+from webhooks_app.transport.socket_bytes import ends_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was read")
 
@@ -74,13 +75,13 @@ def test_a_call_that_reads_from_another_connection_than_its_own(servers: tuple[S
     watched = {innocent.fileno(), flood[0].fileno(), quiet[0].fileno()}
     guard = CallGuard(watched, direct=direct)
     try:
-        local = [near.getsockname() for near in (flood[0], quiet[0], innocent)]
+        ends = [ends_of(near) for near in (flood[0], quiet[0], innocent)]
         guard.enter(innocent.fileno())
         read_without_end(*flood)
         # Its server would do the same on the next one; an egress proxy has everybody's connections.
         if direct:
             assert quiet[1].recv(1) == b""
-        assert [guard.has_cut(address) for address in local] == [True, False, False]
+        assert [guard.has_cut(connection) for connection in ends] == [True, False, False]
         guard.leave()
     finally:
         guard.close()
