@@ -177,13 +177,15 @@ class Authentication:
 
     def header(self, token: AccessToken | None = None) -> tuple[str, str]:
         """Return the header of a request. `token`: the access token, if the kind needs one. Raises ValueError without it."""
-        if self.kind is AuthenticationKind.BASIC:
-            return HEADER, basic(self.values["username"], self.values["password"])
-        if not self.needs_token:
-            return HEADER, f"Bearer {self.values['token']}"
-        if token is None:
-            raise ValueError("the request needs an access token")
-        return HEADER, f"Bearer {token.value}"
+        match self.kind:
+            case AuthenticationKind.BASIC:
+                return HEADER, basic(self.values["username"], self.values["password"])
+            case AuthenticationKind.BEARER:
+                return HEADER, f"Bearer {self.values['token']}"
+            case AuthenticationKind.CLIENT_CREDENTIALS:
+                if token is None:
+                    raise ValueError("the request needs an access token")
+                return HEADER, f"Bearer {token.value}"
 
     def shown(self) -> dict[str, str]:
         """Return the kind and the values that may be shown: all but the secrets."""
