@@ -73,7 +73,7 @@ def test_a_browser_that_keeps_pages_in_memory_does_not_keep_this_one(
     webhook = add_webhook(reader, receiver.url("/hook"))
     reader.follows("To the endpoint")
     reader.sees("Nobody can see it again")
-    reader.page.evaluate("history.back()")
+    reader.page.evaluate("setTimeout(() => history.back())")
     reader.page.wait_for_function("() => !document.body.innerText.includes('Nobody can see it again')")
     _is_without(reader, webhook, "back")
 
@@ -162,7 +162,7 @@ def _does_keep_pages(reader: Reader, receiver: Receiver) -> None:
     page.evaluate("window.mark = 'as it was left'")
     page.get_by_role("link").click()
     page.wait_for_url("**/next")
-    page.evaluate("history.back()")
+    page.evaluate("setTimeout(() => history.back())")
     page.wait_for_function("() => window.mark === 'as it was left'")
     page.close()
 
@@ -171,7 +171,8 @@ def _walk(reader: Reader, steps: int) -> None:
     """In the browser's history. Where it would have to send a form again, it shows a page of its own instead."""
     try:
         with reader.page.expect_navigation():
-            reader.page.evaluate("steps => { history.go(steps) }", steps)
+            # Later: the page may be gone before it has answered.
+            reader.page.evaluate("steps => { setTimeout(() => history.go(steps)) }", steps)
     except Error as error:
         if "ERR_CACHE_MISS" not in str(error):
             raise
