@@ -61,6 +61,12 @@ class TestPublish:
         assert program.refused("post", "/events/batch", {"events": [NEW] * 101})[1:] == ("INVALID_FIELD", "events")
         assert Event.objects.count() == 100
 
+    def test_the_reply_to_a_batch_is_repeated_if_it_returns_an_event_twice(self, program: Program) -> None:
+        batch = {"events": [{**NEW, "idempotency_key": "one"}] * 2}
+        made = program.post("/events/batch", batch, Idempotency_Key="k")
+        assert [event["data"] for event in made["events"]] == [NEW["data"]] * 2
+        assert program.post("/events/batch", batch, Idempotency_Key="k") == made
+
     @pytest.mark.parametrize(
         ("change", "status", "code", "field"),
         [

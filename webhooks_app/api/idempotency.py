@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -42,19 +43,14 @@ class _Content:
     """The fields of an object that are not stored with the reply, each with the value in their place."""
 
     prefix: str
-    rows: Callable[[Tenant], Any]
+    model: type[Event] | type[Attempt]
     serializer: type[Serializer[Any]]
     blank: Mapping[str, Any]
 
 
 _CONTENTS = (
-    _Content("evt", lambda tenant: Event.objects.filter(tenant_id=tenant.pk), EventSerializer, {"data": None}),
-    _Content(
-        "att",
-        lambda tenant: Attempt.objects.filter(delivery__tenant_id=tenant.pk),
-        AttemptSerializer,
-        {"response_headers": "", "response_body": ""},
-    ),
+    _Content("evt", Event, EventSerializer, {"data": None}),
+    _Content("att", Attempt, AttemptSerializer, {"response_headers": "", "response_body": ""}),
 )
 
 
@@ -102,10 +98,15 @@ def _storable(data: Any) -> Any:
 def _with_content(tenant: Tenant, body: Any) -> Any:
     """Read what is not stored from the rows. It stays blank if a row was deleted since."""
     for content in _CONTENTS:
-        found = {parse_public_id(shown["id"], content.prefix): shown for shown in _shown_in(body, content)}
-        for row in content.rows(tenant).filter(pk__in=list(found)) if found else ():
+        places: dict[uuid.UUID, list[dict[str, Any]]] = {}  # a batch may return the same event more than once
+        for shown in _shown_in(body, content):
+            if pk := parse_public_id(shown["id"], content.prefix):
+                places.setdefault(pk, []).append(shown)
+        rows = content.model._default_manager.filter(tenant_id=tenant.pk, pk__in=list(places)) if places else ()
+        for row in rows:
             values = content.serializer(row).data
-            found[row.pk].update({name: values[name] for name in content.blank})
+            for shown in places[row.pk]:
+                shown.update({name: values[name] for name in content.blank})
     return body
 
 
