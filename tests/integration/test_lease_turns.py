@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from tests.conftest import Configure
 from tests.leases import SHARE, Leases, many_due
 from tests.pipelines import due_delivery, endpoint_at, eventually, running_engine
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Hang
+from webhooks_app.engine import lease
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import QueueClass
-from webhooks_app.models import Delivery, EndpointQueue, database_now
+from webhooks_app.engine.types import EndpointConfig
+from webhooks_app.models import Delivery, EndpointQueue, Engine, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -106,3 +112,20 @@ def test_the_others_keep_their_turn_while_there_is_no_room(
         assert leases.lease.take(gently=True) == 0
     assert leases.lease.take(gently=True) == 1
     assert other.tenant in leases.tenants()
+
+
+def test_a_missing_key_asks_for_other_engines_once(
+    receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for each endpoint: it may concern all of them."""
+    load = lease.load_endpoint_configs
+
+    def load_without_key(ids: list[uuid.UUID], using: str) -> dict[uuid.UUID, EndpointConfig]:
+        return {key: replace(each, fault="no key", fault_is_local=True) for key, each in load(ids, using).items()}
+
+    monkeypatch.setattr(lease, "load_endpoint_configs", load_without_key)
+    many_due(receiver, 3)
+    with CaptureQueriesContext(connection) as asked:
+        assert leases.lease.take() == 3
+    table = f'FROM "{Engine._meta.db_table}"'
+    assert sum(table in query["sql"].replace("`", '"') for query in asked.captured_queries) == 1

@@ -32,6 +32,8 @@ from webhooks_app.models.lookups import any_of
 
 #: Each lease names these queues to the database.
 _MOST_LEFT_TO_OTHERS = 500
+#: In seconds. Much shorter than an engine is taken to be alive without a heartbeat.
+_OTHERS_KNOWN_FOR = 1.0
 
 
 class Lease:
@@ -54,6 +56,8 @@ class Lease:
         self._refused = Pauses()
         #: Queues that another engine may be able to send to, but not this one.
         self._left_to_others = Pauses()
+        #: Whether another engine is alive, and until when (monotonic) that is taken as known.
+        self._others_alive = (False, 0.0)
         self._room = LeaseRoom(using, window, options)
 
     def look(self) -> tuple[bool, bool]:
@@ -162,13 +166,19 @@ class Lease:
     def _leave_to_others(self, endpoint_id: uuid.UUID, now: datetime) -> bool:
         """Do not lease this queue again for a while, longer each time. Return False if no other engine would lease it either, or
         if there are too many such queues."""
-        engines = (
-            Engine.objects.using(self._using).filter(alive_until__gt=now).exclude(any_of("id", self._heartbeat.ids))
-        )
-        if len(self._left_to_others.active()) >= _MOST_LEFT_TO_OTHERS or not read(engines.exists, self._using):
+        if len(self._left_to_others.active()) >= _MOST_LEFT_TO_OTHERS or not self._is_another_alive(now):
             return False
         self._left_to_others.put(endpoint_id)
         return True
+
+    def _is_another_alive(self, now: datetime) -> bool:
+        # Asked for each queue with such a fault; if a key is missing, that may be every queue.
+        alive, known_until = self._others_alive
+        if time.monotonic() >= known_until:
+            engines = Engine.objects.using(self._using).filter(alive_until__gt=now)
+            alive = read(engines.exclude(any_of("id", self._heartbeat.ids)).exists, self._using)
+            self._others_alive = (alive, time.monotonic() + _OTHERS_KNOWN_FOR)
+        return alive
 
     def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
         """Drop queues for which this engine still has requests in flight from a lost lease. Release them for a short time,
