@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from base64 import b64encode
 from ipaddress import ip_address
 from time import monotonic
 
 from webhooks_app.core.addresses import is_literal
+from webhooks_app.core.authentication import basic
 from webhooks_app.core.proxies import Proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault
@@ -50,8 +50,7 @@ class Tunnel:
     def _connect(self, authority: str) -> None:
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
         if self._proxy.user:
-            credentials = b64encode(f"{self._proxy.user}:{self._proxy.password}".encode()).decode()
-            lines.append(f"Proxy-Authorization: Basic {credentials}")
+            lines.append(f"Proxy-Authorization: {basic(self._proxy.user, self._proxy.password)}")
         self._send("\r\n".join((*lines, "", "")).encode())
         head = bytearray()
         while not head.endswith((b"\r\n\r\n", b"\n\n")):
