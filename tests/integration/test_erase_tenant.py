@@ -57,7 +57,7 @@ def customer() -> Iterator[Customer]:
 
 
 def fill(customer: Customer, deliver: Deliver) -> str:
-    """Put the canary wherever the app lets somebody enter something. Return the text of an API key."""
+    """Put the canary into every field that takes text. Return the text of an API key."""
     tenant, who = customer.tenant, f"user:{CANARY}"
     change_tenant(tenant, name=CANARY, email=f"{CANARY}@example.com", actor=who)
     customer.receiver.on(f"/{CANARY}", Answer(200, {"X-Echo": CANARY}, CANARY.encode()))

@@ -58,7 +58,7 @@ class TestRevoking:
         assert tenant.audit.filter(verb="portal_link.revoked", actor="user:anna").count() == 3
 
     def test_the_sessions_that_a_user_has_made(self, tenant: Tenant) -> None:
-        """Somebody who is no manager any more."""
+        """A user who was a manager before."""
         anna, _ = get_user_model().objects.get_or_create(username=f"{tenant.uid}/manager")
         browser = Client()
         browser.force_login(anna)

@@ -98,7 +98,7 @@ def ours() -> World:
 
 
 def askers(prefix: str, mine: World) -> Iterator[tuple[str, Callable[..., HttpResponse]]]:
-    """Everybody who may come to these paths, with all rights that there are."""
+    """Yield each kind of user that may use these paths, with all rights."""
     if prefix == API:
         yield "a key", key_of(mine)
     else:

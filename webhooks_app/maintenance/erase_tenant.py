@@ -1,4 +1,4 @@
-"""Erase the personal data of a whole tenant. The rows of its history stay, without anything that somebody entered.
+"""Erase the personal data of a whole tenant. The rows of its history stay, without anything that a user entered.
 
 Each step works in short transactions of its own and can be repeated: after an error, call again.
 """
