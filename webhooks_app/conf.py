@@ -196,6 +196,8 @@ class Settings:
     # --- secrets -------------------------------------------------------------------------------------------------
     #: Keys that encrypt secrets at rest, newest first: base64 of 32 random bytes each (`manage.py webhooks_key` creates one).
     ENCRYPTION_KEYS: Sequence[str] = field(default=(), repr=False)
+    #: Encrypt payloads and responses at rest, too.
+    ENCRYPT_PAYLOADS: bool = False
     #: How long the old secret stays valid after a rotation.
     ROTATION_OVERLAP_HOURS: float = 24.0
 

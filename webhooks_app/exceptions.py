@@ -173,7 +173,7 @@ class ConflictingState(WebhooksError):
 
 
 class SealingError(WebhooksError):
-    """A secret could not be encrypted or decrypted. Put its key back into ENCRYPTION_KEYS; nothing is sent until then."""
+    """A secret or a payload could not be encrypted or decrypted. Put its key back into ENCRYPTION_KEYS."""
 
     code = "SEALING_ERROR"
 

@@ -73,11 +73,11 @@ class AttemptAdmin(LargeTableAdmin):
 
     @admin.display(description=_("headers"))
     def answer_headers(self, row: Attempt) -> SafeString:
-        return shown_headers(row.response_headers)
+        return shown_headers(row.shown_headers)
 
     @admin.display(description=_("body"))
     def answer_body(self, row: Attempt) -> SafeString:
-        return shown_bytes(bytes(row.response_body), truncated=row.response_truncated)
+        return shown_bytes(row.shown_body, truncated=row.response_truncated)
 
     @admin.display(description=_("headers and body"))
     def answer_hidden(self, row: Attempt) -> SafeString:
@@ -93,6 +93,6 @@ def shown_attempt(row: Attempt, with_payload: bool) -> dict[str, Any]:
         "words": outcome_in_words(row.outcome, row.status),
         "url": url_shown(row.url),
         "succeeded": row.outcome == "succeeded",
-        "headers": shown_headers(row.response_headers) if with_payload else "",
-        "body": shown_bytes(bytes(row.response_body), truncated=row.response_truncated) if with_payload else "",
+        "headers": shown_headers(row.shown_headers) if with_payload else "",
+        "body": shown_bytes(row.shown_body, truncated=row.response_truncated) if with_payload else "",
     }

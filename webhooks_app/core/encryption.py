@@ -1,4 +1,4 @@
-"""Encryption of secrets at rest: AES-256-GCM with a ring of keys; each ciphertext is bound to its place."""
+"""Encryption at rest: AES-256-GCM with a ring of keys; each ciphertext is bound to its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from webhooks_app.exceptions import SealingError
 
-_VERSION = "s1"
+#: How a ciphertext begins.
+SEALED = "s1."
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 
@@ -32,6 +33,17 @@ class KeyRing:
         return KeyRing(keys)
 
     def seal(self, plaintext: str, context: str) -> str:
+        """Encrypt a text; see `seal_bytes`."""
+        return self.seal_bytes(plaintext.encode(), context)
+
+    def open(self, sealed: str, context: str) -> str:
+        """Decrypt a text; see `open_bytes`."""
+        try:
+            return self.open_bytes(sealed, context).decode()
+        except UnicodeDecodeError as error:
+            raise SealingError("The encrypted value is not a text.") from error
+
+    def seal_bytes(self, plaintext: bytes, context: str) -> str:
         """Encrypt. `context` names the place (table, row, field); decryption needs the same one. Raises SealingError if the
         ring is empty."""
         if not self._newest:
@@ -39,27 +51,26 @@ class KeyRing:
                 "There is no encryption key. Run `manage.py webhooks_key` and put its output into WEBHOOKS['ENCRYPTION_KEYS']."
             )
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self._newest].encrypt(nonce, plaintext.encode(), context.encode())
-        return f"{_VERSION}.{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
+        sealed = self._ciphers[self._newest].encrypt(nonce, plaintext, context.encode())
+        return f"{SEALED}{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
 
-    def open(self, sealed: str, context: str) -> str:
+    def open_bytes(self, sealed: str, context: str) -> bytes:
         """Decrypt. Raises SealingError for an unknown key or a moved or changed ciphertext; never returns the ciphertext."""
-        version, _, rest = sealed.partition(".")
-        key_id, _, payload = rest.partition(".")
-        if version != _VERSION or not payload:
-            raise SealingError("This value is not a sealed secret.")
+        key_id, _, payload = sealed.removeprefix(SEALED).partition(".")
+        if not sealed.startswith(SEALED) or not payload:
+            raise SealingError("This value is not encrypted.")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise SealingError(f"The encryption key {key_id!r} that sealed this secret is not in ENCRYPTION_KEYS.")
+            raise SealingError(f"The encryption key {key_id!r} that encrypted this value is not in ENCRYPTION_KEYS.")
         try:
             raw = base64.b64decode(payload, validate=True)
-            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode())
         except (InvalidTag, binascii.Error, ValueError) as error:
-            raise SealingError("The sealed secret was changed, or moved here from another row.") from error
+            raise SealingError("The encrypted value was changed, or moved here from another row.") from error
 
     def is_newest(self, sealed: str) -> bool:
         """Return whether this was encrypted with the newest key; otherwise it should be re-encrypted."""
-        return sealed.startswith(f"{_VERSION}.{self._newest}.")
+        return sealed.startswith(f"{SEALED}{self._newest}.")
 
 
 def new_key() -> str:

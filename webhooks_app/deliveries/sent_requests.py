@@ -15,6 +15,7 @@ from webhooks_app.conf import settings
 from webhooks_app.core.authentication import HEADER
 from webhooks_app.core.catalogue import registry
 from webhooks_app.core.playground import is_inspector
+from webhooks_app.core.redaction import redacted
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
 from webhooks_app.engine.endpoint_config import opened
@@ -77,12 +78,13 @@ def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) 
     endpoint = Endpoint.objects.filter(pk=delivery.endpoint_id).first()
     if event is None or endpoint is None or OutcomeKind(attempt.outcome) in _NOT_SENT:
         return None
-    redacts = bool(registry.redacted_fields(event.type))
+    hidden = registry.redacted_fields(event.type)
+    redacts = bool(hidden)
     with_signature = with_signature and not redacts
     secrets = list(_secrets_of(endpoint)) if with_signature else []
     try:
         wire_format = get_wire_format(endpoint.wire_format)
-        content = EventBody(event.pk, event.type, event.occurred_at, event.shown_data)
+        content = EventBody(event.pk, event.type, event.occurred_at, redacted(event.data, hidden))
         body = content.body(wire_format)
         keys = _keys(attempt, wire_format, secrets)
         instead = LOST if with_signature else MASKED

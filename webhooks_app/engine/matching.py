@@ -25,6 +25,7 @@ from webhooks_app.engine.sql.fan_out import EMPTY_FILTERS_SIZE
 from webhooks_app.engine.types import PendingEvent
 from webhooks_app.log_thread import engine_logger
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Subscription
+from webhooks_app.models.event import payload_field
 from webhooks_app.models.lookups import any_of
 
 logger = engine_logger(__name__)
@@ -169,9 +170,10 @@ class _Filters:
         return self._texts.get(wanted, "null")
 
     def data_of(self, event: PendingEvent) -> str:
-        """Return the event's data as JSON text."""
+        """Return the event's data as JSON text. Raises SealingError if it cannot be decrypted."""
         # Not with `read`, whose transaction takes as long again: this is done for each event.
-        return Event.objects.using(self._using).values_list("data", flat=True).get(id=event.id)
+        stored = Event.objects.using(self._using).values_list("data", flat=True).get(id=event.id)
+        return str(payload_field().open(event.id, stored))
 
     def _read(self, ids: Sequence[uuid.UUID]) -> None:
         if sum(map(len, self._texts.values())) > _MOST_KEPT:

@@ -22,6 +22,7 @@ from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import DueRow, Wanted
 from webhooks_app.engine.types import EventBody, QueuedDelivery
 from webhooks_app.engine.window import Window
+from webhooks_app.models.event import payload_field
 from webhooks_app.models.ids import public_id
 
 #: How many queues one statement reads for.
@@ -169,7 +170,8 @@ class ReadAhead:
 
         def read(some: list[uuid.UUID]) -> None:
             for row in self._store.events(some):
-                known[row.id] = self._events[row.id] = EventBody(*row)
+                data = payload_field().open(row.id, row.data)
+                known[row.id] = self._events[row.id] = EventBody(row.id, row.type, row.occurred_at, data)
 
         divided(read, missing, unreadable.__setitem__)
         for delivery in deliveries:

@@ -180,11 +180,10 @@ def _attempt(row: Attempt) -> Row:
         "outcome",
         "status",
         "url",
-        "response_headers",
         "response_truncated",
     )
     values = {"id": public_id("att", row.pk), "delivery": public_id("dlv", row.delivery_id), **_columns(row, *names)}
-    return values | _body(bytes(row.response_body))
+    return values | {"response_headers": row.shown_headers} | _body(row.shown_body)
 
 
 def _body(body: bytes) -> Row:

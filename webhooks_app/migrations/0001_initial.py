@@ -8,6 +8,8 @@ import django.db.models.functions.datetime
 import webhooks_app.core.endpoint_kind
 import webhooks_app.models.fields
 import webhooks_app.models.ids
+import webhooks_app.models.payload_fields
+import webhooks_app.models.payload_fields
 from django.db import migrations, models
 
 
@@ -229,7 +231,7 @@ class Migration(migrations.Migration):
                 ),
                 ("tenant_uid", models.CharField(max_length=255, verbose_name="Tenant")),
                 ("type", models.CharField(max_length=128, verbose_name="Event type")),
-                ("data", models.TextField()),
+                ("data", webhooks_app.models.payload_fields.PayloadTextField()),
                 ("size", models.PositiveIntegerField(verbose_name="Bytes")),
                 ("channels", models.JSONField(default=list, verbose_name="Channels")),
                 (
@@ -245,7 +247,7 @@ class Migration(migrations.Migration):
                     "idempotency_key",
                     models.CharField(blank=True, max_length=255, null=True, verbose_name="Idempotency key"),
                 ),
-                ("fingerprint", models.CharField(blank=True, max_length=64)),
+                ("fingerprint", webhooks_app.models.payload_fields.PayloadTextField(blank=True)),
                 ("is_test", models.BooleanField(db_default=False, default=False, editable=False)),
                 ("callback_url", models.TextField(blank=True, verbose_name="Callback URL")),
                 ("occurred_at", models.DateTimeField()),
@@ -735,8 +737,8 @@ class Migration(migrations.Migration):
                 ("http_version", models.CharField(blank=True, max_length=8, verbose_name="HTTP version")),
                 ("secret_id", models.UUIDField(null=True)),
                 ("url", models.TextField(verbose_name="URL")),
-                ("response_headers", models.TextField(blank=True)),
-                ("response_body", models.BinaryField(default=b"")),
+                ("response_headers", webhooks_app.models.payload_fields.PayloadTextField(blank=True)),
+                ("response_body", webhooks_app.models.payload_fields.PayloadBytesField(default=b"")),
                 ("response_truncated", models.BooleanField(default=False)),
                 (
                     "delivery",
@@ -962,7 +964,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("key", models.CharField(max_length=255, verbose_name="Key")),
-                ("fingerprint", models.CharField(max_length=64)),
+                ("fingerprint", webhooks_app.models.payload_fields.PayloadTextField()),
                 ("status", models.PositiveIntegerField(null=True, verbose_name="HTTP status")),
                 ("body", models.TextField(blank=True)),
                 (

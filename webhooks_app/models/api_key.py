@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.core.role import Role
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.payload_fields import PayloadTextField
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
@@ -150,7 +151,7 @@ class IdempotencyRecord(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", verbose_name=_("Tenant"))
     key = models.CharField(_("Key"), max_length=255)
     #: SHA-256 over method, path and body: the same key for another request is an error.
-    fingerprint = models.CharField(max_length=64)
+    fingerprint = PayloadTextField()
     #: NULL while the first request is being processed.
     status = models.PositiveIntegerField(_("HTTP status"), null=True)
     body = models.TextField(blank=True)

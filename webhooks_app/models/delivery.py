@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.db import models
@@ -10,11 +11,13 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from webhooks_app.core.retry import OutcomeKind
+from webhooks_app.exceptions import SealingError
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.endpoint import Endpoint
 from webhooks_app.models.event import Event
 from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.payload_fields import UNREADABLE, PayloadBytesField, PayloadTextField
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
@@ -158,8 +161,8 @@ class Attempt(models.Model):
     secret_id = models.UUIDField(null=True)
     #: The URL at the time of the request.
     url = models.TextField(_("URL"))
-    response_headers = models.TextField(blank=True)
-    response_body = models.BinaryField(default=b"")
+    response_headers = PayloadTextField(blank=True)
+    response_body = PayloadBytesField(default=b"")
     response_truncated = models.BooleanField(default=False)
 
     objects = AppQuerySet["Attempt"].as_manager()
@@ -172,3 +175,29 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return _("Request %(number)s") % {"number": self.number}
+
+    @property
+    def shown_headers(self) -> str:
+        """Return the headers of the response, or UNREADABLE if they cannot be decrypted."""
+        try:
+            return self.response_headers
+        except SealingError:
+            return UNREADABLE
+
+    @property
+    def shown_body(self) -> bytes:
+        """Return the beginning of the response body, or UNREADABLE if it cannot be decrypted."""
+        try:
+            return self.response_body
+        except SealingError:
+            return UNREADABLE.encode()
+
+
+def stored_response(attempt_id: uuid.UUID, headers: str, body: bytes) -> tuple[str, bytes]:
+    """Return what the columns `response_headers` and `response_body` of this attempt hold, for a statement without the ORM.
+    Raises SealingError if they have to be encrypted and there is no key."""
+    return _HEADERS.store(attempt_id, headers), _BODY.store(attempt_id, body)
+
+
+_HEADERS: PayloadTextField = Attempt._meta.get_field("response_headers")
+_BODY: PayloadBytesField = Attempt._meta.get_field("response_body")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -10,9 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core import catalogue
 from webhooks_app.core.redaction import redacted
+from webhooks_app.exceptions import SealingError
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id, public_id
+from webhooks_app.models.payload_fields import UNREADABLE, PayloadTextField
 from webhooks_app.models.tenant import Tenant
 from webhooks_app.models.times import Now
 
@@ -124,7 +128,7 @@ class Event(models.Model):
     tenant_uid = models.CharField(_("Tenant"), max_length=255)
     type = models.CharField(_("Event type"), max_length=128)
     #: The data as JSON text, serialised once. Not jsonb, which reorders keys and refuses \u0000.
-    data = models.TextField()
+    data = PayloadTextField()
     #: Bytes of `data` in UTF-8, so that engines can limit how much they read ahead.
     size = models.PositiveIntegerField(_("Bytes"))
     channels = models.JSONField(_("Channels"), default=list)
@@ -132,8 +136,9 @@ class Event(models.Model):
         _("Your id"), max_length=255, blank=True, help_text=_("The host's own id, to find the event again.")
     )
     idempotency_key = models.CharField(_("Idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
-    #: SHA-256 over all arguments of the caller, to distinguish a repetition from another event with the same key.
-    fingerprint = models.CharField(max_length=64, blank=True)
+    #: SHA-256 over all arguments of the caller, to distinguish a repetition from another event with the same key. It is
+    #: encrypted like the payload, because a short payload could be guessed from it.
+    fingerprint = PayloadTextField(blank=True)
     #: A test event, sent to try an endpoint.
     is_test = models.BooleanField(db_default=False, default=False, editable=False)
     #: If not empty, this event is sent to this URL instead of the tenant's endpoints.
@@ -209,13 +214,24 @@ class Event(models.Model):
 
     @property
     def shown_data(self) -> str:
-        """Return the data as pages, the API and exports show it: with the values of redacted fields replaced."""
-        return redacted(self.data, catalogue.registry.redacted_fields(self.type))
+        """Return the data as pages, the API and exports show it: with the values of redacted fields replaced. If it cannot
+        be decrypted, it is the text UNREADABLE."""
+        try:
+            return redacted(self.data, catalogue.registry.redacted_fields(self.type))
+        except SealingError:
+            return json.dumps(UNREADABLE)
 
     @property
     def own_id(self) -> str:
         """Return the subject set by the host; a test event has none."""
         return "" if self.is_test else self.subject
+
+
+def payload_field() -> PayloadTextField:
+    """Return the field object that opens and stores the event's data."""
+    field = Event._meta.get_field("data")
+    assert isinstance(field, PayloadTextField)
+    return field
 
 
 class EventChannel(models.Model):

@@ -31,6 +31,11 @@ def key_ring() -> KeyRing:
     return KeyRing.of(tuple(settings().ENCRYPTION_KEYS))
 
 
+def context_of(field: Any, pk: object) -> str:
+    """Return the place that a ciphertext is bound to: table, row and column."""
+    return f"{field.model._meta.label_lower}:{pk}:{field.name}"
+
+
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
 else:
@@ -53,13 +58,9 @@ class EncryptedTextField(_TextField):
         kwargs.pop("editable", None)
         return name, path, args, kwargs
 
-    def context(self, pk: object) -> str:
-        """Return the context that the ciphertext is bound to."""
-        return f"{self.model._meta.label_lower}:{pk}:{self.name}"
-
     def seal(self, instance: models.Model, plaintext: str) -> None:
         """Encrypt into the instance's attribute; the caller saves the instance. The primary key must already be set."""
-        setattr(instance, self.attname, key_ring().seal(plaintext, self.context(instance.pk)) if plaintext else "")
+        setattr(instance, self.attname, self.store(instance.pk, plaintext))
 
     def reveal(self, instance: models.Model) -> str:
         """Decrypt. Raises SealingError if the key is missing or the ciphertext was changed or moved."""
@@ -67,4 +68,15 @@ class EncryptedTextField(_TextField):
 
     def open(self, pk: object, sealed: str) -> str:
         """Decrypt a value read without its instance."""
-        return key_ring().open(sealed, self.context(pk)) if sealed else ""
+        return key_ring().open(sealed, context_of(self, pk)) if sealed else ""
+
+    def store(self, pk: object, plaintext: str) -> str:
+        """Return the ciphertext for this row."""
+        return key_ring().seal(plaintext, context_of(self, pk)) if plaintext else ""
+
+    def is_sealed(self, stored: str) -> bool:
+        return True
+
+    def is_current(self, stored: str) -> bool:
+        """Return whether it was encrypted with the newest key."""
+        return key_ring().is_newest(stored)

@@ -83,7 +83,7 @@ def arrivals(endpoint: Endpoint, *, after: uuid.UUID | None = None) -> list[Arri
     if not rows:
         return []
     wire_format, secrets, now = get_wire_format(endpoint.wire_format), _opened(endpoint), database_now()
-    looked_at = ((row, arrived(bytes(row.response_body))) for row in rows)
+    looked_at = ((row, arrived(row.shown_body)) for row in rows)
     return [_arrival(row, request, wire_format, secrets, now) for row, request in looked_at if request is not None]
 
 

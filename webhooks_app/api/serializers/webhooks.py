@@ -199,9 +199,11 @@ class AttemptSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="The HTTP status of the response; null if there was no response."
     )
     http_version = serializers.CharField(help_text="The HTTP version of the response; empty if it is not known.")
-    response_headers = serializers.CharField(help_text="The headers of the response, one in a line.")
+    response_headers = serializers.CharField(
+        source="shown_headers", help_text="The headers of the response, one in a line."
+    )
     response_body = serializers.SerializerMethodField(help_text="The beginning of the response body, as text.")
     response_truncated = serializers.BooleanField(help_text="Whether the response body was longer than what is kept.")
 
     def get_response_body(self, row: Any) -> str:
-        return bytes(row.response_body).decode("utf-8", "replace")
+        return str(row.shown_body.decode("utf-8", "replace"))

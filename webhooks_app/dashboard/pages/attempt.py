@@ -36,7 +36,7 @@ def delivery_attempt(request: HttpRequest, visitor: Visitor, public_id: str, key
         "body": pretty_body(sent.body) if sent else None,
         "curl": curl_of(sent) if sent and not sent.to_playground else "",
         "answered": attempt.status is not None,
-        "answer": pretty_body(bytes(attempt.response_body)).text,
+        "answer": pretty_body(attempt.shown_body).text,
     }
     return render_page(request, visitor, "attempt_request" if request.headers.get("HX-Request") else "attempt", context)
 

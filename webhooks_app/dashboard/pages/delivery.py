@@ -122,7 +122,7 @@ def _address(row: Delivery, done: str) -> str:
 
 
 def _exchange(attempt: Attempt) -> Exchange:
-    answer = pretty_body(bytes(attempt.response_body)).text
+    answer = pretty_body(attempt.shown_body).text
     return Exchange(
         attempt=attempt,
         explanation=explanation_of(attempt.outcome, attempt.status, attempt.detail),

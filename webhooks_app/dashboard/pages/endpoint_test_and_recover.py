@@ -75,7 +75,7 @@ def _test_card(
             "attempt": attempt,
             "outcome": outcome_name(attempt.outcome),
             "explanation": explanation_of(attempt.outcome, attempt.status, attempt.detail),
-            "answer": pretty_body(bytes(attempt.response_body)).text,
+            "answer": pretty_body(attempt.shown_body).text,
             "delivery_id": public_id_of("dlv", attempt.delivery_id),
         }
     return _card_or_page(request, visitor, row, "endpoint_test", context, status)

@@ -13,6 +13,7 @@ from webhooks_app.engine.sql.portable_record import PortableRecord
 from webhooks_app.engine.sql.psycopg_cursors import columns, execute, query
 from webhooks_app.engine.sql.tables import ATTEMPT, DELIVERY, HOURLY_STAT, QUEUE
 from webhooks_app.engine.sql.types import STAT_COUNTS, AttemptRow, HealthRow, Settlement, StatRow
+from webhooks_app.models.delivery import stored_response
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import array_literal
 
@@ -78,7 +79,8 @@ class PostgreSQLRecord(PortableRecord):
         # Django's cursor wraps only the errors of the call; errors of the copying are raised in the `with` block.
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
             for row in rows:
-                copy.write_row(row)
+                headers, body = stored_response(row.id, row.response_headers, row.response_body)
+                copy.write_row(row._replace(response_headers=headers, response_body=body))
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
         successes: dict[tuple[Any, ...], set[uuid.UUID]] = defaultdict(set)

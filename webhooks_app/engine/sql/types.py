@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from webhooks_app.core.circuit_breaker import Health
 
@@ -164,7 +164,8 @@ class EventRow(NamedTuple):
     id: uuid.UUID
     type: str
     occurred_at: datetime
-    data: str
+    #: As stored: `payload_field().open` returns the text.
+    data: Any
 
 
 class Settlement(NamedTuple):

@@ -1,4 +1,4 @@
-"""Re-encrypt every secret at rest with the newest key."""
+"""Re-encrypt what is encrypted at rest with the newest key."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from webhooks_app.management.migrated import require_tables
 
 class Command(DatabaseCommand):
     help = (
-        "Encrypts every secret at rest anew with the first key of WEBHOOKS['ENCRYPTION_KEYS']. Safe to repeat and to "
-        "run beside the workers, once all of them have that key. Afterwards the older keys can be taken out of the list."
+        "Encrypts every secret again with the first key of WEBHOOKS['ENCRYPTION_KEYS'], and payloads and responses if "
+        "WEBHOOKS['ENCRYPT_PAYLOADS'] is on; if it is off, decrypts these. Safe to repeat and to run beside the workers, "
+        "once all of them have that key. Afterwards the older keys can be taken out of the list."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,7 +28,7 @@ class Command(DatabaseCommand):
         said = f"{report.reencrypted} reencrypted, {report.current} had the newest key, {report.unreadable} unreadable."
         if report.unreadable:
             raise CommandError(
-                f"{said} Put the keys that sealed those back into WEBHOOKS['ENCRYPTION_KEYS'], after the newest, and "
+                f"{said} Put the keys that encrypted those back into WEBHOOKS['ENCRYPTION_KEYS'], after the newest, and "
                 "run this again; if they are lost, rotate those endpoints' secrets. Until then take no key out."
             )
         self.stdout.write(said)
