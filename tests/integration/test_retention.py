@@ -235,6 +235,20 @@ class TestPayloadsAfterTheDelivery:
         deliver()
         assert prune().erased == 1
 
+    def test_not_while_a_delivery_has_failed_which_may_be_resent(self, customer: Customer, deliver: Deliver) -> None:
+        other = customer.endpoint("/other")
+        event = emit("no.body", {"who": self.CANARY}, tenant=customer.tenant)
+        deliver()
+        failed = Delivery.objects.get(event=event, endpoint=other)
+        Delivery.objects.filter(pk=failed.pk).update(status=DeliveryStatus.EXHAUSTED)
+        assert prune().erased == 0
+        event.refresh_from_db()
+        assert self.CANARY in event.data
+        resend(failed)
+        deliver()
+        assert prune().erased == 1
+        assert holding(self.CANARY) == set()
+
     def test_not_of_a_quarantined_event(self) -> None:
         EventFactory(drop_body=True, quarantine_reason="fan-out failed: x")
         assert prune().erased == 0
@@ -260,7 +274,7 @@ class TestPayloadsAfterTheDelivery:
     @pytest.mark.postgres
     def test_a_resend_at_the_same_time_keeps_its_payload(self) -> None:
         """The resend has not committed yet when the payload is about to be erased."""
-        delivery = DeliveryFactory(exhausted=True, event__drop_body=True)
+        delivery = DeliveryFactory(succeeded=True, event__drop_body=True)
         with transaction.atomic():
             resend(delivery)
             assert InThread(retention.drop_marked).result() == 0

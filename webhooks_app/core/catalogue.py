@@ -21,7 +21,7 @@ class EventType:
 
     `example`: an example of an event's data. `schema`: a JSON Schema (2020-12) that every event's data must match.
     `retention_days`: how many days events of this type are kept; None, or more than RETENTION_DAYS, means RETENTION_DAYS.
-    `drop_body_when_delivered`: erase the payload once all deliveries of the event have ended. `redact`: fields such as
+    `drop_body_when_delivered`: erase the payload once the event is delivered to all of its endpoints. `redact`: fields such as
     `data.card.number`, whose values receivers get, and which pages, the API and exports show as `[redacted]`.
     """
 

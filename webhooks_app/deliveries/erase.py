@@ -30,6 +30,7 @@ from webhooks_app.locking import chunks, key_of
 from webhooks_app.models import (
     Attempt,
     Delivery,
+    DeliveryStatus,
     Endpoint,
     Event,
     EventChannel,
@@ -143,17 +144,21 @@ def unless_locked(work: partial[int]) -> int | None:
         return None
 
 
+#: The deliveries that need the payload: it will be sent, or they have failed and somebody may resend it.
+NEEDS_PAYLOAD = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.EXHAUSTED))
+
+
 def drop_payloads(ids: Collection[uuid.UUID]) -> int:
-    """Erase payload and responses of those of the events whose deliveries have all ended; return how many these were.
+    """Erase payload and responses of those of the events that have no delivery in NEEDS_PAYLOAD; return how many these were.
 
     Needs a transaction. What the events are searched by stays. Locked events are left out.
     """
     events = Event.objects.filter(any_of("id", ids), fanned_out_at__isnull=False)
     free = list(for_change(events.order_by("id"), skip_locked=True).values_list("id", flat=True))
-    pending = Delivery.objects.pending().filter(any_of("event_id", free))
-    ended = set(free).difference(pending.values_list("event_id", flat=True))
-    blank_attempts(ended)
-    rows = Event.objects.filter(any_of("id", ended))
+    needed = Delivery.objects.filter(NEEDS_PAYLOAD, any_of("event_id", free))
+    done = set(free).difference(needed.values_list("event_id", flat=True))
+    blank_attempts(done)
+    rows = Event.objects.filter(any_of("id", done))
     return rows.update(data=NO_DATA, erased_at=Coalesce("erased_at", database_now()), drop_body=False)
 
 

@@ -62,7 +62,7 @@ _CALLBACK_GRACE = timedelta(days=1)
 class PruneReport:
     """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints beyond the limits,
     `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled, `erased` the events
-    whose payloads were erased because their deliveries had ended. `failed` names the parts that
+    whose payloads were erased because they were delivered. `failed` names the parts that
     ended with an error; the next run tries them again."""
 
     attempts: int = 0

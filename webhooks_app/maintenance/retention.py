@@ -1,4 +1,4 @@
-"""Retention that is shorter than RETENTION_DAYS: of an event type, of a tenant, and of payloads whose deliveries have ended."""
+"""Retention that is shorter than RETENTION_DAYS: of an event type, of a tenant, and of payloads that are delivered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from webhooks_app.conf import settings
 from webhooks_app.deliveries import backlog
-from webhooks_app.deliveries.erase import CHUNK, drop_payloads, unless_locked
+from webhooks_app.deliveries.erase import CHUNK, NEEDS_PAYLOAD, drop_payloads, unless_locked
 from webhooks_app.locking import chunks
 from webhooks_app.models import Delivery, DeliveryStatus, Event, Tenant
 from webhooks_app.models.event import EventQuerySet
@@ -30,7 +30,7 @@ _LONGEST_TRANSACTION = timedelta(hours=3)
 
 def expired_by_type(now: datetime) -> Iterator[list[uuid.UUID]]:
     """Yield batches of the events whose types have a retention of their own, which is over. In the order of their index."""
-    due = _without_pending(Event.objects.filter(keep_until__lte=now)).order_by("keep_until", "pk")
+    due = _without(PENDING, Event.objects.filter(keep_until__lte=now)).order_by("keep_until", "pk")
     size = settings().ENGINE.PRUNE_BATCH
     page = list(due.values_list("keep_until", "pk")[:size])
     while page:
@@ -48,7 +48,7 @@ def expired_by_tenant(now: datetime) -> Iterator[list[uuid.UUID]]:
             continue
         cutoff = now - timedelta(days=days)
         old = Event.objects.filter(tenant_id=tenant.pk, pk__lt=first_id(cutoff), created_at__lt=cutoff)
-        yield from chunks(_without_pending(old), settings().ENGINE.PRUNE_BATCH)
+        yield from chunks(_without(PENDING, old), settings().ENGINE.PRUNE_BATCH)
 
 
 def mark_of_tenants(now: datetime) -> None:
@@ -66,10 +66,9 @@ def mark_of_tenants(now: datetime) -> None:
 
 
 def drop_marked() -> int:
-    """Erase the payloads of the marked events whose deliveries have all ended; return how many. Quarantined events keep theirs:
-    they were not delivered."""
-    marked = Event.objects.filter(drop_body=True, quarantine_reason="")
-    return sum(unless_locked(partial(drop_payloads, keys)) or 0 for keys in chunks(_without_pending(marked), CHUNK))
+    """Erase the payloads of the marked events that are delivered; return how many. Quarantined events keep theirs."""
+    marked = _without(NEEDS_PAYLOAD, Event.objects.filter(drop_body=True, quarantine_reason=""))
+    return sum(unless_locked(partial(drop_payloads, keys)) or 0 for keys in chunks(marked, CHUNK))
 
 
 def _mark(tenant: Tenant, keys: list[uuid.UUID], settled: uuid.UUID) -> int:
@@ -79,10 +78,10 @@ def _mark(tenant: Tenant, keys: list[uuid.UUID], settled: uuid.UUID) -> int:
     return marked
 
 
-def _without_pending(events: EventQuerySet) -> EventQuerySet:
-    """Leave out the events that are not fanned out, or have a pending delivery."""
-    pending = Delivery.objects.filter(PENDING, event_id=OuterRef("pk"))
-    return events.filter(~Exists(pending), fanned_out_at__isnull=False)
+def _without(deliveries: Q, events: EventQuerySet) -> EventQuerySet:
+    """Leave out the events that are not fanned out, or have such a delivery."""
+    found = Delivery.objects.filter(deliveries, event_id=OuterRef("pk"))
+    return events.filter(~Exists(found), fanned_out_at__isnull=False)
 
 
 def _tenants_with_plans() -> Iterator[tuple[Tenant, Plan]]:

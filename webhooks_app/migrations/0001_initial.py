@@ -335,7 +335,7 @@ class Migration(migrations.Migration):
                     "drop_body_when_delivered",
                     models.BooleanField(
                         default=False,
-                        help_text="Erase the payload of an event of this type once all of its deliveries have ended.",
+                        help_text="Erase the payload of an event of this type once it is delivered. While one of its deliveries has failed, it is kept for a resend.",
                         verbose_name="Erase payloads after delivery",
                     ),
                 ),
@@ -410,7 +410,7 @@ class Migration(migrations.Migration):
                     "drop_body_when_delivered",
                     models.BooleanField(
                         default=False,
-                        help_text="Erase the payload of each event of this customer once all of its deliveries have ended.",
+                        help_text="Erase the payload of each event of this customer once it is delivered. While one of its deliveries has failed, it is kept for a resend.",
                         verbose_name="Erase payloads after delivery",
                     ),
                 ),

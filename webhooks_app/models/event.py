@@ -57,7 +57,10 @@ class EventType(models.Model):
     drop_body_when_delivered = models.BooleanField(
         _("Erase payloads after delivery"),
         default=False,
-        help_text=_("Erase the payload of an event of this type once all of its deliveries have ended."),
+        help_text=_(
+            "Erase the payload of an event of this type once it is delivered. "
+            "While one of its deliveries has failed, it is kept for a resend."
+        ),
     )
 
     objects = AppQuerySet["EventType"].as_manager()

@@ -66,7 +66,10 @@ class Tenant(models.Model):
     drop_body_when_delivered = models.BooleanField(
         _("Erase payloads after delivery"),
         default=False,
-        help_text=_("Erase the payload of each event of this customer once all of its deliveries have ended."),
+        help_text=_(
+            "Erase the payload of each event of this customer once it is delivered. "
+            "While one of its deliveries has failed, it is kept for a resend."
+        ),
     )
     #: The last event that `prune` has marked for this: it continues after it.
     drop_position = models.UUIDField(null=True, editable=False)

@@ -16,7 +16,7 @@ class Plan:
     """`available`: webhooks are included. The limits: None means that of LIMITS. For no limit, choose a large number.
 
     `retention_days`: how many days events are kept; None, or more than RETENTION_DAYS, means RETENTION_DAYS.
-    `drop_body_when_delivered`: erase the payload of each event once all of its deliveries have ended.
+    `drop_body_when_delivered`: erase the payload of each event once it is delivered to all of its endpoints.
     """
 
     available: bool = True
