@@ -13,16 +13,15 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import is_transient
-from webhooks_app.db import in_fresh_transaction, is_postgresql
+from webhooks_app.db import in_fresh_transaction
 from webhooks_app.locking import chunks
 from webhooks_app.models import Attempt, Delivery, Event, EventChannel
-from webhooks_app.models.database import database_alias
 from webhooks_app.models.lookups import for_change
 
 logger = logging.getLogger(__name__)
 
-#: The longest wait for locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys.
-_LOCK_TIMEOUT_MS = 500
+#: The longest wait (seconds) for locks that SKIP LOCKED does not avoid, such as those of a host's foreign keys.
+LOCK_TIMEOUT = 0.5
 
 
 class EventCounts(Protocol):
@@ -67,7 +66,7 @@ def _delete_batch(rows: QuerySet[Any], keys: Sequence[Any]) -> int:
 def try_once(work: Callable[[], int], what: str) -> int | None:
     """Return what `work` returns, run in its own transaction: 0 if a lock stops it, None if a reference does."""
     try:
-        return in_fresh_transaction(work)
+        return in_fresh_transaction(work, lock_timeout=LOCK_TIMEOUT)
     except IntegrityError as error:
         logger.error("webhooks: prune cannot delete %s: %s", what, error)
         return None
@@ -80,16 +79,8 @@ def try_once(work: Callable[[], int], what: str) -> int | None:
 
 def _delete_now(rows: QuerySet[Any]) -> int:
     """Delete those of the rows that no other transaction has locked."""
-    limit_lock_waits()
     if connections[rows.db].features.has_select_for_update_skip_locked:
         free = for_change(rows.order_by("pk"), skip_locked=True).values_list("pk", flat=True)
         rows = rows.filter(pk__in=list(free))
     _, counts = rows.delete()
     return counts.get(rows.model._meta.label, 0)
-
-
-def limit_lock_waits() -> None:
-    """Limit lock waits for the rest of this transaction, on PostgreSQL."""
-    if is_postgresql():
-        with connections[database_alias()].cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")

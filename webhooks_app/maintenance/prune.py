@@ -24,7 +24,7 @@ from webhooks_app.db import in_fresh_transaction
 from webhooks_app.deliveries import backlog
 from webhooks_app.locking import chunks
 from webhooks_app.maintenance import retention
-from webhooks_app.maintenance.delete_rows import delete, delete_events, limit_lock_waits, try_once
+from webhooks_app.maintenance.delete_rows import LOCK_TIMEOUT, delete, delete_events, try_once
 from webhooks_app.models import (
     Attempt,
     AuditEntry,
@@ -175,7 +175,6 @@ def _prune_endpoints(run: _Run) -> None:
 
 def _remove(key: uuid.UUID, empty: QuerySet[Endpoint]) -> bool:
     """Remove one endpoint with its queue, subscriptions and secrets, unless it is locked, held or has new work."""
-    limit_lock_waits()
     queues = EndpointQueue.objects.filter(endpoint_id=key)
     queue = for_change(queues, skip_locked=True).first()
     if queue is None and queues.exists():
@@ -217,12 +216,7 @@ def _dead_engines(run: _Run) -> QuerySet[Engine]:
 
 def _prune_playgrounds(run: _Run) -> None:
     """Use one transaction, to limit the lock waits; few playgrounds become idle within an hour."""
-
-    def rest() -> int:
-        limit_lock_waits()
-        return rest_idle_playgrounds(run.now)
-
-    run.report.rested = in_fresh_transaction(rest)
+    run.report.rested = in_fresh_transaction(partial(rest_idle_playgrounds, run.now), lock_timeout=LOCK_TIMEOUT)
 
 
 #: Rows deleted by age alone, by their name in the report.
