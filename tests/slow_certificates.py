@@ -23,7 +23,7 @@ SLOW_CERTIFICATE = base64.b64decode(
 )
 
 
-def _sized(size: int, *parts: bytes) -> bytes:
+def sized(size: int, *parts: bytes) -> bytes:
     """Return the parts after their length in so many bytes."""
     data = b"".join(parts)
     return len(data).to_bytes(size, "big") + data
@@ -34,10 +34,10 @@ def serve_slow_certificates(number: int, together: int = 1) -> Iterator[str]:
     """The URL of a server that shows so many such certificates; the client is busy for about a fifth of that in seconds.
 
     `together`: it begins when there are so many connections, with all of them at once."""
-    hello = b"\x02" + _sized(3, b"\x03\x03", bytes(32), b"\0\xc0\x2f\0", _sized(2, b"\xff\x01\0\x01\0"))
-    shown = b"\x0b" + _sized(3, _sized(3, *[_sized(3, SLOW_CERTIFICATE)] * number))
+    hello = b"\x02" + sized(3, b"\x03\x03", bytes(32), b"\0\xc0\x2f\0", sized(2, b"\xff\x01\0\x01\0"))
+    shown = b"\x0b" + sized(3, sized(3, *[sized(3, SLOW_CERTIFICATE)] * number))
     pieces = [hello, *(shown[start : start + 16_000] for start in range(0, len(shown), 16_000))]
-    answer = b"".join(b"\x16\x03\x03" + _sized(2, piece) for piece in pieces)
+    answer = b"".join(b"\x16\x03\x03" + sized(2, piece) for piece in pieces)
 
     def accept() -> None:
         with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ host projects can use it in tests: `WEBHOOKS["TRANSPORT"] = "requests"`.
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from itertools import count
 from queue import SimpleQueue
@@ -34,8 +35,10 @@ from webhooks_app.transport.validation import FLOODED, KEPT_BUSY, NEIGHBOUR_KEPT
 MAX_THREADS = 256
 #: If this many threads are stuck, no more are started to replace them.
 MAX_STUCK = 256
-#: A request that has cost this much processor time (seconds) before it has a response is ended: a crafted certificate, usually.
+#: A request that has cost this much processor time (seconds) is ended: a crafted certificate, usually.
 _MOST_CPU = 0.25
+#: A thread has nothing to do after its job was given up. If it costs this much more (seconds), it is still in OpenSSL.
+_MOST_CPU_WHEN_OVER = 0.1
 #: How long `close` waits for its threads, whose connections are cut off (seconds).
 _JOIN_SECONDS = 1.0
 
@@ -59,7 +62,7 @@ class RequestsTransport:
         self._todo: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         #: How many of them still work on an abandoned job: cutting off its connection does not interrupt OpenSSL.
-        self._stuck = 0
+        self._stuck: set[Job] = set()
         self._open: set[Job] = set()
         self._times: list[tuple[float, int, Job]] = []
         self._count = count()
@@ -158,8 +161,8 @@ class RequestsTransport:
 
     def _hire(self) -> None:
         """Start one more thread if there is work for it. If that fails, the existing threads do the work."""
-        usable = len(self._threads) - self._stuck
-        if usable >= min(self.capacity, len(self._open)) or self._stuck >= MAX_STUCK:
+        usable = len(self._threads) - len(self._stuck)
+        if usable >= min(self.capacity, len(self._open)) or len(self._stuck) >= MAX_STUCK:
             return
         thread = EngineThread(self._work, "webhooks-sender")
         try:
@@ -188,10 +191,15 @@ class RequestsTransport:
             response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
             response.address = job.address
             self._give_up(job, response)
-        for job in [job for job in self._open if job.head is None and job.cpu_seconds() > _MOST_CPU]:
+        for job in [job for job in self._open if job.cpu_seconds() > _MOST_CPU]:
             if not job.over:  # it may have been ended with the one before
                 self._end_owner(job)
             job.let_others_go_first()
+        for job in self._stuck:
+            if job.cpu_seconds() - job.cost_when_over > _MOST_CPU_WHEN_OVER:
+                self._costly.add(job.request.owner)
+                job.let_others_go_first()
+                job.cost_when_over = math.inf  # this is noted once
 
     def _end_owner(self, culprit: Job) -> None:
         """End this job, and those of the same owner whose handshakes may cost as much."""
@@ -221,7 +229,9 @@ class RequestsTransport:
     def _give_up(self, job: Job, response: Response) -> None:
         """Return the response on behalf of the thread that works on the job, if there is one."""
         response.duration = monotonic() - job.deadline + job.request.total_timeout
-        self._stuck += job.begun
+        if job.begun:
+            self._stuck.add(job)
+            job.cost_when_over = job.cpu_seconds()
         self._finish(job, response)
         job.cut()
         self._turns.end(job)
@@ -230,7 +240,7 @@ class RequestsTransport:
     def _finish(self, job: Job, response: Response) -> None:
         """Return the response, unless the job already has one: then its thread is no longer stuck."""
         if job.over:
-            self._stuck -= 1
+            self._stuck.discard(job)
         else:
             job.over = True
             self._open.discard(job)

@@ -73,6 +73,8 @@ class Contexts:
         context.sslsocket_class = self._tls_socket
         context.hostname_checks_common_name = False  # only the subject's alternative names count
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A renegotiation is a handshake within a read: it would take no turn, and may compute for a minute.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_ciphers(_without_dhe(context))
         context.load_verify_locations(self._ca_bundle)
         context.set_alpn_protocols(["http/1.1"])
