@@ -27,6 +27,7 @@ _CALLED = [
 #: Names that Django, Django REST framework, Celery, urllib3 or http.server read or call.
 _FRAMEWORK = (
     # models, forms, the admin
+    "from_db_value",
     *("base_manager_name", "ordering", "constraints", "indexes", "permissions", "default_auto_field", "conditional"),
     *("output_field", "clean_*", "format_value", "prepare_value", "has_changed", "valid_value", "Media", "fieldsets"),
     *(

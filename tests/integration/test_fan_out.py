@@ -18,7 +18,8 @@ from tests.factories import EndpointFactory, TenantFactory
 from tests.pipelines import InThread, at_once, eventually, fan_out_all, fan_out_batch, fan_out_now, pending_event
 from webhooks_app import emit
 from webhooks_app.db import write
-from webhooks_app.engine import fan_out as module
+from webhooks_app.engine import fan_out_in_parts as module
+from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql import store_for
@@ -112,7 +113,7 @@ def test_workers_fanning_out_at_once_make_each_delivery_once(monkeypatch: pytest
     gate = threading.Barrier(3)
 
     def work() -> None:
-        fan = module.FanOut("default", EngineOptions(), FaultLog())
+        fan = FanOut("default", EngineOptions(), FaultLog())
         gate.wait(10)
         while fan_out_batch(fan, database_now("default")).events:
             pass

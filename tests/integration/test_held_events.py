@@ -134,16 +134,16 @@ class TestManyHeldEvents:
         bad, good, fan = EndpointFactory(), EndpointFactory(), fan_outs()
         held = {pending_event(bad.tenant).pk for _ in range(120)}
         with refused(DELIVERIES, "endpoint_id", bad.pk):
-            eventually(lambda: turns(fan) or fan._held_events.by_tenant() == {bad.tenant_id: held})
-            eventually(lambda: len(fan._held_events.due({bad.tenant_id})) > 100)
+            eventually(lambda: turns(fan) or fan._parts.held_events.by_tenant() == {bad.tenant_id: held})
+            eventually(lambda: len(fan._parts.held_events.due({bad.tenant_id})) > 100)
             batches: list[int] = []
-            whole = fan._in_parts
+            whole = fan._parts._in_parts
 
             def in_parts(events: Any, *args: Any, **values: Any) -> Any:
                 batches.append(len(events))
                 return whole(events, *args, **values)
 
-            monkeypatch.setattr(fan, "_in_parts", in_parts)
+            monkeypatch.setattr(fan._parts, "_in_parts", in_parts)
             for number in range(1, 11):
                 pending_event(good.tenant)
                 before = len(batches)
@@ -170,21 +170,21 @@ class TestManyHeldEvents:
             for _ in range(30):
                 for tenant in tenants:
                     pending_event(tenant)
-            eventually(lambda: turns(fan) or sum(map(len, fan._held_events.by_tenant().values())) == 120)
+            eventually(lambda: turns(fan) or sum(map(len, fan._parts.held_events.by_tenant().values())) == 120)
         eventually(lambda: turns(fan) or Delivery.objects.count() == 120)
-        assert fan._held_events.by_tenant() == {}
+        assert fan._parts.held_events.by_tenant() == {}
 
     def test_that_another_engine_has_fanned_out_are_forgotten(self) -> None:
         endpoint, fan = EndpointFactory(), fan_outs()
         pending_event(endpoint.tenant)
         with all_refused(DELIVERIES):
             turns(fan)
-        assert fan._held_events.by_tenant()
+        assert fan._parts.held_events.by_tenant()
         turns(fan_outs())
         assert Delivery.objects.count() == 1
         bad = pending_event(endpoint.tenant)
         with refused(DELIVERIES, "event_id", bad.pk):
-            eventually(lambda: turns(fan) or list(fan._held_events.by_tenant().values()) == [{bad.pk}])
+            eventually(lambda: turns(fan) or list(fan._parts.held_events.by_tenant().values()) == [{bad.pk}])
 
     def test_stop_nobody_where_one_cannot_be_read_any_more(self) -> None:
         endpoint, other, fan = EndpointFactory(), EndpointFactory(), fan_outs()
@@ -195,7 +195,7 @@ class TestManyHeldEvents:
         with connection.cursor() as cursor:
             key = held.pk if connection.vendor == "postgresql" else held.pk.hex
             cursor.execute(f"UPDATE webhooks_app_event SET created_at = {unreadable} WHERE id = %s", [key])
-        eventually(lambda: fan._held_events.due({endpoint.tenant_id}))
+        eventually(lambda: fan._parts.held_events.due({endpoint.tenant_id}))
         new = pending_event(other.tenant)
         turns(fan, 3)
         assert Delivery.objects.filter(event=new).exists()

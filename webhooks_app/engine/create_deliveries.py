@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -111,26 +111,36 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
 
 
 def create_missing_tenants(
-    events: Sequence[PendingEvent],
+    uids: Mapping[uuid.UUID, str],
     using: str,
     lock_timeout: float,
     last_try: Callable[[uuid.UUID], float],
     on_refused: Callable[[uuid.UUID, Exception], object],
+    has_time: Callable[[], bool],
 ) -> tuple[set[uuid.UUID], uuid.UUID | None]:
-    """Create the rows of tenants that `emit` named first. Return the tenants whose rows exist now, and the tenant whose row
-    cannot be created yet, because another transaction is creating it and has not committed.
+    """Create the rows of tenants that `emit` named first: `uids` by id. Return the tenants whose rows exist now, and the tenant
+    whose row cannot be created yet, because another transaction is creating it and has not committed.
 
-    Waiting for that takes time, so the tenants after it are not tried; `last_try` is the sort key. `on_refused`: called for a
-    tenant whose row the database refuses, because of a constraint or trigger of the host's; the others are tried.
+    All are created in one statement. If that fails, they are created one by one, in the order of `last_try`, while `has_time`.
+    Waiting for a lock takes time, so the tenants after it are not tried. `on_refused`: called for a tenant whose row the database
+    refuses, because of a constraint or trigger of the host's; the others are tried.
     """
-    uids = {event.tenant_id: event.tenant_uid for event in events}
     rows = Tenant.objects.using(using).filter(any_of("id", uids))
     known = read(lambda: set(rows.values_list("id", flat=True)), using)
-    for tenant_id in sorted(uids.keys() - known, key=lambda key: (last_try(key), key)):
-        uid = uids[tenant_id]
+    missing = sorted(uids.keys() - known, key=lambda key: (last_try(key), key))
+    if len(missing) > 1:
         try:
-            work = partial(Tenant.objects.using(using).bulk_create, [Tenant(uid=uid)], ignore_conflicts=True)
-            in_fresh_transaction(work, using, relaxed=True, lock_timeout=lock_timeout)
+            _create_tenants([uids[key] for key in sorted(missing)], using, lock_timeout)
+        except Exception as error:
+            if is_outage(error):
+                raise
+        else:
+            return known.union(missing), None
+    for number, tenant_id in enumerate(missing):
+        if number and not has_time():
+            break
+        try:
+            _create_tenants([uids[tenant_id]], using, lock_timeout)
         except Exception as error:
             if is_lock_timeout(error):
                 return known, tenant_id
@@ -140,6 +150,12 @@ def create_missing_tenants(
             continue
         known.add(tenant_id)
     return known, None
+
+
+def _create_tenants(uids: Sequence[str], using: str, lock_timeout: float) -> None:
+    rows = [Tenant(uid=uid) for uid in uids]
+    work = partial(Tenant.objects.using(using).bulk_create, rows, ignore_conflicts=True)
+    in_fresh_transaction(work, using, relaxed=True, lock_timeout=lock_timeout)
 
 
 def _assign_sequences(

@@ -23,7 +23,7 @@ from webhooks_app.models.lookups import any_of, for_change
 #: A tenant's pending events are counted up to this: enough to see whether they are few.
 _COUNTED = 100
 #: With more tenants than this, the times when they were served are dropped.
-_MOST_SERVED = 1000
+_MOST_SERVED = 10_000
 
 
 class Share(NamedTuple):
@@ -85,6 +85,8 @@ class TenantTurns:
         self._using = using
         self._store = store_for(using)
         self._after = uuid.UUID(int=0)
+        #: Whether the last turn was that of the last tenants.
+        self.round_is_over = True
         #: When tenants that cannot all be served in one step had their last turn (monotonic).
         self._served_at: dict[uuid.UUID, float] = {}
 
@@ -100,6 +102,7 @@ class TenantTurns:
         self._after = uuid.UUID(int=0) if whole_round or not chosen else chosen[-1].tenant.id
         if not chosen and found and len(found) == limits.tenants:
             self._after = found[-1].id
+        self.round_is_over = not self._after.int
         return chosen
 
     def last_served(self, share: Share) -> float:

@@ -1,7 +1,7 @@
 """Fan-out of plain events in one statement, for PostgreSQL. Nearly all events are plain.
 
-An event is plain if it has no callback URL, if its tenant's row exists and has no FIFO endpoint, and if no endpoint with
-filters may want it. The matching rules (patterns, channels, the endpoint's age) are implemented here in SQL and in
+An event is plain if it has no callback URL, if its tenant has no FIFO endpoint, and if no endpoint with filters may want it. The
+matching rules (patterns, channels, the endpoint's age) are implemented here in SQL and in
 `core.filters.wants` in Python; a property test compares them. All other events, and those that fail here, use portable code.
 """
 
@@ -132,11 +132,11 @@ SELECT tenant_id,
     receiving.filtered,
     (SELECT endpoint.id FROM {ENDPOINT} AS endpoint
         WHERE endpoint.tenant_id = tenants.tenant_id AND endpoint.fifo AND endpoint.status <> 'deleted' LIMIT 1) IS NOT NULL,
-    receiving.endpoints, counted.events, counted.callbacks
+    receiving.endpoints, counted.events, counted.callbacks, counted.uid
 FROM tenants CROSS JOIN LATERAL (
-    SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks
+    SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks, min(tenant_uid) AS uid
     FROM (
-        SELECT event.callback_url FROM {EVENT} AS event
+        SELECT event.callback_url, event.tenant_uid FROM {EVENT} AS event
         WHERE event.tenant_id = tenants.tenant_id AND (event.tenant_id, event.id) >= (tenants.tenant_id, %(floor)s)
           AND event.fanned_out_at IS NULL ORDER BY event.id
         LIMIT %(events)s) AS limited
@@ -166,9 +166,9 @@ def pending_tenants(
     rows = send(using, (_PENDING_TENANTS, parameters), walks_index=True, sorts=False)[0]
     return [
         PendingTenant(
-            tenant_id, there and not (filters or fifo) and receiving < endpoints, fifo, receiving, pending, callbacks
+            tenant_id, uid, exists, not (filters or fifo) and receiving < endpoints, fifo, receiving, pending, callbacks
         )
-        for tenant_id, there, filters, fifo, receiving, pending, callbacks in rows
+        for tenant_id, exists, filters, fifo, receiving, pending, callbacks, uid in rows
     ]
 
 

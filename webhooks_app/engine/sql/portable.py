@@ -40,6 +40,7 @@ from webhooks_app.models import (
     EndpointQueue,
     EndpointStatus,
     Event,
+    Tenant,
     database_now,
 )
 from webhooks_app.models.lookups import any_of, count_up_to, for_change
@@ -121,8 +122,12 @@ class PortableStore(PortableRecord):
             receiving = there.without_callbacks().filter(tenant_id=after).exclude(status=EndpointStatus.DISABLED)
             count = count_up_to(receiving.order_by("pk"), endpoints)
             counted = Event.objects.using(self.using).pending().filter(tenant_id=after).order_by("pk")[:events]
-            urls = list(counted.values_list("callback_url", flat=True))
-            tenants.append(PendingTenant(after, False, fifo, count, len(urls), callbacks=any(urls)))
+            rows = list(counted.values_list("callback_url", "tenant_uid"))
+            if not rows:
+                continue  # another engine has just fanned them out
+            exists = Tenant.objects.using(self.using).filter(id=after).exists()
+            callbacks = any(url for url, _ in rows)
+            tenants.append(PendingTenant(after, rows[0][1], exists, False, fifo, count, len(rows), callbacks))
         return tenants
 
     # --- ③ lease -----------------------------------------------------------------------------------------------------

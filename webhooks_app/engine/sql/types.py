@@ -81,7 +81,10 @@ class PendingTenant(NamedTuple):
     """A tenant with pending events."""
 
     id: uuid.UUID
-    #: Its row exists, and it has no FIFO endpoint and no filters: its events can be fanned out in one statement.
+    uid: str
+    #: Whether its row exists.
+    exists: bool
+    #: It has no FIFO endpoint and no filters: its events can be fanned out in one statement, once its row exists.
     plain: bool
     fifo: bool
     #: The tenant's endpoints that may get an event, counted up to a limit.
@@ -90,6 +93,11 @@ class PendingTenant(NamedTuple):
     events: int
     #: Whether one of the counted events has a callback URL.
     callbacks: bool
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether its events need a transaction of their own, or several."""
+        return self.fifo or self.callbacks
 
     @property
     def deliveries_each(self) -> int:
