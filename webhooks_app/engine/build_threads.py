@@ -1,8 +1,8 @@
 """Threads that build the requests of wire formats that call host code, which may be slow or never return.
 
 A build that exceeds its deadline is abandoned: BuildTimeout is raised in the host's code, which ends loops of Python; what
-waits in a call notices when the call returns. Until then its thread stays busy. Such threads count towards the limits, so
-their number is bounded. They are daemon threads; nothing joins them.
+waits in a call notices when the call returns. Until then its thread is stuck, and another thread can take its place. The number
+of stuck threads is bounded: in total, for one wire format and for one tenant. They are daemon threads; nothing joins them.
 
 The threads belong to the process, because they outlive their engine: a Celery process runs a new one every minute.
 """
@@ -16,13 +16,15 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from django.db import close_old_connections, connections
 from django.utils.functional import Promise
 
 from webhooks_app.cpu_time import thread_seconds
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.log_thread import EngineThread
@@ -34,8 +36,14 @@ _IDLE = 5.0
 #: A build that uses more processor time than this (seconds) may have kept the interpreter for as long, as a regular expression
 #: that backtracks does. Nothing interrupts that, so its tenant pauses.
 _COSTLY = 0.5
-#: The scopes in which threads are counted: all of them, by wire format, by wire format and tenant.
-Scopes = tuple[None, str, tuple[str, uuid.UUID]]
+#: The scopes in which threads are counted: all of them, by wire format, by tenant.
+Scopes = tuple[None, str, uuid.UUID]
+#: Whose threads are stuck, by scope, for the log.
+_WHOSE = ("all tenants", "the wire format %s", "tenant %s")
+_STUCK = (
+    "code of wire formats has not returned from %d requests of %s; their other requests with such code wait in this process. "
+    "Set timeouts for what the code calls, and restart the process"
+)
 
 
 class BuildTimeout(Exception):
@@ -63,7 +71,7 @@ class Build:
 
     @property
     def tenant_id(self) -> uuid.UUID:
-        return self.scopes[2][1]
+        return self.scopes[2]
 
 
 class BuildThreads:
@@ -75,7 +83,13 @@ class BuildThreads:
 
     def __init__(self, options: EngineOptions, on_built: Callable[[], None]) -> None:
         self._seconds = options.build_seconds
-        self._limits = (options.build_threads, options.build_threads_of_format, options.build_threads_of_tenant)
+        of_tenant = options.build_threads_of_tenant
+        #: For each scope the maximum number of threads that are not late, and of all.
+        self._limits = (
+            (options.build_threads, options.stuck_builds),
+            (options.build_threads_of_format, options.stuck_builds_of_format),
+            (of_tenant, of_tenant),
+        )
         self._on_built = on_built
         #: Builds that are not too late yet, oldest first; and those that have ended.
         self._open: dict[Build, None] = {}
@@ -90,12 +104,21 @@ class BuildThreads:
 
     def must_wait(self, config: EndpointConfig) -> bool:
         """Return whether all threads that it may use are busy, and at least one of them is not late yet."""
-        full = self._full(_scopes(config))
-        return bool(full) and not any(map(_all_late, full))
+        busy = False
+        for (at_once, most), late, in_time in self._counts(config):
+            if late >= most:
+                return False
+            busy = busy or in_time >= at_once or late + in_time >= most
+        return busy
 
     def are_lost(self, config: EndpointConfig) -> bool:
-        """Return whether all threads that it may use are late, so that it is unknown when one becomes free."""
-        return any(map(_all_late, self._full(_scopes(config))))
+        """Return whether all threads that it may use are late, so that it is unknown when one becomes free. The log then says
+        so once a minute."""
+        for whose, scope, ((_, most), late, _) in zip(_WHOSE, _scopes(config), self._counts(config), strict=True):
+            if late >= most:
+                _faults.report(f"stuck {scope}", _STUCK, late, whose % scope if scope else whose)
+                return True
+        return False
 
     def take(self) -> list[Build]:
         """Return the builds that have ended since the last call, and those that have just become too late."""
@@ -126,11 +149,21 @@ class BuildThreads:
         self._ended.put(build)
         self._on_built()
 
-    def _full(self, scopes: Scopes) -> list[list[Build]]:
-        """Return the builds of each scope whose threads are all busy."""
-        away = _pool.away()
-        of_scopes = [[build for build in away if scope in build.scopes] for scope in scopes]
-        return [builds for builds, limit in zip(of_scopes, self._limits, strict=True) if len(builds) >= limit]
+    def _counts(self, config: EndpointConfig) -> Iterator[tuple[tuple[int, int], int, int]]:
+        """Yield for each scope its limits, and the numbers of threads that are late and that are not."""
+        away, now = _pool.away(), time.monotonic()
+        for limits, scope in zip(self._limits, _scopes(config), strict=True):
+            late = [build.deadline <= now for build in away if scope in build.scopes]
+            yield limits, sum(late), len(late) - sum(late)
+
+
+def are_stuck(options: EngineOptions) -> bool:
+    """Return whether the code of hosts has kept all threads of this process for `options.stalled_after`: in total, or those of
+    each wire format for which one was started."""
+    since = time.monotonic() - options.stalled_after
+    stuck = Counter(build.scopes[1] for build in _pool.away() if build.deadline <= since)
+    of_each = all(stuck[name] >= options.stuck_builds_of_format for name in _pool.wire_formats)
+    return bool(stuck) and (of_each or stuck.total() >= options.stuck_builds)
 
 
 def _plain(request: Request) -> Request:
@@ -148,14 +181,8 @@ def _plain_text(value: object) -> str:
     return "".join(str(value))  # str() may return a subclass of str, and join does not
 
 
-def _all_late(builds: list[Build]) -> bool:
-    now = time.monotonic()
-    return all(build.deadline <= now for build in builds)
-
-
 def _scopes(config: EndpointConfig) -> Scopes:
-    name = config.wire_format.name
-    return None, name, (name, config.tenant_id)
+    return None, config.wire_format.name, config.tenant_id
 
 
 class _Pool:
@@ -168,6 +195,8 @@ class _Pool:
         self._away: set[Build] = set()
         #: Idle threads, less the builds that are queued for them.
         self._idle = 0
+        #: The names of those that had a build.
+        self.wire_formats: frozenset[str] = frozenset()
 
     def run(self, build: Build) -> None:
         with self._lock:
@@ -176,6 +205,7 @@ class _Pool:
             else:
                 EngineThread(self._work, "webhooks-builder").start()
             self._away.add(build)
+            self.wire_formats |= {build.scopes[1]}
             self._todo.put(build)
 
     def interrupt(self, build: Build) -> None:
@@ -232,6 +262,8 @@ class _Pool:
 
 
 _pool = _Pool()
+#: Of the process: an engine lives for a minute, and its successor has nothing new to say.
+_faults = FaultLog()
 
 
 def _forget_threads() -> None:
