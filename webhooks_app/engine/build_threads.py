@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from django.db import close_old_connections, connections
@@ -84,6 +84,7 @@ class BuildThreads:
     def __init__(self, options: EngineOptions, on_built: Callable[[], None]) -> None:
         self._seconds = options.build_seconds
         of_tenant = options.build_threads_of_tenant
+        self._reserve = options.stuck_builds_reserve
         #: For each scope the maximum number of threads that are not late, and of all.
         self._limits = (
             (options.build_threads, options.stuck_builds),
@@ -104,18 +105,14 @@ class BuildThreads:
 
     def must_wait(self, config: EndpointConfig) -> bool:
         """Return whether all threads that it may use are busy, and at least one of them is not late yet."""
-        busy = False
-        for (at_once, most), late, in_time in self._counts(config):
-            if late >= most:
-                return False
-            busy = busy or in_time >= at_once or late + in_time >= most
-        return busy
+        use = self._use(config)
+        return any(is_full for is_full, _, _ in use) and not any(is_lost for _, is_lost, _ in use)
 
     def are_lost(self, config: EndpointConfig) -> bool:
         """Return whether all threads that it may use are late, so that it is unknown when one becomes free. The log then says
         so once a minute."""
-        for whose, scope, ((_, most), late, _) in zip(_WHOSE, _scopes(config), self._counts(config), strict=True):
-            if late >= most:
+        for whose, scope, (_, is_lost, late) in zip(_WHOSE, _scopes(config), self._use(config), strict=True):
+            if is_lost:
                 _faults.report(f"stuck {scope}", _STUCK, late, whose % scope if scope else whose)
                 return True
         return False
@@ -149,21 +146,32 @@ class BuildThreads:
         self._ended.put(build)
         self._on_built()
 
-    def _counts(self, config: EndpointConfig) -> Iterator[tuple[tuple[int, int], int, int]]:
-        """Yield for each scope its limits, and the numbers of threads that are late and that are not."""
-        away, now = _pool.away(), time.monotonic()
-        for limits, scope in zip(self._limits, _scopes(config), strict=True):
-            late = [build.deadline <= now for build in away if scope in build.scopes]
-            yield limits, sum(late), len(late) - sum(late)
+    def _use(self, config: EndpointConfig) -> list[tuple[bool, bool, int]]:
+        """Return for each scope whether all threads are busy, whether all are late, and how many are late."""
+        now, away, scopes = time.monotonic(), _pool.away(), _scopes(config)
+        #: For each thread of each scope whether it is late.
+        threads = [[build.deadline <= now for build in away if scope in build.scopes] for scope in scopes]
+        of_format = threads[1]
+        found = []
+        for scope, (at_once, most), late in zip(scopes, self._limits, threads, strict=True):
+            reserve = self._reserve if scope is None else 0
+            is_full = late.count(False) >= at_once or len(late) >= most - reserve * bool(of_format)
+            is_lost = sum(late) >= most - reserve * any(of_format)
+            found.append((is_full, is_lost, sum(late)))
+        return found
 
 
 def are_stuck(options: EngineOptions) -> bool:
-    """Return whether the code of hosts has kept all threads of this process for `options.stalled_after`: in total, or those of
-    each wire format for which one was started."""
+    """Return whether the host's code has kept all threads for `options.stalled_after` that those wire formats may use for which
+    this process has started one."""
     since = time.monotonic() - options.stalled_after
     stuck = Counter(build.scopes[1] for build in _pool.away() if build.deadline <= since)
-    of_each = all(stuck[name] >= options.stuck_builds_of_format for name in _pool.wire_formats)
-    return bool(stuck) and (of_each or stuck.total() >= options.stuck_builds)
+
+    def has_none(name: str) -> bool:
+        most = options.stuck_builds - (options.stuck_builds_reserve if stuck[name] else 0)
+        return stuck[name] >= options.stuck_builds_of_format or stuck.total() >= most
+
+    return bool(stuck) and all(map(has_none, _pool.wire_formats))
 
 
 def _plain(request: Request) -> Request:

@@ -63,6 +63,9 @@ class EngineOptions:
     #: the database. If the code has kept all for `stalled_after`, a process that does nothing but deliver ends.
     stuck_builds: int = 16
     stuck_builds_of_format: int = 8
+    #: How many of all these threads only wire formats may use that have no other, so that code that hangs in some wire formats
+    #: leaves one to each of the others.
+    stuck_builds_reserve: int = 4
 
     # --- fan-out -------------------------------------------------------------------------------------------------
     #: An event whose deliveries the database refuses is quarantined after it has failed for this time. Until then something
