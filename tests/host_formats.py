@@ -40,6 +40,15 @@ def _hanging_headers(message: Message) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def _hangs_for_a_tenant(message: Message) -> bytes:
+    """Never returns for events that say so, until it is released."""
+    body = standard_envelope(message)
+    if b'"hangs"' in body:
+        calls["hangs for a tenant"] += 1
+        released.wait(60)
+    return body
+
+
 def _burns(message: Message) -> bytes:
     """Keeps a processor busy, and never returns until it is released."""
     calls["burns"] += 1
@@ -132,6 +141,9 @@ HOST_FAILS_EXITING: WireFormat = replace(PLAIN, name="host_fails_exiting", envel
 HOST_FAILS_SLOWLY: WireFormat = replace(PLAIN, name="host_fails_slowly", envelope=_fails_oddly("sleeps"))
 HOST_LAZY: WireFormat = replace(PLAIN, name="host_lazy", extra_headers=_lazy_headers)
 HOST_NUMBER: WireFormat = replace(PLAIN, name="host_number", extra_headers=_numbers_as_headers)
+HOST_HANGS_FOR_A_TENANT: WireFormat = replace(PLAIN, name="host_hangs_for_a_tenant", envelope=_hangs_for_a_tenant)
+for _number in range(5):
+    globals()[f"HOST_HANGS_FOR_{_number}"] = replace(HOST_HANGS_FOR_A_TENANT, name=f"host_hangs_for_{_number}")
 
 WIRE_FORMATS = {
     value.name: f"tests.host_formats.{name}" for name, value in list(globals().items()) if name.startswith("HOST_")

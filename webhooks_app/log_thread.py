@@ -36,6 +36,9 @@ class LogThread:
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[logging.Logger, logging.LogRecord] | None] = queue.SimpleQueue()
         self._dropped = 0
+        #: Guards whether it is to end and whether it has ended.
+        self._lock = threading.Lock()
+        self._is_to_end = self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="webhooks-logs", daemon=True)
         self._thread.start()
 
@@ -52,11 +55,31 @@ class LogThread:
 
     def end(self) -> None:
         """Wait briefly until the queued records are written. The thread ends after that, or with the process."""
+        with self._lock:
+            self._is_to_end = True
         self._waiting.put(None)
         self._thread.join(_LONGEST_FLUSH)
 
+    def go_on(self) -> bool:
+        """Do not end after all: a handler has not returned yet, and a second thread would only wait for it, too. Return False if
+        the thread has ended."""
+        with self._lock:
+            self._is_to_end = False
+            return self.alive and not self._has_ended
+
+    def _ends(self) -> bool:
+        """Return whether the thread ends now. It does not while records of a later engine are waiting."""
+        with self._lock:
+            self._has_ended = self._is_to_end and self._waiting.empty()
+            return self._has_ended
+
     def _run(self) -> None:
-        while (one := self._waiting.get()) is not None:
+        while True:
+            one = self._waiting.get()
+            if one is None:
+                if self._ends():
+                    return
+                continue
             logger, record = one
             try:
                 _handle(logger, record)
@@ -176,6 +199,8 @@ class EngineThread(threading.Thread):
 _here = threading.local()
 _lock = threading.Lock()
 _thread: LogThread | None = None
+#: The thread of earlier engines. It may still be waiting for a handler.
+_last: LogThread | None = None
 _engines: set[object] = set()
 
 
@@ -183,7 +208,7 @@ _engines: set[object] = set()
 def logs_on_a_thread() -> Iterator[None]:
     """Write the records of all engines of this process in a thread, until the last engine has ended. The calling thread counts
     as an engine thread meanwhile."""
-    global _thread
+    global _thread, _last
     engine = object()
     with _lock:
         _engines.add(engine)
@@ -196,11 +221,14 @@ def logs_on_a_thread() -> Iterator[None]:
         with _lock:
             _engines.discard(engine)
             ended, _thread = (None, _thread) if _engines else (_thread, None)
+            _last = ended or _last
         if ended is not None:
             ended.end()
 
 
 def _started() -> LogThread | None:
+    if _last is not None and _last.go_on():
+        return _last
     try:
         return LogThread()
     except (RuntimeError, MemoryError):  # the process is at its limit of threads
@@ -209,8 +237,8 @@ def _started() -> LogThread | None:
 
 def _forget_thread() -> None:
     """A forked child has none of its parent's threads and engines."""
-    global _lock, _thread
-    _lock, _thread = threading.Lock(), None
+    global _lock, _thread, _last
+    _lock, _thread, _last = threading.Lock(), None, None
     _engines.clear()
 
 

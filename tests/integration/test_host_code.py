@@ -106,7 +106,7 @@ def test_lost_threads_are_bounded_and_only_their_wire_format_waits(receiver: Rec
     tenant = TenantFactory()
     endpoint_at(receiver, "/good", wire_format="plain", tenant=tenant)
     endpoint_at(receiver, "/moment", wire_format="host_moment", tenant=tenant)
-    with running_engine(options=EngineOptions(build_seconds=0.3, build_threads_of_format=3, build_threads_of_tenant=1)):
+    with running_engine(options=EngineOptions(build_seconds=0.3, stuck_builds_of_format=3, build_threads_of_tenant=1)):
         eventually(lambda: EndpointQueue.objects.filter(not_before__gt=database_now("default")).count() == 4)
         pending_event(tenant)
         receiver.wait_for(1, path="/good")
@@ -139,7 +139,7 @@ def test_the_order_of_a_fifo_endpoint_is_kept(receiver: Receiver) -> None:
 
 
 def test_a_new_engine_has_no_further_threads_for_code_that_has_not_returned_to_the_last_one(receiver: Receiver) -> None:
-    options = EngineOptions(build_seconds=0.3, build_threads_of_format=2, drain_seconds=0.1)
+    options = EngineOptions(build_seconds=0.3, stuck_builds_of_format=2, drain_seconds=0.1)
     for _ in range(4):
         hanging_endpoint(receiver, "host_hangs", events=1)
         run(until=lambda progress: progress.seconds > 1.0, options=options)

@@ -89,6 +89,25 @@ def test_nobody_waits_for_a_slow_handler_and_the_end_waits_only_for_a_moment(
     assert told == [f"webhooks: the handlers of the log are too slow; {1200 - len(written)} record(s) were not written"]
 
 
+def test_engines_leave_one_thread_behind_where_a_handler_does_not_return(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_thread, "_LONGEST_FLUSH", 0.05)
+    handler.gate.clear()
+    for number in range(5):
+        with logs_on_a_thread():
+            logger.error("%d", number)
+        assert log_thread._thread is None
+    threads = [thread for thread in threading.enumerate() if thread.name == "webhooks-logs"]
+    assert len(threads) == 1
+    handler.gate.set()
+    threads[0].join(30)
+    assert handler.messages == ["0", "1", "2", "3", "4"]
+    with logs_on_a_thread():
+        logger.error("5")
+    assert handler.messages[-1] == "5"
+
+
 def test_a_handler_that_exits_ends_neither_thread(handler: Handler, capsys: pytest.CaptureFixture[str]) -> None:
     with logs_on_a_thread():
         logger.error("exit")

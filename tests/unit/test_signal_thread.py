@@ -9,7 +9,14 @@ from unittest import mock
 import pytest
 from django.db import OperationalError, connections
 
+from webhooks_app.engine import record_signals
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.record_signals import SignalThread
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_was_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_signals, "_faults", FaultLog())
 
 
 def test_signals_are_sent_in_order_and_after_one_that_fails() -> None:

@@ -1,8 +1,8 @@
 """Threads that build the requests of wire formats that call host code, which may be slow or never return.
 
 A build that exceeds its deadline is abandoned: BuildTimeout is raised in the host's code, which ends loops of Python; what
-waits in a call notices when the call returns. Until then its thread stays busy. Such threads count towards the limits, so
-their number is bounded. They are daemon threads; nothing joins them.
+waits in a call notices when the call returns. Until then its thread is stuck, and another thread can take its place. The number
+of stuck threads is bounded: in total, for one wire format and for one tenant. They are daemon threads; nothing joins them.
 
 The threads belong to the process, because they outlive their engine: a Celery process runs a new one every minute.
 """
@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from django.db import close_old_connections, connections
 from django.utils.functional import Promise
 
 from webhooks_app.cpu_time import thread_seconds
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.log_thread import EngineThread
@@ -34,8 +36,14 @@ _IDLE = 5.0
 #: A build that uses more processor time than this (seconds) may have kept the interpreter for as long, as a regular expression
 #: that backtracks does. Nothing interrupts that, so its tenant pauses.
 _COSTLY = 0.5
-#: The scopes in which threads are counted: all of them, by wire format, by wire format and tenant.
-Scopes = tuple[None, str, tuple[str, uuid.UUID]]
+#: The scopes in which threads are counted: all of them, by wire format, by tenant.
+Scopes = tuple[None, str, uuid.UUID]
+#: Whose threads are stuck, by scope, for the log.
+_WHOSE = ("all tenants", "the wire format %s", "tenant %s")
+_STUCK = (
+    "code of wire formats has not returned from %d requests of %s; their other requests with such code wait in this process. "
+    "Set timeouts for what the code calls, and restart the process"
+)
 
 
 class BuildTimeout(Exception):
@@ -63,7 +71,7 @@ class Build:
 
     @property
     def tenant_id(self) -> uuid.UUID:
-        return self.scopes[2][1]
+        return self.scopes[2]
 
 
 class BuildThreads:
@@ -75,7 +83,14 @@ class BuildThreads:
 
     def __init__(self, options: EngineOptions, on_built: Callable[[], None]) -> None:
         self._seconds = options.build_seconds
-        self._limits = (options.build_threads, options.build_threads_of_format, options.build_threads_of_tenant)
+        of_tenant = options.build_threads_of_tenant
+        self._reserve = options.stuck_builds_reserve
+        #: For each scope the maximum number of threads that are not late, and of all.
+        self._limits = (
+            (options.build_threads, options.stuck_builds),
+            (options.build_threads_of_format, options.stuck_builds_of_format),
+            (of_tenant, of_tenant),
+        )
         self._on_built = on_built
         #: Builds that are not too late yet, oldest first; and those that have ended.
         self._open: dict[Build, None] = {}
@@ -90,12 +105,17 @@ class BuildThreads:
 
     def must_wait(self, config: EndpointConfig) -> bool:
         """Return whether all threads that it may use are busy, and at least one of them is not late yet."""
-        full = self._full(_scopes(config))
-        return bool(full) and not any(map(_all_late, full))
+        use = self._use(config)
+        return any(is_full for is_full, _, _ in use) and not any(is_lost for _, is_lost, _ in use)
 
     def are_lost(self, config: EndpointConfig) -> bool:
-        """Return whether all threads that it may use are late, so that it is unknown when one becomes free."""
-        return any(map(_all_late, self._full(_scopes(config))))
+        """Return whether all threads that it may use are late, so that it is unknown when one becomes free. The log then says
+        so once a minute."""
+        for whose, scope, (_, is_lost, late) in zip(_WHOSE, _scopes(config), self._use(config), strict=True):
+            if is_lost:
+                _faults.report(f"stuck {scope}", _STUCK, late, whose % scope if scope else whose)
+                return True
+        return False
 
     def take(self) -> list[Build]:
         """Return the builds that have ended since the last call, and those that have just become too late."""
@@ -126,11 +146,32 @@ class BuildThreads:
         self._ended.put(build)
         self._on_built()
 
-    def _full(self, scopes: Scopes) -> list[list[Build]]:
-        """Return the builds of each scope whose threads are all busy."""
-        away = _pool.away()
-        of_scopes = [[build for build in away if scope in build.scopes] for scope in scopes]
-        return [builds for builds, limit in zip(of_scopes, self._limits, strict=True) if len(builds) >= limit]
+    def _use(self, config: EndpointConfig) -> list[tuple[bool, bool, int]]:
+        """Return for each scope whether all threads are busy, whether all are late, and how many are late."""
+        now, away, scopes = time.monotonic(), _pool.away(), _scopes(config)
+        #: For each thread of each scope whether it is late.
+        threads = [[build.deadline <= now for build in away if scope in build.scopes] for scope in scopes]
+        of_format = threads[1]
+        found = []
+        for scope, (at_once, most), late in zip(scopes, self._limits, threads, strict=True):
+            reserve = self._reserve if scope is None else 0
+            is_full = late.count(False) >= at_once or len(late) >= most - reserve * bool(of_format)
+            is_lost = sum(late) >= most - reserve * any(of_format)
+            found.append((is_full, is_lost, sum(late)))
+        return found
+
+
+def are_stuck(options: EngineOptions) -> bool:
+    """Return whether the host's code has kept all threads for `options.stalled_after` that those wire formats may use for which
+    this process has started one."""
+    since = time.monotonic() - options.stalled_after
+    stuck = Counter(build.scopes[1] for build in _pool.away() if build.deadline <= since)
+
+    def has_none(name: str) -> bool:
+        most = options.stuck_builds - (options.stuck_builds_reserve if stuck[name] else 0)
+        return stuck[name] >= options.stuck_builds_of_format or stuck.total() >= most
+
+    return bool(stuck) and all(map(has_none, _pool.wire_formats))
 
 
 def _plain(request: Request) -> Request:
@@ -148,14 +189,8 @@ def _plain_text(value: object) -> str:
     return "".join(str(value))  # str() may return a subclass of str, and join does not
 
 
-def _all_late(builds: list[Build]) -> bool:
-    now = time.monotonic()
-    return all(build.deadline <= now for build in builds)
-
-
 def _scopes(config: EndpointConfig) -> Scopes:
-    name = config.wire_format.name
-    return None, name, (name, config.tenant_id)
+    return None, config.wire_format.name, config.tenant_id
 
 
 class _Pool:
@@ -168,6 +203,8 @@ class _Pool:
         self._away: set[Build] = set()
         #: Idle threads, less the builds that are queued for them.
         self._idle = 0
+        #: The names of those that had a build.
+        self.wire_formats: frozenset[str] = frozenset()
 
     def run(self, build: Build) -> None:
         with self._lock:
@@ -176,6 +213,7 @@ class _Pool:
             else:
                 EngineThread(self._work, "webhooks-builder").start()
             self._away.add(build)
+            self.wire_formats |= {build.scopes[1]}
             self._todo.put(build)
 
     def interrupt(self, build: Build) -> None:
@@ -232,6 +270,8 @@ class _Pool:
 
 
 _pool = _Pool()
+#: Of the process: an engine lives for a minute, and its successor has nothing new to say.
+_faults = FaultLog()
 
 
 def _forget_threads() -> None:

@@ -54,11 +54,18 @@ class EngineOptions:
     # --- wire formats with host code -------------------------------------------------------------------------------
     #: A request that takes longer to build is not sent: it counts as a fault on our side.
     build_seconds: float = 2.0
-    #: The maximum number of threads that build such requests, late ones included: in total, for one wire format, and for one
-    #: wire format and tenant.
+    #: The maximum number of threads that build such requests in time: in total, for one wire format, and for one tenant. A
+    #: tenant has no others for its late ones.
     build_threads: int = 8
     build_threads_of_format: int = 4
     build_threads_of_tenant: int = 2
+    #: The maximum number of these threads, late ones included: in total, and for one wire format. Each may keep a connection to
+    #: the database. If the code has kept all for `stalled_after`, a process that does nothing but deliver ends.
+    stuck_builds: int = 16
+    stuck_builds_of_format: int = 8
+    #: How many of all these threads only wire formats may use that have no other, so that code that hangs in some wire formats
+    #: leaves one to each of the others.
+    stuck_builds_reserve: int = 4
 
     # --- fan-out -------------------------------------------------------------------------------------------------
     #: An event whose deliveries the database refuses is quarantined after it has failed for this time. Until then something

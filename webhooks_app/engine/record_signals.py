@@ -1,9 +1,11 @@
-"""Send the public signals of recorded batches on a separate thread, because receivers of the host may be slow."""
+"""Send the public signals of recorded batches on a separate thread, because receivers of the host may be slow or never return."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import time
 
 from django.db import connections
 
@@ -15,6 +17,12 @@ logger = engine_logger(__name__)
 
 #: The maximum number of signals that wait for slow receivers; further ones are not sent.
 _MOST_WAITING = 10_000
+#: The maximum number of threads in a process that outlive their engine, because a receiver has not returned. Each may keep a
+#: connection: a pool of 8 has room for two beside an engine, its successor and housekeeping.
+_MOST_LEFT = 2
+#: A receiver that has not returned after this time (seconds) is stuck.
+_STUCK_AFTER = 30.0
+_ADVICE = "Set timeouts for what receivers call, or let them start a task, and restart the process"
 
 
 class SignalThread:
@@ -24,12 +32,12 @@ class SignalThread:
     """
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[list[Call] | None] = queue.Queue()
+        self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._number = 0
         self._thread: threading.Thread | None = None
         self._ended = False
-        self._faults = FaultLog()
+        #: Since when (monotonic) the current call lasts; None: there is none.
+        self._since: float | None = None
 
     def announce(self, batch: RecordedBatch) -> None:
         """Send the signals of a batch soon. Returns at once."""
@@ -41,33 +49,64 @@ class SignalThread:
         self._put([call])
 
     def end(self, timeout: float) -> None:
-        """Send the waiting signals, for at most `timeout` seconds, and end the thread."""
+        """Send the waiting signals, for at most `timeout` seconds, and end the thread. It goes on where receivers are slow, but
+        what waits for one that is stuck is dropped."""
         with self._lock:
             thread, self._ended = self._thread, True
         if thread is not None:
             self._waiting.put(None)
-            thread.join(timeout)
+            thread.join(0 if self.is_stuck else timeout)
+            _left.add(self)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether a receiver has not returned for a while."""
+        since = self._since
+        return since is not None and time.monotonic() - since > _STUCK_AFTER
+
+    def drop(self) -> None:
+        """Drop the waiting signals of a thread that is to end."""
+        dropped = -1  # without what tells the thread to end
+        try:
+            while True:
+                self._waiting.get_nowait()
+                dropped += 1
+        except queue.Empty:
+            self._waiting.put(None)
+        if dropped > 0:
+            text = "a receiver of signals has not returned for %d s; %d signals are not sent. " + _ADVICE
+            _faults.report("dropped signals", text, _STUCK_AFTER, dropped)
 
     def _put(self, calls: list[Call]) -> None:
         with self._lock:
             if self._ended:
                 return
-            if self._number + len(calls) > _MOST_WAITING and self._number:
-                self._faults.report(
-                    "signals", "receivers of its signals are too slow; %d signals are not sent", len(calls)
-                )
+            waiting = self._waiting.qsize()
+            if self.is_stuck:
+                text = "a receiver of signals has not returned for %d s; %d signals wait. " + _ADVICE
+                _faults.report("stuck signals", text, _STUCK_AFTER, waiting + len(calls))
+            if waiting + len(calls) > _MOST_WAITING and waiting:
+                _faults.report("signals", "receivers of its signals are too slow; %d signals are not sent", len(calls))
                 return
-            if (self._thread is None or not self._thread.is_alive()) and not self._start(len(calls)):
+            if not self.is_alive and not self._start(len(calls)):
                 return
-            self._number += len(calls)
-            self._waiting.put(calls)
+            for call in calls:
+                self._waiting.put(call)
 
     def _start(self, number: int) -> bool:
+        if not _left.has_room():
+            text = "%d receivers of signals have not returned; %d signals are not sent. " + _ADVICE
+            _faults.report("left signals", text, _MOST_LEFT, number)
+            return False
         thread = EngineThread(self._run, "webhooks-signals")
         try:
             thread.start()
         except Exception as error:  # noqa: BLE001 - costs these signals, and not the recording; the next ones try again
-            self._faults.report(
+            _faults.report(
                 "signals thread", "no thread can be started for signals; %d signals are not sent", number, error=error
             )
             return False
@@ -76,17 +115,15 @@ class SignalThread:
 
     def _run(self) -> None:
         try:
-            while (calls := self._waiting.get()) is not None:
-                try:
-                    for call in calls:
-                        self._make(call)
-                        # At once: what the receivers of the next signal emit must not be rolled back with a transaction that
-                        # this one's have left open, nor its locks last until a whole batch is through.
-                        self._make(_tidy_connections)
-                finally:
-                    with self._lock:
-                        self._number -= len(calls)
+            while (call := self._waiting.get()) is not None:
+                self._since = time.monotonic()
+                self._make(call)
+                # At once: what the receivers of the next signal emit must not be rolled back with a transaction that this one's
+                # have left open, nor its locks last until all signals are through.
+                self._make(_tidy_connections)
+                self._since = None
         finally:
+            self._since = None
             self._make(connections.close_all)
 
     @staticmethod
@@ -95,6 +132,32 @@ class SignalThread:
             call()
         except BaseException:  # a receiver that calls sys.exit ends neither this thread nor the engine
             logger.exception("webhooks: a receiver of a signal failed, or what is cleaned up after it")
+
+
+class _LeftThreads:
+    """The threads of this process that have not ended with their engine. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: list[SignalThread] = []
+
+    def add(self, thread: SignalThread) -> None:
+        with self._lock:
+            self._threads.append(thread)
+            self._look()
+
+    def has_room(self) -> bool:
+        """Return whether another thread may start."""
+        with self._lock:
+            self._look()
+            return len(self._threads) < _MOST_LEFT
+
+    def _look(self) -> None:
+        """Forget the threads that have ended, and let stuck ones end as soon as their receiver returns."""
+        self._threads = [thread for thread in self._threads if thread.is_alive]
+        for thread in self._threads:
+            if thread.is_stuck:
+                thread.drop()
 
 
 def _tidy_connections() -> None:
@@ -109,3 +172,18 @@ def _tidy_connections() -> None:
                 connection.close()
             if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
+
+
+_left = _LeftThreads()
+#: Of the process: an engine lives for a minute, and its successor has nothing new to say.
+_faults = FaultLog()
+
+
+def _forget_threads() -> None:
+    """A forked child has none of its parent's threads."""
+    global _left
+    _left = _LeftThreads()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -28,9 +28,11 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import NoReturn
 
 from django.db import connections
 
+from webhooks_app.engine.build_threads import are_stuck
 from webhooks_app.engine.engine_threads import Engine, StopRequest, tell_retired
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.freeze_watch import FreezeWatch
@@ -129,6 +131,8 @@ class _Run:
         #: Whether the run is over, and the error that ended it.
         self._is_over = False
         self._error: BaseException | None = None
+        #: The process ends after the run.
+        self._ends_process = False
         #: Wakes the calling thread when the run is over. A queue, because no signal handler can leave its lock taken.
         self._wakeup: SimpleQueue[None] = SimpleQueue()
 
@@ -148,11 +152,14 @@ class _Run:
                 if self._unclaimed:
                     self._start_thread(self._deliver_first)
                 self._replace_stuck_thread()
+                self._stop_if_builds_are_stuck()
                 with suppress(Empty):
                     # What it returns may get lost: a signal handler raises just after the call.
                     self._wakeup.get(timeout=self._options.look_again_seconds)
             except BaseException as raised:  # noqa: BLE001 - by a signal handler, if not by Ctrl-C
                 caught.append(raised)
+        if self._ends_process:
+            self._end_process()
         if interrupt is not None and not isinstance(interrupt, self._options.interrupts):
             raise interrupt
         if self._error is not None:
@@ -177,9 +184,24 @@ class _Run:
         stuck = sum(thread.is_alive() for thread in self._threads)  # one ends when its call returns
         if stuck >= _MOST_STUCK and self._options.frozen_after is not None:
             logger.critical("webhooks: %d threads are stuck; this process ends, and its queues go to others", stuck)
-            time.sleep(self._options.look_again_seconds)  # for the log
-            os._exit(_EXIT_CODE)
+            self._end_process()
         self._start_thread(partial(self._deliver_instead, engine))
+
+    def _stop_if_builds_are_stuck(self) -> None:
+        """Stop the engine as usual if no more requests with code of the host's can be built, and end the process after it."""
+        if self._options.frozen_after is None or self._ends_process or not are_stuck(self._options):
+            return
+        logger.critical(
+            "webhooks: wire formats of the host have not returned on any of their threads; this process stops and ends with "
+            "code %d, to be started again. Set timeouts for what their code calls",
+            _EXIT_CODE,
+        )
+        self._ends_process = True
+        self._stop.interrupts += 1
+
+    def _end_process(self) -> NoReturn:
+        time.sleep(self._options.look_again_seconds)  # for the log
+        os._exit(_EXIT_CODE)
 
     def _start_thread(self, work: Callable[[], None]) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]

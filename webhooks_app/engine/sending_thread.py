@@ -159,7 +159,7 @@ class RequestSender:
             return False
         try:
             if queue.runs_host_code and self._builds.are_lost(queue.config):
-                self._wait_for_lost_threads(delivery, queue)
+                self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)
                 return True
             delivery.started_at = self._heartbeat.now()
             if queue.config.wire_format.single_signature and not delivery.tried:
@@ -181,12 +181,6 @@ class RequestSender:
         """Return whether this engine was declared dead after it had leased the queue. Another engine may have it by now, even if
         the database thread has not noticed yet."""
         return queue.engine_id is not None and queue.engine_id != self._heartbeat.engine_id
-
-    def _wait_for_lost_threads(self, delivery: QueuedDelivery, queue: LeasedQueue) -> None:
-        name = queue.config.wire_format.name
-        text = "requests of the wire format %s cannot be built: the host's code has not returned from earlier ones"
-        self._faults.report(f"lost threads {name}", text, name, ids=_ids(delivery))
-        self._window.abandon(delivery, self._heartbeat.now() + self._fault_hold)
 
     def _take_built(self) -> int:
         """Send the requests that threads have built. Return how many could not be built: these have a result already."""
