@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from django.db import connection, connections
 
 from tests.factories import TenantFactory
+from tests.locks import locked
 from tests.pipelines import endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Receiver
 from webhooks_app.db import local_settings
@@ -52,14 +54,54 @@ def test_every_event_is_found_whatever_its_id(receiver: Receiver, monkeypatch: p
     assert not Event.objects.pending().exists()
 
 
-def test_the_floor_is_no_higher_than_the_lowest_pending_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_floor_is_no_higher_than_the_lowest_of_many_pending_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending_floor, "SLOW", 0.0)
+    monkeypatch.setattr(pending_floor, "_MOST_BELOW", 1)
+    now = database_now("default")
+    oldest = pending_event(TenantFactory(), id=first_id(now - timedelta(days=1)))
+    pending_event(TenantFactory(), id=first_id(now - timedelta(hours=1)))
+    floor = PendingFloor("default")
+    floor.note_look(1.0, now)
+    eventually(lambda: floor.id == oldest.pk)
+    assert floor.below == {}
+
+
+def test_an_event_that_stays_pending_keeps_the_floor_no_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one that cannot be fanned out, or whose row is locked, would make each look read everything again."""
     monkeypatch.setattr(pending_floor, "SLOW", 0.0)
     now = database_now("default")
     oldest = pending_event(TenantFactory(), id=first_id(now - timedelta(days=1)))
     pending_event(TenantFactory())
     floor = PendingFloor("default")
     floor.note_look(1.0, now)
-    eventually(lambda: floor.id == oldest.pk)
+    eventually(lambda: floor.id > oldest.pk)
+    assert floor.below == {oldest.pk: oldest.tenant_id}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("fifo", [False, True], ids=["not FIFO", "FIFO"])
+def test_an_event_that_was_locked_for_long_is_sent_once_it_is_free(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, fifo: bool
+) -> None:
+    monkeypatch.setattr(pending_floor, "SLOW", 0.0)
+    endpoint = endpoint_at(receiver, fifo=fifo, created_at=database_now("default") - timedelta(days=2))
+    old = pending_event(endpoint.tenant, id=first_id(database_now("default") - timedelta(hours=1)))
+    with running_engine():
+        with locked(old):
+            floor = pending_floor.pending_floor("default")
+            eventually(lambda: floor.below)
+            new = pending_event(endpoint.tenant)
+            if fifo:
+                time.sleep(0.5)
+                assert not endpoint.deliveries.exists(), "nothing overtakes it"
+            else:
+                eventually(lambda: endpoint.deliveries.filter(status="succeeded", event=new).exists())
+        eventually(lambda: endpoint.deliveries.filter(status="succeeded").count() == 2)
+        if fifo:
+            order = endpoint.deliveries.order_by("sequence").values_list("event_id", flat=True)
+            assert list(order) == [old.pk, new.pk]
+        newer = pending_event(endpoint.tenant)
+        eventually(lambda: endpoint.deliveries.filter(status="succeeded", event=newer).exists())
 
 
 def test_it_ends_when_looking_is_fast_again(monkeypatch: pytest.MonkeyPatch) -> None:

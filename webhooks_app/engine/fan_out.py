@@ -76,6 +76,7 @@ class FanOut:
             shares = at_once
         done = self._fan_out(shares, now, self._store.limits.deliveries)
         done.add(self._parts.try_held(tenants, now))
+        done.add(self._parts.try_below_floor(now))
         return done
 
     def go_on(self, now: datetime) -> FannedOut:
@@ -123,6 +124,9 @@ class FanOut:
                 self._left[share.tenant.id] = share
 
     def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
+        below_floor = set(pending_floor(self._using).below.values())
+        # Nothing overtakes an event of a FIFO tenant that is below the floor.
+        shares = [share for share in shares if not (share.tenant.fifo and share.tenant.id in below_floor)]
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
         self.owed_wakes.add(done.unwoken, now)  # before the other events, which may fail
         left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]

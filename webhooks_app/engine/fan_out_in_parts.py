@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TypeVar
 
 from webhooks_app.database_errors import is_lock_timeout, is_outage
-from webhooks_app.db import divided, in_fresh_transaction
+from webhooks_app.db import divided, in_fresh_transaction, read
 from webhooks_app.engine.create_deliveries import (
     RowsBusy,
     create_missing_tenants,
@@ -28,9 +28,12 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.owed_wakes import OwedWakes
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_events import Share, read_pending, read_these
+from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import FannedOut, PendingEvent
+from webhooks_app.models import Endpoint, EndpointStatus
+from webhooks_app.models.lookups import any_of
 from webhooks_app.telemetry.logs import log_ids
 
 Done = TypeVar("Done")
@@ -42,6 +45,8 @@ _MOST_WAITS = 2
 _MOST_TRIED = 50
 _LONGEST_HELD = 0.05
 _AFTER_HELD_FAILED = 0.05
+#: How often to try the events below the floor (seconds).
+_BELOW_FLOOR_EVERY = 0.25
 #: With more tenants than this, the times when they were tried are dropped.
 _MOST_REMEMBERED = 1000
 
@@ -73,6 +78,8 @@ class FanOutInParts:
         self.held_events = HeldEvents(options.max_held_events)
         #: From when on (monotonic) held events are tried again.
         self._held_from = 0.0
+        #: From when on (monotonic) events below the floor are tried again.
+        self._below_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self.held_events, send_signal)
 
     def start_step(self) -> None:
@@ -148,6 +155,33 @@ class FanOutInParts:
                     self.held_events.put(event)
             if time.monotonic() > began + _LONGEST_HELD:
                 break
+        return done
+
+    def try_below_floor(self, now: datetime) -> FannedOut:
+        """Fan out the pending events below the floor, which no other step sees (see `pending_floor`), each alone."""
+        done, floor = FannedOut(), pending_floor(self._using)
+        if not floor.below or time.monotonic() < self._below_from:
+            return done
+        self._below_from = time.monotonic() + _BELOW_FLOOR_EVERY
+        found = {event.id: event for event in read_these(list(floor.below), self._using)}
+        floor.forget_below(floor.below.keys() - found.keys())
+        held = set().union(*self.held_events.by_tenant().values())
+        waiting = self.paused_tenants.active()
+        events = [event for event in found.values() if event.id not in held and event.tenant_id not in waiting]
+        fifo = _with_fifo_endpoints({event.tenant_id for event in events}, self._using)
+        portion = min(self._store.limits.deliveries, self._options.large_portion_beside_single)
+        in_turn = sorted(self._with_tenants(events), key=lambda event: (self._last_try(event.tenant_id), event.id))
+        for number, event in enumerate(in_turn):
+            if number and not self.has_time:
+                break
+            if event.tenant_id in waiting:
+                continue
+            self._tried_at[event.tenant_id] = time.monotonic()
+            one = self._in_batch([event], now, portion, in_order=event.tenant_id in fifo)
+            self._owed_wakes.add(one.unwoken, now)
+            done.add(one)
+            if not one.events:
+                waiting.add(event.tenant_id)  # nothing may overtake it
         return done
 
     def _in_batch(self, events: Sequence[PendingEvent], now: datetime, deliveries: int, *, in_order: bool) -> FannedOut:
@@ -235,3 +269,9 @@ class FanOutInParts:
 
     def _in_transaction(self, work: Callable[[], Done]) -> Done:
         return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._options.lock_timeout)
+
+
+def _with_fifo_endpoints(tenants: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:
+    endpoints = Endpoint.objects.using(using).filter(any_of("tenant_id", tenants), fifo=True)
+    live = endpoints.exclude(status=EndpointStatus.DELETED).values_list("tenant_id", flat=True)
+    return read(lambda: set(live), using)

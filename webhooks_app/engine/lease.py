@@ -65,7 +65,7 @@ class Lease:
         now, began, floor = self._heartbeat.now(), time.monotonic(), pending_floor(self._using)
         found = self._store.look(now, floor.id)
         floor.note_look(time.monotonic() - began, now)
-        return found
+        return found[0] or bool(floor.below), found[1]
 
     # --- take --------------------------------------------------------------------------------------------------------
 

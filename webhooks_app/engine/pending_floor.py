@@ -3,7 +3,8 @@
 It is usually zero: every pending event is found by an index that contains only those. But while any transaction of the database
 has an old snapshot (a backup, a report, a forgotten session), PostgreSQL cannot remove the index entries of events that were
 fanned out since, and each look reads all of them: half a second for 200,000. Then the engines look only for events from the
-lowest pending id on, and for all of them now and then, on a thread of its own.
+floor on. A thread of its own looks for all of them now and then. The few that it finds below the floor are remembered by their ids.
+If there are many, the floor goes down to the lowest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import connections
@@ -29,6 +31,8 @@ _SHARE = 0.02
 #: the next look for all events.
 _MARGIN = timedelta(seconds=10)
 _NONE = uuid.UUID(int=0)
+#: How many events may be pending below the floor: those that cannot be fanned out now, and late ones.
+_MOST_BELOW = 100
 
 
 class PendingFloor:
@@ -37,6 +41,8 @@ class PendingFloor:
     def __init__(self, using: str) -> None:
         self._using = using
         self.id = _NONE
+        #: The pending events below the floor that the last look found, with their tenants; the lowest first.
+        self.below: dict[uuid.UUID, uuid.UUID] = {}
         self._next_look = 0.0
         self._lock = threading.Lock()
 
@@ -50,10 +56,15 @@ class PendingFloor:
             except RuntimeError:  # the system starts no thread now
                 self._lock.release()
 
+    def forget_below(self, ids: Collection[uuid.UUID]) -> None:
+        """Note that these events are not pending any more."""
+        self.below = {key: tenant_id for key, tenant_id in self.below.items() if key not in ids}
+
     def _look_for_all(self, now: datetime) -> None:
         began = time.monotonic()
         try:
-            lowest = store_for(self._using).lowest_pending()
+            floor = first_id(now - _MARGIN)
+            found = store_for(self._using).pending_below(floor, _MOST_BELOW + 1)
             took = time.monotonic() - began
             if took >= SLOW and self.id == _NONE:
                 logger.warning(
@@ -61,8 +72,12 @@ class PendingFloor:
                     "cleaning its indexes: look for it in pg_stat_activity (backend_xmin) and end it",
                     took,
                 )
-            floor = first_id(now - _MARGIN)
-            self.id = _NONE if took < SLOW else min(lowest or floor, floor)
+            few = len(found) <= _MOST_BELOW
+            if took < SLOW:
+                self.id, self.below = _NONE, {}
+            else:
+                self.below = found if few else {}
+                self.id = floor if few else min(found)
         except Exception as error:  # noqa: BLE001 - it is tried again, and meanwhile the floor stays
             took = SLOW
             logger.warning("webhooks: the lowest pending event could not be read: %r", error)

@@ -97,10 +97,10 @@ class PortableStore(PortableRecord):
         pending = Event.objects.using(self.using).pending()
         return read(lambda: (pending.exists(), due.exists()), self.using)
 
-    def lowest_pending(self) -> uuid.UUID | None:
-        """Return the lowest id of a pending event."""
-        pending = Event.objects.using(self.using).pending().order_by("id").values_list("id", flat=True)
-        return read(pending.first, self.using)
+    def pending_below(self, floor: uuid.UUID, most: int) -> dict[uuid.UUID, uuid.UUID]:
+        """Return the pending events with the lowest ids, as long as these are below the floor, with their tenants."""
+        pending = Event.objects.using(self.using).pending().filter(id__lt=floor).order_by("id")
+        return dict(read(lambda: list(pending.values_list("id", "tenant_id")[:most]), self.using))
 
     def pending_tenants(
         self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, floor: uuid.UUID

@@ -36,7 +36,7 @@ _LOOK = f"""
 SELECT EXISTS (SELECT 1 FROM {EVENT} WHERE fanned_out_at IS NULL AND id >= %s),
        EXISTS (SELECT 1 FROM {QUEUE} WHERE holder_id IS NULL AND due_at <= %s)
 """
-_LOWEST_PENDING = f"SELECT id FROM {EVENT} WHERE fanned_out_at IS NULL ORDER BY id LIMIT 1"
+_PENDING_BELOW = f"SELECT id, tenant_id FROM {EVENT} WHERE fanned_out_at IS NULL AND id < %s ORDER BY id LIMIT %s"
 
 _SUSPECTED = f"(crash_takeovers >= {SUSPECTED_FROM} AND COALESCE(crashed_at > %(suspects_since)s, false))"
 _TRUSTED = "COALESCE(last_success_at > %(trusts_since)s, false)"
@@ -193,9 +193,8 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     def number_deliveries(self, ids: Sequence[uuid.UUID], *, after: int) -> None:
         execute(self.using, _NUMBER_DELIVERIES, [after, array_literal(ids)])
 
-    def lowest_pending(self) -> uuid.UUID | None:
-        rows = send(self.using, (_LOWEST_PENDING, []), walks_index=True)[0]
-        return rows[0][0] if rows else None
+    def pending_below(self, floor: uuid.UUID, most: int) -> dict[uuid.UUID, uuid.UUID]:
+        return dict(send(self.using, (_PENDING_BELOW, [floor, most]), walks_index=True)[0])
 
     def pending_tenants(
         self, after: uuid.UUID, limit: int, *, endpoints: int, events: int, floor: uuid.UUID
