@@ -74,7 +74,7 @@ class FanOut:
             chosen = {share.tenant.id for share in at_once}
             self._leave([share for share in shares if share.tenant.id not in chosen])
             shares = at_once
-        done = self._fan_out(shares, now, self._store.limits.deliveries)
+        done = self._fan_out(shares, now, self._store.limits.deliveries, self._options.one_by_one_seconds)
         done.add(self._parts.try_held(tenants, now))
         done.add(self._parts.try_below_floor(now))
         return done
@@ -83,7 +83,9 @@ class FanOut:
         """Fan out what `begin` has left."""
         self._parts.start_step()
         options = self._options
-        portion = options.large_portion_beside_single if self.serves_single_events else options.large_portion
+        portion, seconds = options.large_portion, options.one_by_one_seconds
+        if self.serves_single_events:
+            portion, seconds = options.large_portion_beside_single, options.one_by_one_seconds_beside_single
         deliveries = min(self._store.limits.deliveries, portion)
         paused = self._parts.paused_tenants.active()
         left = {key: share for key, share in self._left.items() if key not in paused}
@@ -91,7 +93,7 @@ class FanOut:
         for share in shares:
             del left[share.tenant.id]
         self._left = left
-        return self._fan_out(shares, now, deliveries)
+        return self._fan_out(shares, now, deliveries, seconds)
 
     def _collect(self) -> list[Share]:
         """Return the shares of the tenants whose turn it is. Create their rows where these are missing."""
@@ -123,16 +125,15 @@ class FanOut:
             if len(self._left) < _MOST_LEFT:
                 self._left[share.tenant.id] = share
 
-    def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int) -> FannedOut:
+    def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int, seconds: float) -> FannedOut:
+        """`seconds`: for how long to work one by one."""
         below_floor = set(pending_floor(self._using).below.values())
         # Nothing overtakes an event of a FIFO tenant that is below the floor.
         shares = [share for share in shares if not (share.tenant.fifo and share.tenant.id in below_floor)]
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
         self.owed_wakes.add(done.unwoken, now)  # before the other events, which may fail
         left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
-        options = self._options
-        beside_single = options.one_by_one_seconds_beside_single
-        self._parts.start_time(beside_single if self.serves_single_events else options.one_by_one_seconds)
+        self._parts.start_time(seconds)
         done.add(self._parts.fan_out([share for share in left if not share.tenant.is_slow], now, deliveries))
         reached = [share for share in shares if share.tenant.id not in self._parts.unreached]
         self._turns.note_served([share for share in reached if not share.tenant.is_slow])

@@ -74,7 +74,7 @@ class EngineOptions:
     #: How long one step may look for failing events one by one: this delays all tenants. Tenants and events that were not
     #: tried have their turn in the next step, least recently tried first.
     one_by_one_seconds: float = 0.1
-    #: The same while single events arrive.
+    #: The same for what others have left, while single events arrive.
     one_by_one_seconds_beside_single: float = 0.02
     #: For how long one step may collect the shares of tenants; it always looks at one page of them.
     collect_seconds: float = 0.03

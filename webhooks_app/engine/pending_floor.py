@@ -3,8 +3,8 @@
 It is usually zero: every pending event is found by an index that contains only those. But while any transaction of the database
 has an old snapshot (a backup, a report, a forgotten session), PostgreSQL cannot remove the index entries of events that were
 fanned out since, and each look reads all of them: half a second for 200,000. Then the engines look only for events from the
-floor on. A thread of its own looks for all of them now and then. The few that it finds below the floor are remembered by their ids.
-If there are many, the floor goes down to the lowest.
+floor on. A thread of its own looks for all of them now and then. It remembers the few that it finds below the floor. If there are
+many, the floor goes down to the lowest.
 """
 
 from __future__ import annotations
