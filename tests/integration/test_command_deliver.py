@@ -235,6 +235,16 @@ def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog)
     assert "housekeeping failed" in caplog.text
 
 
+def test_a_mail_backend_that_hangs_stops_no_other_chore():
+    stop, done = threading.Event(), threading.Event()
+    housekeeping = Housekeeping(stop)
+    housekeeping._chores = [(0.0, stop.wait), (0.0, done.set)]
+    housekeeping.start()
+    assert done.wait(10)
+    stop.set()
+    housekeeping.join(10)
+
+
 def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(customer, settings, monkeypatch):
     monkeypatch.setattr(Housekeeping, "NOTIFY_SECONDS", 0.0)
     monkeypatch.setattr("webhooks_app.management.commands.webhooks_deliver._LONGEST_HOUSEKEEPING", 0.2)

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from tests.factories import EndpointFactory, NotificationFactory, TenantFactory
 from tests.mail_servers import send_by_smtp, send_through
+from tests.pipelines import eventually
 from webhooks_app.models import Notification
 from webhooks_app.notifications.send import send_notifications
 
@@ -156,7 +157,7 @@ def test_a_second_run_leaves_the_mail_server_to_the_first(settings):
 @pytest.mark.parametrize("timeout", [None, 0.2], ids=["without a timeout", "with the host's timeout"])
 def test_a_mail_server_that_falls_silent_ends_the_run(settings, monkeypatch, silent_mail_server, timeout):
     if timeout is None:
-        monkeypatch.setattr("webhooks_app.notifications.send._MAIL_TIMEOUT", 0.2)
+        monkeypatch.setattr("webhooks_app.notifications.mailer._MAIL_TIMEOUT", 0.2)
     send_by_smtp(settings, silent_mail_server.port, timeout=timeout)
     NotificationFactory.create_batch(6)
     assert send_notifications(NOW) == 0
@@ -192,6 +193,22 @@ def test_a_process_that_stops_does_not_wait_for_a_silent_mail_server(settings):
     assert send_notifications(NOW, stopping=lambda: bool(server.connections)) == 0
     assert Notification.objects.get(pk=notification.pk).claimed_until is None
     server.close()
+
+
+def test_a_mail_backend_that_never_connects_keeps_one_thread(settings, caplog):
+    server = SilentMailServer()
+    server.start()
+    send_by_smtp(settings, server.port, timeout=60.0)
+    notification = NotificationFactory()
+    assert send_notifications(NOW, stopping=lambda: bool(server.connections)) == 0
+    for _ in range(3):
+        assert send_notifications(NOW, stopping=lambda: True) == 0
+    assert [thread.name for thread in threading.enumerate()].count("webhooks-mail") == 1
+    assert "Give it a timeout" in caplog.text
+    server.close()
+    send_through(settings, "django.core.mail.backends.locmem.EmailBackend")
+    eventually(lambda: send_notifications(NOW) == 1)
+    assert Notification.objects.get(pk=notification.pk).sent_at
 
 
 def test_an_email_that_cannot_be_rendered_stops_no_other(settings):

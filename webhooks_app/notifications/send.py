@@ -16,19 +16,16 @@ import contextlib
 import logging
 import random
 import smtplib
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from webhooks_app.conf import settings
@@ -41,6 +38,7 @@ from webhooks_app.models.notification import NotificationQuerySet
 from webhooks_app.notifications import emails, operational_events
 from webhooks_app.notifications.certificates import notify_about_certificates
 from webhooks_app.notifications.kinds import CLAIMED_WHILE_COUNTING, COLLECTED, KINDS
+from webhooks_app.notifications.mailer import open_mailer
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +48,6 @@ _CLAIM = timedelta(minutes=5)
 _TENANTS_AT_ONCE = 200
 _NOTIFICATIONS_AT_ONCE = 1000
 _NOTIFICATIONS_IN_ALL = 5000
-#: Seconds that one step of the mail connection may take, if the host has set no timeout.
-_MAIL_TIMEOUT = 10.0
-#: Seconds between checks whether the process stops, while a run waits for the mail server.
-_LOOK_AGAIN = 0.25
 #: Seconds after which a run starts no further e-mail to a tenant. The e-mail to staff follows, within a minute in total.
 _RUN_SECONDS = 45.0
 #: After this many failed e-mails in a row, the mail server counts as down.
@@ -88,7 +82,7 @@ def send_notifications(now: datetime | None = None, *, stopping: Callable[[], bo
     claims = list(_claim_all(moment))
     if not claims:
         return 0
-    connection = _open_mailer(stopping)
+    connection = open_mailer(stopping)
     if connection is None:
         logger.error("webhooks: %d tenants are notified in the next run", len(claims))
         _give_back(claims)
@@ -234,39 +228,6 @@ def _publish(claim: _Claim) -> None:
             operational_events.publish(claim.tenant, claim.notifications)
     except Exception:
         logger.exception("webhooks: no operational events about tenant %s; its e-mail was sent", claim.tenant.uid)
-
-
-def _open_mailer(stopping: Callable[[], bool]) -> BaseEmailBackend | None:
-    """Return the host's default mailer, connected; None if it cannot be reached, or not before `stopping`.
-
-    Connects on a thread of its own: a silent mail server must not keep a worker from stopping.
-    """
-    opened: list[BaseEmailBackend] = []
-
-    def connect() -> None:
-        try:
-            post = _mailer()
-            if getattr(post, "timeout", 0) is None:
-                post.timeout = _MAIL_TIMEOUT  # type: ignore[attr-defined]  # as in Django's SMTP backend
-            post.open()
-            opened.append(post)
-        except Exception:  # mail backends are plugins and raise anything
-            logger.exception("webhooks: the mail server cannot be reached")
-        finally:
-            connections.close_all()  # this thread's own: some backends write to the database
-
-    thread = threading.Thread(target=connect, name="webhooks-mail", daemon=True)
-    thread.start()
-    thread.join(_LOOK_AGAIN)
-    while thread.is_alive() and not stopping():
-        thread.join(_LOOK_AGAIN)
-    return opened[0] if opened else None
-
-
-def _mailer() -> BaseEmailBackend:
-    """Return the host's default mailer: one of its mailers (Django 6.1 and later), else the only connection."""
-    mailers: Any = getattr(mail, "mailers", None)
-    return mail.get_connection() if mailers is None else mailers.default
 
 
 def _claim(tenant_id: uuid.UUID, now: datetime) -> _Claim | None:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -83,9 +83,8 @@ class Command(DatabaseCommand):
         finally:
             stop.set()
             if housekeeping:
-                housekeeping.join(
-                    _LONGEST_HOUSEKEEPING
-                )  # after that it ends with the process: every task can be repeated
+                # After that it ends with the process: every task can be repeated.
+                housekeeping.join(_LONGEST_HOUSEKEEPING)
         done = f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded."
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
@@ -148,14 +147,16 @@ def collect_less() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-class Housekeeping(threading.Thread):
-    """Run the tasks that Celery beat runs elsewhere: send notifications, sweep, repair and prune."""
+class Housekeeping:
+    """Run the tasks that Celery beat runs elsewhere: send notifications, sweep, repair and prune.
+
+    Notifications are sent on a thread of their own: a mail backend that hangs must not stop the others.
+    """
 
     #: Seconds between two runs of `send_notifications`.
     NOTIFY_SECONDS = 60.0
 
     def __init__(self, stop: threading.Event) -> None:
-        super().__init__(name="webhooks-housekeeping", daemon=True)
         self._stop_asked = stop
         #: Seconds between two runs, and the function.
         self._chores: list[tuple[float, Callable[[], object]]] = [
@@ -164,11 +165,24 @@ class Housekeeping(threading.Thread):
             (600, repair),
             (3600, lambda: prune()),
         ]
+        self._threads: list[threading.Thread] = []
 
-    def run(self) -> None:
-        due = [time.monotonic() + every for every, _ in self._chores]
+    def start(self) -> None:
+        for chores in (self._chores[:1], self._chores[1:]):
+            thread = threading.Thread(target=self._run, args=(chores,), name="webhooks-housekeeping", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def join(self, timeout: float) -> None:
+        """Wait until both threads have ended, for at most so many seconds."""
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0.0))
+
+    def _run(self, chores: Sequence[tuple[float, Callable[[], object]]]) -> None:
+        due = [time.monotonic() + every for every, _ in chores]
         while not self._stop_asked.wait(1.0):
-            for number, (every, act) in enumerate(self._chores):
+            for number, (every, act) in enumerate(chores):
                 if time.monotonic() >= due[number]:
                     due[number] = time.monotonic() + every
                     self._do(act)
