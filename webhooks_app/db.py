@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -126,12 +127,21 @@ def local_settings(
 
 
 def divided(
-    work: Callable[[list[Key]], object], keys: Iterable[Key], on_fault: Callable[[Key, Exception], object]
-) -> None:
+    work: Callable[[list[Key]], object],
+    keys: Iterable[Key],
+    on_fault: Callable[[Key, Exception], object],
+    *,
+    seconds: float = math.inf,
+) -> list[Key]:
     """Run `work` for all keys at once. If the database refuses that, halve the keys until the failing one is alone, call
-    `on_fault` for it, and process the others. Outages and busy locks are raised, because no key is the cause."""
-    waiting = [list(keys)]
+    `on_fault` for it, and process the others. Outages and busy locks are raised, because no key is the cause.
+
+    `seconds`: for how long to do so, since hundreds of keys may fail; at least until the first of them is found. Return the keys
+    that were not reached in that time."""
+    waiting, until, found = [list(keys)], time.monotonic() + seconds, False
     while waiting:
+        if found and time.monotonic() > until:
+            return [key for some in waiting for key in some]
         some = waiting.pop()
         try:
             if some:
@@ -140,10 +150,12 @@ def divided(
             if is_outage(error) or is_transient(error):
                 raise
             if len(some) == 1:
+                found = True
                 on_fault(some[0], error)
             else:
                 middle = len(some) // 2
                 waiting += [some[middle:], some[:middle]]
+    return []
 
 
 def in_one_transaction(act: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -39,6 +39,14 @@ def tenant_that_the_database_refuses(receiver: Receiver, stack: ExitStack) -> No
     stack.enter_context(refused("webhooks_app_tenant", "id", Tenant.id_for("gone")))
 
 
+def endpoints_of_an_unknown_kind(receiver: Receiver, stack: ExitStack) -> None:
+    endpoint = endpoint_at(receiver, "/bad")
+    for _ in range(20):
+        due_delivery(endpoint_at(receiver, "/bad", tenant=endpoint.tenant))
+    Endpoint.objects.filter(tenant=endpoint.tenant).update(kind="webhook")
+    stack.callback(lambda: Endpoint.objects.filter(tenant=endpoint.tenant).update(kind="url"))
+
+
 def infinite(model: Any, field: str) -> Scene:
     """The row contains a time that Python cannot read."""
 
@@ -64,6 +72,7 @@ def infinite(model: Any, field: str) -> Scene:
 
 ROWS: dict[str, Scene] = {
     "an endpoint that cannot be read": infinite(Endpoint, "status_changed_at"),
+    "endpoints of a kind that nobody knows": endpoints_of_an_unknown_kind,
     "a queue that cannot be read": infinite(EndpointQueue, "last_failure_at"),
     "a delivery that cannot be read": infinite(Delivery, "expires_at"),
     "an event that cannot be read": infinite(Event, "occurred_at"),

@@ -90,8 +90,9 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
     headers: tuple[tuple[str, str], ...] = ()
     authentication: Authentication | None = None
     tls: ClientTLS | None = None
-    wire_format = STANDARD
+    wire_format, kind = STANDARD, EndpointKind.URL
     try:
+        kind = EndpointKind(endpoint.kind)
         wire_format = get_wire_format(endpoint.wire_format)
         keys = tuple(opened(secret, wire_format) for secret in _in_order(secrets, wire_format))
         headers = tuple(parse_texts(encrypted_field("headers").open(endpoint.id, endpoint.headers)).items())
@@ -115,7 +116,7 @@ def _config(endpoint: _Row, secrets: list[_SecretRow]) -> EndpointConfig:
         max_in_flight=max(min(endpoint.max_in_flight or settings().MAX_IN_FLIGHT, settings().MAX_IN_FLIGHT * 16), 1),
         rate_limit=endpoint.rate_limit,
         fifo=endpoint.fifo,
-        kind=EndpointKind(endpoint.kind),
+        kind=kind,
         authentication=authentication,
         tls=tls,
         fault=fault,

@@ -105,7 +105,13 @@ class FanOutInParts:
         def find(some: list[Share]) -> None:
             found.extend(self._in_transaction(partial(read_pending, some, held, self._using, in_order=in_order)))
 
-        divided(find, shares, lambda share, error: self._pause(share.tenant.id, error))
+        unread = divided(
+            find,
+            shares,
+            lambda share, error: self._pause(share.tenant.id, error),
+            seconds=self._options.one_by_one_seconds,
+        )
+        self.unreached.update(share.tenant.id for share in unread)
         events = self._with_tenants(sorted(found, key=lambda event: event.id))
         # An event that is fanned out in parts, or that is held, is processed alone.
         alone = {

@@ -102,15 +102,23 @@ class Lease:
         """Read the endpoints of these queues, and release those that cannot be read or are gone."""
         configs: dict[uuid.UUID, EndpointConfig] = {}
         ids = [row.endpoint_id for row in taken]
-        divided(
+        unreadable: dict[uuid.UUID, Exception] = {}
+        late = divided(
             lambda some: configs.update(load_endpoint_configs(some, self._using)),
             ids,
-            lambda endpoint_id, error: self._hold(endpoint_id, now, error),
+            unreadable.__setitem__,
+            seconds=self._options.one_by_one_seconds,
         )
+        for endpoint_id, error in unreadable.items():
+            self._refuse(endpoint_id, error)
         refused = self._refused.active()
-        if gone := [key for key in ids if key not in configs and key not in refused]:
-            # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
-            self._give_back([Release(key, BLOCKED, None) for key in gone])
+        # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
+        gone = set(ids).difference(configs, refused, unreadable, late)
+        held, soon = now + self._options.fault_hold, now + self._options.lost_hold
+        releases = [(gone, BLOCKED), (unreadable.keys(), held), (set(late).difference(unreadable), soon)]
+        rows = [Release(key, until, None) for keys, until in releases for key in keys]
+        if rows:
+            self._give_back(rows)
         return {key: config for key, config in configs.items() if key not in refused}
 
     def expect_due(self) -> None:
@@ -129,18 +137,16 @@ class Lease:
         def take_these(ids: list[uuid.UUID]) -> None:
             taken.extend(self._store.take_these(engine_id, now, ids))
 
-        divided(take_these, read(lambda: self._store.due_queues(now, room), self._using), self._refuse)
+        due = read(lambda: self._store.due_queues(now, room), self._using)
+        divided(take_these, due, self._refuse, seconds=self._options.one_by_one_seconds)  # the rest stays due
         return taken
-
-    def _hold(self, endpoint_id: uuid.UUID, now: datetime, error: Exception) -> None:
-        """Release a queue whose endpoint cannot be read."""
-        self._refuse(endpoint_id, error)
-        self._give_back([Release(endpoint_id, now + self._options.fault_hold, None)])
 
     def _refuse(self, endpoint_id: uuid.UUID, error: Exception) -> None:
         self._refused.put(endpoint_id)
         name = public_id("wh", endpoint_id)
-        self._faults.report(f"queue {endpoint_id}", "the rows of %s cannot be read or changed", name, error=error)
+        # One log entry for a kind of error: if all endpoints are affected, one for each would fill the log.
+        cause = f"queue {type(error).__name__}"
+        self._faults.report(cause, "the rows of %s (or of others, too) cannot be read or changed", name, error=error)
 
     def _leased(self, row: Taken, config: EndpointConfig, engine_id: uuid.UUID, now: datetime) -> LeasedQueue:
         queue = LeasedQueue(config, row.health, time.monotonic(), engine_id, crash_takeovers=row.crash_takeovers)

@@ -66,7 +66,14 @@ class ReadAhead:
             for row in self._store.due(some, self._heartbeat.now()):
                 rows[row.endpoint_id].append(row)
 
-        divided(read, queues.values(), lambda one, error: self._hold(one.endpoint_id, error))
+        late = divided(
+            read,
+            queues.values(),
+            lambda one, error: self._hold(one.endpoint_id, error),
+            seconds=self._options.one_by_one_seconds,
+        )
+        for one in late:
+            self._window.hold(one.endpoint_id, self._heartbeat.now() + self._options.lost_hold)
         try:
             return self._feed(queues, rows, memory)
         except Exception:
@@ -163,7 +170,7 @@ class ReadAhead:
         self._window.hold(endpoint_id, self._heartbeat.now() + self._options.fault_hold)
 
     def _attach_events(self, deliveries: list[QueuedDelivery]) -> set[uuid.UUID]:
-        """Attach the events to the deliveries. Return the events whose rows cannot be read; their queues are held."""
+        """Attach the events to the deliveries. Return the events whose rows cannot be read, or not now; their queues are held."""
         known = {delivery.event_id: self._events.get(delivery.event_id) for delivery in deliveries}
         missing = [event_id for event_id, event in known.items() if event is None]
         unreadable: dict[uuid.UUID, Exception] = {}
@@ -173,12 +180,14 @@ class ReadAhead:
                 data = payload_field().open(row.id, row.data)
                 known[row.id] = self._events[row.id] = EventBody(row.id, row.type, row.occurred_at, data)
 
-        divided(read, missing, unreadable.__setitem__)
+        late = set(divided(read, missing, unreadable.__setitem__, seconds=self._options.one_by_one_seconds))
         for delivery in deliveries:
             delivery.event = known[delivery.event_id]
             if delivery.event_id in unreadable:
                 self._hold(delivery.endpoint_id, unreadable[delivery.event_id])
-        return set(unreadable)
+            elif delivery.event_id in late:
+                self._window.hold(delivery.endpoint_id, self._heartbeat.now() + self._options.lost_hold)
+        return late.union(unreadable)
 
 
 def _move_cursor(queue: LeasedQueue, rows: Sequence[DueRow], wanted: Wanted) -> None:
