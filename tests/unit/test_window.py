@@ -126,6 +126,15 @@ class TestRoom:
         assert window.room()[QueueClass.TRUSTED].limit == 6
         assert window.room()[QueueClass.NEW].limit == 6
 
+    def test_does_not_count_proven_queues_that_hang(self) -> None:
+        """Two tenants whose queues answer once, and then hang until their deadline, could keep everybody from leasing."""
+        window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10, slow=1)
+        prove(window, 4)
+        start(window, now=10.0)
+        assert window.room()[QueueClass.TRUSTED].limit == 6
+        start(window, now=20.0)
+        assert window.room()[QueueClass.TRUSTED].limit == 10
+
     def test_for_failing_queues_is_a_quarter_of_the_window(self) -> None:
         window = a_window(*[a_queue(1, health=Health(consecutive_failures=3)) for _ in range(2)], size=20)
         assert window.room()[QueueClass.FAILING].limit == 3

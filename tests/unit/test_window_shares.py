@@ -45,6 +45,14 @@ class TestASlowRequest:
         add(window, a_queue(1))
         assert len(start(window, now=40.0)) == 1, "another tenant's start as before"
 
+    def test_that_stayed_leaves_the_window_when_there_is_room_again(self) -> None:
+        window = a_window(*(a_queue(1) for _ in range(10)), size=4, slow=1)
+        slow = [one for turn in range(2) for one in start(window, now=5.0 * turn)]
+        assert len(start(window, now=10.0)) == 2, "they stay, because four are slow"
+        assert not start(window, now=20.0)
+        finish(window, *slow[:2])
+        assert len(start(window, now=21.0)) == 2
+
     def test_leaves_its_queue_able_to_answer_late_and_to_go_on(self) -> None:
         queue = a_queue(5)
         window = a_window(queue, size=4, slow=4)

@@ -43,6 +43,9 @@ class InFlight:
         self.in_window = self.unproven = self.slow = 0
         #: All requests that may still become slow, oldest first.
         self._started: deque[QueuedDelivery] = deque()
+        #: Those that stayed in the window although they are slow, oldest first; and whether a slow request has ended since.
+        self._stayed: deque[QueuedDelivery] = deque()
+        self._room_was_freed = False
 
     def begin(self, delivery: QueuedDelivery, queue: LeasedQueue, tenant: TenantShare, now: float) -> None:
         """Count a request that starts now. It is in the window."""
@@ -76,6 +79,7 @@ class InFlight:
             self._leave_window(delivery, tenant)
         else:
             self.slow -= 1
+            self._room_was_freed = True
             if tenant is not None:
                 tenant.slow -= 1
         if queue is not None:
@@ -85,9 +89,13 @@ class InFlight:
 
     def move_slow_ones(self, now: float, size: int) -> None:
         """Move requests without a response out of the window, which has room for `size`: otherwise they would block other
-        tenants until they time out. If the tenant's share of the slow room is full, they stay."""
+        tenants until they time out. If the tenant's share of the slow room is full, they stay until there is room."""
         crowded = self.in_window * 4 > size * 3
         patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
+        if self._room_was_freed:
+            self._started.extendleft(reversed(self._stayed))
+            self._stayed.clear()
+            self._room_was_freed = False
         while self._started:
             delivery = self._started[0]
             since = delivery.in_flight_since
@@ -95,10 +103,11 @@ class InFlight:
                 return
             self._started.popleft()
             queue = self._queues.get(delivery.endpoint_id)
-            if since is None or delivery.slow or queue is None or self.slow >= self.slow_room:
+            if since is None or delivery.slow or queue is None:
                 continue
             tenant = self._tenants.of(queue)
-            if tenant.slow >= self.tenant_slow:
+            if self.slow >= self.slow_room or tenant.slow >= self.tenant_slow:
+                self._stayed.append(delivery)
                 continue
             delivery.slow = True
             self.slow += 1
@@ -111,6 +120,7 @@ class InFlight:
         forgotten = self.in_window + self.slow
         self.in_window = self.slow = self.unproven = 0
         self._started.clear()
+        self._stayed.clear()
         self._destinations.forget_in_flight()
         for queue in self._queues.values():
             queue.sending.in_flight = queue.sending.bytes_in_flight = 0

@@ -28,9 +28,11 @@ def free_room(
     proven = 0
     for queue in queues:
         of_tenant[queue.config.tenant_id] += 1
+        if queue.sending.hangs:
+            continue
         if queue.sending.proven:
             proven += 1
-        elif not queue.sending.hangs:
+        else:
             waiting[queue.queue_class] += 1
             waiting_of_tenant[queue.config.tenant_id] += 1
             failing_of_tenant[queue.config.tenant_id] += queue.queue_class is QueueClass.FAILING
