@@ -51,21 +51,27 @@ def write(using: str | None = None) -> Iterator[None]:
 
 
 def in_fresh_transaction(
-    work: Callable[[], Result], using: str | None = None, *, relaxed: bool = False, lock_timeout: float | None = None
+    work: Callable[[], Result],
+    using: str | None = None,
+    *,
+    relaxed: bool = False,
+    lock_timeout: float | None = None,
+    walks_index: bool = False,
 ) -> Result:
     """Run `work` in a transaction of its own, and again in a new one after a deadlock or a serialisation failure.
 
     Inside a transaction of the caller there is no retry: the caller gets the error. On PostgreSQL:
     `relaxed`: the COMMIT does not wait for the disk. `lock_timeout`: seconds that a statement may wait for a lock; then
     OperationalError (see `is_lock_timeout`) is raised without a retry. It also disables JIT compilation, which is slow if
-    the statistics are outdated. These settings last for this transaction only: the connection may belong to a pool, and
+    the statistics are outdated. `walks_index`: rows are read in the order of an index, without sorting.
+    These settings last for this transaction only: the connection may belong to a pool, and
     they would affect the host's own transactions.
     """
     alias = using or database_alias()
 
     def transaction_of_its_own() -> Result:
         with write(alias):
-            _set_local(alias, relaxed=relaxed, lock_timeout=lock_timeout)
+            _set_local(alias, relaxed=relaxed, lock_timeout=lock_timeout, walks_index=walks_index)
             return work()
 
     return with_retries(transaction_of_its_own, alias, lock_timeout=lock_timeout)
@@ -95,12 +101,15 @@ def read(work: Callable[[], Result], using: str) -> Result:
     return in_fresh_transaction(work, using, lock_timeout=LOCK_TIMEOUT)
 
 
-def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None) -> None:
+def _set_local(using: str, *, relaxed: bool, lock_timeout: float | None, walks_index: bool) -> None:
     """Apply the settings of this transaction, in one round trip."""
-    if not is_postgresql(using) or not (relaxed or lock_timeout):
+    if not is_postgresql(using) or not (relaxed or lock_timeout or walks_index):
         return
     with connections[using].cursor() as cursor:
-        cursor.execute(local_settings(relaxed=relaxed, lock_timeout=lock_timeout))
+        settings = local_settings(
+            relaxed=relaxed, lock_timeout=lock_timeout, walks_index=walks_index, sorts=not walks_index
+        )
+        cursor.execute(settings)
 
 
 @cache

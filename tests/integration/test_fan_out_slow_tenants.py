@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tests.conftest import Configure
-from tests.factories import EndpointFactory, TenantFactory
+from tests.factories import EndpointFactory, EventFactory, TenantFactory
+from tests.integration.test_pending_floor import buffers
 from tests.outages import watched_statements
 from tests.pipelines import eventually, pending_event
 from tests.refused_rows import refused
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.sql import fan_out
 from webhooks_app.models import Delivery, Event, Tenant, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -108,6 +112,28 @@ class TestTenantsWithoutARow:
 
             eventually(step)
         eventually(lambda: fan_out.begin(database_now("default")) and Tenant.objects.filter(pk=bad).exists())
+
+
+@pytest.mark.postgres
+def test_one_tenants_events_are_found_without_reading_all_pending_ones() -> None:
+    """ANALYZE has seen no pending event, as it is most of the time. So the planner believes that reading all of them is cheap."""
+    EventFactory.create_batch(20)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    tenants = TenantFactory.create_batch(150)
+    now = database_now("default")
+    Event.objects.bulk_create(
+        Event(tenant=one, tenant_uid=one.uid, type="test.happened", data="{}", size=2, occurred_at=now)
+        for one in tenants
+        for _ in range(10)
+    )
+    start = uuid.UUID(int=0)
+    values = {"after": start, "limit": 100, "endpoints": 10, "events": 100, "floor": start}
+    assert buffers(fan_out._PENDING_TENANTS, values) < 100 * 30
+    shares = {"tenants": [one.pk for one in tenants], "shares": [10] * 150, "held": [], "deliveries": 2000, "now": now}
+    more = {"wire_formats": [], "ages": [], "default_age": 60.0, "floor": start}
+    one_by_one = {**shares, "tenants": shares["tenants"][:1], "shares": [10]}  # type: ignore[index]
+    assert buffers(fan_out._FAN_OUT, {**shares, **more}) < 150 * buffers(fan_out._FAN_OUT, {**one_by_one, **more})
 
 
 class TestABatchThatFails:

@@ -103,7 +103,8 @@ class FanOutInParts:
         found: list[PendingEvent] = []
 
         def find(some: list[Share]) -> None:
-            found.extend(self._in_transaction(partial(read_pending, some, held, self._using, in_order=in_order)))
+            read_some = partial(read_pending, some, held, self._using, in_order=in_order)
+            found.extend(self._in_transaction(read_some, walks_index=True))
 
         unread = divided(
             find,
@@ -273,8 +274,9 @@ class FanOutInParts:
             self.paused_tenants.put(busy)
         return there
 
-    def _in_transaction(self, work: Callable[[], Done]) -> Done:
-        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=self._options.lock_timeout)
+    def _in_transaction(self, work: Callable[[], Done], *, walks_index: bool = False) -> Done:
+        timeout = self._options.lock_timeout
+        return in_fresh_transaction(work, self._using, relaxed=True, lock_timeout=timeout, walks_index=walks_index)
 
 
 def _with_fifo_endpoints(tenants: Collection[uuid.UUID], using: str) -> set[uuid.UUID]:

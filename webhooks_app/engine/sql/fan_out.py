@@ -25,18 +25,21 @@ _NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
 #: The maximum `pg_column_size` of a stored `{}`: 5, or 8 in rows that are older than the column. Any filters are larger.
 EMPTY_FILTERS_SIZE = 8
 
-# The floor (see `engine.pending_floor`) is compared together with the tenant: by itself, the planner may walk all newer events
-# of all tenants in the index of ids.
+# The events of one tenant are a range of pairs of tenant and id, in this order. With "tenant_id = …" and the order of ids, the
+# planner may walk all pending events in the index of ids, for each of thousands of tenants: it does if it has seen few of them.
+_OF_TENANT = """({event}.tenant_id, {event}.id) >= ({tenant}, %(floor)s)
+          AND ({event}.tenant_id, {event}.id) <= ({tenant}, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+          AND {event}.fanned_out_at IS NULL"""
+
 _FAN_OUT = f"""
 WITH shares AS MATERIALIZED (
     SELECT * FROM unnest(%(tenants)s::uuid[], %(shares)s::int[]) AS share (tenant_id, events)
 ), pending AS MATERIALIZED (
     SELECT event.* FROM shares CROSS JOIN LATERAL (
         SELECT id, tenant_id, type, channels, created_at, fan_out_position AS position, callback_url = '' AS plain
-        FROM {EVENT}
-        WHERE tenant_id = shares.tenant_id AND (tenant_id, id) >= (shares.tenant_id, %(floor)s)
-          AND fanned_out_at IS NULL AND id <> ALL(%(held)s::uuid[])
-        ORDER BY id LIMIT shares.events FOR NO KEY UPDATE SKIP LOCKED
+        FROM {EVENT} AS event
+        WHERE {_OF_TENANT.format(event="event", tenant="shares.tenant_id")} AND id <> ALL(%(held)s::uuid[])
+        ORDER BY event.tenant_id, event.id LIMIT shares.events FOR NO KEY UPDATE SKIP LOCKED
     ) AS event
 ), claimed AS MATERIALIZED (
     SELECT * FROM pending WHERE plain
@@ -137,9 +140,8 @@ FROM tenants CROSS JOIN LATERAL (
     SELECT count(*) AS events, bool_or(callback_url <> '') AS callbacks, min(tenant_uid) AS uid
     FROM (
         SELECT event.callback_url, event.tenant_uid FROM {EVENT} AS event
-        WHERE event.tenant_id = tenants.tenant_id AND (event.tenant_id, event.id) >= (tenants.tenant_id, %(floor)s)
-          AND event.fanned_out_at IS NULL ORDER BY event.id
-        LIMIT %(events)s) AS limited
+        WHERE {_OF_TENANT.format(event="event", tenant="tenants.tenant_id")}
+        ORDER BY event.tenant_id, event.id LIMIT %(events)s) AS limited
 ) AS counted CROSS JOIN LATERAL (
     SELECT count(*) AS endpoints, count(*) FILTER (WHERE pg_column_size(filters) > {EMPTY_FILTERS_SIZE}) > 0 AS filtered
     FROM (
