@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from tests.conftest import Configure
 from tests.factories import TenantFactory
 from tests.locks import locked
 from tests.pipelines import at_once, endpoint_at, eventually, pending_event
@@ -13,6 +14,7 @@ from tests.receiver import Receiver
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pending_events import TenantTurns
 from webhooks_app.models import Delivery, Endpoint, Event, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -120,3 +122,33 @@ class TestTenantsWithOrder:
                 fan_out.begin(database_now("default"))
         assert not [query for query in captured.captured_queries if "webhooks_app_delivery" in query["sql"]]
         eventually(lambda: fan_out.begin(database_now("default")).deliveries == 1)
+
+
+@pytest.mark.postgres
+class TestManyEndpointsOfWhichFewWantAnEvent:
+    """The number of endpoints says little about how many deliveries an event makes. Each event was counted as one for all."""
+
+    def test_an_event_counts_as_many_deliveries_as_they_made_lately(
+        self, receiver: Receiver, configure: Configure
+    ) -> None:
+        configure(POSTGRESQL_SQL=True)
+        fan_out = FanOut("default", EngineOptions(), FaultLog())
+        many = TenantFactory()
+        endpoint_at(receiver, tenant=many)
+        for _ in range(99):
+            endpoint_at(receiver, tenant=many, events=["other.happened"])
+        pending_event(endpoint_at(receiver).tenant)
+        pending_event(many)
+        assert fan_out.begin(database_now("default")).deliveries == 2
+        for _ in range(8):
+            pending_event(many)
+        pending_event(endpoint_at(receiver).tenant)
+        assert fan_out.begin(database_now("default")).deliveries == 9, "eight of them are no large share"
+
+    def test_more_count_at_once_and_less_only_slowly(self) -> None:
+        turns, tenant = TenantTurns("default"), pending_event(TenantFactory()).tenant
+        expected = []
+        for each in (10.0, 50.0, 0.0, 0.0):
+            turns.note_each({tenant.pk: each})
+            expected.append(turns.next(())[0].tenant.each)
+        assert expected == pytest.approx([10.0, 50.0, 45.0, 40.5])

@@ -21,6 +21,7 @@ from webhooks_app.engine.pending_events import Share, TenantTurns, part_of
 from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
+from webhooks_app.engine.sql.types import MATCHES_A_DELIVERY
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.wire_formats import known_retry_policy_of, wire_format_names
 
@@ -172,6 +173,7 @@ class FanOut:
                 deliveries=deliveries,
                 ages={name: known_retry_policy_of(name).max_age for name in wire_format_names()},
                 default_age=RetryPolicy().max_age,
+                counted=[share.tenant.id for share in shares if share.tenant.endpoints > MATCHES_A_DELIVERY],
             )
         except Exception as error:
             if is_outage(error):
@@ -179,4 +181,5 @@ class FanOut:
             what = "a fan-out in one statement failed and is done the long way: %r"
             self._faults.report("fan-out in sql", what, error)
             return FannedOut(tenants_left={share.tenant.id for share in shares})
+        self._turns.note_each(found.each)
         return FannedOut(found.events, found.deliveries, set(found.woken), set(found.unwoken), set(found.tenants_left))

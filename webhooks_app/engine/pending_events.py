@@ -22,6 +22,8 @@ from webhooks_app.models.lookups import any_of, for_change
 
 #: A tenant's pending events are counted up to this: enough to see whether they are few.
 _COUNTED = 100
+#: How much of a tenant's former number of deliveries an event counts after a fan-out.
+_FADES = 0.9
 #: With more tenants than this, the times when they were served are dropped.
 _MOST_SERVED = 10_000
 
@@ -89,6 +91,8 @@ class TenantTurns:
         self.round_is_over = True
         #: When tenants that cannot all be served in one step had their last turn (monotonic).
         self._served_at: dict[uuid.UUID, float] = {}
+        #: How many deliveries an event of a tenant with many endpoints makes.
+        self._each: dict[uuid.UUID, float] = {}
 
     def next(self, paused: Collection[uuid.UUID]) -> list[Share]:
         """Return the shares of the tenants whose turn it is."""
@@ -114,10 +118,18 @@ class TenantTurns:
             self._served_at.clear()
         self._served_at.update((share.tenant.id, time.monotonic()) for share in shares)
 
+    def note_each(self, each: Mapping[uuid.UUID, float]) -> None:
+        """Note how many deliveries the events of these tenants have just made. More count at once, less only slowly."""
+        if len(self._each) > _MOST_SERVED:
+            self._each.clear()
+        for tenant_id, number in each.items():
+            self._each[tenant_id] = max(number, _FADES * self._each.get(tenant_id, 0.0))
+
     def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
         endpoints = self._store.limits.deliveries + 1
         floor = pending_floor(self._using).id
-        return self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED, floor=floor)
+        found = self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED, floor=floor)
+        return [tenant._replace(each=self._each.get(tenant.id)) for tenant in found]
 
 
 def read_pending(

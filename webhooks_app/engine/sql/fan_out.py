@@ -113,7 +113,9 @@ WITH shares AS MATERIALIZED (
 SELECT (SELECT count(*) FROM finished) + (SELECT count(*) FROM parted), (SELECT count(*) FROM delivered),
        ARRAY(SELECT endpoint_id FROM woken),
        ARRAY(SELECT endpoint_id FROM touched WHERE endpoint_id NOT IN (SELECT endpoint_id FROM woken)),
-       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered))
+       ARRAY(SELECT DISTINCT tenant_id FROM pending WHERE NOT plain OR id IN (SELECT event_id FROM filtered)),
+       ARRAY(SELECT tenant_id || ' ' || count(*) FROM claimed WHERE tenant_id = ANY(%(counted)s::uuid[]) GROUP BY tenant_id),
+       ARRAY(SELECT tenant_id || ' ' || count(*) FROM wanted WHERE tenant_id = ANY(%(counted)s::uuid[]) GROUP BY tenant_id)
 """
 
 # The tenants with pending events, found by skipping through the index: DISTINCT would read every pending event. No
@@ -185,6 +187,8 @@ class SqlFanOut(NamedTuple):
     unwoken: list[uuid.UUID]
     #: Tenants whose events were skipped because they are not plain.
     tenants_left: list[uuid.UUID]
+    #: How many deliveries the events of the `counted` tenants make on average.
+    each: dict[uuid.UUID, float]
 
 
 def fan_out_in_sql(
@@ -197,10 +201,11 @@ def fan_out_in_sql(
     deliveries: int,
     ages: Mapping[str, timedelta],
     default_age: timedelta,
+    counted: Collection[uuid.UUID] = (),
 ) -> SqlFanOut:
     """Create up to `deliveries` deliveries for plain events of these tenants, and wake their queues, in a transaction of its
     own. `shares`: how many events of each tenant. `held`: events to skip. `floor`: so are events with lower ids. `ages`:
-    the maximum age of a delivery by wire format."""
+    the maximum age of a delivery by wire format. `counted`: the tenants whose deliveries are counted."""
     parameters: dict[str, Any] = {
         "now": now,
         "tenants": array_literal(shares),
@@ -211,6 +216,10 @@ def fan_out_in_sql(
         "wire_formats": list(ages),
         "ages": [age.total_seconds() for age in ages.values()],
         "default_age": default_age.total_seconds(),
+        "counted": array_literal(counted),
     }
     rows = send(using, (_FAN_OUT, parameters), relaxed=True, walks_index=True)[0]
-    return SqlFanOut(*rows[0])
+    done, created, woken, unwoken, left, *counts = rows[0]
+    taken, made = (dict(text.split() for text in count) for count in counts)
+    each = {uuid.UUID(key): int(made.get(key, 0)) / int(number) for key, number in taken.items()}
+    return SqlFanOut(done, created, woken, unwoken, left, each)

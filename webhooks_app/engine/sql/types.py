@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, resul
 
 #: An event with a new callback URL takes as long as so many deliveries: its endpoint and queue are created.
 _CALLBACK_COUNTS_AS = 10
+#: Comparing an event with so many endpoints takes as long as creating one delivery.
+MATCHES_A_DELIVERY = 8
 
 
 class QueueClass(Enum):
@@ -93,6 +96,8 @@ class PendingTenant(NamedTuple):
     events: int
     #: Whether one of the counted events has a callback URL.
     callbacks: bool
+    #: How many deliveries an event of it has made lately; None if that is not known.
+    each: float | None = None
 
     @property
     def is_slow(self) -> bool:
@@ -101,8 +106,12 @@ class PendingTenant(NamedTuple):
 
     @property
     def deliveries_each(self) -> int:
-        """Return how many deliveries an event counts as in the tenant's share: as many as it may get, and at least one."""
-        return max(self.endpoints, _CALLBACK_COUNTS_AS if self.callbacks else 1)
+        """Return how many deliveries an event counts as in the tenant's share: at least one, and as many as its events have made
+        lately. If that is not known: as many as it may make."""
+        expected = self.endpoints
+        if self.each is not None:
+            expected = min(expected, max(math.ceil(self.each), self.endpoints // MATCHES_A_DELIVERY))
+        return max(expected, _CALLBACK_COUNTS_AS if self.callbacks else 1)
 
 
 class NewDelivery(NamedTuple):
