@@ -25,7 +25,11 @@ GROUPS = {
         "integration/test_transport_bodies.py", "integration/test_transport_bounds.py",
         "integration/test_transport_floods.py", "unit/test_response_head.py", "unit/test_retry_after.py",
     ),
-    "TLS": ("integration/test_transport_tls.py", "integration/test_transport_tls_floods.py"),
+    "TLS": (
+        "integration/test_transport_tls.py",
+        "integration/test_transport_tls_floods.py",
+        "integration/test_transport_renegotiation.py",
+    ),
     "faults on our side, and the egress proxy": (
         "integration/test_transport_our_faults.py", "integration/test_transport_proxy_faults.py",
     ),

@@ -67,6 +67,15 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "webhooks_app/contrib").glob("*/README.md")), ids=lambda page: page.parent.name
+)
+def test_the_files_that_a_reference_system_names_stand_beside_its_page(page):
+    named = set(re.findall(r"`(\w+\.py)`", page.read_text()))
+    assert named
+    assert not {name for name in named if not (page.parent / name).exists()}
+
+
 def test_the_page_on_the_api_lists_the_operators_of_filters():
     page = (ROOT / "docs/how-to/rest-api.md").read_text()
     listed = re.findall(

@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -125,12 +124,6 @@ def test_until_idle_ends_with_one_line_where_the_database_is_away():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.postgres
-def test_a_chore_leaves_no_connection_that_the_server_could_end():
-    Housekeeping._do(lambda: NotificationFactory())
-    assert connections["default"].connection is None
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_without_an_end_it_runs_until_a_signal_and_finishes_what_is_in_flight(customer, number):
     customer.endpoint()
@@ -219,32 +212,6 @@ def test_it_notices_what_is_emitted_while_it_runs(customer):
     assert statuses() == {"succeeded"}
 
 
-def test_a_chore_that_fails_is_logged_and_done_again_next_time(customer, caplog):
-    stop, done, tries = threading.Event(), threading.Event(), []
-
-    def fail() -> None:
-        tries.append(1)
-        raise ConnectionRefusedError("no mail server")
-
-    housekeeping = Housekeeping(stop)
-    housekeeping._chores = [(0.0, fail), (0.0, lambda: done.set() if len(tries) > 1 else None)]
-    housekeeping.start()
-    assert done.wait(10)
-    stop.set()
-    housekeeping.join(10)
-    assert "housekeeping failed" in caplog.text
-
-
-def test_a_mail_backend_that_hangs_stops_no_other_chore():
-    stop, done = threading.Event(), threading.Event()
-    housekeeping = Housekeeping(stop)
-    housekeeping._chores = [(0.0, stop.wait), (0.0, done.set)]
-    housekeeping.start()
-    assert done.wait(10)
-    stop.set()
-    housekeeping.join(10)
-
-
 def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(customer, settings, monkeypatch):
     monkeypatch.setattr(Housekeeping, "NOTIFY_SECONDS", 0.0)
     monkeypatch.setattr("webhooks_app.management.commands.webhooks_deliver._LONGEST_HOUSEKEEPING", 0.2)
@@ -273,23 +240,6 @@ def test_a_mail_server_that_says_nothing_holds_up_neither_delivery_nor_the_end(c
         assert not thread.is_alive()
     assert customer.numbers == [1]
     assert Notification.objects.get().claimed_until is None
-
-
-def test_every_chore_runs_where_there_is_nothing_to_do(customer):
-    for _, act in Housekeeping(threading.Event())._chores:
-        act()
-
-
-def test_a_queue_whose_holder_was_deleted_is_freed(customer):
-    """Nobody else would look for it where there is no Celery: no engine row that dies points to it."""
-    queue = EndpointQueue.objects.get(endpoint=customer.endpoint("/a"))
-    EndpointQueue.objects.filter(pk=queue.pk).update(holder_id=uuid.uuid4())
-
-    for _, act in Housekeeping(threading.Event())._chores:
-        act()
-
-    queue.refresh_from_db()
-    assert queue.holder_id is None
 
 
 def _closing(work):

@@ -72,12 +72,12 @@ def check_headers(headers: Mapping[str, str] | None, wire_format: WireFormat) ->
 def with_kept_values(
     headers: Mapping[str, str | KeepValue] | None, stored: Callable[[], Mapping[str, str]]
 ) -> Mapping[str, str] | None:
-    """Return the headers, with the stored value for each that is KEPT. Calls `stored` only if there is one.
+    """Return the headers, with the stored value for each that is KEEP_VALUE. Calls `stored` only if there is one.
 
     Raises InvalidEndpoint that names a header without a stored value.
     """
     if not isinstance(headers, Mapping) or not any(value is KEEP_VALUE for value in headers.values()):
-        return headers  # type: ignore[return-value]  # none of them is KEPT, and the rest is for `check_headers` to judge
+        return headers  # type: ignore[return-value]  # none of them is KEEP_VALUE, and the rest is for `check_headers` to judge
     values = stored()
     if gone := [name for name, value in headers.items() if value is KEEP_VALUE and name not in values]:
         raise _fault(

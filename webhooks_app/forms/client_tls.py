@@ -89,7 +89,7 @@ class ClientTLSFields(forms.Form):
         return given
 
     def client_tls(self) -> ClientTLSInput:
-        """Return what is to be changed, as the actions take it; empty if nothing is."""
+        """Return what is to be changed, as `change_endpoint` takes it; empty if nothing is."""
         given = self.cleaned_data
         parts: ClientTLSInput = {}
         for name in (CERTIFICATE, PRIVATE_KEY, PASSPHRASE, AUTHORITIES):

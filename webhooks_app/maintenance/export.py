@@ -20,6 +20,7 @@ from django.db.models import Model, QuerySet
 from webhooks_app.core.js_json import escape_surrogates
 from webhooks_app.db import write
 from webhooks_app.endpoints.client_tls import client_tls_facts
+from webhooks_app.endpoints.settings import NAMES
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import (
     ApiKey,
@@ -116,15 +117,14 @@ def _tenant(row: Tenant) -> Row:
 
 
 def _endpoint(row: Endpoint) -> Row:
-    names = ("url", "description", "wire_format", "status", "status_reason", "status_changed_at", "channels", "fifo")
-    more = ("rate_limit", "max_in_flight", "metadata", "filters", "created_at", "deleted_at")
+    names = ("url", "wire_format", "status", "status_reason", "status_changed_at", "created_at", "deleted_at")
     values = {"id": row.public_id, "type": row.kind, "events": row.patterns}
     decrypted = {
         "headers": _or_none(_header_names, row),
         "authentication": _or_none(_authentication, row),
         "client_tls": _or_none(_client_tls, row),
     }
-    return values | _columns(row, *names, *more) | decrypted
+    return values | _columns(row, *names, *NAMES) | decrypted
 
 
 def _or_none(shown: Callable[[Endpoint], _Shown], row: Endpoint) -> _Shown | None:

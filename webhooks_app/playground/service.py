@@ -71,7 +71,7 @@ def open_playground(
 
 @in_one_transaction
 def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint:
-    """Set the playground's response: one of `core.inspector.ANSWERS`.
+    """Set the playground's response: one of `core.playground.ANSWERS`.
 
     A disabled playground is enabled again, and deliveries that wait for a retry are sent now. A paused one stays paused.
     Raises InvalidEndpoint for an unknown response, ConflictingState if no playground is open.

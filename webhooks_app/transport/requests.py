@@ -212,19 +212,9 @@ class RequestsTransport:
                 )
 
     def _late_response(self, job: Job, now: float) -> Response:
-        if not job.begun:
-            detail = "no connection was free before the deadline"
-            return failed(job.request, OutcomeKind.NOT_SENT, detail, our_fault=OurFault.CAPACITY)
-        if job.head is not None:
-            late_body = job.body_until is not None and job.deadline > now
-            when = f"after {self.options.body_seconds:g} s" if late_body else "at the deadline"
-            return job.response(job.head, self.options.body_limit, f"the body was not complete {when}")
-        kind, detail, fault = job.late
-        if job.resolving and not self._resolver.has_started(job.resolving):
-            kind, detail, fault = not_resolved_in_time(job.resolving)
-        late = failed(job.request, kind, detail, our_fault=fault)
-        late.address = job.address
-        return late
+        if job.resolving and job.begun and job.head is None and not self._resolver.has_started(job.resolving):
+            job.late = not_resolved_in_time(job.resolving)
+        return job.late_response(now, self.options)
 
     def _give_up(self, job: Job, response: Response) -> None:
         """Return the response on behalf of the thread that works on the job, if there is one."""

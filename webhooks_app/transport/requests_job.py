@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.cpu_time import seconds_of_thread, thread_seconds
 from webhooks_app.thread_priority import let_others_go_first
-from webhooks_app.transport.base import OurFault, Request, Response
-from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text
+from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text, failed
 
 
 class Stopped(Exception):
@@ -91,6 +91,20 @@ class Job:
         """Return how many bytes were read from the job's connection; 0 if there is none, or if that is unknown."""
         connection = self.connection
         return connection.bytes_read() if connection is not None and connection.job is self else 0
+
+    def late_response(self, now: float, options: TransportOptions) -> Response:
+        """Return the response of a job whose time is up: a failure, or the response without the rest of its body."""
+        if not self.begun:
+            detail = "no connection was free before the deadline"
+            return failed(self.request, OutcomeKind.NOT_SENT, detail, our_fault=OurFault.CAPACITY)
+        if self.head is not None:
+            late_body = self.body_until is not None and self.deadline > now
+            when = f"after {options.body_seconds:g} s" if late_body else "at the deadline"
+            return self.response(self.head, options.body_limit, f"the body was not complete {when}")
+        kind, detail, fault = self.late
+        late = failed(self.request, kind, detail, our_fault=fault)
+        late.address = self.address
+        return late
 
     def response(self, head: Head, body_limit: int, why_cut: str = "") -> Response:
         """Return the response. `why_cut`: why the body is incomplete, if it is."""

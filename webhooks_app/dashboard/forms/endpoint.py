@@ -108,7 +108,7 @@ class EndpointForm(AuthenticationForm, SettingsForm):
             self.add_error("patterns", error_message % {"names": ", ".join(strange), "number": number})
 
     def values(self) -> dict[str, Any]:
-        """Return the input except the headers, by the argument names of the actions."""
+        """Return the input except the headers, by the argument names of `create_endpoint` and `change_endpoint`."""
         given = self.cleaned_data
         events = [EVERYTHING] if given["which"] == _ALL else self._chosen()
         url = {"url": given["url"]} if "url" in self.fields else {}
