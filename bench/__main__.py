@@ -72,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _benchmark(benchmarks: argparse._SubParsersAction, name: str, about: str) -> argparse.ArgumentParser:
+def _benchmark(
+    benchmarks: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str
+) -> argparse.ArgumentParser:
     made = benchmarks.add_parser(
         name,
         help=about,

@@ -135,7 +135,7 @@ def _stages(events: dict[str, Emitted], first_seen: dict[str, float]) -> dict[st
         if key in events and key in first_seen:
             points = (
                 events[key].before_commit,
-                fanned_out_at.timestamp(),
+                fanned_out_at.timestamp(),  # type: ignore[union-attr]  # what was sent has been fanned out
                 started_at.timestamp(),
                 first_seen[key],
             )

@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from typing import Any
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
@@ -21,11 +22,14 @@ class Counter:
 
 
 class Receiver(asyncio.Protocol):
-    def connection_made(self, transport):
+    transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
         self.transport = transport
         self.buffer = b""
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         now = time.time()
         self.buffer += data
         while True:
@@ -41,7 +45,7 @@ class Receiver(asyncio.Protocol):
             self.buffer = self.buffer[end:]
             self.answer(head, now)
 
-    def answer(self, head, now):
+    def answer(self, head: bytes, now: float) -> None:
         path = head.split(b" ", 2)[1]
         if path.startswith(b"/hang"):
             Counter.requests["hanging"] += 1
@@ -53,7 +57,7 @@ class Receiver(asyncio.Protocol):
         Counter.first_seen.setdefault(message_id, now)
 
 
-def answer_to(question):
+def answer_to(question: str) -> Any:
     if question == "count":
         return len(Counter.answered)
     if question == "times":
@@ -64,13 +68,13 @@ def answer_to(question):
     return {**Counter.requests, "distinct": len(Counter.answered), "cpu_seconds": used.ru_utime + used.ru_stime}
 
 
-async def main():
+async def main() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Receiver, "127.0.0.1", 0, backlog=4096)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
-    done = loop.create_future()
+    done: asyncio.Future[None] = loop.create_future()
 
-    def on_line():
+    def on_line() -> None:
         line = sys.stdin.readline().strip()
         if line:
             print(json.dumps(answer_to(line)), flush=True)

@@ -60,7 +60,7 @@ def _send_others_away(name: str) -> None:
 
     if connection.vendor != "postgresql":
         return
-    with connection.creation._nodb_cursor() as cursor:
+    with connection.creation._nodb_cursor() as cursor:  # type: ignore[attr-defined]  # PostgreSQL's has it
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
 
@@ -70,7 +70,7 @@ def _remove_leftover(name: str) -> None:
 
     _send_others_away(name)
     if connection.vendor == "postgresql":
-        with connection.creation._nodb_cursor() as cursor:
+        with connection.creation._nodb_cursor() as cursor:  # type: ignore[attr-defined]  # PostgreSQL's has it
             cursor.execute(f"DROP DATABASE IF EXISTS {connection.ops.quote_name(name)}")
 
 
@@ -144,7 +144,7 @@ def emit_events(count: int, endpoints: int, *, without: Collection[int] = ()) ->
 
 
 def median_of(rounds: list[dict[str, Any]], key: str) -> float:
-    return statistics.median(each[key] for each in rounds)
+    return float(statistics.median(each[key] for each in rounds))
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float | None]:
