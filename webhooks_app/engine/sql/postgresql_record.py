@@ -79,8 +79,10 @@ class PostgreSQLRecord(PortableRecord):
         # Django's cursor wraps only the errors of the call; errors of the copying are raised in the `with` block.
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
             for row in rows:
-                headers, body = stored_response(row.id, row.response_headers, row.response_body)
-                copy.write_row(row._replace(response_headers=headers, response_body=body))
+                stored = stored_response(row.id, row.response_headers, row.response_body)
+                if stored != (row.response_headers, row.response_body):
+                    row = row._replace(response_headers=stored[0], response_body=stored[1])
+                copy.write_row(row)
 
     def settle(self, rows: Sequence[Settlement]) -> set[uuid.UUID]:
         successes: dict[tuple[Any, ...], set[uuid.UUID]] = defaultdict(set)
