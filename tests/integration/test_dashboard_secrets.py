@@ -27,7 +27,7 @@ def place(endpoint: Endpoint, tail: str = "") -> str:
 def kept(client: Client) -> str:
     """All that the app and the session remember of a request."""
     sessions = [Session.objects.get(session_key=client.session.session_key).get_decoded()]
-    replies = list(IdempotencyRecord.objects.values("key", "body", "fingerprint"))
+    replies = [(row.key, row.body, row.fingerprint) for row in IdempotencyRecord.objects.all()]
     audit = list(AuditEntry.objects.values_list("detail", flat=True))
     return json.dumps([sessions, replies, audit], default=str)
 
