@@ -148,9 +148,11 @@ def buffers(statement: str, values: Any) -> int:
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(local_settings(walks_index=True, sorts=False))
-        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
-        plan = cursor.fetchone()[0]
-        cursor.execute("ROLLBACK")
+        try:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
+            plan = cursor.fetchone()[0]
+        finally:
+            cursor.execute("ROLLBACK")
     plan = json.loads(plan) if isinstance(plan, str) else plan
     return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
@@ -180,7 +182,14 @@ def test_events_that_were_fanned_out_since_are_not_read() -> None:
         pending_event(busy)
         pending_event(other)
         tenants = {"after": begin, "limit": 100, "endpoints": 10, "events": 100}
-        shares = {"tenants": [busy.pk, other.pk], "shares": [5, 5], "held": [], "deliveries": 100, "now": now}
+        shares = {
+            "tenants": [busy.pk, other.pk],
+            "shares": [5, 5],
+            "held": [],
+            "deliveries": 100,
+            "now": now,
+            "counted": [],
+        }
         more = {"wire_formats": [], "ages": [], "default_age": 60.0}
         for statement, values, with_floor in (
             (postgresql._LOOK, [begin, now], [floor, now]),
