@@ -19,12 +19,13 @@ from tests.factories import TenantFactory
 from tests.locks import locked
 from tests.pipelines import endpoint_at, eventually, pending_event, running_engine
 from tests.receiver import Receiver
+from tests.refused_rows import refused
 from webhooks_app.db import local_settings
 from webhooks_app.engine import pending_floor
 from webhooks_app.engine.pending_floor import PendingFloor
 from webhooks_app.engine.sql import fan_out, postgresql
 from webhooks_app.engine.sql.tables import EVENT
-from webhooks_app.models import Event, Tenant, database_now
+from webhooks_app.models import Delivery, Event, Tenant, database_now
 from webhooks_app.models.ids import first_id, new_id
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -102,6 +103,24 @@ def test_an_event_that_was_locked_for_long_is_sent_once_it_is_free(
             assert list(order) == [old.pk, new.pk]
         newer = pending_event(endpoint.tenant)
         eventually(lambda: endpoint.deliveries.filter(status="succeeded", event=newer).exists())
+
+
+def test_a_held_event_of_a_fifo_tenant_is_sent_first_once_the_database_takes_it(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_floor, "SLOW", 0.0)
+    endpoint = endpoint_at(receiver, fifo=True, created_at=database_now("default") - timedelta(days=2))
+    old = pending_event(endpoint.tenant, id=first_id(database_now("default") - timedelta(hours=1)))
+    with running_engine():
+        with refused(Delivery._meta.db_table, "event_id", old.pk):
+            floor = pending_floor.pending_floor("default")
+            eventually(lambda: floor.below)
+            new = pending_event(endpoint.tenant)
+            time.sleep(1.0)  # it is refused, and held, again and again
+            assert not endpoint.deliveries.exists()
+        eventually(lambda: endpoint.deliveries.filter(status="succeeded").count() == 2)
+    order = endpoint.deliveries.order_by("sequence").values_list("event_id", flat=True)
+    assert list(order) == [old.pk, new.pk]
 
 
 def test_it_ends_when_looking_is_fast_again(monkeypatch: pytest.MonkeyPatch) -> None:

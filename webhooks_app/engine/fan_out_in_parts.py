@@ -174,8 +174,9 @@ class FanOutInParts:
         floor.forget_below(floor.below.keys() - found.keys())
         held = set().union(*self.held_events.by_tenant().values())
         waiting = self.paused_tenants.active()
-        events = [event for event in found.values() if event.id not in held and event.tenant_id not in waiting]
-        fifo = _with_fifo_endpoints({event.tenant_id for event in events}, self._using)
+        fifo = _with_fifo_endpoints({event.tenant_id for event in found.values()}, self._using)
+        # `try_held` tries held events, but not those of FIFO tenants.
+        events = [event for event in found.values() if event.id not in held or event.tenant_id in fifo]
         portion = min(self._store.limits.deliveries, self._options.large_portion_beside_single)
         in_turn = sorted(self._with_tenants(events), key=lambda event: (self._last_try(event.tenant_id), event.id))
         for number, event in enumerate(in_turn):
