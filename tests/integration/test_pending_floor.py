@@ -22,7 +22,11 @@ from tests.receiver import Receiver
 from tests.refused_rows import refused
 from webhooks_app.db import local_settings
 from webhooks_app.engine import pending_floor
-from webhooks_app.engine.pending_floor import PendingFloor
+from webhooks_app.engine.fan_out import FanOut
+from webhooks_app.engine.faults import FaultLog
+from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pending_events import TenantTurns
+from webhooks_app.engine.pending_floor import Floor, PendingFloor
 from webhooks_app.engine.sql import fan_out, postgresql
 from webhooks_app.engine.sql.tables import EVENT
 from webhooks_app.models import Delivery, Event, Tenant, database_now
@@ -119,6 +123,25 @@ def test_a_held_event_of_a_fifo_tenant_is_sent_first_once_the_database_takes_it(
             time.sleep(1.0)  # it is refused, and held, again and again
             assert not endpoint.deliveries.exists()
         eventually(lambda: endpoint.deliveries.filter(status="succeeded").count() == 2)
+    order = endpoint.deliveries.order_by("sequence").values_list("event_id", flat=True)
+    assert list(order) == [old.pk, new.pk]
+
+
+def test_a_step_keeps_the_floor_that_it_began_with(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The floor may rise while a FIFO tenant's events are being read. The older one would be left out."""
+    endpoint = endpoint_at(receiver, fifo=True, created_at=database_now("default") - timedelta(days=2))
+    old = pending_event(endpoint.tenant, id=first_id(database_now("default") - timedelta(hours=1)))
+    new = pending_event(endpoint.tenant)
+    whole = TenantTurns.next
+
+    def next_and_raise(turns: TenantTurns, *args: Any) -> Any:
+        shares = whole(turns, *args)
+        risen = Floor(first_id(database_now("default") - timedelta(seconds=10)), {old.pk: old.tenant_id})
+        pending_floor.pending_floor("default").floor = risen
+        return shares
+
+    monkeypatch.setattr(TenantTurns, "next", next_and_raise)
+    FanOut("default", EngineOptions(), FaultLog()).begin(database_now("default"))
     order = endpoint.deliveries.order_by("sequence").values_list("event_id", flat=True)
     assert list(order) == [old.pk, new.pk]
 

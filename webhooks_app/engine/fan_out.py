@@ -18,7 +18,7 @@ from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.owed_wakes import OwedWakes
 from webhooks_app.engine.pending_events import Share, TenantTurns, part_of
-from webhooks_app.engine.pending_floor import pending_floor
+from webhooks_app.engine.pending_floor import Floor, pending_floor
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
 from webhooks_app.engine.sql.types import MATCHES_A_DELIVERY
@@ -47,6 +47,8 @@ class FanOut:
         self._faults = faults
         self._store = store_for(using)
         self._turns = TenantTurns(using)
+        #: The floor of this step.
+        self._floor = Floor()
         #: What `begin` has left for `go_on`, by tenant.
         self._left: dict[uuid.UUID, Share] = {}
         #: Until when (monotonic) more single events are expected.
@@ -57,7 +59,7 @@ class FanOut:
     def begin(self, now: datetime) -> FannedOut:
         """Fan out the small shares of a batch; `go_on` does the rest. Other steps run in between, so an event for one endpoint
         does not wait for an event for a thousand, or for a thousand events of slow tenants."""
-        self._parts.start_step()
+        self._start_step()
         shares = self._collect()
         tenants = {share.tenant.id for share in shares if not share.tenant.fifo}
         small = [share for share in shares if share.deliveries <= self._options.small_share]
@@ -82,7 +84,7 @@ class FanOut:
 
     def go_on(self, now: datetime) -> FannedOut:
         """Fan out what `begin` has left."""
-        self._parts.start_step()
+        self._start_step()
         options = self._options
         portion, seconds = options.large_portion, options.one_by_one_seconds
         if self.serves_single_events:
@@ -96,13 +98,18 @@ class FanOut:
         self._left = left
         return self._fan_out(shares, now, deliveries, seconds)
 
+    def _start_step(self) -> None:
+        self._floor = pending_floor(self._using).floor
+        self._parts.start_step(self._floor)
+
     def _collect(self) -> list[Share]:
         """Return the shares of the tenants whose turn it is. Create their rows where these are missing."""
         limits, until = self._store.limits, time.monotonic() + self._options.collect_seconds
+        paused = self._parts.paused_tenants.active()
         shares: dict[uuid.UUID, Share] = {}
         events = deliveries = 0
         while True:
-            page = {share.tenant.id: share for share in self._turns.next(self._parts.paused_tenants.active())}
+            page = {share.tenant.id: share for share in self._turns.next(paused, self._floor.id)}
             is_new = shares.keys().isdisjoint(page)
             shares.update(page)
             quick = [share for share in page.values() if self._is_quick(share)]
@@ -128,7 +135,7 @@ class FanOut:
 
     def _fan_out(self, shares: Sequence[Share], now: datetime, deliveries: int, seconds: float) -> FannedOut:
         """`seconds`: for how long to work one by one."""
-        below_floor = set(pending_floor(self._using).below.values())
+        below_floor = set(self._floor.below.values())
         # Nothing overtakes an event of a FIFO tenant that is below the floor.
         shares = [share for share in shares if not (share.tenant.fifo and share.tenant.id in below_floor)]
         done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
@@ -169,7 +176,7 @@ class FanOut:
                 self._using,
                 shares={share.tenant.id: share.events for share in shares},
                 held=set().union(*(held.get(share.tenant.id, ()) for share in shares)),
-                floor=pending_floor(self._using).id,
+                floor=self._floor.id,
                 deliveries=deliveries,
                 ages={name: known_retry_policy_of(name).max_age for name in wire_format_names()},
                 default_age=RetryPolicy().max_age,

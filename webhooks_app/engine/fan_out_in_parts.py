@@ -28,7 +28,7 @@ from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.owed_wakes import OwedWakes
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_events import Share, read_pending, read_these
-from webhooks_app.engine.pending_floor import pending_floor
+from webhooks_app.engine.pending_floor import Floor, pending_floor
 from webhooks_app.engine.quarantine import Quarantine
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.types import FannedOut, PendingEvent
@@ -70,6 +70,7 @@ class FanOutInParts:
         self._owed_wakes = owed_wakes
         #: Lock timeouts that this step may still run into, and until when (monotonic) it may work one by one.
         self._waits_left, self._until = _MOST_WAITS, 0.0
+        self._floor = Floor()
         #: The tenants that this step had no time for.
         self.unreached: set[uuid.UUID] = set()
         self.paused_tenants = Pauses(longest=1.0)
@@ -82,9 +83,9 @@ class FanOutInParts:
         self._below_from = 0.0
         self._quarantine = Quarantine(using, options, faults, self.held_events, send_signal)
 
-    def start_step(self) -> None:
-        """Allow the next step as many lock timeouts as a step may run into."""
-        self._waits_left = _MOST_WAITS
+    def start_step(self, floor: Floor) -> None:
+        """Allow the next step as many lock timeouts as a step may run into. `floor`: that of the step."""
+        self._waits_left, self._floor = _MOST_WAITS, floor
 
     def start_time(self, seconds: float) -> None:
         """Start the time for which this step may work one by one."""
@@ -103,7 +104,7 @@ class FanOutInParts:
         found: list[PendingEvent] = []
 
         def find(some: list[Share]) -> None:
-            read_some = partial(read_pending, some, held, self._using, in_order=in_order)
+            read_some = partial(read_pending, some, held, self._floor.id, self._using, in_order=in_order)
             found.extend(self._in_transaction(read_some, walks_index=True))
 
         unread = divided(
@@ -166,12 +167,12 @@ class FanOutInParts:
 
     def try_below_floor(self, now: datetime) -> FannedOut:
         """Fan out the pending events below the floor, which no other step sees (see `pending_floor`), each alone."""
-        done, floor = FannedOut(), pending_floor(self._using)
-        if not floor.below or time.monotonic() < self._below_from:
+        done, below = FannedOut(), self._floor.below
+        if not below or time.monotonic() < self._below_from:
             return done
         self._below_from = time.monotonic() + _BELOW_FLOOR_EVERY
-        found = {event.id: event for event in read_these(list(floor.below), self._using)}
-        floor.forget_below(floor.below.keys() - found.keys())
+        found = {event.id: event for event in read_these(list(below), self._using)}
+        pending_floor(self._using).forget_below(below.keys() - found.keys())
         held = set().union(*self.held_events.by_tenant().values())
         waiting = self.paused_tenants.active()
         fifo = _with_fifo_endpoints({event.tenant_id for event in found.values()}, self._using)

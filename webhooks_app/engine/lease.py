@@ -111,11 +111,11 @@ class Lease:
         )
         for endpoint_id, error in unreadable.items():
             self._refuse(endpoint_id, error)
-        refused = self._refused.active()
+        refused = self._refused.active()  # the unreadable ones, too
         # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
-        gone = set(ids).difference(configs, refused, unreadable, late)
+        gone = set(ids).difference(configs, refused, late)
         held, soon = now + self._options.fault_hold, now + self._options.lost_hold
-        releases = [(gone, BLOCKED), (unreadable.keys(), held), (set(late).difference(unreadable), soon)]
+        releases = [(gone, BLOCKED), (unreadable, held), (late, soon)]
         rows = [Release(key, until, None) for keys, until in releases for key in keys]
         if rows:
             self._give_back(rows)

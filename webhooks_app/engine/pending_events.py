@@ -13,7 +13,6 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from webhooks_app.db import read
-from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import Limits, PendingTenant
 from webhooks_app.engine.types import PendingEvent
@@ -94,12 +93,12 @@ class TenantTurns:
         #: How many deliveries an event of a tenant with many endpoints makes.
         self._each: dict[uuid.UUID, float] = {}
 
-    def next(self, paused: Collection[uuid.UUID]) -> list[Share]:
-        """Return the shares of the tenants whose turn it is."""
+    def next(self, paused: Collection[uuid.UUID], floor: uuid.UUID) -> list[Share]:
+        """Return the shares of the tenants whose turn it is. Their events with ids below the floor are left out."""
         limits = self._store.limits
-        found = self._after_this(self._after, limits.tenants)
+        found = self._after_this(self._after, limits.tenants, floor)
         if len(found) < limits.tenants and self._after.int:
-            first = self._after_this(uuid.UUID(int=0), limits.tenants - len(found))
+            first = self._after_this(uuid.UUID(int=0), limits.tenants - len(found), floor)
             found += [tenant for tenant in first if tenant.id <= self._after]
         chosen = shares_of([tenant for tenant in found if tenant.id not in paused], limits)
         whole_round = len(found) < limits.tenants and len(chosen) == len(found)
@@ -125,24 +124,27 @@ class TenantTurns:
         for tenant_id, number in each.items():
             self._each[tenant_id] = max(number, _FADES * self._each.get(tenant_id, 0.0))
 
-    def _after_this(self, after: uuid.UUID, number: int) -> list[PendingTenant]:
+    def _after_this(self, after: uuid.UUID, number: int, floor: uuid.UUID) -> list[PendingTenant]:
         endpoints = self._store.limits.deliveries + 1
-        floor = pending_floor(self._using).id
         found = self._store.pending_tenants(after, number, endpoints=endpoints, events=_COUNTED, floor=floor)
         return [tenant._replace(each=self._each.get(tenant.id)) for tenant in found]
 
 
 def read_pending(
-    shares: Sequence[Share], held: Mapping[uuid.UUID, Collection[uuid.UUID]], using: str, *, in_order: bool
+    shares: Sequence[Share],
+    held: Mapping[uuid.UUID, Collection[uuid.UUID]],
+    floor: uuid.UUID,
+    using: str,
+    *,
+    in_order: bool,
 ) -> list[PendingEvent]:
-    """Return the oldest pending events of these tenants, up to each one's share, by id.
+    """Return the oldest pending events of these tenants from the floor on, up to each one's share, by id.
 
     Those that nobody has locked now; needs a transaction, and the locks that it takes end with it, since what follows takes
     time. `held`: events to leave alone, by tenant. `in_order`: all of them, held ones too, since nothing may overtake another
     event.
     """
     events: list[PendingEvent] = []
-    floor = pending_floor(using).id
     for share in shares:
         # A range and an order of tenant and id, which only one index has: see `sql.fan_out`.
         of_tenant = {"tenant_id__gte": share.tenant.id, "tenant_id__lte": share.tenant.id}

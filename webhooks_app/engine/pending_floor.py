@@ -12,8 +12,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
 from django.db import connections
 
@@ -35,16 +37,30 @@ _NONE = uuid.UUID(int=0)
 _MOST_BELOW = 100
 
 
+class Floor(NamedTuple):
+    """Events are looked for from `id` on, and those in `below`: the pending events with lower ids, with their tenants."""
+
+    id: uuid.UUID = _NONE
+    below: Mapping[uuid.UUID, uuid.UUID] = MappingProxyType({})
+
+
 class PendingFloor:
-    """The floor of one database, for all engines of the process. Thread-safe: each attribute is replaced as a whole."""
+    """The floor of one database, for all engines of the process. Thread-safe: the floor is replaced as a whole, so a step that
+    reads it once cannot miss an event."""
 
     def __init__(self, using: str) -> None:
         self._using = using
-        self.id = _NONE
-        #: The pending events below the floor that the last look found, with their tenants; the lowest first.
-        self.below: dict[uuid.UUID, uuid.UUID] = {}
+        self.floor = Floor()
         self._next_look = 0.0
         self._lock = threading.Lock()
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.floor.id
+
+    @property
+    def below(self) -> Mapping[uuid.UUID, uuid.UUID]:
+        return self.floor.below
 
     def note_look(self, seconds: float, now: datetime) -> None:
         """Note how long a look for pending events took. `now`: by the database's clock."""
@@ -58,7 +74,9 @@ class PendingFloor:
 
     def forget_below(self, ids: Collection[uuid.UUID]) -> None:
         """Note that these events are not pending any more."""
-        self.below = {key: tenant_id for key, tenant_id in self.below.items() if key not in ids}
+        floor = self.floor
+        left = {key: tenant_id for key, tenant_id in floor.below.items() if key not in ids}
+        self.floor = floor._replace(below=left)
 
     def _look_for_all(self, now: datetime) -> None:
         began = time.monotonic()
@@ -72,15 +90,15 @@ class PendingFloor:
                     "cleaning its indexes: look for it in pg_stat_activity (backend_xmin) and end it",
                     took,
                 )
-            few = len(found) <= _MOST_BELOW
             if took < SLOW:
-                self.id, self.below = _NONE, {}
+                self.floor = Floor()
+            elif len(found) <= _MOST_BELOW:
+                self.floor = Floor(floor, found)
             else:
-                self.below = found if few else {}
-                self.id = floor if few else min(found)
+                self.floor = Floor(min(found))
         except Exception as error:  # noqa: BLE001 - it is tried again, and meanwhile the floor stays
             took = SLOW
-            logger.warning("webhooks: the lowest pending event could not be read: %r", error)
+            logger.warning("webhooks: the oldest pending events could not be read: %r", error)
         finally:
             connections.close_all()
             self._next_look = time.monotonic() + took / _SHARE
