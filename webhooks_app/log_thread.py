@@ -235,12 +235,16 @@ def _started() -> LogThread | None:
         return None
 
 
+def call_in_forked_children(forget: Callable[[], None]) -> None:
+    """Call this function in each forked child of this process. It has none of its parent's threads and engines."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=forget)
+
+
 def _forget_thread() -> None:
-    """A forked child has none of its parent's threads and engines."""
     global _lock, _thread, _last
     _lock, _thread, _last = threading.Lock(), None, None
     _engines.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_thread)
+call_in_forked_children(_forget_thread)

@@ -55,6 +55,15 @@ def echo(customer: Customer, body: bytes = b"echoed-canary") -> None:
     customer.receiver.on("/hook", [Answer(200, {"X-Canary": "x-canary"}, body)] * 10)
 
 
+def delivered(customer: Customer) -> Event:
+    """An event that was sent, and whose receiver has responded with canaries."""
+    echo(customer)
+    customer.endpoint()
+    event = customer.emit(PAYLOAD, idempotency_key="once")
+    deliver()
+    return event
+
+
 def test_the_receiver_gets_the_payload_and_the_database_holds_none_of_it(encrypt, customer):
     encrypt(True)
     echo(customer)
@@ -75,10 +84,7 @@ def test_the_receiver_gets_the_payload_and_the_database_holds_none_of_it(encrypt
 def test_without_the_setting_they_are_found_there(encrypt, customer):
     """The search of the test above finds what it looks for."""
     encrypt(False)
-    echo(customer)
-    customer.endpoint()
-    event = customer.emit(PAYLOAD, idempotency_key="once")
-    deliver()
+    event = delivered(customer)
     for canary, table in [*zip(CANARIES, ("Event", "Event", "Attempt", "Attempt"), strict=True)]:
         assert table in in_tables(canary)
     assert in_tables(event.fingerprint) == {"Event"}
@@ -159,10 +165,7 @@ def test_a_response_that_looks_encrypted_is_kept_as_it_came(encrypt, customer, o
 
 def test_reencrypt_brings_everything_to_the_state_of_the_settings(encrypt, customer, settings):
     (old,) = settings.WEBHOOKS["ENCRYPTION_KEYS"]
-    echo(customer)
-    customer.endpoint()
-    event = customer.emit(PAYLOAD, idempotency_key="once")
-    deliver()
+    event = delivered(customer)
     newest = new_key()
     encrypt(True, newest, old)
     # The secret, and of the event two columns, of the attempt two.
@@ -245,10 +248,7 @@ def test_what_cannot_be_decrypted_is_shown_as_such(encrypt, customer):
 
 def test_an_erased_event_holds_nothing_and_is_shown_as_erased(encrypt, customer):
     encrypt(True)
-    echo(customer)
-    customer.endpoint()
-    event = customer.emit(PAYLOAD, idempotency_key="once")
-    deliver()
+    event = delivered(customer)
     erase_event(event, actor="test")
     erased = Event.objects.get(pk=event.pk)
     assert (erased.data, erased.fingerprint) == ("null", "")

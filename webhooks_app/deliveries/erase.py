@@ -144,7 +144,7 @@ def unless_locked(work: partial[int]) -> int | None:
         return None
 
 
-#: The deliveries that need the payload: it will be sent, or they have failed and somebody may resend it.
+#: The deliveries that need the payload: it will be sent, or they have failed and may be resent.
 NEEDS_PAYLOAD = Q(status__in=(DeliveryStatus.PENDING, DeliveryStatus.EXHAUSTED))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import queue
 import threading
 import time
@@ -27,7 +26,7 @@ from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
-from webhooks_app.log_thread import EngineThread
+from webhooks_app.log_thread import EngineThread, call_in_forked_children
 from webhooks_app.transport import Request
 from webhooks_app.wire_formats.host import error_text
 
@@ -275,10 +274,8 @@ _faults = FaultLog()
 
 
 def _forget_threads() -> None:
-    """A forked child has none of its parent's threads."""
     global _pool
     _pool = _Pool()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_threads)
+call_in_forked_children(_forget_threads)

@@ -25,7 +25,7 @@ from webhooks_app.engine.sql.types import MATCHES_A_DELIVERY
 from webhooks_app.engine.types import FannedOut
 from webhooks_app.wire_formats import known_retry_policy_of, wire_format_names
 
-#: Up to this many slow tenants are served at once, if nobody else has an event.
+#: Up to this many slow tenants are served at once.
 _FEW_SLOW = 8
 #: How many tenants wait for `go_on`. Those beyond it have their turn again.
 _MOST_LEFT = 1000

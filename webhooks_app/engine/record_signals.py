@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -11,7 +10,7 @@ from django.db import connections
 
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.recorded_batch import Call, RecordedBatch, signals_of
-from webhooks_app.log_thread import EngineThread, engine_logger
+from webhooks_app.log_thread import EngineThread, call_in_forked_children, engine_logger
 
 logger = engine_logger(__name__)
 
@@ -180,10 +179,8 @@ _faults = FaultLog()
 
 
 def _forget_threads() -> None:
-    """A forked child has none of its parent's threads."""
     global _left
     _left = _LeftThreads()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_threads)
+call_in_forked_children(_forget_threads)

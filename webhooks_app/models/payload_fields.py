@@ -8,6 +8,7 @@ Encrypted and plain values may stand side by side, so the setting can be changed
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +82,13 @@ class PayloadField:
             return not self.is_sealed(value)
         return key_ring().is_newest(value if isinstance(value, str) else value.decode("ascii", "replace"))
 
+    @abstractmethod
     def _seal(self, value: Any, context: str) -> Any:
-        raise NotImplementedError
+        """Encrypt, into a value of the same type."""
 
+    @abstractmethod
     def _unseal(self, value: Any, context: str) -> Any:
-        raise NotImplementedError
+        """Decrypt what `_seal` has returned."""
 
     def from_db_value(self, value: Any, expression: object, connection: object) -> Stored:
         return Stored(bytes(value) if isinstance(value, memoryview) else value)
