@@ -146,7 +146,7 @@ class DashboardSettings:
     #: Content-Security-Policy of the pages. Empty: the app sets none, your own middleware does.
     CSP: str = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 
 

@@ -34,7 +34,7 @@ def test_pages_of_the_project(path: str) -> None:
     answer = staff().get(path, follow=True)
     assert answer.status_code == 200
     found = policy(answer)
-    assert found["default-src"] == "'self'"
+    assert (found["default-src"], found["frame-ancestors"]) == ("'self'", "'none'")
     assert "script-src" not in found
     assert found["object-src"] == found["base-uri"] == "'none'"
     assert not INLINE_SCRIPT.search(answer.content.decode()) or "javascript" in answer["Content-Type"]

@@ -57,6 +57,7 @@ class TestEveryPage:
         assert answer.status_code in (200, 302, 404)
         assert "no-store" in answer["Cache-Control"]
         assert "script-src 'self';" in answer["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
         assert answer["Referrer-Policy"] == "same-origin"
 
     def test_is_changed_by_managers_only(self, address: str) -> None:
