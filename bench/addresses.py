@@ -23,7 +23,16 @@ def customers_pages(count: int, endpoints: list[Any]) -> Iterator[Address]:
     delivery = public_id("dlv", id_of(DELIVERY, middle, count))
     event = public_id("evt", id_of(EVENT, middle, count))
     some, rare = endpoints[0].public_id, endpoints[-1].public_id
-    plain = ("home", "event_types", "keys", "activity", "verifying", "playground", "endpoint_new", "deliveries_retry")
+    plain = (
+        "home",
+        "event_types",
+        "keys",
+        "audit_log",
+        "verify_signatures",
+        "playground",
+        "endpoint_new",
+        "deliveries_retry",
+    )
     yield from (_page(name, name) for name in plain)
     for name in (
         "endpoint",
@@ -38,7 +47,7 @@ def customers_pages(count: int, endpoints: list[Any]) -> Iterator[Address]:
     yield from (_page(name, name, delivery) for name in ("delivery", "delivery_retry"))
     yield _page("attempt", "delivery_attempt", delivery, id_of(ATTEMPT, middle, count).hex)
     yield from (_page(name, name, event) for name in ("event", "event_replay"))
-    yield _page("activity: of an endpoint", "activity", target=some)
+    yield _page("audit log: of an endpoint", "audit_log", target=some)
     searches = {"event id": event, "delivery id": delivery, "own id": f"message-{middle}", "channel": "number:7"}
     for what, text in {**searches, "nothing there": "no-such-thing"}.items():
         yield _page(f"search: {what}", "search", q=text)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from webhooks_app.core.authentication import parse_authentication
-from webhooks_app.core.playground import is_inspector
+from webhooks_app.core.playground import is_playground_url
 from webhooks_app.models import (
     BLOCKED,
     Attempt,
@@ -60,7 +60,7 @@ class EndpointFactory(DjangoModelFactory[Endpoint]):
 
     tenant = factory.SubFactory(TenantFactory)
     url = factory.Sequence(lambda n: f"https://receiver-{n}.example.com/hook")
-    kind = factory.LazyAttribute(lambda values: "playground" if is_inspector(values.url) else "url")
+    kind = factory.LazyAttribute(lambda values: "playground" if is_playground_url(values.url) else "url")
 
     @classmethod
     def _create(cls, model_class: type[Endpoint], *args: Any, **kwargs: Any) -> Endpoint:

@@ -53,12 +53,15 @@ class SmsView(MsGineView):
         message_id, sid = f"msg_{uuid.uuid4().hex[:16]}", f"SM{uuid.uuid4().hex[:16]}"
         data = {"messageId": message_id, "to": asked["to"], "from": _SENDER, "sid": sid}
         failed = asked["to"].endswith("0000")
-        told = [("message.sent", data), ("message.failed", data | _FAILURE) if failed else ("message.delivered", data)]
+        to_emit = [
+            ("message.sent", data),
+            ("message.failed", data | _FAILURE) if failed else ("message.delivered", data),
+        ]
         publish(
             self._account(),
             [
                 {"type": type_, "data": data, "subject": message_id, "callback_url": asked.get("callbackUrl", "")}
-                for type_, data in told
+                for type_, data in to_emit
             ],
         )
         answer = {"id": message_id, "status": "sent", "to": asked["to"], "from": _SENDER, "sid": sid}

@@ -36,9 +36,9 @@ def test_it_is_text_on_every_page(reader: Reader, receiver: Receiver) -> None:
     reader.presses("Send test event")
     reader.sees("HTTP 500")
     _is_text(reader)
-    for page in ("/webhooks/", path + "/edit", path + "/delete", "/webhooks/deliveries", "/webhooks/activity"):
+    for page in ("/webhooks/", path + "/edit", path + "/delete", "/webhooks/deliveries", "/webhooks/audit-log"):
         reader.goes(page)
-        _is_text(reader, is_shown=not page.endswith(("delete", "activity")))
+        _is_text(reader, is_shown=not page.endswith(("delete", "audit-log")))
     reader.goes(f"/webhooks/events/{event}")
     _is_text(reader)
     reader.page.locator("a.tag").click()
@@ -79,7 +79,7 @@ def test_names_that_customers_give_are_text(reader: Reader) -> None:
     reader.page.get_by_role("link", name="Revoke").click()
     _is_text(reader)
     reader.presses("Revoke the key")
-    reader.goes("/webhooks/activity")
+    reader.goes("/webhooks/audit-log")
     _is_text(reader)
 
 

@@ -50,7 +50,7 @@ def test_what_is_sent_arrives_and_what_is_refused_is_sent_again(reader: Reader) 
     arrivals.first.get_by_role("link", name="To the delivery").click()
     for place in ("Playground", "Deliveries"):  # of the delivery's endpoint; then the log
         reader.sees("message.sent")
-        assert "inspector:" not in reader.page.locator("main").inner_text(), "an address that is nobody's but ours"
+        assert "playground:" not in reader.page.locator("main").inner_text(), "an address that is nobody's but ours"
         reader.page.locator("main").get_by_role("link", name=place).first.click()
 
 
@@ -61,7 +61,7 @@ def test_a_signature_is_checked_and_what_is_wrong_is_named(reader: Reader, recei
     [came] = receiver.wait_for(1, timeout=30)
     headers = "\n".join(f"{name}: {value}" for name, value in came.header_lines)
     body = came.body.decode()
-    reader.goes("/webhooks/verifying")
+    reader.goes("/webhooks/verify-signatures")
     reader.finds_it_usable()
     cases = (
         (body, webhook.secret, "This request is genuine."),

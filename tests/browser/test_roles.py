@@ -13,7 +13,16 @@ from tests.browser.reader import Reader
 from tests.receiver import Receiver
 
 #: Pages of everybody; an endpoint's, a delivery's and an event's come to these.
-PAGES = ("", "deliveries", "event-types", "event-types/message.sent", "playground", "verifying", "keys", "activity")
+PAGES = (
+    "",
+    "deliveries",
+    "event-types",
+    "event-types/message.sent",
+    "playground",
+    "verify-signatures",
+    "keys",
+    "audit-log",
+)
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def test_no_page_has_it_nor_the_api_nor_the_disk(reader: Reader, receiver: Recei
     receiver.wait_for(1, timeout=30)
     paths = ["", "/edit", "/rotate", "/test", "/delete", "/recover"]
     places = [webhook.page + path for path in paths]
-    places += [f"/webhooks/{name}" for name in ("", "deliveries", "activity", "keys", "verifying", "playground")]
+    places += [
+        f"/webhooks/{name}" for name in ("", "deliveries", "audit-log", "keys", "verify-signatures", "playground")
+    ]
     for path in places:
         answer = reader.page.request.get(path)
         assert answer.ok, path

@@ -91,7 +91,7 @@ def test_what_is_wrong_is_named_without_its_value(given: Any, field: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "url", ["http://login.example.com/token", "https://10.0.0.1/token", "https://a@b.example/", "inspector:ok", ""]
+    "url", ["http://login.example.com/token", "https://10.0.0.1/token", "https://a@b.example/", "playground:ok", ""]
 )
 def test_a_token_url_follows_the_rules_of_every_url(url: str, configure: Any) -> None:
     configure(ALLOW_HTTP=False, ALLOWED_NETWORKS=[])

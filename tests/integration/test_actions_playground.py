@@ -1,4 +1,4 @@
-"""What people do with the playground, what becomes of it, and that nobody else gets at the inspector."""
+"""What people do with the playground, what becomes of it, and that no other URL leads there."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TestOpeningAndClosing:
         assert (again, nothing) == (first, None)
         assert Secret.objects.get().reveal() == secret
         assert first.patterns == ["test.*"]
-        assert (first.url, first.is_playground) == ("inspector:200", True)
+        assert (first.url, first.is_playground) == ("playground:200", True)
         [entry] = AuditEntry.objects.all()
         assert (entry.actor, entry.verb, entry.target) == ("user:anna", "playground.opened", first.public_id)
 
@@ -169,7 +169,7 @@ class TestItsHealth:
         assert prune(now=timezone.now() + timedelta(days=1)).rested == 0
 
 
-@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "INSPECTOR:200", "inspector://200/"])
+@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "PLAYGROUND:200", "playground://200/"])
 class TestTheScheme:
     def test_is_for_no_customers_url(self, url: str) -> None:
         tenant = TenantFactory()
@@ -195,16 +195,16 @@ def test_a_playground_stays_one() -> None:
     with pytest.raises(ConflictingState, match="no URL to change"):
         change_endpoint(endpoint, url="https://example.com/")
     with pytest.raises(ConflictingState, match="no URL to change"):
-        change_endpoint(endpoint, url="inspector:204")
+        change_endpoint(endpoint, url="playground:204")
     with pytest.raises(ConflictingState, match="headers"):
         change_endpoint(endpoint, headers={"X-Token": "secret"})
-    row, secret = change_endpoint(endpoint, url="inspector:200", events=["test.other"], headers={})
-    assert (row.url, secret) == ("inspector:200", None)
+    row, secret = change_endpoint(endpoint, url="playground:200", events=["test.other"], headers={})
+    assert (row.url, secret) == ("playground:200", None)
 
 
 def test_programs_see_it_as_what_it_is() -> None:
     program = Program()
     endpoint, _ = open_playground(program.tenant)
     [shown] = program.get("/webhooks")["results"]
-    assert (shown["id"], shown["url"], shown["description"]) == (endpoint.public_id, "inspector:200", "Playground")
+    assert (shown["id"], shown["url"], shown["description"]) == (endpoint.public_id, "playground:200", "Playground")
     assert program.refused("patch", f"/webhooks/{endpoint.public_id}", {"url": "https://example.com/"})[0] == 409

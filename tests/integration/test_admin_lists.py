@@ -26,7 +26,7 @@ from webhooks_app.models import Attempt, EndpointQueue, HourlyStat, Secret, Subs
 
 pytestmark = pytest.mark.django_db
 
-PLAYGROUND = "inspector:200"
+PLAYGROUND = "playground:200"
 
 
 def columns(text: str) -> list[str]:

@@ -151,7 +151,7 @@ class TestCustomers:
         assert stored() == BASIC
 
     def test_are_not_offered_it_in_the_playground(self) -> None:
-        endpoint = EndpointFactory(url="inspector:ok")
+        endpoint = EndpointFactory(url="playground:ok")
         assert "authentication_kind" not in visiting(endpoint.tenant).get(edit_page(endpoint)).content.decode()
 
 

@@ -35,7 +35,7 @@ def pages_of(row: Delivery) -> list[str]:
         ),
         *(endpoint, *(f"{endpoint}/{act}" for act in ("edit", "rotate", "delete", "test", "recover"))),
         *(delivery, f"{delivery}/retry", f"{delivery}/cancel", event, f"{event}/replay"),
-        *("/webhooks/activity", f"/webhooks/activity?target={row.endpoint.public_id}"),
+        *("/webhooks/audit-log", f"/webhooks/audit-log?target={row.endpoint.public_id}"),
         *(f"/webhooks/search?q={row.event.subject}", request_of(row)),
     ]
 
@@ -76,7 +76,7 @@ def test_the_playground_is_called_so_and_its_url_is_on_no_page() -> None:
     client = visiting(tenant)
     for address in pages_of(row):
         page = found(client, address)
-        assert "inspector:" not in page, address
+        assert "playground:" not in page, address
         assert "layground" in page.partition("<main")[2], address
 
 
@@ -84,9 +84,9 @@ def test_so_it_is_once_it_is_closed() -> None:
     tenant, endpoint, _secret = opened()
     row = delivered(endpoint, exhausted=True)
     close_playground(tenant)
-    for address in (LOG, f"{LOG}/{row.public_id}", "/webhooks/activity", f"/webhooks/endpoints/{endpoint.public_id}"):
+    for address in (LOG, f"{LOG}/{row.public_id}", "/webhooks/audit-log", f"/webhooks/endpoints/{endpoint.public_id}"):
         page = found(visiting(tenant), address)
-        assert "inspector:" not in page, address
+        assert "playground:" not in page, address
         assert "Playground" in page.partition("<main")[2], address
 
 
@@ -99,7 +99,7 @@ def test_it_has_no_url_to_change_and_the_rest_of_it_is_changed() -> None:
     hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page))
     client.post(address, {**hidden, "which": "all", "description": "Mine", "url": "https://example.com/"}, follow=True)
     endpoint.refresh_from_db()
-    assert (endpoint.description, endpoint.url) == ("Mine", "inspector:200")
+    assert (endpoint.description, endpoint.url) == ("Mine", "playground:200")
 
 
 def test_an_export_has_no_url_of_it() -> None:

@@ -62,7 +62,7 @@ class TestANewKey:
 
     def test_has_neither_its_text_nor_its_digest_on_any_page(self, tenant: Tenant) -> None:
         key, text = create_api_key(tenant, name="CI")
-        for address in (KEYS, f"{KEYS}/{key.public_id}/revoke", "/webhooks/activity"):
+        for address in (KEYS, f"{KEYS}/{key.public_id}/revoke", "/webhooks/audit-log"):
             page = visiting(tenant).get(address).content.decode()
             assert "CI" in page
             assert text not in page

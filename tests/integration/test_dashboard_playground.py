@@ -152,7 +152,7 @@ class TestAnswering:
         for answer in ("201", ""):
             assert post(visiting(tenant), "playground_answer", answer=answer).status_code == 422
         endpoint.refresh_from_db()
-        assert endpoint.url == "inspector:200"
+        assert endpoint.url == "playground:200"
 
     def test_a_paused_one_says_so(self) -> None:
         tenant, endpoint, _ = opened()
@@ -273,7 +273,7 @@ class TestWhoMay:
             browser.post(address("playground_answer"), {"answer": "500"})
             browser.post(address("playground_close"))
         endpoint.refresh_from_db()
-        assert (endpoint.url, endpoint.status) == ("inspector:200", EndpointStatus.ACTIVE)
+        assert (endpoint.url, endpoint.status) == ("playground:200", EndpointStatus.ACTIVE)
 
 
 def other_with_one() -> Tenant:
@@ -291,4 +291,4 @@ def test_it_stands_in_the_list_under_its_name() -> None:
     tenant, _, _ = opened()
     shown = visiting(tenant).get(reverse("webhooks_app:home")).content.decode()
     assert f'<a href="{address()}">Playground</a>' in shown
-    assert "inspector:" not in shown
+    assert "playground:" not in shown

@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import EventFactory, TenantFactory
-from tests.integration.test_dashboard_verifying import BARE, GOOD, PAGE, check, words
+from tests.integration.test_dashboard_verify_signatures import BARE, GOOD, PAGE, check, words
 from tests.pipelines import WIRE_FORMATS
 from tests.visitors import visiting
 from tests.wire_formats import BUILT_IN

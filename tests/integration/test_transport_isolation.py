@@ -59,10 +59,10 @@ def sound(receiver: Receiver) -> Request:
 
 
 @pytest.mark.parametrize("how", BROKEN)
-@pytest.mark.parametrize("inspected", [False, True], ids=["network", "inspector"])
+@pytest.mark.parametrize("inspected", [False, True], ids=["network", "playground"])
 def test_a_broken_request_is_not_sent(transport: Transport, receiver: Receiver, how: str, inspected: bool) -> None:
     if inspected and ("URL" in how or "owner" in how or "connect" in how or "body" in how):
-        pytest.skip("the inspector does not look at it")
+        pytest.skip("the playground does not look at it")
     right = sound(receiver)
     wrong = dataclasses.replace(right, token="broken", **BROKEN[how])
     if inspected:

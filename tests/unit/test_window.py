@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.windows import NOW, a_delivery, a_queue, a_window, add, finish, prove, start
+from tests.unit.windows import NOW, a_delivery, a_queue, a_window, add, finish, let_succeed, start
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.engine.types import QueuedDelivery
@@ -63,7 +63,7 @@ class TestSlowStart:
 
 
 class TestTheHalf:
-    def test_is_all_that_unproven_queues_may_fill(self) -> None:
+    def test_is_all_that_queues_without_success_may_fill(self) -> None:
         window = a_window(*[a_queue(1) for _ in range(10)], size=8)
         assert len(start(window)) == 4
         assert start(window) == []
@@ -71,7 +71,7 @@ class TestTheHalf:
     def test_is_left_to_proven_ones(self) -> None:
         proven = a_queue(20)
         window = a_window(proven, size=8)
-        prove(window)
+        let_succeed(window)
         hanging = [a_queue(5) for _ in range(10)]
         add(window, *hanging)
         owners = Counter(delivery.endpoint_id for delivery in start(window))
@@ -94,7 +94,7 @@ class TestTurns:
     def test_go_round_robin_one_request_each(self) -> None:
         queues = [a_queue(10) for _ in range(3)]
         window = a_window(*queues)
-        prove(window, 3)
+        let_succeed(window, 3)
         owners = [delivery.endpoint_id for delivery in start(window)]
         assert owners[:3] == owners[3:]
         assert len(set(owners)) == 3
@@ -118,18 +118,18 @@ class TestTurns:
 
 
 class TestRoom:
-    def test_counts_proven_queues_against_the_limit_and_unproven_ones_against_the_window(self) -> None:
+    def test_counts_queues_with_success_against_the_limit_and_others_against_the_window(self) -> None:
         window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10)
         assert window.room()[QueueClass.TRUSTED].limit == 10
         assert window.room()[QueueClass.NEW].limit == 6, "they may fill half of the window"
-        prove(window, 4)
+        let_succeed(window, 4)
         assert window.room()[QueueClass.TRUSTED].limit == 6
         assert window.room()[QueueClass.NEW].limit == 6
 
     def test_does_not_count_proven_queues_that_hang(self) -> None:
         """Two tenants whose queues answer once, and then hang until their deadline, could keep everybody from leasing."""
         window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10, slow=1)
-        prove(window, 4)
+        let_succeed(window, 4)
         start(window, now=10.0)
         assert window.room()[QueueClass.TRUSTED].limit == 6
         start(window, now=20.0)
@@ -198,7 +198,7 @@ class TestDropping:
         window.drop([queue.endpoint_id], lost=True)
         assert start(window) == []
         assert queue.sending.in_memory == {delivery.delivery_id}
-        window.feed(queue, [a_delivery(queue)])
+        window.add_deliveries(queue, [a_delivery(queue)])
         assert not queue.sending.ready, "it takes nothing more"
         assert window.own() == set()
         assert window.leased() == [queue.endpoint_id]

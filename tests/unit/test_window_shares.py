@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.unit.windows import a_queue, a_window, add, finish, prove, start
+from tests.unit.windows import a_queue, a_window, add, finish, let_succeed, start
 from webhooks_app.core.circuit_breaker import Health
 from webhooks_app.engine.sql.types import QueueClass
 from webhooks_app.models.ids import new_id
@@ -73,7 +73,7 @@ class TestASlowRequest:
 
     def test_of_a_proven_queue_counts_as_any_other(self) -> None:
         window = a_window(a_queue(10), size=4, slow=4)
-        prove(window)
+        let_succeed(window)
         assert len(start(window, now=0.0)) == 2
         add(window, *(a_queue(1, trusted=True) for _ in range(4)))
         assert len(start(window, now=0.2)) == 2
@@ -102,7 +102,7 @@ class TestASlowRequest:
     def test_that_are_expensive_to_build_let_others_go_first(self) -> None:
         expensive, other = a_queue(5), a_queue(5)
         window = a_window(expensive, other)
-        prove(window, 2)
+        let_succeed(window, 2)
         window.charge(expensive, 8.0, 0.5)
         assert {delivery.endpoint_id for delivery in start(window, now=8.2)} == {other.endpoint_id}
         assert window.earliest_slot() == 8.5, "nobody else waits any more"
@@ -116,7 +116,7 @@ class TestASlowRequest:
         assert window.in_flight == 0
         assert start(window) == deliveries
 
-    def test_leaves_its_place_among_the_unproven_to_another_queue(self) -> None:
+    def test_leaves_its_place_among_those_without_success_to_another_queue(self) -> None:
         window = a_window(a_queue(1), a_queue(1), size=4, slow=4)
         assert window.room()[QueueClass.NEW].limit == 0
         assert window.room()[QueueClass.TRUSTED].limit == 2
@@ -132,7 +132,7 @@ class TestATenant:
         window = a_window(*(a_queue(10, tenant_id=large, trusted=True) for _ in range(50)), size=400)
         small = a_queue(10)
         add(window, small)
-        prove(window, 51)
+        let_succeed(window, 51)
         owners = [delivery.endpoint_id for delivery in start(window, room=4)]
         assert owners.count(small.endpoint_id) == 2
 
@@ -178,7 +178,7 @@ def test_a_recovering_endpoint_is_ramped_up() -> None:
 def test_a_lack_of_descriptors_shrinks_the_window_until_requests_end_well() -> None:
     queues = [a_queue(50, cap=50) for _ in range(10)]
     window = a_window(*queues, size=20)
-    prove(window, 10)
+    let_succeed(window, 10)
     started = start(window)
     assert len(started) == 20
     window.shrink()

@@ -48,7 +48,7 @@ class TestASuspect:
         window = a_window(suspect, other)
         assert [delivery.endpoint_id for delivery in start(window)] == [other.endpoint_id]
 
-    def test_waits_for_no_half_of_the_unproven_but_for_an_empty_window(self) -> None:
+    def test_waits_for_no_half_of_those_without_success_but_for_an_empty_window(self) -> None:
         other, suspect = a_queue(1), a_queue(1, crash_takeovers=2)
         window = a_window(other, size=2)
         [running] = start(window)

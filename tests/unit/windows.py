@@ -56,7 +56,7 @@ def add(window: Window, *queues: LeasedQueue) -> None:
     for queue in queues:
         deliveries = list(queue.sending.ready)
         queue.sending.ready.clear()
-        window.feed(queue, deliveries)
+        window.add_deliveries(queue, deliveries)
 
 
 def start(window: Window, now: float = 0.0, room: int = 1000) -> list[QueuedDelivery]:
@@ -72,7 +72,7 @@ def finish(window: Window, *deliveries: QueuedDelivery, succeeded: bool = True, 
         )
 
 
-def prove(window: Window, count: int = 1) -> None:
+def let_succeed(window: Window, count: int = 1) -> None:
     """Let the queues succeed once each."""
     deliveries = start(window)
     assert len(deliveries) == count

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from webhooks_app.core.playground import is_inspector
+from webhooks_app.core.playground import is_playground_url
 from webhooks_app.deliveries.explain import format_timestamp
 from webhooks_app.endpoints.queries import name_of
 from webhooks_app.models import Delivery, Endpoint, Event, Tenant
@@ -73,7 +73,7 @@ def endpoint_link(row: Endpoint | None, most: int | None = None) -> SafeString |
 
 def url_shown(url: str, most: int | None = None) -> SafeString:
     """Return the URL of a request as text without a link; the playground's internal URL is not shown."""
-    return _long(_("Playground") if is_inspector(url) else url, most, lambda shown: shown)
+    return _long(_("Playground") if is_playground_url(url) else url, most, lambda shown: shown)
 
 
 def _long(name: str, most: int | None, shown: Callable[[SafeString], SafeString | str]) -> SafeString:

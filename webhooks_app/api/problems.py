@@ -78,7 +78,7 @@ def status_of(error: errors.WebhooksError) -> int:
     return next(int(status) for kind, status in _STATUS if isinstance(error, kind))
 
 
-def told(error: errors.WebhooksError) -> str:
+def text_of(error: errors.WebhooksError) -> str:
     """Return the text of the error for customers."""
     if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
         logger.error("webhooks: the API cannot serve a request: %s", error)
@@ -94,7 +94,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         set_rollback()
         status = status_of(error)
         headers = {"Retry-After": str(error.retry_after)} if isinstance(error, _LATER) else None
-        return _response(problem(status, error.code, told(error), error.field), context, headers)
+        return _response(problem(status, error.code, text_of(error), error.field), context, headers)
     if isinstance(error, Http404):
         error = drf.NotFound()
     elif isinstance(error, PermissionDenied):

@@ -10,5 +10,5 @@ class EndpointKind(StrEnum):
     URL = "url"
     #: Behind an event's `callback_url`: created by the fan-out, pruned when idle, not listed, not limited, never disabled.
     CALLBACK = "callback"
-    #: Leads to the inspector, not to a server. A tenant has at most one that is not deleted.
+    #: Leads to the built-in receiver, not to a server. A tenant has at most one that is not deleted.
     PLAYGROUND = "playground"

@@ -1,6 +1,6 @@
-"""The inspector: a built-in receiver, for users who want to try webhooks without a server.
+"""The playground: a built-in receiver, for users who want to try webhooks without a server.
 
-Its URLs are `inspector:<answer>`, a scheme that `check_url` always refuses: only the playground writes such a URL.
+Its URLs are `playground:<answer>`, a scheme that `check_url` always refuses: only the playground writes such a URL.
 The response's body is the request itself, in the form that HTTP defines for that (`message/http`, as used by TRACE),
 so that it is stored with the attempt like any response.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SCHEME = "inspector"
+SCHEME = "playground"
 #: The maximum size of an echoed request body: enough for any event within the standard limit, with envelope and signature.
 ECHO_BYTES = 384 * 1024
 CONTENT_TYPE = "message/http"
@@ -19,7 +19,7 @@ _REQUEST_LINE = b"POST / HTTP/1.1"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The inspector's response. `status` None: no response until the request's deadline has passed."""
+    """The playground's response. `status` None: no response until the request's deadline has passed."""
 
     name: str
     status: int | None
@@ -44,25 +44,25 @@ DEFAULT_ANSWER = "200"
 
 @dataclass(frozen=True, slots=True)
 class ArrivedRequest:
-    """A request that the inspector received: header names and values as sent, and at most ECHO_BYTES of the body."""
+    """A request that the playground received: header names and values as sent, and at most ECHO_BYTES of the body."""
 
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
 
 
 def url_of(answer: str) -> str:
-    """Return the URL of an inspector with this response."""
+    """Return the URL of the playground with this response."""
     return _PREFIX + ANSWERS[answer].name
 
 
-def is_inspector(url: str) -> bool:
-    """Return whether this URL leads to the inspector, and never to the network."""
+def is_playground_url(url: str) -> bool:
+    """Return whether this URL leads to the playground, and never to the network."""
     return url.startswith(_PREFIX)
 
 
 def answer_of(url: str) -> Answer | None:
-    """Return the response of the inspector at this URL; None if it is unknown."""
-    return ANSWERS.get(url.removeprefix(_PREFIX)) if is_inspector(url) else None
+    """Return the response of the playground at this URL; None if it is unknown."""
+    return ANSWERS.get(url.removeprefix(_PREFIX)) if is_playground_url(url) else None
 
 
 def echo(headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:

@@ -9,15 +9,15 @@ DELIVERIES = "webhooks_app:deliveries"
 EVENT_TYPES = "webhooks_app:event_types"
 PLAYGROUND = "webhooks_app:playground"
 KEYS = "webhooks_app:keys"
-ACTIVITY = "webhooks_app:activity"
-VERIFYING = "webhooks_app:verifying"
+AUDIT_LOG = "webhooks_app:audit_log"
+VERIFY_SIGNATURES = "webhooks_app:verify_signatures"
 
 SECTIONS = (
     (ENDPOINTS, _("Endpoints")),
     (DELIVERIES, _("Deliveries")),
     (EVENT_TYPES, _("Event types")),
     (PLAYGROUND, _("Playground")),
-    (VERIFYING, _("Verifying")),
+    (VERIFY_SIGNATURES, _("Verify signatures")),
     (KEYS, _("API keys")),
-    (ACTIVITY, _("Activity")),
+    (AUDIT_LOG, _("Audit log")),
 )

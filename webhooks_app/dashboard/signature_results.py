@@ -86,7 +86,7 @@ class CheckMessage:
     besides: str = ""
 
 
-def told(finding: Finding) -> CheckMessage:
+def message_of(finding: Finding) -> CheckMessage:
     if finding.trouble is None:
         advice = _("Secret, body, signature and time fit together. A receiver that does the same accepts it.")
         return CheckMessage(True, str(_("This request is genuine.")), str(advice), "")

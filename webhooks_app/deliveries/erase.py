@@ -170,10 +170,10 @@ def blank_attempts(event_ids: Collection[uuid.UUID], *, all_urls: bool = False) 
     deliveries = Delivery.objects.filter(any_of("event_id", event_ids))
     keys = list(deliveries.values_list("pk", flat=True))
     hidden = Endpoint.objects.filter(pk=OuterRef("endpoint_id"), kind=EndpointKind.CALLBACK)
-    told = ~Q(response_headers="") | ~Q(response_body=b"") | ~Q(detail="")
+    has_content = ~Q(response_headers="") | ~Q(response_body=b"") | ~Q(detail="")
     for start in range(0, len(keys), _DELIVERIES):
         attempts = Attempt.objects.filter(any_of("delivery_id", keys[start : start + _DELIVERIES]))
-        attempts.filter(told).update(response_headers="", response_body=b"", detail="")
+        attempts.filter(has_content).update(response_headers="", response_body=b"", detail="")
         (attempts if all_urls else attempts.filter(Exists(hidden))).exclude(url="").update(url="", address="")
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from webhooks_app.conf import settings
 from webhooks_app.core.authentication import HEADER
 from webhooks_app.core.catalogue import registry
-from webhooks_app.core.playground import is_inspector
+from webhooks_app.core.playground import is_playground_url
 from webhooks_app.core.redaction import redacted
 from webhooks_app.core.retry import UNSENT_KINDS, OutcomeKind
 from webhooks_app.core.signing import Headers
@@ -60,7 +60,7 @@ class SentRequest:
     @property
     def to_playground(self) -> bool:
         """Return whether the request went to the playground, whose URL works for nobody else."""
-        return is_inspector(self.url)
+        return is_playground_url(self.url)
 
     @property
     def text(self) -> str:

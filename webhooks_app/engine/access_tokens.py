@@ -33,7 +33,7 @@ class _Kept:
     token: AccessToken = field(repr=False)
     until: float
     #: The receiver has accepted it.
-    proven: bool = False
+    accepted: bool = False
 
 
 class TokenCache:
@@ -62,12 +62,12 @@ class TokenCache:
             if len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
 
-    def prove(self, endpoint_id: uuid.UUID, token: AccessToken) -> None:
+    def note_accepted(self, endpoint_id: uuid.UUID, token: AccessToken) -> None:
         """Note that the receiver has accepted this token."""
         with self._lock:
             kept = self._kept.get(endpoint_id)
             if kept is not None and kept.token is token:
-                kept.proven = True
+                kept.accepted = True
 
     def drop(self, endpoint_id: uuid.UUID, token: AccessToken) -> bool:
         """Forget this token, which the receiver has refused. Return whether another one may help: the receiver had accepted this
@@ -77,7 +77,7 @@ class TokenCache:
             if kept is None or kept.token is not token:
                 return True
             del self._kept[endpoint_id]
-            return kept.proven
+            return kept.accepted
 
 
 #: Those of this process. They are not stored: a restarted process gets new ones.
@@ -134,7 +134,7 @@ class TokenFetches:
         if token is None:
             return False
         if outcome.succeeded:
-            token_cache.prove(delivery.endpoint_id, token)
+            token_cache.note_accepted(delivery.endpoint_id, token)
         if outcome.status != 401 or not token_cache.drop(delivery.endpoint_id, token) or delivery.token_replaced:
             return False
         delivery.access_token, delivery.token_replaced = None, True

@@ -168,7 +168,7 @@ class DatabaseThread:
                 self._lease.release_unknown()
                 self._after_outage = False
             if self._phase is Phase.RUNNING:
-                self._pending, self._due = self._lease.look()
+                self._pending, self._due = self._lease.find_work()
             self._outage_pause = 0.0
         except Exception as error:  # noqa: BLE001 - as in a step
             self._note_fault("look", error)

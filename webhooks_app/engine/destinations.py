@@ -56,7 +56,7 @@ class Destination:
         self.in_flight -= 1
         self.ended += 1
 
-    def look(self, now: float) -> None:
+    def note_whether_it_hangs(self, now: float) -> None:
         """Find out whether it hangs: whether none of its requests has ended for a while."""
         if now - self.looked_at >= _PATIENCE:
             self.hangs = self.ended == self.ended_before and self.in_flight > 0
@@ -128,7 +128,7 @@ class Destinations:
             state.held_since = state.held_by = None
         if destination is None or state.held_since is None or now - state.held_since < _PATIENCE:
             return
-        destination.look(now)
+        destination.note_whether_it_hangs(now)
         pace = 1 / (_QUEUES_A_SECOND_IF_HANGING if destination.hangs else self._rate or _QUEUES_A_SECOND)
         until = min(max(destination.booked_until, now + _SHORTEST) + pace, now + _LONGEST)
         destination.booked_until = max(destination.booked_until, until)

@@ -40,7 +40,7 @@ class InFlight:
         #: How many slow requests one tenant may have.
         self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
         #: Requests in the window; those among them from queues without a success; and requests in the slow room.
-        self.in_window = self.unproven = self.slow = 0
+        self.in_window = self.without_success = self.slow = 0
         #: All requests that may still become slow, oldest first.
         self._started: deque[QueuedDelivery] = deque()
         #: Those that stayed in the window although they are slow, oldest first; and whether a slow request has ended since.
@@ -50,7 +50,7 @@ class InFlight:
     def begin(self, delivery: QueuedDelivery, queue: LeasedQueue, tenant: TenantShare, now: float) -> None:
         """Count a request that starts now. It is in the window."""
         state = queue.sending
-        delivery.in_flight_since, delivery.slow, delivery.unproven = now, False, not state.proven
+        delivery.in_flight_since, delivery.slow, delivery.without_success = now, False, not state.has_succeeded
         state.in_flight += 1
         state.bytes_in_flight += delivery.size
         state.held_since = state.held_by = None
@@ -59,9 +59,9 @@ class InFlight:
         self._token_places.reserve_if_needed(delivery, queue, now)
         self.in_window += 1
         tenant.in_window += 1
-        if delivery.unproven:
-            self.unproven += 1
-            tenant.unproven += 1
+        if delivery.without_success:
+            self.without_success += 1
+            tenant.without_success += 1
         self._started.append(delivery)
 
     def end(self, delivery: QueuedDelivery) -> None:
@@ -118,7 +118,7 @@ class InFlight:
     def forget(self) -> int:
         """Stop counting all requests, because none of them will get a response. Return their number."""
         forgotten = self.in_window + self.slow
-        self.in_window = self.slow = self.unproven = 0
+        self.in_window = self.slow = self.without_success = 0
         self._started.clear()
         self._stayed.clear()
         self._destinations.forget_in_flight()
@@ -128,7 +128,7 @@ class InFlight:
 
     def _leave_window(self, delivery: QueuedDelivery, tenant: TenantShare | None) -> None:
         self.in_window -= 1
-        self.unproven -= delivery.unproven
+        self.without_success -= delivery.without_success
         if tenant is not None:
             tenant.in_window -= 1
-            tenant.unproven -= delivery.unproven
+            tenant.without_success -= delivery.without_success

@@ -60,10 +60,10 @@ class Lease:
         self._others_alive = (False, 0.0)
         self._room = LeaseRoom(using, window, options)
 
-    def look(self) -> tuple[bool, bool]:
+    def find_work(self) -> tuple[bool, bool]:
         """Return whether an event is pending, and whether a queue is due that no engine holds. Cheap to call."""
         now, began, floor = self._heartbeat.now(), time.monotonic(), pending_floor(self._using)
-        found = self._store.look(now, floor.id)
+        found = self._store.find_work(now, floor.id)
         floor.note_look(time.monotonic() - began, now)
         return found[0] or bool(floor.below), found[1]
 

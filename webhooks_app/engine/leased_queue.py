@@ -23,7 +23,7 @@ from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
 #: Deliveries read at once for a queue without a recent success, until one succeeds under this lease: the queue starts with
 #: one request, and if that fails or hangs, the others were read for nothing.
-_AHEAD_OF_UNPROVEN = 16
+_AHEAD_WITHOUT_SUCCESS = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class Sending:
     #: The number of requests it may have in flight now; doubles with every success.
     allowance: int = 1
     #: Has succeeded under this lease.
-    proven: bool = False
+    has_succeeded: bool = False
     #: Only one request (a probe) until it succeeds.
     probing: bool = False
     failing: bool = False
@@ -165,10 +165,10 @@ class LeasedQueue:
 
     def portion(self, usual: int) -> int:
         """Return how many deliveries to read at once; `usual`: the number for a queue that succeeded recently."""
-        answered_lately = self.sending.proven or (self.trusted and not self.sending.failing)
+        answered_lately = self.sending.has_succeeded or (self.trusted and not self.sending.failing)
         if answered_lately or self.reading.found_late:
             return usual
-        return min(usual, _AHEAD_OF_UNPROVEN)
+        return min(usual, _AHEAD_WITHOUT_SUCCESS)
 
     def limit(self, usual: int) -> int:
         """Return the maximum number of rows to read for its portion. Reads from the start include deliveries in memory."""

@@ -108,7 +108,7 @@ class ReadAhead:
         for queue, delivery, _ in refused:
             self._window.remember(queue, delivery)
         for queue, deliveries in accepted:
-            self._window.feed(queue, deliveries)
+            self._window.add_deliveries(queue, deliveries)
         return sum(len(deliveries) for _, deliveries in accepted), refused
 
     def _queues_to_read(self, memory: BodyMemory) -> dict[LeasedQueue, Wanted]:

@@ -25,13 +25,13 @@ def free_room(
     of_tenant: Counter[uuid.UUID] = Counter()
     waiting_of_tenant: Counter[uuid.UUID] = Counter()
     failing_of_tenant: Counter[uuid.UUID] = Counter()
-    proven = 0
+    succeeded = 0
     for queue in queues:
         of_tenant[queue.config.tenant_id] += 1
         if queue.sending.hangs:
             continue
-        if queue.sending.proven:
-            proven += 1
+        if queue.sending.has_succeeded:
+            succeeded += 1
         else:
             waiting[queue.queue_class] += 1
             waiting_of_tenant[queue.config.tenant_id] += 1
@@ -44,7 +44,7 @@ def free_room(
     )
     free = min(
         size - waiting[QueueClass.TRUSTED] - min(waiting[QueueClass.NEW], half),
-        max_leased - proven,
+        max_leased - succeeded,
     )
     failing = max(size // 4, 1) - waiting[QueueClass.FAILING]
     failing_share = max(size // 8, 1)  # or one tenant could have all of that

@@ -19,34 +19,34 @@ class TenantShare:
     rings: dict[bool, deque[LeasedQueue]] = field(default_factory=lambda: {True: deque(), False: deque()})
     #: Requests in the window; those among them from queues without a success; and requests in the slow room.
     in_window: int = 0
-    unproven: int = 0
+    without_success: int = 0
     slow: int = 0
     waits_for_turn: bool = False
     #: Until then (monotonic) it starts nothing, or nothing while others wait: its requests were expensive to build, or made
     #: the sending thread stuck.
     pauses_until: float = 0.0
     lets_others_go_first_until: float = 0.0
-    proven_first: bool = True
+    succeeded_first: bool = True
 
     @property
     def busy(self) -> bool:
         return bool(self.in_window or self.slow or self.waits_for_turn)
 
-    def next_queue(self, may_start: Callable[[LeasedQueue], bool], *, unproven_too: bool) -> LeasedQueue | None:
+    def next_queue(self, may_start: Callable[[LeasedQueue], bool], *, without_success_too: bool) -> LeasedQueue | None:
         """Return the queue that starts the tenant's next request: those with and without a success take turns."""
-        for proven in (self.proven_first, not self.proven_first):
-            if proven or unproven_too:
-                queue = self._next_of(proven, may_start)
+        for succeeded in (self.succeeded_first, not self.succeeded_first):
+            if succeeded or without_success_too:
+                queue = self._next_of(succeeded, may_start)
                 if queue is not None:
-                    self.proven_first = not proven
+                    self.succeeded_first = not succeeded
                     return queue
         return None
 
-    def _next_of(self, proven: bool, may_start: Callable[[LeasedQueue], bool]) -> LeasedQueue | None:
-        ring = self.rings[proven]
+    def _next_of(self, succeeded: bool, may_start: Callable[[LeasedQueue], bool]) -> LeasedQueue | None:
+        ring = self.rings[succeeded]
         for _ in range(len(ring)):
             queue = ring[0]
-            stale = queue.sending.ring is not proven
+            stale = queue.sending.ring is not succeeded
             if stale or not queue.has_startable:
                 ring.popleft()
                 if not stale:
@@ -102,8 +102,8 @@ class Turns:
         state = queue.sending
         if state.ring is not None or not queue.has_startable:
             return
-        state.ring = state.proven
-        tenant.rings[state.proven].append(queue)
+        state.ring = state.has_succeeded
+        tenant.rings[state.has_succeeded].append(queue)
         if not tenant.waits_for_turn:
             tenant.waits_for_turn = True
             self._tenants.append(tenant)

@@ -122,7 +122,7 @@ class QueuedDelivery:
     #: How the window counts it while it is in flight: since when (monotonic), and in which of its rooms.
     in_flight_since: float | None = None
     slow: bool = False
-    unproven: bool = False
+    without_success: bool = False
     #: What its tenant sends to the same host, while it is in flight.
     destination: Destination | None = None
     #: The place of the token request that it starts, until that starts.

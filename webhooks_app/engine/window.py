@@ -49,7 +49,7 @@ class Window(LeasedQueues):
         #: `capacity`: how many concurrent requests the transport supports. Most of it is for slow ones.
         self._size = self._full_size = max(min(options.window, capacity * 3 // 5), 1)
         slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
-        self._tenant_unproven = max(round(self._size * options.tenant_share), 1)
+        self._tenant_share = max(round(self._size * options.tenant_share), 1)
         self._tenants = TenantShares()
         self._turns = Turns()
         self._destinations = Destinations(options.host_in_flight, options.host_rate)
@@ -109,7 +109,7 @@ class Window(LeasedQueues):
                 queue.sending.ramp_since = ramp_since
             if succeeded_at is not None:
                 queue.sending.succeeded_at = succeeded_at
-                self._prove(queue)
+                self._note_success(queue)
             elif slowed:
                 queue.sending.allowance = 1
             if hold_until or stop:
@@ -180,7 +180,7 @@ class Window(LeasedQueues):
 
     # --- called by the database thread -----------------------------------------------------------------------------
 
-    def feed(self, queue: LeasedQueue, deliveries: Collection[QueuedDelivery]) -> None:
+    def add_deliveries(self, queue: LeasedQueue, deliveries: Collection[QueuedDelivery]) -> None:
         """Add deliveries that were read for a queue. They are ignored if the queue was stopped or lost meanwhile."""
         with self._lock:
             if queue.sending.stopping or self._queues.get(queue.endpoint_id) is not queue:
@@ -215,7 +215,7 @@ class Window(LeasedQueues):
         with self._lock:
             crowded = self._tenants.crowded(self._in_flight.tenant_slow)
             return free_room(
-                self._queues.values(), self._full_size, self._options.max_leased_queues, self._tenant_unproven, crowded
+                self._queues.values(), self._full_size, self._options.max_leased_queues, self._tenant_share, crowded
             )
 
     def forget_in_flight(self) -> int:
@@ -243,7 +243,7 @@ class Window(LeasedQueues):
             self._look_again_at(tenant.pauses_until if now < tenant.pauses_until else pause)
             return None
         may_start = partial(self._may_start, now=now)
-        queue = tenant.next_queue(may_start, unproven_too=tenant.unproven < self._tenant_unproven)
+        queue = tenant.next_queue(may_start, without_success_too=tenant.without_success < self._tenant_share)
         return None if queue is None else self._begin(queue, tenant, now)
 
     def _may_start(self, queue: LeasedQueue, now: float) -> bool:
@@ -252,8 +252,8 @@ class Window(LeasedQueues):
         if holding is None:
             state.held_since = state.held_by = None
         # An isolated queue waits until the window is empty; its half is empty then, too.
-        counts_as_proven = state.proven or queue.trusted or state.isolated
-        if not counts_as_proven and self._in_flight.unproven >= max(self._size // 2, 1):
+        counts_as_succeeded = state.has_succeeded or queue.trusted or state.isolated
+        if not counts_as_succeeded and self._in_flight.without_success >= max(self._size // 2, 1):
             return False
         if queue.runs_host_code and self.waits_for_thread(queue.config):
             return False
@@ -283,10 +283,10 @@ class Window(LeasedQueues):
             state.next_slot = max(state.next_slot, now) + 1 / rate
         return delivery
 
-    def _prove(self, queue: LeasedQueue) -> None:
+    def _note_success(self, queue: LeasedQueue) -> None:
         state = queue.sending
-        if not state.proven:
-            state.proven, state.ring = True, None
+        if not state.has_succeeded:
+            state.has_succeeded, state.ring = True, None
         state.probing = False
         state.allowance = min(state.allowance * 2, max(queue.cap, 1))
         if self._size < self._full_size:

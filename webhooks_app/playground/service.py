@@ -1,4 +1,4 @@
-"""The playground: an endpoint of the tenant that leads to the inspector, so that users can try webhooks without a server.
+"""The playground: an endpoint of the tenant that leads to a built-in receiver, so that users can try webhooks without a server.
 
 It is a normal endpoint with a secret, subscriptions, deliveries and retries; only its URL is internal and cannot be entered.
 A tenant has at most one. It does not count in the plan's limit and causes no notifications.

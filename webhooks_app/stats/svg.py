@@ -66,8 +66,8 @@ def stacked_bars(chart: Chart) -> SafeString:
                 continue
             low, high = _y(below, top), _y(below + value, top)
             x, width = _LEFT + step * (column + _GAP / 2), step * (1 - _GAP)
-            told = f"{name}, {one.label}: {number(value)}{chart.unit}"
-            bars.append((one.name, _n(x), _n(high), _n(width), _n(low - high), told))
+            description = f"{name}, {one.label}: {number(value)}{chart.unit}"
+            bars.append((one.name, _n(x), _n(high), _n(width), _n(low - high), description))
             below += value
     drawn = format_html_join(
         "", '<rect class="chart-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>', bars

@@ -1,4 +1,4 @@
-"""Send bytes to a checked address. `open_transport()` returns the transport from the settings, combined with the inspector."""
+"""Send bytes to a checked address. `open_transport()` returns the transport from the settings, combined with the playground."""
 
 from __future__ import annotations
 

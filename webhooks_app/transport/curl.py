@@ -233,7 +233,7 @@ class CurlTransport:
 
     def _gather(self, now: float) -> None:
         self._costs.note_connections()
-        self._connections.look()
+        self._connections.clear_doubts()
         for curl, code, message in self._sockets.results():
             self._end(self._running[curl], code, message)
         for handle, failure in self._costs.take_to_end():

@@ -43,10 +43,10 @@ class OpenConnections:
     def doubt(self, reuse: Reuse) -> None:
         self._doubtful.append(reuse)
 
-    def look(self) -> None:
+    def clear_doubts(self) -> None:
         """Clear doubts. Call this after libcurl has handled connections."""
         for reuse in self._doubtful:
-            reuse.look()
+            reuse.clear_doubt()
         if self._doubtful:
             self._doubtful = [reuse for reuse in self._doubtful if reuse.is_doubtful]
 
@@ -97,7 +97,7 @@ class Reuse:
         """Return whether bytes from before the request are unread, which may be a response."""
         return self._unread
 
-    def look(self) -> None:
+    def clear_doubt(self) -> None:
         """Call this after libcurl has handled the connection: what it has read without finding a response was none."""
         self._unread = self._unread and bytes_read(self._descriptor) < self._received
 

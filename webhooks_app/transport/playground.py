@@ -1,7 +1,7 @@
-"""The transport of the inspector: respond to requests to `inspector:…` in this process; send all others to the network.
+"""The transport of the playground: respond to requests to `playground:…` in this process; send all others to the network.
 
-Inspector requests never reach a transport that could connect, so the address rules need no exception. URLs with any other
-scheme never reach the inspector.
+Its requests never reach a transport that could connect, so the address rules need no exception. URLs with any other
+scheme never reach the playground.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
 
-from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_inspector
+from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_playground_url
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, StuckCall, Transport
 from webhooks_app.transport.faults import not_sent
@@ -28,7 +28,7 @@ class _Due:
 
 
 class InspectingTransport:
-    """Combines another transport with the inspector; see `base.Transport`."""
+    """Combines another transport with the playground; see `base.Transport`."""
 
     def __init__(self, network: Transport) -> None:
         self._network = network
@@ -43,7 +43,7 @@ class InspectingTransport:
 
     def start(self, request: Request) -> None:
         try:
-            if not is_inspector(request.url):
+            if not is_playground_url(request.url):
                 self._network.start(request)
                 return
             response = _answer(request)
@@ -94,11 +94,11 @@ def _answer(request: Request) -> Response:
     """
     answer = answer_of(request.url)
     if answer is None:
-        return failed(request, OutcomeKind.NOT_SENT, "the inspector knows no such answer")
+        return failed(request, OutcomeKind.NOT_SENT, "the playground knows no such answer")
     check_timeouts(request)
     check_headers(request.headers)
     if answer.status is None:
-        response = failed(request, OutcomeKind.TIMEOUT, "the inspector does not answer", request.total_timeout)
+        response = failed(request, OutcomeKind.TIMEOUT, "the playground does not answer", request.total_timeout)
     else:
         retry_after = f"Retry-After: {answer.retry_after}\r\n" if answer.retry_after is not None else ""
         headers = f"Content-Type: {CONTENT_TYPE}\r\n{retry_after}".encode()

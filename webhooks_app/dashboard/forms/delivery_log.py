@@ -95,10 +95,10 @@ class LogForm(forms.Form):
         return text
 
     def clean_since(self) -> datetime | None:
-        return reckonable(self.cleaned_data["since"])
+        return in_known_years(self.cleaned_data["since"])
 
     def clean_until(self) -> datetime | None:
-        return reckonable(self.cleaned_data["until"])
+        return in_known_years(self.cleaned_data["until"])
 
     @property
     def wanted(self) -> LogFilter:
@@ -145,7 +145,7 @@ def _name(endpoint: Endpoint) -> str:
     return f"{name} – {endpoint.description}" if endpoint.description and not endpoint.is_playground else name
 
 
-def reckonable(moment: datetime | None) -> datetime | None:
+def in_known_years(moment: datetime | None) -> datetime | None:
     """Return the time if calculations with it are safe. Raises ValidationError."""
     if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
         years = {"first": FIRST_YEAR, "last": LAST_YEAR}

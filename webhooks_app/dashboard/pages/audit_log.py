@@ -18,7 +18,7 @@ from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.audit_labels import actor_in_words, details_in_words, verb_in_words
 from webhooks_app.dashboard.keyset import BEFORE, Slice, newest, newest_of
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
-from webhooks_app.dashboard.sections import ACTIVITY
+from webhooks_app.dashboard.sections import AUDIT_LOG
 from webhooks_app.endpoints.queries import name_of
 from webhooks_app.exceptions import NotFound
 from webhooks_app.maintenance.prune import MONTHS_KEPT
@@ -65,7 +65,7 @@ class Named:
 
 
 @dashboard_view()
-def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+def audit_log(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     target, kind = _target(request.GET.get("target", "")), _kind(request.GET.get("by", ""))
     found = _entries(visitor, target, kind, request.GET.get(BEFORE, ""))
     named = _named_in(found.rows, visitor.tenant.pk)
@@ -73,7 +73,7 @@ def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     chosen = {"target": target, "by": kind or ""}
     query = urlencode({name: value for name, value in chosen.items() if value})
     context: dict[str, Any] = {
-        "section": ACTIVITY,
+        "section": AUDIT_LOG,
         "months_kept": MONTHS_KEPT,
         "slice": found,
         "lines": [_line(entry, named) for entry in found.rows],
@@ -83,7 +83,7 @@ def activity(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "query": f"{query}&" if query else "",
     }
     context["other"] = target if target and target not in {row.public_id for row in context["offered"]} else ""
-    return render_page(request, visitor, "activity", context)
+    return render_page(request, visitor, "audit_log", context)
 
 
 def _entries(visitor: Visitor, target: str, kind: ActorKind | None, before: str) -> Slice[AuditEntry]:
@@ -160,5 +160,5 @@ def _address(target: str, named: Named) -> str:
 
 
 paths = [
-    path("activity", activity, name="activity"),
+    path("audit-log", audit_log, name="audit_log"),
 ]

@@ -12,7 +12,7 @@ from django.urls import path
 from django.utils import timezone
 
 from webhooks_app.dashboard.access import Visitor
-from webhooks_app.dashboard.forms.delivery_log import LogForm, reckonable
+from webhooks_app.dashboard.forms.delivery_log import LogForm, in_known_years
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import DELIVERIES
 from webhooks_app.deliveries.bulk_retry import failed_log, retry_part
@@ -39,7 +39,7 @@ class ProgressForm(forms.Form):
     stop = forms.BooleanField(required=False)
 
     def clean_asked_at(self) -> datetime | None:
-        return reckonable(self.cleaned_data["asked_at"])
+        return in_known_years(self.cleaned_data["asked_at"])
 
     @property
     def waiting(self) -> Waiting:

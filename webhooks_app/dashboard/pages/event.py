@@ -51,8 +51,8 @@ def event_replay(request: HttpRequest, visitor: Visitor, public_id: str) -> Http
         count = resend_event(row.pk, actor=visitor.actor)
         deliveries = Delivery.objects.filter(event_id=row.pk)
         waiting = waiting_of(deliveries, database_now())
-        told = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})
-        return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{told}")
+        counts = urlencode({"sent": count, "off": waiting.off, "held": waiting.held})
+        return redirect(f"{reverse('webhooks_app:event', args=[row.public_id])}?{counts}")
 
     return submit_once(request, visitor, act)
 

@@ -18,8 +18,8 @@ from webhooks_app.core.signing import TOLERANCE
 from webhooks_app.dashboard import retry_summary
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
-from webhooks_app.dashboard.sections import VERIFYING
-from webhooks_app.dashboard.signature_results import CheckMessage, told
+from webhooks_app.dashboard.sections import VERIFY_SIGNATURES
+from webhooks_app.dashboard.signature_results import CheckMessage, message_of
 from webhooks_app.endpoints.check_signature import check_signature
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint, Tenant
@@ -61,7 +61,7 @@ class SignatureForm(forms.Form):
 
 
 @dashboard_view("GET", "POST")
-def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+def verify_signatures(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     wire_formats = _wire_formats(visitor.tenant)
     name = request.GET.get("wire_format", "")
     wire_format = next((one for one in wire_formats if not name or one.name == name), None)
@@ -71,7 +71,7 @@ def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     result = _result(visitor, wire_format, form) if form.is_valid() else None
     described = help_of(wire_format.scheme)
     context = {
-        "section": VERIFYING,
+        "section": VERIFY_SIGNATURES,
         "wire_format": wire_format,
         "wire_formats": wire_formats,
         "headers": _headers(wire_format),
@@ -87,7 +87,9 @@ def verifying(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "form": form,
         "result": result,
     }
-    return render_page(request, visitor, "verifying", context, status=422 if form.is_bound and result is None else 200)
+    return render_page(
+        request, visitor, "verify_signatures", context, status=422 if form.is_bound and result is None else 200
+    )
 
 
 def _wire_formats(tenant: Tenant) -> list[WireFormat]:
@@ -114,7 +116,7 @@ def _headers(wire_format: WireFormat) -> list[tuple[str, str]]:
 
 def _result(visitor: Visitor, wire_format: WireFormat, form: SignatureForm) -> CheckMessage:
     given = form.cleaned_data
-    return told(
+    return message_of(
         check_signature(
             visitor.tenant,
             wire_format,
@@ -140,5 +142,5 @@ def _snippets(wire_format: WireFormat) -> list[tuple[str, str, str]]:
 
 
 paths = [
-    path("verifying", verifying, name="verifying"),
+    path("verify-signatures", verify_signatures, name="verify_signatures"),
 ]

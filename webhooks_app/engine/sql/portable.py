@@ -90,7 +90,7 @@ class PortableStore(PortableRecord):
                     f"UPDATE {DELIVERY} SET sequence = CASE id {cases} END WHERE id IN ({holes})", [*pairs, *some]
                 )
 
-    def look(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
+    def find_work(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
         """Return whether an event is pending, and whether a queue is due that no engine holds. Call it outside a transaction.
         `floor`: see `engine.pending_floor`; here and below, events with lower ids may be left out."""
         due = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True, due_at__lte=now)

@@ -201,7 +201,7 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
     ) -> list[PendingTenant]:
         return pending_tenants(after, limit, endpoints, events, floor, self.using)
 
-    def look(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
+    def find_work(self, now: datetime, floor: uuid.UUID) -> tuple[bool, bool]:
         pending, due = query(self.using, _LOOK, [floor, now])[0]
         return pending, due
 

@@ -1,4 +1,4 @@
-"""The inspector beside both transports: it keeps what every transport promises, and nothing of it is on the network."""
+"""The playground beside both transports: it keeps what every transport promises, and nothing of it is on the network."""
 
 from __future__ import annotations
 
@@ -124,19 +124,19 @@ def test_a_header_that_would_break_out_is_not_sent(transport: Transport, headers
     assert response.body == b""
 
 
-@pytest.mark.parametrize("url", ["inspector:", "inspector:999", "inspector:200/", "inspector://example.com/"])
+@pytest.mark.parametrize("url", ["playground:", "playground:999", "playground:200/", "playground://example.com/"])
 def test_an_answer_that_there_is_none_of_is_not_sent(open_one: Open, no_sockets: list[object], url: str) -> None:
     assert send(open_one(NOWHERE), url).failure is OutcomeKind.NOT_SENT
     assert no_sockets == []
 
 
-@pytest.mark.parametrize("url", ["Inspector:200", " inspector:200", "http:inspector:200", "inspect:200", "file:200"])
+@pytest.mark.parametrize("url", ["Playground:200", " playground:200", "http:playground:200", "inspect:200", "file:200"])
 def test_no_other_scheme_leads_there(transport: Transport, url: str) -> None:
     response = send(transport, url)
     assert (response.failure, response.body) == (OutcomeKind.NOT_SENT, b"")
 
 
-@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "INSPECTOR:200", "inspector://200", "inspector:200#x"])
+@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "PLAYGROUND:200", "playground://200", "playground:200#x"])
 def test_nobody_can_type_such_a_url(url: str) -> None:
     with pytest.raises(URLNotAllowed):
         check_url(url, LOOPBACK)

@@ -28,7 +28,7 @@ from webhooks_app.tenants.audit import SYSTEM, note
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
-PAGE = "/webhooks/activity"
+PAGE = "/webhooks/audit-log"
 
 
 def notes() -> Iterator[ast.Call]:

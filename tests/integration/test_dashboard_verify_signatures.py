@@ -31,7 +31,7 @@ from webhooks_app.wire_formats.base import WireFormat
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
-PAGE = "/webhooks/verifying"
+PAGE = "/webhooks/verify-signatures"
 OTHER = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 BARE = "0123456789abcdef0123456789abcdef"
 GOOD = "This request is genuine."

@@ -50,7 +50,7 @@ def test_a_key_is_shown_once_works_and_is_revoked(reader: Reader) -> None:
     reader.finds_it_usable()
     _refused(reader, key, "webhooks", 401)
 
-    reader.goes("/webhooks/activity")
+    reader.goes("/webhooks/audit-log")
     lines = reader.page.get_by_role("table").locator("tbody tr")
     expect(lines).to_have_count(4)
     for line in lines.all():
@@ -72,7 +72,7 @@ def test_what_a_program_did_is_told_apart_from_what_people_did(reader: Reader) -
     made = reader.live.asks(person.key, "webhooks", data={"url": url, "events": ["*"]})
     reader.goes(f"/webhooks/endpoints/{made['id']}")
     reader.presses("Pause")
-    reader.goes("/webhooks/activity")
+    reader.goes("/webhooks/audit-log")
     lines = reader.page.get_by_role("table").locator("tbody tr")
     expect(lines.nth(0)).to_contain_text(person.name)
     expect(lines.nth(1)).to_contain_text("of the tests")
