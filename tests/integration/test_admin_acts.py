@@ -111,9 +111,7 @@ def test_a_test_event_is_sent_at_once_and_leads_to_its_delivery():
     with Customer() as customer:
         customer.receiver.on("/hook", 503)
         endpoint = customer.endpoint()
-        response = client.post(
-            act_page(endpoint, "test"), {"type": "test.happened", "payload": '{"n": 5}'}, follow=True
-        )
+        response = client.post(act_page(endpoint, "test"), {"type": "test.happened", "data": '{"n": 5}'}, follow=True)
         assert customer.numbers == [5]
     [message] = messages_of(response)
     assert "HTTP 503" in message
@@ -142,6 +140,13 @@ def test_what_was_missed_is_recovered():
         assert "1 were made that there had never been" in messages_of(response)[0]
         deliver()
         assert len(customer.received) == 1
+
+
+@pytest.mark.parametrize("since", ["2999-01-01T10:00", "0001-01-01T00:00", "yesterday", ""])
+def test_a_recovery_since_a_time_that_cannot_be_is_refused_or_goes_back_to_the_oldest_event(since):
+    response = viewer("recover_endpoint").post(act_page(EndpointFactory(), "recover"), {"since": since}, follow=True)
+    assert response.status_code == 200
+    assert bool(messages_of(response)) is since.startswith("0001")
 
 
 def test_destructive_acts_on_a_list_ask_once_more_and_then_tell_how_many_could_not_and_why():

@@ -7,17 +7,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.utils import timezone
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from webhooks_app.admin.links import page_of
 from webhooks_app.admin.row_actions import ActionResult, RowAction
-from webhooks_app.admin.service_admin import StrictJSON
 from webhooks_app.conf import settings
 from webhooks_app.deliveries.outcomes import outcome_in_words
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
+from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.endpoints.secrets import rotate_secret
 from webhooks_app.endpoints.status import (
     delete_endpoint,
@@ -27,6 +26,7 @@ from webhooks_app.endpoints.status import (
     resume_endpoint,
 )
 from webhooks_app.events.types import event_types
+from webhooks_app.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.models import Delivery, Endpoint, EndpointStatus
 
 _MOST_OVERLAP_HOURS = 24 * 30
@@ -56,35 +56,8 @@ class RotationForm(forms.Form):
         self.fields["overlap_hours"].initial = settings().ROTATION_OVERLAP_HOURS
 
 
-class TestEventForm(forms.Form):
-    type = forms.ChoiceField(label=gettext_lazy("Event type"))
-    payload = StrictJSON(
-        label=gettext_lazy("Data"),
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 6, "class": "vLargeTextField"}),
-        help_text=gettext_lazy("JSON; empty: the type's example."),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        names = [type_.name for type_ in event_types()]
-        self.fields["type"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
-
-
-class RecoveryForm(forms.Form):
-    since = forms.DateTimeField(
-        label=gettext_lazy("Since"),
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        zone = timezone.get_current_timezone_name()
-        oldest = settings().RETENTION_DAYS
-        self.fields["since"].help_text = _(
-            "In the time zone %(zone)s. What is older than %(days)s days is gone, and not recovered."
-        ) % {"zone": zone, "days": f"{oldest:g}"}
-        self.fields["since"].initial = timezone.localtime() - timedelta(days=1)
+def _reason_form(data: QueryDict | None, row: Endpoint) -> forms.Form:
+    return ReasonForm(data)
 
 
 def _rotate(row: Endpoint, *, actor: str, overlap_hours: float) -> ActionResult:
@@ -93,8 +66,8 @@ def _rotate(row: Endpoint, *, actor: str, overlap_hours: float) -> ActionResult:
     return ActionResult(template="admin/webhooks_app/secret.html", context=context)
 
 
-def _test(row: Endpoint, *, actor: str, type: str, payload: Any = None) -> ActionResult:  # noqa: A002 - as the form names it
-    attempt = send_test_event(row, type=type, data=EXAMPLE if payload is None else payload, actor=actor)
+def _test(row: Endpoint, **given: Any) -> ActionResult:
+    attempt = send_test_event(row, **given)
     words = outcome_in_words(attempt.outcome, attempt.status)
     status = "" if attempt.status is None else f"HTTP {attempt.status}, "
     message = _("Test event: %(status)s%(time)s ms. %(words)s") % {
@@ -125,7 +98,7 @@ ACTS = (
         gettext_lazy("Nothing more is sent until it is resumed. Deliveries go on being made, and wait."),
         "pause_endpoint",
         pause_endpoint,
-        ReasonForm,
+        _reason_form,
         fits=_is(EndpointStatus.ACTIVE),
     ),
     RowAction(
@@ -146,7 +119,7 @@ ACTS = (
         ),
         "disable_endpoint",
         disable_endpoint,
-        ReasonForm,
+        _reason_form,
         dangerous=True,
         fits=_is(EndpointStatus.ACTIVE, EndpointStatus.PAUSED),
     ),
@@ -167,7 +140,7 @@ ACTS = (
         ),
         "test_endpoint",
         _test,
-        TestEventForm,
+        lambda data, row: TestEventForm(data, types=event_types(), patterns=row.patterns),
         bulk=False,
         fits=_is(*_ALIVE),
     ),
@@ -180,7 +153,7 @@ ACTS = (
         ),
         "rotate_secret",
         _rotate,
-        RotationForm,
+        lambda data, row: RotationForm(data),
         bulk=False,
         dangerous=True,
         fits=lambda row: not row.is_callback and not row.is_deleted,
@@ -191,7 +164,7 @@ ACTS = (
         gettext_lazy("Sends again what failed since then, and what was never made for it because it was disabled."),
         "recover_endpoint",
         _recover,
-        RecoveryForm,
+        lambda data, row: RecoverForm(data),
         bulk=False,
         fits=lambda row: not row.is_callback and not row.is_deleted,
     ),

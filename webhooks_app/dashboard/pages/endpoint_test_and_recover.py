@@ -9,7 +9,6 @@ from django.urls import path
 
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.form_errors import run_action
-from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.pages.endpoints import own_endpoint
@@ -17,8 +16,9 @@ from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.deliveries.outcomes import explanation_of, outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.deliveries.recover import recover
-from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
+from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.events.types import event_types
+from webhooks_app.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.models import Attempt, Endpoint
 from webhooks_app.models.ids import public_id as public_id_of
 
@@ -31,11 +31,7 @@ def endpoint_test(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
     def send() -> HttpResponse:
         form = TestEventForm(request.POST, types=types)
 
-        def act() -> Attempt:
-            data = form.cleaned_data["data"] if request.POST.get("data", "").strip() else EXAMPLE
-            return send_test_event(row, type=form.cleaned_data["type"], data=data, actor=visitor.actor)
-
-        attempt = run_action(form, act)
+        attempt = run_action(form, lambda: send_test_event(row, **form.cleaned_data, actor=visitor.actor))
         return _test_card(request, visitor, row, form, attempt, status=422 if attempt is None else 200)
 
     if request.method == "POST":

@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.certificates import shown_certificates, state_at
 from webhooks_app.dashboard.forms.endpoint import header_names
-from webhooks_app.dashboard.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.dashboard.keyset import BEFORE, newest
 from webhooks_app.dashboard.one_time_form import form_id
 from webhooks_app.dashboard.page_view import dashboard_view, get_own_or_404, render_page
@@ -34,6 +33,7 @@ from webhooks_app.endpoints.status import (
 )
 from webhooks_app.events.types import event_types
 from webhooks_app.exceptions import NotFound
+from webhooks_app.forms.test_and_recover import RecoverForm, TestEventForm
 from webhooks_app.models import Endpoint, EndpointStatus, database_now
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
 from webhooks_app.stats.hourly import hours_of_endpoint, requests_of

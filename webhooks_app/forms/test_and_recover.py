@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import matches
+from webhooks_app.deliveries.test_event import EXAMPLE
 from webhooks_app.forms.fields import JSONText, example_text
 
 _MINUTES = "%Y-%m-%dT%H:%M"
@@ -43,6 +44,9 @@ class TestEventForm(forms.Form):
         super().__init__(data, initial=initial, auto_id="test-%s")
         self.fields["type"].choices = [(name, name) for name in by_name]  # type: ignore[attr-defined]  # a ChoiceField's
         self.fields["data"].widget.attrs["rows"] = 9
+
+    def clean_data(self) -> Any:
+        return self.cleaned_data["data"] if (self["data"].value() or "").strip() else EXAMPLE
 
 
 class RecoverForm(forms.Form):
