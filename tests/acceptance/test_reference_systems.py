@@ -265,6 +265,7 @@ def test_where_the_document_promises_a_retry_after_every_other_answer_none_is_sp
         assert delivery.next_attempt_at < timezone.now() + delays[0] * (1 + share) + timedelta(seconds=1)
 
 
+@pytest.mark.processes
 def test_msgine_waits_five_seconds_and_writes_a_letter_when_it_gives_up(loopback: Receiver) -> None:
     Tenant.objects.create(uid="customer", email="customer@example.com")
     subscribe("msgine", loopback.url())

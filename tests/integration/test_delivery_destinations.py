@@ -164,6 +164,7 @@ def test_token_requests_to_the_endpoint_s_own_host_do_not_wait_for_themselves(cu
     assert (busy.most, len(customer.received)) == (1, 24)
 
 
+@pytest.mark.processes
 def test_token_requests_to_a_host_that_hangs_use_no_more_than_its_limit(customer, neighbour, hosts):
     with_token_server(customer, hosts, neighbour.receiver, Hang())
     customer.emit()
@@ -200,6 +201,7 @@ def test_a_refused_token_is_replaced_within_the_limits_of_the_token_server(custo
     assert len(tokens.asked) == 12
 
 
+@pytest.mark.processes
 def test_queues_that_wait_for_their_host_give_their_leases_back(customer):
     for number in range(30):
         customer.endpoint(f"/hangs-{number}")

@@ -60,6 +60,7 @@ def test_hanging_names_of_one_tenant_leave_slots_and_threads_to_another(
         assert not Delivery.objects.filter(tenant=noisy, status="succeeded").exists()
 
 
+@pytest.mark.processes
 def test_a_name_whose_lookup_never_began_is_not_its_endpoint_s_failure(
     names: SlowNames, receiver: Receiver, configure: Configure, transport_name: str
 ) -> None:

@@ -224,6 +224,7 @@ class EngineMachine(SimulatedWorld):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("pipeline")
+@pytest.mark.processes
 def test_whatever_happens_each_event_arrives(fast_paths: bool, configure: Any) -> None:
     configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=MACHINE_WIRE_FORMATS, DEFAULT_WIRE_FORMAT="machine")
     more = int(os.environ.get("FUZZ", "0"))

@@ -163,6 +163,7 @@ class TestManyHeldEvents:
             turns(fan)
             assert not fan.serves_single_events
 
+    @pytest.mark.processes
     def test_are_done_soon_when_the_trigger_is_gone(self) -> None:
         tenants = [EndpointFactory().tenant for _ in range(4)]
         fan = fan_outs()

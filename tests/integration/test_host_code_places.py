@@ -147,6 +147,7 @@ def test_a_process_that_only_delivers_ends_where_all_are_stuck() -> None:
     assert "this process stops and ends with code 70" in done.stderr
 
 
+@pytest.mark.processes
 def test_a_process_that_does_more_goes_on_where_all_are_stuck() -> None:
     done = engine_in_a_process()
     assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr

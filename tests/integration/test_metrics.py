@@ -220,6 +220,7 @@ if {number} == 3:
 """
 
 
+@pytest.mark.processes
 def test_processes_that_share_a_folder_are_one_answer(tmp_path):
     for number in (2, 3):
         done = subprocess.run(

@@ -114,6 +114,7 @@ def test_an_empty_key_is_one_that_is_not_set(name, debug, code, tmp_path):
     assert (f"DEBUG is off: set {name} in the environment." in done.stderr) == bool(code)
 
 
+@pytest.mark.processes
 def test_a_production_has_nothing_that_djangos_checks_object_to(tmp_path):
     done = in_production(tmp_path, "manage.py", "check", "--deploy", CACHE_URL="redis://127.0.0.1:6379/1")
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (2 silenced).\n")

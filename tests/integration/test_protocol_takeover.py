@@ -178,6 +178,7 @@ def test_a_dead_engine_whose_row_stays_causes_no_repair(
         eventually(lambda: repairs)
 
 
+@pytest.mark.processes
 def test_repairs_come_one_after_the_other(repairs: list[float]) -> None:
     repair_thread.repair_soon("default", 0.3)
     eventually(lambda: repairs)

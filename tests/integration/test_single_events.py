@@ -184,6 +184,7 @@ def test_locked_queues_of_one_class_are_left_alone_while_others_are_taken(
         eventually(take_new)
 
 
+@pytest.mark.processes
 def test_every_late_step_has_its_turn_however_much_is_new(receiver: Receiver) -> None:
     """With no time for them, one is done in each turn: results are recorded, queues released, and a paused endpoint noticed."""
     receiver.on("/hang", Hang())
@@ -206,6 +207,7 @@ def test_every_late_step_has_its_turn_however_much_is_new(receiver: Receiver) ->
     assert Delivery.objects.filter(endpoint__tenant=large).count() == 101
 
 
+@pytest.mark.processes
 def test_more_that_may_start_is_not_waited_with(receiver: Receiver) -> None:
     """Requests are started for a moment at a time; where no response comes in between, nothing else wakes the thread."""
     receiver.on("/hook", Hang())

@@ -126,6 +126,7 @@ def test_receivers_that_do_not_finish_the_handshake_delay_no_other(open_one: Ope
     assert response.duration < 2.0
 
 
+@pytest.mark.processes
 def test_costly_certificates_are_not_charged_to_an_owner_that_shakes_hands_at_the_same_time(
     authority: Authority,
 ) -> None:
@@ -163,6 +164,7 @@ def test_costly_certificates_are_not_charged_to_an_owner_that_shakes_hands_at_th
     assert [response.status for response in found if response.token == "good"] == [204] * 15
 
 
+@pytest.mark.processes
 def test_only_requests_that_read_tls_are_suspected(open_one: Open, authority: Authority, receiver: Receiver) -> None:
     """While libcurl handles one connection, it may handle others: the connection of a call proves nothing."""
     pytest.importorskip("pycurl")

@@ -134,6 +134,7 @@ def test_paths(prefix: str, ours: World, tried: Callable[[int], None]) -> None:
     tried(3 * len(parts) * len(TEXTS))
 
 
+@pytest.mark.processes
 def test_the_pages(ours: World, tried: Callable[[int], None]) -> None:
     """Each form of each page, with values that no browser would send."""
     client = visiting(ours.tenant)

@@ -113,6 +113,7 @@ ADDRESSES = st.one_of(
 
 
 @given(address=ADDRESSES | st.binary(max_size=20), policy=st.sampled_from(POLICIES))
+@pytest.mark.processes
 def test_no_address_raises(address: str | bytes, policy: AddressPolicy) -> None:
     allowed = address_allowed(address, policy)
     assert isinstance(allowed, bool)

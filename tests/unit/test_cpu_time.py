@@ -37,6 +37,7 @@ def test_work_counts_and_collecting_garbage_does_not() -> None:
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not report it")
 @pytest.mark.usefixtures("many_objects")
+@pytest.mark.processes
 def test_what_another_thread_collects_does_not_count_from_its_first_moment_on() -> None:
     """Python may switch threads as soon as a collection has ended, before it calls the callbacks."""
     begin, over = threading.Event(), threading.Event()

@@ -156,6 +156,7 @@ def calls_and_steps(schema: Any, value: Any) -> tuple[int, int]:
 
 @settings(max_examples=150, deadline=None)
 @given(schema=SCHEMAS, element=VALUES, count=st.integers(1, 60), as_list=st.booleans())
+@pytest.mark.processes
 def test_no_work_is_done_that_is_not_counted(schema: Any, element: Any, count: int, as_list: bool) -> None:
     whole = {**schema, "$defs": {"leaf": LEAF}} if isinstance(schema, dict) else schema
     value = [element] * count if as_list else {f"a{number}": element for number in range(count)}
@@ -171,6 +172,7 @@ def test_a_check_beyond_its_steps_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["a reference to itself", "a deep value", "conditions that are not evaluated"])
+@pytest.mark.processes
 def test_a_check_in_a_deep_stack_is_too_costly_and_no_panic(name: str) -> None:
     schema, value = WORST[name]
     ready, data = Schema(json.dumps(schema)), json.dumps(value)
