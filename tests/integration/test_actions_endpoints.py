@@ -148,6 +148,18 @@ def test_custom_headers_are_sealed():
     assert endpoint.custom_headers() == {"Authorization": "Bearer very secret"}
 
 
+def nested(levels: int) -> dict[str, object]:
+    value: list[object] = []
+    for _ in range(levels - 2):
+        value = [value]
+    return {"a": value}
+
+
+def test_metadata_may_have_twenty_levels():
+    endpoint, _ = create_endpoint("acme", url=URL, events=["*"], metadata=nested(20))
+    assert endpoint.metadata == nested(20)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -166,6 +178,8 @@ def test_custom_headers_are_sealed():
         # What PostgreSQL cannot store is refused everywhere.
         ("description", "\ud800"),
         ("metadata", {"a": "\ud800"}),
+        ("metadata", nested(21)),
+        ("metadata", nested(950)),
         ("metadata", {"a": "\x00"}),
         ("filters", {"data.a": "\ud800"}),
         ("filters", {"data.a": {"in": ["\x00"]}}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,17 @@ from django.utils import timezone
 from tests.api import Program
 from tests.factories import DeliveryFactory
 from tests.receiver import Receiver
-from webhooks_app.models import Attempt, AuditEntry, Delivery, Endpoint, EndpointQueue, Event, HourlyStat, Tenant
+from webhooks_app.models import (
+    Attempt,
+    AuditEntry,
+    Delivery,
+    Endpoint,
+    EndpointQueue,
+    Event,
+    HourlyStat,
+    IdempotencyRecord,
+    Tenant,
+)
 from webhooks_app.tenants.plan import Plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -141,6 +152,21 @@ class TestAnIdempotencyKey:
         program.post("/webhooks", NEW, Idempotency_Key="a")
         other = {**NEW, "description": "x"}
         assert program.refused("post", "/webhooks", other, Idempotency_Key="a")[:2] == (409, "IDEMPOTENCY_CONFLICT")
+
+    def test_of_a_request_with_another_query_is_a_conflict(self, program: Program) -> None:
+        assert program("post", "/deliveries/retry?type=test.happened", {}, Idempotency_Key="a").status_code == 200
+        refused = program.refused("post", "/deliveries/retry?type=test.other", {}, Idempotency_Key="a")
+        assert refused[:2] == (409, "IDEMPOTENCY_CONFLICT")
+
+    def test_is_stored_with_nothing_from_which_a_password_can_be_guessed(self, program: Program) -> None:
+        program.post("/webhooks", NEW, Idempotency_Key="a")
+        body = json.dumps(NEW, sort_keys=True)
+        hashes = {
+            hashlib.sha256(text.encode()).hexdigest()
+            for path in ("/api/v1/webhooks", "/webhooks")
+            for text in (f"POST\n{path}\n{body}", body)
+        }
+        assert IdempotencyRecord.objects.get().fingerprint not in hashes
 
     def test_of_a_request_that_failed_may_be_used_again(self, program: Program) -> None:
         assert program.refused("post", "/webhooks", {**NEW, "events": []}, Idempotency_Key="a")[0] == 400

@@ -190,6 +190,29 @@ def test_ed25519_signatures_that_do_not_fit_fail() -> None:
             STANDARD.verify(standard(signatures), BODY, [public], now=TIME)
 
 
+@pytest.mark.parametrize(
+    ("secret", "signature"),
+    [
+        (KEY, "v1,"),
+        (KEY, "v1," + base64.b64encode(bytes(32)).decode()),
+        (PUBLIC, "v1a," + base64.b64encode(bytes(64)).decode()),
+    ],
+)
+def test_a_header_of_many_signatures_costs_little_more_than_one_with_few(secret: bytes | str, signature: str) -> None:
+    key = secret if isinstance(secret, bytes) else key_of(secret, BASE64)
+    body = bytes(2_000_000)
+
+    def cost(count: int) -> float:
+        began = time.thread_time()
+        with pytest.raises(VerificationFailed):
+            STANDARD.verify(standard(" ".join([signature] * count)), body, [key], now=TIME)
+        return time.thread_time() - began
+
+    cost(1)
+    few = min(cost(20) for _ in range(3))
+    assert min(cost(1000) for _ in range(3)) < 10 * few
+
+
 # --- the hex schemes -------------------------------------------------------------------------------------------------
 
 

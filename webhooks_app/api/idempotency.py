@@ -6,7 +6,6 @@ does not show what was erased since.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -81,10 +81,11 @@ def idempotent(method: View) -> View:
 
 
 def _fingerprint(request: Request) -> str:
+    """Return what tells this request from others with the same key. It is keyed: the body may hold a password, which somebody who
+    reads the database could otherwise guess."""
     body = json.dumps(request.data, sort_keys=True, default=str)
-    return hashlib.sha256(
-        "\n".join((str(request.method), request.path, body)).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    content = "\n".join((str(request.method), request.get_full_path(), body)).encode("utf-8", "surrogatepass")
+    return salted_hmac("webhooks_app.idempotency", content, algorithm="sha256").hexdigest()
 
 
 def _storable(data: Any) -> Any:

@@ -23,6 +23,7 @@ MAX_EVENTS = 50
 MAX_CHANNELS = 50
 MAX_DESCRIPTION = 255
 MAX_METADATA_BYTES = 8192
+MAX_METADATA_LEVELS = 20
 MAX_RATE_LIMIT = 100_000
 #: An unpaired surrogate, and NUL as JSON escapes it: not every database can store them.
 _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
@@ -116,6 +117,10 @@ def checked_fifo(value: bool) -> bool:
 
 def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the customer's own notes: a JSON object that is only stored."""
+    if _is_nested_deeper(metadata, MAX_METADATA_LEVELS):
+        raise InvalidEndpoint(
+            _("The metadata has at most %(most)s levels of nesting."), field="metadata", most=MAX_METADATA_LEVELS
+        )
     try:
         text = json.dumps(metadata or {}, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -128,6 +133,16 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
             _("The metadata is a JSON object of at most %(most)s bytes."), field="metadata", most=MAX_METADATA_BYTES
         )
     return storable_json(value, "metadata", _UNSTORABLE_METADATA)
+
+
+def _is_nested_deeper(value: object, levels: int) -> bool:
+    """Return whether arrays and objects contain each other over more levels. What is nested so deeply that Python's own limit is
+    near could be stored, and no page could show it."""
+    containers = [value] if isinstance(value, dict | list | tuple) else []
+    for _level in range(levels):
+        inner = [each for one in containers for each in (one.values() if isinstance(one, dict) else one)]
+        containers = [one for one in inner if isinstance(one, dict | list | tuple)]
+    return bool(containers)
 
 
 def checked_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
