@@ -43,7 +43,7 @@ def test_a_suspected_queue_waits_for_one_of_another_tenant(receiver: Receiver) -
     suspected = {"queue__crash_takeovers": 2, "queue__crashed_at": database_now("default")}
     hanging(receiver, 4, **suspected)
     due_delivery(endpoint_at(receiver, "/other", **suspected))
-    with running_engine(options=EngineOptions(isolation_seconds=0.1)):
+    with running_engine(options=EngineOptions(crash_isolation_seconds=0.1)):
         assert requests_before(receiver, "/other") == 1
         eventually(lambda: not Delivery.objects.filter(status="pending").exists())
 

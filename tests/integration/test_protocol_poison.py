@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 #: So long that nothing else starts while a suspected request is in flight.
-ALONE = EngineOptions(isolation_seconds=60.0)
+ALONE = EngineOptions(crash_isolation_seconds=60.0)
 
 
 def now() -> datetime:
@@ -112,7 +112,7 @@ class TestASuspectedQueue:
         receiver.on("/other", other)
         due_delivery(endpoint_at(receiver, "/other", wire_format="slow"))
         never_slow = {"slow_after": 60.0, "slow_after_if_crowded": 60.0}
-        with running_engine(options=EngineOptions(isolation_seconds=60.0, **never_slow)):
+        with running_engine(options=EngineOptions(crash_isolation_seconds=60.0, **never_slow)):
             receiver.wait_for(1)
             suspect = due_delivery(endpoint_at(receiver, "/suspect", **after_crashes(2)))
             eventually(lambda: Delivery.objects.get(pk=suspect.pk).crash_marked_at)
@@ -137,7 +137,7 @@ class TestASuspectedQueue:
         gate = Gate()
         receiver.on("/suspect", gate)
         due_delivery(endpoint_at(receiver, "/suspect", wire_format="slow", **after_crashes(2)))
-        with running_engine(options=EngineOptions(isolation_seconds=0.2)):
+        with running_engine(options=EngineOptions(crash_isolation_seconds=0.2)):
             receiver.wait_for(1, path="/suspect")
             due_delivery(endpoint_at(receiver, "/other"))
             receiver.wait_for(1, timeout=4.0, path="/other")
@@ -148,7 +148,7 @@ class TestASuspectedQueue:
         receiver.on("/other", [gate, 200])
         other = endpoint_at(receiver, "/other", wire_format="slow")
         due_delivery(other)
-        with running_engine(options=EngineOptions(isolation_seconds=0.2)):
+        with running_engine(options=EngineOptions(crash_isolation_seconds=0.2)):
             receiver.wait_for(1, path="/other")
             due_delivery(endpoint_at(receiver, "/suspect", **after_crashes(2)))
             receiver.wait_for(1, timeout=4.0, path="/suspect")

@@ -66,21 +66,21 @@ class TestASuspect:
 
     def test_is_alone_anew_when_its_request_has_been_built(self) -> None:
         suspect, other = a_queue(1, crash_takeovers=2), a_queue(3)
-        window = a_window(suspect, isolation_seconds=0.5)
+        window = a_window(suspect, crash_isolation_seconds=0.5)
         assert len(start(window)) == 1
         add(window, other)
         assert start(window, 0.4) == []
         [running] = start(window, 0.6)
         finish(window, running)
-        window.isolate_anew(suspect, 1.0)
+        window.restart_crash_isolation(suspect, 1.0)
         assert start(window, 1.4) == []
         assert start(window, 1.6)
 
     def test_leaves_the_window_to_the_others_for_twice_as_long_as_it_had_it(self) -> None:
         suspect, next_one = a_queue(1, crash_takeovers=2), a_queue(1, crash_takeovers=2)
-        window = a_window(suspect, isolation_seconds=0.5)
+        window = a_window(suspect, crash_isolation_seconds=0.5)
         [alone] = start(window)
-        window.isolate_anew(suspect, 0.5)
+        window.restart_crash_isolation(suspect, 0.5)
         finish(window, alone, succeeded=False, stop=True)
         add(window, next_one)
         assert start(window, 2.9) == []

@@ -43,7 +43,7 @@ class EngineOptions:
     #: How far a rate-limited queue may run ahead of an even pace.
     burst: float = 0.1
     #: How long a queue that is suspected of crashing engines has the window to itself.
-    isolation_seconds: float = 0.5
+    crash_isolation_seconds: float = 0.5
     #: Unrecorded results, in windows: above this no new request starts until the database has caught up.
     unrecorded_windows: int = 8
 

@@ -145,7 +145,7 @@ class ReadAhead:
                 refused.append((queue, delivery, OutcomeKind.EXPIRED))
             elif row.crashes and not queue.sending.isolated:
                 # It is sent alone, and before the others: then the queue continues as usual.
-                self._window.isolate(queue)
+                self._window.isolate_suspect(queue)
                 deliveries.insert(0, delivery)
             else:
                 deliveries.append(delivery)

@@ -205,7 +205,7 @@ class RequestSender:
         if cost > _CHEAP_TO_BUILD:
             self._window.charge(queue, time.monotonic(), cost)
         if delivery.alone:
-            self._window.isolate_anew(queue, time.monotonic())
+            self._window.restart_crash_isolation(queue, time.monotonic())
         queue.build_faults = 0
         if self._traces:
             request = traced(request, delivery, tells_receiver=self._sends_traceparent)

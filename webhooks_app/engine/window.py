@@ -11,7 +11,7 @@ These rules keep one bad endpoint from slowing the others down:
   one tenant may fill a quarter; then it starts nothing more until one of them ends;
 - a recovering endpoint is ramped up over time;
 - one tenant's requests to one host have limits, however many endpoints it has there; see `destinations`;
-- a queue that is suspected of crashing engines runs alone; see `isolation`.
+- a queue that is suspected of crashing engines runs alone; see `crash_isolation`.
 
 All times here are monotonic seconds. Thread-safe.
 """
@@ -23,9 +23,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 
+from webhooks_app.engine.crash_isolation import CrashIsolation
 from webhooks_app.engine.destinations import Destinations
 from webhooks_app.engine.in_flight import InFlight
-from webhooks_app.engine.isolation import IsolationSlot
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.leased_queues import LeasedQueues
 from webhooks_app.engine.options import EngineOptions
@@ -57,7 +57,7 @@ class Window(LeasedQueues):
         self._in_flight = InFlight(
             options, slow_room, self._queues, self._tenants, self._destinations, self.token_places
         )
-        self._isolation = IsolationSlot(options.isolation_seconds)
+        self._crash_isolation = CrashIsolation(options.crash_isolation_seconds)
         self._successes = 0
         #: Whether requests to this endpoint must wait for a thread that builds them; set by the sending thread.
         self.waits_for_thread: Callable[[EndpointConfig], bool] = lambda config: False
@@ -104,7 +104,7 @@ class Window(LeasedQueues):
             queue.sending.failing = queue.health.consecutive_failures > 0
             if delivery.alone:
                 queue.sending.isolated = False  # the engine has survived its request
-                self._isolation.end(queue)
+                self._crash_isolation.end(queue)
             if ramp_since is not None:
                 queue.sending.ramp_since = ramp_since
             if succeeded_at is not None:
@@ -122,7 +122,7 @@ class Window(LeasedQueues):
             self._in_flight.end(delivery)
             queue = self._queues.get(delivery.endpoint_id)
             if queue is not None:
-                self._isolation.end(queue)
+                self._crash_isolation.end(queue)
                 queue.sending.in_memory.discard(delivery.delivery_id)
                 queue.stop(hold_until)
 
@@ -138,11 +138,11 @@ class Window(LeasedQueues):
         with self._lock:
             self._tenants.pause(tenant_id)
 
-    def isolate_anew(self, queue: LeasedQueue, now: float) -> None:
+    def restart_crash_isolation(self, queue: LeasedQueue, now: float) -> None:
         """If the queue is suspected, start nothing else for a moment: its request took long to build, and is sent now."""
         with self._lock:
             if queue.sending.isolated:
-                self._isolation.begin(queue, now)
+                self._crash_isolation.begin(queue, now)
 
     def put_back(self, deliveries: Sequence[QueuedDelivery]) -> None:
         """Put back deliveries that `start` returned but that were not started; they get another turn."""
@@ -155,7 +155,7 @@ class Window(LeasedQueues):
                 queue = self._queues.get(delivery.endpoint_id)
                 if queue is None:
                     continue
-                self._isolation.end(queue)
+                self._crash_isolation.end(queue)
                 if queue.sending.stopping:
                     queue.sending.in_memory.discard(delivery.delivery_id)
                     continue
@@ -189,7 +189,7 @@ class Window(LeasedQueues):
             queue.sending.in_memory.update(delivery.delivery_id for delivery in deliveries)
             self._turns.enter(queue, self._tenants.of(queue))
 
-    def isolate(self, queue: LeasedQueue) -> None:
+    def isolate_suspect(self, queue: LeasedQueue) -> None:
         """Send the queue's next delivery with nothing else in flight."""
         with self._lock:
             queue.sending.isolated = True
@@ -205,7 +205,7 @@ class Window(LeasedQueues):
             done = [q for q in self._queues.values() if (q.reading.exhausted or q.sending.stopping) and q.empty]
             for queue in done:
                 del self._queues[queue.endpoint_id]
-                self._isolation.end(queue)
+                self._crash_isolation.end(queue)
             self._tenants.forget_idle(self._queues.values())
             self._destinations.forget_idle(len(self._queues), now)
             return done
@@ -268,7 +268,7 @@ class Window(LeasedQueues):
             if free_at is not None:
                 self._look_again_at(free_at)
             return False
-        return not self._isolation.holds_back(queue, self._in_flight.in_window, now)
+        return not self._crash_isolation.holds_back(queue, self._in_flight.in_window, now)
 
     def _look_again_at(self, moment: float) -> None:
         self._next_slot = moment if self._next_slot is None else min(self._next_slot, moment)
@@ -278,7 +278,7 @@ class Window(LeasedQueues):
         delivery = state.ready.popleft()
         self._in_flight.begin(delivery, queue, tenant, now)
         if state.isolated:
-            self._isolation.begin(queue, now)
+            self._crash_isolation.begin(queue, now)
         if rate := queue.rate(now):
             state.next_slot = max(state.next_slot, now) + 1 / rate
         return delivery

@@ -1,11 +1,11 @@
-"""Isolation: a queue that is suspected of crashing engines runs while no other request starts."""
+"""Crash isolation: a queue that is suspected of crashing engines runs while no other request starts."""
 
 from __future__ import annotations
 
 from webhooks_app.engine.leased_queue import LeasedQueue
 
 
-class IsolationSlot:
+class CrashIsolation:
     """The queue of a window that is isolated; at most one at a time. All times are monotonic seconds.
 
     A delivery that crashes the engine does so at once, so a request is isolated for `seconds` only. To keep many suspected
