@@ -15,7 +15,7 @@ from tests.transports import PORTS, PUBLIC, Names, Open, gather, request, send
 from webhooks_app.core import addresses
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.transport import Transport, own_addresses, resolver
+from webhooks_app.transport import Transport, connection_check, resolver
 
 transport_name = transports.transport_name
 open_one = transports.open_one
@@ -73,7 +73,7 @@ class TestAnAddressThatIsNotAllowed:
 
     def test_is_seen_by_libcurl_s_own_callback_too(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
-        monkeypatch.setattr(curl, "connectable", lambda addresses, _policy: addresses)
+        monkeypatch.setattr(curl, "addresses_to_connect", lambda addresses, _policy: addresses)
         monkeypatch.setattr(curl, "refusal", lambda *_: "")
         transport = curl.CurlTransport(transports.TransportOptions(PUBLIC))
         for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
@@ -183,10 +183,10 @@ class TestThisMachinesOwnAddress:
         assert send(transport, receiver.url()).status == 200
 
     def test_is_found_by_binding_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert own_addresses.is_own("127.0.0.1")
-        assert not own_addresses.is_own("198.51.100.7")
-        monkeypatch.setattr(own_addresses, "_can_bind", lambda address, family: True)
-        assert not own_addresses.is_own("127.0.0.3"), "any address can be bound here"
+        assert connection_check.is_own("127.0.0.1")
+        assert not connection_check.is_own("198.51.100.7")
+        monkeypatch.setattr(connection_check, "_can_bind", lambda address, family: True)
+        assert not connection_check.is_own("127.0.0.3"), "any address can be bound here"
 
 
 class TestTheEnvironment:

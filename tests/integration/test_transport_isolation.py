@@ -252,7 +252,7 @@ def test_what_is_no_exception_is_raised_by_wait(
     assert transport.in_flight == 0
 
 
-_ADDRESS_CHECK = {"curl": "curl_handle.may_connect", "requests": "requests_adapter.connectable"}
+_ADDRESS_CHECK = {"curl": "curl_handle.may_connect", "requests": "requests_adapter.addresses_to_connect"}
 
 
 def test_threads_that_do_not_return_are_replaced(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

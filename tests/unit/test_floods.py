@@ -8,8 +8,8 @@ import pytest
 
 from webhooks_app.core.addresses import AddressPolicy
 from webhooks_app.transport import TransportOptions
+from webhooks_app.transport.connection_check import addresses_to_connect
 from webhooks_app.transport.floods import FloodWatch
-from webhooks_app.transport.own_addresses import connectable
 
 OPTIONS = TransportOptions(AddressPolicy())
 TOO_MUCH = OPTIONS.body_limit + 1024 * 1024
@@ -48,7 +48,7 @@ def test_a_request_connects_to_two_addresses_at_most(found: tuple[str, ...], kep
     """Each needs a file descriptor. Any of them has its turn in the end, since all but the first are chosen at random."""
     seen = set()
     for _ in range(2000):
-        chosen = connectable(found, AddressPolicy())
+        chosen = addresses_to_connect(found, AddressPolicy())
         assert chosen[0] == found[0]
         assert len(chosen) == min(len(found), 2)
         seen.update(chosen)

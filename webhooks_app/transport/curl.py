@@ -18,6 +18,7 @@ import pycurl
 from webhooks_app.core.addresses import refusal
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, TransportOptions
+from webhooks_app.transport.connection_check import addresses_to_connect
 from webhooks_app.transport.curl_costs import CostlyRequests
 from webhooks_app.transport.curl_handle import BODY_LATE, CUT_OFF, Handle
 from webhooks_app.transport.curl_options import resolve_option
@@ -29,7 +30,6 @@ from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.lookups import Lookup, Lookups
-from webhooks_app.transport.own_addresses import connectable
 from webhooks_app.transport.resolver import MAX_THREADS, Answer
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
@@ -144,7 +144,7 @@ class CurlTransport:
             self._lookups.add(Lookup(min(deadline, now + request.connect_timeout), request, deadline, place))
 
     def _begin_at(self, answer: Answer, place: Place, request: Request, deadline: float) -> None:
-        addresses = connectable(answer.addresses, self.options.addresses)
+        addresses = addresses_to_connect(answer.addresses, self.options.addresses)
         if answer.error:
             kind = OutcomeKind.NOT_SENT if answer.our_fault else OutcomeKind.NAME_ERROR
             self._finished.append(failed(request, kind, answer.error, our_fault=answer.our_fault))

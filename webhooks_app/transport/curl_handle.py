@@ -15,6 +15,7 @@ from webhooks_app.core.client_tls import ClientTLS
 from webhooks_app.core.proxies import parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
+from webhooks_app.transport.connection_check import may_connect
 from webhooks_app.transport.curl_callbacks import Dialled, guarded
 from webhooks_app.transport.curl_options import configure
 from webhooks_app.transport.curl_outcome import Failure, Sockets, failure_of, our_failure
@@ -23,7 +24,6 @@ from webhooks_app.transport.curl_request import RequestOptions
 from webhooks_app.transport.curl_reuse import UNASKED, OpenConnections, Reuse
 from webhooks_app.transport.curl_tls import HandleTLS, Verified
 from webhooks_app.transport.faults import not_sent
-from webhooks_app.transport.own_addresses import may_connect
 from webhooks_app.transport.socket_bytes import NO_SOCKET, OpenSocket, bytes_read
 from webhooks_app.transport.source_addresses import bind_source, may_leave, no_source
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, CUT_SHORT, cut_text

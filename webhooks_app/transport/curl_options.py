@@ -8,7 +8,7 @@ from typing import Any
 import pycurl
 
 from webhooks_app.core.proxies import Proxy
-from webhooks_app.transport.own_addresses import address_for_proxy
+from webhooks_app.transport.connection_check import address_for_proxy
 from webhooks_app.transport.validation import Place
 
 #: How long libcurl may use an address that we resolved. Every request starts within this time.

@@ -20,6 +20,7 @@ from webhooks_app.core.addresses import is_literal
 from webhooks_app.core.proxies import Proxy, parse_proxy
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import OurFault, TransportOptions
+from webhooks_app.transport.connection_check import address_for_proxy, addresses_to_connect
 from webhooks_app.transport.faults import (
     fault_of,
     fault_of_errno,
@@ -29,7 +30,6 @@ from webhooks_app.transport.faults import (
     proxy_silence,
 )
 from webhooks_app.transport.handshakes import SteppedSocket
-from webhooks_app.transport.own_addresses import address_for_proxy, connectable
 from webhooks_app.transport.requests_job import Job, Stopped, current
 from webhooks_app.transport.requests_response import CheckedResponse
 from webhooks_app.transport.requests_tls import Contexts
@@ -177,7 +177,7 @@ class _Checked(HTTPConnection):
 
     def _checked_addresses(self, job: Job, host: str, until: float) -> tuple[str, ...]:
         found = (host,) if is_literal(host) else self._resolve(job, host, until)
-        addresses = connectable(found, self.options.addresses)
+        addresses = addresses_to_connect(found, self.options.addresses)
         if not addresses:
             raise Stopped(OutcomeKind.ADDRESS_NOT_ALLOWED, f"{host} is {', '.join(found)}, which is not sent to")
         return addresses

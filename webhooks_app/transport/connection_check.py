@@ -1,4 +1,7 @@
-"""The addresses of this machine, which no receiver has: a service may trust requests that come from its own machine."""
+"""Check each address before a connection: the policy must allow it, and it must not be an address of this machine.
+
+A service may trust requests that come from its own machine.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def may_connect(address: str, policy: AddressPolicy) -> bool:
     return address_allowed(address, policy) and not _refused_as_own(address, policy)
 
 
-def connectable(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
+def addresses_to_connect(addresses: tuple[str, ...], policy: AddressPolicy) -> tuple[str, ...]:
     """Return the addresses to connect to; none if any address of the name is not allowed (see `usable_addresses`).
 
     They are at most two, in order of preference: libcurl connects to more of them at once, and each needs a file descriptor.
