@@ -16,7 +16,7 @@ from django.core.management import call_command
 from prometheus_client.parser import text_string_to_metric_families
 
 from webhooks_app import telemetry
-from webhooks_app.core.status import CHECKS
+from webhooks_app.core.installation_health import CHECKS
 from webhooks_app.telemetry import RecordedRequest
 from webhooks_app.telemetry.exposition import render
 

@@ -24,7 +24,7 @@ from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Engine, Event, database_now
 from webhooks_app.monitoring import probes, urls
 from webhooks_app.telemetry.beat import TASKS
-from webhooks_app.telemetry.figures import bounded, figures
+from webhooks_app.telemetry.installation_state import bounded, read_installation_state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
 urlpatterns = [path("monitoring/", include(urls))]
@@ -55,7 +55,7 @@ def findings() -> dict[str, str]:
     return {one["check"]: one["severity"] for one in json.loads(status("--json")[1])["findings"]}
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
+# --- state -----------------------------------------------------------------------------------------------------------
 
 
 def test_work_is_as_old_as_its_oldest_and_what_a_live_engine_holds_is_not_waiting():
@@ -68,7 +68,7 @@ def test_work_is_as_old_as_its_oldest_and_what_a_live_engine_holds_is_not_waitin
     EventFactory(fanned_out_at=None, created_at=ago(minutes=5))
     EventFactory(fanned_out_at=None)
     EventFactory()
-    found = figures()
+    found = read_installation_state()
     assert (found.overdue_queues, found.pending_events, len(found.engines), found.dead_engines) == (3, 2, 1, 1)
     assert 240 <= found.oldest_due_age < 260
     assert 300 <= found.oldest_event_age < 320
@@ -88,7 +88,7 @@ def test_an_engine_is_read_with_the_ages_of_its_threads():
         unrecorded=8,
         clock_drift=-2.5,
     )
-    [engine] = figures().engines
+    [engine] = read_installation_state().engines
     assert (engine.name, engine.in_flight, engine.unrecorded, engine.clock_drift) == ("worker-1:42", 7, 8, -2.5)
     assert engine.heartbeat_age >= 3
     assert (round(engine.sending_turn_age), round(engine.database_turn_age)) == (2, 47)
@@ -106,7 +106,7 @@ def test_quarantined_events_are_reported_for_a_day():
     EventFactory(quarantine_reason="too large")
     old = EventFactory(quarantine_reason="too large")
     Event.objects.filter(pk=old.pk).update(id=uuid.UUID(int=(int(ago(hours=25).timestamp() * 1000) << 80) | (7 << 76)))
-    assert figures().quarantined_events == 1
+    assert read_installation_state().quarantined_events == 1
     assert findings() == {"quarantine": "warning"}
 
 
@@ -116,7 +116,7 @@ def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries):
         EngineFactory(alive_until=ahead(seconds=20))
         EventFactory(fanned_out_at=None)
     with django_assert_max_num_queries(10):
-        figures()
+        read_installation_state()
 
 
 @pytest.mark.postgres
@@ -136,11 +136,11 @@ def test_the_tasks_of_beat_are_those_that_are_scheduled():
 
 
 def test_beat_is_looked_at_where_celery_delivers(configure):
-    assert figures().beat is None  # these tests have WAKE_FUNCTION = ""
+    assert read_installation_state().beat is None  # these tests have WAKE_FUNCTION = ""
     configure(WAKE_FUNCTION="webhooks_app.tasks.send_hint")
-    assert figures().beat.missing == TASKS
+    assert read_installation_state().beat.missing == TASKS
     call_command("webhooks_schedule", stdout=StringIO())
-    assert (figures().beat.missing, findings()) == ((), {})
+    assert (read_installation_state().beat.missing, findings()) == ((), {})
     PeriodicTask.objects.filter(task="webhooks_app.send_notifications").update(enabled=False)
     assert findings() == {"beat": "warning"}
     PeriodicTask.objects.filter(task="webhooks_app.send_notifications").update(enabled=True)

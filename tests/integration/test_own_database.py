@@ -26,7 +26,7 @@ from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import Attempt, Delivery, Endpoint, Tenant, database_now
 from webhooks_app.models.database import AppQuerySet
 from webhooks_app.playground.service import open_playground
-from webhooks_app.telemetry.figures import figures
+from webhooks_app.telemetry.installation_state import read_installation_state
 
 pytestmark = [
     pytest.mark.usefixtures("app_database", "visitors", "event_types"),
@@ -129,9 +129,9 @@ def test_who_is_logged_in_may_use_the_api_too() -> None:
     assert len(visiting(tenant).get(f"{ROOT}/webhooks").json()["results"]) == 1
 
 
-def test_the_figures() -> None:
+def test_the_installation_state() -> None:
     one_of_everything()
-    assert len(figures().engines) == 1
+    assert len(read_installation_state().engines) == 1
     assert Client().get("/readyz").status_code == 200
 
 

@@ -20,7 +20,7 @@ from tests.receiver_behaviours import Hang
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import Room
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
-from webhooks_app.telemetry.figures import figures
+from webhooks_app.telemetry.installation_state import read_installation_state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
@@ -105,7 +105,7 @@ def test_a_queue_that_has_had_its_turn_goes_behind_those_that_wait(receiver: Rec
     assert leases.lease.release() == 1
     waiting = EndpointQueue.objects.due(database_now("default"))
     assert list(waiting.values_list("pk", flat=True)) == [new.pk, old.pk]
-    assert figures().oldest_due_age > 100
+    assert read_installation_state().oldest_due_age > 100
 
 
 def test_many_are_leased_at_once_where_nobody_waits_for_single_events(receiver: Receiver, leases: Leases) -> None:

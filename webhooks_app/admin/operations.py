@@ -20,7 +20,7 @@ from webhooks_app.maintenance.operations import FailingEndpoint, Operations, ope
 from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.telemetry.figures import MOST_COUNTED, Waiting
+from webhooks_app.telemetry.installation_state import MOST_COUNTED, Waiting
 
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin

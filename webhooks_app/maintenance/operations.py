@@ -16,7 +16,7 @@ from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, Event
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.stats.hourly import HourlyCounts, hours_of_all
-from webhooks_app.telemetry.figures import MOST_COUNTED, Waiting, waiting
+from webhooks_app.telemetry.installation_state import MOST_COUNTED, Waiting, waiting
 from webhooks_app.wire_formats import find_retry_policy
 
 #: The number of rows in a list.

@@ -15,9 +15,9 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from webhooks_app.core.status import judge
+from webhooks_app.core.installation_health import health_findings
 from webhooks_app.models.database import database_alias
-from webhooks_app.telemetry.figures import bounded, figures, limits
+from webhooks_app.telemetry.installation_state import bounded, limits, read_installation_state
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _ready() -> Failed:
     with bounded(using, STATEMENT_SECONDS):
         if not _migrated(using):
             return ["migrations"]
-        found = judge(figures(), limits())
+        found = health_findings(read_installation_state(), limits())
     return [finding.check for finding in found if finding.check == "engines"]
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError, router, transaction
 from django.utils import timezone
 
 from webhooks_app.conf import settings
-from webhooks_app.core.status import BeatFigures
+from webhooks_app.core.installation_health import BeatState
 
 BEAT = "django_celery_beat"
 #: The tasks that must be scheduled, as `maintenance.schedule.PERIODIC` lists them.
@@ -19,17 +19,17 @@ TASKS = ("webhooks_app.sweep", "webhooks_app.repair", "webhooks_app.send_notific
 SWEEP = TASKS[0]
 
 
-def beat_figures() -> BeatFigures | None:
-    """Return the figures of beat; None if it is not installed, or if `webhooks_deliver` does its work."""
+def beat_state() -> BeatState | None:
+    """Return the state of beat; None if it is not installed, or if `webhooks_deliver` does its work."""
     if not apps.is_installed(BEAT) or not settings().WAKE_FUNCTION:
         return None
     try:
         rows = _rows()
     except DatabaseError:  # its tables are not there yet
-        return BeatFigures(missing=TASKS)
+        return BeatState(missing=TASKS)
     scheduled = {*rows, *scheduled_in_settings()}
     sweep = rows.get(SWEEP)
-    return BeatFigures(
+    return BeatState(
         missing=tuple(name for name in TASKS if name not in scheduled),
         last_run_age=_last_run_age(sweep) if sweep else None,
         interval=_interval(sweep) if sweep else 0.0,

@@ -1,4 +1,4 @@
-"""The Prometheus exposition: the metrics of this process (or, with PROMETHEUS_MULTIPROC_DIR, of all) and the figures of the
+"""The Prometheus exposition: the metrics of this process (or, with PROMETHEUS_MULTIPROC_DIR, of all) and the state of the
 database, read at each scrape."""
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from webhooks_app.core.status import CHECKS, Figures, Limits, is_stalled, judge
+from webhooks_app.core.installation_health import CHECKS, InstallationState, Limits, health_findings, is_stalled
 from webhooks_app.models.database import database_alias
 from webhooks_app.telemetry import prometheus_backend
-from webhooks_app.telemetry.figures import bounded, figures, limits
+from webhooks_app.telemetry.installation_state import bounded, limits, read_installation_state
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ def _registry() -> CollectorRegistry:
 
 
 class DatabaseCollector(Collector):
-    """The figures of the installation. They are the same whichever process is asked."""
+    """Metrics of the state of the installation. They are the same whichever process is asked."""
 
     def collect(self) -> Iterator[Metric]:
         try:
             with bounded(database_alias(), _STATEMENT_SECONDS):
-                found = figures()
+                found = read_installation_state()
         except DatabaseError:
             logger.warning("webhooks: the metrics could not be read from the database", exc_info=True)
             yield _up(0)
@@ -61,7 +61,7 @@ def _up(value: int) -> Metric:
     return _gauge("database_up", "1 if the database answered this scrape in time.", value)
 
 
-def _families(found: Figures, chosen: Limits) -> Iterator[Metric]:
+def _families(found: InstallationState, chosen: Limits) -> Iterator[Metric]:
     stalled = sum(is_stalled(engine, chosen) for engine in found.engines)
     in_flight = sum(engine.in_flight for engine in found.engines)
     yield _gauge("engines_alive", "Engines whose heartbeat is current.", len(found.engines))
@@ -94,7 +94,7 @@ def _families(found: Figures, chosen: Limits) -> Iterator[Metric]:
     severities = GaugeMetricFamily(
         "webhooks_check_severity", "What webhooks_status says: 0 ok, 1 warning, 2 critical.", labels=["check"]
     )
-    by_check = {finding.check: finding.severity for finding in judge(found, chosen)}
+    by_check = {finding.check: finding.severity for finding in health_findings(found, chosen)}
     for check in CHECKS:
         severities.add_metric([check], by_check.get(check, 0))
     yield severities

@@ -11,11 +11,19 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
-from webhooks_app.core.status import EngineFigures, Figures, Finding, Severity, duration, judge, severity_of
+from webhooks_app.core.installation_health import (
+    HealthFinding,
+    InstallationState,
+    LiveEngine,
+    Severity,
+    duration,
+    health_findings,
+    severity_of,
+)
 from webhooks_app.management.migrated import require_tables
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.row_security import HINT, row_security_fault
-from webhooks_app.telemetry.figures import bounded, figures, limits
+from webhooks_app.telemetry.installation_state import bounded, limits, read_installation_state
 
 _STATEMENT_SECONDS = 10.0
 
@@ -37,24 +45,24 @@ class Command(BaseCommand):
             sys.exit(int(severity))
 
 
-def _read() -> tuple[Figures | None, list[Finding]]:
-    """Return the figures, None if they cannot be read; and the findings."""
+def _read() -> tuple[InstallationState | None, list[HealthFinding]]:
+    """Return the state, None if it cannot be read; and the findings."""
     using = database_alias()
     try:
         require_tables("webhooks_app")
         with bounded(using, _STATEMENT_SECONDS):
             fault = row_security_fault(using)
-            found = figures()
+            found = read_installation_state()
     except CommandError as error:
-        return None, [Finding("migrations", Severity.CRITICAL, str(error))]
+        return None, [HealthFinding("migrations", Severity.CRITICAL, str(error))]
     except DatabaseError as error:
         text = f"The database {using!r} cannot be read: {error}. Start it, or correct DATABASES."
-        return None, [Finding("database", Severity.CRITICAL, text)]
-    hidden = [Finding("row_security", Severity.CRITICAL, f"{fault} {HINT}")] if fault else []
-    return found, [*hidden, *judge(found, limits())]
+        return None, [HealthFinding("database", Severity.CRITICAL, text)]
+    hidden = [HealthFinding("row_security", Severity.CRITICAL, f"{fault} {HINT}")] if fault else []
+    return found, [*hidden, *health_findings(found, limits())]
 
 
-def _as_json(found: Figures | None, findings: list[Finding]) -> str:
+def _as_json(found: InstallationState | None, findings: list[HealthFinding]) -> str:
     return json.dumps(
         {
             "status": severity_of(findings).name.lower(),
@@ -67,7 +75,7 @@ def _as_json(found: Figures | None, findings: list[Finding]) -> str:
     )
 
 
-def _as_table(found: Figures | None, findings: list[Finding]) -> list[str]:
+def _as_table(found: InstallationState | None, findings: list[HealthFinding]) -> list[str]:
     lines = [f"Status: {severity_of(findings).name.lower()}"]
     lines += [f"  {finding.severity.name:<8}  {finding.check}: {finding.text}" for finding in findings]
     if found is not None:
@@ -76,7 +84,7 @@ def _as_table(found: Figures | None, findings: list[Finding]) -> list[str]:
     return lines
 
 
-def _rows(found: Figures) -> list[str]:
+def _rows(found: InstallationState) -> list[str]:
     beat = found.beat
     rows = [
         ("Engines running", str(len(found.engines))),
@@ -95,7 +103,7 @@ def _oldest(age: float | None) -> str:
     return "" if age is None else f" (oldest: {duration(age)})"
 
 
-def _engine(engine: EngineFigures) -> str:
+def _engine(engine: LiveEngine) -> str:
     draining = ", draining" if engine.draining else ""
     return (
         f"{engine.name} ({engine.kind}{draining}): heartbeat {engine.heartbeat_age:.0f} s ago, {engine.in_flight} in flight, "

@@ -1,4 +1,4 @@
-"""What the figures mean: which check speaks, how loudly, and when it is silent."""
+"""The findings about an installation: which check finds something, and how severe it is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from webhooks_app.core.status import (
+from webhooks_app.core.installation_health import (
     CHECKS,
-    BeatFigures,
-    EngineFigures,
-    Figures,
+    BeatState,
+    InstallationState,
     Limits,
+    LiveEngine,
     Severity,
     duration,
-    judge,
+    health_findings,
     severity_of,
 )
 
@@ -23,19 +23,19 @@ LIMITS = Limits()
 OK, WARNING, CRITICAL = Severity
 
 
-def engine(**values: Any) -> EngineFigures:
-    healthy = EngineFigures(
+def engine(**values: Any) -> LiveEngine:
+    healthy = LiveEngine(
         id="1", name="host:1", kind="command", heartbeat_age=1, database_turn_age=1, sending_turn_age=1
     )
     return replace(healthy, **values)
 
 
 def found(**values: Any) -> dict[str, Severity]:
-    return {finding.check: finding.severity for finding in judge(Figures(**values), LIMITS)}
+    return {finding.check: finding.severity for finding in health_findings(InstallationState(**values), LIMITS)}
 
 
 def test_an_idle_installation_is_ok():
-    assert judge(Figures(), LIMITS) == []
+    assert health_findings(InstallationState(), LIMITS) == []
     assert severity_of([]) is OK
 
 
@@ -48,7 +48,7 @@ def test_a_busy_installation_is_ok():
             pending_events=10_000,
             oldest_event_age=40.0,
             clock_drift=2.0,
-            beat=BeatFigures(last_run_age=309.0),
+            beat=BeatState(last_run_age=309.0),
         )
         == {}
     )
@@ -71,13 +71,13 @@ def test_work_that_waits_beside_engines_is_a_backlog(age):
 def test_a_thread_without_a_turn_is_stalled(thread):
     for seconds, severity in ((11, WARNING), (21, CRITICAL)):
         stalled = engine(**{f"{thread}_turn_age": seconds})
-        [finding] = judge(Figures(engines=(engine(), stalled)), LIMITS)
+        [finding] = health_findings(InstallationState(engines=(engine(), stalled)), LIMITS)
         assert (finding.check, finding.severity) == ("stalled_threads", severity)
         assert f"stalled for up to {seconds} s: host:1 ({thread} thread)." in finding.text
 
 
 @pytest.mark.parametrize(
-    ("figures", "expected"),
+    ("state", "expected"),
     [
         ({"engines": (engine(heartbeat_age=21),)}, {"heartbeats": WARNING}),
         ({"dead_engines": 1}, {"heartbeats": WARNING}),
@@ -86,18 +86,18 @@ def test_a_thread_without_a_turn_is_stalled(thread):
         ({"clock_drift": -3600.0}, {"clock_drift": WARNING}),
         ({"quarantined_events": 1}, {"quarantine": WARNING}),
         ({"engines": (engine(unrecorded=1537),)}, {"unrecorded": WARNING}),
-        ({"beat": BeatFigures(missing=("webhooks_app.send_notifications",))}, {"beat": WARNING}),
-        ({"beat": BeatFigures(last_run_age=311.0)}, {"beat": WARNING}),
-        ({"beat": BeatFigures(last_run_age=911.0)}, {"beat": CRITICAL}),
-        ({"beat": BeatFigures(last_run_age=911.0, interval=3600.0)}, {}),
+        ({"beat": BeatState(missing=("webhooks_app.send_notifications",))}, {"beat": WARNING}),
+        ({"beat": BeatState(last_run_age=311.0)}, {"beat": WARNING}),
+        ({"beat": BeatState(last_run_age=911.0)}, {"beat": CRITICAL}),
+        ({"beat": BeatState(last_run_age=911.0, interval=3600.0)}, {}),
     ],
 )
-def test_each_check_speaks(figures, expected):
-    assert found(**figures) == expected
+def test_each_check_speaks(state, expected):
+    assert found(**state) == expected
 
 
 def test_the_worst_comes_first_and_gives_the_exit_code():
-    findings = judge(Figures(quarantined_events=1, clock_drift=9, oldest_due_age=99), LIMITS)
+    findings = health_findings(InstallationState(quarantined_events=1, clock_drift=9, oldest_due_age=99), LIMITS)
     assert [finding.check for finding in findings] == ["engines", "clock_drift", "quarantine"]
     assert int(severity_of(findings)) == 2
     assert int(severity_of(findings[1:])) == 1
@@ -106,27 +106,30 @@ def test_the_worst_comes_first_and_gives_the_exit_code():
 @pytest.mark.parametrize(
     ("beat", "first"),
     [
-        (BeatFigures(missing=("webhooks_app.sweep",)), "Run `manage.py webhooks_schedule` first"),
-        (BeatFigures(last_run_age=999.0), "Start `celery beat` first"),
-        (BeatFigures(last_run_age=2.0, missing=("webhooks_app.prune",)), "Start `manage.py webhooks_deliver`"),
+        (BeatState(missing=("webhooks_app.sweep",)), "Run `manage.py webhooks_schedule` first"),
+        (BeatState(last_run_age=999.0), "Start `celery beat` first"),
+        (BeatState(last_run_age=2.0, missing=("webhooks_app.prune",)), "Start `manage.py webhooks_deliver`"),
         (None, "Start `manage.py webhooks_deliver`"),
     ],
 )
 def test_where_no_engine_runs_the_first_thing_to_do_is_named(beat, first):
     """Workers get their hints from beat where those of `emit` were lost."""
-    findings = {finding.check: finding.text for finding in judge(Figures(oldest_due_age=99, beat=beat), LIMITS)}
+    findings = {
+        finding.check: finding.text
+        for finding in health_findings(InstallationState(oldest_due_age=99, beat=beat), LIMITS)
+    }
     assert first in findings["engines"]
 
 
 def test_every_check_is_listed():
-    everything = Figures(
+    everything = InstallationState(
         engines=(engine(database_turn_age=99, heartbeat_age=99, unrecorded=9999),),
         oldest_due_age=99,
         quarantined_events=1,
         clock_drift=9,
-        beat=BeatFigures(missing=("webhooks_app.sweep",)),
+        beat=BeatState(missing=("webhooks_app.sweep",)),
     )
-    checks = {finding.check for finding in judge(everything, LIMITS)} | {"engines"}
+    checks = {finding.check for finding in health_findings(everything, LIMITS)} | {"engines"}
     assert checks == set(CHECKS)
 
 

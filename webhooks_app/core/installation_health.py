@@ -1,4 +1,7 @@
-"""Judge whether delivery is healthy: `Figures` in, findings out. Shared by the command, `/readyz` and the metrics."""
+"""Find what is wrong with the delivery of an installation: its state in, findings out.
+
+Shared by `webhooks_status`, `/readyz` and the metrics.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Severity(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFigures:
+class LiveEngine:
     """One live engine. Ages in seconds: of its last heartbeat, and of each thread's last completed turn at the time of that
     heartbeat. An engine that was killed is not stalled; only its heartbeat gets old."""
 
@@ -35,7 +38,7 @@ class EngineFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeatFigures:
+class BeatState:
     """Celery beat's rows for this app: those that are missing or disabled, and the delay of `sweep`."""
 
     missing: tuple[str, ...] = ()
@@ -45,10 +48,10 @@ class BeatFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class InstallationState:
     """The state of delivery in the database. Ages in seconds, None if nothing waits; counts have an upper bound."""
 
-    engines: tuple[EngineFigures, ...] = ()
+    engines: tuple[LiveEngine, ...] = ()
     #: Engines whose heartbeat expired without a clean shutdown, and that were not cleaned up yet.
     dead_engines: int = 0
     #: Queues with due work that no live engine holds, and the age of the oldest.
@@ -62,7 +65,7 @@ class Figures:
     #: Seconds that this process's clock is ahead of the database's.
     clock_drift: float = 0.0
     #: None if Celery beat is not in use, or its schedule is not in the database.
-    beat: BeatFigures | None = None
+    beat: BeatState | None = None
 
     @property
     def oldest_wait(self) -> float:
@@ -101,7 +104,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HealthFinding:
     """One check that is not OK, with a sentence that says what is wrong and what to do."""
 
     check: str
@@ -116,53 +119,53 @@ _SWEEP = "webhooks_app.sweep"
 CHECKS = ("engines", "backlog", "stalled_threads", "heartbeats", "beat", "clock_drift", "quarantine", "unrecorded")
 
 
-def judge(figures: Figures, limits: Limits) -> list[Finding]:
+def health_findings(state: InstallationState, limits: Limits) -> list[HealthFinding]:
     """Return the findings, the worst first. At most one finding per check."""
     found = [
-        *_work(figures, limits),
-        *_threads(figures, limits),
-        *_heartbeats(figures, limits),
-        *_beat(figures.beat, limits),
-        *_clock(figures, limits),
-        *_quarantine(figures),
-        *_unrecorded(figures, limits),
+        *_work(state, limits),
+        *_threads(state, limits),
+        *_heartbeats(state, limits),
+        *_beat(state.beat, limits),
+        *_clock(state, limits),
+        *_quarantine(state),
+        *_unrecorded(state, limits),
     ]
     return sorted(found, key=lambda finding: -finding.severity)
 
 
-def severity_of(findings: list[Finding]) -> Severity:
+def severity_of(findings: list[HealthFinding]) -> Severity:
     """Return the worst severity."""
     return max((finding.severity for finding in findings), default=Severity.OK)
 
 
-def is_stalled(engine: EngineFigures, limits: Limits) -> bool:
+def is_stalled(engine: LiveEngine, limits: Limits) -> bool:
     """Return whether one of the engine's threads has not completed a turn for too long."""
     return max(engine.database_turn_age, engine.sending_turn_age) > limits.stalled
 
 
-def _work(figures: Figures, limits: Limits) -> Iterator[Finding]:
-    waits = figures.oldest_wait
+def _work(state: InstallationState, limits: Limits) -> Iterator[HealthFinding]:
+    waits = state.oldest_wait
     if waits <= limits.overdue:
         return
-    if not any(not engine.draining for engine in figures.engines):
-        yield Finding(
+    if not any(not engine.draining for engine in state.engines):
+        yield HealthFinding(
             "engines",
             Severity.CRITICAL,
             f"No engine is running, and work has been due for {duration(waits)}. "
-            f"{_what_starts_one(figures.beat, limits)}",
+            f"{_what_starts_one(state.beat, limits)}",
         )
         return
     severity = Severity.CRITICAL if waits > limits.backlog_critical else Severity.WARNING
-    yield Finding(
+    yield HealthFinding(
         "backlog",
         severity,
         f"Work has been due for {duration(waits)} and no engine has taken it "
-        f"(overdue queues: {figures.overdue_queues}, events waiting for fan-out: {figures.pending_events}). "
+        f"(overdue queues: {state.overdue_queues}, events waiting for fan-out: {state.pending_events}). "
         "Run more engines, or look for a stalled one.",
     )
 
 
-def _what_starts_one(beat: BeatFigures | None, limits: Limits) -> str:
+def _what_starts_one(beat: BeatState | None, limits: Limits) -> str:
     """Return how to start an engine. A worker starts one on a hint; if hints are lost, beat's sweep sends another."""
     if beat is not None and _SWEEP in beat.missing:
         return (
@@ -173,13 +176,13 @@ def _what_starts_one(beat: BeatFigures | None, limits: Limits) -> str:
     return "Start `manage.py webhooks_deliver`, or a Celery worker that reads the queue for webhooks."
 
 
-def _threads(figures: Figures, limits: Limits) -> Iterator[Finding]:
-    stalled = [engine for engine in figures.engines if is_stalled(engine, limits)]
+def _threads(state: InstallationState, limits: Limits) -> Iterator[HealthFinding]:
+    stalled = [engine for engine in state.engines if is_stalled(engine, limits)]
     if not stalled:
         return
     longest = max(max(engine.database_turn_age, engine.sending_turn_age) for engine in stalled)
     names = ", ".join(f"{engine.name} ({_thread_of(engine)} thread)" for engine in stalled[:5])
-    yield Finding(
+    yield HealthFinding(
         "stalled_threads",
         Severity.CRITICAL if longest > limits.stalled_critical else Severity.WARNING,
         f"Engines with a thread that has been stalled for up to {duration(longest)}: {names}. "
@@ -187,36 +190,36 @@ def _threads(figures: Figures, limits: Limits) -> Iterator[Finding]:
     )
 
 
-def _thread_of(engine: EngineFigures) -> str:
+def _thread_of(engine: LiveEngine) -> str:
     return "database" if engine.database_turn_age >= engine.sending_turn_age else "sending"
 
 
-def _heartbeats(figures: Figures, limits: Limits) -> Iterator[Finding]:
-    late = [engine for engine in figures.engines if engine.heartbeat_age > limits.heartbeat_late]
-    if late or figures.dead_engines:
+def _heartbeats(state: InstallationState, limits: Limits) -> Iterator[HealthFinding]:
+    late = [engine for engine in state.engines if engine.heartbeat_age > limits.heartbeat_late]
+    if late or state.dead_engines:
         texts = []
         if late:
             texts.append(f"The heartbeat of {', '.join(engine.name for engine in late[:5])} is late.")
-        if figures.dead_engines:
-            texts.append(f"Engines that ended without giving back their queues: {figures.dead_engines}.")
+        if state.dead_engines:
+            texts.append(f"Engines that ended without giving back their queues: {state.dead_engines}.")
         texts.append(
             "Other engines take over their queues. Look for a killed process, or a database that does not respond."
         )
-        yield Finding("heartbeats", Severity.WARNING, " ".join(texts))
+        yield HealthFinding("heartbeats", Severity.WARNING, " ".join(texts))
 
 
-def _beat(beat: BeatFigures | None, limits: Limits) -> Iterator[Finding]:
+def _beat(beat: BeatState | None, limits: Limits) -> Iterator[HealthFinding]:
     if beat is None:
         return
     if beat.missing:
-        yield Finding(
+        yield HealthFinding(
             "beat",
             Severity.WARNING,
             f"Not in the beat schedule, or disabled: {', '.join(beat.missing)}. Run `manage.py webhooks_schedule`, and "
             "enable them in the admin.",
         )
     elif _is_late(beat, limits.beat_late):
-        yield Finding(
+        yield HealthFinding(
             "beat",
             Severity.CRITICAL if _is_late(beat, limits.beat_critical) else Severity.WARNING,
             f"Celery beat last ran {_SWEEP} {duration(beat.last_run_age or 0.0)} ago. Start `celery beat` with "
@@ -224,35 +227,35 @@ def _beat(beat: BeatFigures | None, limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _is_late(beat: BeatFigures, limit: float) -> bool:
+def _is_late(beat: BeatState, limit: float) -> bool:
     return beat.last_run_age is not None and beat.last_run_age > beat.interval + limit
 
 
-def _clock(figures: Figures, limits: Limits) -> Iterator[Finding]:
-    clocks = [("this machine", figures.clock_drift), *((one.name, one.clock_drift) for one in figures.engines)]
+def _clock(state: InstallationState, limits: Limits) -> Iterator[HealthFinding]:
+    clocks = [("this machine", state.clock_drift), *((one.name, one.clock_drift) for one in state.engines)]
     off = [f"{name} by {drift:+.1f} s" for name, drift in clocks if abs(drift) > limits.clock_drift]
     if off:
-        yield Finding(
+        yield HealthFinding(
             "clock_drift",
             Severity.WARNING,
             f"Clocks differ from the database's: {', '.join(off[:5])}. Synchronise them with NTP.",
         )
 
 
-def _quarantine(figures: Figures) -> Iterator[Finding]:
-    if figures.quarantined_events:
-        yield Finding(
+def _quarantine(state: InstallationState) -> Iterator[HealthFinding]:
+    if state.quarantined_events:
+        yield HealthFinding(
             "quarantine",
             Severity.WARNING,
-            f"Events that were quarantined in the last 24 hours and are not delivered: {figures.quarantined_events}. "
+            f"Events that were quarantined in the last 24 hours and are not delivered: {state.quarantined_events}. "
             "The admin's list of events says why.",
         )
 
 
-def _unrecorded(figures: Figures, limits: Limits) -> Iterator[Finding]:
-    behind = [engine for engine in figures.engines if engine.unrecorded > limits.unrecorded]
+def _unrecorded(state: InstallationState, limits: Limits) -> Iterator[HealthFinding]:
+    behind = [engine for engine in state.engines if engine.unrecorded > limits.unrecorded]
     if behind:
-        yield Finding(
+        yield HealthFinding(
             "unrecorded",
             Severity.WARNING,
             f"Finished requests that are not in the database yet: {sum(engine.unrecorded for engine in behind)} "

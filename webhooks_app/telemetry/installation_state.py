@@ -1,4 +1,4 @@
-"""Read the figures of the whole installation from the database. Every read is bounded and goes through an index."""
+"""Read the state of the whole installation from the database. Every read is bounded and goes through an index."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.db import connections, transaction
 from django.db.models import OuterRef, Q, Subquery
 
 from webhooks_app.conf import settings
-from webhooks_app.core.status import EngineFigures, Figures, Limits
+from webhooks_app.core.installation_health import InstallationState, Limits, LiveEngine
 from webhooks_app.models import Delivery, EndpointQueue, Engine, Event, database_now
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.models.queue import EndpointQueueQuerySet
-from webhooks_app.telemetry.beat import beat_figures
+from webhooks_app.telemetry.beat import beat_state
 
 #: Nothing is counted further than this.
 MOST_COUNTED = 10_000
@@ -51,14 +51,14 @@ def limits() -> Limits:
     )
 
 
-def figures() -> Figures:
-    """Read the input of `core.status.judge`."""
+def read_installation_state() -> InstallationState:
+    """Read the input of `core.installation_health.health_findings`."""
     now, drift = _clock()
     engines = list(Engine.objects.order_by("-alive_until")[:_MOST_ENGINES])
     alive = [engine for engine in engines if engine.alive_until > now]
     found = waiting(now)
     quarantined = Event.objects.quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
-    return Figures(
+    return InstallationState(
         engines=tuple(_engine(engine, now) for engine in alive),
         dead_engines=len(engines) - len(alive),
         overdue_queues=found.queues,
@@ -67,7 +67,7 @@ def figures() -> Figures:
         oldest_event_age=_age(found.oldest_event, now),
         quarantined_events=count_up_to(quarantined, MOST_COUNTED),
         clock_drift=drift,
-        beat=beat_figures(),
+        beat=beat_state(),
     )
 
 
@@ -121,8 +121,8 @@ def _clock() -> tuple[datetime, float]:
     return now, (middle - now).total_seconds()
 
 
-def _engine(row: Engine, now: datetime) -> EngineFigures:
-    return EngineFigures(
+def _engine(row: Engine, now: datetime) -> LiveEngine:
+    return LiveEngine(
         id=str(row.pk),
         name=str(row),
         kind=row.kind,
