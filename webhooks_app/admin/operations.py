@@ -20,7 +20,7 @@ from webhooks_app.maintenance.operations import FailingEndpoint, Operations, ope
 from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Event, database_now
 from webhooks_app.stats.charts import latency_figure, requests_figure, requests_sparkline
-from webhooks_app.telemetry.installation_state import MOST_COUNTED, Waiting
+from webhooks_app.telemetry.installation_state import MOST_COUNTED, PendingWork
 
 if TYPE_CHECKING:
     from webhooks_app.admin.base import StaffAdmin
@@ -84,7 +84,7 @@ def _shown(report: Operations, with_payload: bool) -> dict[str, Any]:
     }
 
 
-def _overdue(waiting: Waiting, now: datetime) -> bool:
+def _overdue(waiting: PendingWork, now: datetime) -> bool:
     """Return whether there is work that should have been started long ago."""
     waits = [since for since in (waiting.oldest_due, waiting.oldest_event) if since is not None]
     return bool(waits) and now - min(waits) > STUCK_AFTER

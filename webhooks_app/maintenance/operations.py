@@ -16,7 +16,7 @@ from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, Event
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import count_up_to
 from webhooks_app.stats.hourly import HourlyCounts, hours_of_all
-from webhooks_app.telemetry.installation_state import MOST_COUNTED, Waiting, waiting
+from webhooks_app.telemetry.installation_state import MOST_COUNTED, PendingWork, pending_work
 from webhooks_app.wire_formats import find_retry_policy
 
 #: The number of rows in a list.
@@ -59,7 +59,7 @@ class Operations:
     now: datetime
     hours: Sequence[HourlyCounts]
     pending: int
-    waiting: Waiting
+    waiting: PendingWork
     quarantined: Sequence[Event]
     failing: Sequence[FailingEndpoint]
     engines: Sequence[EngineState]
@@ -73,7 +73,7 @@ def operations(now: datetime, hours: int = 24) -> Operations:
         now=now,
         hours=hours_of_all(now, hours),
         pending=count_up_to(Delivery.objects.pending().by_queue(), MOST_COUNTED),
-        waiting=waiting(now),
+        waiting=pending_work(now),
         quarantined=quarantined(now),
         failing=failing(),
         engines=_states(engines, now),

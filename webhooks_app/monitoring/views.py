@@ -34,7 +34,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 @transaction.non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
-    """What Prometheus scrapes, for those who have METRICS_TOKEN."""
+    """Return the metrics in the Prometheus format. Requires METRICS_TOKEN, unless DEBUG is on."""
     chosen = settings().MONITORING
     if "prometheus" not in chosen.METRICS or importlib.util.find_spec("prometheus_client") is None:
         raise Http404

@@ -32,7 +32,7 @@ _LATE_HEARTBEAT = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingWork:
     """Work that no engine has started, each counted up to MOST_COUNTED, and since when the oldest is due."""
 
     queues: int
@@ -56,7 +56,7 @@ def read_installation_state() -> InstallationState:
     now, drift = _clock()
     engines = list(Engine.objects.order_by("-alive_until")[:_MOST_ENGINES])
     alive = [engine for engine in engines if engine.alive_until > now]
-    found = waiting(now)
+    found = pending_work(now)
     quarantined = Event.objects.quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
     return InstallationState(
         engines=tuple(_engine(engine, now) for engine in alive),
@@ -71,15 +71,15 @@ def read_installation_state() -> InstallationState:
     )
 
 
-def waiting(now: datetime) -> Waiting:
-    """Queues with due work that no live engine holds, and events that wait for fan-out."""
+def pending_work(now: datetime) -> PendingWork:
+    """Count the queues with due work that no live engine holds, and the events that wait for fan-out."""
     alive = list(Engine.objects.filter(alive_until__gt=now).values_list("id", flat=True))
     # What a dead engine holds waits, too, until another engine or a sweep takes it over.
     free = Q(holder_id__isnull=True) | ~Q(holder_id__in=alive)
     queues = EndpointQueue.objects.due(now).filter(free)
     events = Event.objects.pending().order_by("id")
     first = events.only("created_at").first()
-    return Waiting(
+    return PendingWork(
         queues=count_up_to(queues, MOST_COUNTED),
         oldest_due=min(map(_due_since, _with_first(queues)), default=None),
         events=count_up_to(events, MOST_COUNTED),
@@ -88,14 +88,17 @@ def waiting(now: datetime) -> Waiting:
 
 
 def _with_first(queues: EndpointQueueQuerySet) -> list[EndpointQueue]:
-    """The first due queues, annotated with `first`: when their earliest pending delivery became due."""
+    """Return the first due queues, annotated with `first`: when their earliest pending delivery became due."""
     pending = Delivery.objects.pending().filter(endpoint_id=OuterRef("endpoint_id"))
     earliest = pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1]
     return list(queues.annotate(first=Subquery(earliest))[:_LOOKED_AT])
 
 
 def _due_since(queue: EndpointQueue) -> datetime:
-    """A queue that has had its turn is due from then on; its work has waited for longer."""
+    """Return when the oldest pending delivery of the queue became due.
+
+    `due_at` may be later: a queue is due again only after its turn, and its work has waited for longer.
+    """
     first: datetime | None = getattr(queue, "first", None)
     return min(queue.due_at, max(queue.not_before, first)) if first is not None else queue.due_at
 
@@ -113,7 +116,7 @@ def bounded(using: str, seconds: float) -> Iterator[None]:
 
 
 def _clock() -> tuple[datetime, float]:
-    """The database's time, and how far this machine's clock is ahead of it (seconds; half of the round trip is not known)."""
+    """Return the database's time, and how many seconds this machine's clock is ahead of it (± half the round trip)."""
     before = datetime.now(UTC)
     now = database_now()
     after = datetime.now(UTC)
