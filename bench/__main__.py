@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         "--mode",
         choices=("celery", "command"),
         default="celery",
-        help="a Celery worker woken through CELERY_BROKER_URL (Redis at 127.0.0.1 where not set), or webhooks_deliver",
+        help="a Celery worker that gets hints through CELERY_BROKER_URL (Redis at 127.0.0.1 where not set), or webhooks_deliver",
     )
     isolation = _benchmark(benchmarks, "isolation", "what endpoints that never answer cost the healthy ones")
     isolation.add_argument("--hanging", type=number(0.1, 99), default=20.0, help="per cent of the endpoints that hang")

@@ -15,7 +15,7 @@ import pytest
 from project.celery import app
 from tests.customer import Customer
 from tests.factories import EngineFactory
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.models import Engine, database_now
 
 #: A hint for each time that `note_hint` was called.
@@ -33,11 +33,11 @@ def customer(settings: Any) -> Iterator[Customer]:
         "WAKE_FUNCTION": f"{__name__}.note_hint",
         "CELERY_QUEUE": f"webhooks-test-{secrets.token_hex(4)}",
     }
-    worker_wakeup.reset()
+    worker_hint.reset()
     with Customer() as customer:
         HINTS.clear()
         yield customer
-    worker_wakeup.reset()
+    worker_hint.reset()
 
 
 def alive(**values: Any) -> Engine:

@@ -18,7 +18,7 @@ from webhooks_app.conf import EngineSettings, Settings
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sweep import repair
-from webhooks_app.events import callback_hosts, worker_wakeup
+from webhooks_app.events import callback_hosts, worker_hint
 
 pytest_plugins = ["tests.visitors", "tests.leases", "tests.apart", "tests.security_table"]
 
@@ -82,7 +82,7 @@ def pipeline(fast_paths: bool, configure: Configure, event_types: None) -> Itera
     Whatever a test has done, no queue may sleep through its work afterwards; one that breaks a queue mends it too.
     """
     configure(POSTGRESQL_SQL=fast_paths, WIRE_FORMATS=WIRE_FORMATS, DEFAULT_WIRE_FORMAT="quick")
-    worker_wakeup.reset()
+    worker_hint.reset()
     callback_hosts.reset()
     yield
     assert repair() == 0, "a wake-up was lost; a test that makes deliveries by itself uses `due_delivery`"

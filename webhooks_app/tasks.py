@@ -32,7 +32,7 @@ from webhooks_app.engine.options import FROZEN_AFTER, EngineOptions
 from webhooks_app.engine.sweep import repair as repair_queues
 from webhooks_app.engine.sweep import sweep as sweep_queues
 from webhooks_app.engine.sweep import work_waits
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.maintenance.prune import prune as prune_old_rows
 from webhooks_app.models import Engine, database_now
@@ -92,7 +92,7 @@ def _wait_for_put_off_hint(**_: object) -> None:
 def _hint_where_work_waits() -> None:
     try:
         if _work_waits():
-            worker_wakeup.send()
+            worker_hint.send_hint()
     finally:
         connections[database_alias()].close()  # this thread's own
 
@@ -106,7 +106,7 @@ def _hand_over(slot: Slot, progress: engine.Progress) -> None:
         return
     pauses = slot.give_back(pause=False)
     if not pauses and not celery_worker.shutting_down() and (not progress.idle or _work_waits()):
-        worker_wakeup.send()
+        worker_hint.send_hint()
 
 
 def _work_waits() -> bool:
@@ -201,7 +201,7 @@ _hinted_at = -math.inf
 
 
 def send_hint() -> None:
-    """Ask a worker to look for work. May raise what the broker's client raises; see `events.hint` for who bounds it.
+    """Ask a worker to look for work. May raise what the broker's client raises; `events.worker_hint` limits how long it may take.
 
     A message in the queue is read after this commit, so its task finds the work. While the queue contains messages, a process
     repeats its hint only every HINT_REPEAT_SECONDS: without a consumer, that is 120 messages per hour and process.

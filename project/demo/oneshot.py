@@ -222,7 +222,7 @@ def _interruptible(done: threading.Event) -> Iterator[threading.Event]:
 
 @contextmanager
 def _demo_settings() -> Iterator[None]:
-    """Allow loopback on any port, add the demo's wire formats, and wake no workers, since the engine runs here."""
+    """Allow loopback on any port, add the demo's wire formats, and send no hints, since the engine runs here."""
     before, debug = settings.WEBHOOKS, settings.DEBUG
     settings.WEBHOOKS = {
         **before,

@@ -19,7 +19,7 @@ from tests.customer import Customer
 from tests.faults.harness import table
 from tests.faults.workers import HEARTBEAT, Worker, eventually, quick_settings
 from webhooks_app import tasks
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine, Event
 
 
@@ -166,7 +166,7 @@ def short_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 def scene(settings: Any, tmp_path: Path, transactional_db: None) -> Iterator[Scene]:
     queue = f"webhooks-test-{secrets.token_hex(4)}"
     settings.WEBHOOKS = {**settings.WEBHOOKS, **quick_settings(queue)}
-    worker_wakeup.reset()
+    worker_hint.reset()
     with Customer() as customer:
         scene = Scene(customer, queue, tmp_path)
         try:

@@ -18,7 +18,7 @@ from tests.factories import EngineFactory
 from tests.receiver_behaviours import Delay
 from webhooks_app import celery_worker, tasks
 from webhooks_app.engine import run as engine
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.maintenance.schedule import PERIODIC
 from webhooks_app.models import Delivery, Engine, database_now
 
@@ -121,7 +121,7 @@ def test_a_deliver_looks_once_more_when_its_place_is_free(customer, monkeypatch)
         assert Engine.objects.get().draining
         customer.emit()
         HINTS.clear()
-        worker_wakeup.reset()
+        worker_hint.reset()
         hand_over(slot, progress)
 
     monkeypatch.setattr(tasks, "_hand_over", event_in_between)

@@ -19,7 +19,7 @@ from tests.customer import Customer, statuses
 from tests.pipelines import eventually
 from webhooks_app import celery_worker, process_log, tasks, worker_slots
 from webhooks_app.engine import run as engine
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.models import Engine
 from webhooks_app.worker_slots import WorkerSlots
 
@@ -36,12 +36,12 @@ def note_hint() -> None:
 @pytest.fixture
 def customer(settings: Any) -> Iterator[Customer]:
     settings.WEBHOOKS = {**settings.WEBHOOKS, "WAKE_FUNCTION": f"{__name__}.note_hint"}
-    worker_wakeup.reset()
+    worker_hint.reset()
     process_log.reset()
     with Customer() as customer:
         HINTS.clear()
         yield customer
-    worker_wakeup.reset()
+    worker_hint.reset()
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

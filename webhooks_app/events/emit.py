@@ -18,7 +18,7 @@ from django.utils import timezone
 from webhooks_app import signals, telemetry
 from webhooks_app.conf import strict as is_strict
 from webhooks_app.core.catalogue import EventType
-from webhooks_app.events import payload, worker_wakeup
+from webhooks_app.events import payload, worker_hint
 from webhooks_app.events.backlog_limits import check_backlog
 from webhooks_app.events.callback_hosts import check_callback_host
 from webhooks_app.exceptions import IdempotencyConflict, WebhooksError
@@ -107,7 +107,7 @@ def emit_many(
         if event.quarantine_reason:
             _tell_quarantined(event, alias)
     if any(not event.quarantine_reason for event in made):
-        _after_commit(worker_wakeup.send, alias)
+        _after_commit(worker_hint.send_hint, alias)
     return stored
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import transaction
 
 from webhooks_app.db import in_fresh_transaction
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.events.erased import refuse_erased
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import in_chunks, key_of
@@ -97,4 +97,4 @@ def _make_pending(ids: Collection[uuid.UUID]) -> None:
     """Make the events pending. A large event that was quarantined in the middle of its fan-out continues there."""
     Event.objects.filter(any_of("id", ids)).update(fanned_out_at=None, quarantine_reason="")
     if ids:
-        transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)
+        transaction.on_commit(worker_hint.send_hint, using=database_alias(), robust=True)

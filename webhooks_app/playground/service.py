@@ -21,7 +21,7 @@ from webhooks_app.endpoints.secrets import validate_or_generate
 from webhooks_app.endpoints.service import check_plan_limit, insert_endpoint
 from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, reset_and_activate
 from webhooks_app.endpoints.validation import checked_events, checked_wire_format
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_noop
 from webhooks_app.locking import locked_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
@@ -113,8 +113,8 @@ def _send(row: Endpoint, event: Event, actor: str) -> None:
 
 
 def _hint() -> None:
-    """Wake the workers: a user is waiting, and the next sweep would be too late."""
-    transaction.on_commit(worker_wakeup.send, using=database_alias(), robust=True)
+    """Send the workers a hint: a user is waiting, and the next sweep would be too late."""
+    transaction.on_commit(worker_hint.send_hint, using=database_alias(), robust=True)
 
 
 def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:

@@ -1,4 +1,4 @@
-"""Celery tasks of the host application, and ways in which a host may wake the workers."""
+"""Celery tasks of the host application, and ways in which a host may send the workers a hint."""
 
 from __future__ import annotations
 

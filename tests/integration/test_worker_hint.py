@@ -17,14 +17,14 @@ from tests.factories import EngineFactory
 from tests.pipelines import InThread, eventually, rolled_back
 from webhooks_app import EventInput, emit, emit_many, tasks
 from webhooks_app.engine import run as engine
-from webhooks_app.events import worker_wakeup
+from webhooks_app.events import worker_hint
 from webhooks_app.models import Event, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
 
 HINTS: list[str] = []
 BLACK_HOLE = threading.Event()
-NAME = "tests.integration.test_hint"
+NAME = "tests.integration.test_worker_hint"
 
 
 def note_down() -> None:
@@ -45,11 +45,11 @@ def swallow() -> None:
 def _afresh(configure: Configure) -> Any:
     HINTS.clear()
     BLACK_HOLE.clear()
-    worker_wakeup.reset()
+    worker_hint.reset()
     configure(WAKE_FUNCTION=f"{NAME}.note_down", HINT_COALESCE_SECONDS=0.0)
     yield
     BLACK_HOLE.set()
-    worker_wakeup.reset()
+    worker_hint.reset()
 
 
 def happened(tenant: str = "anna") -> Event:
@@ -109,9 +109,9 @@ def test_none_is_left_where_nobody_is_named(configure: Configure) -> None:
     assert HINTS == []
 
 
-@pytest.mark.parametrize("wake", [f"{NAME}.fail", "no.such.module", f"{NAME}.nothing"])
-def test_one_that_fails_breaks_nothing(configure: Configure, wake: str, caplog: Any) -> None:
-    configure(WAKE_FUNCTION=wake)
+@pytest.mark.parametrize("path", [f"{NAME}.fail", "no.such.module", f"{NAME}.nothing"])
+def test_one_that_fails_breaks_nothing(configure: Configure, path: str, caplog: Any) -> None:
+    configure(WAKE_FUNCTION=path)
     after: list[str] = []
     with transaction.atomic():
         happened()
@@ -123,7 +123,7 @@ def test_one_that_fails_breaks_nothing(configure: Configure, wake: str, caplog: 
 
 def test_nothing_that_the_hint_does_breaks_what_the_host_does_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even what the hint does not catch itself."""
-    monkeypatch.setattr(worker_wakeup, "send", fail)
+    monkeypatch.setattr(worker_hint, "send_hint", fail)
     after: list[str] = []
     with transaction.atomic():
         happened()
@@ -163,7 +163,7 @@ def test_a_call_that_is_stuck_is_not_joined_by_another(configure: Configure) -> 
         happened()
     assert HINTS == ["tried"]
     BLACK_HOLE.set()
-    eventually(lambda: not worker_wakeup._state.stuck.is_alive())
+    eventually(lambda: not worker_hint._state.stuck.is_alive())
     happened()
     assert HINTS == ["tried", "tried"]
 

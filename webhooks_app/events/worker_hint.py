@@ -1,4 +1,4 @@
-"""The hint: after a commit, wake the workers. It may be late or lost; `sweep` finds the events that it missed.
+"""The hint that asks the workers, after a commit, to look for work. It may be late or lost; `sweep` then finds the events.
 
 A hint must not delay the host's request by more than HINT_TIMEOUT_SECONDS, and only once. A broker that refuses connections
 fails in half a second, but one that drops packets blocks for 25 s, so the call runs on a thread with a short wait.
@@ -34,7 +34,7 @@ class _State:
 _state = _State()
 
 
-def send() -> None:
+def send_hint() -> None:
     """Send a hint, unless one was sent a moment ago or the broker has just failed. Never raises."""
     state, now = _current_state(), time.monotonic()
     path = settings().WAKE_FUNCTION
