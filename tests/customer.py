@@ -23,7 +23,7 @@ from webhooks_app.db import in_fresh_transaction
 from webhooks_app.endpoints.service import create_endpoint
 from webhooks_app.engine import run as engine
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import (
     BLOCKED,
@@ -98,7 +98,7 @@ def make_due() -> None:
     pending = Delivery.objects.pending().filter(endpoint__queue__in=queues)
     ids = set(pending.values_list("endpoint_id", flat=True))
     Delivery.objects.filter(pk__in=list(pending.values_list("pk", flat=True))).update(next_attempt_at=now)
-    in_fresh_transaction(lambda: wake(ids, now, using="default"), "default")
+    in_fresh_transaction(lambda: make_queues_due(ids, now, using="default"), "default")
 
 
 def age(endpoint: Endpoint, **by: float) -> None:

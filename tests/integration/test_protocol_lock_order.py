@@ -14,7 +14,7 @@ from tests.locks import two_queues
 from tests.pipelines import InThread, eventually
 from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries.bulk_updates import cancel_all, requeue
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import STAT_COUNTS, StatRow
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, HourlyStat, database_now
@@ -30,7 +30,7 @@ def now() -> datetime:
 
 def _wake(*endpoints: Endpoint) -> Callable[[], Any]:
     keys = [endpoint.pk for endpoint in reversed(endpoints)]
-    return lambda: in_fresh_transaction(lambda: wake(keys, now(), using="default"), "default")
+    return lambda: in_fresh_transaction(lambda: make_queues_due(keys, now(), using="default"), "default")
 
 
 def _renew(*endpoints: Endpoint) -> Callable[[], Any]:

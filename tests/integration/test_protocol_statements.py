@@ -25,7 +25,7 @@ from webhooks_app.endpoints.status import (
     pause_endpoint,
     resume_endpoint,
 )
-from webhooks_app.engine.queue_wakeup import _WAKES
+from webhooks_app.engine.queue_due import _MAKE_DUE
 from webhooks_app.engine.sweep import repair, sweep
 from webhooks_app.maintenance.prune import prune
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
@@ -109,7 +109,7 @@ def test_the_portable_statements_are_portable(
         pytest.skip("PostgreSQL's own statements need not be portable: this is about the other set")
     for feature in ("can_return_columns_from_insert", "can_return_rows_from_bulk_insert"):
         monkeypatch.setattr(type(connection.features), feature, property(lambda _: False))
-    statements = [statement for statement in journey() if statement not in _WAKES.values()]
+    statements = [statement for statement in journey() if statement not in _MAKE_DUE.values()]
     assert [statement for statement in statements if NOT_PORTABLE.search(statement)] == []
 
 

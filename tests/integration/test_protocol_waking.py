@@ -34,7 +34,7 @@ from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import QueueClass, Room
 from webhooks_app.engine.sweep import repair
@@ -178,18 +178,18 @@ class TestWake:
         before = NOTHING_DUE if due is None else moment + due * HOUR
         endpoint = EndpointFactory(queue__holder_id=held, queue__due_at=before)
         with write("default"):
-            wake([endpoint.pk], moment + 2 * HOUR, using="default")
+            make_queues_due([endpoint.pk], moment + 2 * HOUR, using="default")
         assert due_at(endpoint) == min(before, moment + 2 * HOUR)
 
     def test_of_a_paused_queue_leaves_it_asleep(self) -> None:
         endpoint = EndpointFactory(status="paused")
-        in_fresh_transaction(lambda: wake([endpoint.pk], using="default"), "default")
+        in_fresh_transaction(lambda: make_queues_due([endpoint.pk], using="default"), "default")
         assert due_at(endpoint) == BLOCKED
 
     def test_without_a_time_means_now_by_the_databases_clock(self) -> None:
         endpoint = EndpointFactory()
         before = now()
-        in_fresh_transaction(lambda: wake([endpoint.pk], using="default"), "default")
+        in_fresh_transaction(lambda: make_queues_due([endpoint.pk], using="default"), "default")
         assert before <= due_at(endpoint) <= now()
 
 

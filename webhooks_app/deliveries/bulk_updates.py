@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
 from webhooks_app.engine.numbering import assign_missing_sequences, not_fully_numbered, put_at_end
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
 from webhooks_app.models import (
@@ -75,7 +75,7 @@ def create_deliveries(endpoint: EndpointRef, event_ids: Sequence[uuid.UUID]) -> 
         queue.sequence += len(deliveries)
         queue.save(update_fields=["sequence"])
     Delivery.objects.bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
-    wake([row.pk], now)
+    make_queues_due([row.pk], now)
     return Delivery.objects.filter(pk__in=[one.pk for one in deliveries]).count()
 
 
@@ -121,7 +121,7 @@ def cancel_locked(deliveries: Mapping[uuid.UUID, Delivery]) -> None:
     endpoint_ids = {row.endpoint_id for row in deliveries.values()}
     fifo = EndpointQueue.objects.filter(any_of("endpoint_id", endpoint_ids), fifo=True)
     # A cancelled head may have blocked the rest of its queue.
-    wake(fifo.values_list("endpoint_id", flat=True), now)
+    make_queues_due(fifo.values_list("endpoint_id", flat=True), now)
 
 
 def requeue(ids: Collection[uuid.UUID]) -> int:
@@ -154,7 +154,7 @@ def requeue(ids: Collection[uuid.UUID]) -> int:
         _renew([row for row in group if row.pk in tests], now, wire_format, only_once=True)
     for key, group in by_order.items():
         put_at_end(key, [row.pk for row in sorted(group, key=lambda row: row.event_id)], database_alias())
-    wake({row.endpoint_id for row in rows}, now)
+    make_queues_due({row.endpoint_id for row in rows}, now)
     return len(rows)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from webhooks_app.core.circuit_breaker import longest_own_hold
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.models import BLOCKED, Delivery, Endpoint, EndpointQueue, database_now
 from webhooks_app.wire_formats import get_wire_format
 
@@ -29,7 +29,7 @@ def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
     if _is_our_own_hold(queue, endpoint):
         queue.not_before = database_now()
         queue.save(update_fields=["not_before"])
-        wake([endpoint.pk], queue.not_before)
+        make_queues_due([endpoint.pk], queue.not_before)
 
 
 def _may_be_next(row: Delivery, endpoint: Endpoint) -> bool:

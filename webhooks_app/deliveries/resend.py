@@ -17,7 +17,7 @@ from django.db.models.functions import Greatest
 from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.probe import send_as_next_probe
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.events.erased import refuse_erased
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import CHUNK, in_chunks, key_of, locked_endpoint
@@ -127,7 +127,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
         raise ConflictingState(gettext_noop("This delivery has ended already; only a pending one can be cancelled."))
     if endpoint.fifo:
         # It may have been the head that blocked all others.
-        wake([endpoint.pk], now)
+        make_queues_due([endpoint.pk], now)
     note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
 
 
@@ -154,4 +154,4 @@ def _hurry(row: Delivery, endpoint: Endpoint) -> None:
     now = database_now()
     until = now + retry_policy_of(endpoint.wire_format).max_age
     Delivery.objects.pending().filter(pk=row.pk).update(next_attempt_at=now, expires_at=Greatest("expires_at", until))
-    wake([row.endpoint_id], now)
+    make_queues_due([row.endpoint_id], now)

@@ -16,7 +16,7 @@ from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.endpoints.secrets import add_secret, replace_secret, validate_or_generate
 from webhooks_app.endpoints.settings import EndpointSettings, apply_settings
 from webhooks_app.endpoints.validation import checked_events, checked_url, checked_wire_format
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.exceptions import (
     ConflictingState,
     InvalidSecret,
@@ -246,4 +246,4 @@ def _reorder(row: Endpoint, queue: EndpointQueue) -> None:
         bulk_updates.put_in_order(queue)
     else:
         bulk_updates.drop_order(queue)
-    wake([row.pk])
+    make_queues_due([row.pk])

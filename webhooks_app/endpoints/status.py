@@ -13,7 +13,7 @@ from django.db import transaction
 from webhooks_app import signals
 from webhooks_app.db import in_one_transaction
 from webhooks_app.deliveries import backlog, bulk_updates
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import EndpointRef, key_of, locked_endpoint
 from webhooks_app.models import (
@@ -188,7 +188,7 @@ def _unblock_queue(row: Endpoint, queue: EndpointQueue) -> None:
     _set_status(row, EndpointStatus.ACTIVE, "", now)
     queue.not_before = now
     queue.save(update_fields=["not_before"])
-    wake([row.pk], now)
+    make_queues_due([row.pk], now)
 
 
 def _announce(row: Endpoint) -> None:

@@ -21,7 +21,7 @@ from webhooks_app.engine.callback_urls import callback_targets, keep_callbacks
 from webhooks_app.engine.matching import Target, match
 from webhooks_app.engine.numbering import fifo_of, not_fully_numbered
 from webhooks_app.engine.pending_events import claim, claim_tenant, is_pending
-from webhooks_app.engine.queue_wakeup import wake_unlocked
+from webhooks_app.engine.queue_due import make_unlocked_queues_due
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import NewDelivery
 from webhooks_app.engine.types import FannedOut, PendingEvent
@@ -104,7 +104,7 @@ def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -
         [_delivery(event, target, place, now) for (event, target), place in zip(pairs, places, strict=True)]
     )
     _mark_done(events, plan.position, now, using)
-    woken = wake_unlocked(endpoint_ids, now, using=using)
+    woken = make_unlocked_queues_due(endpoint_ids, now, using=using)
     unnumbered = {target.endpoint_id for (_, target), place in zip(pairs, places, strict=True) if not place}
     woken -= fifo_of(woken & unnumbered, using)
     return FannedOut(len(events), len(pairs), woken, set(endpoint_ids) - woken)
@@ -162,8 +162,8 @@ def _assign_sequences(
     pairs: Sequence[tuple[PendingEvent, Target]], endpoint_ids: Sequence[uuid.UUID], using: str
 ) -> list[int]:
     """Return sequence numbers for FIFO endpoints, assigned under the lock of the queue's row; 0 where earlier deliveries may not
-    have one yet (see `numbering`). All the rows are locked here, not only the FIFO ones: `wake_unlocked` locks the rest later,
-    and locking them out of order could deadlock."""
+    have one yet (see `numbering`). All the rows are locked here, not only the FIFO ones:
+    `make_unlocked_queues_due` locks the rest later, and locking them out of order could deadlock."""
     queues = EndpointQueue.objects.using(using)
     wanted = queues.filter(any_of("endpoint_id", endpoint_ids))
     rows = list(wanted.locked(skip_locked=True).values_list("endpoint_id", "sequence", "fifo"))

@@ -14,7 +14,7 @@ from webhooks_app.db import in_fresh_transaction, read
 from webhooks_app.engine.numbering import assign_missing_sequences, fifo_of
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
-from webhooks_app.engine.queue_wakeup import wake_unlocked
+from webhooks_app.engine.queue_due import make_unlocked_queues_due
 from webhooks_app.engine.sql import store_for
 from webhooks_app.models import EndpointQueue
 from webhooks_app.models.lookups import any_of
@@ -66,7 +66,7 @@ class OwedWakes:
     def _wake(self, endpoint_ids: Collection[uuid.UUID]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         """Return the queues that were woken, and which of them are FIFO."""
         # One time for all of them: too early is harmless, too late would delay deliveries.
-        woken = wake_unlocked(endpoint_ids, min(self.since[key] for key in endpoint_ids), using=self._using)
+        woken = make_unlocked_queues_due(endpoint_ids, min(self.since[key] for key in endpoint_ids), using=self._using)
         return woken, fifo_of(woken, self._using)
 
     def _number(self, endpoint_ids: Collection[uuid.UUID]) -> None:
@@ -93,7 +93,7 @@ class OwedWakes:
     def _wake_numbered(self, endpoint_id: uuid.UUID, most: int) -> int | None:
         """Wake a FIFO queue and number up to `most` of its deliveries; return how many, None if its row is locked."""
         # Once more: an engine that has leased the queue meanwhile found nothing with a number in it.
-        if not wake_unlocked([endpoint_id], self.since[endpoint_id], using=self._using):
+        if not make_unlocked_queues_due([endpoint_id], self.since[endpoint_id], using=self._using):
             return None
         return assign_missing_sequences(endpoint_id, self._using, most)
 

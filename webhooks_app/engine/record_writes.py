@@ -15,7 +15,7 @@ from webhooks_app.core.retry import Verdict
 from webhooks_app.database_errors import is_outage, is_transient
 from webhooks_app.engine.erased_events import forget_responses
 from webhooks_app.engine.heartbeat import Heartbeat
-from webhooks_app.engine.queue_wakeup import wake
+from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.engine.record_rows import (
     attempt_row,
     health_changed,
@@ -239,7 +239,9 @@ class BatchWriter:
     ) -> None:
         for result in results:
             if _is_retry_of_other(result, own) and result.delivery.delivery_id in settled:
-                wake([result.delivery.endpoint_id], result.decision.at if result.decision else None, using=self._using)
+                make_queues_due(
+                    [result.delivery.endpoint_id], result.decision.at if result.decision else None, using=self._using
+                )
 
     def _remember_keys(self, results: Sequence[Result], now: datetime) -> None:
         for secret_id in sorted({result.secret_id for result in results if result.key_changed and result.secret_id}):

@@ -99,8 +99,8 @@ WITH shares AS MATERIALIZED (
 ), touched AS MATERIALIZED (
     SELECT DISTINCT endpoint_id FROM delivered
 ), woken AS (
-    -- As `wake_unlocked` does. Not those with an order, which the tenant had not when it was looked at: their deliveries
-    -- need places.
+    -- As `make_unlocked_queues_due` does. Not those with an order, which the tenant had not when it was looked at:
+    -- their deliveries need places.
     UPDATE {QUEUE} AS queue SET due_at = LEAST(queue.due_at, GREATEST(queue.not_before, %(now)s))
     FROM (
         SELECT endpoint_id FROM {QUEUE}
