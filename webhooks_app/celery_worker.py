@@ -20,7 +20,7 @@ from celery.signals import celeryd_after_setup, worker_init, worker_shutting_dow
 
 from webhooks_app.conf import settings
 from webhooks_app.exceptions import ConfigurationError
-from webhooks_app.process_log import log_now_and_then
+from webhooks_app.process_log import log_once_a_minute
 from webhooks_app.worker_slots import Slot, WorkerSlots
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def seconds_before_time_limit(task: Any) -> float:
     limits = [*(task.request.timelimit or ()), task.time_limit, task.soft_time_limit, *_worker_time_limits]
     shortest = min((float(limit) for limit in limits if limit), default=math.inf)
     if shortest < _SHORTEST_TIME_LIMIT:
-        log_now_and_then(
+        log_once_a_minute(
             logging.ERROR,
             "time limit",
             f"Celery ends tasks after {shortest:g} s, which leaves delivery no time. Set task_time_limit and "
@@ -100,7 +100,7 @@ def _prepare_slots(instance: Any, **_: object) -> None:
     try:
         delivery_queue = settings().CELERY_QUEUE
     except ConfigurationError as error:
-        log_now_and_then(logging.ERROR, "delivery", f"delivery cannot run: {error}")
+        log_once_a_minute(logging.ERROR, "delivery", f"delivery cannot run: {error}")
         return
     queues = set(current_app.amqp.queues.consume_from)
     if delivery_queue not in queues:

@@ -34,7 +34,7 @@ def log_configuration_errors() -> None:
             logger.error("webhooks: %s %s (%s)", message.msg, message.hint or "", message.id)
 
 
-def log_now_and_then(level: int, key: str, message: str, *, exc_info: BaseException | None = None) -> None:
+def log_once_a_minute(level: int, key: str, message: str, *, exc_info: BaseException | None = None) -> None:
     """Log `message`, unless this process has logged one of the same key within a minute."""
     now = time.monotonic()
     if now >= _logged_at.get(key, -math.inf) + _PAUSE:

@@ -38,7 +38,7 @@ from webhooks_app.maintenance.prune import prune as prune_old_rows
 from webhooks_app.models import Engine, database_now
 from webhooks_app.models.database import database_alias
 from webhooks_app.notifications import send
-from webhooks_app.process_log import log_configuration_errors, log_now_and_then
+from webhooks_app.process_log import log_configuration_errors, log_once_a_minute
 from webhooks_app.worker_slots import PAUSE_SECONDS, Slot
 
 #: While the queue contains messages, a process sends a hint only this often (seconds).
@@ -185,14 +185,14 @@ def _quietly(name: str) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        log_now_and_then(logging.ERROR, name, f"{name} cannot run: {error}")
+        log_once_a_minute(logging.ERROR, name, f"{name} cannot run: {error}")
     except DatabaseError as error:
         key = f"{name} {type(error).__name__}"
         message = f"{name} could not use the database ({type(error).__name__}: {one_line(error)})"
         away = isinstance(error, (OperationalError, InterfaceError))
-        log_now_and_then(logging.WARNING, key, message, exc_info=None if away else error)
+        log_once_a_minute(logging.WARNING, key, message, exc_info=None if away else error)
     except SoftTimeLimitExceeded:
-        log_now_and_then(logging.WARNING, f"{name} limit", f"{name} was ended by its time limit; the next one goes on")
+        log_once_a_minute(logging.WARNING, f"{name} limit", f"{name} was ended by its time limit; the next one goes on")
 
 
 # --- hints ------------------------------------------------------------------------------------------------------------

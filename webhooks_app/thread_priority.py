@@ -9,7 +9,7 @@ import sys
 _LOWEST = 19
 
 
-def let_others_go_first(native_id: int | None) -> bool:
+def lower_priority(native_id: int | None) -> bool:
     """Give the thread the lowest priority, and return whether it has it: only Linux has priorities of threads. They cannot be
     raised again without privileges. `native_id`: `Thread.native_id`."""
     if sys.platform == "linux" and native_id:

@@ -210,6 +210,6 @@ class TestTheHeartbeat:
             before = len(beats), len(looks)
             still.clear()
             eventually(lambda: len(looks) > before[1])
-            assert looks[before[1]] - beats[before[0]] >= reaper.patience(options.heartbeat_seconds)
+            assert looks[before[1]] - beats[before[0]] >= reaper.takeover_grace_seconds(options.heartbeat_seconds)
         finally:
             mine.end(5.0)

@@ -12,7 +12,7 @@ _CLEARLY = 2
 
 
 class ConnectionRead(NamedTuple):
-    """What was read from a TLS connection of late. `called`: the call was for this connection."""
+    """What was read recently from a TLS connection. `called`: the call was for this connection."""
 
     owners: frozenset[Hashable]
     size: int

@@ -43,8 +43,10 @@ def dumps(value: object) -> str:
 
 
 def escape_surrogates(text: str) -> str:
-    """JSON text that can be encoded as UTF-8: halves of a pair that stand beside each other become the character they
-    mean, single ones `\\udxxx`. Text without surrogates, nearly all there is, comes back as it is."""
+    """Join surrogate pairs; escape unpaired surrogates as `\\udxxx`. The result can be encoded as UTF-8.
+
+    Text without surrogates, nearly all there is, is returned unchanged.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:

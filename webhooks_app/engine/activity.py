@@ -21,9 +21,9 @@ class Activity:
     unrecorded: int = 0
     leased_queues: int = 0
 
-    def stalled_thread(self, patience: float) -> str:
+    def stalled_thread(self, seconds: float) -> str:
         """Return the name of a thread that has completed no turn for this many seconds, or an empty string."""
-        oldest = time.monotonic() - patience
+        oldest = time.monotonic() - seconds
         if self.sending_turn < oldest:
             return "sending"
         return "database" if self.database_turn < oldest else ""

@@ -149,7 +149,7 @@ class Engine:
     def turn(self) -> None:
         """Start requests, then block until a response arrives, the database thread has work, or a short time has passed."""
         self._requests += self._sender.start_what_is_due()
-        self._wait_for_network(self._patience())
+        self._wait_for_network(self._longest_wait())
         activity = self._heartbeat.activity
         activity.sending_turn, activity.in_flight = time.monotonic(), self._window.in_flight
 
@@ -229,7 +229,7 @@ class Engine:
         self._transport.wake()
         self._database.wake()
 
-    def _patience(self) -> float:
+    def _longest_wait(self) -> float:
         if self._sender.more_may_start:
             return 0.0
         longest, slot = self._options.look_again_seconds, self._window.earliest_slot()

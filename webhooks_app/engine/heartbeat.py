@@ -24,7 +24,7 @@ from webhooks_app.database_errors import is_lock_timeout, is_outage
 from webhooks_app.db import in_fresh_transaction, insert_row, read
 from webhooks_app.engine.activity import Activity
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.reaper import BEATS, patience, release_dead_engines, release_queues_of
+from webhooks_app.engine.reaper import BEATS, release_dead_engines, release_queues_of, takeover_grace_seconds
 from webhooks_app.engine.repair_thread import repair_soon
 from webhooks_app.log_thread import EngineThread, engine_logger
 from webhooks_app.models import EndpointQueue, Engine, database_now
@@ -269,7 +269,7 @@ class Heartbeat:
         try:
             if self._unreleased:
                 self._release_former_ids()
-            if now - self._regular_since >= patience(self._options.heartbeat_seconds):
+            if now - self._regular_since >= takeover_grace_seconds(self._options.heartbeat_seconds):
                 self._release_dead_engines()
         except Exception as error:  # noqa: BLE001 - the next beat tries again
             logger.warning("webhooks: the queues of dead engines were not released: %r", error)

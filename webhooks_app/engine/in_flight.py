@@ -91,7 +91,7 @@ class InFlight:
         """Move requests without a response out of the window, which has room for `size`: otherwise they would block other
         tenants until they time out. If the tenant's share of the slow room is full, they stay until there is room."""
         crowded = self.in_window * 4 > size * 3
-        patience = self._options.slow_after_if_crowded if crowded else self._options.slow_after
+        slow_after = self._options.slow_after_if_crowded if crowded else self._options.slow_after
         if self._room_was_freed:
             self._started.extendleft(reversed(self._stayed))
             self._stayed.clear()
@@ -99,7 +99,7 @@ class InFlight:
         while self._started:
             delivery = self._started[0]
             since = delivery.in_flight_since
-            if since is not None and since > now - patience:
+            if since is not None and since > now - slow_after:
                 return
             self._started.popleft()
             queue = self._queues.get(delivery.endpoint_id)

@@ -50,7 +50,7 @@ def _rows(engines: QuerySet[Engine]) -> list[EngineRow]:
     return [EngineRow(*row) for row in engines.values_list("id", "alive_until", "beat_at", "draining")]
 
 
-def patience(heartbeat_seconds: float) -> float:
+def takeover_grace_seconds(heartbeat_seconds: float) -> float:
     """Return for how long (seconds) the database must have been reachable before an expired row means a dead engine: one and
     a half beats, in which every engine that is alive has renewed its row."""
     return 1.5 * heartbeat_seconds / BEATS
@@ -60,7 +60,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     """Release every queue whose holder's heartbeat has expired by `now`, and remove the rows of these engines.
 
     A released queue is due at once, because it is unknown what its holder had in flight. The caller must know that the database
-    has been reachable for a while, see `patience`. `keep_row`: see `release_queues_of`.
+    has been reachable for a while, see `takeover_grace_seconds`. `keep_row`: see `release_queues_of`.
     """
     dead = read(lambda: _rows(Engine.objects.using(using).filter(alive_until__lt=now)), using)
     if not dead:

@@ -48,8 +48,8 @@ def _repair_what_is_asked(pause: float) -> None:
 
 
 def _repair(using: str) -> bool:
-    """Run a repair, and return whether every queue was compared. A queue whose row another transaction has locked would stay
-    asleep: only this repair knows of it."""
+    """Run a repair, and return whether every queue was compared. A queue whose row another transaction has locked would not
+    become due: only this repair knows of it."""
     try:
         return not repair_free(using).skipped
     except Exception as error:  # noqa: BLE001 - it is tried again

@@ -41,7 +41,7 @@ from webhooks_app.engine.progress import OnRetired, Progress, Until, budget, for
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.log_thread import EngineThread, engine_logger, logs_on_a_thread
 from webhooks_app.models.database import database_alias
-from webhooks_app.thread_priority import let_others_go_first
+from webhooks_app.thread_priority import lower_priority
 from webhooks_app.transport import StuckCall, StuckCallEnded, Transport, get_descriptors, open_transport
 from webhooks_app.wire_formats import load_wire_formats
 
@@ -232,7 +232,7 @@ class _Run:
             return  # the call has just returned
         for thread in list(self._threads):
             if thread is not threading.current_thread():
-                let_others_go_first(thread.native_id)  # only now is it certain that it delivers no more
+                lower_priority(thread.native_id)  # only now is it certain that it delivers no more
         stuck.end_without_network(call)
         self._total = stuck.progress()
         self._deliver()

@@ -20,10 +20,10 @@ from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.numbering import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
-    patience,
     release_dead_engines,
     release_queues_of,
     release_queues_without_engine,
+    takeover_grace_seconds,
 )
 from webhooks_app.engine.sql import store_for
 from webhooks_app.log_thread import engine_logger
@@ -88,7 +88,7 @@ def _release_dead_engines(now: datetime, using: str) -> Released:
     Between the two checks, every live engine has the time for a heartbeat. The first check includes the rows that expire
     until the second, so that a dead engine is found no later than by a single check.
     """
-    seconds = patience(settings().ENGINE.HEARTBEAT_SECONDS)
+    seconds = takeover_grace_seconds(settings().ENGINE.HEARTBEAT_SECONDS)
     second_look = now + timedelta(seconds=seconds)
     if not Engine.objects.using(using).filter(alive_until__lt=second_look).exists():
         return Released()
@@ -186,7 +186,7 @@ def _suspicious(now: datetime, using: str) -> Iterator[list[uuid.UUID]]:
     """Yield free queues with a pending delivery before their due time, a few at a time. Some are correct (a FIFO queue waits for
     its head)."""
     # One that is due will be leased in any case, whatever its earliest delivery.
-    asleep = EndpointQueue.objects.using(using).filter(
+    not_due = EndpointQueue.objects.using(using).filter(
         due_at__gt=now, holder_id__isnull=True, not_before__lt=F("due_at")
     )
     # One look-up in the index of pending deliveries for each queue. EXISTS might compare each queue with all of them.
@@ -194,7 +194,7 @@ def _suspicious(now: datetime, using: str) -> Iterator[list[uuid.UUID]]:
     earliest = Subquery(pending.order_by("next_attempt_at", "id").values("next_attempt_at")[:1])
     after = uuid.UUID(int=0)
     while True:
-        part = asleep.filter(endpoint_id__gt=after).order_by("endpoint_id")[:_COMPARED_AT_ONCE]
+        part = not_due.filter(endpoint_id__gt=after).order_by("endpoint_id")[:_COMPARED_AT_ONCE]
         rows = list(part.annotate(earliest=earliest).values_list("endpoint_id", "due_at", "earliest"))
         suspicious = [key for key, due_at, first in rows if first is not None and first < due_at]
         for start in range(0, len(suspicious), _REPAIR_CHUNK):

@@ -46,7 +46,7 @@ class TenantPauses:
 
     def note_stuck_call(self, suspects: Mapping[uuid.UUID, float]) -> set[uuid.UUID]:
         """Note a stuck call and the suspected tenants with their weights (up to 1). Return the culprits: the suspect, if there is
-        only one; else those whose weights of late add up to the most, if that takes more than one call."""
+        only one; else those whose recent weights add up to the most, if that takes more than one call."""
         now = time.monotonic()
         with self._lock:
             recent = [(at, tenants) for at, tenants in self._stuck_calls if at > now - _REMEMBERED]

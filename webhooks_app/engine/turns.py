@@ -25,7 +25,7 @@ class TenantShare:
     #: Until then (monotonic) it starts nothing, or nothing while others wait: its requests were expensive to build, or made
     #: the sending thread stuck.
     pauses_until: float = 0.0
-    lets_others_go_first_until: float = 0.0
+    yields_until: float = 0.0
     succeeded_first: bool = True
 
     @property
@@ -75,7 +75,7 @@ class TenantShares:
         """Let the tenant pause if one of its receivers has lately kept this process busy."""
         share, until = self._shares.get(tenant_id), tenant_pauses.until(tenant_id)
         if share is not None and until > share.pauses_until:
-            share.pauses_until = share.lets_others_go_first_until = until
+            share.pauses_until = share.yields_until = until
 
     def crowded(self, most_slow: int) -> frozenset[uuid.UUID]:
         """Return the tenants with at least `most_slow` slow requests."""

@@ -131,7 +131,7 @@ class Window(LeasedQueues):
         with self._lock:
             tenant = self._tenants.of(queue)
             tenant.pauses_until = max(tenant.pauses_until, now + cost)
-            tenant.lets_others_go_first_until = max(tenant.lets_others_go_first_until, now + 4 * cost)
+            tenant.yields_until = max(tenant.yields_until, now + 4 * cost)
 
     def pause(self, tenant_id: uuid.UUID) -> None:
         """Start nothing for this tenant as long as `tenant_pauses` says."""
@@ -238,7 +238,7 @@ class Window(LeasedQueues):
         in_flight = self._in_flight
         if tenant.in_window >= max(most, 1) or (in_flight.slow_room and tenant.slow >= in_flight.tenant_slow):
             return None
-        pause = tenant.lets_others_go_first_until if len(self._turns) > 1 else tenant.pauses_until
+        pause = tenant.yields_until if len(self._turns) > 1 else tenant.pauses_until
         if now < pause:
             self._look_again_at(tenant.pauses_until if now < tenant.pauses_until else pause)
             return None

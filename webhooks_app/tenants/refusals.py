@@ -17,7 +17,7 @@ from rest_framework.throttling import BaseThrottle
 
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.models import ApiKey, PortalLink
-from webhooks_app.process_log import log_now_and_then
+from webhooks_app.process_log import log_once_a_minute
 from webhooks_app.tenants.audit import note
 
 #: How many different keys and links that are not accepted one sender may try in so many seconds.
@@ -79,7 +79,7 @@ def _count(token: str, sender: str, what: str) -> bool:
     cache.add(_key("refused_from", sender), 0, PERIOD)
     with contextlib.suppress(ValueError):  # the counter has just expired
         cache.incr(_key("refused_from", sender))
-    log_now_and_then(logging.WARNING, f"refused {what}", f"{what} from {sender} is not accepted")
+    log_once_a_minute(logging.WARNING, f"refused {what}", f"{what} from {sender} is not accepted")
     return True
 
 

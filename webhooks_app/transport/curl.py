@@ -225,7 +225,7 @@ class CurlTransport:
             self._finished += self._lookups.take_late(now)
         self._gather(now)
         self._stalls.turn(0.0)
-        self._stalls.take_the_blame(self._finished)
+        self._stalls.mark_timeouts_after_stall_not_sent(self._finished)
         error, self._raised = self._raised, None
         if error is not None:
             raise error

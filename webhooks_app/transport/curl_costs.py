@@ -85,7 +85,7 @@ class CostlyRequests:
         self._to_end |= over
 
     def _look(self, called: int, removed: Mapping[int, object]) -> tuple[list[Handle], list[ConnectionRead]]:
-        """Return the requests for which TLS was read of late, and what was read from each connection."""
+        """Return the requests for which TLS was read recently, and what was read from each connection."""
         handles: list[Handle] = []
         sizes: dict[int, int] = {}
         owners: defaultdict[int, set[Any]] = defaultdict(set)

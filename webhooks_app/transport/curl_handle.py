@@ -207,7 +207,7 @@ class Handle:
             self.read_before = self.connection.bytes_read()
 
     def tls_read(self, removed: Mapping[int, object]) -> dict[int, int]:
-        """Return how much TLS was read of late from the connections of this request (bytes), by descriptor; only if it was any.
+        """Return how much TLS was read recently from the connections of this request (bytes), by descriptor; only if it was any.
 
         `removed`: as of `CostlyRequests.charge`. Thread-safe while the transport's thread is in a call of libcurl."""
         if self.request is None or not self._options.is_https:

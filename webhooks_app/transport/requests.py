@@ -116,7 +116,7 @@ class RequestsTransport:
                 error, self._raised = self._raised, None
                 raise error
             finished, self._finished = self._finished, []
-        self._stalls.take_the_blame(finished)
+        self._stalls.mark_timeouts_after_stall_not_sent(finished)
         return finished
 
     def wake(self) -> None:
@@ -194,11 +194,11 @@ class RequestsTransport:
         for job in [job for job in self._open if job.cpu_seconds() > _MOST_CPU]:
             if not job.over:  # it may have been ended with the one before
                 self._end_owner(job)
-            job.let_others_go_first()
+            job.lower_priority()
         for job in self._stuck:
             if job.cpu_seconds() - job.cost_when_over > _MOST_CPU_WHEN_OVER:
                 self._costly.add(job.request.owner)
-                job.let_others_go_first()
+                job.lower_priority()
                 job.cost_when_over = math.inf  # this is noted once
 
     def _end_owner(self, culprit: Job) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.cpu_time import seconds_of_thread, thread_seconds
-from webhooks_app.thread_priority import let_others_go_first
+from webhooks_app.thread_priority import lower_priority
 from webhooks_app.transport.base import OurFault, Request, Response, TransportOptions
 from webhooks_app.transport.validation import ADDRESS_CHARACTERS, cut_text, failed
 
@@ -77,9 +77,9 @@ class Job:
         ident = self._thread.ident if self.begun and self._thread is not None else None
         return seconds_of_thread(ident) - self._cpu_at_start if ident is not None else 0.0
 
-    def let_others_go_first(self) -> None:
+    def lower_priority(self) -> None:
         """Give the job's thread the lowest priority, if the system has priorities of threads."""
-        self.has_low_priority = self._thread is not None and let_others_go_first(self._thread.native_id)
+        self.has_low_priority = self._thread is not None and lower_priority(self._thread.native_id)
 
     def cut(self) -> None:
         """Cut off the job's connection, so that the thread that is blocked on it continues."""

@@ -32,7 +32,7 @@ class StallWatch:
             self._seconds, self._caught_up_at = late, now + _CATCHING_UP
         self._last_turn = now
 
-    def take_the_blame(self, responses: Iterable[Response]) -> None:
+    def mark_timeouts_after_stall_not_sent(self, responses: Iterable[Response]) -> None:
         """Change timeouts caused by a stall to NOT_SENT. Such a request may have reached its receiver; it is sent again."""
         if self._last_turn > self._caught_up_at:
             return
