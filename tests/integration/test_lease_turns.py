@@ -57,18 +57,18 @@ def test_a_failing_queue_waits_for_one_of_each_other_tenant(
         hanging(receiver, 4, queue__consecutive_failures=1)
     due_delivery(endpoint_at(receiver, "/other", queue__consecutive_failures=1))
     # What hangs stays in the window until it times out.
-    with running_engine(options=EngineOptions(slow_room_windows=0)):
+    with running_engine(options=EngineOptions(slow_pool_windows=0)):
         # Of two that time out together, either may come first.
         assert requests_before(receiver, "/other") <= 2 * tenants - 1
 
 
 @contextmanager
-def room_for(number: int, name: QueueClass, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have room for so many queues of this class, whatever is leased already."""
-    room = leases.window.room()
-    room[name] = room[name]._replace(limit=number)
+def capacity_for(number: int, name: QueueClass, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have capacity for so many queues of this class, whatever is leased already."""
+    capacity = leases.window.lease_capacity()
+    capacity[name] = capacity[name]._replace(limit=number)
     with monkeypatch.context() as context:
-        context.setattr(leases.window, "room", lambda: room)
+        context.setattr(leases.window, "lease_capacity", lambda: capacity)
         yield
 
 
@@ -82,7 +82,7 @@ def test_queues_that_may_hang_are_leased_in_turn_at_all_times(
     values = suspected if name is QueueClass.SUSPECTED else failing
     first = many_due(receiver, 3, **values)[0].tenant
     others = [many_due(receiver, 1, **values)[0].tenant for _ in range(2)]
-    with room_for(1, name, leases, monkeypatch):
+    with capacity_for(1, name, leases, monkeypatch):
         for tenants in ({first}, {first, others[0]}, {first, *others}):
             assert leases.lease.take(gently=gently) == 1
             assert leases.tenants() == tenants
@@ -101,14 +101,14 @@ def test_a_share_of_one_class_is_none_of_another(receiver: Receiver, leases: Lea
     assert EndpointQueue.objects.get(pk=trusted.pk).holder_id
 
 
-def test_the_others_keep_their_turn_while_there_is_no_room(
+def test_the_others_keep_their_turn_while_there_is_no_capacity(
     receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many_due(receiver, 3 * SHARE)
     assert leases.lease.take(gently=True) == SHARE
     other = endpoint_at(receiver)
     due_delivery(other)
-    with room_for(0, QueueClass.NEW, leases, monkeypatch):
+    with capacity_for(0, QueueClass.NEW, leases, monkeypatch):
         assert leases.lease.take(gently=True) == 0
     assert leases.lease.take(gently=True) == 1
     assert other.tenant in leases.tenants()

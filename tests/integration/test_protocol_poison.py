@@ -15,7 +15,7 @@ from webhooks_app.db import write
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.reaper import release_dead_engines
 from webhooks_app.engine.sql import store_for
-from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass
 from webhooks_app.models import Attempt, Delivery, EndpointQueue, Engine, Notification, database_now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
@@ -266,5 +266,5 @@ def test_queues_are_taken_by_their_class(receiver: Receiver) -> None:
     engine = EngineFactory()
     for name, endpoints in wanted.items():
         with write("default"):
-            taken = store.take(engine.pk, now(), {name: Room(10, frozenset(), 10)})
+            taken = store.take(engine.pk, now(), {name: LeaseCapacity(10, frozenset(), 10)})
         assert {row.endpoint_id for row in taken} == {endpoint.pk for endpoint in endpoints}, name

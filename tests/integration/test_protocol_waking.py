@@ -36,7 +36,7 @@ from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.queue_due import make_queues_due
 from webhooks_app.engine.sql import store_for
-from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass
 from webhooks_app.engine.sweep import repair
 from webhooks_app.models import BLOCKED, NOTHING_DUE, Delivery, EndpointQueue, database_now
 
@@ -166,7 +166,7 @@ def test_the_queue_that_is_due_for_the_longest_is_taken_first(
     taken = []
     for _ in hours:
         with write("default"):
-            taken += store_for("default").take(ENGINE, now(), {name: Room(1, frozenset(), 1)})
+            taken += store_for("default").take(ENGINE, now(), {name: LeaseCapacity(1, frozenset(), 1)})
     assert [hours[queue.endpoint_id] for queue in taken] == [3, 2, 1]
 
 

@@ -18,7 +18,7 @@ from tests.pipelines import due_delivery, endpoint_at, eventually, pending_event
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Hang
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.sql.types import Room
+from webhooks_app.engine.sql.types import LeaseCapacity
 from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
 from webhooks_app.telemetry.installation_state import read_installation_state
 
@@ -77,15 +77,15 @@ def test_so_do_tenants_that_share_one_turn(receiver: Receiver, number: int) -> N
 def test_so_does_one_where_there_is_room_for_few(
     receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Room, "looked_at", property(lambda room: 4))
+    monkeypatch.setattr(LeaseCapacity, "looked_at", property(lambda capacity: 4))
     many_due(receiver, 10)
     other = endpoint_at(receiver)
     due_delivery(other)
-    room = leases.window.room
+    capacity = leases.window.lease_capacity
     monkeypatch.setattr(
         leases.window,
-        "room",
-        lambda: {key: some.narrowed(limit=3, share=9, full=(), refused=()) for key, some in room().items()},
+        "lease_capacity",
+        lambda: {key: some.narrowed(limit=3, share=9, full=(), refused=()) for key, some in capacity().items()},
     )
     assert leases.lease.take(gently=True) == 3
     assert leases.lease.take(gently=True) == 1
@@ -121,11 +121,11 @@ def test_what_there_is_no_room_for_is_left_alone_for_a_moment(
     many_due(receiver, 2)
     held = EndpointQueue.objects.order_by("pk")
     held.update(not_before=database_now("default"))
-    full = leases.window.room()
+    full = leases.window.lease_capacity()
     tenant = held[0].tenant_id
     monkeypatch.setattr(
         leases.window,
-        "room",
+        "lease_capacity",
         lambda: {name: some.narrowed(limit=9, share=9, full={tenant}, refused=()) for name, some in full.items()},
     )
     assert leases.lease.take() == 0
@@ -133,7 +133,7 @@ def test_what_there_is_no_room_for_is_left_alone_for_a_moment(
         assert leases.lease.take() == 0
     assert captured.captured_queries == []
     monkeypatch.undo()
-    assert leases.lease.take() == 2, "there is room now"
+    assert leases.lease.take() == 2, "there is capacity now"
 
 
 def test_what_fan_out_makes_due_is_looked_for_at_once(receiver: Receiver, leases_that_pause: Leases) -> None:
@@ -166,7 +166,7 @@ def test_locked_queues_of_one_class_are_left_alone_while_others_are_taken(
     receiver: Receiver, leases: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the queues that are looked at would be the locked ones for ever."""
-    monkeypatch.setattr(Room, "looked_at", property(lambda room: 3))
+    monkeypatch.setattr(LeaseCapacity, "looked_at", property(lambda capacity: 3))
     theirs = many_due(receiver, 5)
     new, trusted = endpoint_at(receiver), endpoint_at(receiver)
     due_delivery(new)

@@ -93,11 +93,11 @@ class TestAQueueThatWaitsForItsHost:
         window = a_window(*held, size=40, host_in_flight=3)
         assert len(start(window, now=0.0)) == 3
         assert not window.take_finished(0.4)
-        full = window.room()[QueueClass.NEW]
+        full = window.lease_capacity()[QueueClass.NEW]
         assert TENANT in full.full
         released = window.take_finished(0.6)
         assert len(released) == 27
-        assert TENANT not in window.room()[QueueClass.NEW].full
+        assert TENANT not in window.lease_capacity()[QueueClass.NEW].full
         assert len(window) == 3, "those with requests in flight stay"
 
     def test_is_due_again_one_by_one(self) -> None:

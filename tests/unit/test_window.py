@@ -101,7 +101,7 @@ class TestTurns:
 
     def test_never_exceed_the_window_or_the_room(self) -> None:
         window = a_window(*[a_queue(5) for _ in range(20)], size=30)
-        assert len(start(window, room=3)) == 3
+        assert len(start(window, limit=3)) == 3
         assert window.in_flight == 3
         assert len(start(window)) == 12
         assert start(window) == []
@@ -117,40 +117,40 @@ class TestTurns:
         assert window.earliest_slot() is not None
 
 
-class TestRoom:
+class TestLeaseCapacity:
     def test_counts_queues_with_success_against_the_limit_and_others_against_the_window(self) -> None:
         window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10)
-        assert window.room()[QueueClass.TRUSTED].limit == 10
-        assert window.room()[QueueClass.NEW].limit == 6, "they may fill half of the window"
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 10
+        assert window.lease_capacity()[QueueClass.NEW].limit == 6, "they may fill half of the window"
         let_succeed(window, 4)
-        assert window.room()[QueueClass.TRUSTED].limit == 6
-        assert window.room()[QueueClass.NEW].limit == 6
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 6
+        assert window.lease_capacity()[QueueClass.NEW].limit == 6
 
     def test_does_not_count_proven_queues_that_hang(self) -> None:
         """Two tenants whose queues answer once, and then hang until their deadline, could keep everybody from leasing."""
         window = a_window(*[a_queue(5) for _ in range(4)], size=20, max_leased=10, slow=1)
         let_succeed(window, 4)
         start(window, now=10.0)
-        assert window.room()[QueueClass.TRUSTED].limit == 6
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 6
         start(window, now=20.0)
-        assert window.room()[QueueClass.TRUSTED].limit == 10
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 10
 
     def test_for_failing_queues_is_a_quarter_of_the_window(self) -> None:
         window = a_window(*[a_queue(1, health=Health(consecutive_failures=3)) for _ in range(2)], size=20)
-        assert window.room()[QueueClass.FAILING].limit == 3
-        assert window.room()[QueueClass.TRUSTED].limit == 20
+        assert window.lease_capacity()[QueueClass.FAILING].limit == 3
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 20
 
     def test_is_for_one_suspected_queue_at_a_time(self) -> None:
-        assert a_window().room()[QueueClass.SUSPECTED].limit == 1
-        assert a_window(a_queue(1, crash_takeovers=2)).room()[QueueClass.SUSPECTED].limit == 0
+        assert a_window().lease_capacity()[QueueClass.SUSPECTED].limit == 1
+        assert a_window(a_queue(1, crash_takeovers=2)).lease_capacity()[QueueClass.SUSPECTED].limit == 0
 
     def test_for_a_suspected_queue_is_none_where_its_tenant_can_start_nothing(self) -> None:
         queue = a_queue(1)
         window = a_window(queue, size=4, slow=1)
         start(window, now=0.0)
-        assert not window.room()[QueueClass.SUSPECTED].full
+        assert not window.lease_capacity()[QueueClass.SUSPECTED].full
         start(window, now=2.0)
-        assert window.room()[QueueClass.SUSPECTED].full == {queue.config.tenant_id}
+        assert window.lease_capacity()[QueueClass.SUSPECTED].full == {queue.config.tenant_id}
 
 
 class TestGivingBack:

@@ -41,7 +41,7 @@ class TestASlowRequest:
         window = a_window(*(a_queue(1, tenant_id=tenant_id) for _ in range(50)), size=8, slow=4)
         sizes = [len(start(window, now=5.0 * turn)) for turn in range(7)]
         assert sizes == [2, 2, 2, 2, 0, 0, 0], "eight of 32 are slow: the tenant's share, and it starts nothing more"
-        assert tenant_id in window.room()[QueueClass.NEW].full
+        assert tenant_id in window.lease_capacity()[QueueClass.NEW].full
         add(window, a_queue(1))
         assert len(start(window, now=40.0)) == 1, "another tenant's start as before"
 
@@ -94,7 +94,7 @@ class TestASlowRequest:
             start(window, now=now)
             now += 1.0
         assert window.in_flight == 12, (
-            "three quarters of the window; with its quarter of the slow room full, nothing more"
+            "three quarters of the window; with its quarter of the slow pool full, nothing more"
         )
         add(window, *(a_queue(1, trusted=True) for _ in range(4)))
         assert len(start(window, now=now)) == 4
@@ -118,12 +118,12 @@ class TestASlowRequest:
 
     def test_leaves_its_place_among_those_without_success_to_another_queue(self) -> None:
         window = a_window(a_queue(1), a_queue(1), size=4, slow=4)
-        assert window.room()[QueueClass.NEW].limit == 0
-        assert window.room()[QueueClass.TRUSTED].limit == 2
+        assert window.lease_capacity()[QueueClass.NEW].limit == 0
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 2
         start(window, now=0.0)
         start(window, now=2.0)
-        assert window.room()[QueueClass.NEW].limit == 2
-        assert window.room()[QueueClass.TRUSTED].limit == 4
+        assert window.lease_capacity()[QueueClass.NEW].limit == 2
+        assert window.lease_capacity()[QueueClass.TRUSTED].limit == 4
 
 
 class TestATenant:
@@ -133,7 +133,7 @@ class TestATenant:
         small = a_queue(10)
         add(window, small)
         let_succeed(window, 51)
-        owners = [delivery.endpoint_id for delivery in start(window, room=4)]
+        owners = [delivery.endpoint_id for delivery in start(window, limit=4)]
         assert owners.count(small.endpoint_id) == 2
 
     def test_may_fill_a_quarter_of_the_window_without_a_success(self) -> None:
@@ -147,17 +147,17 @@ class TestATenant:
         large = new_id()
         window = a_window(*(a_queue(1, tenant_id=large) for _ in range(4)), size=16)
         for name in (QueueClass.TRUSTED, QueueClass.NEW, QueueClass.FAILING):
-            assert window.room()[name].full == {large}
-            assert window.room()[name].share == (2 if name is QueueClass.FAILING else 4)
+            assert window.lease_capacity()[name].full == {large}
+            assert window.lease_capacity()[name].share == (2 if name is QueueClass.FAILING else 4)
 
     def test_leaves_half_of_the_room_for_failing_queues_to_others(self) -> None:
         large = new_id()
         window = a_window(
             *(a_queue(1, tenant_id=large, health=Health(consecutive_failures=1)) for _ in range(2)), size=16
         )
-        room = window.room()
-        assert (room[QueueClass.FAILING].limit, room[QueueClass.FAILING].full) == (2, {large})
-        assert room[QueueClass.NEW].full == set()
+        capacity = window.lease_capacity()
+        assert (capacity[QueueClass.FAILING].limit, capacity[QueueClass.FAILING].full) == (2, {large})
+        assert capacity[QueueClass.NEW].full == set()
 
 
 def test_a_recovering_endpoint_is_ramped_up() -> None:

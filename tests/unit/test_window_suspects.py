@@ -38,7 +38,7 @@ class TestASuspect:
         suspect.runs_host_code = True
         window = a_window(other)
         window.waits_for_thread = lambda config: True
-        assert len(start(window, room=in_flight)) == in_flight
+        assert len(start(window, limit=in_flight)) == in_flight
         add(window, suspect, third := a_queue(1))
         assert third.endpoint_id in {delivery.endpoint_id for delivery in start(window)}
 

@@ -44,8 +44,8 @@ def a_delivery(queue: LeasedQueue, size: int = 10) -> QueuedDelivery:
 
 
 def a_window(*queues: LeasedQueue, size: int = 100, max_leased: int = 100, slow: int = 0, **options: Any) -> Window:
-    """`slow`: how many windows fit into the room of slow requests."""
-    chosen = EngineOptions(window=size, max_leased_queues=max_leased, slow_room_windows=slow, **options)
+    """`slow`: how many windows fit into the pool of slow requests."""
+    chosen = EngineOptions(window=size, max_leased_queues=max_leased, slow_pool_windows=slow, **options)
     window = Window(chosen, capacity=100 * size)
     add(window, *queues)
     return window
@@ -59,8 +59,8 @@ def add(window: Window, *queues: LeasedQueue) -> None:
         window.add_deliveries(queue, deliveries)
 
 
-def start(window: Window, now: float = 0.0, room: int = 1000) -> list[QueuedDelivery]:
-    return window.start(now, room)
+def start(window: Window, now: float = 0.0, limit: int = 1000) -> list[QueuedDelivery]:
+    return window.start(now, limit)
 
 
 def finish(window: Window, *deliveries: QueuedDelivery, succeeded: bool = True, **values: Any) -> None:

@@ -13,7 +13,7 @@ class BodyMemory:
     """The number of bytes of bodies that may still be read. `used`: bytes in memory by tenant.
 
     Each tenant may use a share of the total. A tenant with nothing in memory always gets one body, whatever the others use. What
-    a tenant has beyond its share (one body that is larger) is not taken from the others' room.
+    a tenant has beyond its share (one body that is larger) is not taken from the others' share.
     `full`: tenants whose next body did not fit the last time, and how many bytes they had in memory then. Reading for them
     is useless until some of these bytes are freed.
     """

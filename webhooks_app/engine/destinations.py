@@ -3,7 +3,7 @@
 A destination is a tenant and a host with its port. Two tenants with the same host are two destinations, so a host that many
 customers share (an automation service, a chat) is no bottleneck. Requests for access tokens count at the host of the token
 server: a delivery starts only if the token request that it needs may start, too. A queue that waits for its destination keeps
-its lease for a moment only; then it is put off, so that it does not take the room of other queues.
+its lease for a moment only; then it is put off, so that it does not take the capacity of other queues.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """InFlight: counts the requests in flight, and moves slow ones out of the window. Used under the window's lock.
 
-Each request is in the window or in the room of slow requests, and is counted there for the engine, its tenant and its queue; and
+Each request is in the window or in the pool of slow requests, and is counted there for the engine, its tenant and its queue; and
 wherever it is, for its destination. For requests for access tokens see `token_places`.
 """
 
@@ -24,28 +24,28 @@ class InFlight:
     def __init__(
         self,
         options: EngineOptions,
-        slow_room: int,
+        slow_pool: int,
         queues: Mapping[uuid.UUID, LeasedQueue],
         tenants: TenantShares,
         destinations: Destinations,
         token_places: TokenPlaces,
     ) -> None:
-        """`slow_room`: how many slow requests there may be. `queues`: the leased ones, as they are at any time."""
+        """`slow_pool`: how many slow requests there may be. `queues`: the leased ones, as they are at any time."""
         self._options = options
         self._queues = queues
         self._tenants = tenants
         self._destinations = destinations
         self._token_places = token_places
-        self.slow_room = slow_room
+        self.slow_pool = slow_pool
         #: How many slow requests one tenant may have.
-        self.tenant_slow = max(round(slow_room * options.tenant_share), 1)
-        #: Requests in the window; those among them from queues without a success; and requests in the slow room.
+        self.tenant_slow = max(round(slow_pool * options.tenant_share), 1)
+        #: Requests in the window; those among them from queues without a success; and requests in the slow pool.
         self.in_window = self.without_success = self.slow = 0
         #: All requests that may still become slow, oldest first.
         self._started: deque[QueuedDelivery] = deque()
         #: Those that stayed in the window although they are slow, oldest first; and whether a slow request has ended since.
         self._stayed: deque[QueuedDelivery] = deque()
-        self._room_was_freed = False
+        self._slow_pool_was_freed = False
 
     def begin(self, delivery: QueuedDelivery, queue: LeasedQueue, tenant: TenantShare, now: float) -> None:
         """Count a request that starts now. It is in the window."""
@@ -79,7 +79,7 @@ class InFlight:
             self._leave_window(delivery, tenant)
         else:
             self.slow -= 1
-            self._room_was_freed = True
+            self._slow_pool_was_freed = True
             if tenant is not None:
                 tenant.slow -= 1
         if queue is not None:
@@ -89,13 +89,13 @@ class InFlight:
 
     def move_slow_ones(self, now: float, size: int) -> None:
         """Move requests without a response out of the window, which has room for `size`: otherwise they would block other
-        tenants until they time out. If the tenant's share of the slow room is full, they stay until there is room."""
+        tenants until they time out. If the tenant's share of the slow pool is full, they stay until there is room."""
         crowded = self.in_window * 4 > size * 3
         slow_after = self._options.slow_after_if_crowded if crowded else self._options.slow_after
-        if self._room_was_freed:
+        if self._slow_pool_was_freed:
             self._started.extendleft(reversed(self._stayed))
             self._stayed.clear()
-            self._room_was_freed = False
+            self._slow_pool_was_freed = False
         while self._started:
             delivery = self._started[0]
             since = delivery.in_flight_since
@@ -106,7 +106,7 @@ class InFlight:
             if since is None or delivery.slow or queue is None:
                 continue
             tenant = self._tenants.of(queue)
-            if self.slow >= self.slow_room or tenant.slow >= self.tenant_slow:
+            if self.slow >= self.slow_pool or tenant.slow >= self.tenant_slow:
                 self._stayed.append(delivery)
                 continue
             delivery.slow = True

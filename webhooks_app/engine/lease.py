@@ -17,13 +17,13 @@ from webhooks_app.db import divided, read
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
-from webhooks_app.engine.lease_room import LeaseRoom
+from webhooks_app.engine.lease_turns import LeaseTurns
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_floor import pending_floor
 from webhooks_app.engine.sql import store_for
-from webhooks_app.engine.sql.types import QueueClass, Release, Room, Taken
+from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass, Release, Taken
 from webhooks_app.engine.types import EndpointConfig
 from webhooks_app.engine.window import Window
 from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus, Engine
@@ -58,7 +58,7 @@ class Lease:
         self._left_to_others = Pauses()
         #: Whether another engine is alive, and until when (monotonic) that is taken as known.
         self._others_alive = (False, 0.0)
-        self._room = LeaseRoom(using, window, options)
+        self._lease_turns = LeaseTurns(using, window, options)
 
     def find_work(self) -> tuple[bool, bool]:
         """Return whether an event is pending, and whether a queue is due that no engine holds. Cheap to call."""
@@ -70,23 +70,27 @@ class Lease:
     # --- take --------------------------------------------------------------------------------------------------------
 
     def take(self, *, gently: bool = False) -> int:
-        """Lease free queues that are due, as many of each class as there is room for, and return their number. `gently`: lease
-        only a few at once, because single deliveries are waiting."""
+        """Lease free queues that are due, up to the capacity of each class, and return their number. `gently`: lease only
+        a few at once, because single deliveries are waiting."""
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
         refused = self._refused.active() | self._left_to_others.active()
-        room = self._room.find(gently=gently, refused=refused)
-        if not self._heartbeat.alive or not any(some.limit for some in room.values()) or self._room.is_useless(room):
+        capacity = self._lease_turns.capacity(gently=gently, refused=refused)
+        if (
+            not self._heartbeat.alive
+            or not any(some.limit for some in capacity.values())
+            or self._lease_turns.is_useless(capacity)
+        ):
             return 0
-        taken = self._take(engine_id, now, room)
-        if not taken and self._room.end_turn_of_others(room):  # they have nothing due
-            room = self._room.find(gently=gently, refused=refused)
-            taken = self._take(engine_id, now, room)
+        taken = self._take(engine_id, now, capacity)
+        if not taken and self._lease_turns.end_turn_of_others(capacity):  # they have nothing due
+            capacity = self._lease_turns.capacity(gently=gently, refused=refused)
+            taken = self._take(engine_id, now, capacity)
         if self._heartbeat.engine_id != engine_id:
             # Declared dead meanwhile: queues held under that id may have been released before these were leased.
             self.release_unknown()
             return 0
         taken = self._without_unfinished(taken, now)
-        self._room.note_taken(taken, now, room)
+        self._lease_turns.note_taken(taken, now, capacity)
         configs = self._load_configs(taken, now)
         queues = [
             self._leased(row, configs[row.endpoint_id], engine_id, now) for row in taken if row.endpoint_id in configs
@@ -94,7 +98,7 @@ class Lease:
         # A queue that was leased again had been released without acknowledgement. It must not be released again.
         anew = {queue.endpoint_id for queue in queues}
         self._leaving = [queue for queue in self._leaving if queue.endpoint_id not in anew]
-        self._room.note_shares(queues, room, gently=gently)
+        self._lease_turns.note_shares(queues, capacity, gently=gently)
         self._window.add(queues)
         return len(queues)
 
@@ -123,11 +127,11 @@ class Lease:
 
     def expect_due(self) -> None:
         """Look again at once, because fan-out has made queues due. Queues that others make due are found after a moment."""
-        self._room.expect_due()
+        self._lease_turns.expect_due()
 
-    def _take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
+    def _take(self, engine_id: uuid.UUID, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> list[Taken]:
         try:
-            return self._store.take(engine_id, now, room)
+            return self._store.take(engine_id, now, capacity)
         except Exception as error:
             if is_outage(error) or is_lock_timeout(error):
                 raise
@@ -137,7 +141,7 @@ class Lease:
         def take_these(ids: list[uuid.UUID]) -> None:
             taken.extend(self._store.take_these(engine_id, now, ids))
 
-        due = read(lambda: self._store.due_queues(now, room), self._using)
+        due = read(lambda: self._store.due_queues(now, capacity), self._using)
         divided(take_these, due, self._refuse, seconds=self._options.one_by_one_seconds)  # the rest stays due
         return taken
 

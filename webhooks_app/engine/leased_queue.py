@@ -34,7 +34,7 @@ class Sending:
     #: Deliveries read and not yet recorded: reading again must not add them twice.
     in_memory: set[uuid.UUID] = field(default_factory=set)
     in_flight: int = 0
-    #: Of those, requests in the slow room; and the bytes of all their bodies.
+    #: Of those, requests in the slow pool; and the bytes of all their bodies.
     slow: int = 0
     bytes_in_flight: int = 0
     #: The number of requests it may have in flight now; doubles with every success.

@@ -32,13 +32,13 @@ class EngineOptions:
     interrupts: tuple[type[BaseException], ...] = ()
 
     # --- sharing the window --------------------------------------------------------------------------------------
-    #: A request without a response after this time leaves the window for the room of slow requests …
+    #: A request without a response after this time leaves the window for the slow pool …
     slow_after: float = 1.0
     #: … and earlier where the window is more than three quarters full.
     slow_after_if_crowded: float = 0.25
-    #: Room for slow requests, in windows.
-    slow_room_windows: int = 4
-    #: The share of the window, and of the slow room, that the queues of one tenant without a success may fill.
+    #: The size of the slow pool, in windows.
+    slow_pool_windows: int = 4
+    #: The share of the window, and of the slow pool, that the queues of one tenant without a success may fill.
     tenant_share: float = 0.25
     #: How far a rate-limited queue may run ahead of an even pace.
     burst: float = 0.1
@@ -102,8 +102,8 @@ class EngineOptions:
     #: While single deliveries wait: how many queues of one class to lease at once, and how many of those for one tenant.
     leased_gently: int = 96
     leased_gently_of_tenant: int = 32
-    #: After a lease found no due queue that fits, how long not to look again while the room is the same. Looking costs as much
-    #: as leasing, and a tenant whose endpoints hang always has some due.
+    #: After a lease found no due queue that fits, how long not to look again while the capacity is the same. Looking costs as
+    #: much as leasing, and a tenant whose endpoints hang always has some due.
     no_fit_pause: float = 0.05
     #: A queue is released after this time even if it has more: its configuration is read again, others get a turn.
     longest_lease: float = 5.0

@@ -34,7 +34,7 @@ class OwedWakes:
         self._using = using
         self._lock_timeout = options.lock_timeout
         #: How many deliveries one step numbers.
-        self._room = min(store_for(using).limits.deliveries, options.large_portion)
+        self._deliveries_per_step = min(store_for(using).limits.deliveries, options.large_portion)
         #: Queue → when its earliest new delivery was created; the next one to wake first.
         self.since: dict[uuid.UUID, datetime] = {}
         self._pauses = Pauses(longest=1.0)
@@ -70,12 +70,12 @@ class OwedWakes:
         return woken, fifo_of(woken, self._using)
 
     def _number(self, endpoint_ids: Collection[uuid.UUID]) -> None:
-        """Number deliveries of these FIFO queues, each in a transaction of its own, until the room of this step is used up."""
-        room = self._room
+        """Number deliveries of these FIFO queues, each in a transaction of its own, until this step has numbered enough."""
+        left = self._deliveries_per_step
         for endpoint_id in endpoint_ids:
             self.since[endpoint_id] = self.since.pop(endpoint_id)  # the others are tried before it is again
             try:
-                numbered = self._in_transaction(partial(self._wake_numbered, endpoint_id, room))
+                numbered = self._in_transaction(partial(self._wake_numbered, endpoint_id, left))
             except Exception as error:
                 self._pauses.put(endpoint_id)
                 if not is_lock_timeout(error):
@@ -84,10 +84,10 @@ class OwedWakes:
             if numbered is None:
                 self._pauses.put(endpoint_id)
                 continue
-            if numbered < room:
+            if numbered < left:
                 del self.since[endpoint_id]
-            room -= numbered
-            if not room:
+            left -= numbered
+            if not left:
                 return
 
     def _wake_numbered(self, endpoint_id: uuid.UUID, most: int) -> int | None:

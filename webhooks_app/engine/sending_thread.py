@@ -75,20 +75,20 @@ class RequestSender:
         self._builds = BuildThreads(options, on_built=transport.wake)
         self._fetches = TokenFetches(transport, window, self._agent)
         window.waits_for_thread = self._builds.must_wait
-        #: The last start ended because of its time limit or for lack of room.
+        #: The last start ended by its time limit or by the limit on unrecorded results.
         self.more_may_start = False
 
     def start_what_is_due(self) -> int:
         """Start as many requests as the window, the heartbeat and the unrecorded results allow, and return their number."""
         self._traces = telemetry.enabled()
-        room = self._most_unrecorded - len(self._results)
+        free = self._most_unrecorded - len(self._results)
         self.more_may_start = False
-        if room <= 0 or not self._heartbeat.alive:
+        if free <= 0 or not self._heartbeat.alive:
             return 0
         end = time.monotonic() + self._start_seconds
         started = 0
-        while started < room:
-            deliveries = self._window.start(time.monotonic(), min(room - started, self._started_at_once))
+        while started < free:
+            deliveries = self._window.start(time.monotonic(), min(free - started, self._started_at_once))
             waiting = self._start_until(end, deliveries)
             self._window.put_back(waiting)
             started += len(deliveries) - len(waiting)

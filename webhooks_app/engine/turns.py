@@ -17,7 +17,7 @@ class TenantShare:
 
     #: By whether they have succeeded under their lease. An entry is stale if the queue's `ring` differs.
     rings: dict[bool, deque[LeasedQueue]] = field(default_factory=lambda: {True: deque(), False: deque()})
-    #: Requests in the window; those among them from queues without a success; and requests in the slow room.
+    #: Requests in the window; those among them from queues without a success; and requests in the slow pool.
     in_window: int = 0
     without_success: int = 0
     slow: int = 0

@@ -7,7 +7,7 @@ These rules keep one bad endpoint from slowing the others down:
 - one tenant may fill half of the window while others wait, and three quarters of it while none does;
 - queues without a success under their lease may fill half of the window, and those of one tenant a quarter; queues that
   succeeded recently may fill the rest;
-- a request without a response for a while is slow: it moves out of the window into a room several times as large, of which
+- a request without a response for a while is slow: it moves from the window to the slow pool, several times as large, of which
   one tenant may fill a quarter; then it starts nothing more until one of them ends;
 - a recovering endpoint is ramped up over time;
 - one tenant's requests to one host have limits, however many endpoints it has there; see `destinations`;
@@ -26,11 +26,11 @@ from functools import partial
 from webhooks_app.engine.crash_isolation import CrashIsolation
 from webhooks_app.engine.destinations import Destinations
 from webhooks_app.engine.in_flight import InFlight
+from webhooks_app.engine.lease_capacity import free_capacity
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.leased_queues import LeasedQueues
 from webhooks_app.engine.options import EngineOptions
-from webhooks_app.engine.room import free_room
-from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass
 from webhooks_app.engine.token_places import TokenPlaces
 from webhooks_app.engine.turns import TenantShare, TenantShares, Turns
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
@@ -48,14 +48,14 @@ class Window(LeasedQueues):
         self._options = options
         #: `capacity`: how many concurrent requests the transport supports. Most of it is for slow ones.
         self._size = self._full_size = max(min(options.window, capacity * 3 // 5), 1)
-        slow_room = min(options.slow_room_windows * self._size, max(capacity - self._size, 0))
+        slow_pool = min(options.slow_pool_windows * self._size, max(capacity - self._size, 0))
         self._tenant_share = max(round(self._size * options.tenant_share), 1)
         self._tenants = TenantShares()
         self._turns = Turns()
         self._destinations = Destinations(options.host_in_flight, options.host_rate)
         self.token_places = TokenPlaces(self._destinations, self._lock)
         self._in_flight = InFlight(
-            options, slow_room, self._queues, self._tenants, self._destinations, self.token_places
+            options, slow_pool, self._queues, self._tenants, self._destinations, self.token_places
         )
         self._crash_isolation = CrashIsolation(options.crash_isolation_seconds)
         self._successes = 0
@@ -66,14 +66,14 @@ class Window(LeasedQueues):
 
     # --- called by the sending thread ------------------------------------------------------------------------------
 
-    def start(self, now: float, room: int) -> list[QueuedDelivery]:
-        """Return up to `room` deliveries to send now, and count them as in flight."""
+    def start(self, now: float, limit: int) -> list[QueuedDelivery]:
+        """Return up to `limit` deliveries to send now, and count them as in flight."""
         with self._lock:
             self._in_flight.move_slow_ones(now, self._size)
             self._next_slot = None
             started: list[QueuedDelivery] = []
             fruitless = 0
-            while fruitless < len(self._turns) and len(started) < room and self._in_flight.in_window < self._size:
+            while fruitless < len(self._turns) and len(started) < limit and self._in_flight.in_window < self._size:
                 tenant = self._turns.next()
                 delivery = self._start_one(tenant, now)
                 waits = self._turns.end_turn(tenant)
@@ -210,11 +210,11 @@ class Window(LeasedQueues):
             self._destinations.forget_idle(len(self._queues), now)
             return done
 
-    def room(self) -> dict[QueueClass, Room]:
-        """Return how many more queues of each class may be leased; see `free_room`."""
+    def lease_capacity(self) -> dict[QueueClass, LeaseCapacity]:
+        """Return how many more queues of each class may be leased; see `free_capacity`."""
         with self._lock:
             crowded = self._tenants.crowded(self._in_flight.tenant_slow)
-            return free_room(
+            return free_capacity(
                 self._queues.values(), self._full_size, self._options.max_leased_queues, self._tenant_share, crowded
             )
 
@@ -236,7 +236,7 @@ class Window(LeasedQueues):
         # Regardless of earlier successes: a tenant whose endpoints hang now must leave room for the others.
         most = self._size * 3 // 4 if len(self._turns) == 1 else self._size // 2
         in_flight = self._in_flight
-        if tenant.in_window >= max(most, 1) or (in_flight.slow_room and tenant.slow >= in_flight.tenant_slow):
+        if tenant.in_window >= max(most, 1) or (in_flight.slow_pool and tenant.slow >= in_flight.tenant_slow):
             return None
         pause = tenant.yields_until if len(self._turns) > 1 else tenant.pauses_until
         if now < pause:

@@ -24,11 +24,11 @@ from webhooks_app.engine.sql.types import (
     TRUSTED_FOR,
     DueRow,
     EventRow,
+    LeaseCapacity,
     NewDelivery,
     PendingTenant,
     QueueClass,
     Release,
-    Room,
     Taken,
     Wanted,
 )
@@ -142,19 +142,21 @@ class PortableStore(PortableRecord):
         active = Endpoint.objects.using(self.using).filter(any_of("id", ids), status=EndpointStatus.ACTIVE)
         return read(lambda: min(mine.filter(not_before__lt=BLOCKED).count(), active.count()), self.using)
 
-    def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
-        """Lease free queues that are due, oldest due first, as many of each class and tenant as there is room for."""
-        return self._in_transaction(lambda: self._take_these(engine_id, now, self.due_queues(now, room)))
+    def take(self, engine_id: uuid.UUID, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> list[Taken]:
+        """Lease free queues that are due, oldest due first, as many of each class and tenant as there is capacity for."""
+        return self._in_transaction(lambda: self._take_these(engine_id, now, self.due_queues(now, capacity)))
 
-    def due_queues(self, now: datetime, room: Mapping[QueueClass, Room]) -> list[uuid.UUID]:
+    def due_queues(self, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> list[uuid.UUID]:
         """Return the queues that `take` would lease."""
-        return [key for name, some in room.items() if some.limit > 0 for key in self._due_queues(now, name, some)]
+        return [key for name, some in capacity.items() if some.limit > 0 for key in self._due_queues(now, name, some)]
 
-    def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
+    def due_tenants(self, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> set[uuid.UUID]:
         """Return the tenants of the queues that `take` would lease."""
 
         def find() -> set[uuid.UUID]:
-            queues = EndpointQueue.objects.using(self.using).filter(any_of("endpoint_id", self.due_queues(now, room)))
+            queues = EndpointQueue.objects.using(self.using).filter(
+                any_of("endpoint_id", self.due_queues(now, capacity))
+            )
             return set(queues.values_list("tenant_id", flat=True))
 
         return read(find, self.using)
@@ -176,16 +178,16 @@ class PortableStore(PortableRecord):
         rows = queues.filter(endpoint_id__in=ids).values_list(*fields) if ids else []
         return [Taken(row[0], lasting_takeovers(row[1], row[2], now), Health(*row[4:]), row[3]) for row in rows]
 
-    def _due_queues(self, now: datetime, name: QueueClass, room: Room) -> list[uuid.UUID]:
+    def _due_queues(self, now: datetime, name: QueueClass, capacity: LeaseCapacity) -> list[uuid.UUID]:
         free = EndpointQueue.objects.using(self.using).filter(holder_id__isnull=True)
-        due = free.filter(of_class(name, now), due_at__lte=now).exclude(tenant_id__in=list(room.full))
-        due = due.exclude(endpoint_id__in=list(room.refused))
-        oldest = due.order_by("due_at").values_list("endpoint_id", "tenant_id")[: room.looked_at]
+        due = free.filter(of_class(name, now), due_at__lte=now).exclude(tenant_id__in=list(capacity.full))
+        due = due.exclude(endpoint_id__in=list(capacity.refused))
+        oldest = due.order_by("due_at").values_list("endpoint_id", "tenant_id")[: capacity.looked_at]
         chosen: list[uuid.UUID] = []
         of_tenant: Counter[uuid.UUID] = Counter()
         for endpoint_id, tenant_id in oldest:
             of_tenant[tenant_id] += 1
-            if of_tenant[tenant_id] <= room.share and len(chosen) < room.limit:
+            if of_tenant[tenant_id] <= capacity.share and len(chosen) < capacity.limit:
                 chosen.append(endpoint_id)
         return chosen
 

@@ -21,11 +21,11 @@ from webhooks_app.engine.sql.types import (
     TRUSTED_FOR,
     DueRow,
     EventRow,
+    LeaseCapacity,
     NewDelivery,
     PendingTenant,
     QueueClass,
     Release,
-    Room,
     Taken,
     Wanted,
 )
@@ -93,12 +93,12 @@ _DUE = f"""
 SELECT wanted.endpoint_id, due.id, due.event_id, due.attempts, due.retry_step, due.next_attempt_at, due.sequence,
        COALESCE((SELECT size FROM {EVENT} AS event WHERE event.id = due.event_id), 0),
        due.expires_at, due.crashes
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, room)
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[], %s::int[]) AS wanted (endpoint_id, after_at, after_id, most)
 CROSS JOIN LATERAL (
     SELECT * FROM {DELIVERY} AS delivery
     WHERE delivery.endpoint_id = wanted.endpoint_id AND delivery.status = 'pending' AND delivery.next_attempt_at <= %s
       AND (delivery.next_attempt_at, delivery.id) > (wanted.after_at, wanted.after_id)
-    ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.room
+    ORDER BY delivery.next_attempt_at, delivery.id LIMIT wanted.most
 ) AS due
 """
 
@@ -173,11 +173,11 @@ SELECT (SELECT count(*) FROM {QUEUE}
 _BEGINNING = ("-infinity", uuid.UUID(int=0))
 
 
-def _parameters(now: datetime, room: Mapping[QueueClass, Room]) -> dict[str, Any]:
+def _parameters(now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> dict[str, Any]:
     """Return the parameters of `_oldest` for each class."""
     found: dict[str, Any] = {"now": now, "suspects_since": now - SUSPICION_LASTS, "trusts_since": now - TRUSTED_FOR}
     for name in QueueClass:
-        some = room.get(name, Room(0, frozenset(), 0))
+        some = capacity.get(name, LeaseCapacity(0, frozenset(), 0))
         found[name.value] = some.limit
         found[f"{name.value}_looked_at"] = some.looked_at
         found[f"{name.value}_share"] = some.share
@@ -213,15 +213,15 @@ class PostgreSQLStore(PostgreSQLRecord, PortableStore):
         awake, active = query(self.using, _COUNT_SENDABLE, [asked, engine_id, BLOCKED, asked])[0]
         return int(min(awake, active))
 
-    def take(self, engine_id: uuid.UUID, now: datetime, room: Mapping[QueueClass, Room]) -> list[Taken]:
-        rows = send(self.using, (_TAKE, {"engine": engine_id, **_parameters(now, room)}), relaxed=True)[0]
+    def take(self, engine_id: uuid.UUID, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> list[Taken]:
+        rows = send(self.using, (_TAKE, {"engine": engine_id, **_parameters(now, capacity)}), relaxed=True)[0]
         return [
             Taken(endpoint_id, lasting_takeovers(crash_takeovers, crashed_at, now), Health(*health), recovered_at)
             for endpoint_id, crash_takeovers, *health, crashed_at, recovered_at in rows
         ]
 
-    def due_tenants(self, now: datetime, room: Mapping[QueueClass, Room]) -> set[uuid.UUID]:
-        return {row[0] for row in query(self.using, _DUE_TENANTS, _parameters(now, room))}
+    def due_tenants(self, now: datetime, capacity: Mapping[QueueClass, LeaseCapacity]) -> set[uuid.UUID]:
+        return {row[0] for row in query(self.using, _DUE_TENANTS, _parameters(now, capacity))}
 
     def due(self, wanted: Sequence[Wanted], now: datetime) -> list[DueRow]:
         rows: list[DueRow] = []

@@ -48,7 +48,7 @@ MATCHES_A_DELIVERY = 8
 
 
 class QueueClass(Enum):
-    """Classes by which queues are leased; each class has its own room in an engine."""
+    """Classes by which queues are leased; each class has its own capacity in an engine."""
 
     TRUSTED = "trusted"  # succeeded recently, and has not failed since
     NEW = "new"  # neither
@@ -56,7 +56,7 @@ class QueueClass(Enum):
     SUSPECTED = "suspected"  # of crashing engines
 
 
-class Room(NamedTuple):
+class LeaseCapacity(NamedTuple):
     """How many queues of one class to lease: at most `limit`, at most `share` of one tenant, none of the `full` tenants, and
     none of the `refused` queues, whose rows the database refused to change for this engine."""
 
@@ -70,14 +70,18 @@ class Room(NamedTuple):
         """Return how many of the oldest queues to examine, to find some of every tenant."""
         return max(4 * self.limit, 400) if self.limit else 0
 
-    def admits_more(self, than: Room) -> bool:
-        """Return whether a queue that did not fit into the other room may fit into this one."""
+    def admits_more(self, than: LeaseCapacity) -> bool:
+        """Return whether a queue that did not fit before may fit now. `than`: the earlier capacity."""
         opened = self.limit > 0 and than.limit == 0
         return opened or not (than.full <= self.full and than.refused <= self.refused)
 
-    def narrowed(self, *, limit: int, share: int, full: Collection[uuid.UUID], refused: Collection[uuid.UUID]) -> Room:
-        """Return a room with the stricter of these limits and its own."""
-        return Room(min(self.limit, limit), self.full.union(full), min(self.share, share), self.refused.union(refused))
+    def narrowed(
+        self, *, limit: int, share: int, full: Collection[uuid.UUID], refused: Collection[uuid.UUID]
+    ) -> LeaseCapacity:
+        """Return the capacity with the stricter of these limits and its own."""
+        return LeaseCapacity(
+            min(self.limit, limit), self.full.union(full), min(self.share, share), self.refused.union(refused)
+        )
 
 
 class PendingTenant(NamedTuple):

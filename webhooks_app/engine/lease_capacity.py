@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from webhooks_app.engine.leased_queue import LeasedQueue
-from webhooks_app.engine.sql.types import QueueClass, Room
+from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass
 
 #: With this many tenants that have had their share, a new round starts, because the statements get the list of them.
 _MOST_TENANTS = 1000
 
 
-def free_room(
+def free_capacity(
     queues: Iterable[LeasedQueue], size: int, max_leased: int, share: int, crowded: frozenset[uuid.UUID]
-) -> dict[QueueClass, Room]:
+) -> dict[QueueClass, LeaseCapacity]:
     """Return for each class how many more queues may be leased, which tenants are excluded, and the maximum for one tenant.
 
     `size`: of the window. `share`: queues without a success of one tenant. `crowded`: tenants whose slow requests are at
@@ -50,33 +50,35 @@ def free_room(
     failing_share = max(size // 8, 1)  # or one tenant could have all of that
     full_of_failing = full.union(key for key, count in failing_of_tenant.items() if count >= failing_share)
     return {
-        QueueClass.TRUSTED: Room(max(free, 0), full, share),
-        QueueClass.NEW: Room(max(min(free, half - waiting[QueueClass.NEW]), 0), full, share),
-        QueueClass.FAILING: Room(max(failing, 0), full_of_failing, min(share, failing_share)),
+        QueueClass.TRUSTED: LeaseCapacity(max(free, 0), full, share),
+        QueueClass.NEW: LeaseCapacity(max(min(free, half - waiting[QueueClass.NEW]), 0), full, share),
+        QueueClass.FAILING: LeaseCapacity(max(failing, 0), full_of_failing, min(share, failing_share)),
         # The one place is not for a tenant that could not start a request in it.
-        QueueClass.SUSPECTED: Room(0 if waiting[QueueClass.SUSPECTED] else 1, crowded, 1),
+        QueueClass.SUSPECTED: LeaseCapacity(0 if waiting[QueueClass.SUSPECTED] else 1, crowded, 1),
     }
 
 
-def had_share(before: frozenset[uuid.UUID], leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
+def tenants_already_served(
+    before: frozenset[uuid.UUID], leased: Mapping[uuid.UUID, int], capacity: LeaseCapacity
+) -> frozenset[uuid.UUID]:
     """Return the tenants that have had their share of a class after a lease, so that the others go first.
 
-    `before`: those that had it before. `leased`: how many queues of this class were just leased, by tenant. `room`: the room
-    at that time. Without room, the others had no turn. A turn in which no tenant had a share ends the round, and a new one
+    `before`: those that had it before. `leased`: how many queues of this class were just leased, by tenant. `capacity`: that
+    of the lease. Without capacity, the others had no turn. A turn in which no tenant had a share ends the round, and a new one
     starts for all tenants.
     """
-    if not room.limit:
+    if not capacity.limit:
         return before
-    now = _large_ones(leased, room)
+    now = _large_ones(leased, capacity)
     return before | now if now and len(before) < _MOST_TENANTS else now
 
 
-def _large_ones(leased: Mapping[uuid.UUID, int], room: Room) -> frozenset[uuid.UUID]:
-    """Return the tenants that got at least half of a tenant's maximum, if there was not enough room for all."""
+def _large_ones(leased: Mapping[uuid.UUID, int], capacity: LeaseCapacity) -> frozenset[uuid.UUID]:
+    """Return the tenants that got at least half of a tenant's maximum, if there was not enough capacity for all."""
     if not leased:
         return frozenset()
-    most = room.share
+    most = capacity.share
     total = sum(leased.values())
-    if total >= room.limit:
-        most = min(most, room.limit // len(leased))
+    if total >= capacity.limit:
+        most = min(most, capacity.limit // len(leased))
     return frozenset(key for key, count in leased.items() if 2 * count >= most)
