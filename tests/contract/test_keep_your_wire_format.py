@@ -18,7 +18,7 @@ from tests.conftest import Configure
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.core import retry
-from webhooks_app.core.retry import STANDARD_RULES, Verdict, decide, outcome_of_status
+from webhooks_app.core.retry import STANDARD_RULES, DeliveryVerdict, decide, outcome_of_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-your-wire-format.md"
 
@@ -72,7 +72,7 @@ def test_the_retry_policies_do_what_the_page_says(monkeypatch: pytest.MonkeyPatc
         outcome = outcome_of_status(status, 7200)
         assert decide(outcome, 0, now, retries.PROMISED).at == now + timedelta(minutes=1)
         strict = decide(outcome, 0, now, retries.STRICT)
-        assert (strict.verdict is Verdict.GIVE_UP) == bool(strict.disable) == (status in (410, 451))
+        assert (strict.verdict is DeliveryVerdict.GIVE_UP) == bool(strict.disable) == (status in (410, 451))
 
 
 def test_the_page_lists_the_standard_rules() -> None:

@@ -14,7 +14,7 @@ from tests.pipelines import ENGINE, InThread, eventually, fan_out_batch, pending
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, DeliveryVerdict, Outcome, OutcomeKind
 from webhooks_app.db import write
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.fan_out import FanOut
@@ -112,7 +112,7 @@ def _failed(config: EndpointConfig, row: Delivery) -> Result:
         outcome=Outcome(OutcomeKind.SERVER_ERROR, 500),
         started_at=began,
         duration=0.1,
-        decision=Decision(Verdict.RETRY, at=began),
+        decision=Decision(DeliveryVerdict.RETRY, at=began),
         health=Health(consecutive_failures=1, failing_since=began, last_failure_at=began),
         was=Health(),
     )

@@ -16,7 +16,7 @@ from tests.pipelines import deliver_until, due_delivery, endpoint_at, eventually
 from tests.receiver import Receiver
 from tests.refused_rows import refused
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, DeliveryVerdict, Outcome, OutcomeKind
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -47,7 +47,7 @@ def recorder_of(rows: list[Delivery], announced: list[Any]) -> tuple[Recorder, l
             outcome=Outcome(OutcomeKind.SUCCEEDED, 200),
             started_at=database_now("default"),
             duration=0.1,
-            decision=Decision(Verdict.SUCCEEDED),
+            decision=Decision(DeliveryVerdict.SUCCEEDED),
             health=Health(),
             was=Health(),
         )

@@ -14,7 +14,7 @@ from tests.integration.test_recording_once import recorder_of
 from tests.pipelines import due_delivery, endpoint_at, eventually, held_endpoint, running_engine
 from tests.receiver import Receiver
 from tests.refused_rows import before_its_migration, host_column, refused, row_level_security
-from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, DeliveryVerdict, Outcome, OutcomeKind
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.record import Recorder
 from webhooks_app.engine.types import Result
@@ -65,7 +65,7 @@ def pending(deliveries: list[Delivery]) -> int:
 
 
 def exhausted(result: Result) -> Result:
-    return replace(result, outcome=Outcome(OutcomeKind.CLIENT_ERROR, 404), decision=Decision(Verdict.GIVE_UP))
+    return replace(result, outcome=Outcome(OutcomeKind.CLIENT_ERROR, 404), decision=Decision(DeliveryVerdict.GIVE_UP))
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

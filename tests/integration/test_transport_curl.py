@@ -22,7 +22,7 @@ from tests.receiver_behaviours import Behaviour, Drip, Hang, Raw
 from tests.transports import LOOPBACK, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport
-from webhooks_app.transport.resolver import Answer
+from webhooks_app.transport.resolver import Resolution
 
 curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
 
@@ -81,7 +81,7 @@ def test_no_name_is_resolved_by_libcurl_itself(receiver: Receiver, monkeypatch: 
     monkeypatch.setattr("webhooks_app.transport.curl_options.DNS_CACHE_SECONDS", 1)
     monkeypatch.setattr(
         "webhooks_app.transport.resolver.Resolver.lookup",
-        lambda _self, _host, _owner: Answer(("127.0.0.1",), "", float("inf")),
+        lambda _self, _host, _owner: Resolution(("127.0.0.1",), "", float("inf")),
     )
     receiver.on("/", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
     transport = open_transport(TransportOptions(LOOPBACK), "curl")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipelines import eventually
 from webhooks_app.transport.base import Request
-from webhooks_app.transport.handshakes import Turns
+from webhooks_app.transport.handshakes import HandshakeTurns
 from webhooks_app.transport.requests_job import Job, Stopped
 
 PATIENCE = 10.0
@@ -23,13 +23,13 @@ def job(owner: str) -> Job:
 class Waits:
     """Takes a turn on a thread of its own."""
 
-    def __init__(self, turns: Turns, owner: str, seconds: float = PATIENCE) -> None:
+    def __init__(self, turns: HandshakeTurns, owner: str, seconds: float = PATIENCE) -> None:
         self.job = job(owner)
         self.taken: Future[None] = Future()
         threading.Thread(target=self._take, args=(turns, time.monotonic() + seconds), daemon=True).start()
         eventually(lambda: self.taken.done() or self.job in turns._waiting)
 
-    def _take(self, turns: Turns, until: float) -> None:
+    def _take(self, turns: HandshakeTurns, until: float) -> None:
         try:
             turns.take(self.job, until)
         except Stopped as error:
@@ -39,7 +39,7 @@ class Waits:
 
 
 def test_so_many_compute_at_once_and_half_as_many_of_one_owner() -> None:
-    turns = Turns(4)
+    turns = HandshakeTurns(4)
     first, second = Waits(turns, "one"), Waits(turns, "one")
     third, other, another = Waits(turns, "one"), Waits(turns, "two"), Waits(turns, "three")
     last = Waits(turns, "four")
@@ -55,7 +55,7 @@ def test_so_many_compute_at_once_and_half_as_many_of_one_owner() -> None:
 
 
 def test_the_owner_that_has_taken_least_lately_goes_first() -> None:
-    turns = Turns(2)
+    turns = HandshakeTurns(2)
     running = Waits(turns, "evil")
     turns.note("evil", 0.5)
     turns.note("worse", 0.9)
@@ -71,7 +71,7 @@ def test_the_owner_that_has_taken_least_lately_goes_first() -> None:
 
 
 def test_what_an_owner_has_taken_is_forgotten() -> None:
-    turns = Turns(2)
+    turns = HandshakeTurns(2)
     turns.note("evil", 0.1)
     turns._halve_at = 0.0
     turns.note("good", 0.1)
@@ -79,7 +79,7 @@ def test_what_an_owner_has_taken_is_forgotten() -> None:
 
 
 def test_a_job_waits_no_longer_than_it_may() -> None:
-    turns = Turns(2)
+    turns = HandshakeTurns(2)
     Waits(turns, "one")
     late = Waits(turns, "one", seconds=0.05)
     error = late.taken.exception(PATIENCE)
@@ -90,7 +90,7 @@ def test_a_job_waits_no_longer_than_it_may() -> None:
 
 @pytest.mark.parametrize("has_turn", [True, False])
 def test_a_job_that_has_ended_takes_no_turn_from_others(has_turn: bool) -> None:
-    turns = Turns(2)
+    turns = HandshakeTurns(2)
     running, waits = Waits(turns, "one"), Waits(turns, "one")
     if has_turn:
         turns.end(running.job)  # its thread may still compute

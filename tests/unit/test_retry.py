@@ -20,12 +20,12 @@ from webhooks_app.core.retry import (
     STANDARD_RULES,
     UNSENT_KINDS,
     Decision,
+    DeliveryVerdict,
     Outcome,
     OutcomeKind,
     RetryPolicy,
     RuleEffect,
     StatusRule,
-    Verdict,
     asked_delay,
     decide,
     outcome_of_status,
@@ -38,7 +38,7 @@ FAILURE = outcome_of_status(500)
 
 
 def after(seconds: float) -> Decision:
-    return Decision(Verdict.RETRY, at=NOW + timedelta(seconds=seconds))
+    return Decision(DeliveryVerdict.RETRY, at=NOW + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_only_2xx_is_success(status: int, kind: OutcomeKind) -> None:
 
 
 def test_a_success_ends_the_delivery() -> None:
-    assert decide(outcome_of_status(204), 0, NOW, EXACT) == Decision(Verdict.SUCCEEDED)
-    assert decide(outcome_of_status(200), 99, NOW, EXACT) == Decision(Verdict.SUCCEEDED)
+    assert decide(outcome_of_status(204), 0, NOW, EXACT) == Decision(DeliveryVerdict.SUCCEEDED)
+    assert decide(outcome_of_status(200), 99, NOW, EXACT) == Decision(DeliveryVerdict.SUCCEEDED)
 
 
 def test_each_step_waits_for_its_own_delay_and_the_last_gives_up() -> None:
     decisions = [decide(FAILURE, step, NOW, EXACT) for step in range(11)]
-    assert decisions[:9] == [Decision(Verdict.RETRY, at=NOW + delay) for delay in STANDARD_DELAYS]
-    assert decisions[9:] == [Decision(Verdict.GIVE_UP)] * 2
+    assert decisions[:9] == [Decision(DeliveryVerdict.RETRY, at=NOW + delay) for delay in STANDARD_DELAYS]
+    assert decisions[9:] == [Decision(DeliveryVerdict.GIVE_UP)] * 2
     assert EXACT.max_attempts == 10
     assert sum(STANDARD_DELAYS, timedelta()) == timedelta(days=3, hours=3, minutes=35, seconds=5)
 
@@ -80,7 +80,7 @@ def test_each_step_waits_for_its_own_delay_and_the_last_gives_up() -> None:
 def test_a_policy_without_delays_makes_one_request() -> None:
     policy = RetryPolicy(delays=())
     assert policy.max_attempts == 1
-    assert decide(FAILURE, 0, NOW, policy) == Decision(Verdict.GIVE_UP)
+    assert decide(FAILURE, 0, NOW, policy) == Decision(DeliveryVerdict.GIVE_UP)
 
 
 SENT_KINDS = [kind for kind in OutcomeKind if kind not in (OutcomeKind.SUCCEEDED, OutcomeKind.NOT_SENT)]
@@ -89,7 +89,7 @@ SENT_KINDS = [kind for kind in OutcomeKind if kind not in (OutcomeKind.SUCCEEDED
 @pytest.mark.parametrize("kind", SENT_KINDS)
 def test_every_failure_is_retried_except_expired_and_quarantined(kind: OutcomeKind) -> None:
     never = kind in (OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED)
-    assert decide(Outcome(kind), 0, NOW, EXACT) == (Decision(Verdict.GIVE_UP) if never else after(5))
+    assert decide(Outcome(kind), 0, NOW, EXACT) == (Decision(DeliveryVerdict.GIVE_UP) if never else after(5))
 
 
 # --- what this app could not send ------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def test_what_could_not_be_sent_is_retried_without_using_a_step(unsent: int, min
     for policy in (EXACT, RetryPolicy(delays=())):
         for step in (0, 9, 99):
             decision = decide(UNSENT, step, NOW, policy, unsent=unsent)
-            assert decision == Decision(Verdict.RETRY, at=at, uses_step=False)
+            assert decision == Decision(DeliveryVerdict.RETRY, at=at, uses_step=False)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,11 @@ def test_attempts_before_a_replay_are_not_counted_as_unsent(
 def test_what_could_not_be_sent_is_given_up_once_it_has_expired() -> None:
     second = timedelta(seconds=1)
     for expires_at in (None, NOW + second, NOW + timedelta(days=5)):
-        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at).verdict is Verdict.RETRY
+        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at).verdict is DeliveryVerdict.RETRY
     for expires_at in (NOW, NOW - second):
-        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at) == Decision(Verdict.GIVE_UP, uses_step=False)
+        assert decide(UNSENT, 0, NOW, EXACT, expires_at=expires_at) == Decision(
+            DeliveryVerdict.GIVE_UP, uses_step=False
+        )
 
 
 def test_the_expiry_concerns_only_what_could_not_be_sent() -> None:
@@ -145,8 +147,8 @@ def test_the_expiry_concerns_only_what_could_not_be_sent() -> None:
 
 def test_gone_gives_up_and_names_why_unless_the_policy_has_no_such_rule() -> None:
     gone = outcome_of_status(410)
-    assert decide(gone, 0, NOW, EXACT) == Decision(Verdict.GIVE_UP, disable="gone")
-    assert decide(gone, 9, NOW, EXACT) == Decision(Verdict.GIVE_UP, disable="gone")
+    assert decide(gone, 0, NOW, EXACT) == Decision(DeliveryVerdict.GIVE_UP, disable="gone")
+    assert decide(gone, 9, NOW, EXACT) == Decision(DeliveryVerdict.GIVE_UP, disable="gone")
     assert decide(gone, 0, NOW, RetryPolicy(jitter=0.0, rules=(RETRY_AFTER, OVERLOADED))) == after(5)
 
 
@@ -167,7 +169,7 @@ def test_jitter_stays_within_its_share(roll: float, step: int) -> None:
 def test_retry_after_moves_a_retry_back_but_never_forward(status: int) -> None:
     assert decide(outcome_of_status(status, 60), 0, NOW, EXACT) == after(60)
     assert decide(outcome_of_status(status, 60), 1, NOW, EXACT) == after(300)
-    assert decide(outcome_of_status(status, 60), 9, NOW, EXACT) == Decision(Verdict.GIVE_UP)
+    assert decide(outcome_of_status(status, 60), 9, NOW, EXACT) == Decision(DeliveryVerdict.GIVE_UP)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,9 @@ def test_a_rule_for_another_status_is_an_entry_in_the_table() -> None:
     refused = outcome_of_status(451)
     policy = RetryPolicy(jitter=0.0, rules=(*STANDARD_RULES, LEGAL, PATIENT))
     assert decide(refused, 0, NOW, EXACT) == after(5)
-    assert decide(refused, 0, NOW, policy) == Decision(Verdict.GIVE_UP, disable="legal")
+    assert decide(refused, 0, NOW, policy) == Decision(DeliveryVerdict.GIVE_UP, disable="legal")
     assert decide(outcome_of_status(500, 60), 0, NOW, policy) == after(60)
-    assert decide(outcome_of_status(410), 0, NOW, policy) == Decision(Verdict.GIVE_UP, disable="gone")
+    assert decide(outcome_of_status(410), 0, NOW, policy) == Decision(DeliveryVerdict.GIVE_UP, disable="gone")
 
 
 def test_a_rule_covers_failures_without_a_status_too() -> None:
@@ -231,7 +233,11 @@ def test_a_fixed_policy_keeps_to_its_schedule_whatever_rules_are_added_to_the_st
     for policy in (RetryPolicy.fixed(delays), NextYears.fixed(delays)):
         if outcome.kind not in UNSENT_KINDS and not outcome.succeeded:
             decision = decide(outcome, step, NOW, policy, roll)
-            expected = Decision(Verdict.RETRY, at=NOW + delays[step]) if step < 3 else Decision(Verdict.GIVE_UP)
+            expected = (
+                Decision(DeliveryVerdict.RETRY, at=NOW + delays[step])
+                if step < 3
+                else Decision(DeliveryVerdict.GIVE_UP)
+            )
             assert decision == expected
         waits = (
             outcome.kind is OutcomeKind.AUTHENTICATION_FAILED

@@ -26,12 +26,12 @@ from webhooks_app.core.retry import (
     GONE,
     MAX_DELAYS,
     UNSENT_KINDS,
+    DeliveryVerdict,
     Outcome,
     OutcomeKind,
     RetryPolicy,
     RuleEffect,
     StatusRule,
-    Verdict,
     decide,
     later,
 )
@@ -249,7 +249,7 @@ def test_a_decision_never_fails(
     expires_at: datetime | None,
 ) -> None:
     decision = decide(outcome, step, now, policy, roll, unsent=unsent, expires_at=expires_at)
-    assert (decision.at is not None) == (decision.verdict is Verdict.RETRY)
+    assert (decision.at is not None) == (decision.verdict is DeliveryVerdict.RETRY)
     assert decision.at is None or now <= decision.at <= later(now, 2 * LONGEST)
     assert decision.uses_step == (outcome.kind is not OutcomeKind.NOT_SENT)
 

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from webhooks_app import contrib
 from webhooks_app.core.message import Message
-from webhooks_app.core.retry import STANDARD_RULES, OutcomeKind, Verdict, decide, outcome_of_status
+from webhooks_app.core.retry import STANDARD_RULES, DeliveryVerdict, OutcomeKind, decide, outcome_of_status
 from webhooks_app.core.signing import key_of
 from webhooks_app.exceptions import ConfigurationError
 from webhooks_app.wire_formats import get_wire_format, standard, wire_format_names
@@ -116,8 +116,8 @@ def test_a_fixed_schedule_treats_no_answer_specially(name: str, status: int) -> 
     outcome = outcome_of_status(status, retry_after=7200)
     for step, delay in enumerate(policy.delays):
         decision = decide(outcome, step, MOMENT, policy)
-        assert (decision.verdict, decision.at, decision.disable) == (Verdict.RETRY, MOMENT + delay, "")
-    assert decide(outcome, len(policy.delays), MOMENT, policy).verdict is Verdict.GIVE_UP
+        assert (decision.verdict, decision.at, decision.disable) == (DeliveryVerdict.RETRY, MOMENT + delay, "")
+    assert decide(outcome, len(policy.delays), MOMENT, policy).verdict is DeliveryVerdict.GIVE_UP
     assert outcome.kind is not OutcomeKind.SUCCEEDED
     assert policy.rules == ()
     assert not policy.breaker

@@ -204,7 +204,7 @@ class RetryPolicy:
         return len(self.delays) + 1
 
 
-class Verdict(StrEnum):
+class DeliveryVerdict(StrEnum):
     SUCCEEDED = "succeeded"
     RETRY = "retry"
     GIVE_UP = "give_up"
@@ -217,13 +217,13 @@ class Decision:
     `uses_step` is False if the attempt never left this app: the delivery keeps all retries of its policy.
     """
 
-    verdict: Verdict
+    verdict: DeliveryVerdict
     at: datetime | None = None
     disable: str = ""
     uses_step: bool = True
 
 
-_SUCCEEDED = Decision(Verdict.SUCCEEDED)
+_SUCCEEDED = Decision(DeliveryVerdict.SUCCEEDED)
 _NEVER_RETRIED = frozenset({OutcomeKind.EXPIRED, OutcomeKind.QUARANTINED})
 #: A delivery that this app could not send is tried again after this delay, doubled each time up to the longest.
 _UNSENT_DELAY = timedelta(minutes=1)
@@ -254,20 +254,20 @@ def decide(
     if outcome.kind is OutcomeKind.NOT_SENT:
         return _decide_unsent(now, unsent, expires_at)
     if rule := policy.rule_for(outcome, RuleEffect.DISABLE):
-        return Decision(Verdict.GIVE_UP, disable=rule.reason)
+        return Decision(DeliveryVerdict.GIVE_UP, disable=rule.reason)
     step = max(step, 0)
     if outcome.kind in _NEVER_RETRIED or step >= len(policy.delays):
-        return Decision(Verdict.GIVE_UP)
+        return Decision(DeliveryVerdict.GIVE_UP)
     spread = 1 + policy.jitter * (2 * roll - 1)
     delay = max(policy.delays[step] * spread, asked_delay(outcome, policy))
-    return Decision(Verdict.RETRY, at=later(now, delay))
+    return Decision(DeliveryVerdict.RETRY, at=later(now, delay))
 
 
 def _decide_unsent(now: datetime, unsent: int, expires_at: datetime | None) -> Decision:
     if expires_at is not None and now >= expires_at:
-        return Decision(Verdict.GIVE_UP, uses_step=False)
+        return Decision(DeliveryVerdict.GIVE_UP, uses_step=False)
     delay = min(_UNSENT_DELAY * 2 ** min(max(unsent, 0), 6), _LONGEST_UNSENT_DELAY)
-    return Decision(Verdict.RETRY, at=later(now, delay), uses_step=False)
+    return Decision(DeliveryVerdict.RETRY, at=later(now, delay), uses_step=False)
 
 
 def unsent_attempts(attempts: int, step: int, age: timedelta) -> int:

@@ -17,7 +17,7 @@ from django.core.cache import cache
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.circuit_breaker import Health
-from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, DeliveryVerdict, Outcome, OutcomeKind
 from webhooks_app.db import in_fresh_transaction
 from webhooks_app.engine.access_tokens import access_token_in, access_token_request, without_content
 from webhooks_app.engine.endpoint_config import load_endpoint_configs
@@ -134,7 +134,7 @@ def _send(delivery: QueuedDelivery, config: EndpointConfig) -> Result:
         outcome=outcome,
         started_at=delivery.started_at,
         duration=response.duration,
-        decision=Decision(Verdict.SUCCEEDED if outcome.succeeded else Verdict.GIVE_UP),
+        decision=Decision(DeliveryVerdict.SUCCEEDED if outcome.succeeded else DeliveryVerdict.GIVE_UP),
         health=Health(),
         was=Health(),
         secret_id=delivery.tried[0].secret_id if delivery.tried else None,

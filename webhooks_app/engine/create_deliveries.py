@@ -38,7 +38,7 @@ class RowsBusy(Exception):
 
 
 @dataclass(slots=True)
-class Plan:
+class DeliveryPlan:
     """The endpoints that get each event, in the order of the events. Events for which there was no room are left out."""
 
     wanted: Wanted
@@ -50,7 +50,7 @@ class Plan:
         return [event for event, _ in self.wanted]
 
 
-def plan_deliveries(events: Sequence[PendingEvent], using: str, lock_timeout: float, deliveries: int) -> Plan:
+def plan_deliveries(events: Sequence[PendingEvent], using: str, lock_timeout: float, deliveries: int) -> DeliveryPlan:
     """Return the endpoints that get these events, up to `deliveries` deliveries. The events are in order; an event with a
     fan-out position must be the only one. Needs no transaction; missing endpoints behind callback URLs are created
     in one."""
@@ -67,9 +67,9 @@ def plan_deliveries(events: Sequence[PendingEvent], using: str, lock_timeout: fl
         position = matches.position
     if position is not None:
         # An event that is fanned out in parts has a transaction of its own.
-        return Plan(matches.events, position)
+        return DeliveryPlan(matches.events, position)
     wanted.sort(key=lambda pair: pair[0].id)
-    return Plan(_leading(wanted, deliveries))
+    return DeliveryPlan(_leading(wanted, deliveries))
 
 
 def _leading(wanted: Wanted, deliveries: int) -> Wanted:
@@ -81,7 +81,7 @@ def _leading(wanted: Wanted, deliveries: int) -> Wanted:
     return wanted
 
 
-def write_deliveries(plan: Plan, now: datetime, using: str, *, in_order: bool) -> FannedOut:
+def write_deliveries(plan: DeliveryPlan, now: datetime, using: str, *, in_order: bool) -> FannedOut:
     """Write the deliveries of a plan, inside the caller's transaction. Never waits for a row lock.
 
     `in_order`: the events belong to one tenant with FIFO endpoints, and only one worker at a time may process them. Raises

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from webhooks_app import telemetry
-from webhooks_app.core.retry import Decision, Outcome, OutcomeKind, Verdict
+from webhooks_app.core.retry import Decision, DeliveryVerdict, Outcome, OutcomeKind
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.sql.types import AttemptRow, HealthRow, Settlement
 from webhooks_app.engine.types import QueuedDelivery, Result
@@ -22,15 +22,15 @@ Item = TypeVar("Item")
 _LONGEST_DETAIL = 2000
 
 _STATUS = {
-    Verdict.SUCCEEDED: DeliveryStatus.SUCCEEDED,
-    Verdict.RETRY: DeliveryStatus.PENDING,
-    Verdict.GIVE_UP: DeliveryStatus.EXHAUSTED,
+    DeliveryVerdict.SUCCEEDED: DeliveryStatus.SUCCEEDED,
+    DeliveryVerdict.RETRY: DeliveryStatus.PENDING,
+    DeliveryVerdict.GIVE_UP: DeliveryStatus.EXHAUSTED,
 }
 
 
 def give_up(queue: LeasedQueue, delivery: QueuedDelivery, kind: OutcomeKind, now: datetime) -> Result:
     """Return the result of a delivery that fails without a request."""
-    decision = Decision(Verdict.GIVE_UP)
+    decision = Decision(DeliveryVerdict.GIVE_UP)
     return Result(delivery, queue.config, Outcome(kind), now, -1.0, decision, queue.health, queue.health)
 
 
@@ -84,7 +84,7 @@ def settlement(result: Result, now: datetime) -> Settlement:
     """Return the delivery's new values. The result must have a decision."""
     delivery, decision = result.delivery, result.decision
     assert decision is not None
-    done = decision.verdict is not Verdict.RETRY
+    done = decision.verdict is not DeliveryVerdict.RETRY
     return Settlement(
         id=delivery.delivery_id,
         attempts=delivery.attempts,

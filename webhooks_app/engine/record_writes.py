@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Greatest
 
-from webhooks_app.core.retry import Verdict
+from webhooks_app.core.retry import DeliveryVerdict
 from webhooks_app.database_errors import is_outage, is_transient
 from webhooks_app.engine.erased_events import forget_responses
 from webhooks_app.engine.heartbeat import Heartbeat
@@ -273,7 +273,7 @@ def _queues_to_lock(results: Sequence[Result], own: Collection[uuid.UUID]) -> se
 def _is_retry_of_other(result: Result, own: Collection[uuid.UUID]) -> bool:
     """Return whether this is a retry in a queue that this engine no longer holds: its holder may have computed the next due
     time before now."""
-    is_retry = result.decision is not None and result.decision.verdict is Verdict.RETRY
+    is_retry = result.decision is not None and result.decision.verdict is DeliveryVerdict.RETRY
     return is_retry and result.delivery.endpoint_id not in own
 
 

@@ -11,7 +11,7 @@ from django.dispatch import Signal
 
 from webhooks_app import signals
 from webhooks_app.core.endpoint_kind import EndpointKind
-from webhooks_app.core.retry import Verdict
+from webhooks_app.core.retry import DeliveryVerdict
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.types import Result
 from webhooks_app.models import Delivery, Endpoint, Notification, NotificationKind
@@ -53,9 +53,9 @@ def sort_results(
     batch = RecordedBatch(recovered=list(recovered))
     for result in results:
         if result.decision and result.delivery.delivery_id in settled:
-            if result.decision.verdict is Verdict.SUCCEEDED:
+            if result.decision.verdict is DeliveryVerdict.SUCCEEDED:
                 batch.succeeded.append(result)
-            elif result.decision.verdict is Verdict.GIVE_UP:
+            elif result.decision.verdict is DeliveryVerdict.GIVE_UP:
                 batch.exhausted.append(result)
         if result.disable:
             batch.disabled.append(result)
@@ -110,7 +110,7 @@ def _about_delivery(result: Result) -> dict[str, object]:
         "status": result.outcome.status,
         "attempts": delivery.number if result.was_sent else delivery.attempts,
     }
-    given_up = result.decision is not None and result.decision.verdict is Verdict.GIVE_UP
+    given_up = result.decision is not None and result.decision.verdict is DeliveryVerdict.GIVE_UP
     return about | {"outcome": result.outcome.kind.value} if given_up else about
 
 

@@ -11,10 +11,10 @@ from webhooks_app.core.circuit_breaker import breaker_is_open, disable_reason, q
 from webhooks_app.core.endpoint_kind import EndpointKind
 from webhooks_app.core.retry import (
     SLOWING_KINDS,
+    DeliveryVerdict,
     Outcome,
     OutcomeKind,
     RetryPolicy,
-    Verdict,
     decide,
     unsent_attempts,
 )
@@ -89,7 +89,7 @@ class Settler:
             slowed=outcome.kind in SLOWING_KINDS,
             hold_until=hold,
             # A FIFO queue must not continue past a head that has to wait; a disabled queue must not continue at all.
-            stop=bool(disable) or (queue.config.fifo and decision.verdict is Verdict.RETRY),
+            stop=bool(disable) or (queue.config.fifo and decision.verdict is DeliveryVerdict.RETRY),
             ramp_since=time.monotonic() if recovered else None,
         )
 

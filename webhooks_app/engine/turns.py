@@ -88,7 +88,7 @@ class TenantShares:
             self._shares = {key: share for key, share in self._shares.items() if key in held or share.busy}
 
 
-class Turns:
+class RequestTurns:
     """The tenants that have something to start, in turn."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ from webhooks_app.engine.leased_queues import LeasedQueues
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass
 from webhooks_app.engine.token_places import TokenPlaces
-from webhooks_app.engine.turns import TenantShare, TenantShares, Turns
+from webhooks_app.engine.turns import RequestTurns, TenantShare, TenantShares
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 
 #: A window that has shrunk for lack of descriptors or threads grows by one request after this many that ended well.
@@ -51,7 +51,7 @@ class Window(LeasedQueues):
         slow_pool = min(options.slow_pool_windows * self._size, max(capacity - self._size, 0))
         self._tenant_share = max(round(self._size * options.tenant_share), 1)
         self._tenants = TenantShares()
-        self._turns = Turns()
+        self._turns = RequestTurns()
         self._destinations = Destinations(options.host_in_flight, options.host_rate)
         self.token_places = TokenPlaces(self._destinations, self._lock)
         self._in_flight = InFlight(

@@ -30,7 +30,7 @@ from webhooks_app.transport.descriptors import spare_connections
 from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.lookups import Lookup, Lookups
-from webhooks_app.transport.resolver import MAX_THREADS, Answer
+from webhooks_app.transport.resolver import MAX_THREADS, Resolution
 from webhooks_app.transport.socket_bytes import bytes_read
 from webhooks_app.transport.stalls import StallWatch
 from webhooks_app.transport.validation import Place, check_request, failed
@@ -137,19 +137,19 @@ class CurlTransport:
         elif self.options.proxy_resolves_names if self.options.proxy else place.literal:
             self._begin(request, deadline, "")  # the proxy, or the check of each socket, judges the address
         elif place.literal:
-            self._begin_at(Answer((place.host,), "", deadline), place, request, deadline)
-        elif (answer := self._lookups.ask(place.host, request.owner)) is not None:
-            self._begin_at(answer, place, request, deadline)
+            self._begin_at(Resolution((place.host,), "", deadline), place, request, deadline)
+        elif (resolution := self._lookups.ask(place.host, request.owner)) is not None:
+            self._begin_at(resolution, place, request, deadline)
         else:
             self._lookups.add(Lookup(min(deadline, now + request.connect_timeout), request, deadline, place))
 
-    def _begin_at(self, answer: Answer, place: Place, request: Request, deadline: float) -> None:
-        addresses = addresses_to_connect(answer.addresses, self.options.addresses)
-        if answer.error:
-            kind = OutcomeKind.NOT_SENT if answer.our_fault else OutcomeKind.NAME_ERROR
-            self._finished.append(failed(request, kind, answer.error, our_fault=answer.our_fault))
+    def _begin_at(self, resolution: Resolution, place: Place, request: Request, deadline: float) -> None:
+        addresses = addresses_to_connect(resolution.addresses, self.options.addresses)
+        if resolution.error:
+            kind = OutcomeKind.NOT_SENT if resolution.our_fault else OutcomeKind.NAME_ERROR
+            self._finished.append(failed(request, kind, resolution.error, our_fault=resolution.our_fault))
         elif not addresses:
-            detail = f"{place.host} is {', '.join(answer.addresses)}, which is not sent to"
+            detail = f"{place.host} is {', '.join(resolution.addresses)}, which is not sent to"
             self._finished.append(failed(request, OutcomeKind.ADDRESS_NOT_ALLOWED, detail))
         else:
             self._begin(request, deadline, resolve_option(place, addresses, by_proxy=bool(self.options.proxy)))
@@ -198,9 +198,9 @@ class CurlTransport:
         self._finished.append(response)
 
     def _take_names(self) -> None:
-        for lookup, answer in self._lookups.take_answered():
+        for lookup, resolution in self._lookups.take_resolved():
             try:
-                self._begin_at(answer, lookup.place, lookup.request, lookup.deadline)
+                self._begin_at(resolution, lookup.place, lookup.request, lookup.deadline)
             except Exception as error:  # noqa: BLE001 - it becomes this request's response
                 self._finished.append(not_sent(lookup.request, error))
 

@@ -32,7 +32,7 @@ def processors() -> int:
     return max(usable, 2)
 
 
-class Turns:
+class HandshakeTurns:
     """The turns to compute. One owner has at most half of them at once, and those whose handshakes have taken least lately go
     first. Thread-safe."""
 
@@ -100,7 +100,7 @@ class Turns:
 class SteppedSocket(ssl.SSLSocket):
     """A TLS socket whose handshake needs a turn for each step. A subclass sets `turns` and `charge`."""
 
-    turns: Turns
+    turns: HandshakeTurns
     #: Called in the job's thread after a step that took unusually long, with its processor time (seconds).
     charge: Callable[[Job, float], None]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response
 from webhooks_app.transport.faults import not_resolved_in_time
-from webhooks_app.transport.resolver import Answer, Resolver
+from webhooks_app.transport.resolver import Resolution, Resolver
 from webhooks_app.transport.validation import Place, failed
 
 
@@ -34,12 +34,12 @@ class _Name:
 
 
 class Lookups:
-    """Requests that wait for their names. Call all methods in the transport's thread; `on_answer` is called in other threads."""
+    """Requests that wait for their names. Call all methods in the transport's thread; `on_resolved` is called in others."""
 
-    def __init__(self, on_answer: Callable[[], None], max_threads: int) -> None:
+    def __init__(self, on_resolved: Callable[[], None], max_threads: int) -> None:
         self.count = 0
-        self._on_answer = on_answer
-        self._answered: deque[str] = deque()
+        self._on_resolved = on_resolved
+        self._resolved: deque[str] = deque()
         self._names: dict[str, _Name] = {}
         self._times: list[Lookup] = []
         self._resolver = Resolver(self._note, max_threads)
@@ -60,22 +60,22 @@ class Lookups:
         heapq.heappush(self._times, lookup)
         self.count += 1
 
-    def take_answered(self) -> list[tuple[Lookup, Answer]]:
+    def take_resolved(self) -> list[tuple[Lookup, Resolution]]:
         """Return the requests whose lookups have ended since the last call, with the results."""
-        taken: list[tuple[Lookup, Answer]] = []
-        while self._answered:
-            host = self._answered.popleft()
+        taken: list[tuple[Lookup, Resolution]] = []
+        while self._resolved:
+            host = self._resolved.popleft()
             name = self._names.get(host)
             if name is None:
                 continue
             waiting = [lookup for lookup in name.lookups if lookup.open]
-            answer = self.ask(host, waiting[0].request.owner)
-            if answer is not None:
+            resolution = self.ask(host, waiting[0].request.owner)
+            if resolution is not None:
                 del self._names[host]
                 for lookup in waiting:
                     lookup.open = False
                     self.count -= 1
-                    taken.append((lookup, answer))
+                    taken.append((lookup, resolution))
         return taken
 
     def take_late(self, now: float) -> list[Response]:
@@ -110,5 +110,5 @@ class Lookups:
         return response
 
     def _note(self, host: str) -> None:
-        self._answered.append(host)
-        self._on_answer()
+        self._resolved.append(host)
+        self._on_resolved()

@@ -23,7 +23,7 @@ from webhooks_app.transport.base import OurFault, Request, Response, StuckCall, 
 from webhooks_app.transport.cpu_budget import COSTLY_TIMER_SECONDS, CpuBudget
 from webhooks_app.transport.faults import ThreadsExhausted, not_resolved_in_time, not_sent
 from webhooks_app.transport.floods import FloodWatch
-from webhooks_app.transport.handshakes import SteppedSocket, Turns, processors
+from webhooks_app.transport.handshakes import HandshakeTurns, SteppedSocket, processors
 from webhooks_app.transport.requests_adapter import CheckedAdapter
 from webhooks_app.transport.requests_exchange import Exchange
 from webhooks_app.transport.requests_job import Job, current
@@ -52,7 +52,7 @@ class RequestsTransport:
         self.options = options
         self.capacity = min(options.concurrency, MAX_THREADS)
         self._resolver = Resolver(max_threads=min(MAX_RESOLVER_THREADS, max(4, options.concurrency)))
-        self._turns = Turns(processors())
+        self._turns = HandshakeTurns(processors())
         # Not a method of the socket, so it needs no `self`.
         parts = {"turns": self._turns, "charge": staticmethod(self._charge)}
         tls_socket = type("TransportSocket", (SteppedSocket,), parts)

@@ -186,7 +186,7 @@ class _Checked(HTTPConnection):
         job.resolving = host
         try:
             # All tenants need the proxy's name, so its lookup uses no tenant's share.
-            answer = self.resolver.resolve(host, until - monotonic(), None if self._at_proxy else job.request.owner)
+            resolution = self.resolver.resolve(host, until - monotonic(), None if self._at_proxy else job.request.owner)
         except TimeoutError as error:
             if self.resolver.has_started(host):
                 raise self._stopped(OutcomeKind.TIMEOUT, str(error)) from None
@@ -194,9 +194,9 @@ class _Checked(HTTPConnection):
             raise Stopped(*not_resolved_in_time(host)) from None
         finally:
             job.resolving = ""
-        if answer.error:
-            raise self._stopped(OutcomeKind.NAME_ERROR, answer.error, answer.our_fault)
-        return answer.addresses
+        if resolution.error:
+            raise self._stopped(OutcomeKind.NAME_ERROR, resolution.error, resolution.our_fault)
+        return resolution.addresses
 
     def _dial(self, address: str, port: int, until: float) -> socket.socket:
         seconds = until - monotonic()

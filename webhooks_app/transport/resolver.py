@@ -21,20 +21,20 @@ from webhooks_app.log_thread import EngineThread
 from webhooks_app.transport.base import OurFault
 from webhooks_app.transport.faults import ThreadsExhausted, fault_of
 
-#: For how many seconds an answer is reused. It is short, so that address changes are noticed. Each new connection is checked.
+#: For how many seconds a resolution is reused. It is short, so that address changes are noticed. Each new connection is checked.
 KEEP_SECONDS = 10.0
 KEEP_ERROR_SECONDS = 1.0
 #: The maximum number of concurrent lookups. Each is a thread blocked in `getaddrinfo`, which costs little.
 MAX_THREADS = 512
 #: One owner's lookups use at most one in this many threads: a quarter.
 OWNER_SHARE = 4
-_MAX_ANSWERS = 10_000
+_MAX_RESOLUTIONS = 10_000
 #: How many addresses of a name are used and checked for each request. A name may have thousands.
 _MAX_ADDRESSES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Resolution:
     """The addresses of a name, in order of preference; or no address and the error."""
 
     addresses: tuple[str, ...]
@@ -54,11 +54,11 @@ class _Pending:
 class Resolver:
     """Looks up names in threads. All methods are thread-safe."""
 
-    def __init__(self, on_answer: Callable[[str], None] | None = None, max_threads: int = MAX_THREADS) -> None:
-        self._on_answer = on_answer
+    def __init__(self, on_resolved: Callable[[str], None] | None = None, max_threads: int = MAX_THREADS) -> None:
+        self._on_resolved = on_resolved
         self._max_threads = max_threads
         self._share = max(1, max_threads // OWNER_SHARE)
-        self._answers: dict[str, Answer] = {}
+        self._resolutions: dict[str, Resolution] = {}
         self._pending: dict[str, _Pending] = {}
         #: The names that wait for a thread, by owner. The first owner is next.
         self._waiting: OrderedDict[object, OrderedDict[str, None]] = OrderedDict()
@@ -67,18 +67,18 @@ class Resolver:
         self._closed = False
         self._changed = threading.Condition()
 
-    def lookup(self, host: str, owner: object = None) -> Answer | None:
-        """Return the answer if there is one. Otherwise return None, look up the name and call `on_answer` afterwards.
+    def lookup(self, host: str, owner: object = None) -> Resolution | None:
+        """Return the resolution if there is one. Otherwise return None, look up the name and call `on_resolved` afterwards.
 
         Names without an owner may use all threads.
         """
-        answer = self._fresh(host)
-        if answer is not None:
-            return answer
+        resolution = self._fresh(host)
+        if resolution is not None:
+            return resolution
         with self._changed:
-            answer = self._fresh(host)  # it may just have arrived
-            if answer is not None or self._closed:
-                return answer
+            resolution = self._fresh(host)  # it may just have arrived
+            if resolution is not None or self._closed:
+                return resolution
             pending = self._pending.get(host)
             if pending is None:
                 self._enqueue(host, owner)
@@ -90,15 +90,15 @@ class Resolver:
             self._hire()
             return self._fresh(host)  # an error, if no thread could be started
 
-    def resolve(self, host: str, seconds: float, owner: object = None) -> Answer:
-        """Wait for the answer, and return it. Raises TimeoutError if it takes longer than `seconds`."""
+    def resolve(self, host: str, seconds: float, owner: object = None) -> Resolution:
+        """Wait for the resolution, and return it. Raises TimeoutError if it takes longer than `seconds`."""
         until = monotonic() + seconds
-        while (answer := self.lookup(host, owner)) is None:
+        while (resolution := self.lookup(host, owner)) is None:
             with self._changed:
-                answered = self._changed.wait_for(lambda: host not in self._pending, until - monotonic())
-            if not answered or self._closed:
+                resolved = self._changed.wait_for(lambda: host not in self._pending, until - monotonic())
+            if not resolved or self._closed:
                 raise TimeoutError(f"resolving {host} timed out")
-        return answer
+        return resolution
 
     def has_started(self, host: str) -> bool:
         """Return whether the lookup has started: False while the name waits for a thread."""
@@ -115,16 +115,16 @@ class Resolver:
                 self._dequeue(host, pending.owner)
 
     def close(self) -> None:
-        """Drop all state. Blocked threads end later, without calling `on_answer`."""
+        """Drop all state. Blocked threads end later, without calling `on_resolved`."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
             self._pending.clear()
             self._changed.notify_all()
 
-    def _fresh(self, host: str) -> Answer | None:
-        answer = self._answers.get(host)
-        return answer if answer is not None and answer.until > monotonic() else None
+    def _fresh(self, host: str) -> Resolution | None:
+        resolution = self._resolutions.get(host)
+        return resolution if resolution is not None and resolution.until > monotonic() else None
 
     # Call everything below, except `_work`, with the lock held.
 
@@ -192,40 +192,40 @@ class Resolver:
                     self._threads -= 1
                     return
                 owner = self._pending[host].owner
-            answer = _ask(host)
+            resolution = _ask(host)
             with self._changed:
                 self._running[owner] -= 1
                 if not self._running[owner]:
                     del self._running[owner]
                 if not self._closed:
-                    self._keep(host, answer)
-            if self._on_answer is not None and not self._closed:
+                    self._keep(host, resolution)
+            if self._on_resolved is not None and not self._closed:
                 with contextlib.suppress(Exception):
-                    self._on_answer(host)
+                    self._on_resolved(host)
 
-    def _keep(self, host: str, answer: Answer) -> None:
-        if len(self._answers) >= _MAX_ANSWERS:
-            self._answers = {}
-        self._answers[host] = answer
+    def _keep(self, host: str, resolution: Resolution) -> None:
+        if len(self._resolutions) >= _MAX_RESOLUTIONS:
+            self._resolutions = {}
+        self._resolutions[host] = resolution
         self._pending.pop(host, None)
         self._changed.notify_all()
 
 
-def _ask(host: str) -> Answer:
+def _ask(host: str) -> Resolution:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAX_ADDRESSES]
     except BaseException as error:  # noqa: BLE001 - it becomes this name's error; otherwise the name would stay pending
         return _error(error)
-    return Answer(addresses, "" if addresses else "no address", monotonic() + KEEP_SECONDS)
+    return Resolution(addresses, "" if addresses else "no address", monotonic() + KEEP_SECONDS)
 
 
-def _error(error: BaseException) -> Answer:
+def _error(error: BaseException) -> Resolution:
     text = str(error) or type(error).__name__
     fault = fault_of(error) or (_fault_behind(error) if isinstance(error, socket.gaierror) else None)
     if fault is None and not isinstance(error, (OSError, UnicodeError)):
         fault, text = OurFault.RESOLVER, f"{type(error).__name__}: {error}"
-    return Answer((), text, monotonic() + KEEP_ERROR_SECONDS, str(fault or ""))
+    return Resolution((), text, monotonic() + KEEP_ERROR_SECONDS, str(fault or ""))
 
 
 def _fault_behind(error: socket.gaierror) -> OurFault | None:
