@@ -154,7 +154,7 @@ def test_a_receiver_refuses_another_secret_and_a_changed_body(customer: Customer
 
 
 def test_receivers_that_parse_need_bodies_made_for_javascript() -> None:
-    """The same events as Python writes them do not verify: `core.javascript` is what makes the difference."""
+    """The same events as Python writes them do not verify: `core.js_json` is what makes the difference."""
     wire_format = get_wire_format("messages_dev")
     assert isinstance(wire_format.envelope, Nested)
     plain = replace(wire_format, envelope=replace(wire_format.envelope, javascript=False))

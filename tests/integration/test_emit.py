@@ -1,4 +1,4 @@
-"""① emit: one INSERT in the host's own transaction, and every mistake told or kept."""
+"""Emit: one INSERT in the host's own transaction, and every mistake told or kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""② fan out: committed events become deliveries, once each, whoever does it and however many do it at once."""
+"""Fan-out: committed events become deliveries, once each, whoever does it and however many do it at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""② fan out, failures: a bad event stops nobody, and what failed is tried again."""
+"""Fan-out, failures: a bad event stops nobody, and what failed is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""② fan out, large events: they are done in portions, and everybody else has a turn between these."""
+"""Fan-out, large events: they are done in portions, and everybody else has a turn between these."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ _numbers = itertools.count()
 
 
 def stored(scene: Scene, **event_values: Any) -> tuple[Tenant, list[Endpoint], list[Event]]:
-    """The rows of a scene, of a tenant of their own. The endpoints keep their patterns in `scene_patterns`."""
+    """Store a scene as rows of a tenant of its own. The endpoints' patterns become `Subscription` rows."""
     tenant = TenantFactory(uid=f"tenant-{uuid.uuid4()}")
     endpoints = []
     for values in scene.endpoints:

@@ -1,4 +1,4 @@
-"""`core.javascript` against the real thing: Node parses and writes what we wrote, and nothing may change."""
+"""`core.js_json` against the real thing: Node parses and writes what we wrote, and nothing may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""② fan_out: create deliveries for committed events, in bulk, each batch in a short transaction of its own.
+"""Fan-out: create deliveries for committed events, in bulk, each batch in a short transaction of its own.
 
 Tenants take turns and have a share each. Most events are plain: those of hundreds of tenants take one statement. The others take
 longer (see `fan_out_in_parts`), so their tenants wait for the plain events of the rest.

@@ -1,4 +1,4 @@
-"""③ lease: lease the queues that are due, read their deliveries ahead, release them.
+"""Lease the queues that are due, read their deliveries ahead, and release them.
 
 An engine leases queues, not deliveries. While an engine holds a queue, no other engine sends to that endpoint.
 """

@@ -1,4 +1,4 @@
-"""⑤ record: write finished requests in bulk: attempts, deliveries, the queues' health, statistics, notifications."""
+"""Write finished requests in bulk: attempts, deliveries, the queues' health, statistics, notifications."""
 
 from __future__ import annotations
 

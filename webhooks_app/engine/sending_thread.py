@@ -1,4 +1,4 @@
-"""④ send: sign and POST deliveries, many at once, over one event loop.
+"""Sign and POST deliveries, many at once, over one event loop.
 
 The sending thread never uses the database: it takes deliveries from the window and puts results into the buffer. Errors
 are caught for each start and each response: an error costs only that delivery its turn. Requests of wire formats that call

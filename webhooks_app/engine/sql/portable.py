@@ -68,7 +68,7 @@ class PortableStore(PortableRecord):
         super().__init__(using)
         self.limits = SMALL if connections[using].vendor == "sqlite" else LARGE
 
-    # --- ② fan_out ---------------------------------------------------------------------------------------------------
+    # --- fan-out -----------------------------------------------------------------------------------------------------
 
     def insert_deliveries(self, rows: Sequence[NewDelivery]) -> None:
         """Insert deliveries. A delivery that already exists (same event and endpoint) is not changed."""
@@ -130,7 +130,7 @@ class PortableStore(PortableRecord):
             tenants.append(PendingTenant(after, rows[0][1], exists, False, fifo, count, len(rows), callbacks))
         return tenants
 
-    # --- ③ lease -----------------------------------------------------------------------------------------------------
+    # --- lease -------------------------------------------------------------------------------------------------------
 
     def rows(self, *wanted: QuerySet[Any, Any]) -> list[list[tuple[Any, ...]]]:
         """Return the rows of each `values_list`; the columns must need no conversion (no JSON)."""
