@@ -1,7 +1,11 @@
 """How requests authenticate to a receiver: the kinds, the fields of each, and the Authorization header. Pure.
 
-KINDS is the only declaration: the API's fields, both forms, the settings page and the checks are created from it. To add a kind,
-add a member to `AuthenticationKind` and a line to KINDS.
+The API's fields, both forms, the settings page and the checks are created from KINDS. To add a kind:
+
+- add a member to `AuthenticationKind` and an entry to KINDS, and write its header in `Authentication.header`;
+- add it to the CSS rule in `static/webhooks_app/endpoints.css` that shows the fields of the chosen kind;
+- describe it in `docs/how-to/authenticate-to-a-receiver.md`, and translate its texts;
+- if it needs an access token, extend `Authentication.needs_token`, `core/token_request.py` and `engine/access_tokens.py`.
 """
 
 from __future__ import annotations

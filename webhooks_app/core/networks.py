@@ -1,4 +1,7 @@
-"""Networks (CIDR): parse them, the ones that are refused by default, and the IPv4 addresses inside IPv6 addresses."""
+"""Networks (CIDR): parse them, the ones that are refused by default, and the IPv4 addresses inside IPv6 addresses.
+
+Refused by default are private, loopback, link-local, multicast and other reserved networks (protection against SSRF).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Our own lists, because `ipaddress.is_global` differs between Python versions and lets multicast and more through.
+# Private and other reserved networks. These lists are our own, because `ipaddress.is_global` differs between Python versions and
+# lets multicast and more through.
 REFUSED_V4 = tuple(
     IPv4Network(text)
     for text in (
