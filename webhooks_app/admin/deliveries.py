@@ -52,10 +52,10 @@ def _what_comes(on_its_way: Any, row: Delivery) -> ActionResult:
 
     An engine may have sent the delivery already.
     """
-    prospect = _story(row).prospect
-    if prospect is None or prospect.kind in NOW:
+    outlook = _state_of(row).outlook
+    if outlook is None or outlook.kind in NOW:
         return ActionResult(str(on_its_way))
-    return ActionResult(next_in_words(prospect), messages.WARNING)
+    return ActionResult(next_in_words(outlook), messages.WARNING)
 
 
 ACTS = (
@@ -132,7 +132,7 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
         listed, with_payload = list(attempts), may_see_payloads(request)
         return {
             **super().page_context(request, row),
-            "answer": answer_for(row, _story(row)),
+            "answer": answer_for(row, _state_of(row)),
             "attempts": [shown_attempt(one, with_payload) for one in listed[:_ATTEMPTS_SHOWN]],
             "answers_hidden": "" if with_payload else hidden(),
             "older_attempts": list_of(Attempt, delivery=row.pk) if len(listed) > _ATTEMPTS_SHOWN else "",
@@ -180,13 +180,13 @@ class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
 
     @admin.display(description=_("next request"))
     def next_attempt(self, row: Delivery) -> SafeString | str:
-        prospect = outlook_of(row, related(row, "endpoint"), _queue(row), database_now())
-        return time(prospect.at if prospect else None)
+        outlook = outlook_of(row, related(row, "endpoint"), _queue(row), database_now())
+        return time(outlook.at if outlook else None)
 
 
 def _queue(row: Delivery) -> EndpointQueue | None:
     return EndpointQueue.objects.filter(pk=row.endpoint_id).first()
 
 
-def _story(row: Delivery) -> DeliveryState:
+def _state_of(row: Delivery) -> DeliveryState:
     return state_of(row, related(row, "endpoint"), _queue(row), database_now())

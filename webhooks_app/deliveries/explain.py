@@ -65,36 +65,36 @@ def format_timestamp(at: datetime) -> str:
     return date_format(timezone.localtime(at), "Y-m-d H:i:s T")
 
 
-def answer_for(delivery: Delivery, story: DeliveryState) -> Explanation:
+def answer_for(delivery: Delivery, state: DeliveryState) -> Explanation:
     """Explain whether the delivery was sent; if not, why, and when it will be."""
-    if story.prospect is not None:
-        return _answer_while_pending(delivery, story, story.prospect)
+    if state.outlook is not None:
+        return _answer_while_pending(delivery, state, state.outlook)
     done = format_timestamp(delivery.completed_at) if delivery.completed_at else "–"
     if delivery.status == DeliveryStatus.SUCCEEDED:
         text = _("Yes. The receiver accepted it on %(at)s, with HTTP status %(status)s at request %(number)s.")
         return Explanation("yes", text % {"at": done, "status": delivery.last_status, "number": delivery.attempts})
     cancelled = delivery.status == DeliveryStatus.CANCELLED
-    if story.accepted_at:
+    if state.accepted_at:
         again = (
             _("Sending it once more was cancelled on %(at)s.")
             if cancelled
             else _("Sent once more, it was given up on %(at)s.")
         )
-        return Explanation("yes", " ".join([_accepted(story.accepted_at), again % {"at": done}, *_so_far(delivery)]))
+        return Explanation("yes", " ".join([_accepted(state.accepted_at), again % {"at": done}, *_so_far(delivery)]))
     ended = _("No. It was cancelled on %(at)s.") if cancelled else _("No. It was given up on %(at)s.")
     return Explanation("no", " ".join([ended % {"at": done}, *_so_far(delivery)]))
 
 
-def next_in_words(prospect: DeliveryOutlook) -> str:
+def next_in_words(outlook: DeliveryOutlook) -> str:
     """Return what happens next to a pending delivery, for staff."""
-    return str(_NEXT[prospect.kind]) % {"at": format_timestamp(prospect.at) if prospect.at else "–"}
+    return str(_NEXT[outlook.kind]) % {"at": format_timestamp(outlook.at) if outlook.at else "–"}
 
 
-def _answer_while_pending(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook) -> Explanation:
-    if story.accepted_at:
-        again = [_accepted(story.accepted_at), _("It is to be sent once more.")]
-        return Explanation("yes", " ".join([*again, next_in_words(prospect)]))
-    return Explanation("waiting", " ".join([*_so_far(delivery), next_in_words(prospect)]))
+def _answer_while_pending(delivery: Delivery, state: DeliveryState, outlook: DeliveryOutlook) -> Explanation:
+    if state.accepted_at:
+        again = [_accepted(state.accepted_at), _("It is to be sent once more.")]
+        return Explanation("yes", " ".join([*again, next_in_words(outlook)]))
+    return Explanation("waiting", " ".join([*_so_far(delivery), next_in_words(outlook)]))
 
 
 def _accepted(at: datetime) -> str:

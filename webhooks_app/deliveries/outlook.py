@@ -72,11 +72,11 @@ class DeliveryOutlook:
 class DeliveryState:
     """The state of a delivery.
 
-    `prospect`: None unless the delivery is pending. `accepted_at`: when the receiver last accepted a delivery that was resent
+    `outlook`: None unless the delivery is pending. `accepted_at`: when the receiver last accepted a delivery that was resent
     since; None if it never did.
     """
 
-    prospect: DeliveryOutlook | None
+    outlook: DeliveryOutlook | None
     accepted_at: datetime | None = None
 
 
@@ -90,11 +90,11 @@ def state_of(
     attempts = Attempt.objects.filter(delivery_id=delivery.pk, outcome=OutcomeKind.SUCCEEDED)
     sent_since = delivery.attempts > 0 and delivery.status != DeliveryStatus.SUCCEEDED
     accepted_at = attempts.order_by("-pk").values_list("started_at", flat=True).first() if sent_since else None
-    prospect = outlook_of(delivery, endpoint, queue, now)
-    is_waiting = prospect is not None and prospect.kind in (WaitReason.LATER, *NOW)
-    if prospect and is_waiting and endpoint and endpoint.fifo and not Delivery.objects.is_head(delivery):
-        prospect = DeliveryOutlook(WaitReason.BEHIND, prospect.at)
-    return DeliveryState(prospect, accepted_at)
+    outlook = outlook_of(delivery, endpoint, queue, now)
+    is_waiting = outlook is not None and outlook.kind in (WaitReason.LATER, *NOW)
+    if outlook and is_waiting and endpoint and endpoint.fifo and not Delivery.objects.is_head(delivery):
+        outlook = DeliveryOutlook(WaitReason.BEHIND, outlook.at)
+    return DeliveryState(outlook, accepted_at)
 
 
 def outlook_of(
@@ -169,10 +169,10 @@ _SHORTLY: dict[WaitReason, Text] = {
 }
 
 
-def to_customer(delivery: Delivery, story: DeliveryState) -> str:
+def to_customer(delivery: Delivery, state: DeliveryState) -> str:
     """Return the state of a delivery in one or two sentences. Its event must be loaded."""
-    why = str(_TO_CUSTOMER.get(story.prospect.kind, "")) if story.prospect else ""
-    words = [*_how_long(delivery, story.prospect), *_where_it_stands(delivery, story), why]
+    why = str(_TO_CUSTOMER.get(state.outlook.kind, "")) if state.outlook else ""
+    words = [*_how_long(delivery, state.outlook), *_where_it_stands(delivery, state), why]
     return " ".join(filter(None, words))
 
 
@@ -192,17 +192,17 @@ def waiting_in_words(waiting: Waiting) -> str:
     return " ".join(words)
 
 
-def short_label(prospect: DeliveryOutlook | None) -> str:
+def short_label(outlook: DeliveryOutlook | None) -> str:
     """Return in two or three words why it waits; empty if it does not, or only for its own time."""
-    return str(_SHORTLY.get(prospect.kind, "")) if prospect else ""
+    return str(_SHORTLY.get(outlook.kind, "")) if outlook else ""
 
 
-def _where_it_stands(delivery: Delivery, story: DeliveryState) -> list[str]:
+def _where_it_stands(delivery: Delivery, state: DeliveryState) -> list[str]:
     if delivery.status == DeliveryStatus.SUCCEEDED:
         return [_("Your server has accepted it.")]
-    if story.prospect is not None:
-        return _so_far(delivery, story, story.prospect)
-    accepted = [_("Your server had accepted it before.")] if story.accepted_at else []
+    if state.outlook is not None:
+        return _so_far(delivery, state, state.outlook)
+    accepted = [_("Your server had accepted it before.")] if state.accepted_at else []
     if delivery.status == DeliveryStatus.CANCELLED:
         return [*accepted, _("It was cancelled, and is not sent any more.")]
     if delivery.last_outcome == OutcomeKind.EXPIRED:
@@ -215,21 +215,21 @@ def _where_it_stands(delivery: Delivery, story: DeliveryState) -> list[str]:
     return [*accepted, given_up % {"attempts": delivery.attempts}]
 
 
-def _so_far(delivery: Delivery, story: DeliveryState, prospect: DeliveryOutlook) -> list[str]:
-    if story.accepted_at:
+def _so_far(delivery: Delivery, state: DeliveryState, outlook: DeliveryOutlook) -> list[str]:
+    if state.accepted_at:
         return [_("Your server has accepted it before; it is to be sent once more.")]
     if not delivery.attempts:
-        return [_("It is on its way.")] if prospect.kind in (WaitReason.DUE, WaitReason.LATER) else []
-    if prospect.is_off:
+        return [_("It is on its way.")] if outlook.kind in (WaitReason.DUE, WaitReason.LATER) else []
+    if outlook.is_off:
         return [_("It has not been accepted yet.")]
     if delivery.event.is_test and not delivery.endpoint.is_playground:
         return [_("It is tried once more; a test is not repeated by itself.")]
     return [_("It has not been accepted yet, and is tried again by itself.")]
 
 
-def _how_long(delivery: Delivery, prospect: DeliveryOutlook | None) -> list[str]:
+def _how_long(delivery: Delivery, outlook: DeliveryOutlook | None) -> list[str]:
     """Return until when a pending delivery of a paused or disabled endpoint is kept; see `deliveries.backlog`."""
-    if prospect is None or prospect.kind not in (WaitReason.PAUSED, WaitReason.DISABLED):
+    if outlook is None or outlook.kind not in (WaitReason.PAUSED, WaitReason.DISABLED):
         return []
     until = timezone.localtime(delivery.event.created_at + backlog_age())
     return [_("It is kept until %(date)s.") % {"date": date_format(until, "DATE_FORMAT")}]

@@ -110,8 +110,8 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     )
 
     def get_next_attempt_at(self, row: Delivery) -> str | None:
-        prospect = outlook_in_list(row, timezone.now())
-        return serializers.DateTimeField().to_representation(prospect.at) if prospect and prospect.at else None
+        outlook = outlook_in_list(row, timezone.now())
+        return serializers.DateTimeField().to_representation(outlook.at) if outlook and outlook.at else None
 
 
 class BulkRetrySerializer(serializers.Serializer[Any]):

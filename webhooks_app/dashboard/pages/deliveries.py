@@ -109,10 +109,8 @@ def mark_of(rows: Sequence[Delivery], now: datetime, state: object) -> str:
     """Return a value that changes when the rows look different, or `state` changes. Endpoints and queues must be loaded."""
     seen = []
     for row in rows:
-        prospect = outlook_in_list(row, now)
-        seen.append(
-            (row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, prospect and prospect.kind)
-        )
+        outlook = outlook_in_list(row, now)
+        seen.append((row.pk.hex, row.status, row.attempts, row.last_outcome, row.last_status, outlook and outlook.kind))
     return hashlib.sha256(repr((seen, state)).encode()).hexdigest()[:16]
 
 

@@ -56,8 +56,8 @@ class Exchange:
 def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResponse:
     """Render the page. With `mark`, for htmx: return what changed since the page with that mark, or 204 if nothing did."""
     row = get_own_or_404(_rows(), "dlv", public_id, visitor)
-    story = _story(row)
-    mark, is_look = _mark(row, story), "mark" in request.GET
+    state = _state_of(row)
+    mark, is_look = _mark(row, state), "mark" in request.GET
     if is_look and request.GET["mark"] == mark:
         return HttpResponse(status=204)
     attempts = Attempt.objects.filter(delivery_id=row.pk)
@@ -67,9 +67,9 @@ def delivery(request: HttpRequest, visitor: Visitor, public_id: str) -> HttpResp
         "delivery": row,
         "done": DONE.get(request.GET.get("done", "")),
         "explanation": explanation_of(row.last_outcome, row.last_status) if row.last_outcome else None,
-        "state": to_customer(row, story),
-        "prospect": story.prospect,
-        "is_accepted": story.prospect is not None and row.last_outcome == OutcomeKind.SUCCEEDED,
+        "state": to_customer(row, state),
+        "outlook": state.outlook,
+        "is_accepted": state.outlook is not None and row.last_outcome == OutcomeKind.SUCCEEDED,
         "exchanges": [_exchange(attempt) for attempt in shown.rows],
         "earlier": shown.older,
         "from_the_newest": not shown.later,
@@ -131,7 +131,7 @@ def _exchange(attempt: Attempt) -> Exchange:
     )
 
 
-def _story(row: Delivery) -> DeliveryState:
+def _state_of(row: Delivery) -> DeliveryState:
     queue = getattr(row.endpoint, "queue", None)
     return state_of(row, row.endpoint, queue, database_now())
 
@@ -141,15 +141,15 @@ def _what_came_of_it(row: Delivery, attempts: int) -> str:
 
     `attempts`: the number before the resend; an engine may already have made one more.
     """
-    prospect = _story(row).prospect
-    if prospect is None or prospect.kind in NOW or row.attempts > attempts:
+    outlook = _state_of(row).outlook
+    if outlook is None or outlook.kind in NOW or row.attempts > attempts:
         return "again" if attempts else "first"
-    return prospect.kind.value if prospect.kind.value in DONE else "waits"
+    return outlook.kind.value if outlook.kind.value in DONE else "waits"
 
 
-def _mark(row: Delivery, story: DeliveryState) -> str:
+def _mark(row: Delivery, state: DeliveryState) -> str:
     """Return a value that changes when the page would look different."""
-    kind, at = (story.prospect.kind.value, story.prospect.at) if story.prospect else ("", None)
+    kind, at = (state.outlook.kind.value, state.outlook.at) if state.outlook else ("", None)
     return f"{row.status}-{row.attempts}-{row.endpoint.status}-{kind}-{at.timestamp() if at else 0:.0f}"
 
 

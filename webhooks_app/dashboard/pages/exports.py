@@ -83,8 +83,8 @@ class _Lines:
 
 
 def _values(row: Delivery) -> dict[str, Any]:
-    prospect = outlook_in_list(row, timezone.now())
-    next_at = prospect.at if prospect else None
+    outlook = outlook_in_list(row, timezone.now())
+    next_at = outlook.at if outlook else None
     return {
         "delivery": row.public_id,
         "status": row.status,

@@ -180,8 +180,8 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
     count = waiting(endpoint)
     pending = Delivery.objects.pending().filter(endpoint_id=endpoint.pk)
     first = pending.order_by("next_attempt_at", "id").first()
-    prospect = outlook_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
-    next_at = prospect.at if prospect else None
+    outlook = outlook_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
+    next_at = outlook.at if outlook else None
     answer = answer_of(endpoint.url)
     newest = found[0].attempt.pk if found else after
     return {
