@@ -75,8 +75,8 @@ def pages(name: str, kind: str = "changelist") -> str:
     return reverse(f"admin:webhooks_app_{name}_{kind}")
 
 
-def act_page(row: Model, act: str) -> str:
-    return reverse(f"admin:webhooks_app_{row._meta.model_name}_act", args=(row.pk, act))
+def action_page(row: Model, action: str) -> str:
+    return reverse(f"admin:webhooks_app_{row._meta.model_name}_action", args=(row.pk, action))
 
 
 def text_of(client: Client, url: str, **data: Any) -> str:
@@ -85,9 +85,9 @@ def text_of(client: Client, url: str, **data: Any) -> str:
     return response.content.decode()
 
 
-def on_list(client: Client, name: str, act: str, rows: Sequence[Model], **data: Any) -> Any:
-    """Choose the rows of a list and an act, and press the button."""
-    chosen = {"action": f"act_{act}", "_selected_action": [row.pk for row in rows], **data}
+def on_list(client: Client, name: str, action: str, rows: Sequence[Model], **data: Any) -> Any:
+    """Choose the rows of a list and an action, and press the button."""
+    chosen = {"action": f"action_{action}", "_selected_action": [row.pk for row in rows], **data}
     return client.post(pages(name), chosen, follow=True)
 
 

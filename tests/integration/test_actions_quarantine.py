@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from tests.customer import Customer, deliver
 from tests.factories import EventFactory, TenantFactory
 from tests.refused_rows import all_refused
-from tests.staff import act_page, actor, messages_of, on_list, page, text_of, viewer
+from tests.staff import action_page, actor, messages_of, on_list, page, text_of, viewer
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
@@ -154,17 +154,17 @@ class TestTheAdmin:
     def test_has_a_button_on_the_page_of_an_event_that_can_be_released(self) -> None:
         event, refused, sound = bad_event(), bad_event(quarantine_reason="too large"), EventFactory()
         client = viewer("replay_event")
-        assert act_page(event, "release") in text_of(client, page(event))
+        assert action_page(event, "release") in text_of(client, page(event))
         assert "then release the event" in text_of(client, page(event))
         for row in (refused, sound):
-            assert act_page(row, "release") not in text_of(client, page(row))
-        assert act_page(event, "release") not in text_of(viewer(), page(event))
-        assert viewer().post(act_page(event, "release")).status_code == 403
-        response = client.post(act_page(event, "release"), follow=True)
+            assert action_page(row, "release") not in text_of(client, page(row))
+        assert action_page(event, "release") not in text_of(viewer(), page(event))
+        assert viewer().post(action_page(event, "release")).status_code == 403
+        response = client.post(action_page(event, "release"), follow=True)
         assert messages_of(response) == ["The event is pending again, and is delivered soon."]
         assert pending() == {event.pk}
         assert AuditEntry.objects.get().actor == actor(client)
-        assert messages_of(client.post(act_page(event, "release"), follow=True)) == ["The event is not quarantined."]
+        assert messages_of(client.post(action_page(event, "release"), follow=True)) == ["The event is not quarantined."]
 
     def test_releases_those_that_are_chosen_from_the_list(self) -> None:
         events, refused = [bad_event(), bad_event()], bad_event(quarantine_reason="too large")

@@ -80,7 +80,7 @@ def test_an_id_that_is_nobodys_leads_back_and_not_to_an_error():
             response = client.get(reverse(f"admin:webhooks_app_{name}_change", args=(key,)))
             assert response.status_code == 302, (name, key)
     for name in ("endpoint", "delivery", "event", "apikey"):
-        url = reverse(f"admin:webhooks_app_{name}_act", args=("nonsense", "replay"))
+        url = reverse(f"admin:webhooks_app_{name}_action", args=("nonsense", "replay"))
         assert client.get(url).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""Saving in the admin goes through the acts: the same checks, the same audit trail, errors beside their fields."""
+"""Saving in the admin calls the service functions: the same checks, the same audit trail, errors beside their fields."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.staff import (
     HEADER_VALUE,
     PASSWORD,
     PAYLOAD,
-    act_page,
+    action_page,
     actor,
     one_of_everything,
     page,
@@ -153,14 +153,14 @@ def test_what_others_sent_is_text_and_not_markup():
 def test_a_replaced_secret_is_shown_once_on_a_page_that_nobody_keeps():
     endpoint = EndpointFactory()
     client = viewer("rotate_secret")
-    asked = text_of(client, act_page(endpoint, "rotate-secret"))
+    asked = text_of(client, action_page(endpoint, "rotate-secret"))
     assert "both the old and the new secret verify" in asked
-    response = client.post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "2"})
+    response = client.post(action_page(endpoint, "rotate-secret"), {"overlap_hours": "2"})
     current = Secret.objects.get(endpoint=endpoint, expires_at=None).reveal()
     assert current in response.content.decode()
     assert "The old secret is valid until" in response.content.decode()
     assert "no-store" in response["Cache-Control"]
-    for url in (page(endpoint), page(endpoint, "history"), act_page(endpoint, "rotate-secret")):
+    for url in (page(endpoint), page(endpoint, "history"), action_page(endpoint, "rotate-secret")):
         assert current not in text_of(client, url)
     assert current not in "".join(map(str, LogEntry.objects.values_list("change_message", "object_repr")))
     entry = AuditEntry.objects.get(verb="secret.rotated")
@@ -170,14 +170,14 @@ def test_a_replaced_secret_is_shown_once_on_a_page_that_nobody_keeps():
 
 def test_after_a_leak_the_old_secret_ends_at_once():
     endpoint = EndpointFactory()
-    viewer("rotate_secret").post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
+    viewer("rotate_secret").post(action_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
     assert Secret.objects.live().filter(endpoint=endpoint).count() == 1
 
 
 @pytest.mark.parametrize("overlap", ["", "-1", "nonsense", "1e309", "99999"])
 def test_an_overlap_that_is_none_is_refused(overlap):
     endpoint = EndpointFactory()
-    response = viewer("rotate_secret").post(act_page(endpoint, "rotate-secret"), {"overlap_hours": overlap})
+    response = viewer("rotate_secret").post(action_page(endpoint, "rotate-secret"), {"overlap_hours": overlap})
     assert "overlap_hours" in response.context["form"].errors
     assert Secret.objects.count() == 1
 

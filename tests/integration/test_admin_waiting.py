@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.factories import AttemptFactory, DeliveryFactory
-from tests.staff import act_page, messages_of, on_list, page, text_of, viewer
+from tests.staff import action_page, messages_of, on_list, page, text_of, viewer
 from tests.waiting import FAILING, NOW, SOON
 from webhooks_app.deliveries.explain import format_timestamp
 from webhooks_app.models import Delivery
@@ -49,7 +49,7 @@ def test_what_was_accepted_and_is_sent_once_more_was_accepted():
 )
 def test_sending_now_tells_what_came_of_it(values: dict[str, Any], says: str):
     row = DeliveryFactory(**values)
-    [message] = messages_of(viewer("retry_delivery").post(act_page(row, "retry"), follow=True))
+    [message] = messages_of(viewer("retry_delivery").post(action_page(row, "retry"), follow=True))
     assert says in message
     assert ("done" in message) is False
 
@@ -66,7 +66,7 @@ def test_sending_several_tells_which_of_them_wait():
 
 def test_an_event_that_is_sent_again_tells_how_many_wait():
     row = DeliveryFactory(exhausted=True, endpoint__status="paused")
-    [message] = messages_of(viewer("replay_event").post(act_page(row.event, "replay"), follow=True))
+    [message] = messages_of(viewer("replay_event").post(action_page(row.event, "replay"), follow=True))
     assert message.startswith("1 delivery is to be sent again. 1 waits until its endpoint, which is paused or")
 
 

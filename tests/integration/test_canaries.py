@@ -28,7 +28,7 @@ from tests.authentication import issued
 from tests.certificates import certificate, key_pem, new_key, pem
 from tests.customer import TYPE, Customer, attempts, deliver
 from tests.forms import endpoint_values, header_values
-from tests.staff import act_page, page
+from tests.staff import action_page, page
 from tests.visitors import visiting
 from webhooks_app import rotate_secret
 from webhooks_app.core.authentication import basic
@@ -240,7 +240,7 @@ def page_creates(customer: Customer, _endpoint: Endpoint) -> None:
 def staff_rotates(_customer: Customer, endpoint: Endpoint) -> None:
     client = root()
     client.get(page(endpoint))
-    client.post(act_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
+    client.post(action_page(endpoint, "rotate-secret"), {"overlap_hours": "0"})
 
 
 def by_the_engine(customer: Customer, _endpoint: Endpoint) -> None:

@@ -56,7 +56,7 @@ def lines(tenant: Tenant, query: str = "") -> list[Any]:
 
 
 class TestTheWords:
-    def test_there_are_some_for_every_verb_that_an_act_writes(self) -> None:
+    def test_there_are_some_for_every_verb_that_an_action_writes(self) -> None:
         written = {call.args[2].value for call in notes() if isinstance(call.args[2], ast.Constant)}
         assert written == set(VERBS)
 

@@ -11,7 +11,7 @@ from django.test import Client
 from tests import api
 from tests.api import Program
 from tests.factories import AttemptFactory, DeliveryFactory, EndpointFactory, EventFactory
-from tests.staff import act_page, actor, messages_of, page, text_of, viewer
+from tests.staff import action_page, actor, messages_of, page, text_of, viewer
 from tests.visitors import seen, visiting
 from webhooks_app import erase_event
 from webhooks_app.models import Attempt, AuditEntry, Event, Scope, database_now
@@ -146,9 +146,9 @@ class TestTheCustomersPage:
 class TestTheAdmin:
     def test_erases_with_the_permission(self) -> None:
         event = sent().delivery.event
-        assert viewer("replay_event").post(act_page(event, "erase")).status_code == 403
+        assert viewer("replay_event").post(action_page(event, "erase")).status_code == 403
         client = viewer("erase_event")
-        assert messages_of(client.post(act_page(event, "erase"), follow=True)) == ["The event was erased."]
+        assert messages_of(client.post(action_page(event, "erase"), follow=True)) == ["The event was erased."]
         assert AuditEntry.objects.get(verb="event.erased").actor == actor(client)
         event.refresh_from_db()
         assert event.erased_at is not None
@@ -156,17 +156,17 @@ class TestTheAdmin:
     def test_shows_when_and_offers_no_replay(self) -> None:
         event = sent().delivery.event
         client = viewer("erase_event", "replay_event", "view_payload")
-        assert act_page(event, "replay") in text_of(client, page(event))
+        assert action_page(event, "replay") in text_of(client, page(event))
         erase_event(event)
         text = text_of(client, page(event))
         assert "Erased on" in text
-        for gone in ("m-1", "order-7", act_page(event, "replay"), act_page(event, "erase")):
+        for gone in ("m-1", "order-7", action_page(event, "replay"), action_page(event, "erase")):
             assert gone not in text
 
     def test_a_delivery_of_an_erased_event_is_not_sent_again(self) -> None:
         delivery = sent().delivery
         erase_event(delivery.event)
-        answer = viewer("replay_delivery").post(act_page(delivery, "replay"), follow=True)
+        answer = viewer("replay_delivery").post(action_page(delivery, "replay"), follow=True)
         assert "was erased" in seen(answer)
         delivery.refresh_from_db()
         assert delivery.status == "exhausted"

@@ -17,7 +17,7 @@ from tests.api import ROOT, Program
 from tests.factories import DeliveryFactory, EndpointFactory
 from tests.forms import endpoint_values
 from tests.receiver import Receiver
-from tests.staff import act_page, one_of_everything, page, pages, superuser
+from tests.staff import action_page, one_of_everything, page, pages, superuser
 from tests.visitors import visiting
 from webhooks_app import change_tenant, emit, erase_event, erase_subject, erase_tenant, export_tenant
 from webhooks_app.endpoints.service import create_endpoint
@@ -76,7 +76,7 @@ def test_saving_in_the_admin() -> None:
     key = {"tenant": endpoint.tenant_id, "name": "CI", "scopes": ["events:write"]}
     assert client.post(pages("apikey", "add"), key).status_code == 200  # shown once
     assert endpoint.tenant.api_keys.get().name == "CI"
-    assert client.post(act_page(endpoint, "pause"), {"confirmed": "yes"}).status_code in (200, 302)
+    assert client.post(action_page(endpoint, "pause"), {"confirmed": "yes"}).status_code in (200, 302)
 
 
 def test_the_customers_pages() -> None:

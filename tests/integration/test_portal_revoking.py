@@ -82,7 +82,7 @@ class TestRevoking:
     def test_by_staff(self, tenant: Tenant) -> None:
         link, token = create_portal_link(tenant)
         client, staff = opened(token), superuser()
-        page = f"/admin/webhooks_app/portallink/{link.pk}/acts/revoke/"
+        page = f"/admin/webhooks_app/portallink/{link.pk}/actions/revoke/"
         assert staff.post(page, {"confirmed": "yes"}).status_code == 302
         assert client.get(HOME).status_code == 302
 

@@ -38,7 +38,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
     form = ApiKeyForm
     prefix = "key"
     once_template = "admin/webhooks_app/key.html"
-    acts = (
+    row_actions = (
         RowAction(
             "revoke",
             _("Revoke"),
@@ -83,7 +83,7 @@ class ApiKeyAdmin(ShowSecretOnceMixin, ServiceAdmin):
 
 @admin.register(PortalLink)
 class PortalLinkAdmin(RowActionsMixin, LargeTableAdmin):
-    acts = (
+    row_actions = (
         RowAction(
             "revoke",
             _("Revoke"),

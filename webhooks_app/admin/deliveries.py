@@ -58,7 +58,7 @@ def _what_comes(on_its_way: Any, row: Delivery) -> ActionResult:
     return ActionResult(next_in_words(outlook), messages.WARNING)
 
 
-ACTS = (
+ROW_ACTIONS = (
     RowAction(
         "retry",
         _("Send now"),
@@ -94,7 +94,7 @@ ACTS = (
 class DeliveryAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "dlv"
     shows_payload = True
-    acts = ACTS
+    row_actions = ROW_ACTIONS
     finds = deliveries_like
     search_fields = ("id",)
     search_help_text = _(

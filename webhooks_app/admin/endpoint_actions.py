@@ -91,7 +91,7 @@ def _is(*statuses: EndpointStatus) -> Any:
 
 _ALIVE = (EndpointStatus.ACTIVE, EndpointStatus.PAUSED, EndpointStatus.DISABLED)
 
-ACTS = (
+ROW_ACTIONS = (
     RowAction(
         "pause",
         gettext_lazy("Pause"),

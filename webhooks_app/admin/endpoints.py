@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import ReadOnlyAdmin, field_label, time_column
-from webhooks_app.admin.endpoint_actions import ACTS
+from webhooks_app.admin.endpoint_actions import ROW_ACTIONS
 from webhooks_app.admin.endpoint_form import EndpointForm, authentication_fieldsets
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.links import (
@@ -59,7 +59,7 @@ _DELIVERIES_SHOWN = 15
 class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
     form = EndpointForm
     prefix = "wh"
-    acts = ACTS
+    row_actions = ROW_ACTIONS
     finds = endpoints_like
     search_fields = ("url",)
     search_help_text = _("wh_…, a part of URL or description, a tenant's uid or name.")

@@ -57,7 +57,7 @@ def _erase(row: Event, *, actor: str) -> ActionResult:
 class EventAdmin(RowActionsMixin, LargeTableAdmin):
     prefix = "evt"
     shows_payload = True
-    acts = (
+    row_actions = (
         RowAction(
             "replay",
             _("Send again"),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time
 from webhooks_app.admin.payloads import may_see_payloads
-from webhooks_app.admin.row_actions import unkept
+from webhooks_app.admin.row_actions import prevent_caching
 from webhooks_app.admin.states import endpoint_state
 from webhooks_app.maintenance.operations import FailingEndpoint, Operations, operations
 from webhooks_app.maintenance.schedule import PERIODIC
@@ -56,7 +56,7 @@ def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpRespon
         "spans": _SPANS.items(),
     }
     request.current_app = model_admin.admin_site.name
-    return unkept(TemplateResponse(request, "admin/webhooks_app/operations.html", context))
+    return prevent_caching(TemplateResponse(request, "admin/webhooks_app/operations.html", context))
 
 
 def _span(request: HttpRequest) -> int:

@@ -78,104 +78,106 @@ class RowAction:
 
 
 class RowActionsMixin(StaffAdmin):
-    """Add actions to an admin: `acts` are buttons on the page of a row, and (if `bulk`) actions of the list."""
+    """Add actions to an admin: `row_actions` are buttons on the page of a row, and (if `bulk`) actions of the list."""
 
-    acts: Sequence[RowAction] = ()
+    row_actions: Sequence[RowAction] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.actions = [*(self.actions or ()), *(_list_action(act) for act in self.acts if act.bulk)]
-        for act in self.acts:
-            setattr(self, f"has_{act.permission}_permission", partial(self._may_act, act.permission))
+        self.actions = [*(self.actions or ()), *(_list_action(action) for action in self.row_actions if action.bulk)]
+        for action in self.row_actions:
+            setattr(self, f"has_{action.permission}_permission", partial(self._may_run, action.permission))
 
     def get_urls(self) -> list[Any]:
         # A test event waits for a response from the network: no transaction of the host may be open meanwhile.
-        view = transaction.non_atomic_requests(using=database_alias())(self.admin_site.admin_view(self.act_view))
-        name = f"{self.opts.app_label}_{self.opts.model_name}_act"
-        return [path("<str:object_id>/acts/<slug:act_name>/", view, name=name), *super().get_urls()]
+        view = transaction.non_atomic_requests(using=database_alias())(self.admin_site.admin_view(self.action_view))
+        url_name = f"{self.opts.app_label}_{self.opts.model_name}_action"
+        return [path("<str:object_id>/actions/<slug:name>/", view, name=url_name), *super().get_urls()]
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return {**super().page_context(request, row), "acts": self.buttons(request, row)}
+        return {**super().page_context(request, row), "row_actions": self.buttons(request, row)}
 
     def buttons(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
         """Return the actions that apply to the row and that the user may execute."""
-        fitting = [act for act in self.acts if self._may_act(act.permission, request) and act.fits(row)]
-        return [{"act": act, "url": self.act_url(act, row)} for act in fitting]
+        fitting = [
+            action for action in self.row_actions if self._may_run(action.permission, request) and action.fits(row)
+        ]
+        return [{"action": action, "url": self.action_url(action, row)} for action in fitting]
 
-    def act_url(self, act: RowAction, row: Model) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_act", args=(row.pk, act.name))
+    def action_url(self, action: RowAction, row: Model) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_action", args=(row.pk, action.name))
 
     @method_decorator(sensitive_post_parameters())
     @hidden_locals()
-    def act_view(self, request: HttpRequest, object_id: str, act_name: str) -> HttpResponse:
+    def action_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """Render the page of one action on one row: ask (with a form if it needs input), then execute it."""
-        act = next((one for one in self.acts if one.name == act_name), None)
+        action = next((one for one in self.row_actions if one.name == name), None)
         row = self.get_object(request, object_id)
-        if act is None or row is None:
+        if action is None or row is None:
             raise Http404
-        if not self.has_view_permission(request, row) or not self._may_act(act.permission, request):
+        if not self.has_view_permission(request, row) or not self._may_run(action.permission, request):
             raise PermissionDenied
-        form = act.form(request.POST if request.method == "POST" else None, row)
+        form = action.form(request.POST if request.method == "POST" else None, row)
         if request.method == "POST" and form.is_valid():
-            done = self._act(request, act, row, form)
+            done = self._run(request, action, row, form)
             if done is not None:
-                return self._told(request, act, row, done)
-        context = {"act": act, "form": form, "original": row, "title": act.label, "subtitle": str(row)}
-        return self._page(request, "admin/webhooks_app/act.html", context)
+                return self._show_result(request, action, row, done)
+        context = {"action": action, "form": form, "original": row, "title": action.label, "subtitle": str(row)}
+        return self._page(request, "admin/webhooks_app/action.html", context)
 
-    def act_on_list(self, request: HttpRequest, rows: QuerySet[Any], act: RowAction) -> HttpResponse | None:
+    def run_on_list(self, request: HttpRequest, rows: QuerySet[Any], action: RowAction) -> HttpResponse | None:
         """Execute the action on several rows; ask for confirmation first if it needs one."""
         taken = list(rows[: MOST_AT_ONCE + 1])
         if len(taken) > MOST_AT_ONCE:
             text = _("These are more than %(most)s at once; nothing was done. Choose fewer.") % {"most": MOST_AT_ONCE}
             self.message_user(request, text, messages.ERROR)
             return None
-        if act.confirms and "confirmed" not in request.POST:
+        if action.confirms and "confirmed" not in request.POST:
             context = {
-                "act": act,
+                "action": action,
                 "rows": taken,
                 "listed": taken[:_MOST_LISTED],
                 "unlisted": max(len(taken) - _MOST_LISTED, 0),
-                "title": act.label,
-                "action": _action_name(act),
+                "title": action.label,
+                "action_name": _action_name(action),
                 "checkbox": ACTION_CHECKBOX_NAME,
             }
-            return self._page(request, "admin/webhooks_app/act_on_list.html", context)
-        self._tell_of_list(request, act, taken)
+            return self._page(request, "admin/webhooks_app/action_on_list.html", context)
+        self._run_on_each(request, action, taken)
         return None
 
-    def _act(self, request: HttpRequest, act: RowAction, row: Any, form: forms.Form) -> ActionResult | None:
+    def _run(self, request: HttpRequest, action: RowAction, row: Any, form: forms.Form) -> ActionResult | None:
         """Return the result; None if the action was refused, and the form says why."""
         try:
-            done = act.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)
+            done = action.run(row, actor=staff_actor_of(request.user), **form.cleaned_data)
         except WebhooksError as error:
             form.add_error(error.field if error.field in form.fields else None, staff_message(error))
             return None
-        self.log_change(request, row, str(act.label))
+        self.log_change(request, row, str(action.label))
         return done if isinstance(done, ActionResult) else ActionResult()
 
-    def _told(self, request: HttpRequest, act: RowAction, row: Any, done: ActionResult) -> HttpResponse:
+    def _show_result(self, request: HttpRequest, action: RowAction, row: Any, done: ActionResult) -> HttpResponse:
         if done.template:
-            context = {"act": act, "original": row, "title": act.label, "subtitle": str(row), **done.context}
+            context = {"action": action, "original": row, "title": action.label, "subtitle": str(row), **done.context}
             return self._page(request, done.template, context)
-        self.message_user(request, done.message or _("%(label)s: done.") % {"label": act.label}, done.level)
+        self.message_user(request, done.message or _("%(label)s: done.") % {"label": action.label}, done.level)
         return HttpResponseRedirect(done.url or page_of(row))
 
-    def _tell_of_list(self, request: HttpRequest, act: RowAction, rows: Sequence[Any]) -> None:
+    def _run_on_each(self, request: HttpRequest, action: RowAction, rows: Sequence[Any]) -> None:
         refused: dict[str, list[str]] = defaultdict(list)
         waiting: dict[str, list[str]] = defaultdict(list)
         actor = staff_actor_of(request.user)
         for row in rows:
             try:
-                came = act.run(row, actor=actor)
+                came = action.run(row, actor=actor)
             except WebhooksError as error:
                 refused[staff_message(error)].append(_named(row))
             else:
-                self.log_change(request, row, str(act.label))
+                self.log_change(request, row, str(action.label))
                 if isinstance(came, ActionResult) and came.level == messages.WARNING:
                     waiting[came.message].append(_named(row))
         done = len(rows) - sum(map(len, refused.values()))
-        values = {"label": act.label, "done": done, "all": len(rows)}
+        values = {"label": action.label, "done": done, "all": len(rows)}
         level = messages.SUCCESS if done == len(rows) else messages.WARNING
         self.message_user(request, _("%(label)s: %(done)s of %(all)s done.") % values, level)
         for reason, ids in waiting.items():
@@ -187,7 +189,7 @@ class RowActionsMixin(StaffAdmin):
             )
             self.message_user(request, text % _counted(reason, ids), messages.ERROR)
 
-    def _may_act(self, permission: str, request: HttpRequest, obj: object = None) -> bool:
+    def _may_run(self, permission: str, request: HttpRequest, obj: object = None) -> bool:
         return self.may(request, permission)
 
     def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
@@ -201,10 +203,10 @@ class RowActionsMixin(StaffAdmin):
             **context,
         }
         request.current_app = self.admin_site.name
-        return unkept(TemplateResponse(request, template, page))
+        return prevent_caching(TemplateResponse(request, template, page))
 
 
-def unkept(response: HttpResponse) -> HttpResponse:
+def prevent_caching(response: HttpResponse) -> HttpResponse:
     """Tell browsers and proxies not to store the response: it may contain a secret that is shown only once."""
     response["Cache-Control"] = "no-store, private"
     # Not "no-referrer": a browser would then send forms with "Origin: null", which Django rejects.
@@ -228,16 +230,16 @@ def _counted(reason: str, ids: Sequence[str]) -> dict[str, Any]:
     return {"count": len(ids), "reason": reason, "ids": named}
 
 
-def _list_action(act: RowAction) -> Any:
+def _list_action(action: RowAction) -> Any:
     def run(model_admin: RowActionsMixin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return model_admin.act_on_list(request, queryset, act)
+        return model_admin.run_on_list(request, queryset, action)
 
-    run.__name__ = _action_name(act)
+    run.__name__ = _action_name(action)
     described: Any = run
-    described.short_description = act.label
-    described.allowed_permissions = [act.permission]
+    described.short_description = action.label
+    described.allowed_permissions = [action.permission]
     return described
 
 
-def _action_name(act: RowAction) -> str:
-    return f"act_{act.name.replace('-', '_')}"
+def _action_name(action: RowAction) -> str:
+    return f"action_{action.name.replace('-', '_')}"

@@ -1,4 +1,4 @@
-"""What staff do in the admin: each act asks for its own permission, really happens, and is in the audit trail."""
+"""Row actions in the admin: each needs its own permission, has its effect, and is in the audit log."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from django.contrib.admin.models import LogEntry
 
 from tests.customer import Customer, deliver
 from tests.factories import DeliveryFactory, EndpointFactory
-from tests.staff import act_page, actor, messages_of, on_list, page, text_of, viewer
+from tests.staff import action_page, actor, messages_of, on_list, page, text_of, viewer
 from webhooks_app.admin.row_actions import MOST_AT_ONCE
 from webhooks_app.endpoints.status import disable_endpoint, pause_endpoint
 from webhooks_app.models import AuditEntry, Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db
 
-ACTS = {
+ACTIONS = {
     "endpoint": {
         "pause": "pause_endpoint",
         "resume": "pause_endpoint",
@@ -29,28 +29,28 @@ ACTS = {
 }
 
 
-def test_each_act_asks_for_its_own_permission():
+def test_each_action_asks_for_its_own_permission():
     delivery = DeliveryFactory()
     rows = {"endpoint": delivery.endpoint, "delivery": delivery}
-    for name, acts in ACTS.items():
-        for act, permission in acts.items():
-            others = {needed for group in ACTS.values() for needed in group.values()} - {permission}
-            url = act_page(rows[name], act)
-            assert viewer(*others).get(url).status_code == 403, act
-            assert viewer(*others).post(url).status_code == 403, act
-            assert viewer(permission).get(url).status_code == 200, act
+    for name, actions in ACTIONS.items():
+        for action, permission in actions.items():
+            others = {needed for group in ACTIONS.values() for needed in group.values()} - {permission}
+            url = action_page(rows[name], action)
+            assert viewer(*others).get(url).status_code == 403, action
+            assert viewer(*others).post(url).status_code == 403, action
+            assert viewer(permission).get(url).status_code == 200, action
     assert not AuditEntry.objects.exists()
 
 
 def test_buttons_and_list_actions_are_those_that_the_person_may_use_and_that_fit():
     delivery = DeliveryFactory()
     shown = text_of(viewer("cancel_delivery", "replay_delivery"), page(delivery))
-    assert act_page(delivery, "cancel") in shown
-    assert act_page(delivery, "replay") not in shown, "it is pending already"
-    assert act_page(delivery, "retry") not in shown, "no permission"
+    assert action_page(delivery, "cancel") in shown
+    assert action_page(delivery, "replay") not in shown, "it is pending already"
+    assert action_page(delivery, "retry") not in shown, "no permission"
     shown = text_of(viewer("cancel_delivery"), "/admin/webhooks_app/delivery/")
-    assert 'value="act_cancel"' in shown
-    assert 'value="act_replay"' not in shown
+    assert 'value="action_cancel"' in shown
+    assert 'value="action_replay"' not in shown
 
 
 def test_pages_with_forms_let_the_browser_say_where_it_sends_them_from():
@@ -59,15 +59,15 @@ def test_pages_with_forms_let_the_browser_say_where_it_sends_them_from():
     client = viewer("cancel_delivery", "rotate_secret")
     asked = on_list(client, "delivery", "cancel", [delivery])
     for response in (
-        client.get(act_page(delivery, "cancel")),
-        client.get(act_page(delivery.endpoint, "rotate-secret")),
+        client.get(action_page(delivery, "cancel")),
+        client.get(action_page(delivery.endpoint, "rotate-secret")),
         asked,
     ):
         assert "<form" in response.content.decode()
         assert response["Referrer-Policy"] == "same-origin"
 
 
-def test_an_act_without_its_permission_does_nothing_from_a_list_either():
+def test_an_action_without_its_permission_does_nothing_from_a_list_either():
     delivery = DeliveryFactory()
     on_list(viewer(), "delivery", "cancel", [delivery], confirmed="yes")
     assert Delivery.objects.get().status == "pending"
@@ -81,7 +81,7 @@ def test_a_delivery_that_is_sent_again_reaches_the_receiver():
         event = customer.emit()
         deliver()
         delivery = Delivery.objects.get(event=event)
-        response = client.post(act_page(delivery, "replay"), follow=True)
+        response = client.post(action_page(delivery, "replay"), follow=True)
         assert messages_of(response) == ["Send again: it is on its way."]
         deliver()
         assert len(customer.received) == 2
@@ -99,7 +99,7 @@ def test_an_event_that_is_sent_again_reaches_all_its_receivers():
         customer.endpoint("/two")
         event = customer.emit()
         deliver()
-        response = client.post(act_page(event, "replay"), follow=True)
+        response = client.post(action_page(event, "replay"), follow=True)
         assert messages_of(response) == ["2 deliveries are sent again."]
         deliver()
         assert sorted(request.path for request in customer.received) == ["/one", "/one", "/two", "/two"]
@@ -111,7 +111,9 @@ def test_a_test_event_is_sent_at_once_and_leads_to_its_delivery():
     with Customer() as customer:
         customer.receiver.on("/hook", 503)
         endpoint = customer.endpoint()
-        response = client.post(act_page(endpoint, "test"), {"type": "test.happened", "data": '{"n": 5}'}, follow=True)
+        response = client.post(
+            action_page(endpoint, "test"), {"type": "test.happened", "data": '{"n": 5}'}, follow=True
+        )
         assert customer.numbers == [5]
     [message] = messages_of(response)
     assert "HTTP 503" in message
@@ -121,7 +123,7 @@ def test_a_test_event_is_sent_at_once_and_leads_to_its_delivery():
 
 def test_a_test_event_of_a_type_that_needs_data_says_so_beside_the_form(event_types):
     endpoint = EndpointFactory()
-    response = viewer("test_endpoint").post(act_page(endpoint, "test"), {"type": "test.checked"})
+    response = viewer("test_endpoint").post(action_page(endpoint, "test"), {"type": "test.checked"})
     assert response.status_code == 200
     assert "give the data to send" in response.content.decode()
 
@@ -135,8 +137,8 @@ def test_what_was_missed_is_recovered():
         customer.emit()
         deliver()
         client_enables = viewer("disable_endpoint")
-        assert client_enables.post(act_page(endpoint, "enable"), follow=True).status_code == 200
-        response = client.post(act_page(endpoint, "recover"), {"since": "2026-01-01T10:00"}, follow=True)
+        assert client_enables.post(action_page(endpoint, "enable"), follow=True).status_code == 200
+        response = client.post(action_page(endpoint, "recover"), {"since": "2026-01-01T10:00"}, follow=True)
         assert "1 were made that there had never been" in messages_of(response)[0]
         deliver()
         assert len(customer.received) == 1
@@ -144,12 +146,12 @@ def test_what_was_missed_is_recovered():
 
 @pytest.mark.parametrize("since", ["2999-01-01T10:00", "0001-01-01T00:00", "yesterday", ""])
 def test_a_recovery_since_a_time_that_cannot_be_is_refused_or_goes_back_to_the_oldest_event(since):
-    response = viewer("recover_endpoint").post(act_page(EndpointFactory(), "recover"), {"since": since}, follow=True)
+    response = viewer("recover_endpoint").post(action_page(EndpointFactory(), "recover"), {"since": since}, follow=True)
     assert response.status_code == 200
     assert bool(messages_of(response)) is since.startswith("0001")
 
 
-def test_destructive_acts_on_a_list_ask_once_more_and_then_tell_how_many_could_not_and_why():
+def test_destructive_actions_on_a_list_ask_once_more_and_then_tell_how_many_could_not_and_why():
     client = viewer("cancel_delivery")
     waiting, done = DeliveryFactory.create_batch(2), DeliveryFactory(succeeded=True)
     asked = on_list(client, "delivery", "cancel", [*waiting, done])
@@ -164,7 +166,7 @@ def test_destructive_acts_on_a_list_ask_once_more_and_then_tell_how_many_could_n
     assert AuditEntry.objects.filter(verb="delivery.cancelled", actor=actor(client)).count() == 2
 
 
-def test_harmless_acts_on_a_list_are_done_at_once():
+def test_harmless_actions_on_a_list_are_done_at_once():
     client = viewer("pause_endpoint")
     endpoints = EndpointFactory.create_batch(2)
     for endpoint in endpoints:
@@ -182,25 +184,25 @@ def test_more_rows_than_a_person_waits_for_are_refused(monkeypatch):
     assert not Delivery.objects.filter(status="cancelled").exists()
 
 
-def test_an_act_that_does_not_fit_says_why_and_changes_nothing():
+def test_an_action_that_does_not_fit_says_why_and_changes_nothing():
     delivery = DeliveryFactory(succeeded=True)
-    response = viewer("cancel_delivery").post(act_page(delivery, "cancel"))
+    response = viewer("cancel_delivery").post(action_page(delivery, "cancel"))
     assert response.status_code == 200
     assert "only a pending one can be cancelled" in response.content.decode()
 
 
 @pytest.mark.parametrize(
-    ("act", "status", "data"),
+    ("action", "status", "data"),
     [
         ("pause", "paused", {"reason": "asked for"}),
         ("disable", "disabled", {"reason": "not paid"}),
         ("delete", "deleted", {}),
     ],
 )
-def test_an_endpoint_is_stopped_with_a_reason(act, status, data):
+def test_an_endpoint_is_stopped_with_a_reason(action, status, data):
     endpoint = EndpointFactory()
-    client = viewer(ACTS["endpoint"][act])
-    assert client.post(act_page(endpoint, act), data, follow=True).status_code == 200
+    client = viewer(ACTIONS["endpoint"][action])
+    assert client.post(action_page(endpoint, action), data, follow=True).status_code == 200
     row = Endpoint.objects.get()
     assert (row.status, row.status_reason) == (status, data.get("reason", ""))
     assert AuditEntry.objects.get().actor == actor(client)
