@@ -25,7 +25,7 @@ from tests.factories import (
 from webhooks_app.endpoints.numeric_ids import number_endpoints
 from webhooks_app.models import EndpointQueue, EventChannel, HourlyStat, IdempotencyRecord, Secret, Subscription
 from webhooks_app.tenants.api_keys import create_api_key
-from webhooks_app.tenants.audit import note
+from webhooks_app.tenants.audit import record_audit_entry
 from webhooks_app.tenants.portal import create_portal_link
 
 _NAMES = itertools.count(1)
@@ -108,7 +108,7 @@ def one_of_everything() -> list[Model]:
     attempt = AttemptFactory(delivery=delivery, response_body=ANSWER.encode(), response_headers=f"X-Answer: {ANSWER}")
     key, _ = create_api_key(endpoint.tenant, name="their CI")
     portal_link, _ = create_portal_link(endpoint.tenant)
-    note(endpoint.tenant_id, "user:anna", "endpoint.changed", endpoint.public_id, fields=["url"])
+    record_audit_entry(endpoint.tenant_id, "user:anna", "endpoint.changed", endpoint.public_id, fields=["url"])
     number_endpoints([endpoint])
     now = timezone.now()
     return [

@@ -151,7 +151,7 @@ def test_told_notices_and_dead_secrets_go_others_stay():
     assert endpoint.secrets.count() == 1
 
 
-def test_statistics_and_audit_trail_are_kept_for_13_months():
+def test_statistics_and_audit_log_are_kept_for_13_months():
     endpoint = EndpointFactory()
     AuditEntry.objects.create(tenant=endpoint.tenant, actor="x", verb="y")
     HourlyStat.objects.create(endpoint=endpoint, hour=NOW)

@@ -1,4 +1,4 @@
-"""Saving in the admin calls the service functions: the same checks, the same audit trail, errors beside their fields."""
+"""Saving in the admin calls the service functions: the same checks, the same audit log, errors beside their fields."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_key_that_cannot_be_made_says_why_beside_the_field(field, changes):
     assert not ApiKey.objects.exists()
 
 
-def test_a_tenant_is_made_and_changed_with_an_audit_trail():
+def test_a_tenant_is_made_and_changed_with_audit_entries():
     client = superuser()
     client.post(pages("tenant", "add"), {"uid": "org:7", "name": "Seven", "webhooks_enabled": "on"})
     tenant = Tenant.objects.get()

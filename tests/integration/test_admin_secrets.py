@@ -114,7 +114,7 @@ def test_payloads_are_seen_by_those_who_may_and_by_nobody_else():
     assert "lacks the permission to see payloads" not in seen
 
 
-def test_who_looks_at_a_payload_is_in_the_audit_trail():
+def test_who_looks_at_a_payload_is_in_the_audit_log():
     rows = one_of_everything()
     looks = AuditEntry.objects.filter(verb="payload.viewed")
     client = viewer("view_operations")

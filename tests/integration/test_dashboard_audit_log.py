@@ -24,18 +24,19 @@ from webhooks_app.endpoints.status import delete_endpoint, disable_endpoint, pau
 from webhooks_app.maintenance.prune import MONTHS_KEPT
 from webhooks_app.models import AuditEntry, Endpoint, Tenant
 from webhooks_app.tenants.api_keys import create_api_key
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("visitors")]
 
 PAGE = "/webhooks/audit-log"
+AUDIT_FUNCTIONS = ("record_audit_entry", "record_audit_entries", "record_refusal")
 
 
-def notes() -> Iterator[ast.Call]:
-    """Every place in the app's source that writes into the audit trail."""
+def audit_calls() -> Iterator[ast.Call]:
+    """Every call in the app that writes an entry of the audit log."""
     for file in Path(webhooks_app.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("note", "note_each", "note_refusal"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in AUDIT_FUNCTIONS:
                 yield node
 
 
@@ -57,12 +58,12 @@ def lines(tenant: Tenant, query: str = "") -> list[Any]:
 
 class TestTheWords:
     def test_there_are_some_for_every_verb_that_an_action_writes(self) -> None:
-        written = {call.args[2].value for call in notes() if isinstance(call.args[2], ast.Constant)}
+        written = {call.args[2].value for call in audit_calls() if isinstance(call.args[2], ast.Constant)}
         assert written == set(VERBS)
 
     def test_and_for_every_detail(self) -> None:
-        named = {keyword.arg for call in notes() for keyword in call.keywords} - {"using", None}
-        # Some acts collect their details in a dict first.
+        named = {keyword.arg for call in audit_calls() for keyword in call.keywords} - {"using", None}
+        # Some actions collect their details in a dict first.
         collected = {"previous_expires_at", "brought", "fields", "new_secret", "events", "server", "previous_server"}
         assert named | collected == set(DETAILS)
 
@@ -80,7 +81,7 @@ class TestTheWords:
         ],
     )
     def test_name_whoever_acted(self, tenant: Tenant, actor: str, words: str) -> None:
-        note(tenant.pk, actor, "deliveries.retried", "", count=3)
+        record_audit_entry(tenant.pk, actor, "deliveries.retried", "", count=3)
         (line,) = lines(tenant)
         assert (line.actor, line.details) == (words, [("How many", "3")])
 
@@ -92,7 +93,7 @@ class TestTheWords:
         assert (made.target, made.address) == ("CI", "/webhooks/keys")
 
     def test_of_a_verb_that_is_not_known_are_its_own(self, tenant: Tenant) -> None:
-        note(tenant.pk, SYSTEM, "thing.done", "thing_1", how="<b>well</b>")
+        record_audit_entry(tenant.pk, SYSTEM, "thing.done", "thing_1", how="<b>well</b>")
         page = visiting(tenant).get(PAGE).content.decode()
         assert "thing.done" in page
         assert "&lt;b&gt;well" in page
@@ -108,7 +109,7 @@ class TestTheTargets:
     @pytest.mark.parametrize(("prefix", "place"), [("evt", "events"), ("dlv", "deliveries")])
     def test_without_a_name_are_called_by_their_id(self, tenant: Tenant, prefix: str, place: str) -> None:
         target = f"{prefix}_{'0' * 32}"
-        note(tenant.pk, SYSTEM, "event.replayed", target)
+        record_audit_entry(tenant.pk, SYSTEM, "event.replayed", target)
         (line,) = lines(tenant)
         assert (line.target, line.address) == (target, f"/webhooks/{place}/{target}")
 
@@ -119,12 +120,12 @@ class TestTheTargets:
 
     def test_of_others_are_never_named(self, tenant: Tenant, endpoint: Endpoint) -> None:
         other = TenantFactory()
-        note(other.pk, SYSTEM, "endpoint.paused", endpoint.public_id)
+        record_audit_entry(other.pk, SYSTEM, "endpoint.paused", endpoint.public_id)
         (line,) = lines(other)
         assert (line.target, line.address) == (endpoint.public_id, "")
 
     def test_that_are_portal_links_tell_nothing(self, tenant: Tenant) -> None:
-        note(tenant.pk, SYSTEM, "portal_link.used", "0" * 32)
+        record_audit_entry(tenant.pk, SYSTEM, "portal_link.used", "0" * 32)
         assert lines(tenant)[0].target == ""
 
 
@@ -210,7 +211,7 @@ class TestThePage:
 
     def test_goes_on_to_what_is_older(self, tenant: Tenant) -> None:
         for number in range(keyset.SIZE + 1):
-            note(tenant.pk, f"user:u{number}", "deliveries.retried", "")
+            record_audit_entry(tenant.pk, f"user:u{number}", "deliveries.retried", "")
         client = visiting(tenant)
         first = client.get(f"{PAGE}?by=user")
         address = f"{PAGE}?by=user&before={first.context['slice'].older}"

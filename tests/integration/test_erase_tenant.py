@@ -40,7 +40,7 @@ from webhooks_app.notifications import operational_events
 from webhooks_app.notifications.send import send_notifications
 from webhooks_app.playground import open_playground
 from webhooks_app.tenants.api_keys import find_api_key
-from webhooks_app.tenants.audit import note
+from webhooks_app.tenants.audit import record_audit_entry
 from webhooks_app.tenants.portal import use_portal_link
 from webhooks_app.tenants.service import change_tenant
 
@@ -83,7 +83,7 @@ def fill(customer: Customer, deliver: Deliver) -> str:
     deliver()
     disable_endpoint(other, CANARY, actor=who)
     NotificationFactory(endpoint=endpoint, reason=CANARY)
-    note(tenant.pk, who, "endpoint.paused", endpoint.public_id, reason=CANARY)
+    record_audit_entry(tenant.pk, who, "endpoint.paused", endpoint.public_id, reason=CANARY)
     emit(TYPE, {"who": CANARY}, tenant=tenant, subject=CANARY)
     return text
 

@@ -222,7 +222,7 @@ class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
             (list_of(Delivery, endpoint=row.pk), _("deliveries")),
             (list_of(Delivery, endpoint=row.pk, status="exhausted"), _("deliveries that failed")),
             (list_of(Delivery, endpoint=row.pk, made="day"), _("deliveries of the last 24 hours")),
-            (audit, _("audit trail")),
+            (audit, _("audit log")),
         )
         return link_list(shown)
 

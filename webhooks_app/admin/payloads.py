@@ -14,7 +14,7 @@ from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.models import Attempt, Event
 from webhooks_app.models.ids import public_id
 from webhooks_app.tenants.access import staff_actor_of
-from webhooks_app.tenants.audit import note
+from webhooks_app.tenants.audit import record_audit_entry
 
 #: The most characters of one payload on a page.
 _MOST_SHOWN = 64 * 1024
@@ -26,11 +26,11 @@ def may_see_payloads(request: HttpRequest) -> bool:
     return bool(user.has_perm(PERMISSION))
 
 
-def note_look(request: HttpRequest, row: Any) -> None:
+def record_payload_view(request: HttpRequest, row: Any) -> None:
     """Record in the audit log that this user looks at the row's payload."""
     # An attempt has no public id of its own.
     target = public_id("dlv", row.delivery_id) if isinstance(row, Attempt) else getattr(row, "public_id", row.pk.hex)
-    note(row.tenant_id, staff_actor_of(request.user), "payload.viewed", target)
+    record_audit_entry(row.tenant_id, staff_actor_of(request.user), "payload.viewed", target)
 
 
 def hidden() -> SafeString:

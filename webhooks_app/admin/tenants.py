@@ -106,5 +106,5 @@ class TenantAdmin(ServiceAdmin):
     @admin.display(description=_("lists"))
     def lists(self, row: Tenant) -> SafeString:
         kinds = ((Endpoint, _("endpoints")), (Event, _("events")), (Delivery, _("deliveries")), (ApiKey, _("API keys")),
-                 (Notification, _("notifications")), (AuditEntry, _("audit trail")))  # fmt: skip
+                 (Notification, _("notifications")), (AuditEntry, _("audit log")))  # fmt: skip
         return link_list((list_of(model, tenant=row.pk), label) for model, label in kinds)

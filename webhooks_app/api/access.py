@@ -18,7 +18,7 @@ from webhooks_app.core.role import Role
 from webhooks_app.models import ApiKey, Scope, Tenant
 from webhooks_app.tenants.access import actor_of, role_of_request, tenant_of_request
 from webhooks_app.tenants.api_keys import find_api_key
-from webhooks_app.tenants.refusals import PERIOD, must_wait, note_refusal, refuse_api_key, sender_of, was_refused
+from webhooks_app.tenants.refusals import PERIOD, must_wait, record_refusal, refuse_api_key, sender_of, was_refused
 
 #: The scopes of logged-in users by role.
 _SCOPES = {Role.MANAGER: frozenset(Scope.values), Role.VIEWER: frozenset({Scope.WEBHOOKS_READ.value})}
@@ -100,7 +100,7 @@ class HasScope(BasePermission):
         owner = "API key" if access.key else "user"
         self.message = f"This {owner} lacks the scope `{scope}`. Use one that has it."
         if access.key is not None:
-            note_refusal(access.tenant.pk, access.actor, "api_key.refused", access.key.public_id, f"no scope {scope}")
+            record_refusal(access.tenant.pk, access.actor, "api_key.refused", access.key.public_id, f"no scope {scope}")
         return False
 
 

@@ -42,7 +42,7 @@ from webhooks_app.models.database import database_alias
 from webhooks_app.models.event import REASON_ERASED
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.tenants.audit import SYSTEM, note_each
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entries
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 
 #: Events per transaction, which locks the queues of their endpoints.
@@ -184,7 +184,7 @@ def _erase_chunk(tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], actor: str | No
     """
     rows = for_change(Event.objects.filter(any_of("id", ids)).order_by("id"))
     events = list(rows.defer("data"))
-    noted = [event.public_id for event in events if event.is_erasable]
+    targets = [event.public_id for event in events if event.is_erasable]
     urls = {
         callback_endpoint_id(tenant_id, event.callback_url): event.callback_url
         for event in events
@@ -209,7 +209,7 @@ def _erase_chunk(tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], actor: str | No
     blank_attempts(ids, all_urls=all_urls)
     _blank_callback_urls(tenant_id, urls)
     if actor is not None:
-        note_each(tenant_id, actor, "event.erased", noted)
+        record_audit_entries(tenant_id, actor, "event.erased", targets)
     return len(events)
 
 

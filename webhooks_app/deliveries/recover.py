@@ -22,7 +22,7 @@ from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
 from webhooks_app.models.delivery import of_sendable_events
 from webhooks_app.models.ids import first_id
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 
 #: Ids use the clocks of the emitting machines, `created_at` the database's clock: they may differ by this much.
 _CLOCK_MARGIN = timedelta(hours=1)
@@ -50,7 +50,7 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
         row, _ = locked_endpoint(endpoint)
         if row.is_callback:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
-        note(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
+        record_audit_entry(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
         # Keep a margin to the retention: otherwise `prune` could delete the event of a new delivery.
         oldest = database_now() - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)

@@ -24,7 +24,7 @@ from webhooks_app.locking import CHUNK, in_chunks, key_of, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus, Event, database_now
 from webhooks_app.models.delivery import of_sendable_events
 from webhooks_app.models.lookups import for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.wire_formats import retry_policy_of
 
 #: A delivery, or its primary key.
@@ -64,7 +64,7 @@ def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
     row = Event.objects.defer("data").get(pk=key_of(event))
     refuse_erased(row)
     with write():
-        note(row.tenant_id, actor, "event.replayed", row.public_id)
+        record_audit_entry(row.tenant_id, actor, "event.replayed", row.public_id)
     deliveries = Delivery.objects.filter(event_id=row.pk).exclude(status=DeliveryStatus.PENDING)
     alive = deliveries.exclude(endpoint__status=EndpointStatus.DELETED)
     return in_chunks(bulk_updates.requeue, alive)
@@ -81,7 +81,7 @@ def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, actor:
     parts = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     renewed = sum(in_fresh_transaction(partial(bulk_updates.requeue, ids)) for ids in parts)
     with write():
-        note(tenant_id, actor, "deliveries.retried", "", count=renewed)
+        record_audit_entry(tenant_id, actor, "deliveries.retried", "", count=renewed)
     return renewed
 
 
@@ -105,7 +105,7 @@ def _resend(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     else:
         bulk_updates.requeue([row.pk])
     send_as_next_probe(row, endpoint)
-    note(row.tenant_id, actor, "delivery.replayed", row.public_id, was=row.status)
+    record_audit_entry(row.tenant_id, actor, "delivery.replayed", row.public_id, was=row.status)
 
 
 def _send_now(row: Delivery, endpoint: Endpoint, actor: str) -> None:
@@ -117,7 +117,7 @@ def _send_now(row: Delivery, endpoint: Endpoint, actor: str) -> None:
         )
     _hurry(row, endpoint)
     send_as_next_probe(row, endpoint)
-    note(row.tenant_id, actor, "delivery.hurried", row.public_id)
+    record_audit_entry(row.tenant_id, actor, "delivery.hurried", row.public_id)
 
 
 def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
@@ -128,7 +128,7 @@ def _cancel(row: Delivery, endpoint: Endpoint, actor: str) -> None:
     if endpoint.fifo:
         # It may have been the head that blocked all others.
         make_queues_due([endpoint.pk], now)
-    note(row.tenant_id, actor, "delivery.cancelled", row.public_id)
+    record_audit_entry(row.tenant_id, actor, "delivery.cancelled", row.public_id)
 
 
 def _event_of(row: Delivery) -> Event | None:

@@ -42,7 +42,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tracebacks import hidden_locals
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 from webhooks_app.transport.validation import KEPT_BUSY, failed
@@ -202,5 +202,5 @@ def _keep(row: Endpoint, event: Event, result: Result, actor: str) -> Attempt:
     )
     attempt = attempt_row(result)
     store_for(database_alias()).insert_attempts([attempt])
-    note(row.tenant_id, actor, "endpoint.tested", row.public_id, type=event.type)
+    record_audit_entry(row.tenant_id, actor, "endpoint.tested", row.public_id, type=event.type)
     return Attempt.objects.get(pk=attempt.id)

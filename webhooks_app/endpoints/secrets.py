@@ -15,7 +15,7 @@ from webhooks_app.models import Endpoint, Secret, Tenant, database_now
 from webhooks_app.models.endpoint import SecretQuerySet
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.wire_formats import get_wire_format
 
 #: The number of replaced secrets that still sign; a further rotation ends the oldest, which limits the size of the headers.
@@ -56,7 +56,7 @@ def rotate_secret(
     _refuse_in_use(text, row)
     ends = replace_secret(row, text, hours if overlap is None else overlap)
     detail = {"previous_expires_at": ends.isoformat() if ends else None, "brought": secret is not None}
-    note(_tenant_id(row), actor, "secret.rotated", _target(row), **detail)
+    record_audit_entry(_tenant_id(row), actor, "secret.rotated", _target(row), **detail)
     return RotatedSecret(text, ends)
 
 
@@ -69,7 +69,7 @@ def end_old_secret(owner: Endpoint | Tenant, *, secret_id: uuid.UUID | None = No
         old = old.filter(pk=secret_id)
     ended = old.update(expires_at=database_now() - _INSTANT)
     if ended:
-        note(_tenant_id(row), actor, "secret.ended", _target(row), count=ended)
+        record_audit_entry(_tenant_id(row), actor, "secret.ended", _target(row), count=ended)
     return ended
 
 

@@ -28,7 +28,7 @@ from webhooks_app.exceptions import (
 from webhooks_app.locking import EndpointRef, locked_endpoint
 from webhooks_app.models import Endpoint, EndpointQueue, Subscription, Tenant, database_now
 from webhooks_app.models.lookups import for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 from webhooks_app.tenants.plan import plan_of
 from webhooks_app.wire_formats import get_wire_format
@@ -85,7 +85,7 @@ def create_endpoint(
     check_plan_limit(owner)
     insert_endpoint(endpoint, patterns, text)
     detail = {"events": patterns, "server": _server(endpoint.url)}
-    note(owner.pk, actor, "endpoint.created", endpoint.public_id, **detail)
+    record_audit_entry(owner.pk, actor, "endpoint.created", endpoint.public_id, **detail)
     return endpoint, text
 
 
@@ -116,7 +116,7 @@ def change_endpoint(
         _reorder(row, queue)
     moved = {} if _server(row.url) == was_at else {"previous_server": was_at, "server": _server(row.url)}
     detail = {"fields": sorted(changes), "new_secret": text is not None, **moved}
-    note(row.tenant_id, actor, "endpoint.changed", row.public_id, **detail)
+    record_audit_entry(row.tenant_id, actor, "endpoint.changed", row.public_id, **detail)
     return row, text
 
 

@@ -29,7 +29,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.endpoint import NO_CREDENTIALS
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 
 
 @in_one_transaction
@@ -44,7 +44,7 @@ def pause_endpoint(endpoint: EndpointRef, *, reason: str = "", actor: str = SYST
     _expect(row, EndpointStatus.ACTIVE, gettext_noop("Only an active endpoint can be paused; enable it first."))
     _block_queue(queue)
     _set_status(row, EndpointStatus.PAUSED, reason, database_now())
-    note(row.tenant_id, actor, "endpoint.paused", row.public_id, reason=reason)
+    record_audit_entry(row.tenant_id, actor, "endpoint.paused", row.public_id, reason=reason)
     return row
 
 
@@ -64,7 +64,7 @@ def _resume(endpoint: EndpointRef, actor: str) -> Endpoint:
         return row
     _expect(row, EndpointStatus.PAUSED, gettext_noop("This endpoint is not paused but disabled; enable it."))
     _unblock_queue(row, queue)
-    note(row.tenant_id, actor, "endpoint.resumed", row.public_id)
+    record_audit_entry(row.tenant_id, actor, "endpoint.resumed", row.public_id)
     return row
 
 
@@ -80,7 +80,7 @@ def disable_endpoint(endpoint: EndpointRef, reason: str = "", *, notify: bool = 
         return row
     _block_queue(queue)
     _set_status(row, EndpointStatus.DISABLED, reason, database_now())
-    note(row.tenant_id, actor, "endpoint.disabled", row.public_id, reason=reason)
+    record_audit_entry(row.tenant_id, actor, "endpoint.disabled", row.public_id, reason=reason)
     if row.is_playground:
         return row
     if notify and not row.is_callback:
@@ -107,7 +107,7 @@ def _enable(endpoint: EndpointRef, actor: str) -> Endpoint:
         return row
     _expect(row, EndpointStatus.DISABLED, gettext_noop("This endpoint is not disabled but paused; resume it."))
     reset_and_activate(row, queue)
-    note(row.tenant_id, actor, "endpoint.enabled", row.public_id)
+    record_audit_entry(row.tenant_id, actor, "endpoint.enabled", row.public_id)
     return row
 
 
@@ -154,7 +154,7 @@ def _delete(endpoint: EndpointRef, actor: str) -> Endpoint:
         row.save(update_fields=["deleted_at", *NO_CREDENTIALS])
         Secret.objects.filter(endpoint_id=row.pk).delete()
         _set_status(row, EndpointStatus.DELETED, "", now)
-        note(row.tenant_id, actor, "endpoint.deleted", row.public_id)
+        record_audit_entry(row.tenant_id, actor, "endpoint.deleted", row.public_id)
     return row
 
 

@@ -23,7 +23,7 @@ from webhooks_app.models import Event, Tenant
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.event import EventQuerySet
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import tenant_uid
 
 
@@ -46,7 +46,7 @@ def release_quarantined(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> boo
                 )
             )
         _make_pending([row.pk])
-        note(row.tenant_id, actor, "event.released", row.public_id)
+        record_audit_entry(row.tenant_id, actor, "event.released", row.public_id)
         return True
 
     return in_fresh_transaction(work)
@@ -89,7 +89,7 @@ def _release(ids: Collection[uuid.UUID], actor: str) -> int:
     tenants = dict(rows.values_list("id", "tenant_id"))
     _make_pending(tenants)
     for tenant_id, count in Counter(tenants.values()).items():
-        note(tenant_id, actor, "events.released", "", count=count)
+        record_audit_entry(tenant_id, actor, "events.released", "", count=count)
     return len(tenants)
 
 

@@ -36,7 +36,7 @@ from webhooks_app.models import (
 from webhooks_app.models.endpoint import NO_CREDENTIALS
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
 #: The kinds of actors that are people of the tenant. What follows the colon is replaced by this.
@@ -149,4 +149,4 @@ def _erase_row(owner: Tenant, actor: str, report: TenantErasure) -> None:
     row = for_change(Tenant.objects.all()).get(pk=owner.pk)
     row.name, row.email = "", ""
     row.save(update_fields=["name", "email"])
-    note(row.pk, actor, "tenant.erased", row.uid[:64], count=report.events)
+    record_audit_entry(row.pk, actor, "tenant.erased", row.uid[:64], count=report.events)

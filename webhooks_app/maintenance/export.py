@@ -36,7 +36,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
 #: Rows that are read at once: payloads have up to 256 KiB, responses up to 16 KiB.
@@ -55,7 +55,7 @@ def export_tenant(tenant: TenantLike, *, actor: str = SYSTEM) -> Iterator[str]:
     """
     owner = tenant_for(tenant)
     with write():
-        note(owner.pk, actor, "tenant.exported", owner.uid[:64])
+        record_audit_entry(owner.pk, actor, "tenant.exported", owner.uid[:64])
     yield _line("tenant", _tenant(owner))
     count = 1
     for kind, rows in _rows_of(owner):

@@ -692,7 +692,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "audit entry",
-                "verbose_name_plural": "Audit trail",
+                "verbose_name_plural": "Audit log",
                 "ordering": ["-id"],
                 "base_manager_name": "objects",
             },

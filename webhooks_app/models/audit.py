@@ -52,7 +52,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = _("audit entry")
-        verbose_name_plural = _("Audit trail")
+        verbose_name_plural = _("Audit log")
         base_manager_name = "objects"
         ordering = ["-id"]
         indexes = [

@@ -26,7 +26,7 @@ from webhooks_app.exceptions import ConflictingState, InvalidEndpoint, gettext_n
 from webhooks_app.locking import locked_endpoint
 from webhooks_app.models import Endpoint, EndpointStatus, Event, Tenant
 from webhooks_app.models.database import database_alias
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
 #: A playground unused for this long gets no more events: each of them is stored twice while it does.
@@ -65,7 +65,7 @@ def open_playground(
         description="Playground",
     )
     insert_endpoint(endpoint, patterns, text)
-    note(owner.pk, actor, "playground.opened", endpoint.public_id, events=patterns)
+    record_audit_entry(owner.pk, actor, "playground.opened", endpoint.public_id, events=patterns)
     return endpoint, text
 
 
@@ -85,7 +85,7 @@ def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint
         bulk_updates.make_due_now(row)
         reset_and_activate(row, queue)
         _hint()
-    note(row.tenant_id, actor, "playground.answers", row.public_id, answer=answer)
+    record_audit_entry(row.tenant_id, actor, "playground.answers", row.public_id, answer=answer)
     return row
 
 
@@ -108,7 +108,7 @@ def send_to_playground(tenant: Tenant, *, type: str, data: object = EXAMPLE, act
 def _send(row: Endpoint, event: Event, actor: str) -> None:
     event.save(force_insert=True)
     bulk_updates.create_deliveries(row, [event.pk])
-    note(row.tenant_id, actor, "playground.tested", row.public_id, type=event.type)
+    record_audit_entry(row.tenant_id, actor, "playground.tested", row.public_id, type=event.type)
     _hint()
 
 

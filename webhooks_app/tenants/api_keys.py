@@ -18,7 +18,7 @@ from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import InvalidApiKey, InvalidPortalLink, TooManyApiKeys, gettext_noop
 from webhooks_app.models import ApiKey, PortalLink, Scope, Tenant, database_now
 from webhooks_app.models.lookups import any_of, for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, storable, tenant_for
 from webhooks_app.tenants.plan import plan_of
 from webhooks_app.tenants.refusals import remember_accepted
@@ -66,7 +66,7 @@ def create_api_key(
         portal_link=portal_link,
     )
     key.save(force_insert=True)
-    note(owner.pk, actor, "api_key.created", key.public_id, name=key.name, scopes=key.scopes)
+    record_audit_entry(owner.pk, actor, "api_key.created", key.public_id, name=key.name, scopes=key.scopes)
     key.refresh_from_db()  # for values set by the database
     return key, text
 
@@ -93,10 +93,10 @@ def _revoke(keys: Collection[ApiKey], links: Collection[PortalLink], actor: str)
     while keys or links:
         for key in keys:
             if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
-                note(key.tenant_id, actor, "api_key.revoked", key.public_id)
+                record_audit_entry(key.tenant_id, actor, "api_key.revoked", key.public_id)
         for link in links:
             if PortalLink.objects.filter(pk=link.pk, revoked_at__isnull=True).update(revoked_at=now):
-                note(link.tenant_id, actor, "portal_link.revoked", link.pk.hex)
+                record_audit_entry(link.tenant_id, actor, "portal_link.revoked", link.pk.hex)
         made = PortalLink.objects.alive().filter(any_of("api_key_id", [key.pk for key in keys]))
         keys = list(ApiKey.objects.usable().filter(any_of("portal_link_id", [link.pk for link in links])))
         links = list(made)

@@ -12,12 +12,12 @@ from webhooks_app.models import AuditEntry
 SYSTEM = "system"
 
 
-def note(tenant_id: uuid.UUID, actor: str, verb: str, target: str, **detail: Any) -> None:
+def record_audit_entry(tenant_id: uuid.UUID, actor: str, verb: str, target: str, **detail: Any) -> None:
     """Write an entry. `detail` is JSON and must hold no secret, no header value and no payload."""
     AuditEntry.objects.create(tenant_id=tenant_id, actor=actor[:255] or SYSTEM, verb=verb, target=target, detail=detail)
 
 
-def note_each(tenant_id: uuid.UUID, actor: str, verb: str, targets: Iterable[str]) -> None:
+def record_audit_entries(tenant_id: uuid.UUID, actor: str, verb: str, targets: Iterable[str]) -> None:
     """Write an entry without details for each of these targets, in one statement."""
     AuditEntry.objects.bulk_create(
         AuditEntry(tenant_id=tenant_id, actor=actor[:255] or SYSTEM, verb=verb, target=target) for target in targets

@@ -17,7 +17,7 @@ from webhooks_app.models import ApiKey, PortalLink, Scope, database_now
 from webhooks_app.models.times import Now
 from webhooks_app.tenants.access import actor_of
 from webhooks_app.tenants.api_keys import checked_scopes, hold_key, revoke_portal_link
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
 _RANDOM_BYTES = 32
@@ -71,7 +71,7 @@ def create_portal_link(
         expires_at=database_now() + timedelta(minutes=settings().DASHBOARD.PORTAL_LINK_MINUTES),
     )
     link.save(force_insert=True)
-    note(owner.pk, actor, "portal_link.created", link.pk.hex, role=link.role)
+    record_audit_entry(owner.pk, actor, "portal_link.created", link.pk.hex, role=link.role)
     return link, token
 
 
@@ -89,7 +89,7 @@ def use_portal_link(token: str) -> PortalLink:
     unused = PortalLink.objects.filter(pk=link.pk, used_at__isnull=True)
     if not unused.update(used_at=now, session_ends_at=link.session_ends_at):  # somebody else was faster
         raise InvalidPortalLink()
-    note(link.tenant_id, link.actor, "portal_link.used", link.pk.hex)
+    record_audit_entry(link.tenant_id, link.actor, "portal_link.used", link.pk.hex)
     return link
 
 

@@ -18,7 +18,7 @@ from rest_framework.throttling import BaseThrottle
 from webhooks_app.core.secrets import token_digest
 from webhooks_app.models import ApiKey, PortalLink
 from webhooks_app.process_log import log_once_a_minute
-from webhooks_app.tenants.audit import note
+from webhooks_app.tenants.audit import record_audit_entry
 
 #: How many different keys and links that are not accepted one sender may try in so many seconds.
 MOST = 60
@@ -26,7 +26,7 @@ PERIOD = 60
 #: For how long a key is known to have been accepted (seconds): it is looked up whatever else its sender tries.
 _KNOWN_FOR = 3600
 #: An equal refusal is noted in the audit log once in this time (seconds).
-_NOTED_EVERY = 3600
+_RECORDED_EVERY = 3600
 
 
 def sender_of(request: HttpRequest) -> str:
@@ -49,27 +49,27 @@ def remember_accepted(token: str) -> None:
 
 
 def refuse_api_key(token: str, sender: str) -> None:
-    """Count and log a key that is not accepted. If it was one, note it in its tenant's audit log."""
+    """Count and log a key that is not accepted. If it was one, record it in its tenant's audit log."""
     if _count(token, sender, "an API key"):
         key = ApiKey.objects.filter(digest=token_digest(token)).first()
         if key is not None:
             reason = "revoked" if key.revoked_at is not None else "expired"
-            note_refusal(key.tenant_id, f"key:{key.public_id}", "api_key.refused", key.public_id, reason)
+            record_refusal(key.tenant_id, f"key:{key.public_id}", "api_key.refused", key.public_id, reason)
 
 
 def refuse_portal_link(token: str, sender: str) -> None:
-    """Count and log a portal link that is not accepted. If it was one, note it in its tenant's audit log."""
+    """Count and log a portal link that is not accepted. If it was one, record it in its tenant's audit log."""
     if _count(token, sender, "a link to the dashboard"):
         link = PortalLink.objects.filter(digest=token_digest(token)).first()
         if link is not None:
             reason = "revoked" if link.revoked_at is not None else "used" if link.used_at is not None else "expired"
-            note_refusal(link.tenant_id, link.actor, "portal_link.refused", link.pk.hex, reason)
+            record_refusal(link.tenant_id, link.actor, "portal_link.refused", link.pk.hex, reason)
 
 
-def note_refusal(tenant_id: uuid.UUID, actor: str, verb: str, target: str, reason: str) -> None:
-    """Note a refusal in the tenant's audit log, unless an equal one was noted within the hour."""
-    if cache.add(_key("noted", f"{verb} {target} {reason}"), True, _NOTED_EVERY):
-        note(tenant_id, actor, verb, target, reason=reason)
+def record_refusal(tenant_id: uuid.UUID, actor: str, verb: str, target: str, reason: str) -> None:
+    """Record a refusal in the tenant's audit log, unless the same one was recorded within the last hour."""
+    if cache.add(_key("noted", f"{verb} {target} {reason}"), True, _RECORDED_EVERY):
+        record_audit_entry(tenant_id, actor, verb, target, reason=reason)
 
 
 def _count(token: str, sender: str, what: str) -> bool:

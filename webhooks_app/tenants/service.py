@@ -13,7 +13,7 @@ from webhooks_app.db import in_one_transaction
 from webhooks_app.exceptions import ConfigurationError, InvalidTenant
 from webhooks_app.models import Tenant
 from webhooks_app.models.lookups import for_change
-from webhooks_app.tenants.audit import SYSTEM, note
+from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import MAX_UID, storable
 from webhooks_app.wire_formats import get_wire_format
 
@@ -44,7 +44,7 @@ def create_tenant(uid: str, *, actor: str = SYSTEM, **values: Unpack[TenantChang
         raise InvalidTenant("There is a tenant with this uid already.", field="uid")
     tenant = Tenant(uid=uid, **_checked(values))
     tenant.save(force_insert=True)
-    note(tenant.pk, actor, "tenant.created", uid[:64])
+    record_audit_entry(tenant.pk, actor, "tenant.created", uid[:64])
     tenant.refresh_from_db()  # for values set by the database
     return tenant
 
@@ -58,7 +58,7 @@ def change_tenant(tenant: Tenant, *, actor: str = SYSTEM, **changes: Unpack[Tena
         setattr(row, name, value)
     if values:
         row.save(update_fields=list(values))
-        note(row.pk, actor, "tenant.changed", row.uid[:64], fields=sorted(values))
+        record_audit_entry(row.pk, actor, "tenant.changed", row.uid[:64], fields=sorted(values))
     return row
 
 
