@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhooks_app.admin.endpoint_form import EndpointForm as StaffForm
+from webhooks_app.admin.endpoint_form import StaffEndpointForm
 from webhooks_app.admin.endpoints import EndpointAdmin
 from webhooks_app.api.serializers.webhooks import WebhookInputSerializer, WebhookSerializer
 from webhooks_app.dashboard.forms.endpoint import EndpointForm
@@ -23,7 +23,7 @@ def test_every_face_has_the_setting_under_the_models_label(setting: Setting) -> 
     assert label
     assert field.help_text
     assert str(EndpointForm(types=[]).fields[name].label) == label
-    assert str(StaffForm.base_fields[name].label) == label
+    assert str(StaffEndpointForm.base_fields[name].label) == label
     assert name in EndpointAdmin._settings
     for serializer in (WebhookSerializer(), WebhookInputSerializer()):
         assert serializer.fields[name].help_text == str(field.help_text)

@@ -82,8 +82,8 @@ SENSITIVE = {
 }
 #: Fields with such a name that hold none.
 HARMLESS = {
-    *("Access.key", "NotificationEmail.text", "Line.text", "Explanation.text", "SchemeHelp.headers"),
-    *("HealthFinding.text", "Request.token", "Response.token", "Chart.key", "Part.keys", "Named.keys"),
+    *("Access.key", "NotificationEmail.text", "SummaryLine.text", "Finding.text", "DeliveryAnswer.text"),
+    *("SchemeHelp.headers", "Request.token", "Response.token", "Chart.key", "Part.keys", "Named.keys"),
 }
 
 

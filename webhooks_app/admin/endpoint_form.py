@@ -25,7 +25,7 @@ from webhooks_app.forms.settings import form_field
 from webhooks_app.models import Endpoint
 
 
-class EndpointForm(AuthenticationForm, ClientTLSFields, ServiceForm):
+class StaffEndpointForm(AuthenticationForm, ClientTLSFields, ServiceForm):
     fields_of: ClassVar[dict[str, str]] = {"headers": "new_headers", **ERROR_FIELDS, **FIELDS_OF}
 
     url = forms.CharField(

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.admin.base import ReadOnlyAdmin, field_label, time_column
 from webhooks_app.admin.endpoint_actions import ROW_ACTIONS
-from webhooks_app.admin.endpoint_form import EndpointForm, authentication_fieldsets
+from webhooks_app.admin.endpoint_form import StaffEndpointForm, authentication_fieldsets
 from webhooks_app.admin.filters import EndpointStatusFilter, LabelledFilter, TimeFilter
 from webhooks_app.admin.links import (
     MOST_OF_URL,
@@ -57,7 +57,7 @@ _DELIVERIES_SHOWN = 15
 
 @admin.register(Endpoint)
 class EndpointAdmin(ShowSecretOnceMixin, RowActionsMixin, ServiceAdmin):
-    form = EndpointForm
+    form = StaffEndpointForm
     prefix = "wh"
     row_actions = ROW_ACTIONS
     finds = endpoints_like

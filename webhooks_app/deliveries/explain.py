@@ -42,7 +42,7 @@ _NEXT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class DeliveryAnswer:
     """The answer to "Did you send it?". `verdict` is "yes", "no" or "waiting"."""
 
     verdict: str
@@ -65,14 +65,14 @@ def format_timestamp(at: datetime) -> str:
     return date_format(timezone.localtime(at), "Y-m-d H:i:s T")
 
 
-def answer_for(delivery: Delivery, state: DeliveryState) -> Explanation:
+def answer_for(delivery: Delivery, state: DeliveryState) -> DeliveryAnswer:
     """Explain whether the delivery was sent; if not, why, and when it will be."""
     if state.outlook is not None:
         return _answer_while_pending(delivery, state, state.outlook)
     done = format_timestamp(delivery.completed_at) if delivery.completed_at else "–"
     if delivery.status == DeliveryStatus.SUCCEEDED:
         text = _("Yes. The receiver accepted it on %(at)s, with HTTP status %(status)s at request %(number)s.")
-        return Explanation("yes", text % {"at": done, "status": delivery.last_status, "number": delivery.attempts})
+        return DeliveryAnswer("yes", text % {"at": done, "status": delivery.last_status, "number": delivery.attempts})
     cancelled = delivery.status == DeliveryStatus.CANCELLED
     if state.accepted_at:
         again = (
@@ -80,9 +80,9 @@ def answer_for(delivery: Delivery, state: DeliveryState) -> Explanation:
             if cancelled
             else _("Sent once more, it was given up on %(at)s.")
         )
-        return Explanation("yes", " ".join([_accepted(state.accepted_at), again % {"at": done}, *_so_far(delivery)]))
+        return DeliveryAnswer("yes", " ".join([_accepted(state.accepted_at), again % {"at": done}, *_so_far(delivery)]))
     ended = _("No. It was cancelled on %(at)s.") if cancelled else _("No. It was given up on %(at)s.")
-    return Explanation("no", " ".join([ended % {"at": done}, *_so_far(delivery)]))
+    return DeliveryAnswer("no", " ".join([ended % {"at": done}, *_so_far(delivery)]))
 
 
 def next_in_words(outlook: DeliveryOutlook) -> str:
@@ -90,11 +90,11 @@ def next_in_words(outlook: DeliveryOutlook) -> str:
     return str(_NEXT[outlook.kind]) % {"at": format_timestamp(outlook.at) if outlook.at else "–"}
 
 
-def _answer_while_pending(delivery: Delivery, state: DeliveryState, outlook: DeliveryOutlook) -> Explanation:
+def _answer_while_pending(delivery: Delivery, state: DeliveryState, outlook: DeliveryOutlook) -> DeliveryAnswer:
     if state.accepted_at:
         again = [_accepted(state.accepted_at), _("It is to be sent once more.")]
-        return Explanation("yes", " ".join([*again, next_in_words(outlook)]))
-    return Explanation("waiting", " ".join([*_so_far(delivery), next_in_words(outlook)]))
+        return DeliveryAnswer("yes", " ".join([*again, next_in_words(outlook)]))
+    return DeliveryAnswer("waiting", " ".join([*_so_far(delivery), next_in_words(outlook)]))
 
 
 def _accepted(at: datetime) -> str:

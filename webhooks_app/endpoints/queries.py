@@ -18,7 +18,7 @@ RECENT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EndpointRow:
     """One endpoint in a list: its last delivery (None: none yet) and the last 24 hours."""
 
     endpoint: Endpoint
@@ -42,11 +42,11 @@ def name_of(endpoint: Endpoint) -> str:
     return _("Playground") if endpoint.is_playground else endpoint.url
 
 
-def lines_of(endpoints: Sequence[Endpoint], now: datetime) -> list[Line]:
+def endpoint_rows(endpoints: Sequence[Endpoint], now: datetime) -> list[EndpointRow]:
     """Return the list rows of these endpoints, in their order. Always three queries."""
     keys = [endpoint.pk for endpoint in endpoints]
     last, hours = _last_deliveries(keys), hours_of_each(keys, now)
-    return [Line(endpoint, last.get(endpoint.pk), hours[endpoint.pk]) for endpoint in endpoints]
+    return [EndpointRow(endpoint, last.get(endpoint.pk), hours[endpoint.pk]) for endpoint in endpoints]
 
 
 def recent_deliveries(endpoint: Endpoint) -> QuerySet[Delivery]:
@@ -61,7 +61,7 @@ def live_secrets(endpoint: Endpoint) -> list[Secret]:
     return sorted(rows, key=lambda row: (row.expires_at is not None, -row.pk.int))
 
 
-def twin_of(endpoint: Endpoint) -> Endpoint | None:
+def duplicate_of(endpoint: Endpoint) -> Endpoint | None:
     """Return another endpoint of the tenant with the same URL; None if there is none.
 
     Events that match the subscriptions of both are sent to both.

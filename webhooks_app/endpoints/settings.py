@@ -30,7 +30,7 @@ from webhooks_app.endpoints.validation import (
 from webhooks_app.models import Endpoint
 
 
-class Kind(Enum):
+class ValueType(Enum):
     """The type of a setting's value."""
 
     TEXT = "text"
@@ -80,15 +80,15 @@ class Setting:
         return field
 
     @property
-    def kind(self) -> Kind:
+    def value_type(self) -> ValueType:
         match self.field:
             case models.BooleanField():
-                return Kind.FLAG
+                return ValueType.FLAG
             case models.IntegerField():
-                return Kind.NUMBER
+                return ValueType.NUMBER
             case models.JSONField():
-                return Kind.NAMES if self.field.default is list else Kind.OBJECT
-        return Kind.TEXT
+                return ValueType.NAMES if self.field.default is list else ValueType.OBJECT
+        return ValueType.TEXT
 
 
 @dataclass(frozen=True, slots=True)

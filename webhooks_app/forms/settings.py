@@ -8,14 +8,14 @@ from django import forms
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.endpoints.settings import SETTINGS, FormPart, Kind, Setting
+from webhooks_app.endpoints.settings import SETTINGS, FormPart, Setting, ValueType
 from webhooks_app.forms.fields import JSONText, Names
 
 _HOW_TO_WRITE = {
-    Kind.NAMES: _(
+    ValueType.NAMES: _(
         'With spaces, commas or lines between. A name that has a space in it stands in quotes: "north west".'
     ),
-    Kind.OBJECT: _("Write it as a JSON object."),
+    ValueType.OBJECT: _("Write it as a JSON object."),
 }
 
 
@@ -40,20 +40,20 @@ class SettingsForm(forms.Form):
 def form_field(setting: Setting) -> forms.Field:
     """Return a new form field for a setting."""
     field = setting.field
-    how = _HOW_TO_WRITE.get(setting.kind)
+    how = _HOW_TO_WRITE.get(setting.value_type)
     common: dict[str, Any] = {
         "label": field.verbose_name,
         "help_text": format_lazy("{} {}", field.help_text, how) if how else field.help_text,
         "required": False,
     }
     most = setting.most() if setting.most else None
-    match setting.kind:
-        case Kind.FLAG:
+    match setting.value_type:
+        case ValueType.FLAG:
             return forms.BooleanField(**common)
-        case Kind.NUMBER:
+        case ValueType.NUMBER:
             return forms.IntegerField(**common, min_value=1, max_value=most)
-        case Kind.NAMES:
+        case ValueType.NAMES:
             return Names(**common)
-        case Kind.OBJECT:
+        case ValueType.OBJECT:
             return JSONText(**common, when_empty=dict)
     return forms.CharField(**common, max_length=most)

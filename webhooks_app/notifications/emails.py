@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from webhooks_app.conf import settings
 from webhooks_app.models import Endpoint, EndpointQueue, Notification, Tenant
 from webhooks_app.models.ids import public_id
-from webhooks_app.notifications.kinds import KINDS, Facts, Kind, facts_of
+from webhooks_app.notifications.kinds import KINDS, Facts, NotificationDefinition, facts_of
 
 _FOLDER = "webhooks_app/email"
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -45,7 +45,7 @@ class NotificationEmail:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SummaryLine:
     """One sentence of a summary; `example`: a delivery's public id, or empty."""
 
     text: str
@@ -72,7 +72,7 @@ class EndpointSummary:
             self.facts.pop(kind.opposite, None)
 
     @property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[NotificationDefinition]:
         """Return the kinds in the order of the e-mail's sentences."""
         return [kind for kind in KINDS.values() if kind.value in self.facts]
 
@@ -85,9 +85,9 @@ class EndpointSummary:
         return str(max(self.kinds, key=lambda kind: kind.advice_rank).advice)
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[SummaryLine]:
         return [
-            Line(kind.sentence(facts), facts.example if kind.names_delivery else "")
+            SummaryLine(kind.sentence(facts), facts.example if kind.names_delivery else "")
             for kind in self.kinds
             for facts in [self.facts[kind.value]]
         ]

@@ -45,8 +45,8 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of notification."""
+class NotificationDefinition:
+    """How notifications of one kind are sent, and their texts."""
 
     value: NotificationKind
     #: Shown in the admin.
@@ -176,7 +176,7 @@ _KEEP_BACKLOG = gettext_lazy(
 
 #: In the order of an e-mail's sentences.
 _TABLE = (
-    Kind(
+    NotificationDefinition(
         NotificationKind.DISABLED,
         label=gettext_lazy("endpoint disabled"),
         subject=gettext_lazy("Webhook endpoint switched off"),
@@ -190,7 +190,7 @@ _TABLE = (
         event=EventType("webhooks.endpoint_disabled", "An endpoint was switched off.", _DATA, group=_GROUP),
         opposite=NotificationKind.RECOVERED,
     ),
-    Kind(
+    NotificationDefinition(
         NotificationKind.RECOVERED,
         label=gettext_lazy("endpoint works again"),
         subject=gettext_lazy("Webhook endpoint works again"),
@@ -204,7 +204,7 @@ _TABLE = (
         opposite=NotificationKind.DISABLED,
         ends_failure=True,
     ),
-    Kind(
+    NotificationDefinition(
         NotificationKind.EXHAUSTED,
         label=gettext_lazy("deliveries that failed"),
         subject=gettext_lazy("Webhooks could not be delivered"),
@@ -218,7 +218,7 @@ _TABLE = (
         urgent=False,
         names_delivery=True,
     ),
-    Kind(
+    NotificationDefinition(
         NotificationKind.BACKLOG_EXPIRING,
         label=gettext_lazy("pending deliveries will be dropped"),
         subject=gettext_lazy("Pending webhooks will be dropped"),
@@ -234,7 +234,7 @@ _TABLE = (
         ),
         adds_up=False,
     ),
-    Kind(
+    NotificationDefinition(
         NotificationKind.BACKLOG_DROPPED,
         label=gettext_lazy("pending deliveries dropped"),
         subject=gettext_lazy("Pending webhooks were dropped"),
@@ -250,7 +250,7 @@ _TABLE = (
         ),
         claimed_while_counting=True,
     ),
-    Kind(
+    NotificationDefinition(
         NotificationKind.CERTIFICATE,
         label=gettext_lazy("certificate expires"),
         subject=gettext_lazy("A certificate of a webhook endpoint expires"),
@@ -268,6 +268,6 @@ _TABLE = (
     ),
 )
 #: By the value stored in the database. A notification of any other kind was written by another version of this app.
-KINDS: dict[str, Kind] = {kind.value: kind for kind in _TABLE}
+KINDS: dict[str, NotificationDefinition] = {kind.value: kind for kind in _TABLE}
 COLLECTED = [kind.value for kind in _TABLE if not kind.urgent]
 CLAIMED_WHILE_COUNTING = [kind.value for kind in _TABLE if kind.claimed_while_counting]

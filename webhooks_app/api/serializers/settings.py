@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
-from webhooks_app.endpoints.settings import SETTINGS, Kind, Setting
+from webhooks_app.endpoints.settings import SETTINGS, Setting, ValueType
 
 Field = serializers.Field[Any, Any, Any, Any]
 
@@ -16,14 +16,14 @@ Field = serializers.Field[Any, Any, Any, Any]
 def read_field(setting: Setting) -> Field:
     """Return a new field for the setting in responses."""
     common: dict[str, Any] = {"help_text": str(setting.field.help_text)}
-    match setting.kind:
-        case Kind.FLAG:
+    match setting.value_type:
+        case ValueType.FLAG:
             return serializers.BooleanField(**common)
-        case Kind.NUMBER:
+        case ValueType.NUMBER:
             return serializers.IntegerField(allow_null=True, **common)
-        case Kind.NAMES:
+        case ValueType.NAMES:
             return serializers.ListField(child=serializers.CharField(), **common)
-        case Kind.OBJECT:
+        case ValueType.OBJECT:
             return serializers.DictField(**common)
     return serializers.CharField(**common)
 
@@ -31,14 +31,14 @@ def read_field(setting: Setting) -> Field:
 def input_field(setting: Setting) -> Field:
     """Return a new field for the setting in requests."""
     common: dict[str, Any] = {"required": False, "help_text": str(setting.field.help_text)}
-    match setting.kind:
-        case Kind.FLAG:
+    match setting.value_type:
+        case ValueType.FLAG:
             return StrictBoolean(**common)
-        case Kind.NUMBER:
+        case ValueType.NUMBER:
             return serializers.IntegerField(allow_null=True, **common)
-        case Kind.NAMES:
+        case ValueType.NAMES:
             return serializers.ListField(child=StrictText(), **common)
-        case Kind.OBJECT:
+        case ValueType.OBJECT:
             return serializers.JSONField(**common)
     return StrictText(allow_blank=True, **common)
 

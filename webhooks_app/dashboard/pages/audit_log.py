@@ -40,7 +40,7 @@ _PAGES = {"wh": "endpoint", "evt": "event", "dlv": "delivery"}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AuditLine:
     """One entry, for readers."""
 
     at: datetime
@@ -131,9 +131,9 @@ def _ids(prefix: str, texts: Iterable[str]) -> set[uuid.UUID]:
     return {key for key in ids if key is not None}
 
 
-def _line(entry: AuditEntry, named: Named) -> Line:
+def _line(entry: AuditEntry, named: Named) -> AuditLine:
     target = _name(entry.target, named)
-    return Line(
+    return AuditLine(
         at=entry.at,
         actor=actor_in_words(entry.actor, named.keys),
         verb=verb_in_words(entry.verb),

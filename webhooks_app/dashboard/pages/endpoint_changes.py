@@ -17,7 +17,7 @@ from webhooks_app.dashboard.pages.endpoint_secrets import secret_shown
 from webhooks_app.dashboard.pages.endpoints import to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.endpoints.authentication import shown_authentication
-from webhooks_app.endpoints.queries import twin_of
+from webhooks_app.endpoints.queries import duplicate_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.validation import checked_wire_format
 from webhooks_app.events.types import offered_types
@@ -73,7 +73,7 @@ def endpoint_edit(request: HttpRequest, visitor: Visitor, public_id: str) -> Htt
         if secret is not None:
             return secret_shown(request, visitor, changed, secret, "moved")
         moved = changed.url != stored_url
-        return to_endpoint(row, "twin" if moved and twin_of(changed) else "changed")
+        return to_endpoint(row, "duplicate" if moved and duplicate_of(changed) else "changed")
 
     if request.method == "POST":
         return submit_once(request, visitor, change)

@@ -18,7 +18,7 @@ from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.pages.endpoints import own_endpoint, to_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
-from webhooks_app.endpoints.queries import live_secrets, twin_of
+from webhooks_app.endpoints.queries import duplicate_of, live_secrets
 from webhooks_app.endpoints.secrets import end_old_secret, rotate_secret
 from webhooks_app.forms.fields import WriteOnlyInput
 from webhooks_app.models import Endpoint
@@ -93,7 +93,7 @@ def secret_shown(
         "secret": secret,
         "why": why,
         "old_until": old_until,
-        "twin": twin_of(row) if why != "rotated" else None,
+        "duplicate": duplicate_of(row) if why != "rotated" else None,
         "snippets": [(one, snippet(wire_format, one)) for one in LANGUAGES] if has_snippets(wire_format) else [],
     }
     return render_page(request, visitor, "secret_shown", context)

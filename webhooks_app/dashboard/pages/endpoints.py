@@ -22,7 +22,7 @@ from webhooks_app.deliveries.explain import disabled_in_words
 from webhooks_app.deliveries.outcomes import explanation_of
 from webhooks_app.endpoints.authentication import shown_authentication
 from webhooks_app.endpoints.health import condition_of, latest_trouble, waiting
-from webhooks_app.endpoints.queries import lines_of, live_secrets, recent_deliveries
+from webhooks_app.endpoints.queries import endpoint_rows, live_secrets, recent_deliveries
 from webhooks_app.endpoints.settings import shown_settings
 from webhooks_app.endpoints.status import (
     delete_endpoint,
@@ -52,7 +52,9 @@ _SWITCHES: dict[str, Callable[..., Endpoint]] = {
 _DONE = {
     "deleted": _("The endpoint was deleted. What waited for it was cancelled."),
     "changed": _("Your changes are saved."),
-    "twin": _("Your changes are saved. Another endpoint has this URL: an event that both want is sent there twice."),
+    "duplicate": _(
+        "Your changes are saved. Another endpoint has this URL: an event that both want is sent there twice."
+    ),
     "same": _("Nothing was changed."),
     "pause": _("Paused. New events wait until you resume."),
     "resume": _("Resumed. What has waited is being sent."),
@@ -65,16 +67,14 @@ _DONE = {
 
 @dashboard_view()
 def home(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    rows = Endpoint.objects.visible().filter(tenant=visitor.tenant).defer("client_tls")
-    listed = newest(rows.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
-    lines = lines_of(listed.rows, database_now())
+    endpoints = Endpoint.objects.visible().filter(tenant=visitor.tenant).defer("client_tls")
+    listed = newest(endpoints.select_related("queue").prefetch_related("subscriptions"), request.GET.get(BEFORE, ""))
+    rows = endpoint_rows(listed.rows, database_now())
     context = {
         "section": ENDPOINTS,
-        "lines": [
-            (line, requests_sparkline(line.hours), disabled_in_words(line.endpoint.status_reason)) for line in lines
-        ],
+        "rows": [(row, requests_sparkline(row.hours), disabled_in_words(row.endpoint.status_reason)) for row in rows],
         "plan": plan_of(visitor.tenant),
-        "total": rows.counted().count(),
+        "total": endpoints.counted().count(),
         "slice": listed,
         "done": _DONE.get(request.GET.get("done", "")),
     }
