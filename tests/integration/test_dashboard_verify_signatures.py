@@ -21,7 +21,7 @@ from tests.wire_formats import BUILT_IN
 from webhooks_app import emit
 from webhooks_app.core.signing import HexScheme, key_of
 from webhooks_app.dashboard.signature_results import WORDS
-from webhooks_app.endpoints.check_signature import Trouble
+from webhooks_app.endpoints.check_signature import SignatureProblem
 from webhooks_app.engine.types import EventBody
 from webhooks_app.models import Event, Tenant
 from webhooks_app.snippets import LANGUAGES, snippet
@@ -69,8 +69,8 @@ def found(event: Event, form: dict[str, str]) -> str:
     return str(answer.context["result"].title)
 
 
-def words(trouble: Trouble) -> str:
-    return str(WORDS[trouble][0])
+def words(problem: SignatureProblem) -> str:
+    return str(WORDS[problem][0])
 
 
 class TestThePage:
@@ -127,50 +127,52 @@ class TestTheCheck:
         assert found(event, signed(event, name)) == GOOD
 
     @pytest.mark.parametrize(
-        ("change", "trouble"),
+        ("change", "problem"),
         [
-            ({"headers": "nothing of the kind"}, Trouble.NO_HEADERS),
-            ({"headers": "[1, 2]"}, Trouble.NO_HEADERS),
-            ({"headers": "[" * 32_000}, Trouble.NO_HEADERS),
-            ({"headers": "webhook-id: evt_1\nwebhook-timestamp: 5"}, Trouble.HEADER_MISSING),
-            ({"secret": "whsec_*"}, Trouble.UNUSABLE_KEY),
-            ({"secret": "whsec_"}, Trouble.UNUSABLE_KEY),
-            ({"secret": "whsec_é"}, Trouble.UNUSABLE_KEY),
-            ({"secret": OTHER}, Trouble.WRONG_KEY),
-            ({"body": '{"type":"message.sent"}'}, Trouble.BODY_CHANGED),
-            ({"body": "no JSON at all"}, Trouble.BODY_CHANGED),
-            ({"body": "[" * 100_000}, Trouble.BODY_CHANGED),
-            ({"body": "[" * 900 + "]" * 900}, Trouble.BODY_CHANGED),
-            ({"body": "9" * 5000}, Trouble.BODY_CHANGED),
-            ({"body": "{}", "secret": OTHER}, Trouble.NO_FIT),
+            ({"headers": "nothing of the kind"}, SignatureProblem.NO_HEADERS),
+            ({"headers": "[1, 2]"}, SignatureProblem.NO_HEADERS),
+            ({"headers": "[" * 32_000}, SignatureProblem.NO_HEADERS),
+            ({"headers": "webhook-id: evt_1\nwebhook-timestamp: 5"}, SignatureProblem.HEADER_MISSING),
+            ({"secret": "whsec_*"}, SignatureProblem.UNUSABLE_KEY),
+            ({"secret": "whsec_"}, SignatureProblem.UNUSABLE_KEY),
+            ({"secret": "whsec_é"}, SignatureProblem.UNUSABLE_KEY),
+            ({"secret": OTHER}, SignatureProblem.WRONG_KEY),
+            ({"body": '{"type":"message.sent"}'}, SignatureProblem.BODY_CHANGED),
+            ({"body": "no JSON at all"}, SignatureProblem.BODY_CHANGED),
+            ({"body": "[" * 100_000}, SignatureProblem.BODY_CHANGED),
+            ({"body": "[" * 900 + "]" * 900}, SignatureProblem.BODY_CHANGED),
+            ({"body": "9" * 5000}, SignatureProblem.BODY_CHANGED),
+            ({"body": "{}", "secret": OTHER}, SignatureProblem.NO_MATCH),
         ],
     )
-    def test_says_which_step_fails(self, event: Event, change: dict[str, str], trouble: Trouble) -> None:
-        assert found(event, {**signed(event), **change}) == words(trouble)
+    def test_says_which_step_fails(self, event: Event, change: dict[str, str], problem: SignatureProblem) -> None:
+        assert found(event, {**signed(event), **change}) == words(problem)
 
-    @pytest.mark.parametrize(("age", "trouble"), [(3600, Trouble.TOO_OLD), (-3600, Trouble.TOO_EARLY)])
-    def test_tells_the_time_from_the_signature(self, event: Event, age: int, trouble: Trouble) -> None:
+    @pytest.mark.parametrize(
+        ("age", "problem"), [(3600, SignatureProblem.TOO_OLD), (-3600, SignatureProblem.TOO_EARLY)]
+    )
+    def test_tells_the_time_from_the_signature(self, event: Event, age: int, problem: SignatureProblem) -> None:
         answer = check(event.tenant, signed(event, age=age))
-        assert answer.context["result"].title == words(trouble)
+        assert answer.context["result"].title == words(problem)
         assert answer.context["result"].detail.startswith(("Off by 59 minutes", "Off by 1 hour"))
 
     @pytest.mark.parametrize("time", ["yesterday", "-1", "1e5", "9" * 13, "٣"])
     def test_knows_a_timestamp_that_is_none(self, event: Event, time: str) -> None:
         form = signed(event)
         form["headers"] += f"\nwebhook-timestamp: {time}"
-        assert found(event, form) == words(Trouble.TIME_UNREADABLE)
+        assert found(event, form) == words(SignatureProblem.TIME_UNREADABLE)
 
     @pytest.mark.parametrize("ending", ["\n", "\r\n", "  "])
     def test_forgives_what_copying_adds(self, event: Event, ending: str) -> None:
         form = signed(event)
-        assert found(event, {**form, "body": form["body"] + ending}) == words(Trouble.LINE_BREAKS)
+        assert found(event, {**form, "body": form["body"] + ending}) == words(SignatureProblem.LINE_BREAKS)
         assert found(event, {**form, "secret": f" {form['secret']} "}) == GOOD
 
     def test_knows_json_that_was_parsed_and_written_again(self, event: Event) -> None:
         form = signed(event)
         for options in ({"indent": 2}, {"ensure_ascii": True}):
             body = json.dumps(json.loads(form["body"]), **{"ensure_ascii": False, **options})
-            assert found(event, {**form, "body": body}) == words(Trouble.WRITTEN_AGAIN)
+            assert found(event, {**form, "body": body}) == words(SignatureProblem.BODY_RESERIALIZED)
 
     def test_takes_headers_as_json_too(self, event: Event) -> None:
         form = signed(event)
@@ -179,27 +181,27 @@ class TestTheCheck:
 
     def test_without_the_event_cannot_tell_body_from_secret(self, event: Event) -> None:
         form = {**signed(event), "secret": OTHER}
-        assert check(TenantFactory(), form).context["result"].title == words(Trouble.NO_FIT)
+        assert check(TenantFactory(), form).context["result"].title == words(SignatureProblem.NO_MATCH)
 
     @pytest.mark.parametrize("known", [True, False])
     def test_says_of_a_secret_how_it_would_look(self, event: Event, known: bool) -> None:
         tenant = event.tenant if known else TenantFactory()
         result = check(tenant, {**signed(event), "secret": "hunter2hunter2hunter2hunter2"}).context["result"]
-        assert (result.title, result.detail) == (words(Trouble.UNLIKE_OURS), "whsec_")
+        assert (result.title, result.detail) == (words(SignatureProblem.UNUSUAL_KEY_FORMAT), "whsec_")
 
     @pytest.mark.parametrize(
         ("age", "says"), [(0, ""), (7200, "the timestamp is 2 hours old"), (-7230, "the timestamp is 2 hours ahead")]
     )
     def test_names_a_strange_time_beside_a_signature_that_does_not_fit(self, event: Event, age: int, says: str) -> None:
         result = check(event.tenant, {**signed(event, age=age), "secret": OTHER}).context["result"]
-        assert result.title == words(Trouble.WRONG_KEY)
+        assert result.title == words(SignatureProblem.WRONG_KEY)
         assert says in result.besides
         assert bool(says) == bool(result.besides)
 
     def test_never_uses_a_secret_of_ours(self, event: Event) -> None:
         EndpointFactory(tenant=event.tenant, secret_text=SECRET)
         with CaptureQueriesContext(connection) as queries:
-            assert found(event, {**signed(event), "secret": OTHER}) == words(Trouble.WRONG_KEY)
+            assert found(event, {**signed(event), "secret": OTHER}) == words(SignatureProblem.WRONG_KEY)
         assert not any("secret" in query["sql"].lower() for query in queries)
 
     @pytest.mark.parametrize("change", [{}, {"body": "{}"}, {"headers": ""}, {"headers": "x" * 40_000}])
@@ -222,7 +224,7 @@ class TestTheCheck:
         assert 'name="secret"' not in client.get(PAGE).content.decode()
 
     def test_has_words_for_all_that_it_finds(self) -> None:
-        assert set(WORDS) == set(Trouble)
+        assert set(WORDS) == set(SignatureProblem)
 
 
 def _fails(*_: object, **__: object) -> Any:
@@ -244,7 +246,7 @@ def test_a_wire_format_of_the_hosts_that_fails_is_no_error_of_the_page(
     path = f"{__name__}.{wire_format.name.upper().replace('-', '_')}"
     configure(WIRE_FORMATS={**WIRE_FORMATS, wire_format.name: path}, DEFAULT_WIRE_FORMAT=wire_format.name)
     form = signed(event, "msgflash") if wire_format is NO_SCHEME else {**signed(event), "secret": OTHER}
-    assert found(event, form) == words(Trouble.NO_FIT)
+    assert found(event, form) == words(SignatureProblem.NO_MATCH)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -258,4 +260,4 @@ def test_finds_what_was_really_delivered_genuine(receiver: Receiver, deliver: Ca
     form = {"headers": headers, "body": sent.body.decode(), "secret": SECRET}
     assert check(endpoint.tenant, form).context["result"].title == GOOD
     changed = check(endpoint.tenant, {**form, "body": form["body"].replace("1", "2")})
-    assert changed.context["result"].title == words(Trouble.BODY_CHANGED)
+    assert changed.context["result"].title == words(SignatureProblem.BODY_CHANGED)

@@ -19,7 +19,7 @@ from tests.visitors import visiting
 from tests.wire_formats import BUILT_IN
 from webhooks_app.core.scheme_help import HeaderHelp, SchemeHelp
 from webhooks_app.core.signing import TOLERANCE, Headers, Key
-from webhooks_app.endpoints.check_signature import Trouble
+from webhooks_app.endpoints.check_signature import SignatureProblem
 from webhooks_app.engine.types import EventBody
 from webhooks_app.exceptions import ConfigurationError, VerificationFailed
 from webhooks_app.models import Event
@@ -113,7 +113,7 @@ def test_the_page_names_the_headers_of_a_scheme_that_says_nothing(configure: Any
     ("name", "age", "title"),
     [
         ("DESCRIBED", 0, GOOD),
-        ("DESCRIBED", 1000, words(Trouble.TOO_OLD)),
+        ("DESCRIBED", 1000, words(SignatureProblem.TOO_OLD)),
         ("SILENT", 1000, GOOD),
         ("FAILING", 1000, GOOD),
     ],
@@ -129,7 +129,7 @@ def test_the_check_finds_the_event_in_the_header_that_the_scheme_names(configure
     use(configure, "DESCRIBED")
     sent = EventBody(event.id, event.type, event.occurred_at, event.data).body(DESCRIBED)
     changed = {**form(event, body=sent), "body": '{"n":2}'}
-    assert check(event.tenant, changed).context["result"].title == words(Trouble.BODY_CHANGED)
+    assert check(event.tenant, changed).context["result"].title == words(SignatureProblem.BODY_CHANGED)
 
 
 def test_a_help_of_another_type_is_refused() -> None:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _ANY_AGE = 10**15
 
 
-class Trouble(StrEnum):
+class SignatureProblem(StrEnum):
     """What is wrong, in the order in which a receiver would notice it."""
 
     NO_HEADERS = "no_headers"  # the input contains no headers
@@ -38,21 +38,21 @@ class Trouble(StrEnum):
     TOO_OLD = "too_old"  # the signature matches; `seconds` off
     TOO_EARLY = "too_early"
     LINE_BREAKS = "line_breaks"  # it matches the body with other line breaks, or without the last one
-    WRITTEN_AGAIN = "written_again"  # it matches the same JSON without spaces: something parsed the body
+    BODY_RESERIALIZED = "body_reserialized"  # it matches the same JSON without spaces: something parsed the body
     BODY_CHANGED = "body_changed"  # the secret is right, but we sent another body under this id
-    UNLIKE_OURS = "unlike_ours"  # nothing matches, and the secret lacks the usual prefix: `detail`
+    UNUSUAL_KEY_FORMAT = "unusual_key_format"  # nothing matches, and the secret lacks the usual prefix: `detail`
     WRONG_KEY = "wrong_key"  # the body is the one that we sent under this id
-    NO_FIT = "no_fit"  # either of the two; `detail`: what the check reports
+    NO_MATCH = "no_match"  # either of the two; `detail`: what the check reports
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SignatureCheckResult:
     """The result of the check.
 
-    `trouble`: None if the request is genuine. `detail` and `error` reveal nothing of the secret.
+    `problem`: None if the request is genuine. `detail` and `error` reveal nothing of the secret.
     """
 
-    trouble: Trouble | None = None
+    problem: SignatureProblem | None = None
     detail: str = ""
     seconds: int = 0
     #: If nothing matches: how many seconds the timestamp is in the past as well; negative: in the future; 0: it is neither.
@@ -63,7 +63,7 @@ class Finding:
 
 def check_signature(
     tenant: Tenant, wire_format: WireFormat, *, headers: str, body: str, secret: str, now: datetime
-) -> Finding:
+) -> SignatureCheckResult:
     """Return what a receiver with this secret would find out about this request.
 
     `headers`: one per line (`name: value`), or a JSON object. `body`: as received. If the headers name an event of the
@@ -71,20 +71,21 @@ def check_signature(
     """
     found = parsed_headers(headers)
     if not found:
-        return Finding(Trouble.NO_HEADERS)
+        return SignatureCheckResult(SignatureProblem.NO_HEADERS)
     missing = [name for name in wire_format.scheme.header_names if not found.get(name)]
     if missing:
-        return Finding(Trouble.HEADER_MISSING, missing[0])
+        return SignatureCheckResult(SignatureProblem.HEADER_MISSING, missing[0])
     try:
         key = key_of(
             secret if wire_format.secret_format.key_from == "utf8" else secret.strip(), wire_format.secret_format
         )
-        finding = _Check(tenant, wire_format, found, key, int(now.timestamp())).finding(body)
+        result = _Check(tenant, wire_format, found, key, int(now.timestamp())).result(body)
     except InvalidSecret as error:
-        return Finding(Trouble.UNUSABLE_KEY, error=error)
-    if finding.trouble in (Trouble.NO_FIT, Trouble.WRONG_KEY) and not _looks_like_ours(secret, wire_format):
-        return replace(finding, trouble=Trouble.UNLIKE_OURS, detail=wire_format.secret_format.prefix)
-    return finding
+        return SignatureCheckResult(SignatureProblem.UNUSABLE_KEY, error=error)
+    no_match = result.problem in (SignatureProblem.NO_MATCH, SignatureProblem.WRONG_KEY)
+    if no_match and not _has_usual_format(secret, wire_format):
+        return replace(result, problem=SignatureProblem.UNUSUAL_KEY_FORMAT, detail=wire_format.secret_format.prefix)
+    return result
 
 
 def parsed_headers(text: str) -> dict[str, str]:
@@ -107,19 +108,19 @@ class _Check:
     key: Key = field(repr=False)
     now: int
 
-    def finding(self, text: str) -> Finding:
+    def result(self, text: str) -> SignatureCheckResult:
         body = text.encode(errors="replace")
         dated = timestamp_in(self.wire_format.scheme, self.headers)
         if dated is not None and not (dated.isascii() and dated.isdigit() and len(dated) <= 12):
-            return Finding(Trouble.TIME_UNREADABLE, dated)
-        trouble = self._fault(body)
-        if not trouble:
+            return SignatureCheckResult(SignatureProblem.TIME_UNREADABLE, dated)
+        fault = self._fault(body)
+        if not fault:
             return self._in_time(int(dated or self.now))
         for reason, other in _variants(text):
             if not self._fault(other):
-                return Finding(reason)
+                return SignatureCheckResult(reason)
         late = self.now - int(dated or self.now)
-        return replace(self._compared(body, trouble), late=late if abs(late) > TOLERANCE else 0)
+        return replace(self._compared(body, fault), late=late if abs(late) > TOLERANCE else 0)
 
     def _fault(self, body: bytes) -> str:
         """Return what the receiver's own check reports for this body, ignoring the request's age; empty if it is genuine."""
@@ -133,19 +134,22 @@ class _Check:
             return "the check itself failed"
         return ""
 
-    def _in_time(self, dated: int) -> Finding:
+    def _in_time(self, dated: int) -> SignatureCheckResult:
         late = self.now - dated
         if abs(late) <= TOLERANCE:
-            return Finding()
-        return Finding(Trouble.TOO_OLD if late > 0 else Trouble.TOO_EARLY, seconds=abs(late))
+            return SignatureCheckResult()
+        problem = SignatureProblem.TOO_OLD if late > 0 else SignatureProblem.TOO_EARLY
+        return SignatureCheckResult(problem, seconds=abs(late))
 
-    def _compared(self, body: bytes, trouble: str) -> Finding:
+    def _compared(self, body: bytes, fault: str) -> SignatureCheckResult:
         sent = self._sent()
         if sent is None:
-            return Finding(Trouble.NO_FIT, trouble)
+            return SignatureCheckResult(SignatureProblem.NO_MATCH, fault)
         if sent == body:
-            return Finding(Trouble.WRONG_KEY)
-        return Finding(Trouble.NO_FIT, trouble) if self._fault(sent) else Finding(Trouble.BODY_CHANGED)
+            return SignatureCheckResult(SignatureProblem.WRONG_KEY)
+        if self._fault(sent):
+            return SignatureCheckResult(SignatureProblem.NO_MATCH, fault)
+        return SignatureCheckResult(SignatureProblem.BODY_CHANGED)
 
     def _sent(self) -> bytes | None:
         """Return the body that we sent under the id in the headers; None if they name no (or an erased) event of the tenant."""
@@ -161,21 +165,21 @@ class _Check:
             return None
 
 
-def _looks_like_ours(secret: str, wire_format: WireFormat) -> bool:
+def _has_usual_format(secret: str, wire_format: WireFormat) -> bool:
     """Return whether the secret looks like a generated one. Imported secrets may look different and still match, so ask this
     only of a secret that does not match."""
     return secret.strip().startswith((wire_format.secret_format.prefix, ED25519_PRIVATE, ED25519_PUBLIC))
 
 
-def _variants(text: str) -> Iterator[tuple[Trouble, bytes]]:
+def _variants(text: str) -> Iterator[tuple[SignatureProblem, bytes]]:
     """Yield the bodies that this one may have been before something on the way changed it."""
     with_lf = text.replace("\r\n", "\n")
     for other in (with_lf, with_lf.strip(), text.strip()):
-        yield Trouble.LINE_BREAKS, other.encode(errors="replace")
+        yield SignatureProblem.LINE_BREAKS, other.encode(errors="replace")
     try:
         data = json.loads(text)
         written = [json.dumps(data, ensure_ascii=ascii_only, separators=(",", ":")) for ascii_only in (False, True)]
     except (ValueError, RecursionError):
         return
     for other in written:
-        yield Trouble.WRITTEN_AGAIN, other.encode(errors="replace")
+        yield SignatureProblem.BODY_RESERIALIZED, other.encode(errors="replace")

@@ -13,7 +13,7 @@ from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.comparisons import OPERATORS
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.dashboard.form_errors import add_error, error_message
-from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unmet
+from webhooks_app.dashboard.forms.events import Chosen, Group, groups_of, unknown_families
 from webhooks_app.dashboard.forms.headers import header_rows
 from webhooks_app.endpoints.settings import NAMES, SETTINGS, FormPart
 from webhooks_app.exceptions import SealingError, WebhooksError
@@ -97,7 +97,7 @@ class EndpointForm(AuthenticationForm, SettingsForm):
         """Ask for confirmation of a family that matches no event type, which is usually a typo. Skip this without any types."""
         known = self.initial.get("events") or ()
         new = [name for name in self._chosen() if name not in known]
-        if self.types and (strange := unmet(new, self.types)):
+        if self.types and (unknown := unknown_families(new, self.types)):
             self.asks_anyway = True
             number = len(self.types)
             error_message = ngettext(
@@ -105,7 +105,7 @@ class EndpointForm(AuthenticationForm, SettingsForm):
                 "%(names)s fits none of today’s %(number)s types.",
                 number,
             )
-            self.add_error("patterns", error_message % {"names": ", ".join(strange), "number": number})
+            self.add_error("patterns", error_message % {"names": ", ".join(unknown), "number": number})
 
     def values(self) -> dict[str, Any]:
         """Return the input except the headers, by the argument names of `create_endpoint` and `change_endpoint`."""

@@ -71,7 +71,7 @@ def families_of(types: Iterable[EventType]) -> list[str]:
     return sorted(pattern for pattern, count in counted.items() if count > 1)
 
 
-def unmet(patterns: Iterable[str], types: Sequence[EventType]) -> list[str]:
+def unknown_families(patterns: Iterable[str], types: Sequence[EventType]) -> list[str]:
     """Return the families that match no type of the catalogue. They may be meant for future types, or contain a typo."""
     families = (pattern for pattern in patterns if pattern.endswith(".*"))
     return [name for name in families if not any(matches(name, type_.name) for type_ in types)]
