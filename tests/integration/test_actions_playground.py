@@ -13,7 +13,7 @@ from tests.api import Program
 from tests.factories import EndpointFactory, TenantFactory
 from tests.playgrounds import Deliver, deliver_until_nothing_waits, opened
 from webhooks_app import emit, signals
-from webhooks_app.core.playground import ANSWERS, url_of
+from webhooks_app.core.playground import PLAYGROUND_RESPONSES, url_of
 from webhooks_app.endpoints.service import change_endpoint, create_endpoint
 from webhooks_app.endpoints.status import disable_endpoint, enable_endpoint
 from webhooks_app.exceptions import (
@@ -159,17 +159,17 @@ class TestItsHealth:
         _, endpoint, _ = opened()
         other = EndpointFactory()
         week = timezone.now() + IDLE_AFTER
-        assert prune(now=week - timedelta(minutes=1)).rested == 0
-        assert prune(now=week + timedelta(minutes=1)).rested == 1
+        assert prune(now=week - timedelta(minutes=1)).disabled_playgrounds == 0
+        assert prune(now=week + timedelta(minutes=1)).disabled_playgrounds == 1
         endpoint.refresh_from_db()
         other.refresh_from_db()
         assert (endpoint.status, endpoint.status_reason) == (EndpointStatus.DISABLED, "idle")
         assert (other.status, Notification.objects.count()) == (EndpointStatus.ACTIVE, 0)
         enable_endpoint(endpoint)
-        assert prune(now=timezone.now() + timedelta(days=1)).rested == 0
+        assert prune(now=timezone.now() + timedelta(days=1)).disabled_playgrounds == 0
 
 
-@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "PLAYGROUND:200", "playground://200/"])
+@pytest.mark.parametrize("url", [*map(url_of, PLAYGROUND_RESPONSES), "PLAYGROUND:200", "playground://200/"])
 class TestTheScheme:
     def test_is_for_no_customers_url(self, url: str) -> None:
         tenant = TenantFactory()

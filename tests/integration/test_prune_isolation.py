@@ -87,13 +87,13 @@ class TestALockedRow:
         assert pruned().dropped == 1
 
     def test_of_a_playground_fails_that_part_only(self) -> None:
-        rested = EndpointFactory(url=f"{playground.SCHEME}:200", status_changed_at=NOW)
-        assert rested.is_playground
+        idle = EndpointFactory(url=f"{playground.SCHEME}:200", status_changed_at=NOW)
+        assert idle.is_playground
         DeliveryFactory(succeeded=True)
-        with locked(EndpointQueue.objects.get(pk=rested.pk)):
+        with locked(EndpointQueue.objects.get(pk=idle.pk)):
             report = pruned()
-        assert (report.events, report.rested, report.failed) == (1, 0, ["playgrounds"])
-        assert pruned().rested == 1
+        assert (report.events, report.disabled_playgrounds, report.failed) == (1, 0, ["playgrounds"])
+        assert pruned().disabled_playgrounds == 1
 
 
 class TestAFailure:

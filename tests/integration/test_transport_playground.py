@@ -12,7 +12,7 @@ from tests import transports
 from tests.receiver import Receiver
 from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.addresses import AddressPolicy, check_url
-from webhooks_app.core.playground import ANSWERS, ECHO_BYTES, arrived, url_of
+from webhooks_app.core.playground import ECHO_BYTES, PLAYGROUND_RESPONSES, arrived, url_of
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.exceptions import URLNotAllowed
 from webhooks_app.transport import Request, Transport
@@ -36,7 +36,7 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return tried
 
 
-@pytest.mark.parametrize("name", [name for name, answer in ANSWERS.items() if answer.status])
+@pytest.mark.parametrize("name", [name for name, answer in PLAYGROUND_RESPONSES.items() if answer.status])
 def test_it_answers_as_its_url_says(open_one: Open, no_sockets: list[object], name: str) -> None:
     transport, token = open_one(NOWHERE), object()
     transport.start(request(url_of(name), token, body=b'{"a":\xff}', webhook_id="evt_1"))
@@ -136,7 +136,9 @@ def test_no_other_scheme_leads_there(transport: Transport, url: str) -> None:
     assert (response.failure, response.body) == (OutcomeKind.NOT_SENT, b"")
 
 
-@pytest.mark.parametrize("url", [*map(url_of, ANSWERS), "PLAYGROUND:200", "playground://200", "playground:200#x"])
+@pytest.mark.parametrize(
+    "url", [*map(url_of, PLAYGROUND_RESPONSES), "PLAYGROUND:200", "playground://200", "playground:200#x"]
+)
 def test_nobody_can_type_such_a_url(url: str) -> None:
     with pytest.raises(URLNotAllowed):
         check_url(url, LOOPBACK)

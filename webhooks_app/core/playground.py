@@ -1,6 +1,6 @@
 """The playground: a built-in receiver, for users who want to try webhooks without a server.
 
-Its URLs are `playground:<answer>`, a scheme that `check_url` always refuses: only the playground writes such a URL.
+Its URLs are `playground:<response>`, a scheme that `check_url` always refuses: only the playground writes such a URL.
 The response's body is the request itself, in the form that HTTP defines for that (`message/http`, as used by TRACE),
 so that it is stored with the attempt like any response.
 """
@@ -18,8 +18,8 @@ _REQUEST_LINE = b"POST / HTTP/1.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The playground's response. `status` None: no response until the request's deadline has passed."""
+class PlaygroundResponse:
+    """A response of the playground. `status` None: no response until the request's deadline has passed."""
 
     name: str
     status: int | None
@@ -27,19 +27,19 @@ class Answer:
     retry_after: int | None = None
 
 
-ANSWERS = {
-    answer.name: answer
-    for answer in (
-        Answer("200", 200),
-        Answer("204", 204),
-        Answer("400", 400),
-        Answer("410", 410),
-        Answer("429", 429, retry_after=10),
-        Answer("500", 500),
-        Answer("timeout", None),
+PLAYGROUND_RESPONSES = {
+    response.name: response
+    for response in (
+        PlaygroundResponse("200", 200),
+        PlaygroundResponse("204", 204),
+        PlaygroundResponse("400", 400),
+        PlaygroundResponse("410", 410),
+        PlaygroundResponse("429", 429, retry_after=10),
+        PlaygroundResponse("500", 500),
+        PlaygroundResponse("timeout", None),
     )
 }
-DEFAULT_ANSWER = "200"
+DEFAULT_RESPONSE = "200"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class ArrivedRequest:
     body: bytes = field(repr=False)
 
 
-def url_of(answer: str) -> str:
+def url_of(response: str) -> str:
     """Return the URL of the playground with this response."""
-    return _PREFIX + ANSWERS[answer].name
+    return _PREFIX + PLAYGROUND_RESPONSES[response].name
 
 
 def is_playground_url(url: str) -> bool:
@@ -60,9 +60,9 @@ def is_playground_url(url: str) -> bool:
     return url.startswith(_PREFIX)
 
 
-def answer_of(url: str) -> Answer | None:
+def response_of(url: str) -> PlaygroundResponse | None:
     """Return the response of the playground at this URL; None if it is unknown."""
-    return ANSWERS.get(url.removeprefix(_PREFIX)) if is_playground_url(url) else None
+    return PLAYGROUND_RESPONSES.get(url.removeprefix(_PREFIX)) if is_playground_url(url) else None
 
 
 def echo(headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:

@@ -45,7 +45,7 @@ from webhooks_app.models import (
 )
 from webhooks_app.models.ids import first_id
 from webhooks_app.models.lookups import for_change
-from webhooks_app.playground.service import rest_idle_playgrounds
+from webhooks_app.playground.service import disable_idle_playgrounds
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ _CALLBACK_GRACE = timedelta(days=1)
 @dataclass(slots=True)
 class PruneReport:
     """How many rows were deleted; `dropped` counts pending deliveries of paused and disabled endpoints beyond the limits,
-    `cancelled` those of deleted endpoints, `rested` the idle playgrounds that were disabled, `erased` the events
-    whose payloads were erased because they were delivered. `failed` names the parts that
-    ended with an error; the next run tries them again."""
+    `cancelled` those of deleted endpoints, `disabled_playgrounds` the idle playgrounds that were disabled, `erased` the
+    events whose payloads were erased because they were delivered. `failed` names the parts that ended with an error; the
+    next run tries them again."""
 
     attempts: int = 0
     deliveries: int = 0
@@ -79,7 +79,7 @@ class PruneReport:
     portal_links: int = 0
     dropped: int = 0
     cancelled: int = 0
-    rested: int = 0
+    disabled_playgrounds: int = 0
     erased: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -216,7 +216,9 @@ def _dead_engines(run: _Run) -> QuerySet[Engine]:
 
 def _prune_playgrounds(run: _Run) -> None:
     """Use one transaction, to limit the lock waits; few playgrounds become idle within an hour."""
-    run.report.rested = in_fresh_transaction(partial(rest_idle_playgrounds, run.now), lock_timeout=LOCK_TIMEOUT)
+    run.report.disabled_playgrounds = in_fresh_transaction(
+        partial(disable_idle_playgrounds, run.now), lock_timeout=LOCK_TIMEOUT
+    )
 
 
 #: Rows deleted by age alone, by their name in the report.

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Coalesce
 
 from webhooks_app.core.endpoint_kind import EndpointKind
-from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, url_of
+from webhooks_app.core.playground import DEFAULT_RESPONSE, PLAYGROUND_RESPONSES, url_of
 from webhooks_app.db import in_fresh_transaction, in_one_transaction
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.deliveries.test_event import EXAMPLE, new_test_event
@@ -61,7 +61,7 @@ def open_playground(
         kind=EndpointKind.PLAYGROUND,
         tenant=owner,
         wire_format=wire.name,
-        url=url_of(DEFAULT_ANSWER),
+        url=url_of(DEFAULT_RESPONSE),
         description="Playground",
     )
     insert_endpoint(endpoint, patterns, text)
@@ -71,13 +71,13 @@ def open_playground(
 
 @in_one_transaction
 def answer_with(tenant: Tenant, answer: str, *, actor: str = SYSTEM) -> Endpoint:
-    """Set the playground's response: one of `core.playground.ANSWERS`.
+    """Set the playground's response: one of `core.playground.PLAYGROUND_RESPONSES`.
 
     A disabled playground is enabled again, and deliveries that wait for a retry are sent now. A paused one stays paused.
     Raises InvalidEndpoint for an unknown response, ConflictingState if no playground is open.
     """
-    if answer not in ANSWERS:
-        raise InvalidEndpoint(f"The answer is one of: {', '.join(ANSWERS)}.", field="answer")
+    if answer not in PLAYGROUND_RESPONSES:
+        raise InvalidEndpoint(f"The answer is one of: {', '.join(PLAYGROUND_RESPONSES)}.", field="answer")
     row, queue = locked_endpoint(_open_one(tenant))
     row.url = url_of(answer)
     row.save(update_fields=["url"])
@@ -125,7 +125,7 @@ def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:
     return delete_endpoint(_open_one(tenant), actor=actor)
 
 
-def rest_idle_playgrounds(now: datetime) -> int:
+def disable_idle_playgrounds(now: datetime) -> int:
     """Disable the playgrounds that nobody has used for IDLE_AFTER; return how many. Uses its own transactions."""
     endpoints = Endpoint.objects.playgrounds().filter(status=EndpointStatus.ACTIVE)
     touched = Coalesce("status_changed_at", "created_at")

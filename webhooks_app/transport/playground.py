@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
 
-from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, answer_of, echo, is_playground_url
+from webhooks_app.core.playground import CONTENT_TYPE, ECHO_BYTES, echo, is_playground_url, response_of
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import Request, Response, StuckCall, Transport
 from webhooks_app.transport.faults import not_sent
@@ -92,7 +92,7 @@ def _answer(request: Request) -> Response:
 
     The body is the request itself, so that users can inspect it, even if the status allows no body or there is no response.
     """
-    answer = answer_of(request.url)
+    answer = response_of(request.url)
     if answer is None:
         return failed(request, OutcomeKind.NOT_SENT, "the playground knows no such answer")
     check_timeouts(request)

@@ -11,25 +11,25 @@ from django.utils.translation import gettext_lazy as _
 
 from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import EVERYTHING
-from webhooks_app.core.playground import ANSWERS, DEFAULT_ANSWER, answer_of
+from webhooks_app.core.playground import DEFAULT_RESPONSE, PLAYGROUND_RESPONSES, response_of
 from webhooks_app.core.retry import RuleEffect, outcome_of_status
 from webhooks_app.forms.fields import JSONText, example_text
 from webhooks_app.models import Endpoint, EndpointStatus
 from webhooks_app.wire_formats import get_wire_format
 
 
-class AnswerForm(forms.Form):
+class ResponseForm(forms.Form):
     """How the playground responds from now on."""
 
     answer = forms.ChoiceField(label=_("How the receiver answers"), widget=forms.RadioSelect)
 
     def __init__(self, data: Any = None, *, endpoint: Endpoint) -> None:
-        now = answer_of(endpoint.url)
+        now = response_of(endpoint.url)
         is_off = endpoint.status == EndpointStatus.DISABLED
-        chosen = now.name if now and not is_off else DEFAULT_ANSWER  # the response that disabled it would do so again
+        chosen = now.name if now and not is_off else DEFAULT_RESPONSE  # the response that disabled it would do so again
         super().__init__(data, initial={"answer": chosen}, auto_id="answer-%s")
-        texts = answer_texts(endpoint)
-        self.fields["answer"].choices = [(name, texts[name]) for name in ANSWERS]  # type: ignore[attr-defined]
+        texts = response_texts(endpoint)
+        self.fields["answer"].choices = [(name, texts[name]) for name in PLAYGROUND_RESPONSES]  # type: ignore[attr-defined]
 
 
 class EventsForm(forms.Form):
@@ -70,12 +70,12 @@ class SendForm(forms.Form):
         self.fields["data"].widget.attrs["rows"] = 9
 
 
-def answer_texts(endpoint: Endpoint) -> dict[str, str]:
+def response_texts(endpoint: Endpoint) -> dict[str, str]:
     """Return what each response is, and its effect on a delivery in this endpoint's wire format."""
     wire = get_wire_format(endpoint.wire_format)
     disables = wire.retry.rule_for(outcome_of_status(410), RuleEffect.DISABLE)
     gone = gettext("410 Gone: the endpoint is switched off") if disables else gettext("410 Gone")
-    seconds = {"seconds": ANSWERS["429"].retry_after}
+    seconds = {"seconds": PLAYGROUND_RESPONSES["429"].retry_after}
     return {
         "200": gettext("200 OK: accepted"),
         "204": gettext("204 No Content: accepted"),

@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from webhooks_app.core.playground import answer_of
+from webhooks_app.core.playground import response_of
 from webhooks_app.dashboard.access import Visitor
 from webhooks_app.dashboard.form_errors import run_action
-from webhooks_app.dashboard.forms.playground import AnswerForm, EventsForm, SendForm, answer_texts
+from webhooks_app.dashboard.forms.playground import EventsForm, ResponseForm, SendForm, response_texts
 from webhooks_app.dashboard.one_time_form import form_id, submit_once
 from webhooks_app.dashboard.page_view import dashboard_view, render_page
 from webhooks_app.dashboard.sections import PLAYGROUND
@@ -81,12 +81,12 @@ def playground_arrivals(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 @dashboard_view("POST")
 def playground_answer(request: HttpRequest, visitor: Visitor) -> HttpResponse:
-    form = AnswerForm(request.POST, endpoint=_open_one(visitor))
+    form = ResponseForm(request.POST, endpoint=_open_one(visitor))
 
     def act() -> object:
         return answer_with(visitor.tenant, form.cleaned_data["answer"], actor=visitor.actor)
 
-    return _done(request, visitor, form, act, "answers") or _playground_page(request, visitor, answer_form=form)
+    return _done(request, visitor, form, act, "answers") or _playground_page(request, visitor, response_form=form)
 
 
 @dashboard_view("POST")
@@ -166,7 +166,7 @@ def _playground_page(request: HttpRequest, visitor: Visitor, **bound: forms.Form
         "off_because": _OFF.get(endpoint.status_reason) or disabled_in_words(endpoint.status_reason),
         "patterns": endpoint.patterns,
         "types": offered,
-        "answer_form": AnswerForm(endpoint=endpoint),
+        "response_form": ResponseForm(endpoint=endpoint),
         "events_form": EventsForm(types=types, chosen=endpoint.patterns),
         "send_form": SendForm(types=offered, chosen=chosen),
         **bound,
@@ -182,13 +182,13 @@ def _live(endpoint: Endpoint, after: uuid.UUID | None) -> dict[str, Any]:
     first = pending.order_by("next_attempt_at", "id").first()
     outlook = outlook_of(first, endpoint, getattr(endpoint, "queue", None), timezone.now()) if first else None
     next_at = outlook.at if outlook else None
-    answer = answer_of(endpoint.url)
+    response = response_of(endpoint.url)
     newest = found[0].attempt.pk if found else after
     return {
         "endpoint": endpoint,
         "is_off": endpoint.status == EndpointStatus.DISABLED,
         "is_paused": endpoint.status == EndpointStatus.PAUSED,
-        "answers": answer_texts(endpoint).get(answer.name if answer else "", ""),
+        "answers": response_texts(endpoint).get(response.name if response else "", ""),
         "arrivals": [_shown(arrival) for arrival in found],
         "newest": newest.hex if newest else "",
         "waiting": min(count, MOST_COUNTED),
