@@ -1,4 +1,4 @@
-"""Send again, send now, do not send."""
+"""Resend, send now and cancel deliveries."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_enabling_starts_with_a_clean_record():
         ("deleted", act) for act in (pause_endpoint, resume_endpoint, disable_endpoint, enable_endpoint)
     ]
 )  # fmt: skip
-def test_acts_that_do_not_fit_the_state_are_refused(status, act):
+def test_actions_that_do_not_fit_the_state_are_refused(status, act):
     endpoint = EndpointFactory(status=status)
     with pytest.raises(ConflictingState):
         act(endpoint)

@@ -181,7 +181,7 @@ def test_the_playground_takes_none() -> None:
 
 
 def test_a_wire_format_that_signs_in_the_authorization_header_takes_none(configure: Any) -> None:
-    configure(WIRE_FORMATS={"bearer": "tests.integration.test_actions_authentication.SIGNED_IN_AUTHORIZATION"})
+    configure(WIRE_FORMATS={"bearer": "tests.integration.test_endpoint_authentication.SIGNED_IN_AUTHORIZATION"})
     with pytest.raises(InvalidEndpoint, match="signature") as caught:
         new_endpoint(authentication=BASIC, wire_format="bearer")
     assert caught.value.field == "authentication.kind"

@@ -1,4 +1,4 @@
-"""What people do with the playground, what becomes of it, and that no other URL leads there."""
+"""What users do with the playground, its effect, and that no other URL leads there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two people, or a person and an engine, at the same moment: real connections, real locks."""
+"""Two users, or a user and an engine, at the same moment: real connections, real locks."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def start(act: Callable[[], Any], results: list[Any]) -> threading.Thread:
     return thread
 
 
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """Run the acts in threads that begin together; what each returned or raised."""
+def at_once(*actions: Callable[[], Any]) -> list[Any]:
+    """Run the actions in threads that begin together; what each returned or raised."""
     results: list[Any] = []
-    gate = threading.Barrier(len(acts))
+    gate = threading.Barrier(len(actions))
 
     def gated(act: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: (gate.wait(10), act())[1]
 
-    for thread in [start(gated(act), results) for act in acts]:
+    for thread in [start(gated(action), results) for action in actions]:
         thread.join(30)
     return results
 
@@ -108,7 +108,7 @@ def test_a_delivery_that_is_given_up_while_it_is_replayed_is_sent_again():
     assert (row.status, row.retry_step, row.attempts) == (DeliveryStatus.PENDING, 0, 10)
 
 
-def test_acts_on_the_same_endpoint_do_not_deadlock():
+def test_actions_on_the_same_endpoint_do_not_deadlock():
     endpoint = EndpointFactory()
     DeliveryFactory.create_batch(5, endpoint=endpoint)
 
