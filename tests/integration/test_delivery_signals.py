@@ -18,8 +18,9 @@ from tests.customer import Customer, age, deliver, make_due, statuses, the_deliv
 from tests.pipelines import eventually
 from webhooks_app import contrib, signals
 from webhooks_app.core.retry import RetryPolicy
+from webhooks_app.engine import recorded_batch
 from webhooks_app.engine.record_signals import SignalThread
-from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notification, Tenant
+from webhooks_app.models import Delivery, Endpoint, EndpointStatus, Notification, NotificationKind, Tenant
 from webhooks_app.notifications.send import send_notifications
 from webhooks_app.wire_formats import standard
 
@@ -94,6 +95,18 @@ def test_a_delivery_that_is_given_up_is_signalled_with_its_outcome(customer):
     [call] = calls
     assert (call["outcome"], call["status"], call["attempts"], call["found"]) == ("server_error", 500, 1, "exhausted")
     assert (call["event_id"], call["endpoint_id"]) == (event.pk, endpoint.pk)
+
+
+def test_a_kind_of_notification_needs_no_public_signal(customer, monkeypatch):
+    announcements = tuple(replace(each, signal=None) for each in recorded_batch.ANNOUNCEMENTS)
+    monkeypatch.setattr(recorded_batch, "ANNOUNCEMENTS", announcements)
+    customer.endpoint(wire_format="hasty")
+    customer.receiver.on("/hook", 500)
+    with heard(signals.delivery_exhausted) as calls:
+        customer.emit()
+        deliver()
+    assert calls == []
+    assert Notification.objects.get().kind == NotificationKind.EXHAUSTED
 
 
 def test_an_endpoint_that_is_switched_off_is_signalled_once(customer):

@@ -43,7 +43,7 @@ class RecordedBatch:
     @property
     def has_listeners(self) -> bool:
         """Return whether any signal to send has a receiver."""
-        return any(each.results(self) and each.signal.has_listeners(each.sender) for each in ANNOUNCEMENTS)
+        return any(each.results(self) and each.has_listeners for each in ANNOUNCEMENTS)
 
 
 def sort_results(
@@ -65,9 +65,9 @@ def sort_results(
 def signals_of(batch: RecordedBatch) -> list[Call]:
     """Return the calls that send the batch's public signals. Nothing is computed for signals without receivers."""
     return [
-        partial(_send, each.signal, each.sender, each.arguments(result))
+        partial(_send, each.signal.signal, each.signal.sender, each.signal.arguments(result))
         for each in ANNOUNCEMENTS
-        if each.signal.has_listeners(each.sender)
+        if each.signal is not None and each.has_listeners
         for result in each.results(batch)
     ]
 
@@ -121,43 +121,55 @@ def _send(signal: Signal, sender: type, arguments: dict[str, object]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
-    """How one field of a batch is announced: by a signal and, if there is a `kind`, by notifications."""
+class SignalToSend:
+    """A public signal, its sender, and its keyword arguments for one result."""
 
-    results: Callable[[RecordedBatch], list[Result]]
     signal: Signal
     sender: type
-    #: The signal's keyword arguments.
     arguments: Callable[[Result], dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """How one field of a batch is announced: by a public signal, by notifications of a kind, or by both."""
+
+    results: Callable[[RecordedBatch], list[Result]]
+    signal: SignalToSend | None = None
     kind: NotificationKind | None = None
     #: The notification's.
     reason: Callable[[Result], str] = lambda result: ""
 
+    @property
+    def has_listeners(self) -> bool:
+        return self.signal is not None and self.signal.signal.has_listeners(self.signal.sender)
+
 
 #: In the order of sending and writing.
 ANNOUNCEMENTS = (
-    Announcement(lambda batch: batch.succeeded, signals.delivery_succeeded, Delivery, _about_delivery),
+    Announcement(lambda batch: batch.succeeded, SignalToSend(signals.delivery_succeeded, Delivery, _about_delivery)),
     Announcement(
         lambda batch: batch.exhausted,
-        signals.delivery_exhausted,
-        Delivery,
-        _about_delivery,
+        SignalToSend(signals.delivery_exhausted, Delivery, _about_delivery),
         NotificationKind.EXHAUSTED,
         lambda result: result.outcome.kind.value,
     ),
     Announcement(
         lambda batch: batch.disabled,
-        signals.endpoint_disabled,
-        Endpoint,
-        lambda result: {**_about_endpoint(result), "reason": result.disable},
+        SignalToSend(
+            signals.endpoint_disabled,
+            Endpoint,
+            lambda result: {**_about_endpoint(result), "reason": result.disable},
+        ),
         NotificationKind.DISABLED,
         lambda result: result.disable,
     ),
     Announcement(
         lambda batch: batch.recovered,
-        signals.endpoint_recovered,
-        Endpoint,
-        lambda result: {**_about_endpoint(result), "failing_since": result.was.failing_since},
+        SignalToSend(
+            signals.endpoint_recovered,
+            Endpoint,
+            lambda result: {**_about_endpoint(result), "failing_since": result.was.failing_since},
+        ),
         NotificationKind.RECOVERED,
     ),
 )
