@@ -18,7 +18,8 @@ from tests.conftest import Configure
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.core import retry
-from webhooks_app.core.retry import STANDARD_RULES, DeliveryVerdict, decide, outcome_of_status
+from webhooks_app.core.retry import STANDARD_RULES, Verdict, decide, outcome_of_status
+from webhooks_app.wire_formats import get_wire_format
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-your-wire-format.md"
 
@@ -73,6 +74,13 @@ def test_the_retry_policies_do_what_the_page_says(monkeypatch: pytest.MonkeyPatc
         assert decide(outcome, 0, now, retries.PROMISED).at == now + timedelta(minutes=1)
         strict = decide(outcome, 0, now, retries.STRICT)
         assert (strict.verdict is DeliveryVerdict.GIVE_UP) == bool(strict.disable) == (status in (410, 451))
+
+
+def test_the_standard_wire_format_can_be_replaced(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    retries = module("shop.retries", monkeypatch)
+    configure(WIRE_FORMATS={"standard": "shop.retries.STANDARD_STRICT"})
+    assert get_wire_format("standard") is retries.STANDARD_STRICT
+    assert (retries.STANDARD_STRICT.name, retries.STANDARD_STRICT.retry) == ("standard", retries.STRICT)
 
 
 def test_the_page_lists_the_standard_rules() -> None:
