@@ -67,6 +67,18 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_to_headings_lead_to_one(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]*\.md|)#([^)]+)\)", page.read_text())
+    assert [link for link in links if link[1] not in _anchors((page.parent / link[0]) if link[0] else page)] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize(
     "page", sorted((ROOT / "webhooks_app/contrib").glob("*/README.md")), ids=lambda page: page.parent.name
 )
@@ -98,6 +110,19 @@ def test_the_security_tests_are_files_that_there_are():
     assert {path.name for path in (ROOT / "tests/security").glob("test_*.py")} <= {Path(name).name for name in named}
 
 
+def test_each_decision_has_its_number_and_the_title_of_the_index():
+    folder = ROOT / "docs/decisions"
+    rows = re.findall(
+        r"^\| \[(\d{4})\]\((.+?)\) \| (.+?)(?: \(superseded by \d{4}\))? \|$",
+        (folder / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {file for _, file, _ in rows} == {path.name for path in folder.glob("[0-9]*.md")}
+    for number, file, title in rows:
+        assert (folder / file).read_text().splitlines()[0] == f"# {int(number)}. {title}"
+        assert file.startswith(number)
+
+
 def test_what_contributing_lists_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     floors = re.findall(r"^\| \d \|(.*)$", text, re.MULTILINE)
@@ -110,10 +135,10 @@ def test_what_contributing_lists_is_there():
         assert path.exists(), name
         for attribute in re.findall(r"`(\w+)`", attributes):
             assert attribute in path.read_text(), (name, attribute)
-    packages = {path.parent.name for path in (ROOT / "webhooks_app").glob("*/__init__.py")} - {
-        "migrations",
-        "templatetags",
-    }
+    listed = "\n".join(floor.split("|")[0] for floor in floors) + "`apps.py` `urls.py`"
+    modules = {path.name for path in (ROOT / "webhooks_app").glob("*.py")} - {"__init__.py"}
+    assert sorted(name for name in modules if f"`{name}`" not in listed) == []
+    packages = {path.parent.name for path in (ROOT / "webhooks_app").glob("*/__init__.py")} - {"migrations"}
     assert sorted(name for name in packages if f"`{name}/`" not in text) == []
     engine = {path.name for path in (ROOT / "webhooks_app/engine").glob("*.py")} - {"__init__.py"}
     assert sorted(name for name in engine if f"`{name}`" not in text) == []
