@@ -36,7 +36,7 @@ def resend(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     For a FIFO endpoint it goes to the end of the order. Raises ConflictingState for a deleted endpoint or an erased event.
     """
-    return _act(_resend, delivery, actor)
+    return _run_step(_resend, delivery, actor)
 
 
 def send_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
@@ -44,7 +44,7 @@ def send_now(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     Raises ConflictingState if the delivery is not pending (use `resend`), the endpoint is deleted or the event is erased.
     """
-    return _act(_send_now, delivery, actor)
+    return _run_step(_send_now, delivery, actor)
 
 
 def cancel_delivery(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
@@ -52,7 +52,7 @@ def cancel_delivery(delivery: DeliveryRef, *, actor: str = SYSTEM) -> Delivery:
 
     Raises ConflictingState if the delivery is not pending any more.
     """
-    return _act(_cancel, delivery, actor)
+    return _run_step(_cancel, delivery, actor)
 
 
 def resend_event(event: Event | uuid.UUID, *, actor: str = SYSTEM) -> int:
@@ -85,7 +85,7 @@ def retry_failed(deliveries: QuerySet[Delivery], *, tenant_id: uuid.UUID, actor:
     return renewed
 
 
-def _act(step: Callable[[Delivery, Endpoint, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
+def _run_step(step: Callable[[Delivery, Endpoint, str], None], delivery: DeliveryRef, actor: str) -> Delivery:
     """Run the step in a transaction. Retry in a new one after a deadlock, since engines lock in another order."""
 
     def work() -> Delivery:
