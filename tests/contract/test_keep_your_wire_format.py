@@ -18,7 +18,7 @@ from tests.conftest import Configure
 from tests.receiver import Receiver
 from webhooks_app import emit
 from webhooks_app.core import retry
-from webhooks_app.core.retry import STANDARD_RULES, Verdict, decide, outcome_of_status
+from webhooks_app.core.retry import STANDARD_RULES, DeliveryVerdict, decide, outcome_of_status
 from webhooks_app.wire_formats import get_wire_format
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-your-wire-format.md"

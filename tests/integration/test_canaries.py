@@ -82,7 +82,7 @@ SENSITIVE = {
 }
 #: Fields with such a name that hold none.
 HARMLESS = {
-    *("Access.key", "NotificationEmail.text", "SummaryLine.text", "Finding.text", "DeliveryAnswer.text"),
+    *("Access.key", "NotificationEmail.text", "SummaryLine.text", "HealthFinding.text", "DeliveryAnswer.text"),
     *("SchemeHelp.headers", "Request.token", "Response.token", "Chart.key", "Part.keys", "Named.keys"),
 }
 
