@@ -2,7 +2,7 @@
 other receivers still run. The engine sends its signals about deliveries and endpoints from a separate thread. Signals about
 user actions are sent from the thread of the request.
 
-Use a task for long work. Slow receivers do not delay deliveries, but further signals: if 1,000 batches are waiting, further
+Use a task for long work. Slow receivers do not delay deliveries, but further signals: if 10,000 signals are waiting, further
 signals are not sent, and waiting signals are lost when the process is killed.
 
 | signal | keyword arguments |
