@@ -128,6 +128,15 @@ def test_who_looks_at_a_payload_is_in_the_audit_log():
     assert looks.filter(tenant_id=shown[0].tenant_id).count() >= len(shown)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PROPFIND", "POST"])
+def test_no_request_shows_a_payload_without_an_entry(method):
+    for row in one_of_everything():
+        client = viewer("view_operations", "view_payload")
+        entries = AuditEntry.objects.filter(verb="payload.viewed", actor=actor(client))
+        content = client.generic(method, page(row)).content.decode()
+        assert entries.exists() or (PAYLOAD not in content and ANSWER not in content), row
+
+
 def test_a_reason_that_may_quote_the_payload_is_a_payload():
     event = EventFactory(quarantine_reason=f"'{PAYLOAD}' is not of type 'integer'")
     operations = reverse("admin:webhooks_app_operations")
@@ -137,6 +146,8 @@ def test_a_reason_that_may_quote_the_payload_is_a_payload():
             assert "quarantined" in shown.lower()
             if url != pages("event"):
                 assert ("is not of type" in shown) is there, url
+        looks = AuditEntry.objects.filter(verb="payload.viewed", actor=actor(client), target=event.public_id)
+        assert looks.count() == (2 if there else 0)
 
 
 def test_what_others_sent_is_text_and_not_markup():

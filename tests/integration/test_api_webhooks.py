@@ -11,8 +11,9 @@ import pytest
 from django.utils import timezone
 
 from tests.api import Program
-from tests.factories import DeliveryFactory
+from tests.factories import DeliveryFactory, EndpointFactory, EventFactory
 from tests.receiver import Receiver
+from webhooks_app.deliveries import recover
 from webhooks_app.models import (
     Attempt,
     AuditEntry,
@@ -24,6 +25,7 @@ from webhooks_app.models import (
     IdempotencyRecord,
     Tenant,
 )
+from webhooks_app.tenants.one_at_a_time import one_at_a_time
 from webhooks_app.tenants.plan import Plan
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("event_types")]
@@ -265,12 +267,52 @@ class TestATest:
         assert refused == (400, "INVALID_EVENT", "data")
 
 
+class TestALongRecovery:
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recover, "_MOST_SECONDS", 0.0)  # each part examines one page of events
+
+    @pytest.mark.parametrize("filters", [{}, {"data.n": 1}], ids=["all are wanted", "none is wanted"])
+    def test_goes_on_part_by_part_until_all_events_were_examined(
+        self, program: Program, filters: dict[str, object]
+    ) -> None:
+        made = program.post("/webhooks", {**NEW, "filters": filters})
+        endpoint = Endpoint.objects.get()
+        DeliveryFactory(endpoint=endpoint, exhausted=True)
+        EventFactory.create_batch(450, tenant=endpoint.tenant, type="test.happened", fanned_out_at=timezone.now())
+        since, after, parts = (timezone.now() - timedelta(hours=1)).isoformat(), "", []
+        while not parts or parts[-1]["more"]:
+            parts.append(program.post(f"/webhooks/{made['id']}/recover{after}", {"since": since}, status=200))
+            after = f"?after={parts[-1]['after']}"
+        assert [part["created"] for part in parts] == ([0, 0, 0] if filters else [200, 200, 50])
+        assert [part["resent"] for part in parts] == [1, 0, 0]
+        assert AuditEntry.objects.filter(verb="endpoint.recovered").count() == 1
+
+    def test_of_the_host_examines_all_at_once(self) -> None:
+        endpoint = EndpointFactory()
+        EventFactory.create_batch(250, tenant=endpoint.tenant, type="test.happened", fanned_out_at=timezone.now())
+        report = recover.recover(endpoint, timezone.now() - timedelta(hours=1))
+        assert report == recover.RecoverReport(resent=0, created=250)
+
+    def test_keeps_the_tenant_from_starting_another(self, program: Program) -> None:
+        made = program.post("/webhooks", NEW)
+        path, body = f"/webhooks/{made['id']}/recover", {"since": timezone.now().isoformat()}
+        with one_at_a_time("recover", Endpoint.objects.get().tenant_id, 60, ""):
+            assert program.refused("post", path, body)[0] == 409
+        program.post(path, body, status=200)
+
+
 def test_recover_sends_again_what_failed(program: Program) -> None:
     made = program.post("/webhooks", NEW)
     endpoint = Endpoint.objects.get()
     DeliveryFactory(endpoint=endpoint, status="exhausted", completed_at=timezone.now())
     since = (timezone.now() - timedelta(hours=1)).isoformat()
-    assert program.post(f"/webhooks/{made['id']}/recover", {"since": since}, status=200) == {"resent": 1, "created": 0}
+    assert program.post(f"/webhooks/{made['id']}/recover", {"since": since}, status=200) == {
+        "resent": 1,
+        "created": 0,
+        "more": False,
+        "after": None,
+    }
     assert program.post(f"/webhooks/{made['id']}/recover", {"since": "0001-01-01T00:00:00Z"}, status=200)["resent"] == 0
     assert program.refused("post", f"/webhooks/{made['id']}/recover", {"since": "yesterday"})[1:] == (
         "INVALID_FIELD",

@@ -13,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.factories import DeliveryFactory, EndpointFactory, EventFactory, SecretFactory, TenantFactory
-from tests.forms import form_ids
+from tests.forms import fields_of, form_ids
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Answer
 from tests.visitors import visiting
 from webhooks_app import EventType, registry
+from webhooks_app.deliveries import recover
 from webhooks_app.endpoints.status import disable_endpoint
 from webhooks_app.models import Attempt, Delivery, Endpoint, HourlyStat, database_now
 from webhooks_app.models.ids import first_id
@@ -263,6 +264,19 @@ class TestRecovery:
         assert (
             "Nothing was missed" in self.recover(endpoint, f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M}").content.decode()
         )
+
+    def test_that_takes_long_is_continued_with_a_button(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recover, "_MOST_SECONDS", 0.0)
+        endpoint = EndpointFactory()
+        EventFactory.create_batch(250, tenant=endpoint.tenant)
+        since = f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M}"
+        page = self.recover(endpoint, since).content.decode()
+        assert "Not all events have been checked yet" in page
+        answer = visiting(endpoint.tenant).post(place(endpoint, "/recover"), fields_of(page))
+        text = " ".join(answer.content.decode().split())
+        assert "50 events that were missed are sent" in text
+        assert "Not all events" not in text
+        assert Delivery.objects.pending().filter(endpoint=endpoint).count() == 250
 
     def test_means_the_readers_time(self) -> None:
         """Two hours ago in UTC is still to come for somebody whose clock is behind, and long ago for one ahead."""

@@ -157,6 +157,19 @@ def test_a_line_break_in_a_name_does_not_stop_the_email():
     assert send_notifications(NOW) == 1
 
 
+def test_what_others_wrote_adds_no_lines_to_an_e_mail(settings):
+    settings.ADMINS = [("Staff", "staff@example.com")]
+    forged = "x\n\n== another ==\nPay here: https://evil.example"
+    endpoint = EndpointFactory(tenant=TenantFactory(name=forged), description=forged)
+    disable_endpoint(endpoint, forged)
+    NotificationFactory(endpoint=endpoint, kind="disabled", reason=forged)
+    assert send_notifications(NOW) == 2
+    assert len(mail.outbox) == 2
+    for email in mail.outbox:
+        assert "Pay here" in email.body
+        assert not [line for line in email.body.splitlines() if line.startswith(("== another", "Pay here"))]
+
+
 def test_html_in_a_description_is_text():
     NotificationFactory(endpoint=EndpointFactory(description="<script>x</script>"))
     send_notifications(NOW)

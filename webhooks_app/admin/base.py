@@ -134,7 +134,8 @@ class StaffAdmin(_ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        row = self.get_object(request, object_id) if request.method == "GET" else None
+        # Django renders the page for every other method, OPTIONS too.
+        row = None if request.method == "POST" else self.get_object(request, object_id)
         if row is not None and self.has_view_permission(request, row):
             extra_context = {**self.page_context(request, row), **(extra_context or {})}
             if self.shows_payload and may_see_payloads(request):

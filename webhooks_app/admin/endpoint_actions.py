@@ -79,7 +79,7 @@ def _test(row: Endpoint, **given: Any) -> ActionResult:
     return ActionResult(message, level, page_of(Delivery(pk=attempt.delivery_id)))
 
 
-def _recover(row: Endpoint, *, actor: str, since: datetime) -> ActionResult:
+def _recover(row: Endpoint, *, actor: str, since: datetime, after: None) -> ActionResult:
     report = recover(row, since, actor=actor)
     text = _("%(resent)s deliveries that had failed are sent again; %(created)s were made that there had never been.")
     return ActionResult(text % {"resent": report.resent, "created": report.created})

@@ -7,12 +7,8 @@ or statistics, is not retried, and is stored like any other delivery.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-
-from django.core.cache import cache
 
 from webhooks_app.conf import settings
 from webhooks_app.core.catalogue import EventType
@@ -43,6 +39,7 @@ from webhooks_app.models import (
 from webhooks_app.models.database import database_alias
 from webhooks_app.models.ids import new_id
 from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
+from webhooks_app.tenants.one_at_a_time import one_at_a_time
 from webhooks_app.tracebacks import hidden_locals
 from webhooks_app.transport import Request, Response, open_transport, transport_options
 from webhooks_app.transport.validation import KEPT_BUSY, failed
@@ -74,27 +71,12 @@ def send_test_event(endpoint: EndpointRef, *, type: str, data: object = EXAMPLE,
     config = load_endpoint_configs([row.pk], database_alias())[row.pk]
     if config.fault:
         raise ConflictingState(gettext_noop("Nothing can be sent to this endpoint now; we have been told."))
-    with _one_at_a_time(row, config):
+    requests = 2 if _needs_token(config) else 1
+    longest = requests * (config.wire_format.total_timeout + _MARGIN) + _MARGIN
+    busy = gettext_noop("A test event of yours still waits for its answer. Send the next one after that.")
+    with one_at_a_time("test", row.tenant_id, longest, busy):
         result = _send(_new_delivery(row, event), config)
     return in_fresh_transaction(lambda: _keep(row, event, result, actor))
-
-
-@contextmanager
-def _one_at_a_time(row: Endpoint, config: EndpointConfig) -> Iterator[None]:
-    """Allow one test per tenant at a time: each blocks a web worker, and a receiver that never responds must not block all.
-
-    The lock is in Django's cache, like the API's rate limits, and expires by itself if this process dies.
-    """
-    name = f"webhooks_test_{row.tenant_id.hex}"
-    requests = 2 if _needs_token(config) else 1
-    if not cache.add(name, True, requests * (config.wire_format.total_timeout + _MARGIN) + _MARGIN):
-        raise ConflictingState(
-            gettext_noop("A test event of yours still waits for its answer. Send the next one after that.")
-        )
-    try:
-        yield
-    finally:
-        cache.delete(name)
 
 
 def new_test_event(row: Endpoint, name: str, data: object) -> Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from webhooks_app.core.catalogue import EventType
 from webhooks_app.core.filters import matches
 from webhooks_app.deliveries.test_event import EXAMPLE
 from webhooks_app.forms.fields import JSONText, example_text
+from webhooks_app.models.ids import parse_public_id
 
 _MINUTES = "%Y-%m-%dT%H:%M"
 #: Browsers without a date picker send the text that was entered.
@@ -58,8 +60,11 @@ class RecoverForm(forms.Form):
         widget=forms.DateTimeInput({"type": "datetime-local"}, format=_MINUTES),
     )
 
-    def __init__(self, data: Any = None, *, since: datetime | None = None) -> None:
-        super().__init__(data, initial={"since": since or timezone.now() - timedelta(days=1)}, auto_id="recover-%s")
+    #: The event after which a recovery that was not finished continues.
+    after = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, initial={"since": timezone.now() - timedelta(days=1)}, auto_id="recover-%s")
         self.fields["since"].help_text = _("In your time zone, %(zone)s. Events are kept for %(days)g days.") % {
             "zone": timezone.get_current_timezone_name(),
             "days": settings().RETENTION_DAYS,
@@ -72,3 +77,6 @@ class RecoverForm(forms.Form):
             raise ValidationError(_("This time is still to come."), "future")
         # Older events are deleted anyway, and calculations with years like 0001 may overflow.
         return max(since, now - timedelta(days=settings().RETENTION_DAYS))
+
+    def clean_after(self) -> uuid.UUID | None:
+        return parse_public_id(self.cleaned_data["after"], "evt")

@@ -87,7 +87,7 @@ class EndpointSummary:
     @property
     def lines(self) -> list[SummaryLine]:
         return [
-            SummaryLine(kind.sentence(facts), facts.example if kind.names_delivery else "")
+            SummaryLine(_one_line(kind.sentence(facts)), facts.example if kind.names_delivery else "")
             for kind in self.kinds
             for facts in [self.facts[kind.value]]
         ]
@@ -108,7 +108,10 @@ def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]]) -> Noti
     addresses = staff_addresses()
     if not addresses:
         return None
-    tenants = [{"tenant": tenant, "summaries": endpoint_summaries(notifications)} for tenant, notifications in groups]
+    tenants = [
+        {"tenant": tenant, "name": _one_line(str(tenant)), "summaries": endpoint_summaries(notifications)}
+        for tenant, notifications in groups
+    ]
     return _render("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
 
 
@@ -148,7 +151,12 @@ def _name(endpoint: Endpoint | None) -> str:
         return _("an endpoint that was deleted since")
     parts = urlsplit(endpoint.url)
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return f"{endpoint.description} ({url})" if endpoint.description else url
+    return f"{_one_line(endpoint.description)} ({url})" if endpoint.description else url
+
+
+def _one_line(text: str) -> str:
+    """Return text that others wrote without its line breaks: with them, it could add sections to an e-mail in plain text."""
+    return " ".join(text.split())
 
 
 def _render(template: str, context: dict[str, object], to: Sequence[str]) -> NotificationEmail:

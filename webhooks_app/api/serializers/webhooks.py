@@ -159,6 +159,12 @@ class RecoverSerializer(serializers.Serializer[Any]):
     created = serializers.IntegerField(
         help_text="The number of deliveries created for events that had none for this webhook."
     )
+    more = serializers.BooleanField(
+        help_text="True if more events may have to be sent. Send the request again, with `after`."
+    )
+    after = serializers.CharField(
+        allow_null=True, help_text="The value of `after` for the next request; null if nothing is left."
+    )
 
 
 class HourSerializer(serializers.Serializer[Any]):

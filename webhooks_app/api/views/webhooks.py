@@ -13,13 +13,14 @@ from rest_framework.response import Response
 
 from webhooks_app.api import services
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.parameters import period
+from webhooks_app.api.parameters import period, query
 from webhooks_app.api.serializers import webhooks as shapes
-from webhooks_app.api.views.base import ApiViewSet, time_filter
-from webhooks_app.deliveries.recover import recover
+from webhooks_app.api.views.base import ApiViewSet, id_filter, time_filter
+from webhooks_app.deliveries.recover import recover_part
 from webhooks_app.deliveries.test_event import EXAMPLE, send_test_event
 from webhooks_app.endpoints.status import delete_endpoint, set_active
 from webhooks_app.models import Endpoint, HourlyStat, database_now
+from webhooks_app.models.ids import public_id
 
 _LONGEST_STATS = timedelta(days=31)
 _TAG = ["Webhooks"]
@@ -99,14 +100,23 @@ class WebhookViewSet(ApiViewSet):
         attempt = send_test_event(row, type=values["type"], data=values.get("data", EXAMPLE), actor=self.access.actor)
         return Response(shapes.AttemptSerializer(attempt).data)
 
-    @extend_schema(request=shapes.RecoverInputSerializer, responses=shapes.RecoverSerializer)
+    @extend_schema(
+        request=shapes.RecoverInputSerializer,
+        parameters=[query("after", "The value of `after` in the last response.")],
+        responses=shapes.RecoverSerializer,
+    )
     @action(detail=True, methods=["post"])
     @idempotent
     def recover(self, request: Request, pk: str) -> Response:
-        """Resend the deliveries that failed since a time, and send the events missed while the webhook was disabled."""
+        """Resend the deliveries that failed since a time, and send the events missed while the webhook was disabled.
+
+        A request ends after some seconds. If `more` is true, send it again with the `after` of the response, until it is false.
+        """
         row = self.found(pk)
         since = self.read(shapes.RecoverInputSerializer)["since"]
-        return Response(shapes.RecoverSerializer(recover(row, since, actor=self.access.actor)).data)
+        done = recover_part(row, since, after=id_filter(request, "after", "evt"), actor=self.access.actor)
+        after = done.position and public_id("evt", done.position)
+        return Response({"resent": done.resent, "created": done.created, "more": after is not None, "after": after})
 
     @extend_schema(
         parameters=period("hours that start"),

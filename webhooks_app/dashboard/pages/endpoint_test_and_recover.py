@@ -15,7 +15,7 @@ from webhooks_app.dashboard.pages.endpoints import own_endpoint
 from webhooks_app.dashboard.sections import ENDPOINTS
 from webhooks_app.deliveries.outcomes import explanation_of, outcome_name
 from webhooks_app.deliveries.pretty_body import pretty_body
-from webhooks_app.deliveries.recover import recover
+from webhooks_app.deliveries.recover import recover_part
 from webhooks_app.deliveries.test_event import send_test_event
 from webhooks_app.events.types import event_types
 from webhooks_app.forms.test_and_recover import RecoverForm, TestEventForm
@@ -47,10 +47,11 @@ def endpoint_recover(request: HttpRequest, visitor: Visitor, public_id: str) -> 
 
     def give_back() -> HttpResponse:
         form = RecoverForm(request.POST)
-        report = run_action(form, lambda: recover(row, form.cleaned_data["since"], actor=visitor.actor))
+        report = run_action(form, lambda: recover_part(row, **form.cleaned_data, actor=visitor.actor))
         if report is None:
             return _recover_card(request, visitor, row, form, status=422)
-        return _recover_card(request, visitor, row, form, report=report)
+        after = report.position and public_id_of("evt", report.position)
+        return _recover_card(request, visitor, row, form, report=report, after=after)
 
     if request.method == "POST":
         return submit_once(request, visitor, give_back)
