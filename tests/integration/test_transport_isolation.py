@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import selectors
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ from tests.transports import LOOPBACK, Open, gather, request, send
 from webhooks_app.core.playground import url_of
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Request, Response, Transport, TransportOptions, open_transport
+from webhooks_app.transport.poller import EpollPoller
 from webhooks_app.transport.requests import RequestsTransport
 from webhooks_app.transport.requests_job import Job
 
@@ -133,16 +133,16 @@ def test_an_exception_in_a_callback_of_libcurl(
     transport.close()
 
 
-class _Refusing(selectors.DefaultSelector):
-    """A selector that has no room for a connection now and then, as epoll says ENOSPC. libcurl has other descriptors, too."""
+class _Refusing(EpollPoller):
+    """A poller that has no room for a connection now and then, as epoll says ENOSPC. libcurl has other descriptors, too."""
 
     refuses = 0
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
-        if self.refuses and isinstance(fileobj, int) and _is_tcp(fileobj):
+    def register(self, fd: int, events: int) -> None:
+        if self.refuses and _is_tcp(fd):
             self.refuses -= 1
             raise OSError(errno.ENOSPC, "No space left on device")
-        return super().register(fileobj, events, data)
+        super().register(fd, events)
 
 
 def _is_tcp(fd: int) -> bool:
@@ -150,14 +150,14 @@ def _is_tcp(fd: int) -> bool:
         return duplicate.family == socket.AF_INET
 
 
-def test_a_socket_that_the_selector_does_not_take(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_the_poller_does_not_take(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pycurl")
     receiver.on("/", Delay(0.05))
-    monkeypatch.setattr("webhooks_app.transport.curl_sockets.selectors.DefaultSelector", _Refusing)
+    monkeypatch.setattr("webhooks_app.transport.curl_sockets.Poller", _Refusing)
     network: Any = open_transport(TransportOptions(LOOPBACK), "curl")
-    selector = network._network._sockets._selector
+    poller = network._network._sockets._poller
     for _ in range(2):  # on a new connection, and on a kept one
-        selector.refuses = 1
+        poller.refuses = 1
         response = send(network, receiver.url(), total=60.0)
         assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, "request")
         assert "No space left" in response.detail

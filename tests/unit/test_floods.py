@@ -15,13 +15,31 @@ OPTIONS = TransportOptions(AddressPolicy())
 TOO_MUCH = OPTIONS.body_limit + 1024 * 1024
 
 
+def find(
+    watch: FloodWatch, requests: dict[str, int], received: Counter[int], unread: Counter[int] | None = None
+) -> list[int]:
+    def read(connection: int) -> int:
+        return received[connection] - (unread or Counter())[connection]
+
+    return watch.find(requests, requests.__getitem__, received.__getitem__, read)
+
+
 def test_a_connection_that_brings_too_much_is_found() -> None:
     watch = FloodWatch(OPTIONS)
     sizes = Counter({5: 0})
     for size in (0, 1000, TOO_MUCH):
         sizes[5] = size
-        found = watch.find({"request": 5}, sizes.__getitem__)
+        found = find(watch, {"request": 5}, sizes)
     assert found == [5]
+
+
+def test_what_is_unread_is_no_flood() -> None:
+    watch = FloodWatch(OPTIONS)
+    received, unread = Counter({5: 0}), Counter({5: TOO_MUCH})
+    for size in (0, 1000, TOO_MUCH):
+        received[5] = size
+        assert find(watch, {"request": 5}, received, unread) == []
+    assert find(watch, {"request": 5}, received) == [5]
 
 
 def test_a_request_that_goes_on_over_another_connection_is_counted_anew() -> None:
@@ -31,7 +49,7 @@ def test_a_request_that_goes_on_over_another_connection_is_counted_anew() -> Non
         watch.ended(5)
     sizes = Counter({5: 0, 6: 0})
     for connection in (5, 5, 6, 6, 6):
-        assert watch.find({"request": connection}, sizes.__getitem__) == []
+        assert find(watch, {"request": connection}, sizes) == []
         sizes[connection] += 100
 
 

@@ -31,7 +31,7 @@ from webhooks_app.transport.faults import not_sent
 from webhooks_app.transport.floods import FloodWatch
 from webhooks_app.transport.lookups import Lookup, Lookups
 from webhooks_app.transport.resolver import MAX_THREADS, Resolution
-from webhooks_app.transport.socket_bytes import bytes_read
+from webhooks_app.transport.socket_bytes import bytes_read, bytes_received
 from webhooks_app.transport.stalls import StallWatch
 from webhooks_app.transport.validation import Place, check_request, failed
 from webhooks_app.transport.wakeup import Wakeup
@@ -279,12 +279,12 @@ class CurlTransport:
     def _cut_floods(self) -> None:
         """Cut off connections that bring too much, and end their requests: libcurl would send them again by itself."""
         # A handle is used again for other requests, so it does not stand for one of them.
-        requests = {(handle, handle.serial): handle.descriptor for handle in self._running.values()}
-        flooded = self._floods.find(requests, bytes_read)
+        requests = [(handle, handle.serial) for handle in self._running.values()]
+        flooded = self._floods.find(requests, lambda request: request[0].descriptor, bytes_received, bytes_read)
         self._costs.forget_reads()
         self._sockets.forget()
-        for (handle, _), descriptor in requests.items():
-            if descriptor in flooded:
+        if flooded:
+            for handle in [handle for handle, _ in requests if handle.descriptor in flooded]:
                 self._cut_off(handle, FLOOD)
 
     def _cut_off(self, handle: Handle, failure: Failure) -> None:

@@ -135,7 +135,7 @@ class Handle:
         fails the whole request. No byte of a response has arrived on any of them. Or there was a response before the request.
         """
         request = self.request
-        if request is None:
+        if request is None or (code == pycurl.E_OK and not self._reuse.unasked):
             return False
         left = request.total_timeout - self.waited - self.curl.getinfo(pycurl.TOTAL_TIME)
         died = code == pycurl.E_SEND_ERROR and message.startswith(_DIED)

@@ -12,7 +12,7 @@ from webhooks_app.transport.base import TransportOptions
 from webhooks_app.transport.curl_callbacks import guarded
 from webhooks_app.transport.curl_outcome import Failure
 from webhooks_app.transport.curl_reuse import UNASKED
-from webhooks_app.transport.response_head import InvalidResponse, check_fields, cut_headers, framing_of, status_of
+from webhooks_app.transport.response_head import InvalidResponse, check_fields, check_head, cut_headers, status_of
 from webhooks_app.transport.validation import (
     HEADER_ABORT_BYTES,
     MAX_BODY_PIECES,
@@ -154,11 +154,11 @@ class Received:
     def _end_block(self) -> int | None:
         headers = b"".join(self._lines)
         try:
-            check_fields(headers)
             if self.status < 200:
+                check_fields(headers)
                 self._state = _BEFORE
                 return None
-            framing_of(self.version, headers)
+            check_head(self.version, headers)
         except InvalidResponse as error:
             return self._refuse(str(error))
         self.headers = cut_headers(headers, self._header_limit)

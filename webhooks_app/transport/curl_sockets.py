@@ -1,8 +1,7 @@
-"""The sockets of the curl transport: libcurl names those it waits for, a selector polls them, and libcurl handles them."""
+"""The sockets of the curl transport: libcurl names those it waits for, a poller polls them, and libcurl handles them."""
 
 from __future__ import annotations
 
-import selectors
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -12,18 +11,25 @@ import pycurl
 from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS, halved
 from webhooks_app.transport.curl_guard import CallGuard
+from webhooks_app.transport.poller import READ, WRITE, Poller
 from webhooks_app.transport.socket_bytes import bytes_read, is_connected
 from webhooks_app.transport.wakeup import Wakeup
 
 _EVENTS = {
-    pycurl.POLL_IN: selectors.EVENT_READ,
-    pycurl.POLL_OUT: selectors.EVENT_WRITE,
-    pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
+    pycurl.POLL_IN: READ,
+    pycurl.POLL_OUT: WRITE,
+    pycurl.POLL_INOUT: READ | WRITE,
 }
-#: Bits for `socket_action`, by the selector's event mask.
+#: Bits for `socket_action`, by the poller's events.
 _READY = (0, pycurl.CSELECT_IN, pycurl.CSELECT_OUT, pycurl.CSELECT_IN | pycurl.CSELECT_OUT)
 #: For how long `handle_ready` handles sockets (seconds).
 _TURN_SECONDS = 0.010
+#: This thread's processor time is measured again before a call if the last measurement is older (seconds): it costs as much as a
+#: tenth of most calls.
+_MEASURE_EVERY = 0.001
+#: While some are left, the others are polled again after as many times what that took: with a thousand sockets that are ready,
+#: some milliseconds.
+_POLL_PAUSES = 20
 
 
 class CurlSockets:
@@ -50,9 +56,9 @@ class CurlSockets:
         self._wakeup = wakeup
         self._on_wakeup = on_wakeup
         self._keep_error = keep_error
-        #: Sockets that the selector reported and `handle_ready` has not handled yet.
-        self.ready: list[tuple[selectors.SelectorKey, int]] = []
-        #: Sockets that the selector did not accept, and why: libcurl would wait for events that never come.
+        #: Sockets that the poller reported and `handle_ready` has not handled yet, and what they are ready for.
+        self.ready: list[tuple[int, int]] = []
+        #: Sockets that the poller did not accept, and why: libcurl would wait for events that never come.
         self.unwatched: dict[int, Exception] = {}
         self.watched: set[int] = set()
         #: Whose request a socket was opened for, or used for last.
@@ -61,25 +67,33 @@ class CurlSockets:
         self._taken: dict[object, float] = {}
         #: The descriptors that were removed during the present call, or the last one, and their owners.
         self._removed: dict[int, object] = {}
+        self._next_poll = 0.0
+        #: When this thread's processor time was measured last, and what it was.
+        self._measured = 0.0, 0.0
         self._direct = direct
         self._bytes_at_end: dict[int, int] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(wakeup, selectors.EVENT_READ)
+        self._wakeup_fd = wakeup.fileno()
+        self._poller = Poller()
+        self._poller.register(self._wakeup_fd, READ)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self.guard = CallGuard(self.watched, direct=direct)
 
     def poll(self, pause: float) -> None:
         """Block for at most `pause` seconds until sockets are ready. Do not block if some are left from the last turn."""
         if not self.ready:
-            self.ready = self._selector.select(pause)
+            self.ready = self._poller.poll(pause)
+            return
+        began = monotonic()
+        if began < self._next_poll:
             return
         # Hundreds of one owner may be ready again and again, and others must not wait for all of them.
-        left = {key.fd for key, _ in self.ready}
-        self.ready += [one for one in self._selector.select(0) if one[0].fd not in left]
+        left = {fd for fd, _ in self.ready}
+        self.ready += [one for one in self._poller.poll(0) if one[0] not in left]
         self.ready.sort(key=self._taken_lately)
+        self._next_poll = began + _POLL_PAUSES * (monotonic() - began)
 
-    def _taken_lately(self, ready: tuple[selectors.SelectorKey, int]) -> float:
-        return self._taken.get(self._owners.get(ready[0].fd), 0.0)
+    def _taken_lately(self, ready: tuple[int, int]) -> float:
+        return self._taken.get(self._owners.get(ready[0]), 0.0)
 
     def bytes_at_end(self, fd: int) -> int:
         """Return how many bytes had been read when libcurl let go of this connection, to an egress proxy; 0 if unknown, and -1
@@ -107,12 +121,12 @@ class CurlSockets:
         ready, self.ready = self.ready, []
         woken = False
         until = monotonic() + _TURN_SECONDS
-        for number, (key, mask) in enumerate(ready, start=1):
-            if key.fileobj is self._wakeup:
+        for number, (fd, events) in enumerate(ready, start=1):
+            if fd == self._wakeup_fd:
                 woken = b"w" in self._wakeup.take()
                 self._on_wakeup()
-            elif key.fd in self.watched:  # not closed by an event handled just before
-                self.act(key.fd, _READY[mask])
+            elif fd in self.watched:  # not closed by an event handled just before
+                self.act(fd, _READY[events])
             if monotonic() >= until:
                 self.ready = ready[number:]
                 break
@@ -122,7 +136,9 @@ class CurlSockets:
         """Let libcurl handle a socket or its timer. It also handles TLS records that it has read before from others."""
         self._removed.clear()
         self.guard.enter(fd)
-        began, before = monotonic(), thread_seconds()
+        began = monotonic()
+        if began - self._measured[0] > _MEASURE_EVERY:
+            self._measured = began, thread_seconds()
         try:
             self._multi.socket_action(fd, what)
         finally:
@@ -131,8 +147,13 @@ class CurlSockets:
         if (owner := self._owners.get(fd)) is not None:
             self._taken[owner] = self._taken.get(owner, 0.0) + took
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
-        if took >= costly and (spent := thread_seconds() - before) >= costly:
+        if took >= costly and (spent := self._spent_since(began)) >= costly:
             self._on_costly(spent, fd, self._removed)
+
+    def _spent_since(self, began: float) -> float:
+        """Return the least processor time (seconds) that a call has cost, which began then: its exact start was not measured."""
+        at, seconds = self._measured
+        return thread_seconds() - seconds - (began - at)
 
     def results(self) -> Iterator[tuple[Any, int, str]]:
         """Yield the requests that have ended, each with libcurl's code and message."""
@@ -167,8 +188,8 @@ class CurlSockets:
         self.guard.close()
 
     def close(self) -> None:
-        """Close the selector. Close the multi handle first: until then libcurl may remove sockets from the selector."""
-        self._selector.close()
+        """Close the poller. Close the multi handle first: until then libcurl may remove sockets from the poller."""
+        self._poller.close()
 
     def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
         """Watch a socket for libcurl, which calls this. Exceptions are stored, because pycurl would only print them."""
@@ -179,11 +200,11 @@ class CurlSockets:
                     self._removed[fd] = self._owners.get(fd)
                     if not self._direct:
                         self._bytes_at_end[fd] = bytes_read(fd) if is_connected(fd) else -1
-                    self._selector.unregister(fd)
+                    self._poller.unregister(fd)
             elif fd in self.watched:
-                self._selector.modify(fd, _EVENTS[what])
+                self._poller.modify(fd, _EVENTS[what])
             elif what in _EVENTS:
-                self._selector.register(fd, _EVENTS[what])
+                self._poller.register(fd, _EVENTS[what])
                 self.watched.add(fd)
         except Exception as error:  # noqa: BLE001 - it becomes the response of the requests on this socket
             self.unwatched[fd] = error

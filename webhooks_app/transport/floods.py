@@ -6,7 +6,7 @@ Each of them costs processor time for a few bytes, and no library limits them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable
 from time import monotonic
 from typing import TypeVar
 
@@ -38,15 +38,22 @@ class FloodWatch:
         """Count a request that has ended on this connection. Needed where several may be open at once (HTTP/2)."""
         self._ended[connection] += 1
 
-    def find(self, requests: Mapping[Request, Connection], bytes_read: Callable[[Connection], int]) -> list[Connection]:
-        """Return the connections that have received too much data for their open requests.
+    def find(
+        self,
+        requests: Collection[Request],
+        connection_of: Callable[[Request], Connection],
+        bytes_received: Callable[[Connection], int],
+        bytes_read: Callable[[Connection], int],
+    ) -> list[Connection]:
+        """Return the connections from which too much data was read for their open requests.
 
-        `requests`: the connection of each open request. `bytes_read`: returns how many bytes a connection has received in total.
+        `bytes_received` returns how many bytes a connection has received in total, which is cheaper to ask than how many of them
+        were read (`bytes_read`).
         """
         self.next_look = monotonic() + _LOOK_EVERY
-        longer = {request: connection for request, connection in requests.items() if request in self._seen}
-        self._seen = requests.keys()
-        sizes = {connection: bytes_read(connection) for connection in set(longer.values())}
+        longer = {request: connection_of(request) for request in requests if request in self._seen}
+        self._seen = frozenset(requests)
+        sizes = {connection: bytes_received(connection) for connection in set(longer.values())}
         before: dict[Hashable, tuple[Hashable, int, int]] = {}
         allowed: dict[Connection, int] = {}
         for request, connection in longer.items():
@@ -60,4 +67,5 @@ class FloodWatch:
             older = allowed.get(connection)
             allowed[connection] = most if older is None else max(older, most) + self._most_further
         self._before = before
-        return [connection for connection, most in allowed.items() if sizes[connection] > most]
+        too_large = [connection for connection, most in allowed.items() if sizes[connection] > most]
+        return [connection for connection in too_large if bytes_read(connection) > allowed[connection]]

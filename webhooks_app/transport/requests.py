@@ -187,7 +187,7 @@ class RequestsTransport:
         if monotonic() < self._floods.next_look:
             return
         # A connection carries one request at a time, so the job stands for it.
-        for job in self._floods.find({job: job for job in self._open}, Job.bytes_read):
+        for job in self._floods.find(self._open, lambda job: job, Job.bytes_read, Job.bytes_read):
             response = failed(job.request, OutcomeKind.PROTOCOL_ERROR, FLOODED)
             response.address = job.address
             self._give_up(job, response)

@@ -20,6 +20,7 @@ _FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _LINE_END + rb"(?:[ \
 _FRAMING = re.compile(rb"\n(?i:(content-length|transfer-encoding)):((?:[^\r\n]|\r?\n[ \t])*)")
 _LENGTH = re.compile(rb"\d{1,18}")
 _SHOWN_BYTES = 60
+_CACHED_BYTES = 512
 
 
 class Framing(NamedTuple):
@@ -74,6 +75,19 @@ def framing_of(version: str, headers: bytes) -> Framing:
     if lengths or not _LENGTH.fullmatch(length):
         raise InvalidResponse("no valid Content-Length")
     return Framing(int(length))
+
+
+def check_head(version: str, headers: bytes) -> Framing:
+    """Do both: check the header lines, and return where the body ends. Busy receivers often send the same headers many times."""
+    if len(headers) <= _CACHED_BYTES:
+        return _check_cached(version, headers)
+    return _check_cached.__wrapped__(version, headers)
+
+
+@lru_cache(maxsize=1024)
+def _check_cached(version: str, headers: bytes) -> Framing:
+    check_fields(headers)
+    return framing_of(version, headers)
 
 
 def cut_headers(headers: bytes, limit: int) -> bytes:
