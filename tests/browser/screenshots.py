@@ -102,9 +102,6 @@ def _customers_pages(reader: Reader, endpoints: dict[str, str]) -> None:
     reader.page.get_by_text("Answer", exact=True).first.click()  # the newest was unfolded
     reader.page.evaluate("document.querySelector('.crumbs').scrollIntoView()")
     _take(reader, "delivery")
-    reader.goes("/webhooks/verify-signatures")
-    reader.page.evaluate("document.getElementById('steps').scrollIntoView()")
-    _take(reader, "verify-signatures")
     _open_playground(reader)
     _take(reader, "playground")
     _add_webhook(reader)

@@ -286,7 +286,27 @@ class TestALongRecovery:
             after = f"?after={parts[-1]['after']}"
         assert [part["created"] for part in parts] == ([0, 0, 0] if filters else [200, 200, 50])
         assert [part["resent"] for part in parts] == [1, 0, 0]
-        assert AuditEntry.objects.filter(verb="endpoint.recovered").count() == 1
+        assert AuditEntry.objects.filter(verb="endpoint.recovered").count() == len(parts), "none without an entry"
+
+    def test_resends_what_failed_part_by_part(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recover, "CHUNK", 2)
+        monkeypatch.setattr(recover, "_READ_AT_ONCE", 1)
+        made = program.post("/webhooks", NEW)
+        DeliveryFactory.create_batch(5, endpoint=Endpoint.objects.get(), exhausted=True)
+        since, after, parts = (timezone.now() - timedelta(hours=1)).isoformat(), "", []
+        while not parts or parts[-1]["more"]:
+            parts.append(program.post(f"/webhooks/{made['id']}/recover{after}", {"since": since}, status=200))
+            after = f"?after={parts[-1]['after']}"
+        assert [part["resent"] for part in parts if part["resent"]] == [2, 2, 1]
+        assert not Delivery.objects.filter(status="exhausted").exists()
+
+    @pytest.mark.parametrize("after", ["nonsense", "dlv_1", "evt_"])
+    def test_goes_on_from_no_place_that_is_none(self, program: Program, after: str) -> None:
+        made = program.post("/webhooks", NEW)
+        refused = program.refused(
+            "post", f"/webhooks/{made['id']}/recover?after={after}", {"since": "2026-01-01T00:00:00Z"}
+        )
+        assert (refused[0], refused[2]) == (400, "after")
 
     def test_of_the_host_examines_all_at_once(self) -> None:
         endpoint = EndpointFactory()

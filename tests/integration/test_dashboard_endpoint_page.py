@@ -278,6 +278,29 @@ class TestRecovery:
         assert "Not all events" not in text
         assert Delivery.objects.pending().filter(endpoint=endpoint).count() == 250
 
+    def test_that_finds_no_more_in_its_last_part_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recover, "_MOST_SECONDS", 0.0)
+        endpoint = EndpointFactory(filters={"data.n": 1})
+        EventFactory.create_batch(200, tenant=endpoint.tenant, data='{"n": 1}')
+        EventFactory.create_batch(50, tenant=endpoint.tenant, data='{"n": 2}')
+        page = self.recover(endpoint, f"{NOW - timedelta(days=1):%Y-%m-%dT%H:%M}").content.decode()
+        assert "200 events" in page
+        assert "readonly" in page
+        again = visiting(endpoint.tenant).post(place(endpoint, "/recover"), {**fields_of(page), "since": "yesterday"})
+        assert again.status_code == 422
+        assert fields_of(again.content.decode())["after"] == fields_of(page)["after"], "a mistake does not begin anew"
+        form = fields_of(again.content.decode()) | {"since": fields_of(page)["since"]}
+        last = visiting(endpoint.tenant).post(place(endpoint, "/recover"), form)
+        assert "No more events were missed" in last.content.decode()
+        assert "Nothing was missed" not in last.content.decode()
+
+    def test_does_not_begin_anew_by_mistake(self) -> None:
+        client = visiting((endpoint := EndpointFactory()).tenant)
+        form = fields_of(client.get(place(endpoint, "/recover")).content.decode())
+        answer = client.post(place(endpoint, "/recover"), {**form, "after": "nonsense"})
+        assert answer.status_code == 422
+        assert "Start the recovery again" in answer.content.decode()
+
     def test_means_the_readers_time(self) -> None:
         """Two hours ago in UTC is still to come for somebody whose clock is behind, and long ago for one ahead."""
         endpoint = EndpointFactory()

@@ -9,17 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests import transports
-from tests.conftest import Configure
-from tests.pipelines import Gate, deliver_until, endpoint_at, pending_event
+from tests.pipelines import Gate
 from tests.receiver import Receiver
 from tests.receiver_behaviours import Hang
 from tests.stalls import stall
 from tests.transports import gather, request, send
 from webhooks_app.core.retry import OutcomeKind
-from webhooks_app.models import Attempt, Delivery, EndpointQueue
 from webhooks_app.transport import OurFault, Transport
 
 transport_name = transports.transport_name
@@ -94,25 +90,3 @@ def test_a_timeout_long_after_a_stall_is_the_receivers(transport: Transport, rec
     with stall(0.2, 1.0):
         response = send(transport, receiver.url("/hang"), total=3.0)
     assert (response.failure, response.our_fault) == (OutcomeKind.TIMEOUT, "")
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("pipeline")
-def test_a_stall_uses_up_no_retry_and_no_health(receiver: Receiver, transport_name: str, configure: Configure) -> None:
-    configure(TRANSPORT=transport_name)
-    receiver.on("/hang", Hang())
-    endpoint = endpoint_at(receiver, "/hang")  # its total timeout is one second
-    pending_event(endpoint.tenant)
-    stalled = []
-
-    def recorded() -> bool:
-        if not stalled and receiver.requests:
-            stalled.append(True)
-            with stall(0.0, 1.8):
-                pass
-        return Attempt.objects.exists()
-
-    deliver_until(recorded)
-    delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.retry_step, delivery.last_outcome) == ("pending", 0, "not_sent")
-    assert EndpointQueue.objects.get(pk=endpoint.pk).consecutive_failures == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,7 +80,7 @@ def _test(row: Endpoint, **given: Any) -> ActionResult:
     return ActionResult(message, level, page_of(Delivery(pk=attempt.delivery_id)))
 
 
-def _recover(row: Endpoint, *, actor: str, since: datetime, after: None) -> ActionResult:
+def _recover(row: Endpoint, *, actor: str, since: datetime, after: uuid.UUID | None) -> ActionResult:
     report = recover(row, since, actor=actor)
     text = _("%(resent)s deliveries that had failed are sent again; %(created)s were made that there had never been.")
     return ActionResult(text % {"resent": report.resent, "created": report.created})

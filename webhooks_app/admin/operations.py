@@ -49,7 +49,8 @@ def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpRespon
     with_payload = may_see_payloads(request)
     if with_payload:
         for event in report.quarantined:
-            record_payload_view(request, event)
+            if event.erased_at is None:
+                record_payload_view(request, event)
     context = {
         **model_admin.admin_site.each_context(request),
         **_shown(report, with_payload),

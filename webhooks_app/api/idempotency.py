@@ -81,8 +81,8 @@ def idempotent(method: View) -> View:
 
 
 def _fingerprint(request: Request) -> str:
-    """Return what tells this request from others with the same key. It is keyed: the body may hold a password, which somebody who
-    reads the database could otherwise guess."""
+    """Return a fingerprint of the request, by which a repetition is recognised. It is keyed with SECRET_KEY: otherwise a password
+    in the body could be guessed from it."""
     body = json.dumps(request.data, sort_keys=True, default=str)
     content = "\n".join((str(request.method), request.get_full_path(), body)).encode("utf-8", "surrogatepass")
     return salted_hmac("webhooks_app.idempotency", content, algorithm="sha256").hexdigest()

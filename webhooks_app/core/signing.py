@@ -229,7 +229,7 @@ def _standard_signatures(text: str) -> dict[str, list[bytes]]:
 
 def _standard_fits(key: Key, shown: Mapping[str, list[bytes]], content: bytes) -> bool:
     if isinstance(key, bytes):
-        wanted = _hmac(key, content)  # once, however many signatures a stranger sends
+        wanted = _hmac(key, content)  # once, however many signatures the header has
         return any(hmac.compare_digest(wanted, signature) for signature in shown["v1"])
     return any(key.fits(signature, content) for signature in shown["v1a"][:_MOST_ED25519])
 

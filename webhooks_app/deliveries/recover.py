@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from webhooks_app.db import in_fresh_transaction, write
 from webhooks_app.deliveries import bulk_updates
 from webhooks_app.engine.matching import Target
 from webhooks_app.exceptions import ConflictingState, gettext_noop
-from webhooks_app.locking import CHUNK, EndpointRef, in_chunks, locked_endpoint
+from webhooks_app.locking import CHUNK, EndpointRef, chunks, locked_endpoint
 from webhooks_app.models import Delivery, DeliveryStatus, Endpoint, Event, Subscription, database_now
 from webhooks_app.models.delivery import of_sendable_events
 from webhooks_app.models.ids import first_id
@@ -32,16 +33,18 @@ _CLOCK_MARGIN = timedelta(hours=1)
 _READ_AT_ONCE = 200
 
 
-#: After this many seconds a part stops examining events: their number and the cost of their filters have no other limit.
+#: After this many seconds a part ends: the number of rows and the cost of filters have no other limit.
 _MOST_SECONDS = 10.0
 #: Seconds after which a part whose process has died no longer counts.
 _FORGOTTEN_AFTER = 120.0
+#: The `position` while failed deliveries are left. It is before all ids of events.
+_FAILED_ARE_LEFT = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class RecoverReport:
-    """`resent`: deliveries that had failed. `created`: new deliveries of events that had none here. `position`: the last event
-    that was examined; None if all were."""
+    """`resent`: deliveries that had failed. `created`: new deliveries of events that had none here. `position`: where the next
+    part begins; None if nothing is left."""
 
     resent: int
     created: int
@@ -56,47 +59,55 @@ def recover(endpoint: EndpointRef, since: datetime, *, actor: str = SYSTEM) -> R
     Works in chunks with their own transactions, so after an error a repeated call continues. While the endpoint is paused or
     disabled, the deliveries stay pending. Raises ConflictingState for a deleted endpoint, or one behind a callback URL.
     """
-    report = _recover(endpoint, since, None, actor)
-    while report.position is not None:
-        part = _recover(endpoint, since, report.position, actor)
-        report = RecoverReport(report.resent, report.created + part.created, part.position)
-    return report
+    return _recover(endpoint, since, None, actor, until=math.inf)
 
 
 def recover_part(
     endpoint: Endpoint, since: datetime, *, after: uuid.UUID | None = None, actor: str = SYSTEM
 ) -> RecoverReport:
-    """Do the same for some seconds, in a request of a customer's. If the report has a `position`, there may be more to do: call
-    this again with it as `after`. Raises ConflictingState while another recovery of the tenant's is running, too."""
+    """Do the same for some seconds, for a request of a customer. If the report has a `position`, call this again with it as
+    `after`, because there may be more to do. Also raises ConflictingState while another recovery of the tenant is running."""
     busy = gettext_noop("Another recovery of yours is still running. Start the next one after that.")
     with one_at_a_time("recover", endpoint.tenant_id, _FORGOTTEN_AFTER, busy):
-        return _recover(endpoint, since, after, actor)
+        return _recover(endpoint, since, after, actor, until=time.monotonic() + _MOST_SECONDS)
 
 
-def _recover(endpoint: EndpointRef, since: datetime, after: uuid.UUID | None, actor: str) -> RecoverReport:
+def _recover(
+    endpoint: EndpointRef, since: datetime, after: uuid.UUID | None, actor: str, *, until: float
+) -> RecoverReport:
+    """Recover until this time (monotonic)."""
     with write():
         row, _ = locked_endpoint(endpoint)
         if row.is_callback:
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
-        if after is None:
-            record_audit_entry(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
+        record_audit_entry(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
         # Keep a margin to the retention: otherwise `prune` could delete the event of a new delivery.
         oldest = database_now() - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)
-    resent = _resend_failed(row, start) if after is None else 0
-    created, position = _make_missing(row, max(start, row.created_at), after)
+    resent = 0
+    if after is None or after == _FAILED_ARE_LEFT:
+        resent, are_left = _resend_failed(row, start, until)
+        if are_left:
+            return RecoverReport(resent, 0, _FAILED_ARE_LEFT)
+    created, position = _make_missing(row, max(start, row.created_at), after, until)
     return RecoverReport(resent, created, position)
 
 
-def _resend_failed(row: Endpoint, since: datetime) -> int:
+def _resend_failed(row: Endpoint, since: datetime, until: float) -> tuple[int, bool]:
+    """Return how many deliveries are resent, and whether there may be more."""
     failed = Delivery.objects.filter(endpoint_id=row.pk, status=DeliveryStatus.EXHAUSTED, completed_at__gte=since)
-    failed = failed.filter(of_sendable_events())
-    return in_chunks(bulk_updates.requeue, failed)
+    resent = 0
+    for keys in chunks(failed.filter(of_sendable_events()), CHUNK):
+        resent += in_fresh_transaction(partial(bulk_updates.requeue, keys))
+        if len(keys) == CHUNK and time.monotonic() >= until:
+            return resent, True
+    return resent, False
 
 
-def _make_missing(row: Endpoint, since: datetime, after: uuid.UUID | None) -> tuple[int, uuid.UUID | None]:
+def _make_missing(
+    row: Endpoint, since: datetime, after: uuid.UUID | None, until: float
+) -> tuple[int, uuid.UUID | None]:
     """Return how many deliveries were created, and the last event examined if there may be more."""
-    until = time.monotonic() + _MOST_SECONDS
     patterns = set(Subscription.objects.filter(endpoint_id=row.pk).values_list("pattern", flat=True))
     target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, row.created_at, bool(row.filters), patterns)
     made, position = 0, None
@@ -106,7 +117,7 @@ def _make_missing(row: Endpoint, since: datetime, after: uuid.UUID | None) -> tu
         if len(wanted) >= CHUNK - _READ_AT_ONCE:
             made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted))
             wanted = []
-        if time.monotonic() >= until and len(page) == _READ_AT_ONCE:
+        if len(page) == _READ_AT_ONCE and time.monotonic() >= until:
             position = page[-1].pk
             break
     if wanted:

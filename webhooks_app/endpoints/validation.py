@@ -136,8 +136,8 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _is_nested_deeper(value: object, levels: int) -> bool:
-    """Return whether arrays and objects contain each other over more levels. What is nested so deeply that Python's own limit is
-    near could be stored, and no page could show it."""
+    """Return whether arrays and objects are nested over more levels. JSON close to Python's recursion limit could be stored, but
+    not shown."""
     containers = [value] if isinstance(value, dict | list | tuple) else []
     for _level in range(levels):
         inner = [each for one in containers for each in (one.values() if isinstance(one, dict) else one)]

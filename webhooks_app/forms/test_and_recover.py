@@ -79,4 +79,14 @@ class RecoverForm(forms.Form):
         return max(since, now - timedelta(days=settings().RETENTION_DAYS))
 
     def clean_after(self) -> uuid.UUID | None:
-        return parse_public_id(self.cleaned_data["after"], "evt")
+        text = self.cleaned_data["after"]
+        position = parse_public_id(text, "evt")
+        if text and position is None:
+            raise ValidationError(_("Start the recovery again."), "position")
+        return position
+
+    def continue_after(self, position: str) -> None:
+        """Let the submitted form continue the recovery when it is sent again: from this position, and since the same time."""
+        self.data = {name: self.data[name] for name in self.data} | {"after": position}
+        if position:
+            self.fields["since"].widget.attrs["readonly"] = True

@@ -109,7 +109,11 @@ def staff_email(groups: Iterable[tuple[Tenant, Sequence[Notification]]]) -> Noti
     if not addresses:
         return None
     tenants = [
-        {"tenant": tenant, "name": _one_line(str(tenant)), "summaries": endpoint_summaries(notifications)}
+        {
+            "tenant": tenant,
+            "name": _one_line(f"{tenant} ({tenant.uid})"),
+            "summaries": endpoint_summaries(notifications),
+        }
         for tenant, notifications in groups
     ]
     return _render("staff", {"tenants": tenants, "dashboard_url": _dashboard()}, addresses)
@@ -151,7 +155,8 @@ def _name(endpoint: Endpoint | None) -> str:
         return _("an endpoint that was deleted since")
     parts = urlsplit(endpoint.url)
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return f"{_one_line(endpoint.description)} ({url})" if endpoint.description else url
+    description = _one_line(endpoint.description)
+    return f"{description} ({url})" if description else url
 
 
 def _one_line(text: str) -> str:

@@ -17,10 +17,11 @@ def one_at_a_time(name: str, tenant_id: uuid.UUID, seconds: float, refusal: str)
 
     The place is in Django's cache, like the API's rate limits, and expires after `seconds` if this process dies.
     """
-    key = f"webhooks_{name}_{tenant_id.hex}"
-    if not cache.add(key, True, seconds):
+    key, mine = f"webhooks_{name}_{tenant_id.hex}", uuid.uuid4().hex
+    if not cache.add(key, mine, seconds):
         raise ConflictingState(refusal)
     try:
         yield
     finally:
-        cache.delete(key)
+        if cache.get(key) == mine:  # not after it has expired, and another request has taken the place
+            cache.delete(key)

@@ -27,7 +27,7 @@ from webhooks_app.transport.descriptors import (
     raise_soft_limit,
     soft_limit,
 )
-from webhooks_app.transport.playground import InspectingTransport
+from webhooks_app.transport.playground import PlaygroundTransport
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def open_transport(options: TransportOptions | None = None, name: str = "") -> T
 
     Raises ConfigurationError for an unknown name, or for "curl" if pycurl is not installed.
     """
-    return InspectingTransport(_open_network(options or transport_options(), name or settings().TRANSPORT))
+    return PlaygroundTransport(_open_network(options or transport_options(), name or settings().TRANSPORT))
 
 
 @contextmanager

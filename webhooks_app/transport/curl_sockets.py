@@ -27,9 +27,10 @@ _TURN_SECONDS = 0.010
 #: This thread's processor time is measured again before a call if the last measurement is older (seconds): it costs as much as a
 #: tenth of most calls.
 _MEASURE_EVERY = 0.001
-#: While some are left, the others are polled again after as many times what that took: with a thousand sockets that are ready,
-#: some milliseconds.
+#: While some are left, the others are polled again after as many times what that took (with a thousand sockets that are ready,
+#: milliseconds), and at most so many seconds: this thread may have been stopped meanwhile.
 _POLL_PAUSES = 20
+_LONGEST_PAUSE = 0.05
 
 
 class CurlSockets:
@@ -90,7 +91,7 @@ class CurlSockets:
         left = {fd for fd, _ in self.ready}
         self.ready += [one for one in self._poller.poll(0) if one[0] not in left]
         self.ready.sort(key=self._taken_lately)
-        self._next_poll = began + _POLL_PAUSES * (monotonic() - began)
+        self._next_poll = began + min(_POLL_PAUSES * (monotonic() - began), _LONGEST_PAUSE)
 
     def _taken_lately(self, ready: tuple[int, int]) -> float:
         return self._taken.get(self._owners.get(ready[0]), 0.0)

@@ -45,7 +45,8 @@ class FloodWatch:
         bytes_received: Callable[[Connection], int],
         bytes_read: Callable[[Connection], int],
     ) -> list[Connection]:
-        """Return the connections from which too much data was read for their open requests.
+        """Return the connections from which too much data was read for their open requests, since these were seen first. What was
+        unread at that time does not count.
 
         `bytes_received` returns how many bytes a connection has received in total, which is cheaper to ask than how many of them
         were read (`bytes_read`).

@@ -27,7 +27,7 @@ class _Due:
     response: Response = field(compare=False)
 
 
-class InspectingTransport:
+class PlaygroundTransport:
     """Combines another transport with the playground; see `base.Transport`."""
 
     def __init__(self, network: Transport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import selectors
 
@@ -9,7 +10,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class EpollPoller:
-    """Linux. Errors and hang-ups count as ready for everything, as with `selectors`."""
+    """Linux. After an error or a hang-up a socket is ready for everything."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -24,7 +25,8 @@ class EpollPoller:
         self._epoll.modify(fd, self._masks[events])
 
     def unregister(self, fd: int) -> None:
-        self._epoll.unregister(fd)
+        with contextlib.suppress(OSError):  # it is closed
+            self._epoll.unregister(fd)
 
     def poll(self, seconds: float) -> list[tuple[int, int]]:
         """Return the descriptors that are ready, and for what (READ, WRITE or both); wait for at most so many seconds."""

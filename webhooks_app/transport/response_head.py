@@ -79,15 +79,15 @@ def framing_of(version: str, headers: bytes) -> Framing:
 
 def check_head(version: str, headers: bytes) -> Framing:
     """Do both: check the header lines, and return where the body ends. Busy receivers often send the same headers many times."""
-    if len(headers) <= _CACHED_BYTES:
-        return _check_cached(version, headers)
-    return _check_cached.__wrapped__(version, headers)
+    return (_check_short if len(headers) <= _CACHED_BYTES else _check)(version, headers)
 
 
-@lru_cache(maxsize=1024)
-def _check_cached(version: str, headers: bytes) -> Framing:
+def _check(version: str, headers: bytes) -> Framing:
     check_fields(headers)
     return framing_of(version, headers)
+
+
+_check_short = lru_cache(maxsize=1024)(_check)
 
 
 def cut_headers(headers: bytes, limit: int) -> bytes:

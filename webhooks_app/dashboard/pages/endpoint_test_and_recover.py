@@ -50,8 +50,9 @@ def endpoint_recover(request: HttpRequest, visitor: Visitor, public_id: str) -> 
         report = run_action(form, lambda: recover_part(row, **form.cleaned_data, actor=visitor.actor))
         if report is None:
             return _recover_card(request, visitor, row, form, status=422)
-        after = report.position and public_id_of("evt", report.position)
-        return _recover_card(request, visitor, row, form, report=report, after=after)
+        was_continued = form.cleaned_data["after"] is not None
+        form.continue_after(public_id_of("evt", report.position) if report.position is not None else "")
+        return _recover_card(request, visitor, row, form, report=report, was_continued=was_continued)
 
     if request.method == "POST":
         return submit_once(request, visitor, give_back)
