@@ -43,7 +43,7 @@ _FRAMEWORK = (
     *("get_*", "has_*", "save_*", "delete_*", "add_arguments", "requires_system_checks", "app_configs", "delimiter"),
     # Django REST framework and drf-spectacular
     *("*_classes", "*_class", "authenticate_header", "select_renderer", "format_suffix", "page_size_query_param"),
-    *("*_query_description", "ensure_ascii"),
+    *("*_query_description", "ensure_ascii", "run_child_validation"),
     *("max_page_size", "base_url", "lookup_value_regex", "auto_schema", "validate_*", "*Scheme", "WebhooksConfig"),
     # Celery, urllib3, requests, http.server
     *(

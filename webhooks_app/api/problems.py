@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -16,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from webhooks_app import exceptions as errors
+from webhooks_app.api.serializers.fields import MOST_FAULTS
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +119,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 
 
 def _invalid(error: drf.ValidationError) -> dict[str, Any]:
-    found = [{"field": field, "detail": detail} for field, detail in _faults(error.detail)]
+    faults = islice(_faults(error.detail), MOST_FAULTS)
+    found = [{"field": field, "detail": detail} for field, detail in faults]
     return problem(400, "INVALID_FIELD", found[0]["detail"], found[0]["field"], errors=found)
 
 

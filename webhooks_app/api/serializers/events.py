@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from webhooks_app.api.parameters import CHANNEL, SUBJECT
 from webhooks_app.api.serializers import DELIVERY_STATUSES, OUTCOMES
-from webhooks_app.api.serializers.fields import AnyField, JSONTextField, PublicIdField, StrictText, help_text
+from webhooks_app.api.serializers.fields import AnyField, InputList, JSONTextField, PublicIdField, StrictText, help_text
 from webhooks_app.core.role import Role
 from webhooks_app.deliveries.outlook import outlook_in_list
 from webhooks_app.models import Delivery, Event, EventType
@@ -59,7 +59,7 @@ class NewEventSerializer(serializers.Serializer[Any]):
 
     type = StrictText(help_text=_TYPE)
     data = serializers.JSONField(help_text=_DATA)  # type: ignore[assignment]  # a field's name, and a serializer's own
-    channels = serializers.ListField(child=StrictText(), required=False, help_text=_CHANNELS)
+    channels = InputList(child=StrictText(), required=False, help_text=_CHANNELS)
     subject = StrictText(required=False, allow_blank=True, help_text=SUBJECT)
     idempotency_key = StrictText(required=False, help_text=_IDEMPOTENCY_KEY)
     callback_url = StrictText(required=False, allow_blank=True, help_text=_CALLBACK_URL)
@@ -69,7 +69,7 @@ class NewEventSerializer(serializers.Serializer[Any]):
 class NewEventsSerializer(serializers.Serializer[Any]):
     """The events to publish together."""
 
-    events = serializers.ListField(
+    events = InputList(
         child=NewEventSerializer(), min_length=1, max_length=100, help_text="The events, in the order to publish them."
     )
 

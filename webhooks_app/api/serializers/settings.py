@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
+from webhooks_app.api.serializers.fields import InputList, StrictBoolean, StrictText
 from webhooks_app.endpoints.settings import SETTINGS, Setting, ValueType
 
 Field = serializers.Field[Any, Any, Any, Any]
@@ -37,7 +37,7 @@ def input_field(setting: Setting) -> Field:
         case ValueType.NUMBER:
             return serializers.IntegerField(allow_null=True, **common)
         case ValueType.NAMES:
-            return serializers.ListField(child=StrictText(), **common)
+            return InputList(child=StrictText(), **common)
         case ValueType.OBJECT:
             return serializers.JSONField(**common)
     return StrictText(allow_blank=True, **common)

@@ -14,7 +14,7 @@ from webhooks_app.api.serializers.authentication import (
     AuthenticationSerializer,
 )
 from webhooks_app.api.serializers.client_tls import ClientTLSInputSerializer, ClientTLSSerializer
-from webhooks_app.api.serializers.fields import PublicIdField, StrictBoolean, StrictText, help_text
+from webhooks_app.api.serializers.fields import InputList, PublicIdField, StrictBoolean, StrictText, help_text
 from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import Endpoint, EndpointStatus
@@ -92,7 +92,7 @@ class WebhookInputSerializer(serializers.Serializer[Any]):
     """The settings of a webhook. Each value is checked when it is saved."""
 
     url = StrictText(help_text=_URL)
-    events = serializers.ListField(child=StrictText(), help_text=_EVENTS)
+    events = InputList(child=StrictText(), help_text=_EVENTS)
     headers = serializers.JSONField(
         required=False, write_only=True, help_text="Custom request headers: a JSON object of strings."
     )

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import translation
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
@@ -123,6 +124,9 @@ class ApiView(APIView):
         final: Response = super().finalize_response(request, response, *args, **kwargs)
         browsable = isinstance(getattr(final, "accepted_renderer", None), BrowsableAPIRenderer)
         final.headers.setdefault("Content-Security-Policy", _CSP_OF_PAGES if browsable else _CSP_OF_DATA)
+        # A cache of the host's would give one tenant's data to another, or to nobody.
+        patch_cache_control(final, no_store=True, private=True)
+        patch_vary_headers(final, ("Authorization", "X-API-Key", "Cookie"))
         return final
 
     def get_exception_handler(self) -> Any:

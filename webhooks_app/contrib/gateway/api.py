@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from webhooks_app.api.access import ApiKeyAuthentication
 from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.serializers.fields import InputList, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.filters import EVERYTHING
 from webhooks_app.endpoints.numeric_ids import number_endpoints
@@ -44,7 +44,7 @@ class NewWebhook(serializers.Serializer[Any]):
 
     url = StrictText()
     secret = StrictText(required=False, allow_null=True, allow_blank=True)
-    events = serializers.ListField(child=StrictText(), required=False, allow_null=True)
+    events = InputList(child=StrictText(), required=False, allow_null=True)
 
 
 class GatewayKey(ApiKeyAuthentication):

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.serializers.fields import InputList, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.contrib.messages_dev import WIRE_FORMAT
 from webhooks_app.core.envelope import epoch_ms
@@ -26,7 +26,7 @@ class NewWebhook(serializers.Serializer[Any]):
     """The body of a request to create a webhook. `from` is its line; it is added below because it is a Python keyword."""
 
     url = StrictText()
-    events = serializers.ListField(child=StrictText())
+    events = InputList(child=StrictText())
 
     def get_fields(self) -> dict[str, Any]:
         return {"from": StrictText(max_length=MAX_LINE), **super().get_fields()}

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.serializers.fields import StrictText
+from webhooks_app.api.serializers.fields import InputList, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.core.envelope import iso_ms
 from webhooks_app.endpoints.status import delete_endpoint
@@ -33,7 +33,7 @@ class NewWebhook(serializers.Serializer[Any]):
     """The body of a request to create a webhook. `create_endpoint` checks the number and names of the events."""
 
     url = StrictText()
-    events = serializers.ListField(child=StrictText())
+    events = InputList(child=StrictText())
 
 
 class MsgFlashView(DialectView):

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from webhooks_app.api import services
 from webhooks_app.api.dialect import DialectView
 from webhooks_app.api.idempotency import idempotent
-from webhooks_app.api.serializers.fields import StrictBoolean, StrictText
+from webhooks_app.api.serializers.fields import InputList, StrictBoolean, StrictText
 from webhooks_app.api.views.base import NoSuchPath
 from webhooks_app.contrib.muchaw import WIRE_FORMAT
 from webhooks_app.core.envelope import iso_ms
@@ -46,8 +46,8 @@ class WebhookChanges(serializers.Serializer[Any]):
     """The body of a request to change a webhook. Omitted fields stay unchanged."""
 
     url = StrictText(required=False)
-    events = serializers.ListField(child=StrictText(), required=False)
-    numberIds = serializers.ListField(  # noqa: N815 - the document's name
+    events = InputList(child=StrictText(), required=False)
+    numberIds = InputList(  # noqa: N815 - the document's name
         child=NumberId(), required=False, max_length=MAX_CHANNELS, source="channels"
     )
     active = StrictBoolean(required=False)
@@ -58,7 +58,7 @@ class WebhookChanges(serializers.Serializer[Any]):
 
 class NewWebhook(WebhookChanges):
     url = StrictText()
-    events = serializers.ListField(child=StrictText())
+    events = InputList(child=StrictText())
 
 
 class MuchawView(DialectView):
