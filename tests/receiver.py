@@ -53,6 +53,11 @@ class Authority:
     def pem(self) -> str:
         return self._authority.cert_pem.bytes().decode()
 
+    def leaf(self, name: str) -> bytes:
+        """A certificate for this name or address (DER)."""
+        pem = self._authority.issue_cert(name).cert_chain_pems[0].bytes().decode()
+        return ssl.PEM_cert_to_DER_cert(pem)
+
     def demanding(self, server: ssl.SSLContext, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
         """Let a server's context demand a client certificate of this authority, with this version of TLS at most."""
         server.verify_mode = ssl.CERT_REQUIRED

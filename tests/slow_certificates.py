@@ -29,14 +29,46 @@ def sized(size: int, *parts: bytes) -> bytes:
     return len(data).to_bytes(size, "big") + data
 
 
+#: For certificates with an ECDSA key, and for others.
+_ECDSA, _RSA = b"\xc0\x2b", b"\xc0\x2f"
+
+
+def _hello(cipher: bytes) -> bytes:
+    return b"\x02" + sized(3, b"\x03\x03", bytes(32), b"\0", cipher, b"\0", sized(2, b"\xff\x01\0\x01\0"))
+
+
 @contextlib.contextmanager
-def serve_slow_certificates(number: int, together: int = 1) -> Iterator[str]:
+def serve_unfinished_handshakes() -> Iterator[str]:
+    """The URL of a server that sends the first 16 kB of certificates of 90 kB, and then nothing more."""
+    begun = b"\x0b" + (90_000).to_bytes(3, "big") + bytes(16_000)
+    answer = b"".join(b"\x16\x03\x03" + sized(2, piece) for piece in (_hello(_RSA), begun))
+
+    class Unfinished(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.recv(65536)
+                self.request.sendall(answer)
+                self.request.recv(65536)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Unfinished) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def serve_slow_certificates(number: int, together: int = 1, leaf: bytes = b"") -> Iterator[str]:
     """The URL of a server that shows so many such certificates; the client is busy for about a fifth of that in seconds.
 
-    `together`: it begins when there are so many connections, with all of them at once."""
-    hello = b"\x02" + sized(3, b"\x03\x03", bytes(32), b"\0\xc0\x2f\0", sized(2, b"\xff\x01\0\x01\0"))
-    shown = b"\x0b" + sized(3, sized(3, *[sized(3, SLOW_CERTIFICATE)] * number))
-    pieces = [hello, *(shown[start : start + 16_000] for start in range(0, len(shown), 16_000))]
+    `together`: it begins when there are so many connections, with all of them at once. `leaf`: a valid certificate (DER) with an
+    ECDSA key, with which the handshake does not end at once.
+    """
+    shown = b"\x0b" + sized(3, sized(3, *[sized(3, leaf)] * bool(leaf), *[sized(3, SLOW_CERTIFICATE)] * number))
+    pieces = [
+        _hello(_ECDSA if leaf else _RSA),
+        *(shown[start : start + 16_000] for start in range(0, len(shown), 16_000)),
+    ]
     answer = b"".join(b"\x16\x03\x03" + sized(2, piece) for piece in pieces)
 
     def accept() -> None:

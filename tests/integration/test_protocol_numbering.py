@@ -12,11 +12,13 @@ from tests.locks import locked
 from tests.pipelines import (
     at_once,
     due_at,
+    eventually,
     fan_out_batch,
     held_endpoint,
     pending_event,
     release,
 )
+from tests.refused_rows import refused
 from webhooks_app.endpoints.service import change_endpoint
 from webhooks_app.engine.fan_out import FanOut
 from webhooks_app.engine.faults import FaultLog
@@ -53,7 +55,7 @@ def places(endpoint: Endpoint) -> list[int]:
 
 
 def owed(*endpoints: Endpoint) -> OwedWakes:
-    owed = OwedWakes("default", EngineOptions())
+    owed = OwedWakes("default", EngineOptions(), FaultLog())
     owed.add([endpoint.pk for endpoint in endpoints], database_now("default"))
     return owed
 
@@ -61,6 +63,35 @@ def owed(*endpoints: Endpoint) -> OwedWakes:
 def read(endpoint: Endpoint) -> list[int]:
     wanted = [Wanted(endpoint.pk, True, None, 100)]
     return [row.sequence for row in store_for("default").due(wanted, database_now("default"))]
+
+
+class TestARefusedQueue:
+    """A trigger of the host's refuses one queue. The others are woken all the same, at once."""
+
+    @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+    @pytest.mark.parametrize("fifo", [False, True], ids=["any order", "FIFO"])
+    def test_does_not_keep_others_from_being_woken(self, first: bool, fifo: bool) -> None:
+        refused_one = EndpointFactory(fifo=fifo)
+        others = [EndpointFactory() for _ in range(3)]
+        for endpoint in (refused_one, *others):
+            DeliveryFactory(endpoint=endpoint)
+        wakes = owed(*([refused_one, *others] if first else [*others, refused_one]))
+        with refused("webhooks_app_endpointqueue", "endpoint_id", refused_one.pk, "UPDATE"):
+            for _ in range(3):
+                wakes.wake()
+            assert all(due_at(endpoint) < NOTHING_DUE for endpoint in others)
+            assert list(wakes.since) == [refused_one.pk]
+        eventually(lambda: wakes.wake() and not wakes)
+        assert due_at(refused_one) < NOTHING_DUE
+
+    def test_does_not_keep_others_from_being_repaired(self) -> None:
+        later = database_now("default") + timedelta(hours=1)
+        endpoints = [EndpointFactory(queue__due_at=later) for _ in range(5)]
+        for endpoint in endpoints:
+            DeliveryFactory(endpoint=endpoint)
+        with refused("webhooks_app_endpointqueue", "endpoint_id", endpoints[2].pk, "UPDATE"):
+            assert repair() == 4
+        assert repair() == 1
 
 
 class TestOwedPlaces:

@@ -16,7 +16,7 @@ import pytest
 from tests import transports
 from tests.receiver import Authority, Receiver
 from tests.receiver_behaviours import Delay, Drip
-from tests.slow_certificates import serve_slow_certificates, serve_slow_handshakes
+from tests.slow_certificates import serve_slow_certificates, serve_slow_handshakes, serve_unfinished_handshakes
 from tests.transports import LOOPBACK, Open, check_refused, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Request, Response, StuckCallEnded, Transport, TransportOptions, open_transport
@@ -108,6 +108,27 @@ def test_certificates_shown_at_the_same_moment_cost_their_owner_the_rest(
         response.detail for response in responses.values() if response.failure is OutcomeKind.NOT_SENT
     }
     assert transport.take_costly() == {"evil"}
+
+
+def test_an_unfinished_handshake_keeps_no_costly_certificates_from_being_charged(
+    open_one: Open, authority: Authority
+) -> None:
+    """What was read for it once does not make it suspect for as long as it lasts."""
+    transport = open_one(ca_bundle=authority.bundle)
+    leaf = authority.leaf("127.0.0.1")
+    with serve_unfinished_handshakes() as unfinished, serve_slow_certificates(1, leaf=leaf) as slow:
+        for number in range(20):
+            transport.start(Request(f"waits {number}", unfinished, (), b"{}", 10.0, 10.0, owner="waits"))
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            transport.wait(0.1)
+        for number in range(10):
+            transport.start(Request(number, slow, (), b"{}", 10.0, 10.0, owner="evil"))
+        until, costly = time.monotonic() + 6.0, set()
+        while not costly and time.monotonic() < until:
+            transport.wait(0.1)
+            costly = transport.take_costly()
+    assert costly == {"evil"}
 
 
 def test_receivers_that_do_not_finish_the_handshake_delay_no_other(open_one: Open, authority: Authority) -> None:

@@ -53,7 +53,7 @@ class FanOut:
         self._left: dict[uuid.UUID, Share] = {}
         #: Until when (monotonic) more single events are expected.
         self._single_until = 0.0
-        self.owed_wakes = OwedWakes(using, options)
+        self.owed_wakes = OwedWakes(using, options, faults)
         self._parts = FanOutInParts(using, options, faults, self.owed_wakes, send_signal)
 
     def begin(self, now: datetime) -> FannedOut:

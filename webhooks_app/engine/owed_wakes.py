@@ -9,14 +9,16 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from webhooks_app.database_errors import is_lock_timeout
-from webhooks_app.db import in_fresh_transaction, read
+from webhooks_app.database_errors import is_lock_timeout, is_outage, is_transient
+from webhooks_app.db import divided, in_fresh_transaction, read
+from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.numbering import assign_missing_sequences, fifo_of
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.queue_due import make_unlocked_queues_due
 from webhooks_app.engine.sql import store_for
 from webhooks_app.models import EndpointQueue
+from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
 
 Result = TypeVar("Result")
@@ -30,14 +32,18 @@ _NUMBERED_AT_ONCE = 4
 class OwedWakes:
     """The queues that are still to be woken. Truthy while there are any. Used by the database thread only."""
 
-    def __init__(self, using: str, options: EngineOptions) -> None:
+    def __init__(self, using: str, options: EngineOptions, faults: FaultLog) -> None:
         self._using = using
+        self._faults = faults
+        self._seconds = options.one_by_one_seconds
         self._lock_timeout = options.lock_timeout
         #: How many deliveries one step numbers.
         self._deliveries_per_step = min(store_for(using).limits.deliveries, options.large_portion)
         #: Queue → when its earliest new delivery was created; the next one to wake first.
         self.since: dict[uuid.UUID, datetime] = {}
         self._pauses = Pauses(longest=1.0)
+        #: Queues whose rows, or deliveries, the database refuses to change.
+        self._refused = Pauses()
 
     def __bool__(self) -> bool:
         return bool(self.since)
@@ -49,11 +55,20 @@ class OwedWakes:
     def wake(self) -> set[uuid.UUID]:
         """Wake the next queues, as many as one step may, and return them. Those whose rows are locked are left for later, and so
         are FIFO queues until all their deliveries have numbers."""
-        paused = self._pauses.active()
+        paused = self._pauses.active() | self._refused.active()
         waiting = [key for key in self.since if key not in paused][:_QUEUES_AT_ONCE]
         if not waiting:
             return set()
-        woken, in_order = self._in_transaction(partial(self._wake, waiting))
+        woken: set[uuid.UUID] = set()
+        in_order: set[uuid.UUID] = set()
+
+        def wake_these(endpoint_ids: list[uuid.UUID]) -> None:
+            those_woken, those_in_order = self._in_transaction(partial(self._wake, endpoint_ids))
+            woken.update(those_woken)
+            in_order.update(those_in_order)
+
+        late = divided(wake_these, waiting, self._refuse, seconds=self._seconds)
+        waiting = [key for key in waiting if key not in self._refused.active().union(late)]
         locked = self._existing(set(waiting) - woken)
         for endpoint_id in waiting:
             if endpoint_id in locked:
@@ -77,10 +92,13 @@ class OwedWakes:
             try:
                 numbered = self._in_transaction(partial(self._wake_numbered, endpoint_id, left))
             except Exception as error:
-                self._pauses.put(endpoint_id)
-                if not is_lock_timeout(error):
+                if is_lock_timeout(error):
+                    self._pauses.put(endpoint_id)
+                    return  # waiting for more locks would delay everything else
+                if is_outage(error) or is_transient(error):
                     raise
-                return  # waiting for more locks would delay everything else
+                self._refuse(endpoint_id, error)
+                continue
             if numbered is None:
                 self._pauses.put(endpoint_id)
                 continue
@@ -89,6 +107,12 @@ class OwedWakes:
             left -= numbered
             if not left:
                 return
+
+    def _refuse(self, endpoint_id: uuid.UUID, error: Exception) -> None:
+        self._refused.put(endpoint_id)
+        name = public_id("wh", endpoint_id)
+        message = "the queue of %s (or of others, too), which has new deliveries, cannot be made due"
+        self._faults.report(f"owed wake {type(error).__name__}", message, name, error=error)
 
     def _wake_numbered(self, endpoint_id: uuid.UUID, most: int) -> int | None:
         """Wake a FIFO queue and number up to `most` of its deliveries; return how many, None if its row is locked."""

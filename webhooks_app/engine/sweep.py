@@ -16,7 +16,7 @@ from django.db.models import F, OuterRef, Subquery
 from webhooks_app import telemetry
 from webhooks_app.conf import settings
 from webhooks_app.database_errors import is_outage
-from webhooks_app.db import in_fresh_transaction
+from webhooks_app.db import divided, in_fresh_transaction
 from webhooks_app.engine.numbering import assign_missing_sequences
 from webhooks_app.engine.reaper import (
     Released,
@@ -160,9 +160,19 @@ def repair_free(using: str) -> Repaired:
         fifo = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", suspicious), fifo=True)
         for endpoint_id in list(fifo.values_list("endpoint_id", flat=True)):
             _complete_order(endpoint_id, using)
-        more = in_fresh_transaction(partial(_repair, suspicious, using), using, lock_timeout=_LOCK_TIMEOUT)
-        repaired = Repaired(repaired.queues + more.queues, repaired.skipped + more.skipped)
+        some: list[Repaired] = []
+        divided(partial(_repair_some, some, using), suspicious, _log_refused)
+        repaired = Repaired(*map(sum, zip(repaired, *some, strict=True)))
     return repaired
+
+
+def _repair_some(done: list[Repaired], using: str, ids: list[uuid.UUID]) -> None:
+    done.append(in_fresh_transaction(partial(_repair, ids, using), using, lock_timeout=_LOCK_TIMEOUT))
+
+
+def _log_refused(endpoint_id: uuid.UUID, error: Exception) -> None:
+    """Log a queue that the database refuses to change. It is not skipped: a later repair could not wake it either."""
+    logger.error("webhooks: the queue of %s cannot be made due: %s", public_id("wh", endpoint_id), error)
 
 
 def _complete_order(endpoint_id: uuid.UUID, using: str) -> None:

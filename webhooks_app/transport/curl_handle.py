@@ -99,9 +99,10 @@ class Handle:
         self._received.reset(least_body)
         self._reuse.reset()
         self._sockets = Sockets()
-        #: The last socket opened for this request, and all of them until a TLS handshake is complete. Some may be closed.
+        #: The last socket opened for this request; and all of them until a TLS handshake is complete, with how many bytes were
+        #: read from each before they were counted last. Some may be closed.
         self._newest = NO_SOCKET
-        self.dialled: list[OpenSocket] = []
+        self.dialled: dict[OpenSocket, int] = {}
         #: The TLS connection that it uses, and how many bytes were read before they were counted last.
         self.connection = NO_SOCKET
         self.read_before = 0
@@ -191,7 +192,7 @@ class Handle:
         if self.dialled and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
             return False
         self.connection = OpenSocket.of(int(self.curl.getinfo(pycurl.ACTIVESOCKET)))
-        self.dialled = []
+        self.dialled = {}
         if self.connection.fd >= 0:
             self._socket_opened(self.connection.fd, self.owner)
         self.read_before = bytes_read(self.connection.fd)
@@ -205,6 +206,8 @@ class Handle:
         """Count the bytes of TLS that are read from now on."""
         if self.connection is not NO_SOCKET:
             self.read_before = self.connection.bytes_read()
+        if self.dialled:
+            self.dialled = {sock: sock.bytes_read() for sock in self.dialled}
 
     def tls_read(self, removed: Mapping[int, object]) -> dict[int, int]:
         """Return how much TLS was read recently from the connections of this request (bytes), by descriptor; only if it was any.
@@ -213,7 +216,7 @@ class Handle:
         if self.request is None or not self._options.is_https:
             return {}
         found = {}
-        for sock, before in (self.connection, self.read_before), *((dialled, 0) for dialled in list(self.dialled)):
+        for sock, before in (self.connection, self.read_before), *list(self.dialled.items()):
             if sock.is_open:
                 size = sock.bytes_read() - before
             else:  # if it was closed during the call, nobody knows
@@ -281,7 +284,7 @@ class Handle:
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
         self._newest = OpenSocket.of(fd)
-        self.dialled.append(self._newest)
+        self.dialled[self._newest] = 0
         self._sockets.descriptors.append(fd)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
