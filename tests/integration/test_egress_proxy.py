@@ -20,7 +20,7 @@ transport_name = transports.transport_name
 shared_receiver = transports.shared_receiver
 receiver = transports.receiver
 
-PASSWORD: dict[str, Any] = {"user": "operator", "password": "hush-4711"}
+PASSWORD: dict[str, Any] = {"user": "operator", "password": "hush-tacet"}
 
 
 @pytest.fixture(params=[HTTPProxy, SOCKSProxy], ids=["http", "socks5h"])
@@ -58,7 +58,7 @@ def test_its_failure_costs_no_endpoint_anything_and_is_logged_once(
     assert not EndpointQueue.objects.exclude(consecutive_failures=0).exists()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len([error for error in errors if f"the egress proxy 127.0.0.1:{proxy.port} failed" in error]) == 1, errors
-    assert "4711" not in caplog.text
+    assert "tacet" not in caplog.text
     assert not receiver.requests
 
 

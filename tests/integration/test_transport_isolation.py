@@ -30,7 +30,7 @@ transport = transports.transport
 shared_receiver = transports.shared_receiver
 receiver = transports.receiver
 
-SECRET = "hush-hush-4711"
+SECRET = "hush-hush-tacet"
 BROKEN: dict[str, dict[str, Any]] = {
     "header value is a number": {"headers": (("X-Key", SECRET), ("X-Attempt", 1))},
     "header value is None": {"headers": (("X-Key", SECRET), ("X-Attempt", None))},

@@ -22,7 +22,7 @@ authority = transports.authority
 names = transports.names
 
 ADDRESS, ADDRESS_V6 = "93.184.216.34", "2606:2800:220:1::1"
-CREDENTIALS: dict[str, Any] = {"user": "operator", "password": "hush:4711@/%"}
+CREDENTIALS: dict[str, Any] = {"user": "operator", "password": "hush:tacet@/%"}
 
 
 @pytest.fixture(params=[HTTPProxy, SOCKSProxy], ids=["http", "socks5h"])
@@ -66,7 +66,7 @@ class TestEveryRequest:
         self, open_one: Open, kind: type[EgressProxy], receiver: Receiver, path: str
     ) -> None:
         with kind({f"{ADDRESS}:80": receiver.port}, **CREDENTIALS) as proxy:
-            url = proxy.url_with("operator", "hush%3A4711%40%2F%25")
+            url = proxy.url_with("operator", "hush%3Atacet%40%2F%25")
             assert send(open_one(PUBLIC, proxy=url), f"http://{ADDRESS}{path}").status == 200
         assert "proxy-authorization" not in receiver.requests[0].headers
 
@@ -74,11 +74,11 @@ class TestEveryRequest:
         self, open_one: Open, receiver: Receiver, authority: Authority
     ) -> None:
         with HTTPProxy({f"{ADDRESS}:80": receiver.port}) as proxy:
-            response = send(open_one(PUBLIC, proxy=proxy.url), f"http://{ADDRESS}/", authorization="hush-4711")
+            response = send(open_one(PUBLIC, proxy=proxy.url), f"http://{ADDRESS}/", authorization="hush-tacet")
             assert response.status == 200
             [head] = proxy.heads
-        assert receiver.requests[0].headers["authorization"] == "hush-4711"
-        assert "4711" not in head
+        assert receiver.requests[0].headers["authorization"] == "hush-tacet"
+        assert "tacet" not in head
         assert "content-type" not in head.lower()
 
     def test_to_an_address_of_either_version(
@@ -105,7 +105,7 @@ class TestEveryRequest:
                 **CREDENTIALS,
             ) as proxy,
         ):
-            url = proxy.url_with("operator", "hush%3A4711%40%2F%25")
+            url = proxy.url_with("operator", "hush%3Atacet%40%2F%25")
             transport = open_one(PUBLIC, proxy=url, ca_bundle=authority.bundle)
             for scheme in ("http", "https"):
                 for number in range(20):

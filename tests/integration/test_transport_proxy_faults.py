@@ -24,7 +24,7 @@ authority = transports.authority
 
 NAME, ADDRESS = "hooks.example.com", "93.184.216.34"
 URLS = (f"http://{NAME}/a", f"https://{NAME}/a")
-CREDENTIALS: dict[str, Any] = {"user": "operator", "password": "hush-4711"}
+CREDENTIALS: dict[str, Any] = {"user": "operator", "password": "hush-tacet"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,18 +44,18 @@ class TestTheEgressProxy:
     def test_that_is_down(self, open_one: Open, kind: type[EgressProxy], url: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        response = send(open_one(PUBLIC, proxy=f"{kind.scheme}://operator:hush-4711@127.0.0.1:{port}"), url)
+        response = send(open_one(PUBLIC, proxy=f"{kind.scheme}://operator:hush-tacet@127.0.0.1:{port}"), url)
         assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, "proxy")
         assert f"the egress proxy 127.0.0.1:{port}" in response.detail
-        assert "4711" not in response.detail
+        assert "tacet" not in response.detail
 
     @pytest.mark.parametrize("url", URLS)
     def test_whose_name_does_not_resolve(self, open_one: Open, kind: type[EgressProxy], url: str) -> None:
-        proxy = f"{kind.scheme}://operator:hush-4711@nonexistent.invalid:3128"
+        proxy = f"{kind.scheme}://operator:hush-tacet@nonexistent.invalid:3128"
         response = send(open_one(PUBLIC, proxy=proxy), url, total=20.0)
         assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, "proxy")
         assert "the egress proxy nonexistent.invalid:3128" in response.detail
-        assert "4711" not in response.detail
+        assert "tacet" not in response.detail
 
     def test_that_nobody_accepts_at(self, open_one: Open, kind: type[EgressProxy]) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
@@ -80,7 +80,7 @@ class TestTheEgressProxy:
             response = send(open_one(PUBLIC, proxy=proxy.url), url, total=1.0)
         assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, ours)
         assert f"the egress proxy 127.0.0.1:{proxy.port}" in response.detail
-        assert "4711" not in response.detail
+        assert "tacet" not in response.detail
 
     @pytest.mark.parametrize(
         ("status", "ours"),
@@ -120,7 +120,7 @@ class TestTheEgressProxy:
         assert "does not allow this host" in response.detail
 
     @pytest.mark.parametrize("url", URLS)
-    @pytest.mark.parametrize("given", [("", ""), ("operator", "wrong-4711")], ids=["none", "wrong"])
+    @pytest.mark.parametrize("given", [("", ""), ("operator", "wrong-tacet")], ids=["none", "wrong"])
     def test_that_wants_other_credentials(
         self, open_one: Open, kind: type[EgressProxy], url: str, given: tuple[str, str]
     ) -> None:
@@ -128,7 +128,7 @@ class TestTheEgressProxy:
             response = send(open_one(PUBLIC, proxy=proxy.url_with(*given)), url)
             assert not proxy.asked
         assert (response.failure, response.our_fault) == (OutcomeKind.NOT_SENT, "proxy")
-        assert "4711" not in response.detail
+        assert "tacet" not in response.detail
 
     @pytest.mark.parametrize("status", [403, 407, 500, 502])
     def test_passes_on_what_the_receiver_says(
@@ -192,5 +192,5 @@ def test_no_log_line_has_the_password(
     with kind(fault="close", **CREDENTIALS) as proxy:
         transport = open_one(PUBLIC, proxy=proxy.url)
         send(transport, URLS[1])
-        assert "4711" not in repr(transport.options if hasattr(transport, "options") else "")
-    assert "4711" not in caplog.text
+        assert "tacet" not in repr(transport.options if hasattr(transport, "options") else "")
+    assert "tacet" not in caplog.text
