@@ -48,6 +48,7 @@ class Handle:
         "_newest",
         "_options",
         "_proxy",
+        "_read_before",
         "_received",
         "_reuse",
         "_socket_opened",
@@ -56,10 +57,8 @@ class Handle:
         "_tls",
         "connection",
         "curl",
-        "dialled",
         "keep_error",
         "kept_busy",
-        "read_before",
         "request",
         "serial",
         "waited",
@@ -99,13 +98,11 @@ class Handle:
         self._received.reset(least_body)
         self._reuse.reset()
         self._sockets = Sockets()
-        #: The last socket opened for this request; and all of them until a TLS handshake is complete, with how many bytes were
-        #: read from each before they were counted last. Some may be closed.
-        self._newest = NO_SOCKET
-        self.dialled: dict[OpenSocket, int] = {}
-        #: The TLS connection that it uses, and how many bytes were read before they were counted last.
-        self.connection = NO_SOCKET
-        self.read_before = 0
+        #: The last socket opened for this request, and the TLS connection that it uses once the handshake is complete.
+        self._newest = self.connection = NO_SOCKET
+        #: With TLS, that connection, or before that all sockets opened for this request (some may be closed), each with how many
+        #: bytes had been read from it when they were counted last.
+        self._read_before: dict[OpenSocket, int] = {}
         #: It may have kept libcurl busy, and its owner is over the budget.
         self.kept_busy = False
 
@@ -189,14 +186,15 @@ class Handle:
         """Note which connection the request uses, once its TLS handshake is complete. Return False as long as it is not."""
         if self.request is None or not self._options.is_https:
             return True
-        if self.dialled and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
+        if self._read_before and not self.curl.getinfo(pycurl.APPCONNECT_TIME):
             return False
         self.connection = OpenSocket.of(int(self.curl.getinfo(pycurl.ACTIVESOCKET)))
-        self.dialled = {}
-        if self.connection.fd >= 0:
-            self._socket_opened(self.connection.fd, self.owner)
-        self.read_before = bytes_read(self.connection.fd)
-        return self.connection.fd >= 0
+        self._read_before = {}
+        if self.connection.fd < 0:
+            return False
+        self._socket_opened(self.connection.fd, self.owner)
+        self._read_before[self.connection] = bytes_read(self.connection.fd)
+        return True
 
     @property
     def owner(self) -> object:
@@ -204,10 +202,8 @@ class Handle:
 
     def forget_reads(self) -> None:
         """Count the bytes of TLS that are read from now on."""
-        if self.connection is not NO_SOCKET:
-            self.read_before = self.connection.bytes_read()
-        if self.dialled:
-            self.dialled = {sock: sock.bytes_read() for sock in self.dialled}
+        if self._read_before:
+            self._read_before = {sock: sock.bytes_read() for sock in self._read_before}
 
     def tls_read(self, removed: Mapping[int, object]) -> dict[int, int]:
         """Return how much TLS was read recently from the connections of this request (bytes), by descriptor; only if it was any.
@@ -216,7 +212,7 @@ class Handle:
         if self.request is None or not self._options.is_https:
             return {}
         found = {}
-        for sock, before in (self.connection, self.read_before), *list(self.dialled.items()):
+        for sock, before in list(self._read_before.items()):
             if sock.is_open:
                 size = sock.bytes_read() - before
             else:  # if it was closed during the call, nobody knows
@@ -284,7 +280,8 @@ class Handle:
     def _on_socket(self, fd: int, _purpose: int) -> int:
         self._sockets.lost -= 1
         self._newest = OpenSocket.of(fd)
-        self.dialled[self._newest] = 0
+        if self._options.is_https:
+            self._read_before[self._newest] = 0
         self._sockets.descriptors.append(fd)
         self._socket_opened(fd, self.owner)
         os.set_inheritable(fd, False)  # otherwise child processes would inherit pycurl's duplicate
