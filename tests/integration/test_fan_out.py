@@ -1,4 +1,4 @@
-"""Fan-out: committed events become deliveries, once each, whoever does it and however many do it at once."""
+"""Fan-out creates the deliveries of each committed event once, also if several engines do it at the same time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from webhooks_app.admin.dates import DatedChangeList
 from webhooks_app.admin.filters import TimeFilter
 from webhooks_app.admin.links import endpoint_link, link, short_time, subject_of, time
-from webhooks_app.admin.payloads import may_see_payloads, record_payload_view
+from webhooks_app.admin.payloads import may_see_payloads, record_payload_views
 from webhooks_app.models.ids import parse_public_id
 from webhooks_app.models.lookups import any_of, count_up_to
 
@@ -139,7 +139,7 @@ class StaffAdmin(_ModelAdmin):
         if row is not None and self.has_view_permission(request, row):
             extra_context = {**self.page_context(request, row), **(extra_context or {})}
             if self.shows_payload and may_see_payloads(request):
-                record_payload_view(request, row)
+                record_payload_views(request, [row])
         return super().change_view(request, object_id, form_url, extra_context)
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
@@ -57,10 +56,6 @@ class RotationForm(forms.Form):
         self.fields["overlap_hours"].initial = settings().ROTATION_OVERLAP_HOURS
 
 
-def _reason_form(data: QueryDict | None, row: Endpoint) -> forms.Form:
-    return ReasonForm(data)
-
-
 def _rotate(row: Endpoint, *, actor: str, overlap_hours: float) -> ActionResult:
     rotated = rotate_secret(row, overlap=timedelta(hours=overlap_hours), actor=actor)
     context = {"secret": rotated.text, "previous_expires_at": rotated.previous_expires_at}
@@ -99,7 +94,7 @@ ROW_ACTIONS = (
         gettext_lazy("Nothing more is sent until it is resumed. Deliveries go on being made, and wait."),
         "pause_endpoint",
         pause_endpoint,
-        _reason_form,
+        ReasonForm,
         fits=_is(EndpointStatus.ACTIVE),
     ),
     RowAction(
@@ -120,7 +115,7 @@ ROW_ACTIONS = (
         ),
         "disable_endpoint",
         disable_endpoint,
-        _reason_form,
+        ReasonForm,
         dangerous=True,
         fits=_is(EndpointStatus.ACTIVE, EndpointStatus.PAUSED),
     ),
@@ -141,7 +136,8 @@ ROW_ACTIONS = (
         ),
         "test_endpoint",
         _test,
-        lambda data, row: TestEventForm(data, types=event_types(), patterns=row.patterns),
+        TestEventForm,
+        form_options=lambda row: {"types": event_types(), "patterns": row.patterns},
         bulk=False,
         fits=_is(*_ALIVE),
     ),
@@ -154,7 +150,7 @@ ROW_ACTIONS = (
         ),
         "rotate_secret",
         _rotate,
-        lambda data, row: RotationForm(data),
+        RotationForm,
         bulk=False,
         dangerous=True,
         fits=lambda row: not row.is_callback and not row.is_deleted,
@@ -165,7 +161,7 @@ ROW_ACTIONS = (
         gettext_lazy("Sends again what failed since then, and what was never made for it because it was disabled."),
         "recover_endpoint",
         _recover,
-        lambda data, row: RecoverForm(data),
+        RecoverForm,
         bulk=False,
         fits=lambda row: not row.is_callback and not row.is_deleted,
     ),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, id_link, link, list_of, short_time, time
-from webhooks_app.admin.payloads import may_see_payloads, record_payload_view
+from webhooks_app.admin.payloads import may_see_payloads, record_payload_views
 from webhooks_app.admin.row_actions import prevent_caching
 from webhooks_app.admin.states import endpoint_state
 from webhooks_app.maintenance.operations import FailingEndpoint, Operations, operations
@@ -48,9 +48,7 @@ def operations_view(request: HttpRequest, model_admin: StaffAdmin) -> HttpRespon
     report = operations(database_now(), hours)
     with_payload = may_see_payloads(request)
     if with_payload:
-        for event in report.quarantined:
-            if event.erased_at is None:
-                record_payload_view(request, event)
+        record_payload_views(request, [event for event in report.quarantined if event.erased_at is None])
     context = {
         **model_admin.admin_site.each_context(request),
         **_shown(report, with_payload),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest
@@ -14,7 +16,7 @@ from webhooks_app.deliveries.pretty_body import pretty_body
 from webhooks_app.models import Attempt, Event
 from webhooks_app.models.ids import public_id
 from webhooks_app.tenants.access import staff_actor_of
-from webhooks_app.tenants.audit import record_audit_entry
+from webhooks_app.tenants.audit import record_audit_entries
 
 #: The most characters of one payload on a page.
 _MOST_SHOWN = 64 * 1024
@@ -26,11 +28,17 @@ def may_see_payloads(request: HttpRequest) -> bool:
     return bool(user.has_perm(PERMISSION))
 
 
-def record_payload_view(request: HttpRequest, row: Any) -> None:
-    """Record in the audit log that this user looks at the row's payload."""
-    # An attempt has no public id of its own.
-    target = public_id("dlv", row.delivery_id) if isinstance(row, Attempt) else getattr(row, "public_id", row.pk.hex)
-    record_audit_entry(row.tenant_id, staff_actor_of(request.user), "payload.viewed", target)
+def record_payload_views(request: HttpRequest, rows: Iterable[Any]) -> None:
+    """Record in the audit log that this user looks at the payloads of these rows."""
+    targets: dict[uuid.UUID, list[str]] = {}
+    for row in rows:
+        # An attempt has no public id of its own.
+        target = (
+            public_id("dlv", row.delivery_id) if isinstance(row, Attempt) else getattr(row, "public_id", row.pk.hex)
+        )
+        targets.setdefault(row.tenant_id, []).append(target)
+    for tenant_id, seen in targets.items():
+        record_audit_entries(tenant_id, staff_actor_of(request.user), "payload.viewed", seen)
 
 
 def hidden() -> SafeString:

@@ -18,7 +18,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -60,9 +60,9 @@ class ActionResult:
 class RowAction:
     """An action on rows.
 
-    `run(row, actor=…, **cleaned form data)` executes it and may return an `ActionResult`. `form(data, row)` returns the form
-    that asks for the data. `permission`: a codename of this app. `confirms`: whether a list asks for confirmation before it
-    applies the action to several rows.
+    `run(row, actor=…, **cleaned form data)` executes it and may return an `ActionResult`. `form` asks for the data; it is built
+    with the keyword arguments that `form_options(row)` returns. `permission`: a codename of this app. `confirms`: whether a list
+    asks for confirmation before it applies the action to several rows.
     """
 
     name: str
@@ -70,7 +70,8 @@ class RowAction:
     explanation: Any
     permission: str
     run: Callable[..., Any]
-    form: Callable[[QueryDict | None, Any], forms.Form] = lambda data, row: forms.Form(data)
+    form: type[forms.Form] = forms.Form
+    form_options: Callable[[Any], dict[str, Any]] = lambda row: {}
     bulk: bool = True
     confirms: bool = True
     dangerous: bool = False
@@ -117,7 +118,7 @@ class RowActionsMixin(StaffAdmin):
             raise Http404
         if not self.has_view_permission(request, row) or not self._may_run(action.permission, request):
             raise PermissionDenied
-        form = action.form(request.POST if request.method == "POST" else None, row)
+        form = action.form(request.POST if request.method == "POST" else None, **action.form_options(row))
         if request.method == "POST" and form.is_valid():
             done = self._run(request, action, row, form)
             if done is not None:

@@ -67,7 +67,7 @@ def recover_part(
 ) -> RecoverReport:
     """Do the same for some seconds, for a request of a customer. If the report has a `position`, call this again with it as
     `after`, because there may be more to do. Also raises ConflictingState while another recovery of the tenant is running."""
-    busy = gettext_noop("Another recovery of yours is still running. Start the next one after that.")
+    busy = gettext_noop("Another recovery is still running. Wait until it has ended, and try again.")
     with one_at_a_time("recover", endpoint.tenant_id, _FORGOTTEN_AFTER, busy):
         return _recover(endpoint, since, after, actor, until=time.monotonic() + _MOST_SECONDS)
 

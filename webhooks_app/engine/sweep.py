@@ -156,18 +156,18 @@ def repair_free(using: str) -> Repaired:
     """Wake the queues that would be woken too late, and return how many were skipped because another transaction has locked
     their rows."""
     repaired, now = Repaired(), database_now(using)
+
+    def repair_these(ids: list[uuid.UUID]) -> None:
+        nonlocal repaired
+        more = in_fresh_transaction(partial(_repair, ids, using), using, lock_timeout=_LOCK_TIMEOUT)
+        repaired = Repaired(repaired.queues + more.queues, repaired.skipped + more.skipped)
+
     for suspicious in _suspicious(now, using):
         fifo = EndpointQueue.objects.using(using).filter(any_of("endpoint_id", suspicious), fifo=True)
         for endpoint_id in list(fifo.values_list("endpoint_id", flat=True)):
             _complete_order(endpoint_id, using)
-        some: list[Repaired] = []
-        divided(partial(_repair_some, some, using), suspicious, _log_refused)
-        repaired = Repaired(*map(sum, zip(repaired, *some, strict=True)))
+        divided(repair_these, suspicious, _log_refused)
     return repaired
-
-
-def _repair_some(done: list[Repaired], using: str, ids: list[uuid.UUID]) -> None:
-    done.append(in_fresh_transaction(partial(_repair, ids, using), using, lock_timeout=_LOCK_TIMEOUT))
 
 
 def _log_refused(endpoint_id: uuid.UUID, error: Exception) -> None:
