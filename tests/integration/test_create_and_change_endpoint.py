@@ -142,6 +142,13 @@ def test_the_same_header_in_two_spellings_is_refused():
         create_endpoint("acme", url=URL, events=["*"], headers={"X-Token": "a", "x-token": "b"})
 
 
+def test_custom_headers_have_a_length_in_all():
+    values = {"X-A": "a" * 4000, "X-B": "b" * 4000}
+    create_endpoint("acme", url=URL, events=["*"], headers={**values, "X-C": "c" * 183})
+    with pytest.raises(InvalidEndpoint, match="All headers together have 8193 characters; at most 8192 are allowed"):
+        create_endpoint("acme", url=URL, events=["*"], headers={**values, "X-C": "c" * 184})
+
+
 def test_custom_headers_are_sealed():
     endpoint, _ = create_endpoint("acme", url=URL, events=["*"], headers={"Authorization": "Bearer very secret"})
     assert "very" not in Endpoint.objects.get().headers

@@ -18,15 +18,17 @@ import pytest
 from tests import transports
 from tests.pipelines import PATIENCE, eventually
 from tests.receiver import Receiver
-from tests.receiver_behaviours import Behaviour, Drip, Hang, Raw
-from tests.transports import LOOPBACK, gather, request, send
+from tests.receiver_behaviours import Behaviour, Delay, Drip, Hang, Raw
+from tests.transports import LOOPBACK, Names, gather, request, send
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport import Transport, TransportOptions, open_transport
+from webhooks_app.transport.curl_sockets import CurlSockets
 from webhooks_app.transport.resolver import Resolution
 
 curl = pytest.importorskip("webhooks_app.transport.curl", exc_type=ImportError)
 
 shared_receiver = transports.shared_receiver
+names = transports.names
 receiver = transports.receiver
 
 
@@ -50,6 +52,32 @@ def test_an_exception_in_a_callback_is_raised_by_wait(
             gather(transport)
     assert gather(transport)[0].failure is OutcomeKind.REFUSED
     assert send(transport, receiver.url()).status == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "starts.test"], ids=["at once", "once its name is resolved"])
+def test_requests_do_not_start_in_a_call_for_the_socket_of_another(
+    receiver: Receiver, names: Names, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """What the start costs would be charged to the owner of that socket."""
+    names["starts.test"] = ["127.0.0.1"]
+    calls: list[list[int]] = []
+    opened = CurlSockets.note_opened
+
+    def note_opened(sockets: CurlSockets, fd: int, owner: object) -> None:
+        calls.append(list(sockets.guard._call or []))
+        opened(sockets, fd, owner)
+
+    monkeypatch.setattr(CurlSockets, "note_opened", note_opened)
+    with closing(open_transport(TransportOptions(LOOPBACK), "curl")) as transport:
+        receiver.on("/waits", Delay(0.3))
+        transport.start(request(receiver.url("/waits"), token="waits"))
+        transport.wait(0.1)
+        for number in range(5):
+            transport.start(request(receiver.url().replace("127.0.0.1", host), token=number))
+        time.sleep(0.5)  # now the first response is there, too, and perhaps the address
+        assert len(gather(transport, 6)) == 6
+    assert len(calls) == 6
+    assert all(call == [-1] for call in calls)  # the timer's
 
 
 def test_its_sockets_are_not_inherited_and_not_leaked(transport: Transport, receiver: Receiver) -> None:

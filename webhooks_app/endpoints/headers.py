@@ -13,6 +13,8 @@ from webhooks_app.wire_formats.base import WireFormat
 MAX_HEADERS = 20
 MAX_NAME = 64
 MAX_VALUE = 4096
+#: Characters of all names and values. Many servers refuse more than 8,192 bytes, and each request costs time to build.
+MAX_TOTAL = 8192
 _NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 # Visible ASCII with spaces inside; both HTTP libraries would accept CR, LF and NUL.
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
@@ -66,6 +68,13 @@ def check_headers(headers: Mapping[str, str] | None, wire_format: WireFormat) ->
                 most=MAX_VALUE,
             )
         seen.add(name.lower())
+    total = sum(len(name) + len(value) for name, value in headers.items())
+    if total > MAX_TOTAL:
+        raise _fault(
+            gettext_noop("All headers together have %(count)s characters; at most %(most)s are allowed."),
+            count=total,
+            most=MAX_TOTAL,
+        )
     return dict(headers)
 
 

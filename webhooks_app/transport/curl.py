@@ -216,11 +216,13 @@ class CurlTransport:
         pause = 0.0 if self._sockets.ready else max(pause, 0.0)
         self._sockets.poll(pause)
         self._stalls.turn(pause)
-        woken = self._sockets.handle_ready()
-        now = monotonic()
-        if self._timer is not None and self._timer <= now:
+        # libcurl starts new requests in its next call, whichever that is. It must not be one for a socket: what they cost would
+        # be charged to that socket's owner.
+        if self._timer is not None and self._timer <= monotonic():
             self._timer = None
             self._sockets.act(pycurl.SOCKET_TIMEOUT, 0)
+        woken = self._sockets.handle_ready()
+        now = monotonic()
         if self._lookups.count:
             self._finished += self._lookups.take_late(now)
         self._gather(now)

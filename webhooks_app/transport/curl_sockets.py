@@ -120,17 +120,20 @@ class CurlSockets:
         After `_TURN_SECONDS` the others are left for the next turn, see `poll`.
         """
         ready, self.ready = self.ready, []
-        woken = False
+        woken_up = False
         until = monotonic() + _TURN_SECONDS
         for number, (fd, events) in enumerate(ready, start=1):
             if fd == self._wakeup_fd:
-                woken = b"w" in self._wakeup.take()
-                self._on_wakeup()
+                woken_up = True
             elif fd in self.watched:  # not closed by an event handled just before
                 self.act(fd, _READY[events])
             if monotonic() >= until:
                 self.ready = ready[number:]
                 break
+        if not woken_up:
+            return False
+        woken = b"w" in self._wakeup.take()
+        self._on_wakeup()  # it may add requests, which start in the timer's call
         return woken
 
     def act(self, fd: int, what: int) -> None:
