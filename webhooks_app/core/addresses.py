@@ -57,6 +57,7 @@ class AddressPolicy:
     #: The networks, parsed once.
     allowed: tuple[Network, ...] = field(init=False, repr=False, compare=False)
     denied: tuple[Network, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Policies are keys of caches, so a list would fail at the first address.
@@ -66,6 +67,11 @@ class AddressPolicy:
         check_ports(self.ports)
         object.__setattr__(self, "allowed", parse_networks(self.allowed_networks))
         object.__setattr__(self, "denied", parse_networks(self.denied_networks))
+        key = (self.allow_http, self.ports, self.allowed_networks, self.denied_networks)
+        object.__setattr__(self, "_hash", hash(key))
+
+    def __hash__(self) -> int:
+        return self._hash  # each request looks into several caches
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ its lease for a moment only; then it is put off, so that it does not take the ca
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -75,7 +76,9 @@ class Destinations:
         self._known: dict[tuple[uuid.UUID, str], Destination] = {}
 
     def of(self, queue: LeasedQueue) -> Destination:
-        return self._at(queue, queue.host)
+        if queue.destination is None:
+            queue.destination = self._at(queue, queue.host)
+        return queue.destination
 
     def of_tokens(self, queue: LeasedQueue) -> Destination:
         """Return where the queue's access tokens come from."""
@@ -139,10 +142,11 @@ class Destinations:
         for destination in self._known.values():
             destination.in_flight = 0
 
-    def forget_idle(self, held: int, now: float) -> None:
-        """Forget destinations without requests once there are many of them. `held`: how many queues are leased."""
-        if len(self._known) > 2 * held + 64:
-            self._known = {key: each for key, each in self._known.items() if not each.is_idle(now)}
+    def forget_idle(self, leased: Collection[LeasedQueue], now: float) -> None:
+        """Forget destinations without requests once there are many of them, except those of the leased queues."""
+        if len(self._known) > 2 * len(leased) + 64:
+            kept = {queue.destination for queue in leased}
+            self._known = {key: one for key, one in self._known.items() if one in kept or not one.is_idle(now)}
 
     def _at(self, queue: LeasedQueue, host: str) -> Destination:
         key = queue.config.tenant_id, host

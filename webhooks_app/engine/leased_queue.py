@@ -103,6 +103,8 @@ class LeasedQueue:
     host: str = field(init=False)
     #: Where its access tokens come from; empty: it needs none.
     token_host: str = field(init=False, default="")
+    #: What its tenant sends to that host, once it has been looked up. Guarded by the window's lock.
+    destination: Destination | None = field(init=False, default=None)
     sending: Sending = field(default_factory=Sending)
     reading: Reading = field(default_factory=Reading)
 

@@ -207,7 +207,7 @@ class Window(LeasedQueues):
                 del self._queues[queue.endpoint_id]
                 self._crash_isolation.end(queue)
             self._tenants.forget_idle(self._queues.values())
-            self._destinations.forget_idle(len(self._queues), now)
+            self._destinations.forget_idle(self._queues.values(), now)
             return done
 
     def lease_capacity(self) -> dict[QueueClass, LeaseCapacity]:

@@ -27,6 +27,23 @@ def guarded(failure: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
+def guarded_reader(callback: Callable[[Any, bytes], int | None]) -> Callable[[Any, bytes], int | None]:
+    """Do the same for a callback that gets one line or piece of a response. It is called several times for each response, and any
+    number of arguments would take four times as long."""
+
+    @wraps(callback)
+    def call(handle: Any, data: bytes) -> int | None:
+        try:
+            return callback(handle, data)
+        except Exception as error:  # noqa: BLE001 - it becomes this request's response
+            handle.stop(error)
+        except BaseException as error:  # noqa: BLE001 - raised again by the transport's `wait`
+            handle.keep_error(error)
+        return 0
+
+    return call
+
+
 class Dialled(socket.socket):
     """A socket that libcurl duplicates. The original closes without a warning when it is no longer referenced."""
 

@@ -19,9 +19,11 @@ from typing import Any
 from webhooks_app.transport.base import StuckCallEnded
 from webhooks_app.transport.socket_bytes import TELLS_RECEIVED, Ends, bytes_read, bytes_unread, drop_unread, ends_of
 
-#: The guard checks the current call at this interval (seconds). If the system does not report how much is read during a call,
-#: a call is too long when it was seen this many times. Checks are counted and not timed, because this process may be stalled.
-_LOOK_EVERY = 0.02
+#: The guard checks the current call at this interval (seconds), and at the shorter one once it has seen the same call twice: each
+#: check interrupts the thread that makes the calls. If the system does not report how much is read during a call, a call is too
+#: long when it was seen this many times. Checks are counted and not timed, because this process may be stalled.
+_LOOK_EVERY = 0.05
+_LOOK_AGAIN = 0.02
 _TOO_OFTEN = 10
 #: A call that was seen this many times is stuck: it normally takes less than a millisecond.
 _STUCK = 40
@@ -48,7 +50,9 @@ class CallGuard:
         self._stuck: list[int] = []
         #: Connection → when it was cut off because it flooded this process.
         self._cut_at: dict[Ends, float] = {}
-        self._closed = threading.Event()
+        #: Released by `close`. Waiting for a lock costs much less than for an event.
+        self._open = threading.Lock()
+        self._open.acquire()
         self._thread = threading.Thread(target=self._watch, name="webhooks-curl-guard", daemon=True)
         self._thread.start()
 
@@ -89,17 +93,20 @@ class CallGuard:
         return monotonic() - self._cut_at.get(ends, -math.inf) < _REMEMBERED
 
     def close(self) -> None:
-        self._closed.set()
+        if self._open.locked():
+            self._open.release()
 
     def _watch(self) -> None:
         seen: list[int] | None = None
         times = 0
         before: dict[int, int] = {}
-        while not self._closed.wait(_LOOK_EVERY):
+        pause = _LOOK_EVERY
+        while not self._open.acquire(timeout=pause):
             call = self._call
             if call is None or call is not seen:
-                seen, times, before = call, 0, {}
+                seen, times, before, pause = call, 0, {}, _LOOK_EVERY
                 continue
+            pause = _LOOK_AGAIN
             times += 1
             read = self._read()
             before = before or read

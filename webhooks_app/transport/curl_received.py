@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from webhooks_app.core.retry import OutcomeKind
 from webhooks_app.transport.base import TransportOptions
-from webhooks_app.transport.curl_callbacks import guarded
+from webhooks_app.transport.curl_callbacks import guarded_reader
 from webhooks_app.transport.curl_outcome import Failure
 from webhooks_app.transport.curl_reuse import UNASKED
 from webhooks_app.transport.response_head import InvalidResponse, check_fields, check_head, cut_headers, status_of
@@ -62,7 +62,7 @@ class Received:
         keep_error: Callable[[BaseException], None],
     ) -> None:
         """`headers_complete` is called once per response, and `refuses` with the HTTP version of its status line (see
-        `Reuse.refuses`). `stop` and `keep_error`: see `guarded`."""
+        `Reuse.refuses`). `stop` and `keep_error`: see `guarded_reader`."""
         self._header_limit = options.header_limit
         self._body_limit = options.body_limit
         self._headers_complete = headers_complete
@@ -101,7 +101,7 @@ class Received:
         self._state = _BEFORE
         self.failure = failure
 
-    @guarded(0)
+    @guarded_reader
     def on_header(self, line: bytes) -> int | None:
         size = len(line)
         self._headers_seen += size
@@ -117,7 +117,7 @@ class Received:
             self._lines.append(line)
         return None
 
-    @guarded(0)
+    @guarded_reader
     def on_body(self, chunk: bytes) -> int | None:
         room = self._body_room
         if len(self.body) >= MAX_BODY_PIECES:

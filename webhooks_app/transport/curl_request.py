@@ -44,12 +44,10 @@ class RequestOptions:
         if seconds != self._total_timeout:
             setopt(pycurl.TIMEOUT_MS, _milliseconds(seconds))
             self._total_timeout = seconds
-        setopt(pycurl.HTTPHEADER, _BASE_HEADERS + [_header_line(name, value) for name, value in request.headers])
+        # "Name:" would remove the header.
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        setopt(pycurl.HTTPHEADER, _BASE_HEADERS + [line.encode("latin-1") for line in lines])
         setopt(pycurl.POSTFIELDS, request.body)
-
-
-def _header_line(name: str, value: str) -> bytes:
-    return (f"{name}: {value}" if value else f"{name};").encode("latin-1")  # "Name:" would remove the header
 
 
 def _milliseconds(seconds: float) -> int:

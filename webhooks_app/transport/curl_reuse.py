@@ -11,34 +11,34 @@ elsewhere a TLS connection with unread bytes is not used again.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterable
 
-from webhooks_app.transport.socket_bytes import Ends, bytes_read, bytes_unread, ends_of
+from webhooks_app.transport.socket_bytes import BorrowedSocket, Ends, bytes_read, ends_of, unread_of
 
 #: The detail of a response that nobody asked for.
 UNASKED = "the receiver sent a response before it got the request"
 
 
 class OpenConnections:
-    """A transport's connections: their descriptors, by both ends, which libcurl tells before each request."""
+    """A transport's connections: their sockets, by both ends, which libcurl tells before each request."""
 
     def __init__(self) -> None:
-        self._descriptors: dict[Ends, int] = {}
+        self._sockets: dict[Ends, BorrowedSocket] = {}
         self._ends: dict[int, Ends] = {}
         self._doubtful: list[Reuse] = []
 
     def add(self, ends: Ends, opened: Iterable[int]) -> None:
         """Note which of these descriptors, just opened for one request, is this connection."""
         for descriptor in opened:
-            if _ends_of(descriptor) == ends:
-                self._descriptors.pop(self._ends.get(descriptor, ends), None)
-                self._descriptors[ends] = descriptor
+            sock = _socket_of(descriptor, ends)
+            if sock is not None:
+                self._sockets.pop(self._ends.get(descriptor, ends), None)
+                self._sockets[ends] = sock
                 self._ends[descriptor] = ends
 
-    def get(self, ends: Ends) -> int:
-        """Return the descriptor of this connection; -1 if it is unknown."""
-        return self._descriptors.get(ends, -1)
+    def get(self, ends: Ends) -> BorrowedSocket | None:
+        """Return the socket of this connection; None if it is unknown."""
+        return self._sockets.get(ends)
 
     def doubt(self, reuse: Reuse) -> None:
         self._doubtful.append(reuse)
@@ -77,15 +77,15 @@ class Reuse:
         if opened:
             self._connections.add(ends, opened)
             return True
-        descriptor = self._connections.get(ends)
-        unread = bytes_unread(descriptor) if descriptor >= 0 else 1
+        sock = self._connections.get(ends)
+        unread = unread_of(sock) if sock is not None else 1
         # A TLS handshake has read something. Some systems that call themselves Linux do not count it.
-        read = bytes_read(descriptor) if tls and descriptor >= 0 else 0
+        read = bytes_read(sock.fileno()) if tls and sock is not None else 0
         if unread and not read:
             self.unasked = True
             return False
-        if read:
-            self._descriptor = descriptor
+        if read and sock is not None:
+            self._descriptor = sock.fileno()
             self._received = read + unread
             if unread:
                 self._unread = True
@@ -111,13 +111,10 @@ class Reuse:
         return self.unasked
 
 
-def _ends_of(descriptor: int) -> Ends | None:
-    sock = None
+def _socket_of(descriptor: int, ends: Ends) -> BorrowedSocket | None:
+    """Return the socket of a descriptor if it is this connection."""
     try:
-        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-        return ends_of(sock)
+        sock = BorrowedSocket(descriptor)
+        return sock if ends_of(sock) == ends else None
     except OSError:  # closed just now
         return None
-    finally:
-        if sock is not None:
-            sock.detach()

@@ -20,6 +20,7 @@ _RECEIVED_AT = 128
 #: Linux reports in this option how much memory a socket uses, beginning with that of unread data.
 _SO_MEMINFO = 55
 _QUEUED_BYTES = 4
+_NOTHING = bytes(_QUEUED_BYTES)
 _DROPPED_AT_ONCE = 256 * 1024
 
 
@@ -55,6 +56,22 @@ def _inode(fd: int) -> int:
         return 0
 
 
+class BorrowedSocket(socket.SocketType):
+    """A socket object for a descriptor that belongs to a library: it never closes it. Raises OSError if it is closed already."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
+
+    def __del__(self) -> None:
+        self.detach()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there may be unread bytes. Asked first, because it keeps the interpreter's lock: `_ask_unread` gives it to
+        another thread."""
+        return self.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _QUEUED_BYTES) != _NOTHING
+
+
 def bytes_read(fd: int) -> int:
     """Return how many bytes were read from this connection since it was opened; 0 if the system does not report it."""
     return _received(fd, unread_too=False)
@@ -68,41 +85,33 @@ def bytes_received(fd: int) -> int:
 def _received(fd: int, *, unread_too: bool) -> int:
     if not TELLS_RECEIVED:
         return 0
-    sock = None
     try:
-        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)  # the family does not matter here
+        sock = BorrowedSocket(fd)
         information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
         received = int.from_bytes(information[_RECEIVED_AT:], sys.byteorder)
-        if received and not unread_too and _has_unread(sock):
+        if received and not unread_too and sock.has_unread:
             received -= _ask_unread(fd)
     except (OSError, ValueError):  # closed just now
         return 0
-    finally:
-        if sock is not None:
-            sock.detach()
     return max(received, 0)
 
 
 def bytes_unread(fd: int) -> int:
     """Return how many received bytes of this connection are unread; 0 if the system does not report it."""
-    if TELLS_RECEIVED:
-        sock = None
-        try:
-            sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-            if not _has_unread(sock):
-                return 0
-        except (OSError, ValueError):  # closed just now
+    try:
+        return unread_of(BorrowedSocket(fd))
+    except (OSError, ValueError):  # closed just now
+        return 0
+
+
+def unread_of(sock: BorrowedSocket) -> int:
+    """Do the same for a socket object that is kept, which is cheaper."""
+    try:
+        if TELLS_RECEIVED and not sock.has_unread:
             return 0
-        finally:
-            if sock is not None:
-                sock.detach()
-    return _ask_unread(fd)
-
-
-def _has_unread(sock: socket.SocketType) -> bool:
-    """Return whether the socket may have unread bytes. Asked first, because it keeps the interpreter's lock: `_ask_unread` gives
-    it to another thread."""
-    return any(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _QUEUED_BYTES))
+    except OSError:  # closed just now
+        return 0
+    return _ask_unread(sock.fileno())
 
 
 def _ask_unread(fd: int) -> int:
@@ -130,15 +139,10 @@ def ends_of(sock: socket.SocketType) -> Ends:
 
 def is_connected(fd: int) -> bool:
     """Return whether this connection is established."""
-    sock = None
     try:
-        sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-        sock.getpeername()
+        BorrowedSocket(fd).getpeername()
     except OSError:
         return False
-    finally:
-        if sock is not None:
-            sock.detach()
     return True
 
 
