@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 # Half as many again as there are cores: many tests wait for a time.
 TESTERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PY := $(VENV)/bin/python
+# A process that finds no bytecode compiles everything itself, and pytest rewrites each test: of collecting, more than half.
+export PYTHONDONTWRITEBYTECODE :=
 # Only errors: a machine with an index of its own makes pip talkative.
 PIP := $(PY) -m pip -qq --disable-pip-version-check --no-input
 
