@@ -45,7 +45,7 @@ def _test(session: nox.Session, django: str) -> None:
         "python",
         "-m",
         "pytest",
-        "--numprocesses=auto",
+        f"--numprocesses={((os.cpu_count() or 1) * 3 + 1) // 2}",  # as `make test`
         "--dist=worksteal",
         *session.posargs,
         env={"PYTHONDEVMODE": "1"},
