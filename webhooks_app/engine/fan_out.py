@@ -17,7 +17,7 @@ from webhooks_app.engine.fan_out_in_parts import FanOutInParts
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.owed_wakes import OwedWakes
-from webhooks_app.engine.pending_events import Share, TenantTurns, part_of
+from webhooks_app.engine.pending_events import Share, TenantTurns, all_held, part_of
 from webhooks_app.engine.pending_floor import Floor, pending_floor
 from webhooks_app.engine.sql import PostgreSQLStore, store_for
 from webhooks_app.engine.sql.fan_out import fan_out_in_sql
@@ -62,8 +62,11 @@ class FanOut:
         self._start_step()
         shares = self._collect()
         tenants = {share.tenant.id for share in shares if not share.tenant.fifo}
-        small = [share for share in shares if share.deliveries <= self._options.small_share]
         held = self._parts.held_events.by_tenant()
+        # To read the events of a tenant that is not plain takes a statement of its own, in each step.
+        without_new = all_held(shares, held, self._floor.id, self._using) if held else set()
+        shares = [share for share in shares if share.tenant.id not in without_new]
+        small = [share for share in shares if share.deliveries <= self._options.small_share]
         new = [
             share
             for share in small
@@ -90,7 +93,7 @@ class FanOut:
         if self.serves_single_events:
             portion, seconds = options.large_portion_beside_single, options.one_by_one_seconds_beside_single
         deliveries = min(self._store.limits.deliveries, portion)
-        paused = self._parts.paused_tenants.active()
+        paused = self._parts.paused()
         left = {key: share for key, share in self._left.items() if key not in paused}
         shares = part_of(sorted(left.values(), key=self._turns.last_served), deliveries)
         for share in shares:
@@ -105,7 +108,7 @@ class FanOut:
     def _collect(self) -> list[Share]:
         """Return the shares of the tenants whose turn it is. Create their rows where these are missing."""
         limits, until = self._store.limits, time.monotonic() + self._options.collect_seconds
-        paused = self._parts.paused_tenants.active()
+        paused = self._parts.paused()
         shares: dict[uuid.UUID, Share] = {}
         events = deliveries = 0
         while True:
@@ -138,14 +141,18 @@ class FanOut:
         below_floor = set(self._floor.below.values())
         # Nothing overtakes an event of a FIFO tenant that is below the floor.
         shares = [share for share in shares if not (share.tenant.fifo and share.tenant.id in below_floor)]
-        done = self._fan_out_plain([share for share in shares if share.tenant.plain], now, deliveries)
+        failing = self._parts.held_events.failing_tenants()
+        apart = {share.tenant.id for share in shares if share.tenant.is_slow or share.tenant.id in failing}
+        plain = [share for share in shares if share.tenant.plain and share.tenant.id not in failing]
+        done = self._fan_out_plain(plain, now, deliveries)
         self.owed_wakes.add(done.unwoken, now)  # before the other events, which may fail
-        left = [share for share in shares if not share.tenant.plain or share.tenant.id in done.tenants_left]
+        done_at_once = {share.tenant.id for share in plain} - done.tenants_left
+        left = [share for share in shares if share.tenant.id not in done_at_once]
         self._parts.start_time(seconds)
-        done.add(self._parts.fan_out([share for share in left if not share.tenant.is_slow], now, deliveries))
+        done.add(self._parts.fan_out([share for share in left if share.tenant.id not in apart], now, deliveries))
         reached = [share for share in shares if share.tenant.id not in self._parts.unreached]
-        self._turns.note_served([share for share in reached if not share.tenant.is_slow])
-        slow = sorted((share for share in left if share.tenant.is_slow), key=self._turns.last_served)
+        self._turns.note_served([share for share in reached if share.tenant.id not in apart])
+        slow = sorted((share for share in left if share.tenant.id in apart), key=self._turns.last_served)
         for number, share in enumerate(slow):
             if number and not self._parts.has_time:
                 self._leave(slow[number:])

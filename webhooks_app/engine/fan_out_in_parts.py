@@ -45,6 +45,8 @@ _MOST_WAITS = 2
 _MOST_TRIED = 50
 _LONGEST_HELD = 0.05
 _AFTER_HELD_FAILED = 0.05
+#: After so many events of a tenant that failed one after the other, its turn is over: the next ones would most likely fail.
+_MOST_FAILED = 3
 #: How often to try the events below the floor (seconds).
 _BELOW_FLOOR_EVERY = 0.25
 #: With more tenants than this, the times when they were tried are dropped.
@@ -91,6 +93,10 @@ class FanOutInParts:
         """Start the time for which this step may work one by one."""
         self._until = time.monotonic() + seconds
         self.unreached.clear()
+
+    def paused(self) -> set[uuid.UUID]:
+        """Return the tenants that are left alone now: a row of theirs is locked, or their events fail."""
+        return self.paused_tenants.active() | self.held_events.paused_tenants()
 
     @property
     def has_time(self) -> bool:
@@ -174,7 +180,7 @@ class FanOutInParts:
         found = {event.id: event for event in read_these(list(below), self._using)}
         pending_floor(self._using).forget_below(below.keys() - found.keys())
         held = set().union(*self.held_events.by_tenant().values())
-        waiting = self.paused_tenants.active()
+        waiting = self.paused()
         fifo = _with_fifo_endpoints({event.tenant_id for event in found.values()}, self._using)
         # `try_held` tries held events, but not those of FIFO tenants.
         events = [event for event in found.values() if event.id not in held or event.tenant_id in fifo]
@@ -207,7 +213,7 @@ class FanOutInParts:
                 return done
             done.add(result)
             if result.events == len(plan.events):  # otherwise another engine has locked some, and may fail
-                self.held_events.forget([event.id for event in plan.events])
+                self.held_events.note_fanned_out(plan.events)
             # The others did not fit: tenants that this batch has not served continue now, the rest wait for their turn.
             served = {event.tenant_id for event in plan.events}
             left = [event for event in left if event.tenant_id not in served]
@@ -235,25 +241,26 @@ class FanOutInParts:
             self._waits_left = max(self._waits_left - 1, 0)
             self.paused_tenants.put(tenants[0])
         elif len(events) > 1:
+            failed = 0
             for event in events:
                 one = self._in_batch([event], now, deliveries, in_order=in_order)
                 done.add(one)
-                if (in_order and not one.events) or time.monotonic() > self._until:
-                    break  # nothing may overtake this event; or time is up and other tenants have their turn
+                failed = 0 if one.events else failed + 1
+                if (in_order and failed) or failed == _MOST_FAILED or time.monotonic() > self._until:
+                    break  # nothing may overtake this event; or other tenants have their turn
         else:
-            done.add(self._quarantine.put_aside(events[0], error, now))
-            if in_order and not done.events:
-                self.paused_tenants.put(tenants[0])
+            done.add(self._quarantine.put_aside(events[0], error, now, in_order=in_order))
         return done
 
     def _last_try(self, tenant_id: uuid.UUID) -> float:
         """Return when this tenant was tried alone last, 0.0 if it was not."""
         if len(self._tried_at) > _MOST_REMEMBERED:
             self._tried_at.clear()
-        return max(self._tried_at.get(tenant_id, 0.0), self.paused_tenants.last(tenant_id))
+        pauses = self.paused_tenants.last(tenant_id), self.held_events.last_pause(tenant_id)
+        return max(self._tried_at.get(tenant_id, 0.0), *pauses)
 
     def _pause(self, tenant_id: uuid.UUID, error: Exception) -> None:
-        self.paused_tenants.put(tenant_id)
+        self.held_events.pause(tenant_id)
         self._faults.report(
             f"tenant {tenant_id}",
             "the pending events of a tenant cannot be read, or its row cannot be created",

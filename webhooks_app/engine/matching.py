@@ -41,7 +41,7 @@ _MOST_KEPT = 2_000_000
 
 
 class InvalidEventData(ValueError):
-    """The event's stored data is not valid JSON."""
+    """The event's stored data is not valid JSON, or is nested too deep to be parsed."""
 
 
 @dataclass(slots=True)
@@ -126,7 +126,7 @@ def _judged(
             text = filters.data_of(event)
             cost.spent += len(text) // _BYTES_A_COMPARISON
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidEventData(f"{type(error).__name__}: {error}") from error
 
     def filters_pass(place: int) -> bool:

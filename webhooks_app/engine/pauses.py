@@ -32,6 +32,10 @@ class Pauses:
         if len(self._until) > _MOST_KEYS:
             self._until = {key: pair for key, pair in self._until.items() if now <= self._matters_until(*pair)}
 
+    def forget(self, key: uuid.UUID) -> None:
+        """End the pause of this key; its next one is the first again."""
+        self._until.pop(key, None)
+
     def _matters_until(self, until: float, last: float) -> float:
         return until + (last if self._forgotten_after is None else self._forgotten_after)
 
@@ -39,6 +43,11 @@ class Pauses:
         """Return when the last pause of a key ended or will end, 0.0 if it had none. As a sort key, this puts the keys that
         were tried least recently first."""
         return self._until.get(key, (0.0, 0.0))[0]
+
+    def remembered(self) -> set[uuid.UUID]:
+        """Return the keys whose next pause would not be the first one again."""
+        now = time.monotonic()
+        return {key for key, pair in self._until.items() if now <= self._matters_until(*pair)}
 
     def active(self) -> set[uuid.UUID]:
         now = time.monotonic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -155,6 +156,22 @@ def read_pending(
         free = pending if in_order else for_change(pending, skip_locked=True)
         events += _rows(free[: share.events])
     return sorted(events, key=lambda event: event.id)
+
+
+def all_held(
+    shares: Sequence[Share], held: Mapping[uuid.UUID, Collection[uuid.UUID]], floor: uuid.UUID, using: str
+) -> set[uuid.UUID]:
+    """Return the tenants of these shares that have no pending events from the floor on but those that are held, by tenant. Not
+    those that have FIFO endpoints, whose held events are the next in their order."""
+    tenants = [share.tenant for share in shares if share.tenant.id in held and not share.tenant.fifo]
+    # The number alone does not tell: another engine may have fanned out a held event, and a new one has come.
+    few = [tenant for tenant in tenants if tenant.events < _COUNTED and tenant.events <= len(held[tenant.id])]
+    ids = [key for tenant in few for key in held[tenant.id]]
+    if not ids:
+        return set()
+    pending = Event.objects.using(using).pending().filter(any_of("id", ids), id__gte=floor).order_by()
+    counted = Counter(read(lambda: list(pending.values_list("tenant_id", flat=True)), using))
+    return {tenant.id for tenant in few if tenant.events == counted[tenant.id]}
 
 
 def read_these(ids: Sequence[uuid.UUID], using: str) -> list[PendingEvent]:

@@ -6,6 +6,7 @@ a moment. Such an event is held, too, and quarantined only after it has failed a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -53,17 +54,19 @@ class Quarantine:
         self._held = held
         self._send_signal = send_signal
 
-    def put_aside(self, event: PendingEvent, error: Exception, now: datetime) -> FannedOut:
+    def put_aside(self, event: PendingEvent, error: Exception, now: datetime, *, in_order: bool = False) -> FannedOut:
         """Quarantine an event that failed alone; or hold it, if something else is or may be the cause, or if its row cannot be
-        changed."""
+        changed. `in_order`: nothing of its tenant may overtake it."""
         if not self._is_to_blame(event, error):
-            self._held.put(event)
-            # One log entry for a tenant: if all of its events are refused, one for each would fill the log.
+            is_new = self._held.put(event, in_order=in_order)
+            # One log entry for a tenant: if all of its events are refused, one for each would fill the log. An event that fails
+            # again is no news.
             self._faults.report(
-                f"fan-out {event.tenant_id} {type(error).__name__}",
+                f"fan-out {event.tenant_id} {type(error).__name__} {is_new}",
                 "event %s cannot be fanned out and is tried again",
                 event.public_id,
                 error=error,
+                level=logging.ERROR if is_new else logging.INFO,
                 ids=log_ids(event=event.id, tenant=event.tenant_id),
             )
             return FannedOut()
@@ -81,7 +84,7 @@ class Quarantine:
         except Exception as refused:
             if is_outage(refused):
                 raise
-            self._held.put(event)
+            self._held.put(event, in_order=in_order)
             self._faults.report(
                 f"event {event.id}", "event %s cannot be quarantined", event.public_id, error=refused, ids=ids
             )
