@@ -131,6 +131,27 @@ def test_an_unfinished_handshake_keeps_no_costly_certificates_from_being_charged
     assert costly == {"evil"}
 
 
+def test_handshakes_of_another_owner_keep_no_costly_certificates_from_being_charged_again_and_again(
+    open_one: Open, authority: Authority
+) -> None:
+    """It reads as much in every quarter of a second, so that each call is uncertain."""
+    transport = open_one(ca_bundle=authority.bundle)
+    leaf = authority.leaf("127.0.0.1")
+    costly: set[object] = set()
+    with serve_unfinished_handshakes() as unfinished, serve_slow_certificates(1, leaf=leaf) as slow:
+        until = time.monotonic() + 15.0
+        while not costly and time.monotonic() < until:
+            for _ in range(2):
+                transport.start(Request("shield", unfinished, (), b"{}", 60.0, 60.0, owner="shield"))
+            transport.wait(0.02)
+            transport.start(Request("evil", slow, (), b"{}", 60.0, 60.0, owner="evil"))
+            pause = time.monotonic() + 0.1
+            while time.monotonic() < pause:
+                transport.wait(0.02)
+            costly |= transport.take_costly()
+    assert costly == {"evil"}
+
+
 def test_receivers_that_do_not_finish_the_handshake_delay_no_other(open_one: Open, authority: Authority) -> None:
     transport = open_one(ca_bundle=authority.bundle)
     with (

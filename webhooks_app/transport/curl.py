@@ -283,8 +283,7 @@ class CurlTransport:
         # A handle is used again for other requests, so it does not stand for one of them.
         requests = [(handle, handle.serial) for handle in self._running.values()]
         flooded = self._floods.find(requests, lambda request: request[0].descriptor, bytes_received, bytes_read)
-        self._costs.forget_reads()
-        self._sockets.forget()
+        self._costs.forget_reads(self._sockets.forget())
         if flooded:
             for handle in [handle for handle, _ in requests if handle.descriptor in flooded]:
                 self._cut_off(handle, FLOOD)

@@ -7,17 +7,19 @@ most requests, which wait for a response, no TLS has been read.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from webhooks_app.core.costly_calls import ConnectionRead, culprits, weights
+from webhooks_app.core.costly_calls import ConnectionRead, culprits, culprits_of_several, weights
 from webhooks_app.transport.cpu_budget import CpuBudget
 from webhooks_app.transport.curl_handle import Handle
 from webhooks_app.transport.curl_outcome import BUSY, NEIGHBOUR_BUSY, Failure
 from webhooks_app.transport.socket_bytes import OpenSocket, bytes_read
 
 _MOST_KEPT = 4096
+#: After so many quarters of a second the calls that were counted so far count half.
+_HALVED_AFTER = 600
 
 
 class _Kept(NamedTuple):
@@ -41,6 +43,10 @@ class CostlyRequests:
         #: Owners over their budget that were not reported yet, and those whose requests are to be ended.
         self._costly: set[object] = set()
         self._to_end: set[object] = set()
+        #: How many calls there were lately for the connections of each owner, and how many of these were costly.
+        self._calls: Counter[Any] = Counter()
+        self._costly_calls: Counter[Any] = Counter()
+        self._looks = 0
 
     def begin(self, handle: Handle) -> None:
         """Note that this request has been passed to libcurl."""
@@ -59,8 +65,13 @@ class CostlyRequests:
                 self._kept = {}
             self._kept[connection.fd] = _Kept(connection, handle.owner, bytes_read(connection.fd))
 
-    def forget_reads(self) -> None:
-        """Forget what was read so far. Called four times a second."""
+    def forget_reads(self, calls: Mapping[Any, int]) -> None:
+        """Forget what was read so far. Called four times a second. `calls`: how many calls of libcurl there were since for the
+        connections of each owner."""
+        self._calls.update(calls)
+        self._looks += 1
+        if self._looks % _HALVED_AFTER == 0:
+            self._calls, self._costly_calls = _halved(self._calls), _halved(self._costly_calls)
         for handle in self._running.values():
             handle.forget_reads()
 
@@ -71,13 +82,19 @@ class CostlyRequests:
         found = weights(reads)
         return found, [handle for handle in handles if handle.owner in found]
 
-    def charge(self, seconds: float, called: int, removed: Mapping[int, object]) -> None:
+    def charge(self, seconds: float, called: int, removed: Mapping[int, object], owner: Any) -> None:
         """Charge a call that took this much processor time to the owners whose receiver has caused it.
 
-        `removed`: the descriptors that libcurl has stopped to watch during the call, with their owners. If it is uncertain whose
-        receiver it was, nobody is charged: it is certain sooner or later, and others must not pay until then."""
+        `removed`: the descriptors that libcurl has stopped to watch during the call, with their owners. `owner`: that of the
+        descriptor `called`, None if there is none. If it is uncertain whose receiver it was, nobody is charged until there is
+        evidence from several such calls: others must not pay."""
         handles, reads = self._look(called, removed)
-        over = self._budget.charge(culprits(reads), seconds)
+        if owner is not None:
+            self._costly_calls[owner] += 1
+        found = culprits(reads)
+        if not found and any(owner in read.owners for read in reads if read.called):
+            found = culprits_of_several(self._costly_calls, self._calls) & {owner}
+        over = self._budget.charge(found, seconds)
         for handle in handles:
             handle.kept_busy = handle.kept_busy or handle.owner in over
             handle.forget_reads()
@@ -122,3 +139,7 @@ class CostlyRequests:
         """Return the owners that have spent their budget since the last call."""
         costly, self._costly = self._costly, set()
         return costly
+
+
+def _halved(counted: Counter[Any]) -> Counter[Any]:
+    return Counter({owner: number // 2 for owner, number in counted.items() if number > 1})

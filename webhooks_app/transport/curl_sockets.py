@@ -42,7 +42,7 @@ class CurlSockets:
         wakeup: Wakeup,
         on_wakeup: Callable[[], None],
         keep_error: Callable[[BaseException], None],
-        on_costly: Callable[[float, int, Mapping[int, object]], None],
+        on_costly: Callable[[float, int, Mapping[int, object], object], None],
         *,
         direct: bool = True,
     ) -> None:
@@ -66,6 +66,8 @@ class CurlSockets:
         self._owners: dict[int, object] = {}
         #: How long the calls for an owner's sockets have taken lately (seconds).
         self._taken: dict[object, float] = {}
+        #: How many there were since `forget`.
+        self._calls: dict[object, int] = {}
         #: The descriptors that were removed during the present call, or the last one, and their owners.
         self._removed: dict[int, object] = {}
         self._next_poll = 0.0
@@ -112,9 +114,12 @@ class CurlSockets:
         """Note whose request this open socket is opened for, or was used for."""
         self._owners[fd] = owner
 
-    def forget(self) -> None:
-        """Let what the owners' calls have taken so far count half. Call it four times a second."""
+    def forget(self) -> dict[object, int]:
+        """Let what the owners' calls have taken so far count half. Call it four times a second. Return how many calls each owner
+        had since."""
         self._taken = halved(self._taken)
+        calls, self._calls = self._calls, {}
+        return calls
 
     def handle_ready(self) -> bool:
         """Handle the sockets that are ready. Return whether the transport was woken.
@@ -152,9 +157,10 @@ class CurlSockets:
         took = monotonic() - began
         if (owner := self._owners.get(fd)) is not None:
             self._taken[owner] = self._taken.get(owner, 0.0) + took
+            self._calls[owner] = self._calls.get(owner, 0) + 1
         costly = COSTLY_TIMER_SECONDS if fd == pycurl.SOCKET_TIMEOUT else COSTLY_SECONDS
         if took >= costly and (spent := self._spent_since(began)) >= costly:
-            self._on_costly(spent, fd, self._removed)
+            self._on_costly(spent, fd, self._removed, owner)
 
     def _spent_since(self, began: float) -> float:
         """Return the least processor time (seconds) that a call has cost, which began then: its exact start was not measured."""
