@@ -7,8 +7,8 @@ import pytest
 from webhooks_app.core.costly_calls import ConnectionRead, culprits, culprits_of_several, weights
 
 
-def read(size: int, *owners: str, called: bool = False) -> ConnectionRead:
-    return ConnectionRead(frozenset(owners), size, called)
+def read(size: int, *owners: str, called: bool = False, guessed: bool = False) -> ConnectionRead:
+    return ConnectionRead(frozenset(owners), size, called, guessed)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ def read(size: int, *owners: str, called: bool = False) -> ConnectionRead:
         ([read(800, "evil", called=True), read(20_000, "good")], set()),
         ([read(3000, "one", "two", called=True), read(3000, "two"), read(500, "three")], {"one", "two"}),
         ([read(5000, "busy"), read(5000, "busy"), read(300, "good")], {"busy"}),
+        # The handshake with "good" has timed out during the call, or nobody knows how much that with "evil" has brought.
+        ([read(3000, "evil", called=True), read(100_000, "good", guessed=True)], set()),
+        ([read(100_000, "good", guessed=True)], set()),
+        ([read(100_000, "evil", called=True, guessed=True), read(3000, "good")], {"evil"}),
     ],
 )
 def test_the_culprits_are_those_of_the_connection_that_is_clearly_the_cause(

@@ -18,11 +18,16 @@ _FEWEST_OF_OTHERS = 2
 
 
 class ConnectionRead(NamedTuple):
-    """What was read recently from a TLS connection. `called`: the call was for this connection."""
+    """What was read recently from a TLS connection.
+
+    `called`: the call was for this connection. `guessed`: the connection was closed during the call, so `size` is the most that
+    it can have been.
+    """
 
     owners: frozenset[Hashable]
     size: int
     called: bool
+    guessed: bool = False
 
     @property
     def score(self) -> int:
@@ -35,7 +40,9 @@ def culprits(reads: Collection[ConnectionRead]) -> frozenset[Hashable]:
         return frozenset()
     most = max(reads, key=lambda read: read.score)
     others = max((read.score for read in reads if not read.owners <= most.owners), default=0)
-    return most.owners if most.score >= others * _CLEARLY else frozenset()
+    # Any handshake may time out during a costly call.
+    is_clear = most.score >= others * _CLEARLY and (most.called or not most.guessed)
+    return most.owners if is_clear else frozenset()
 
 
 def culprits_of_several(costly: Mapping[Hashable, float], calls: Mapping[Hashable, float]) -> frozenset[Hashable]:

@@ -216,8 +216,7 @@ class CurlTransport:
         pause = 0.0 if self._sockets.ready else max(pause, 0.0)
         self._sockets.poll(pause)
         self._stalls.turn(pause)
-        # libcurl starts new requests in its next call, whichever that is. It must not be one for a socket: what they cost would
-        # be charged to that socket's owner.
+        # libcurl starts new requests in its next call. In one for a socket, that socket's owner would be charged for them.
         if self._timer is not None and self._timer <= monotonic():
             self._timer = None
             self._sockets.act(pycurl.SOCKET_TIMEOUT, 0)

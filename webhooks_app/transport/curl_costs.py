@@ -121,7 +121,11 @@ class CostlyRequests:
                 sizes[fd] = size - kept.size
                 owners[fd].add(kept.owner)
                 self._kept[fd] = kept._replace(size=size)
-        return handles, [ConnectionRead(frozenset(owners[fd]), size, fd == called) for fd, size in sizes.items()]
+        reads = [
+            ConnectionRead(frozenset(owners[fd]), size, called=fd == called, guessed=fd in removed)
+            for fd, size in sizes.items()
+        ]
+        return handles, reads
 
     def take_to_end(self) -> list[tuple[Handle, Failure]]:
         """Return the running requests of owners that have spent their budget, because any of them may cost as much: the data of a
