@@ -178,8 +178,8 @@ class TestManyResponsesAtOnce:
 def test_a_closed_connection_is_not_taken_for_another_owners_new_one(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While libcurl closes connections, it opens others, which get the same numbers. Which owner's they are decides whose turn it
-    is, and a flood cuts off the connection of its own request only."""
+    """Connections that are opened while others are closed get the same numbers. Which owner's they are decides whose turn it is,
+    and a flood cuts off the connection of its own request only."""
     monkeypatch.setattr("webhooks_app.transport.curl_sockets._TURN_SECONDS", 10.0)
     receiver.on("/slow", Hang())
     arrived, gone, closed = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
@@ -207,12 +207,13 @@ def test_a_closed_connection_is_not_taken_for_another_owners_new_one(
         ending, before = list(running.values()), {handle.descriptor for handle in running.values()}
         gone.set()
         assert all(closed.acquire(timeout=PATIENCE) for _ in range(20))
-        for number in range(
-            20
-        ):  # after their name is resolved, libcurl opens them in the same turn in which it closes the others
+        for number in range(20):
             transport.start(replace(request(receiver.url("/slow", host="localhost"), f"new {number}"), owner="begins"))
         time.sleep(0.3)
         assert {response.failure for response in gather(transport, 20)} == {OutcomeKind.PROTOCOL_ERROR}
+        until = time.monotonic() + PATIENCE
+        while any(handle.descriptor < 0 for handle in running.values()) and time.monotonic() < until:
+            transport.wait(0.01)
         closes.shutdown()
         new = {handle.descriptor for handle in running.values()}
         assert len(new & before) > 5, "else no number was used again"
