@@ -12,6 +12,8 @@ from project.security import WITH_INLINE_STYLES
 class Docs(SpectacularSwaggerSplitView):
     """Swagger UI, whose script comes in a response of its own instead of inline."""
 
+    http_method_names = ["get", "head"]  # Django REST framework has no page for OPTIONS here
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
         response.headers["Content-Security-Policy"] = WITH_INLINE_STYLES

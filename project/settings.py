@@ -202,4 +202,7 @@ SPECTACULAR_SETTINGS = {
         "AuthenticationKind": "webhooks_app.api.serializers.authentication.AUTHENTICATION_KINDS",
     },
 }
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "NUM_PROXIES": 1 if HTTPS == "proxy" else 0,
+}

@@ -182,6 +182,18 @@ def check_cache(chosen: Settings) -> Messages:
         )
 
 
+@register_deploy_check
+def check_proxies(chosen: Settings) -> Messages:
+    """W022"""
+    if chosen.API.RATE_LIMIT and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
+        yield Warning(
+            "REST_FRAMEWORK['NUM_PROXIES'] is not set: any client can choose the address that its refused requests are counted "
+            "for, evade the limit, and have other clients refused.",
+            hint="Set it to the number of proxies in front of Django that add to X-Forwarded-For, 0 if there are none.",
+            id="webhooks_app.W022",
+        )
+
+
 @register_check
 def check_timing(chosen: Settings) -> Messages:
     """W004, W005, W006"""

@@ -226,6 +226,12 @@ def unreachable(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["healthz", "readyz"])
+def test_an_accept_header_that_cannot_be_read_gets_text(name: str) -> None:
+    response = get(name, headers={"Accept": "application/json; a*=nobody''%61"})
+    assert response.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("name", ["healthz", "readyz"])
 def test_probes_say_ok(name):
     response = get(name)
     assert (response.status_code, response.content) == (200, b"ok\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,6 +18,7 @@ from tests import api
 from tests.api import ROOT, Program
 from webhooks_app import process_log
 from webhooks_app.models import ApiKey, AuditEntry, Scope
+from webhooks_app.tenants import refusals
 from webhooks_app.tenants.api_keys import create_api_key, revoke_api_key
 from webhooks_app.tenants.portal import create_portal_link
 from webhooks_app.tenants.refusals import MOST
@@ -102,3 +105,30 @@ def test_links_that_are_not_accepted() -> None:
     assert response.status_code == 429
     assert response["Retry-After"]
     assert not [query for query in queries.captured_queries if "portallink" in query["sql"]]
+
+
+@pytest.mark.parametrize("cache", ["db.DatabaseCache", "filebased.FileBasedCache", "locmem.LocMemCache"])
+def test_each_period_begins_anew_in_any_cache(settings: Any, tmp_path: Any, monkeypatch: Any, cache: str) -> None:
+    location = {"db.DatabaseCache": "webhooks_test_cache", "filebased.FileBasedCache": str(tmp_path)}.get(
+        cache, "periods"
+    )
+    settings.CACHES = {
+        "default": {"BACKEND": f"django.core.cache.backends.{cache}", "LOCATION": location, "TIMEOUT": None}
+    }
+    if cache == "db.DatabaseCache":
+        call_command("createcachetable")
+    period = int(time.time() // refusals.PERIOD)
+    for later in range(3):
+        monkeypatch.setattr(time, "time", lambda later=later: (period + later) * refusals.PERIOD + 1)
+        assert not refusals.must_wait("wk_new", "198.51.100.7")
+        for number in range(MOST):
+            refusals.refuse_api_key(f"wk_{later}_{number}", "198.51.100.7")
+        assert refusals.must_wait("wk_new", "198.51.100.7")
+
+
+def test_addresses_of_one_ipv6_network_are_one_sender() -> None:
+    for number in range(MOST):
+        assert ask(f"wk_guess_{number}", f"2001:db8:1:2::{number:x}").status_code == 401
+    assert ask("wk_one_more", "2001:db8:1:2:ffff::1").status_code == 429
+    assert ask("wk_one_more", "2001:db8:1:3::1").status_code == 401
+    assert ask("wk_one_more", "::ffff:198.51.100.8").status_code == 401

@@ -147,3 +147,29 @@ def test_a_status_without_a_body_has_none(transport: Transport, receiver: Receiv
     receiver.on("/", Raw(b"HTTP/1.1 %d X\r\nContent-Length: 4\r\n\r\n" % status))
     response = send(transport, receiver.url())
     assert (response.status, response.detail, response.body) == (status, "", b"")
+
+
+MARK = b"\x1b[31mBearer " + b"Q" * 150
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Transfer-Encoding: " + MARK + b"\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked, " + MARK + b"\r\n\r\n",
+        OK + b"Content-Length: " + MARK + b"\r\n\r\n",
+        OK + b"Content-Encoding: " + MARK + b"\r\n\r\n",
+        OK + b"Connection: upgrade\r\nUpgrade: " + MARK + b"\r\nContent-Length: 5\r\n\r\nx",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + MARK + b"\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + MARK + b"\r\n\r\n",
+        OK + MARK + b"\r\n\r\n",
+        b"HTTP/1.1 2" + MARK + b"\r\n\r\n",
+        b"HTTP/1.1 401 X\r\nWWW-Authenticate: " + MARK + b"\r\nContent-Length: 5\r\n\r\nx",
+    ],
+)
+def test_no_detail_repeats_what_the_receiver_wrote(transport: Transport, receiver: Receiver, answer: bytes) -> None:
+    """It may be the request's own credentials. The start of a line that is not HTTP is shown, with escapes."""
+    receiver.on("/", Raw(answer))
+    detail = send(transport, receiver.url()).detail
+    assert "\x1b" not in detail
+    assert detail.count("Q") <= 60

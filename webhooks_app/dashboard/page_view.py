@@ -61,15 +61,21 @@ def protect(view: Page) -> Page:
     for the request while a receiver responds.
     """
 
-    @transaction.non_atomic_requests(using=database_alias())
-    @sensitive_post_parameters()
     @csrf_protect
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with hidden_locals():
             return view(request, *args, **kwargs)
 
-    return answer
+    @transaction.non_atomic_requests(using=database_alias())
+    @sensitive_post_parameters()
+    @wraps(answer)
+    def in_utf8(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # A sender could name any codec of Python for its form, such as "punycode", which takes quadratic time.
+        request.encoding = "utf-8"
+        return answer(request, *args, **kwargs)
+
+    return in_utf8
 
 
 def render_page(

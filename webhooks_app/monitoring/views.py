@@ -52,9 +52,16 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(exposition.render(), content_type=exposition.CONTENT_TYPE)
 
 
+def _prefers_json(request: HttpRequest) -> bool:
+    try:
+        return request.get_preferred_type(["text/plain", "application/json"]) == "application/json"
+    except ValueError:  # an Accept header that Django cannot read
+        return False
+
+
 def _answer(request: HttpRequest, failed: Failed) -> HttpResponse:
     state, code = ("failing", 503) if failed else ("ok", 200)
-    if request.get_preferred_type(["text/plain", "application/json"]) == "application/json":
+    if _prefers_json(request):
         return JsonResponse({"status": state, "failed": failed}, status=code)
     body = f"{state}: {', '.join(failed)}\n" if failed else f"{state}\n"
     return HttpResponse(body, status=code, content_type="text/plain; charset=utf-8")

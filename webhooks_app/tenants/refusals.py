@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import uuid
+from ipaddress import IPv6Address, ip_address
 from typing import Any, cast
 
 from django.core.cache import cache
@@ -20,7 +22,7 @@ from webhooks_app.models import ApiKey, PortalLink
 from webhooks_app.process_log import log_once_a_minute
 from webhooks_app.tenants.audit import record_audit_entry
 
-#: How many different keys and links that are not accepted one sender may try in so many seconds.
+#: How many different keys and links that are not accepted one sender may try in each period of so many seconds.
 MOST = 60
 PERIOD = 60
 #: For how long a key is known to have been accepted (seconds): it is looked up whatever else its sender tries.
@@ -30,13 +32,21 @@ _RECORDED_EVERY = 3600
 
 
 def sender_of(request: HttpRequest) -> str:
-    """Return the client's address, as DRF finds it: set its NUM_PROXIES behind proxies."""
-    return str(BaseThrottle().get_ident(cast(Any, request)))
+    """Return the client's address, as DRF finds it: set its NUM_PROXIES behind proxies. Of an IPv6 address only the network,
+    because its owner can use any address in it."""
+    text = str(BaseThrottle().get_ident(cast(Any, request)))
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    return text
 
 
 def must_wait(token: str, sender: str) -> bool:
     """Return whether not to look up this key or link now, because its sender has tried too many others. `sender`: an address."""
-    return (cache.get(_key("refused_from", sender)) or 0) >= MOST and cache.get(_key("accepted", token)) is None
+    return (cache.get(_refused_from(sender)) or 0) >= MOST and cache.get(_key("accepted", token)) is None
 
 
 def was_refused(token: str) -> bool:
@@ -76,11 +86,19 @@ def _count(token: str, sender: str, what: str) -> bool:
     """Count the refused key or link. Return False if that was done within the last minute."""
     if not cache.add(_key("refused", token), True, PERIOD):
         return False
-    cache.add(_key("refused_from", sender), 0, PERIOD)
+    counter = _refused_from(sender)
+    cache.add(counter, 0, PERIOD)
     with contextlib.suppress(ValueError):  # the counter has just expired
-        cache.incr(_key("refused_from", sender))
+        cache.incr(counter)
+        cache.touch(counter, PERIOD)
     log_once_a_minute(logging.WARNING, f"refused {what}", f"{what} from {sender} is not accepted")
     return True
+
+
+def _refused_from(sender: str) -> str:
+    """Return the key of the sender's counter. It names the minute, since `incr` of Django's caches in the database and in files
+    gives the counter a new time to live."""
+    return _key("refused_from", f"{sender} {int(time.time() // PERIOD)}")
 
 
 def _key(kind: str, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,6 +40,21 @@ _OURS = {
     pycurl.E_OUT_OF_MEMORY: OurFault.MEMORY,
     pycurl.E_SSL_CACERT_BADFILE: OurFault.CA_BUNDLE,
 }
+#: Codes whose messages may quote a response, in brackets or parentheses; only numbers of errors are kept there.
+_HTTP2_STREAM = 92  # CURLE_HTTP2_STREAM; pycurl does not define it
+_QUOTING = frozenset(
+    {
+        pycurl.E_HTTP2,
+        _HTTP2_STREAM,
+        pycurl.E_RECV_ERROR,
+        pycurl.E_PARTIAL_FILE,
+        pycurl.E_FTP_WEIRD_SERVER_REPLY,
+        pycurl.E_BAD_CONTENT_ENCODING,
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+    }
+)
+_QUOTED = re.compile(r"\[.*|\((?!(err|error )?[ x0-9A-F]+( [A-Z0-9_]+)?\)).*", re.S)
+_SUBJECT = re.compile(r"subject name '.*' does not", re.S)
 _PROXY_ERROR = 97  # CURLE_PROXY; pycurl does not define it
 #: libcurl's code for an error of a SOCKS proxy (CURLPX_REPLY_…) → the SOCKS5 reply.
 _SOCKS_REPLIES = {20: 1, 23: 2, 22: 3, 21: 4, 19: 5, 24: 6, 18: 7, 17: 8}
@@ -78,6 +94,16 @@ NEIGHBOUR_BUSY = Failure(OutcomeKind.NOT_SENT, NEIGHBOUR_KEPT_BUSY, OurFault.STA
 
 def our_failure(detail: str, fault: OurFault) -> Failure:
     return Failure(OutcomeKind.NOT_SENT, detail, fault)
+
+
+def without_receivers_text(code: int, message: str) -> str:
+    """Return libcurl's message without what it quotes from a response or a certificate.
+
+    A receiver could repeat the request there, with its credentials, and messages are not encrypted in the database."""
+    if code in _QUOTING:
+        text = _QUOTED.sub("…", message)
+        return text if text != "…" else "the response cannot be read"
+    return _SUBJECT.sub("subject name '…' does not", message)
 
 
 def failure_of(

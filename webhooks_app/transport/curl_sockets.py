@@ -11,6 +11,7 @@ import pycurl
 from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.transport.cpu_budget import COSTLY_SECONDS, COSTLY_TIMER_SECONDS, halved
 from webhooks_app.transport.curl_guard import CallGuard
+from webhooks_app.transport.curl_outcome import without_receivers_text
 from webhooks_app.transport.poller import READ, WRITE, Poller
 from webhooks_app.transport.socket_bytes import bytes_read, is_connected
 from webhooks_app.transport.wakeup import Wakeup
@@ -174,7 +175,8 @@ class CurlSockets:
             more, good, bad = self._multi.info_read()
             for curl in good:
                 yield curl, pycurl.E_OK, ""
-            yield from bad
+            for curl, code, message in bad:
+                yield curl, code, without_receivers_text(code, message)
 
     def remove(self, curl: Any) -> None:
         """Remove a request from libcurl, which may read from its connection and close it."""

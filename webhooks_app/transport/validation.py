@@ -43,6 +43,7 @@ _URL = re.compile(r"https?://[!-\[\]-~]+")  # printable ASCII without backslash
 _TARGET = re.compile(r"[/?].*")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 86_400.0
 
 
@@ -109,8 +110,9 @@ def _is_name(name: str) -> bool:
 
 
 def cut_text(text: str, most: int = DETAIL_CHARACTERS) -> str:
-    """Return a text that every database can store: without NUL and lone surrogates, with at most `most` characters."""
-    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+    """Return a text that can be stored and logged: without control characters and lone surrogates, with at most `most`
+    characters."""
+    return _CONTROL.sub(" ", text[:most]).encode("utf-8", "replace").decode()
 
 
 def failed(
