@@ -58,7 +58,7 @@ def take_slot() -> Iterator[Slot | None]:
 
 
 def seconds_before_time_limit(task: Any) -> float:
-    """Return how long an engine can run before Celery's time limits end it; infinity where there are none."""
+    """Return how long an engine can run before Celery's time limits end it; infinity if there are none."""
     limits = [*(task.request.timelimit or ()), task.time_limit, task.soft_time_limit, *_worker_time_limits]
     shortest = min((float(limit) for limit in limits if limit), default=math.inf)
     if shortest < _SHORTEST_TIME_LIMIT:

@@ -183,7 +183,7 @@ def _check_row_security(alias: str) -> Messages:
 
 
 def _check_triggers(alias: str) -> Messages:
-    """Check for triggers of the host's: they run inside the engine's statements, which write rows of many tenants at once."""
+    """Check for the host's own triggers: they run inside the engine's statements, which write rows of many tenants at once."""
     if connections[alias].vendor != "postgresql" or alias != database_alias():
         return
     tables = [model._meta.db_table for model in apps.get_app_config("webhooks_app").get_models()]

@@ -32,7 +32,7 @@ _OUTAGE_STATES = frozenset(
         "58",  # input and output errors of the server
     }
 )
-#: Exceptions in these classes: statements stopped by a limit of the host's; another statement may stay within it.
+#: Exceptions in these classes: statements that one of the host's limits has stopped; another statement may stay within it.
 _OF_THE_STATEMENT = frozenset(
     {
         "53400",  # a limit of the configuration (temp_file_limit)

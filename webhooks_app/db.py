@@ -145,8 +145,8 @@ def divided(
     """Run `work` for all keys at once. If the database refuses that, halve the keys until the failing one is alone, call
     `on_fault` for it, and process the others. Outages and busy locks are raised, because no key is the cause.
 
-    `seconds`: for how long to do so, since hundreds of keys may fail; at least until the first of them is found. Return the keys
-    that were not reached in that time."""
+    `seconds`: how long to halve, because hundreds of keys may fail; at least until the first of them is found. Return the keys
+    that were not processed in that time."""
     waiting, until, found = [list(keys)], time.monotonic() + seconds, False
     while waiting:
         if found and time.monotonic() > until:

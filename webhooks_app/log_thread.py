@@ -1,4 +1,4 @@
-"""The loggers of the engine's threads: filters or handlers of the host's that raise or are slow do not block them.
+"""The loggers of the engine's threads: the host's filters or handlers do not block them if they raise or are slow.
 
 While an engine runs, its threads only put their records into a queue, and a separate thread passes them to the host's
 handlers. Otherwise (a test that calls one part, a task before its engine, a process that starts no more threads) records are

@@ -170,7 +170,7 @@ class StaffAdmin(_ModelAdmin):
 
 
 class ReadOnlyAdmin(StaffAdmin):
-    """A page for rows that only the app writes: nobody adds, changes or deletes them by hand."""
+    """A page for rows that only the app writes: users cannot add, change or delete them."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

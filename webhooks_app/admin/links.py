@@ -93,7 +93,7 @@ def short_time(at: datetime | None) -> SafeString | str:
 
 
 def time(at: datetime | None) -> SafeString | str:
-    """Return a time to the second, readable for people and for programs; a dash if there is none."""
+    """Return a time to the second, readable for users and for programs; a dash if there is none."""
     return "–" if at is None else format_html('<time datetime="{}">{}</time>', at.isoformat(), format_timestamp(at))
 
 

@@ -49,7 +49,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _get_validation_exclusions(self) -> set[str]:
         """Leave out related rows: the form's own fields look them up in the app's database, while the model's fields would
-        look them up again, where the host's routers send reads."""
+        look them up again, in the database to which the host's routers send reads."""
         related = {field.name for field in self._meta.model._meta.fields if field.is_relation}
         return {*super()._get_validation_exclusions(), *related}  # type: ignore[misc]  # not in the stubs
 

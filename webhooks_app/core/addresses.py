@@ -85,7 +85,7 @@ class CheckedURL:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Return scheme, host and port. If these change, it is another receiver, which must be trusted anew."""
+        """Return scheme, host and port. If these change, it is another receiver, which must be trusted again."""
         return self.scheme, self.host, self.port
 
 

@@ -75,7 +75,7 @@ def queue_blocked_until(health: Health, outcome: Outcome, now: datetime, policy:
 
 def longest_own_hold(health: Health, policy: RetryPolicy) -> timedelta:
     """Return the longest time that this app itself holds the queue after the last failure. A longer hold was requested by the
-    receiver (Retry-After). Where the policy ignores such requests, every hold is our own."""
+    receiver (Retry-After). If the policy ignores such requests, every hold is our own."""
     if (policy.slows_down or not policy.honours_retry_after) and health.consecutive_failures:
         return _backoff(health.consecutive_failures, policy)
     return (

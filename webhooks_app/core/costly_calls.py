@@ -1,4 +1,4 @@
-"""Decide whose receiver made a call of the network library costly."""
+"""Decide which owner's receiver made a call of the network library costly."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ def _write_array(value: list[Any]) -> str:
     return "[" + ",".join([_WRITERS[type(item)](item) for item in value]) + "]"
 
 
-#: By exact type, since that is what `loads` gives, and true is no whole number. Looked up where it is called, and not
-#: by a function: every stack frame a level makes the nesting that can be written less deep.
+#: By exact type, because `loads` returns exact types, and true is not a whole number. The callers look the writer up
+#: themselves: a function would use one more stack frame per level, so less nesting could be written.
 _WRITERS: dict[type, Callable[[Any], str]] = {
     str: encode_basestring,
     int: int.__repr__,

@@ -31,7 +31,7 @@ NAT64_WELL_KNOWN = IPv6Network("64:ff9b::/96")
 NAT64_LOCAL_USE = IPv6Network("64:ff9b:1::/48")
 #: The usual length of a NAT64 prefix: the last 32 bits are the IPv4 address.
 _NAT64_LENGTH = 96
-#: The octet of a NAT64 address with a shorter prefix that is no part of the IPv4 address.
+#: The octet of a NAT64 address with a shorter prefix that is not part of the IPv4 address.
 _RESERVED_OCTET = 8
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 #: The maximum length of a pattern, and of places in it: `a{100}` has a hundred.
 MAX_PATTERN = 1000
 MAX_PLACES = 2000
-#: Characters that are read for one step where the sets are known.
+#: How many characters one step reads if their sets are known.
 CHARACTERS_A_STEP = 64
 #: When the known transitions and the places of their sets are more than this, all of them are forgotten.
 _MOST_KNOWN = 50_000
@@ -47,7 +47,7 @@ class _Place:
         self.condition: Callable[[_Before, str], bool] | None = None
 
 
-#: What is before a place in the text: nothing, a letter, digit or underscore, or something else.
+#: The kind of character before a place in the text: none; a letter, digit or underscore; any other.
 _Before = Literal["start", "word", "other"]
 
 

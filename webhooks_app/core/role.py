@@ -1,4 +1,4 @@
-"""The roles of people on the pages."""
+"""The roles of users on the pages."""
 
 from __future__ import annotations
 

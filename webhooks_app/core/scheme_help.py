@@ -74,5 +74,5 @@ def timestamp_in(scheme: SignatureScheme, headers: Mapping[str, str]) -> str | N
         return None
     try:
         return timestamp(dict.fromkeys(scheme.header_names, "") | dict(headers))
-    except Exception:  # noqa: BLE001 - a scheme of the host's may raise anything
+    except Exception:  # noqa: BLE001 - the host's scheme may raise anything
         return None

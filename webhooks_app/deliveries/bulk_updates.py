@@ -104,7 +104,8 @@ def lock_pending_of(event_ids: Collection[uuid.UUID], more: Collection[uuid.UUID
     """Lock and return the pending deliveries of these events, by id, with their queues. `more`: other endpoints whose queues are
     locked with them.
 
-    Needs a transaction, and the events' rows locked: whoever makes a delivery pending locks its event, so no others come.
+    Needs a transaction, and the events' rows locked: all code that makes a delivery pending locks its event, so no
+    further deliveries become pending.
     """
     pending = Delivery.objects.pending().filter(any_of("event_id", event_ids))
     endpoint_ids = {*more, *pending.values_list("endpoint_id", flat=True)}

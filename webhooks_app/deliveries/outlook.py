@@ -44,7 +44,7 @@ class WaitReason(Enum):
 
 #: The endpoint causes the wait, and the end of the wait is known.
 HELD_BACK = frozenset({WaitReason.FAILING, WaitReason.HELD})
-#: Not sent before somebody takes an action.
+#: Not sent until a user takes an action.
 OFF = frozenset({WaitReason.REMOVED, WaitReason.PAUSED, WaitReason.DISABLED})
 NOW = frozenset({WaitReason.PROBED, WaitReason.DUE})
 

@@ -59,7 +59,7 @@ class SentRequest:
 
     @property
     def to_playground(self) -> bool:
-        """Return whether the request went to the playground, whose URL works for nobody else."""
+        """Return whether the request went to the playground, whose URL works nowhere else."""
         return is_playground_url(self.url)
 
     @property
@@ -91,7 +91,7 @@ def sent_request(delivery: Delivery, attempt: Attempt, *, with_signature: bool) 
         signature = _signature(attempt.started_at, content, wire_format, body, keys, instead)
         own = _own_headers(endpoint)
         headers = headers_in_order(wire_format, content.message, settings().USER_AGENT, own, signature)
-    except Exception:  # noqa: BLE001 - an envelope or a scheme of the host's may raise anything; then there is nothing to show
+    except Exception:  # noqa: BLE001 - the host's envelope or scheme may raise anything; then there is nothing to show
         return None
     complete = keys is not None or not with_signature
     return SentRequest(attempt.url, headers, body, bool(own), not with_signature, redacts, complete)

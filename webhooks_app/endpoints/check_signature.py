@@ -1,7 +1,7 @@
 """Find out why a customer cannot verify a signature: report the step at which the check fails.
 
-The check uses the secret that the customer enters, never a stored one. Its result could be computed by anybody who has that
-secret, and reveals nothing about other secrets.
+The check uses the secret that the customer enters, never a stored one. Anyone who has that secret
+could compute the result, and it reveals nothing about other secrets.
 """
 
 from __future__ import annotations

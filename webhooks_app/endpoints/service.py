@@ -95,7 +95,7 @@ def change_endpoint(
 ) -> tuple[Endpoint, str | None]:
     """Change the given settings; return the endpoint and the text of its new secret, if it needed one.
 
-    Another scheme, host or port is another receiver, which has to be trusted anew: the secret is replaced at once (by
+    Another scheme, host or port is another receiver, which must not get the old credentials: the secret is replaced at once (by
     `secret`, or a new one), and the custom headers, the authentication and `client_tls` are cleared unless this call sets new
     ones. A header whose value is `headers.KEEP_VALUE` stays unchanged, if the receiver does; so does a secret of the
     authentication that is left out. Raises the errors of `create_endpoint`, and ConflictingState for a deleted endpoint.
@@ -171,8 +171,8 @@ def _change_url(row: Endpoint, wire: WireFormat, changes: EndpointChanges, secre
 
 
 def _change_credentials(row: Endpoint, wire: WireFormat, changes: EndpointChanges, *, moved: bool) -> None:
-    """Set headers, authentication and certificates. `moved`: they were meant for another server, and are dropped unless they are
-    given anew."""
+    """Set headers, authentication and certificates. `moved`: they were meant for another server, and are dropped unless the
+    changes contain new ones."""
     if moved or "headers" in changes:
         stored = dict if moved else row.custom_headers
         row.set_custom_headers(check_headers(with_kept_values(changes.get("headers"), stored), wire))
@@ -217,7 +217,7 @@ def _expect_no_move(row: Endpoint, changes: EndpointChanges) -> None:
 
 
 def _origin(row: Endpoint, wire: WireFormat) -> tuple[str, str, int] | None:
-    """Return where the endpoint has pointed so far; None if today's rules refuse that, so that any URL is a different one."""
+    """Return the origin of the endpoint's present URL; None if today's rules refuse it: then any new URL counts as different."""
     try:
         return checked_url(row.url, wire).origin
     except URLNotAllowed:

@@ -250,7 +250,7 @@ class _Pool:
             finally:
                 with self._lock:
                     build.thread = 0
-                # Python raises what `interrupt` has set at the latest where a loop begins anew: here, and not in the code below.
+                # Python raises the exception of `interrupt` at the latest when a loop repeats: here, and not in the code below.
                 for _ in range(2):
                     pass
         except BaseException as error:  # noqa: BLE001 - whatever the host's code does, it is this request's

@@ -36,7 +36,7 @@ def tell_retired(on_retired: OnRetired | None, progress: Progress) -> None:
 
 
 class StopRequest:
-    """Whether an engine is to stop: somebody set the event, or an interrupt (Ctrl-C) arrived. The second interrupt also ends
+    """Whether an engine is to stop: the event was set, or an interrupt (Ctrl-C) arrived. The second interrupt also ends
     the wait for requests in flight."""
 
     def __init__(self, event: threading.Event) -> None:
@@ -78,7 +78,7 @@ class Engine:
         self._sender = RequestSender(transport, self._window, results, self._heartbeat, options, faults)
         self._requests = 0
         self._started = False
-        #: False: the transport was given up.
+        #: False: the transport was abandoned.
         self._has_network = True
         self._until_raised: BaseException | None = None
 
@@ -135,14 +135,14 @@ class Engine:
                 self.turn()
         except StuckCallEnded:
             raise
-        except BaseException as error:  # noqa: BLE001 - returned, once everything was given back
+        except BaseException as error:  # noqa: BLE001 - returned, after everything was released
             return error
         return self._thread_failure
 
     def _is_over(self, until: Until) -> bool:
         try:
             return until(self.progress())
-        except BaseException as error:  # noqa: BLE001 - raised by `run`, once everything was given back
+        except BaseException as error:  # noqa: BLE001 - raised by `run`, after everything was released
             self._until_raised = error
             return True
 

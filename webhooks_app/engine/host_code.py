@@ -66,7 +66,7 @@ def _parts(value: Any) -> Iterator[Any]:
         yield value.__self__
     elif type(value) is FunctionType:
         for cell in value.__closure__ or ():
-            # An empty cell has no contents: then it cannot be told.
+            # An empty cell has no contents, so its code is unknown.
             yield getattr(cell, "cell_contents", object)
         yield from value.__defaults__ or ()
     elif is_dataclass(value):

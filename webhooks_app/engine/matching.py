@@ -121,7 +121,7 @@ def _judged(
     results: dict[str, bool] = {}  # of each distinct text of filters
 
     @cache
-    def data() -> Any:  # parsed only where there are filters
+    def data() -> Any:  # parsed only if there are filters
         try:
             text = filters.data_of(event)
             cost.spent += len(text) // _BYTES_A_COMPARISON

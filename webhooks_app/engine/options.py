@@ -34,7 +34,7 @@ class EngineOptions:
     # --- sharing the window --------------------------------------------------------------------------------------
     #: A request without a response after this time leaves the window for the slow pool …
     slow_after: float = 1.0
-    #: … and earlier where the window is more than three quarters full.
+    #: … and earlier if the window is more than three quarters full.
     slow_after_if_crowded: float = 0.25
     #: The size of the slow pool, in windows.
     slow_pool_windows: int = 4
@@ -69,7 +69,7 @@ class EngineOptions:
 
     # --- fan-out -------------------------------------------------------------------------------------------------
     #: An event whose deliveries the database refuses is quarantined after it has failed for this time. Until then something
-    #: else may be the cause, for example a trigger of the host's that refuses every event for a moment.
+    #: else may be the cause, for example the host's trigger that refuses every event for a moment.
     quarantine_after: float = 60.0
     #: How long one step may look for failing events one by one: this delays all tenants. Tenants and events that were not
     #: tried have their turn in the next step, least recently tried first.

@@ -91,7 +91,7 @@ class TenantTurns:
         self.round_is_over = True
         #: When tenants that cannot all be served in one step had their last turn (monotonic).
         self._served_at: dict[uuid.UUID, float] = {}
-        #: How many deliveries an event of a tenant with many endpoints makes.
+        #: How many deliveries an event of a tenant with many endpoints creates.
         self._each: dict[uuid.UUID, float] = {}
 
     def next(self, paused: Collection[uuid.UUID], floor: uuid.UUID) -> list[Share]:
@@ -119,7 +119,7 @@ class TenantTurns:
         self._served_at.update((share.tenant.id, time.monotonic()) for share in shares)
 
     def note_each(self, each: Mapping[uuid.UUID, float]) -> None:
-        """Note how many deliveries the events of these tenants have just made. More count at once, less only slowly."""
+        """Note how many deliveries the events of these tenants have just created. The estimate rises at once and falls slowly."""
         if len(self._each) > _MOST_SERVED:
             self._each.clear()
         for tenant_id, number in each.items():

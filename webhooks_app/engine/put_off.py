@@ -71,7 +71,7 @@ class PutOff:
     def put(self, results: Sequence[Result]) -> None:
         if not results:
             return
-        if not self._together:  # otherwise new results would put off the waiting ones for ever
+        if not self._together:  # otherwise new results would put off the waiting ones forever
             self._again_at = time.monotonic() + self._busy_pause
         self._together.extend(results)
         self._hold_queues(results, self._busy_pause)

@@ -102,7 +102,7 @@ class Recorder:
         return {result.delivery.delivery_id for result in results} | self._results.deliveries()
 
     def add(self, results: Sequence[Result]) -> None:
-        """Add results of deliveries that are given up without a request."""
+        """Add results of deliveries that failed without a request."""
         if others := self._put_off.keep_apart(results):
             self._batches.append(others)
 

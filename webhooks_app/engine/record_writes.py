@@ -132,7 +132,7 @@ class BatchWriter:
         return sort_results(results, settled, [result for result in results if _has_recovered(result)]), settled
 
     def _refuse_unchanged(self, results: Sequence[Result]) -> None:
-        """Raise DeliveryUnchanged if a trigger or policy of the host's kept one of these deliveries as it was: it would be due
+        """Raise DeliveryUnchanged if the host's trigger or policy left one of these deliveries unchanged: it would be due
         and be sent again in an endless loop. Usually their rows did not change because another writer was faster."""
         attempts = {result.delivery.delivery_id: result.delivery.attempts for result in results}
         if not attempts:

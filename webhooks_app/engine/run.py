@@ -188,7 +188,7 @@ class _Run:
         self._start_thread(partial(self._deliver_instead, engine))
 
     def _stop_if_builds_are_stuck(self) -> None:
-        """Stop the engine as usual if no more requests with code of the host's can be built, and end the process after it."""
+        """Stop the engine as usual if no more requests that run the host's code can be built, and end the process after it."""
         if self._options.frozen_after is None or self._ends_process or not are_stuck(self._options):
             return
         logger.critical(
@@ -227,7 +227,7 @@ class _Run:
             call = stuck.give_up_stuck_call()
         except Exception:
             logger.exception("webhooks: the cause of a stuck call is unknown")
-            call = StuckCall({}, [])  # it was given up before anything could fail
+            call = StuckCall({}, [])  # it was abandoned before anything could fail
         if call is None:
             return  # the call has just returned
         for thread in list(self._threads):
@@ -262,9 +262,7 @@ class _Run:
                 return True
         lasted = time.monotonic() - started
         if lasted > (_SHORTEST_LIFE if self._total.recorded > recorded else _LONGEST_PAUSE):
-            self._pause = (
-                self._options.first_restart_pause
-            )  # it was of use: a pause would only delay what it has not come to
+            self._pause = self._options.first_restart_pause  # it did useful work: a pause would only delay the rest
         return False
 
     def _open_engine(self) -> Engine | None:

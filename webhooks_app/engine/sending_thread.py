@@ -123,10 +123,10 @@ class RequestSender:
         return handled
 
     def settle_stuck(self, call: StuckCall) -> None:
-        """Settle the requests that have made this thread stuck. Called by the thread that takes its place.
+        """Settle the requests that have made this thread stuck. Called by the thread that replaces it.
 
-        Their endpoints are held for a while, and their tenants start nothing in this process for a moment. Nothing is settled
-        where it is uncertain which tenant it was: these requests are sent again."""
+        Their endpoints are held for a while, and their tenants start nothing in this process for a moment. If it is
+        uncertain which tenant it was, nothing is settled: these requests are sent again."""
         suspects = {owner: weight for owner, weight in call.suspects.items() if isinstance(owner, uuid.UUID)}
         culprits = tenant_pauses.note_stuck_call(suspects)
         for response in call.responses:

@@ -1,4 +1,4 @@
-"""Which tenants start nothing, and until when: their receivers cost too much processor time, or made a sending thread stuck.
+"""Which tenants start no requests, and until when: their receivers cost too much processor time, or made a sending thread stuck.
 
 Such a receiver costs all others a second, and a tenant may have many of them.
 """

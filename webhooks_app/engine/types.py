@@ -140,7 +140,7 @@ class TokenFetch:
 
     config: EndpointConfig
     waiting: list[QueuedDelivery] = field(default_factory=list)
-    #: Where it counts, while it is in flight.
+    #: The destination whose limits count it, while it is in flight.
     destination: Destination | None = None
 
     @property

@@ -143,7 +143,7 @@ def serialise(data: Any) -> str:
 
 
 def _depth(text: str) -> int:
-    """Return the nesting depth of JSON text. It is not exact up to MAX_DEPTH, where it does not matter."""
+    """Return the nesting depth of JSON text. A depth up to MAX_DEPTH may be returned as 0."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return 0
     depth = deepest = 0

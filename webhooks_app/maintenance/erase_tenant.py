@@ -39,7 +39,7 @@ from webhooks_app.models.lookups import any_of, for_change
 from webhooks_app.tenants.audit import SYSTEM, record_audit_entry
 from webhooks_app.tenants.identify import TenantLike, tenant_for
 
-#: The kinds of actors that are people of the tenant. What follows the colon is replaced by this.
+#: The kinds of actors that are users of the tenant, and the text that replaces the part after the colon.
 _PEOPLE, _NOBODY = (ActorKind.USER, ActorKind.PORTAL), "erased"
 
 

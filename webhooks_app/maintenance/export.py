@@ -187,7 +187,7 @@ def _attempt(row: Attempt) -> Row:
 
 
 def _body(body: bytes) -> Row:
-    """Return the response body as text, or in base64 if it is no text."""
+    """Return the response body as text, or in base64 if it is not text."""
     try:
         return {"response_body": body.decode()}
     except UnicodeDecodeError:

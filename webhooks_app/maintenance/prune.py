@@ -1,4 +1,4 @@
-"""Prune: delete what is older than the retention, in batches, each in a short transaction of its own.
+"""Prune: delete what is older than the retention, in batches, each in a separate short transaction.
 
 Ids begin with the time of their creation, so "older than" is a range of the primary key and needs no extra index. No part
 waits for a row that another transaction has locked: such rows are left to the next run.

@@ -75,6 +75,6 @@ def _reencrypt_one(model: type[Model], field: EncryptedField, pk: Any, stored: A
     except SealingError:
         report.unreadable += 1
         return
-    # Only if the value is unchanged: somebody may be changing it at this moment, with the newest key.
+    # Only if the value is unchanged: another transaction may be changing it now, with the newest key.
     rows = model._default_manager.filter(pk=pk, **{field.attname: stored})
     report.reencrypted += rows.update(**{field.attname: changed})

@@ -62,7 +62,7 @@ def mark_of_tenants(now: datetime) -> None:
             rows = rows.filter(pk__gt=tenant.drop_position)
         for keys in chunks(rows, settings().ENGINE.PRUNE_BATCH):
             if unless_locked(partial(_mark, tenant, keys, settled)) is None:
-                break  # the next run goes on from here
+                break  # the next run continues from here
 
 
 def drop_marked() -> int:

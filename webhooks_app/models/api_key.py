@@ -50,7 +50,7 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(_("Made"), db_default=Now(), editable=False)
     expires_at = models.DateTimeField(_("Valid until"), null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    #: The portal link in whose session it was made; NULL: another way. Revoking the link revokes the key.
+    #: The portal link in whose session it was created; NULL: created in another way. Revoking the link revokes the key.
     portal_link = models.ForeignKey(
         "PortalLink", on_delete=models.PROTECT, null=True, editable=False, related_name="keys"
     )
@@ -89,7 +89,7 @@ class PortalLinkQuerySet(AppQuerySet["PortalLink"]):
         return self.filter(_UNUSED_OR_AT_WORK | Exists(keys), revoked_at__isnull=True)
 
     def without_keys(self) -> PortalLinkQuerySet:
-        """Return the links in whose sessions no keys were made. The others tell whose end ends these keys."""
+        """Return the links in whose sessions no keys were created. The end of any other link ends its keys, too."""
         return self.exclude(Exists(ApiKey.objects.filter(portal_link_id=OuterRef("pk"))))
 
 
@@ -110,9 +110,9 @@ class PortalLink(models.Model):
         choices=[(Role.VIEWER.value, _("viewer")), (Role.MANAGER.value, _("manager"))],
         default=Role.VIEWER.value,
     )
-    #: The scopes that keys made in its session may have.
+    #: The scopes that keys created in its session may have.
     scopes = models.JSONField(_("Scopes"), default=list)
-    #: The key that has made it; NULL: another way. Revoking the key revokes the link.
+    #: The key that has created it; NULL: created in another way. Revoking the key revokes the link.
     api_key = models.ForeignKey(
         ApiKey, on_delete=models.PROTECT, null=True, editable=False, related_name="portal_links"
     )
@@ -136,7 +136,7 @@ class PortalLink(models.Model):
 
     @property
     def maker_expires_at(self) -> datetime | None:
-        """Return when the key that has made the link expires; None if never, or if no key has made it."""
+        """Return when the key that has created the link expires; None if never, or if no key has created it."""
         return self.api_key.expires_at if self.api_key is not None else None
 
     def allows(self, scopes: Collection[str]) -> bool:

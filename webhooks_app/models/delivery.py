@@ -35,7 +35,7 @@ def of_real_events() -> Any:
 
 
 def of_sendable_events() -> Any:
-    """Return the condition that a delivery may be included in a bulk resend: its event is no test event, and not erased."""
+    """Return the condition that a delivery may be included in a bulk resend: its event is not a test event, and not erased."""
     return ~Exists(Event.objects.filter(Q(is_test=True) | Q(erased_at__isnull=False), pk=OuterRef("event_id")))
 
 

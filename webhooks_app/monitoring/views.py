@@ -18,7 +18,7 @@ from webhooks_app.monitoring.probes import Failed, health, readiness
 @require_safe
 @transaction.non_atomic_requests
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers, and the database answers it."""
+    """Check that this process and the database respond."""
     return _answer(request, health.failed())
 
 
@@ -38,7 +38,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     chosen = settings().MONITORING
     if "prometheus" not in chosen.METRICS or importlib.util.find_spec("prometheus_client") is None:
         raise Http404
-    from webhooks_app.telemetry import exposition, server  # only where the extra is installed
+    from webhooks_app.telemetry import exposition, server  # only if the extra is installed
 
     if chosen.METRICS_TOKEN:
         if not server.token_matches(request.headers.get("Authorization", ""), chosen.METRICS_TOKEN):

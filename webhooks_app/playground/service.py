@@ -126,7 +126,7 @@ def close_playground(tenant: Tenant, *, actor: str = SYSTEM) -> Endpoint:
 
 
 def disable_idle_playgrounds(now: datetime) -> int:
-    """Disable the playgrounds that nobody has used for IDLE_AFTER; return how many. Uses its own transactions."""
+    """Disable the playgrounds that were not used for IDLE_AFTER; return how many. Uses its own transactions."""
     endpoints = Endpoint.objects.playgrounds().filter(status=EndpointStatus.ACTIVE)
     touched = Coalesce("status_changed_at", "created_at")
     idle = endpoints.annotate(touched_at=touched).filter(touched_at__lt=now - IDLE_AFTER)

@@ -27,11 +27,11 @@ def _in_rack(header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language, with its names for programs, people and files."""
+    """One language, with its names for programs, users and files."""
 
     #: Stable, for programs: URLs, anchors.
     name: str
-    #: For people.
+    #: For users.
     title: str
     #: The extension of snippet files, without the dot.
     ending: str

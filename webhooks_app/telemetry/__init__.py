@@ -1,7 +1,7 @@
 """Metrics and traces of this process. The engine calls these functions; `WEBHOOKS["MONITORING"]["METRICS"]` names the backends.
 
 Every function is cheap, does nothing while no backend is enabled, and never raises. If a backend fails or is slow, this is
-logged and the backend is switched off for a while (see `slot`). The sending thread calls this module, so it imports no models
+logged and the backend is disabled for a while (see `slot`). The sending thread calls this module, so it imports no models
 and no client libraries.
 """
 
@@ -40,7 +40,7 @@ OTHER_HOSTS = "other"
 
 
 class RecordedRequest(NamedTuple):
-    """One finished request. `outcome` is an `OutcomeKind`; `status` is None where no response came; `host` is the URL's."""
+    """One finished request. `outcome` is an `OutcomeKind`; `status` is None if there was no response; `host` is the URL's."""
 
     outcome: str
     status: int | None
@@ -87,7 +87,7 @@ def enabled() -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, for labels and spans; empty where there is none, or the URL is not one."""
+    """Return the host of a URL, for labels and spans; empty if there is none, or the URL is invalid."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # it was written into the row by hand
@@ -141,10 +141,10 @@ def traceparent(span: object | None) -> str:
 
 
 def serve(port: int, address: str | None = None) -> ThreadingHTTPServer:
-    """Serve `/metrics` on a port of its own from a daemon thread, for processes that are not web servers.
+    """Serve `/metrics` on a separate port from a daemon thread, for processes that are not web servers.
 
-    Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError where METRICS
-    has no "prometheus", and OSError where the port is taken.
+    Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError if METRICS
+    has no "prometheus", and OSError if the port is in use.
     """
     from webhooks_app.telemetry import server  # imports models and prometheus_client
 
@@ -152,7 +152,7 @@ def serve(port: int, address: str | None = None) -> ThreadingHTTPServer:
 
 
 def reset() -> None:
-    """Forget which hosts have labels and which backends are switched off. For tests."""
+    """Forget which hosts have labels and which backends are disabled. For tests."""
     global _metrics, _slots
     with _lock:
         _metrics, _slots = None, ()
@@ -171,7 +171,7 @@ def _enabled_slots() -> tuple[Slot, ...]:
         return ()
     if wanted is not _metrics:
         with _lock:
-            # A backend that stays enabled stays switched off, too.
+            # A backend that stays in METRICS keeps its pause, too.
             known = {slot.name: slot for slot in _slots}
             _slots = tuple(known.get(name) or Slot(name) for name in dict.fromkeys(wanted))
             _metrics = wanted
@@ -184,7 +184,7 @@ def _each(call: Callable[[Backend], None]) -> None:
 
 
 def _guarded(slot: Slot, call: Callable[[Any], Any], is_ready: Callable[[Slot], bool]) -> Any:
-    """Call the backend if it is ready. If that raises, log it and switch the backend off for a while."""
+    """Call the backend if it is ready. If that raises, log it and disable the backend for a while."""
     try:
         return slot.call(call) if is_ready(slot) else None
     except Exception:  # noqa: BLE001 - logged by `failed`; measuring must never disturb delivery
@@ -193,7 +193,7 @@ def _guarded(slot: Slot, call: Callable[[Any], Any], is_ready: Callable[[Slot], 
 
 
 def _ready(slot: Slot) -> bool:
-    """Load the backend at its first use. Raises what the import raises, e.g. where the extra is not installed."""
+    """Load the backend at its first use. Raises what the import raises, e.g. if the extra is not installed."""
     if slot.is_off:
         return False
     if slot.backend is None:
@@ -214,8 +214,8 @@ def _load(name: str) -> Backend:
 
 
 def _is_started(slot: Slot) -> bool:
-    """Return whether spans can be ended, also while tracing is switched off after a failure: a span that was started must be
-    ended. Only where the backend is too slow the spans are lost: each of them would be waited for."""
+    """Return whether spans can be ended, also while tracing is disabled after a failure: a span that was started must be
+    ended. Spans are lost only if the backend is too slow, because the engine would wait for each of them."""
     return slot.backend is not None and not (slot.too_slow and slot.is_off)
 
 

@@ -61,7 +61,7 @@ class OpenTelemetryBackend:
     def start_request_span(
         self, delivery_id: uuid.UUID, event_id: uuid.UUID, endpoint_id: uuid.UUID, attempt: int, host: str
     ) -> Span:
-        """A new trace: a request may be made days after the event, and in another process."""
+        """A new trace: a request may be sent days after the event, and by another process."""
         return self._tracer.start_span(
             "POST webhook",
             context=Context(),

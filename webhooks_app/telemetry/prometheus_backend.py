@@ -1,4 +1,4 @@
-"""The Prometheus backend: counters, histograms and gauges of this process, in a registry of their own.
+"""The Prometheus backend: counters, histograms and gauges of this process, in a separate registry.
 
 With `PROMETHEUS_MULTIPROC_DIR` in the environment, prometheus_client keeps the values in that folder, and `exposition` adds up
 those of all processes.
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from webhooks_app.telemetry import COUNTERS, CounterName, RecordedRequest
 
 #: Not prometheus_client's own registry: importing this module twice, or a host that exports that registry too, must not
-#: give the same series twice.
+#: export the same series twice.
 REGISTRY = CollectorRegistry(auto_describe=True)
 
 #: Names as Prometheus writes them, without "_total".
@@ -30,7 +30,7 @@ NAMES: dict[CounterName, str] = {
 }
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: Receivers choose the status code; codes that nobody has registered share the label "other".
+#: Receivers choose the status code; unregistered codes share the label "other".
 _STATUSES = {int(status): str(int(status)) for status in HTTPStatus}
 
 _requests = Counter(

@@ -1,4 +1,4 @@
-"""A `/metrics` server of its own, for processes that are not web servers: `webhooks_deliver` and Celery workers."""
+"""A separate `/metrics` server, for processes that are not web servers: `webhooks_deliver` and Celery workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks_app.telemetry.exposition import CONTENT_TYPE, render
 
 logger = logging.getLogger(__name__)
 
-#: A scrape waits no longer for the one before it than this (seconds).
+#: The longest wait for the previous scrape (seconds).
 _PATIENCE = 5.0
 _scraping = Lock()
 
@@ -24,8 +24,8 @@ _scraping = Lock()
 def serve(port: int, address: str | None = None) -> ThreadingHTTPServer:
     """Start the server in a daemon thread; `shutdown()` and `server_close()` of the result end it.
 
-    Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError where METRICS
-    has no "prometheus", and OSError where the port is taken.
+    Without METRICS_TOKEN it listens on loopback only, unless `address` says otherwise. Raises ConfigurationError if METRICS
+    has no "prometheus", and OSError if the port is in use.
     """
     chosen = settings().MONITORING
     if "prometheus" not in chosen.METRICS:
@@ -47,7 +47,7 @@ def token_matches(header: str, token: str) -> bool:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET /metrics, with the token of METRICS_TOKEN where there is one."""
+    """GET /metrics, with the token of METRICS_TOKEN if it is set."""
 
     timeout = 10.0
     server_version = "webhooks"
@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif token and not token_matches(self.headers.get("Authorization", ""), token):
             self._send(HTTPStatus.UNAUTHORIZED, b"A bearer token is required.\n")
         elif not _scraping.acquire(timeout=_PATIENCE):
-            # Each scrape reads the database over a connection of its own: never more than one at a time.
+            # Each scrape uses its own database connection: never more than one at a time.
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"Another scrape is still running.\n")
         else:
             self._send(HTTPStatus.OK, self._render(), CONTENT_TYPE)

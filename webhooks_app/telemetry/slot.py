@@ -1,4 +1,4 @@
-"""Slot: one metrics backend, and for how long it is switched off after it was slow or has failed."""
+"""Slot: one metrics backend, and for how long it is disabled after it was slow or has failed."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from webhooks_app.log_thread import engine_logger
 
 logger = engine_logger(__name__)
 
-#: Seconds that a backend stays switched off after it failed or was slow. A call that took HANGING_SECONDS or more doubles them
-#: each time, up to LONGEST_OFF_SECONDS: with a collector that hangs, each try delays all deliveries.
+#: Seconds for which a backend is disabled after it failed or was slow. A call that took HANGING_SECONDS or more doubles them
+#: each time, up to LONGEST_OFF_SECONDS: if a collector hangs, each try delays all deliveries.
 OFF_SECONDS = 60.0
 LONGEST_OFF_SECONDS = 86_400.0
 HANGING_SECONDS = 1.0
-#: A backend that was not slow for this long after it was switched on, and at least for as long as it was off, begins anew.
+#: If a backend was not slow for this long after it was enabled, and for at least as long as it was disabled, the next pause is
+#: OFF_SECONDS again.
 GOOD_SECONDS = 3600.0
-#: A call that takes longer than SLOW_CALL (seconds) is slow. A backend is also switched off when its slow calls within
+#: A call that takes longer than SLOW_CALL (seconds) is slow. A backend is also disabled when its slow calls within
 #: OFF_SECONDS add up to MOST_SLOW_SECONDS. One call that is just slow is not enough, because the processor may have been busy.
 SLOW_CALL = 0.05
 MOST_SLOW_SECONDS = 0.1
 
 
 class Slot:
-    """One backend, and until when it is switched off (monotonic seconds)."""
+    """One backend, and until when it is disabled (monotonic seconds)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.backend: Any = None
         self.off_until = 0.0
-        #: Off because it was too slow: then no span is ended either.
+        #: Disabled because it was too slow: then no span is ended either.
         self.too_slow = False
         self._slow_seconds = self._slow_since = 0.0
         #: How long it was off when it was last too slow, and when that ended.
@@ -41,7 +42,7 @@ class Slot:
         return time.monotonic() < self.off_until
 
     def call(self, call: Callable[[Any], Any]) -> Any:
-        """Call the backend, and switch it off where it takes its time. Raises what it raises."""
+        """Call the backend, and disable it if it is slow. Raises what it raises."""
         began = time.monotonic()
         try:
             return call(self.backend)
@@ -69,7 +70,7 @@ class Slot:
         )
 
     def failed(self) -> None:
-        """Switch the backend off for a while. Call this while the exception is handled: it goes to the log."""
+        """Disable the backend for a while. Call this while the exception is handled: it is logged."""
         self.too_slow = self.too_slow and self.is_off
         self.off_until = max(self.off_until, time.monotonic() + OFF_SECONDS)
         logger.warning(

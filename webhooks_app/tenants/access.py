@@ -24,7 +24,7 @@ def tenant_of_request(request: HttpRequest) -> Tenant | None:
 def role_of_request(request: HttpRequest) -> Role:
     """Return the role from the host's ROLE_OF_REQUEST; without such a function every user is a manager.
 
-    Raises ConfigurationError if it returns something that is no role: a mistake must not make anybody a manager.
+    Raises ConfigurationError if it returns anything else than a role: a mistake must not make a user a manager.
     """
     path = settings().ROLE_OF_REQUEST
     given = import_string(path)(request) if path else Role.MANAGER

@@ -1,4 +1,4 @@
-"""API keys, and the portal links that they have made: create, find, revoke.
+"""API keys, and the portal links that they have created: create, find, revoke.
 
 A key's text is returned once, to be shown once; only its digest is stored.
 """
@@ -73,7 +73,7 @@ def create_api_key(
 
 @in_one_transaction
 def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
-    """Revoke the key at once, with its portal links, their sessions, and the keys that were made in these."""
+    """Revoke the key at once, with its portal links, their sessions, and the keys that were created in these."""
     _revoke([key], [], actor)
     key.refresh_from_db()
     return key
@@ -81,7 +81,7 @@ def revoke_api_key(key: ApiKey, *, actor: str = SYSTEM) -> ApiKey:
 
 @in_one_transaction
 def revoke_portal_link(link: PortalLink, *, actor: str = SYSTEM) -> PortalLink:
-    """Revoke the link at once: its session ends, and the keys that were made in it are revoked, with what they have made."""
+    """Revoke the link at once: its session ends, and the keys created in it are revoked, with what these have created."""
     _revoke([], [link], actor)
     link.refresh_from_db()
     return link
@@ -120,7 +120,7 @@ def _note_use(key: ApiKey, text: str) -> None:
 
 
 def _check_limit(owner: Tenant) -> None:
-    """Check that the tenant may have one more key, under its lock, so that two requests cannot both make the last."""
+    """Check that the tenant may have one more key, under its lock, so that two requests cannot both create the last one."""
     row = for_change(Tenant.objects.all()).get(pk=owner.pk)
     limit = plan_of(row).api_key_limit
     if limit is not None and ApiKey.objects.usable().filter(tenant_id=row.pk).count() >= limit:
@@ -130,14 +130,14 @@ def _check_limit(owner: Tenant) -> None:
 
 
 def _hold_session(link: PortalLink, owner: Tenant) -> None:
-    """Lock the link, so that whoever revokes it meanwhile finds the new key. Raises InvalidPortalLink if it cannot make one."""
+    """Lock the link, so that a concurrent revocation finds the new key. Raises InvalidPortalLink if it cannot create keys."""
     there = for_change(PortalLink.objects.open().filter(pk=link.pk, tenant=owner, role=Role.MANAGER.value))
     if there.first() is None:
         raise InvalidPortalLink()
 
 
 def hold_key(key: ApiKey) -> None:
-    """Lock the key, so that whoever revokes it meanwhile finds what it makes now. Raises InvalidApiKey if it is not usable."""
+    """Lock the key, so that a concurrent revocation finds what it creates now. Raises InvalidApiKey if it is not usable."""
     if for_change(ApiKey.objects.usable().filter(pk=key.pk)).first() is None:
         raise InvalidApiKey(gettext_noop("This API key is expired or revoked."), field="api_key")
 

@@ -87,7 +87,7 @@ def use_portal_link(token: str) -> PortalLink:
     if link.session_ends_at <= now:
         raise InvalidPortalLink()
     unused = PortalLink.objects.filter(pk=link.pk, used_at__isnull=True)
-    if not unused.update(used_at=now, session_ends_at=link.session_ends_at):  # somebody else was faster
+    if not unused.update(used_at=now, session_ends_at=link.session_ends_at):  # a concurrent request was faster
         raise InvalidPortalLink()
     record_audit_entry(link.tenant_id, link.actor, "portal_link.used", link.pk.hex)
     return link
@@ -116,5 +116,5 @@ def end_portal_sessions(tenant: TenantLike, *, made_by: Any = None, actor: str =
 
 
 def end_session(link_id: uuid.UUID) -> None:
-    """End the session of this link, for somebody who leaves. Keys that were made in it stay."""
+    """End the session of this link, for a user who signs out. Keys that were created in it stay."""
     PortalLink.objects.filter(pk=link_id, session_ends_at__gt=Now()).update(session_ends_at=Now())

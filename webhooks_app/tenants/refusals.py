@@ -50,7 +50,7 @@ def must_wait(token: str, sender: str) -> bool:
 
 
 def was_refused(token: str) -> bool:
-    """Return whether this key or link was refused within the last minute. It has not become valid since: nobody chooses one."""
+    """Return whether this key or link was refused in the last minute. Keys and links are random, so it is still not valid."""
     return cache.get(_key("refused", token)) is not None
 
 

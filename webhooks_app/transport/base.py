@@ -111,7 +111,7 @@ class StuckCall(NamedTuple):
 
 
 class StuckCallEnded(BaseException):
-    """Raised by `Transport.wait` if it returns from a call that another thread has given up meanwhile."""
+    """Raised by `Transport.wait` if it returns from a call that another thread has abandoned meanwhile."""
 
 
 class Transport(Protocol):

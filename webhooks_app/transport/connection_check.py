@@ -15,7 +15,7 @@ from time import monotonic
 from webhooks_app.core.addresses import AddressPolicy, address_allowed, explicitly_allowed, usable_addresses
 from webhooks_app.core.networks import reached_address
 
-#: For how long an answer is kept (seconds): interfaces get other addresses.
+#: For how long a result is cached (seconds): interfaces get other addresses.
 _KEPT = 60.0
 #: Addresses for documentation, which no machine has.
 _NOBODYS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -69,7 +69,7 @@ def is_own(address: str) -> bool:
 @lru_cache(maxsize=8192)
 def _is_own(address: str, _period: float) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Where the system lets sockets be bound to any address (ip_nonlocal_bind), it cannot be found out this way.
+    # If the system lets sockets be bound to any address (ip_nonlocal_bind), this does not show which addresses are local.
     return _can_bind(address, family) and not _can_bind(_NOBODYS[family], family)
 
 

@@ -107,7 +107,7 @@ class CostlyRequests:
         sizes: dict[int, int] = {}
         owners: defaultdict[int, set[Any]] = defaultdict(set)
         used = set()
-        # Copies: a thread whose call was given up closes the transport when the call returns.
+        # Copies: a thread whose call was abandoned closes the transport when the call returns.
         for handle in list(self._running.values()):
             used.add(handle.connection.fd)
             read = handle.tls_read(removed)

@@ -2,7 +2,7 @@
 
 Within one call, OpenSSL reads as long as handshake messages arrive (HelloRequest, NewSessionTicket, KeyUpdate). A receiver
 that never stops sending them would block every request, and no deadline is checked during the call. A crafted certificate
-can keep OpenSSL busy for a minute without reading a byte: such a call is stuck, and another thread may give it up.
+can keep OpenSSL busy for a minute without reading a byte: such a call is stuck, and another thread may abandon it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class CallGuard:
         receivers and not to an egress proxy."""
         self._watched = watched
         self._direct = direct
-        #: The descriptor that the current call is for (-1: any), in a new list for each call, so that calls can be told apart.
-        #: Whoever empties the list decides the call's fate: the caller when it returns, or the thread that gives it up.
+        #: The descriptor that the current call is for (-1: any), in a new list for each call, so that calls can be distinguished.
+        #: The thread that empties the list decides about the call: the caller when it returns, or the thread that abandons it.
         self._call: list[int] | None = None
-        #: The last call that was stuck; empty if it has returned or was given up.
+        #: The last call that was stuck; empty if it has returned or was abandoned.
         self._stuck: list[int] = []
         #: Connection → when it was cut off because it flooded this process.
         self._cut_at: dict[Ends, float] = {}
@@ -60,7 +60,7 @@ class CallGuard:
         self._call = [fd]
 
     def leave(self) -> None:
-        """Note that the call has returned. Raises StuckCallEnded if it was given up meanwhile."""
+        """Note that the call has returned. Raises StuckCallEnded if it was abandoned meanwhile."""
         call, self._call = self._call, None
         assert call is not None
         try:

@@ -215,7 +215,7 @@ class Handle:
         for sock, before in list(self._read_before.items()):
             if sock.is_open:
                 size = sock.bytes_read() - before
-            else:  # if it was closed during the call, nobody knows
+            else:  # closed during the call: the size is unknown
                 size = _MOST_OF_HANDSHAKE if sock.fd in removed and removed[sock.fd] == self.owner else 0
             if size > 0:
                 found[sock.fd] = size

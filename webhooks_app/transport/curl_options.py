@@ -61,7 +61,7 @@ def _configure_proxy(curl: Any, proxy: Proxy | None, ca_bundle: str) -> None:
         setopt(pycurl.PROXYUSERNAME, proxy.user)
         setopt(pycurl.PROXYPASSWORD, proxy.password)
     setopt(_SOCKS5_AUTH, pycurl.HTTPAUTH_BASIC)  # user name and password; with GSSAPI libcurl blocks
-    setopt(pycurl.HTTPPROXYTUNNEL, 1)  # for http URLs, too: so its responses are told from the receiver's
+    setopt(pycurl.HTTPPROXYTUNNEL, 1)  # for http URLs, too: this separates its responses from the receiver's
     setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # the request's headers are for the receiver
     setopt(pycurl.PROXY_CAINFO, ca_bundle)
     setopt(pycurl.PROXY_SSL_VERIFYPEER, 1)

@@ -15,12 +15,12 @@ from collections.abc import Collection, Iterable
 
 from webhooks_app.transport.socket_bytes import BorrowedSocket, Ends, bytes_read, ends_of, unread_of
 
-#: The detail of a response that nobody asked for.
+#: The detail of a response that came before its request.
 UNASKED = "the receiver sent a response before it got the request"
 
 
 class OpenConnections:
-    """A transport's connections: their sockets, by both ends, which libcurl tells before each request."""
+    """A transport's connections: their sockets, by both ends, which libcurl reports before each request."""
 
     def __init__(self) -> None:
         self._sockets: dict[Ends, BorrowedSocket] = {}
@@ -65,7 +65,7 @@ class Reuse:
         #: How many bytes had been received when the request was about to be sent, and whether some of them may be a response.
         self._received = 0
         self._unread = False
-        #: True: the request was stopped, because the connection had a response that nobody asked for.
+        #: True: the request was stopped, because the connection had a response that came before it.
         self.unasked = False
 
     def begin(self, ends: Ends, opened: Collection[int], *, tls: bool) -> bool:

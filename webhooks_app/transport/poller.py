@@ -1,4 +1,4 @@
-"""Wait until sockets are ready: with epoll where the system has it, which costs a fraction of what `selectors` costs."""
+"""Wait until sockets are ready: with epoll if the system has it, which costs a fraction of what `selectors` costs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class EpollPoller:
     """Linux. After an error or a hang-up a socket is ready for everything.
 
-    libcurl watches a kept connection anew for each request. So `unregister` leaves it registered until it is ready: most are
+    libcurl watches a kept connection again for each request. So `unregister` leaves it registered until it is ready: most are
     watched again before that, and a request costs two system calls less.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        #: What each descriptor is registered for, and those of them that nobody watches any more.
+        #: What each descriptor is registered for, and those of them that are not watched any more.
         self._registered: dict[int, int] = {}
         self._unwatched: set[int] = set()
         self._masks = {READ: select.EPOLLIN, WRITE: select.EPOLLOUT, READ | WRITE: select.EPOLLIN | select.EPOLLOUT}
@@ -43,7 +43,7 @@ class EpollPoller:
         self._unwatched.add(fd)
 
     def forget(self, fd: int) -> None:
-        """Note that a descriptor that nobody watches stands for a new socket. The system has forgotten the one before, unless it
+        """Note that an unwatched descriptor belongs to a new socket. The system has forgotten the previous one, unless it
         was duplicated."""
         self._unwatched.discard(fd)
         if self._registered.pop(fd, None) is not None:

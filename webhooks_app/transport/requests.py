@@ -37,7 +37,7 @@ MAX_THREADS = 256
 MAX_STUCK = 256
 #: A request that has cost this much processor time (seconds) is ended: a crafted certificate, usually.
 _MOST_CPU = 0.25
-#: A thread has nothing to do after its job was given up. If it costs this much more (seconds), it is still in OpenSSL.
+#: A thread has nothing to do after its job was abandoned. If it uses this much more (seconds), it is still in OpenSSL.
 _MOST_CPU_WHEN_OVER = 0.1
 #: How long `close` waits for its threads, whose connections are cut off (seconds).
 _JOIN_SECONDS = 1.0
@@ -225,7 +225,7 @@ class RequestsTransport:
         self._finish(job, response)
         job.cut()
         self._turns.end(job)
-        self._hire()  # others may wait for a thread, and nobody may start a request for long
+        self._hire()  # others may wait for a thread, and no request may start for long
 
     def _finish(self, job: Job, response: Response) -> None:
         """Return the response, unless the job already has one: then its thread is no longer stuck."""

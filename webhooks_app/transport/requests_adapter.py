@@ -78,7 +78,7 @@ class _Checked(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Return whether the connection can be used again: nothing has been received since the last response."""
-        # TLS through an https proxy reads ahead, so it cannot be told.
+        # TLS through an https proxy reads ahead, so this is unknown.
         return super().is_connected and not isinstance(self.sock, SSLTransport)
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:

@@ -58,7 +58,7 @@ class Job:
     body_until: float | None = None
     has_low_priority: bool = False
     charged: float = 0.0  # processor time (seconds) that its owner was charged with
-    cost_when_over: float = 0.0  # processor time (seconds) that it had cost when it was given up
+    cost_when_over: float = 0.0  # processor time (seconds) that it had used when it was abandoned
     _thread: threading.Thread | None = None
     _cpu_at_start: float = 0.0
 

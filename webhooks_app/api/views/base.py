@@ -124,7 +124,7 @@ class ApiView(APIView):
         final: Response = super().finalize_response(request, response, *args, **kwargs)
         browsable = isinstance(getattr(final, "accepted_renderer", None), BrowsableAPIRenderer)
         final.headers.setdefault("Content-Security-Policy", _CSP_OF_PAGES if browsable else _CSP_OF_DATA)
-        # A cache of the host's would give one tenant's data to another, or to nobody.
+        # A shared cache could return one tenant's data to another tenant, or to a request without a key.
         patch_cache_control(final, no_store=True, private=True)
         patch_vary_headers(final, ("Authorization", "X-API-Key", "Cookie"))
         return final

@@ -20,7 +20,7 @@ WIRE_FORMAT = WireFormat(
         prefix="", random_bytes=32, written_as="hex", key_from="utf8", min_key_bytes=16, max_key_bytes=256
     ),
     single_signature=True,
-    # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
+    # By default, Express refuses bodies over 100 kB (102,400 bytes), and the sample code does not change that.
     warn_body_bytes=100_000,
     channel_prefix="line:",
     event_types=(

@@ -46,7 +46,7 @@ WIRE_FORMAT = WireFormat(
     single_signature=True,
     retry=RetryPolicy.fixed(tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8))),
     https_only=True,
-    # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
+    # By default, Express refuses bodies over 100 kB (102,400 bytes), and the sample code does not change that.
     warn_body_bytes=100_000,
     event_types=(
         EventType("instance.connected", "An instance came online."),

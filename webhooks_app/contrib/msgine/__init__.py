@@ -52,7 +52,7 @@ WIRE_FORMAT = WireFormat(
     retry=RetryPolicy.fixed(tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))),
     total_timeout=5.0,
     https_only=True,
-    # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
+    # By default, Express refuses bodies over 100 kB (102,400 bytes), and the sample code does not change that.
     warn_body_bytes=100_000,
     event_types=(
         EventType("message.sent", "The carrier took the message."),

@@ -30,7 +30,7 @@ WIRE_FORMAT = WireFormat(
         disable_after_failures=10,
         disable_after=None,
     ),
-    # Express refuses bodies over 100 kB (102,400 bytes) unless told otherwise, and the sample code does not tell it.
+    # By default, Express refuses bodies over 100 kB (102,400 bytes), and the sample code does not change that.
     warn_body_bytes=100_000,
     channel_prefix="number:",
     event_types=(

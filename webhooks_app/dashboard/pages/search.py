@@ -103,7 +103,7 @@ def search(tenant_id: uuid.UUID, text: str) -> Hits:
 
 
 def _endpoints_like(text: str, tenant_id: uuid.UUID) -> list[Endpoint]:
-    """Return one more than are shown, at most. The playground is left out: nobody knows its URL."""
+    """Return one more than are shown, at most. The playground is left out: users do not know its URL."""
     if len(text) < _LEAST_PART:
         return []
     rows = Endpoint.objects.counted().filter(tenant_id=tenant_id)

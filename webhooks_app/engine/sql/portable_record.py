@@ -70,7 +70,7 @@ class PortableRecord:
             last_status=group[0].http_status,
             crash_marked_at=None,
         )
-        if changed < len(ids):  # a trigger or policy of the host's has kept some unchanged
+        if changed < len(ids):  # the host's trigger or policy has left some unchanged
             return list(set(ids).difference(pending.filter(id__in=ids).values_list("id", flat=True)))
         return ids
 

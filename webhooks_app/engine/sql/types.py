@@ -37,7 +37,7 @@ class Limits:
 
 #: More at once blocked heartbeats and releases for seconds.
 LARGE = Limits(events=500, deliveries=2000, tenants=100, subscriptions=8000, results=1600, in_a_row=1)
-#: For a database with one writer at a time, where the host's requests have to wait: some 50 ms.
+#: For a database with one writer at a time, for which the host's requests have to wait: about 50 ms.
 SMALL = Limits(events=100, deliveries=200, tenants=16, subscriptions=1000, results=100, in_a_row=8)
 
 
@@ -100,7 +100,7 @@ class PendingTenant(NamedTuple):
     events: int
     #: Whether one of the counted events has a callback URL.
     callbacks: bool
-    #: How many deliveries an event of it has made lately; None if that is not known.
+    #: How many deliveries an event of it has created recently; None if unknown.
     each: float | None = None
 
     @property
@@ -110,8 +110,8 @@ class PendingTenant(NamedTuple):
 
     @property
     def deliveries_each(self) -> int:
-        """Return how many deliveries an event counts as in the tenant's share: at least one, and as many as its events have made
-        lately. If that is not known: as many as it may make."""
+        """Return how many deliveries an event counts as in the tenant's share: at least one, and as many as its events have
+        created recently. If that is unknown: as many as it may create."""
         expected = self.endpoints
         if self.each is not None:
             expected = min(expected, max(math.ceil(self.each), self.endpoints // MATCHES_A_DELIVERY))

@@ -88,7 +88,7 @@ class Command(DatabaseCommand):
         done = f"{progress.events} events, {progress.requests} requests, {progress.recorded} recorded."
         logger.info("webhooks: webhooks_deliver ends with exit code 0: %s", done)
         if options["verbosity"]:
-            with contextlib.suppress(OSError):  # nobody reads it any more, and the work is done
+            with contextlib.suppress(OSError):  # the output is closed, and the work is done
                 self.stdout.write(done)
 
 
