@@ -270,7 +270,7 @@ class TestATest:
 class TestALongRecovery:
     @pytest.fixture(autouse=True)
     def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recover, "_MOST_SECONDS", 0.0)  # each part examines one page of events
+        monkeypatch.setattr(recover, "_MOST_SECONDS", 0.0)  # each part examines one event
 
     @pytest.mark.parametrize("filters", [{}, {"data.n": 1}], ids=["all are wanted", "none is wanted"])
     def test_goes_on_part_by_part_until_all_events_were_examined(
@@ -279,13 +279,13 @@ class TestALongRecovery:
         made = program.post("/webhooks", {**NEW, "filters": filters})
         endpoint = Endpoint.objects.get()
         DeliveryFactory(endpoint=endpoint, exhausted=True)
-        EventFactory.create_batch(450, tenant=endpoint.tenant, type="test.happened", fanned_out_at=timezone.now())
+        EventFactory.create_batch(3, tenant=endpoint.tenant, type="test.happened", fanned_out_at=timezone.now())
         since, after, parts = (timezone.now() - timedelta(hours=1)).isoformat(), "", []
         while not parts or parts[-1]["more"]:
             parts.append(program.post(f"/webhooks/{made['id']}/recover{after}", {"since": since}, status=200))
             after = f"?after={parts[-1]['after']}"
-        assert [part["created"] for part in parts] == ([0, 0, 0] if filters else [200, 200, 50])
-        assert [part["resent"] for part in parts] == [1, 0, 0]
+        assert [part["created"] for part in parts] == ([0, 0, 0, 0] if filters else [1, 1, 1, 0])
+        assert [part["resent"] for part in parts] == [1, 0, 0, 0]
         assert AuditEntry.objects.filter(verb="endpoint.recovered").count() == len(parts), "none without an entry"
 
     def test_resends_what_failed_part_by_part(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from rest_framework.response import Response
 
 from webhooks_app.api import problems, services
 from webhooks_app.api.access import ApiKeyAuthentication
-from webhooks_app.api.views.base import ApiView, BodyRenderer
+from webhooks_app.api.renderers import BodyRenderer
+from webhooks_app.api.views.base import ApiView
 from webhooks_app.exceptions import NotFound
 from webhooks_app.models import Endpoint
 from webhooks_app.models.ids import parse_public_id

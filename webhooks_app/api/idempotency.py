@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from webhooks_app import idempotency
+from webhooks_app.api.renderers import JSONText
 from webhooks_app.api.serializers.events import EventSerializer
 from webhooks_app.api.serializers.webhooks import AttemptSerializer
 from webhooks_app.exceptions import InvalidEvent
@@ -52,6 +53,11 @@ _CONTENTS = (
     _Content("evt", Event, EventSerializer, {"data": None}),
     _Content("att", Attempt, AttemptSerializer, {"response_headers": "", "response_body": ""}),
 )
+
+
+class _WithoutPayloads(DjangoJSONEncoder):
+    def default(self, o: Any) -> Any:
+        return None if isinstance(o, JSONText) else super().default(o)
 
 
 def idempotent(method: View) -> View:
@@ -89,7 +95,7 @@ def _fingerprint(request: Request) -> str:
 
 
 def _storable(data: Any) -> Any:
-    body = json.loads(json.dumps(_without_shown_once(data), cls=DjangoJSONEncoder))
+    body = json.loads(json.dumps(_without_shown_once(data), cls=_WithoutPayloads))
     for content in _CONTENTS:
         for shown in _shown_in(body, content):
             shown.update(content.blank)

@@ -112,13 +112,14 @@ def _make_missing(
     target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, row.created_at, bool(row.filters), patterns)
     made, position = 0, None
     wanted: list[uuid.UUID] = []
-    for page in _pages(_unmade(row, since), after):
-        wanted += [event.pk for event in page if wants(target, event, _filters_of(row, event))]
-        if len(wanted) >= CHUNK - _READ_AT_ONCE:
+    for event in _each(_unmade(row, since), after):
+        if wants(target, event, _filters_of(row, event)):
+            wanted.append(event.pk)
+        if len(wanted) == CHUNK:
             made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted))
             wanted = []
-        if len(page) == _READ_AT_ONCE and time.monotonic() >= until:
-            position = page[-1].pk
+        if time.monotonic() >= until:  # after each event: a filter of a large one may take a tenth of a second
+            position = event.pk
             break
     if wanted:
         made += in_fresh_transaction(partial(bulk_updates.create_deliveries, row, wanted))
@@ -143,12 +144,12 @@ def _unmade(row: Endpoint, since: datetime) -> QuerySet[Event]:
     return events.without_tests().exclude(Exists(there))
 
 
-def _pages(events: QuerySet[Event], after: uuid.UUID | None) -> Iterator[list[Event]]:
-    """Yield the events by id, a few at a time. Of their long columns only `data` is read, which filters need."""
+def _each(events: QuerySet[Event], after: uuid.UUID | None) -> Iterator[Event]:
+    """Yield the events by id. Of their long columns only `data` is read, which filters need."""
     ordered = events.only("id", "type", "channels", "created_at", "data").order_by("pk")
     page = list((ordered if after is None else ordered.filter(pk__gt=after))[:_READ_AT_ONCE])
     while page:
-        yield page
+        yield from page
         page = list(ordered.filter(pk__gt=page[-1].pk)[:_READ_AT_ONCE])
 
 

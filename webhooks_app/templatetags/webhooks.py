@@ -111,7 +111,10 @@ def as_json(value: Any) -> str:
 
 
 def _time(at: datetime, words: str) -> SafeString:
-    local = timezone.localtime(at)
+    try:
+        local = timezone.localtime(at)
+    except OverflowError:  # in the first or the last year that Python knows
+        local = at
     # To the second, which no language's DATETIME_FORMAT includes: users compare it with their own logs.
     exact = f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S %Z}"
     return format_html(

@@ -9,7 +9,15 @@ from rest_framework import serializers
 
 from webhooks_app.api.parameters import CHANNEL, SUBJECT
 from webhooks_app.api.serializers import DELIVERY_STATUSES, OUTCOMES
-from webhooks_app.api.serializers.fields import AnyField, InputList, JSONTextField, PublicIdField, StrictText, help_text
+from webhooks_app.api.serializers.fields import (
+    AnyField,
+    InputList,
+    InputTime,
+    JSONTextField,
+    PublicIdField,
+    StrictText,
+    help_text,
+)
 from webhooks_app.core.role import Role
 from webhooks_app.deliveries.outlook import outlook_in_list
 from webhooks_app.models import Delivery, Event, EventType
@@ -63,7 +71,7 @@ class NewEventSerializer(serializers.Serializer[Any]):
     subject = StrictText(required=False, allow_blank=True, help_text=SUBJECT)
     idempotency_key = StrictText(required=False, help_text=_IDEMPOTENCY_KEY)
     callback_url = StrictText(required=False, allow_blank=True, help_text=_CALLBACK_URL)
-    occurred_at = serializers.DateTimeField(required=False, help_text=f"{_OCCURRED_AT} Default: now.")
+    occurred_at = InputTime(required=False, help_text=f"{_OCCURRED_AT} Default: now.")
 
 
 class NewEventsSerializer(serializers.Serializer[Any]):

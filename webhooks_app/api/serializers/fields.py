@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks_app.api.parameters import id_text
+from webhooks_app.api.renderers import JSONText
 from webhooks_app.models.ids import public_id
 
 #: The most items of a list for which nothing else is said. Lists of names have lower limits of their own, with their own errors.
@@ -52,8 +53,18 @@ class JSONTextField(serializers.Field):  # type: ignore[type-arg]
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
 
-    def to_representation(self, value: str) -> Any:
-        return json.loads(value)
+    def to_representation(self, value: str) -> JSONText:
+        return JSONText(value)
+
+
+class InputTime(serializers.DateTimeField):
+    """A time in a request. In the first or last hours that Python knows it may have no equivalent in UTC."""
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        try:
+            return super().enforce_timezone(value)
+        except OverflowError:
+            self.fail("overflow")
 
 
 class StrictBoolean(serializers.BooleanField):

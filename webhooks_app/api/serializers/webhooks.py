@@ -14,7 +14,14 @@ from webhooks_app.api.serializers.authentication import (
     AuthenticationSerializer,
 )
 from webhooks_app.api.serializers.client_tls import ClientTLSInputSerializer, ClientTLSSerializer
-from webhooks_app.api.serializers.fields import InputList, PublicIdField, StrictBoolean, StrictText, help_text
+from webhooks_app.api.serializers.fields import (
+    InputList,
+    InputTime,
+    PublicIdField,
+    StrictBoolean,
+    StrictText,
+    help_text,
+)
 from webhooks_app.api.serializers.settings import input_field, read_field, with_settings
 from webhooks_app.exceptions import SealingError
 from webhooks_app.models import Endpoint, EndpointStatus
@@ -149,7 +156,7 @@ class TestInputSerializer(serializers.Serializer[Any]):
 class RecoverInputSerializer(serializers.Serializer[Any]):
     """What to recover."""
 
-    since = serializers.DateTimeField(help_text="Recover the events published at this time or later.")
+    since = InputTime(help_text="Recover the events published at this time or later.")
 
 
 class RecoverSerializer(serializers.Serializer[Any]):

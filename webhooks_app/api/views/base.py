@@ -14,7 +14,7 @@ from django.utils import translation
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -25,6 +25,7 @@ from webhooks_app.api import problems
 from webhooks_app.api.access import Access, ApiKeyAuthentication, HasScope, KeyThrottle, PersonAuthentication
 from webhooks_app.api.pagination import NewestFirst
 from webhooks_app.api.parameters import NOUNS
+from webhooks_app.api.renderers import BodyRenderer
 from webhooks_app.api.schema import Schema
 from webhooks_app.exceptions import InvalidFilter, NotFound
 from webhooks_app.models.database import database_alias
@@ -45,20 +46,6 @@ class BodyParser(JSONParser):
             return super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
-
-
-class _ASCIIRenderer(JSONRenderer):
-    ensure_ascii = True
-
-
-class BodyRenderer(JSONRenderer):
-    """Renders JSON in UTF-8; in ASCII if the data has a lone surrogate, which has no UTF-8 form, but a JSON escape."""
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        try:
-            return super().render(data, accepted_media_type, renderer_context)
-        except UnicodeEncodeError:
-            return _ASCIIRenderer().render(data, accepted_media_type, renderer_context)
 
 
 def _outside_transaction(view: Any) -> Any:
@@ -140,7 +127,10 @@ class ApiView(APIView):
     def read(self, shape: type[Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
         """Return the validated request body. `partial`: fields may be omitted. Raises DRF's ValidationError."""
         serializer = shape(data=self.request.data, partial=partial)
-        serializer.is_valid(raise_exception=True)
+        try:
+            serializer.is_valid(raise_exception=True)
+        except RecursionError:  # the items of a list are checked deeper in the stack than the body was parsed
+            raise ParseError("The JSON is nested too deeply.") from None
         return dict(serializer.validated_data)
 
 

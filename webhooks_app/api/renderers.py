@@ -1,0 +1,58 @@
+"""Renders responses as JSON."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from rest_framework.renderers import JSONRenderer
+from rest_framework.utils.encoders import JSONEncoder
+
+from webhooks_app.deliveries.pretty_body import pretty_body
+
+#: The longest body that the browsable page shows indented (bytes).
+_MOST_INDENTED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class JSONText:
+    """JSON that is part of a response as it is.
+
+    Payloads are stored as text. To parse a page of nested lists only to write them again takes half a minute and a gigabyte."""
+
+    text: str
+
+
+class _ASCIIRenderer(JSONRenderer):
+    ensure_ascii = True
+
+
+class BodyRenderer(JSONRenderer):
+    """Renders JSON in UTF-8; in ASCII if the data has a lone surrogate, which has no UTF-8 form, but a JSON escape."""
+
+    def get_indent(self, accepted_media_type: str, renderer_context: Any) -> None:
+        """Ignore the `indent` of an Accept header: with it, nested data becomes a thousand times as long."""
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        mark, texts = uuid.uuid4().hex, []
+
+        class Encoder(JSONEncoder):
+            def default(self, obj: Any) -> Any:
+                if isinstance(obj, JSONText):
+                    texts.append(obj.text)
+                    return mark
+                return super().default(obj)
+
+        self.encoder_class = Encoder  # type: ignore[misc]  # one renderer, one response
+        try:
+            body = super().render(data, accepted_media_type, renderer_context)
+        except UnicodeEncodeError:
+            texts.clear()
+            escaping = _ASCIIRenderer()
+            escaping.encoder_class = Encoder  # type: ignore[misc]
+            body = escaping.render(data, accepted_media_type)
+        first, *others = body.split(f'"{mark}"'.encode())
+        body = b"".join([first, *(text.encode() + part for text, part in zip(texts, others, strict=True))])
+        wants_indent = bool((renderer_context or {}).get("indent"))  # the browsable page does
+        return pretty_body(body).text.encode() if wants_indent and len(body) <= _MOST_INDENTED else body
