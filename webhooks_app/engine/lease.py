@@ -113,15 +113,14 @@ class Lease:
             unreadable.__setitem__,
             seconds=self._options.one_by_one_seconds,
         )
-        for endpoint_id, error in unreadable.items():
-            self._refuse(endpoint_id, error)
+        # A migration or a missing privilege refuses the rows of every queue: so the pauses are short at first.
+        pauses = {endpoint_id: self._refuse(endpoint_id, error) for endpoint_id, error in unreadable.items()}
         refused = self._refused.active()  # the unreadable ones, too
         # Pruned since the lease, together with their queues; or deleted by hand, in which case they are never due again.
         gone = set(ids).difference(configs, refused, late)
-        held, soon = now + self._options.fault_hold, now + self._options.lost_hold
-        releases = [(gone, BLOCKED), (unreadable, held), (late, soon)]
-        rows = [Release(key, until, None) for keys, until in releases for key in keys]
-        if rows:
+        until = dict.fromkeys(gone, BLOCKED) | dict.fromkeys(late, now + self._options.lost_hold)
+        until |= {endpoint_id: now + timedelta(seconds=pause) for endpoint_id, pause in pauses.items()}
+        if rows := [Release(endpoint_id, moment, None) for endpoint_id, moment in until.items()]:
             self._give_back(rows)
         return {key: config for key, config in configs.items() if key not in refused}
 
@@ -145,12 +144,14 @@ class Lease:
         divided(take_these, due, self._refuse, seconds=self._options.one_by_one_seconds)  # the rest stays due
         return taken
 
-    def _refuse(self, endpoint_id: uuid.UUID, error: Exception) -> None:
-        self._refused.put(endpoint_id)
+    def _refuse(self, endpoint_id: uuid.UUID, error: Exception) -> float:
+        """Pause a queue, longer each time, and return for how long (seconds)."""
+        pause = self._refused.put(endpoint_id)
         name = public_id("wh", endpoint_id)
         # One log entry for a kind of error: if all endpoints are affected, one for each would fill the log.
         cause = f"queue {type(error).__name__}"
         self._faults.report(cause, "the rows of %s (or of others, too) cannot be read or changed", name, error=error)
+        return pause
 
     def _leased(self, row: Taken, config: EndpointConfig, engine_id: uuid.UUID, now: datetime) -> LeasedQueue:
         queue = LeasedQueue(config, row.health, time.monotonic(), engine_id, crash_takeovers=row.crash_takeovers)

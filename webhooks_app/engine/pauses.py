@@ -24,13 +24,15 @@ class Pauses:
         self._longest, self._first, self._forgotten_after = longest, first, forgotten_after
         self._until: dict[uuid.UUID, tuple[float, float]] = {}
 
-    def put(self, key: uuid.UUID) -> None:
+    def put(self, key: uuid.UUID) -> float:
+        """Pause a key, and return for how long (seconds)."""
         now = time.monotonic()
         until, last = self._until.get(key, (-math.inf, 0.0))
         pause = self._first if now > self._matters_until(until, last) else min(last * 2, self._longest)
         self._until[key] = (now + pause, pause)
         if len(self._until) > _MOST_KEYS:
             self._until = {key: pair for key, pair in self._until.items() if now <= self._matters_until(*pair)}
+        return pause
 
     def forget(self, key: uuid.UUID) -> None:
         """End the pause of this key; its next one is the first again."""

@@ -7,6 +7,7 @@ import uuid
 import weakref
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
 from django.db import DatabaseError
 
@@ -18,6 +19,7 @@ from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import DueRow, Wanted
 from webhooks_app.engine.types import EventBody, QueuedDelivery
@@ -48,6 +50,9 @@ class ReadAhead:
         self._window = window
         self._options = options
         self._faults = faults
+        #: Queues whose rows cannot be read. The first pause is short: a migration or a missing privilege refuses the rows of
+        #: every queue, and no error tells that from one bad row.
+        self._unreadable = Pauses(options.fault_hold.total_seconds(), first=options.lost_hold.total_seconds())
         #: Tenants whose next body did not fit; see `BodyMemory`.
         self._full: dict[uuid.UUID, int] = {}
         #: Events that some delivery in memory still needs.
@@ -164,10 +169,11 @@ class ReadAhead:
         return deliveries, refused
 
     def _hold(self, endpoint_id: uuid.UUID, error: Exception) -> None:
-        """Hold a queue whose rows cannot be read."""
+        """Hold a queue whose rows cannot be read, longer each time. Called once for each queue that was read for."""
         name = public_id("wh", endpoint_id)
         self._faults.report(f"read {endpoint_id}", "the deliveries of %s cannot be read", name, error=error)
-        self._window.hold(endpoint_id, self._heartbeat.now() + self._options.fault_hold)
+        pause = timedelta(seconds=self._unreadable.put(endpoint_id))
+        self._window.hold(endpoint_id, self._heartbeat.now() + pause)
 
     def _attach_events(self, deliveries: list[QueuedDelivery]) -> set[uuid.UUID]:
         """Attach the events to the deliveries. Return the events whose rows cannot be read, or not now; their queues are held."""
@@ -181,12 +187,15 @@ class ReadAhead:
                 known[row.id] = self._events[row.id] = EventBody(row.id, row.type, row.occurred_at, data)
 
         late = set(divided(read, missing, unreadable.__setitem__, seconds=self._options.one_by_one_seconds))
+        refused: dict[uuid.UUID, Exception] = {}
         for delivery in deliveries:
             delivery.event = known[delivery.event_id]
             if delivery.event_id in unreadable:
-                self._hold(delivery.endpoint_id, unreadable[delivery.event_id])
+                refused[delivery.endpoint_id] = unreadable[delivery.event_id]
             elif delivery.event_id in late:
                 self._window.hold(delivery.endpoint_id, self._heartbeat.now() + self._options.lost_hold)
+        for endpoint_id, error in refused.items():
+            self._hold(endpoint_id, error)
         return late.union(unreadable)
 
 
