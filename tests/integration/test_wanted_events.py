@@ -235,7 +235,7 @@ def test_fan_out_in_sql_leaves_the_events_that_an_endpoint_with_filters_may_want
 @example(Scene([OPEN, {**OPEN, "status": EndpointStatus.DISABLED}], [PLAIN]))
 @given(scenes(SOME_FILTERS))
 def test_recovery_agrees_whatever_the_status(scene: Scene) -> None:
-    now = database_now("default")
+    now = database_now("default") - timedelta(hours=2)
     recent = Scene(
         [{**values, "created_at": values["created_at"] - MOMENT + now} for values in scene.endpoints], scene.events
     )

@@ -15,7 +15,7 @@ from webhooks_app.admin.base import LargeTableAdmin, ReadOnlyAdmin, field_label,
 from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.admin.search import endpoints_like
-from webhooks_app.models import BLOCKED, NOTHING_DUE, EndpointQueue, Engine, HourlyStat
+from webhooks_app.models import BLOCKED, NOT_HELD, NOTHING_DUE, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.times import Now
 
 
@@ -46,6 +46,8 @@ class EndpointQueueAdmin(LargeTableAdmin):
 
     @admin.display(description=_("not before"))
     def held(self, row: EndpointQueue) -> Any:
+        if row.not_before == NOT_HELD:
+            return "–"
         return _("until it is switched on") if row.not_before == BLOCKED else short_time(row.not_before)
 
     @admin.display(description=_("held by engine"))

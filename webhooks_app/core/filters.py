@@ -71,7 +71,8 @@ def channel_wanted(endpoint_channels: Collection[str], event_channels: Collectio
 
 
 class WantingEndpoint(Protocol):
-    """The properties of an endpoint that select its events. `created_at`: None to skip its comparison."""
+    """The properties of an endpoint that select its events. `created_at`: None to skip its comparison, as for a time in the
+    future: the database's clock was set back since."""
 
     @property
     def patterns(self) -> Collection[str]: ...

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from webhooks_app.core.circuit_breaker import longest_own_hold
 from webhooks_app.engine.queue_due import make_queues_due
-from webhooks_app.models import BLOCKED, Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.models import BLOCKED, NOT_HELD, Delivery, Endpoint, EndpointQueue
 from webhooks_app.wire_formats import get_wire_format
 
 #: Place it this far before the delivery that has been due longest: engines take that one first.
@@ -27,9 +27,9 @@ def send_as_next_probe(row: Delivery, endpoint: Endpoint) -> None:
     if not queue.consecutive_failures or queue.not_before == BLOCKED or not _may_be_next(row, endpoint):
         return
     if _is_our_own_hold(queue, endpoint):
-        queue.not_before = database_now()
+        queue.not_before = NOT_HELD
         queue.save(update_fields=["not_before"])
-        make_queues_due([endpoint.pk], queue.not_before)
+        make_queues_due([endpoint.pk])
 
 
 def _may_be_next(row: Delivery, endpoint: Endpoint) -> bool:

@@ -82,14 +82,17 @@ def _recover(
             raise ConflictingState("This endpoint belongs to a callback URL; replay its deliveries one by one.")
         record_audit_entry(row.tenant_id, actor, "endpoint.recovered", row.public_id, since=since.isoformat())
         # Keep a margin to the retention: otherwise `prune` could delete the event of a new delivery.
-        oldest = database_now() - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
+        now = database_now()
+        oldest = now - timedelta(days=settings().RETENTION_DAYS) + _CLOCK_MARGIN
     start = max(since, oldest)
     resent = 0
     if after is None or after == _FAILED_ARE_LEFT:
         resent, are_left = _resend_failed(row, start, until)
         if are_left:
             return RecoverReport(resent, 0, _FAILED_ARE_LEFT)
-    created, position = _make_missing(row, max(start, row.created_at), after, until)
+    if row.created_at <= now:  # otherwise the clock was set back since; see `wants`
+        start = max(start, row.created_at)
+    created, position = _make_missing(row, start, after, until)
     return RecoverReport(resent, created, position)
 
 
@@ -108,8 +111,9 @@ def _make_missing(
     row: Endpoint, since: datetime, after: uuid.UUID | None, until: float
 ) -> tuple[int, uuid.UUID | None]:
     """Return how many deliveries were created, and the last event examined if there may be more."""
+    # Without the endpoint's age: the events are from `since` on.
     patterns = set(Subscription.objects.filter(endpoint_id=row.pk).values_list("pattern", flat=True))
-    target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, row.created_at, bool(row.filters), patterns)
+    target = Target(row.pk, row.tenant_id, row.wire_format, row.channels, None, bool(row.filters), patterns)
     made, position = 0, None
     wanted: list[uuid.UUID] = []
     for event in _each(_unmade(row, since), after):

@@ -18,6 +18,7 @@ from webhooks_app.exceptions import ConflictingState, gettext_noop
 from webhooks_app.locking import EndpointRef, key_of, locked_endpoint
 from webhooks_app.models import (
     BLOCKED,
+    NOT_HELD,
     Delivery,
     Endpoint,
     EndpointQueue,
@@ -186,7 +187,7 @@ def _block_queue(queue: EndpointQueue) -> None:
 def _unblock_queue(row: Endpoint, queue: EndpointQueue) -> None:
     now = database_now()
     _set_status(row, EndpointStatus.ACTIVE, "", now)
-    queue.not_before = now
+    queue.not_before = NOT_HELD
     queue.save(update_fields=["not_before"])
     make_queues_due([row.pk], now)
 

@@ -13,8 +13,8 @@ from functools import cache, partial
 from typing import Any
 
 from django.db import connections
-from django.db.models import Expression, F, Func, IntegerField, TextField
-from django.db.models.functions import Cast, Length
+from django.db.models import Case, Expression, F, Func, IntegerField, TextField, When
+from django.db.models.functions import Cast, Length, Now
 from django.db.models.lookups import GreaterThan
 
 from webhooks_app.core.comparisons import ComparisonBudget
@@ -203,10 +203,12 @@ def _read(events: Sequence[PendingEvent], using: str, after: uuid.UUID | None, m
         "endpoint__tenant_id",
         "endpoint__wire_format",
         "endpoint__channels",
-        "endpoint__created_at",
     )
+    # Created in the future: the database's clock was set back since, and the times do not show whether the event is older.
+    created_at = Case(When(endpoint__created_at__lte=Now(), then="endpoint__created_at"))
+    columns = (*fields, created_at, _is_filtered(using), "pattern")
     ordered = wanted.order_by("endpoint_id") if len(events) == 1 else wanted
-    return read(lambda: list(ordered.values_list(*fields, _is_filtered(using), "pattern")[: most + 1]), using)
+    return read(lambda: list(ordered.values_list(*columns)[: most + 1]), using)
 
 
 def _is_filtered(using: str) -> Expression:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
+from django.db.models.functions import Greatest
 
 from webhooks_app import telemetry
 from webhooks_app.db import divided, in_fresh_transaction, read
@@ -128,7 +129,8 @@ def _release_queues_of(
     locked = list(held.locked(skip_locked=True).values_list("endpoint_id", flat=True))
     released = 0
     if locked:
-        released = _release(held, locked, _takeover(now) if crashed else {}, using)
+        due = {"due_at": Greatest(F("not_before"), Value(now))}
+        released = _release(held, locked, due | (_takeover(now) if crashed else {}), using)
         if crashed:
             telemetry.count("crash_takeovers", released)
             isolate_culprits(locked, max(row.beat_at for row in rows), now, using)
@@ -143,7 +145,7 @@ def _release(held: QuerySet[EndpointQueue], locked: list[uuid.UUID], changes: di
         nonlocal released
         with transaction.atomic(using=using):  # a savepoint
             rows = held.filter(any_of("endpoint_id", ids))
-            released += rows.update(holder_id=None, due_at=F("not_before"), **changes)
+            released += rows.update(holder_id=None, **changes)
 
     def leave(endpoint_id: uuid.UUID, error: Exception) -> None:
         logger.error("webhooks: the queue of %s cannot be released: %r", public_id("wh", endpoint_id), error)

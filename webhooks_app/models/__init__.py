@@ -9,12 +9,13 @@ from webhooks_app.models.event import TEST_SUBJECT, Event, EventChannel, EventTy
 from webhooks_app.models.notification import Notification, NotificationKind
 from webhooks_app.models.queue import LATENCY_EDGES_MS, EndpointQueue, Engine, HourlyStat
 from webhooks_app.models.tenant import Tenant
-from webhooks_app.models.times import BLOCKED, NOTHING_DUE, database_now
+from webhooks_app.models.times import BLOCKED, NOT_HELD, NOTHING_DUE, database_now
 
 __all__ = [
     "BLOCKED",
     "LATENCY_EDGES_MS",
     "NOTHING_DUE",
+    "NOT_HELD",
     "TEST_SUBJECT",
     "ActorKind",
     "ApiKey",

@@ -16,7 +16,7 @@ from webhooks_app.models.endpoint import Endpoint, EndpointStatus
 from webhooks_app.models.fields import unconstrained_key
 from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
-from webhooks_app.models.times import BLOCKED, NOTHING_DUE, Now
+from webhooks_app.models.times import BLOCKED, NOT_HELD, NOTHING_DUE, Now
 
 
 class Engine(models.Model):
@@ -66,7 +66,7 @@ class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):
                     endpoint_id=endpoint.pk,
                     tenant_id=endpoint.tenant_id,
                     fifo=endpoint.fifo,
-                    not_before=Now() if endpoint.status == EndpointStatus.ACTIVE else BLOCKED,
+                    not_before=NOT_HELD if endpoint.status == EndpointStatus.ACTIVE else BLOCKED,
                 )
                 for endpoint in endpoints
             ],
@@ -96,7 +96,7 @@ class EndpointQueue(models.Model):
     )
     #: The endpoint's tenant, copied here so that an engine can divide its room between tenants without a join.
     tenant_id = models.UUIDField(editable=False)
-    #: Rate limit, Retry-After, breaker; BLOCKED while the endpoint is paused, disabled or deleted.
+    #: Rate limit, Retry-After, breaker; BLOCKED while the endpoint is paused, disabled or deleted, NOT_HELD at first.
     not_before = models.DateTimeField()
     due_at = models.DateTimeField(default=NOTHING_DUE, db_index=True)
     #: The engine that holds the lease; NULL: none. Not indexed, so that leasing and releasing stay cheap.

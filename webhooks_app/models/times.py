@@ -13,6 +13,8 @@ from webhooks_app.models.database import database_alias
 # cannot be read back into Python.
 #: The endpoint is paused, disabled or deleted: its queue is never due, whatever work it has.
 BLOCKED = datetime(9998, 1, 1, tzinfo=UTC)
+#: Nothing holds the queue back. No time of the clock: that may be set back, and then the queue would wait for it again.
+NOT_HELD = datetime(1970, 1, 1, tzinfo=UTC)
 #: The queue has no work. Later than BLOCKED, so that `due_at` says so for a blocked queue, too.
 NOTHING_DUE = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -40,4 +42,4 @@ def database_now(alias: str | None = None) -> datetime:
     return value.astimezone(UTC)
 
 
-__all__ = ["BLOCKED", "FIRST_YEAR", "LAST_YEAR", "NOTHING_DUE", "Now", "database_now"]
+__all__ = ["BLOCKED", "FIRST_YEAR", "LAST_YEAR", "NOTHING_DUE", "NOT_HELD", "Now", "database_now"]

@@ -56,7 +56,9 @@ WITH shares AS MATERIALIZED (
             OR (right(subscription.pattern, 2) = '.*' AND starts_with(claimed.type, left(subscription.pattern, -1))))
         LIMIT 1
     ) AS subscribed
-    WHERE endpoint.status IN ('active', 'paused') AND endpoint.kind <> 'callback' AND endpoint.created_at <= claimed.created_at
+    WHERE endpoint.status IN ('active', 'paused') AND endpoint.kind <> 'callback'
+      -- Created in the future: this clock was set back since, and the times do not show which of them is older.
+      AND (endpoint.created_at <= claimed.created_at OR endpoint.created_at > clock_timestamp())
       AND (claimed.position IS NULL OR endpoint.id > claimed.position)
       AND (endpoint.channels = '[]'::jsonb
         OR endpoint.channels ?| ARRAY(SELECT jsonb_array_elements_text(claimed.channels)))
