@@ -118,7 +118,7 @@ def _work_waits() -> bool:
 
 def engines_running() -> int:
     """Return the engines that are alive and take work."""
-    return Engine.objects.filter(alive_until__gt=database_now(), draining=False).count()
+    return Engine.objects.alive(database_now()).filter(draining=False).count()
 
 
 # --- periodic tasks ---------------------------------------------------------------------------------------------------

@@ -5,22 +5,44 @@ Rows with a time in the future stand for those that were written before the cloc
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from tests.conftest import Configure
 from tests.factories import DeliveryFactory, EndpointFactory, EngineFactory, EventFactory
-from tests.pipelines import due_at, fan_out, fan_out_all, pending_event
+from tests.pipelines import (
+    InThread,
+    due_at,
+    due_delivery,
+    endpoint_at,
+    eventually,
+    fan_out,
+    fan_out_all,
+    pending_event,
+    running_engine,
+)
+from tests.receiver import Receiver
 from webhooks_app import create_endpoint
 from webhooks_app.deliveries.recover import recover
 from webhooks_app.deliveries.resend import send_now
 from webhooks_app.endpoints.status import pause_endpoint, resume_endpoint
 from webhooks_app.engine.reaper import release_dead_engines
-from webhooks_app.models import Delivery, Endpoint, EndpointQueue, database_now
+from webhooks_app.engine.sweep import sweep
+from webhooks_app.models import Delivery, Endpoint, EndpointQueue, Engine, database_now, times
+from webhooks_app.tasks import engines_running
+from webhooks_app.telemetry.installation_state import read_installation_state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("pipeline")]
 
 STEP = timedelta(seconds=90)
+#: The statements that ask databases for their time, after it.
+SET_BACK = {
+    "postgresql": "SELECT clock_timestamp() - interval '90 seconds'",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now', '-90 seconds')",
+}
 
 
 def created_before_the_step(**values: object) -> Endpoint:
@@ -76,3 +98,61 @@ def test_a_queue_that_a_dead_engine_held_is_due_from_now_on() -> None:
     EndpointQueue.objects.update(holder_id=EngineFactory().pk)
     release_dead_engines("default", database_now() + STEP)
     assert abs(due_at(endpoint) - database_now()) < STEP
+
+
+def dead_engine() -> Engine:
+    """It died before the step, so that its heartbeat seems to be good for long."""
+    at_death: datetime = database_now() + STEP
+    engine: Engine = EngineFactory(beat_at=at_death, alive_until=at_death + timedelta(seconds=6))
+    return engine
+
+
+def test_the_queues_of_a_dead_engine_are_taken_over(receiver: Receiver, configure: Configure) -> None:
+    configure(HEARTBEAT_SECONDS=1.2)
+    due_delivery(endpoint_at(receiver, queue__holder_id=dead_engine().pk))
+    with running_engine():
+        receiver.wait_for(1)
+        eventually(lambda: Engine.objects.count() == 1)
+
+
+def test_a_sweep_releases_the_queues_of_a_dead_engine(configure: Configure) -> None:
+    configure(HEARTBEAT_SECONDS=1.2)
+    EndpointFactory(queue__holder_id=dead_engine().pk)
+    assert sweep().freed == 1
+    assert not Engine.objects.exists()
+
+
+def test_a_dead_engine_counts_as_dead() -> None:
+    dead_engine()
+    alive = EngineFactory(alive_until=database_now() + timedelta(seconds=6))
+    assert engines_running() == 1
+    state = read_installation_state()
+    assert ([engine.id for engine in state.engines], state.dead_engines) == ([str(alive.pk)], 1)
+
+
+def test_engines_that_are_alive_keep_their_queues(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Until each has beaten again, their heartbeats are in the future, too."""
+    configure(HEARTBEAT_SECONDS=6.0)
+    with running_engine(2):
+        eventually(lambda: Engine.objects.count() == 2)
+        time.sleep(2.0)
+        monkeypatch.setattr(times, "_NOW_SQL", SET_BACK)
+        eventually(lambda: not Engine.objects.expired(database_now()).exists())
+        assert sweep().freed == 0
+    assert "missed their heartbeat" not in caplog.text
+    assert "taken for dead" not in caplog.text
+
+
+def test_a_sweep_during_which_it_is_set_back_releases_nothing(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(HEARTBEAT_SECONDS=6.0)
+    EngineFactory(alive_until=database_now())  # for which the sweep looks twice
+    alive = EngineFactory(alive_until=database_now() + timedelta(seconds=6))
+    EndpointFactory(queue__holder_id=alive.pk)
+    sweeping = InThread(sweep)
+    time.sleep(0.5)
+    monkeypatch.setattr(times, "_NOW_SQL", SET_BACK)
+    assert sweeping.result().freed == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import path
 from django.utils.safestring import SafeString
@@ -16,6 +16,7 @@ from webhooks_app.admin.links import MOST_OF_URL, endpoint_link, short_time
 from webhooks_app.admin.operations import operations_view
 from webhooks_app.admin.search import endpoints_like
 from webhooks_app.models import BLOCKED, NOT_HELD, NOTHING_DUE, EndpointQueue, Engine, HourlyStat
+from webhooks_app.models.queue import alive_at
 from webhooks_app.models.times import Now
 
 
@@ -65,12 +66,12 @@ class EngineAdmin(ReadOnlyAdmin):
         return [path("operations/", view, name="webhooks_app_operations"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(is_alive=Q(alive_until__gt=Now()))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(alive_now=alive_at(Now()))
         return rows
 
     @admin.display(description=_("alive"), boolean=True)
     def alive(self, row: Any) -> bool:
-        return bool(row.is_alive)
+        return bool(row.alive_now)
 
 
 @admin.register(HourlyStat)

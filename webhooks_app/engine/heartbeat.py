@@ -29,6 +29,7 @@ from webhooks_app.engine.repair_thread import repair_soon
 from webhooks_app.log_thread import EngineThread, engine_logger
 from webhooks_app.models import EndpointQueue, Engine, database_now
 from webhooks_app.models.ids import new_id
+from webhooks_app.models.queue import CLOCK_SET_BACK
 
 logger = engine_logger(__name__)
 
@@ -196,7 +197,9 @@ class Heartbeat:
     def _beat(self) -> None:
         asked_at = time.monotonic()
         now = database_now(self._using)
-        if now - self._told[0] > timedelta(seconds=_REGULAR_BEATS * self._options.heartbeat_seconds / BEATS):
+        longest = timedelta(seconds=_REGULAR_BEATS * self._options.heartbeat_seconds / BEATS)
+        was_set_back = now < self.now() - CLOCK_SET_BACK / 2  # the other engines' last heartbeats are in the future
+        if was_set_back or now - self._told[0] > longest:
             self._regular_since = float("inf")
         self._told = now, time.monotonic()
         self._note_drift(now)

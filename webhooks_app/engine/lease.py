@@ -186,7 +186,7 @@ class Lease:
         # Asked for each queue with such a fault; if a key is missing, that may be every queue.
         alive, known_until = self._others_alive
         if time.monotonic() >= known_until:
-            engines = Engine.objects.using(self._using).filter(alive_until__gt=now)
+            engines = Engine.objects.using(self._using).alive(now)
             alive = read(engines.exclude(any_of("id", self._heartbeat.ids)).exists, self._using)
             self._others_alive = (alive, time.monotonic() + _OTHERS_KNOWN_FOR)
         return alive

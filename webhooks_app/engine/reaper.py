@@ -42,18 +42,17 @@ class EngineRow(NamedTuple):
     """A row of `Engine`. Creating an instance would send signals: a receiver of the host must not stop a takeover."""
 
     id: uuid.UUID
-    alive_until: datetime
     beat_at: datetime
     draining: bool
 
 
 def _rows(engines: QuerySet[Engine]) -> list[EngineRow]:
-    return [EngineRow(*row) for row in engines.values_list("id", "alive_until", "beat_at", "draining")]
+    return [EngineRow(*row) for row in engines.values_list("id", "beat_at", "draining")]
 
 
 def takeover_grace_seconds(heartbeat_seconds: float) -> float:
-    """Return for how long (seconds) the database must have been reachable before an expired row means a dead engine: one and
-    a half beats, in which every engine that is alive has renewed its row."""
+    """Return for how long (seconds) the database must have been reachable, and its clock not set back, before an expired row
+    means a dead engine: one and a half beats, in which every engine that is alive has renewed its row."""
     return 1.5 * heartbeat_seconds / BEATS
 
 
@@ -63,7 +62,7 @@ def release_dead_engines(using: str, now: datetime, *, keep_row: bool = False) -
     A released queue is due at once, because it is unknown what its holder had in flight. The caller must know that the database
     has been reachable for a while, see `takeover_grace_seconds`. `keep_row`: see `release_queues_of`.
     """
-    dead = read(lambda: _rows(Engine.objects.using(using).filter(alive_until__lt=now)), using)
+    dead = read(lambda: _rows(Engine.objects.using(using).expired(now)), using)
     if not dead:
         return Released()
     crashed, others = _suspicious(dead)
@@ -122,8 +121,8 @@ def _release_queues_of(
     rows = _rows(for_change(engines.filter(id__in=holders).order_by("id"), skip_locked=True))
     now = database_now(using)
     if expired:
-        rows = [row for row in rows if row.alive_until < now]
-        holders = [row.id for row in rows]
+        holders = list(engines.filter(id__in=[row.id for row in rows]).expired(now).values_list("id", flat=True))
+        rows = [row for row in rows if row.id in holders]
     queues = EndpointQueue.objects.using(using)
     held = queues.filter(holder_id__in=holders)
     locked = list(held.locked(skip_locked=True).values_list("endpoint_id", flat=True))

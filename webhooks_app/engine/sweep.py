@@ -90,9 +90,11 @@ def _release_dead_engines(now: datetime, using: str) -> Released:
     """
     seconds = takeover_grace_seconds(settings().ENGINE.HEARTBEAT_SECONDS)
     second_look = now + timedelta(seconds=seconds)
-    if not Engine.objects.using(using).filter(alive_until__lt=second_look).exists():
+    if not Engine.objects.using(using).expired(second_look).exists():
         return Released()
     time.sleep(seconds)
+    if database_now(using) < now:  # it was set back, and not every live engine has had the time for a heartbeat since
+        return Released()
     return release_dead_engines(using, second_look, keep_row=True)
 
 

@@ -105,7 +105,7 @@ def _states(engines: Sequence[Engine], now: datetime) -> list[EngineState]:
     taken = EndpointQueue.objects.due(now).filter(holder_id__isnull=False).order_by()
     counts: dict[uuid.UUID | None, int] = dict(taken.values_list("holder_id").annotate(count=Count("pk")))
     return [
-        EngineState(engine, engine.alive_until > now, engine.alive_until - good_for, counts.get(engine.pk, 0))
+        EngineState(engine, engine.is_alive(now), engine.alive_until - good_for, counts.get(engine.pk, 0))
         for engine in engines
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -18,9 +18,28 @@ from webhooks_app.models.ids import new_id
 from webhooks_app.models.lookups import for_change
 from webhooks_app.models.times import BLOCKED, NOT_HELD, NOTHING_DUE, Now
 
+#: A heartbeat that is further in the future than this was written before the database's clock was set back.
+CLOCK_SET_BACK = timedelta(seconds=2)
+
+
+def alive_at(now: datetime | Now) -> Q:
+    """Return the condition for engines that are alive: the heartbeat has not expired, and is not in the future. If it is, the
+    clock was set back since, and an engine that is alive has written its time anew within one beat. The row of one that died
+    before would seem alive until the clock has caught up. So before anything is taken from an engine, `takeover_grace_seconds`
+    must have passed since the clock was set back."""
+    return Q(alive_until__gt=now, beat_at__lte=now + CLOCK_SET_BACK)
+
+
+class EngineQuerySet(AppQuerySet["Engine"]):
+    def alive(self, now: datetime) -> EngineQuerySet:
+        return self.filter(alive_at(now))
+
+    def expired(self, now: datetime) -> EngineQuerySet:
+        return self.filter(~alive_at(now))
+
 
 class Engine(models.Model):
-    """One running delivery loop. A row whose `alive_until` has passed belongs to a dead engine. All times are the database's."""
+    """One running delivery loop. See `alive_at` for which rows belong to dead engines. All times are the database's."""
 
     id = models.UUIDField(_("Id"), primary_key=True, default=new_id, editable=False)
     host = models.CharField(_("Host"), max_length=255)
@@ -40,7 +59,7 @@ class Engine(models.Model):
     #: It finishes its requests in flight and takes no more work: another engine may start in its place.
     draining = models.BooleanField(_("Finishing"), default=False)
 
-    objects = AppQuerySet["Engine"].as_manager()
+    objects = EngineQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("engine")
@@ -50,6 +69,10 @@ class Engine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    def is_alive(self, now: datetime) -> bool:
+        """Return the same as `alive_at`, of this row."""
+        return self.alive_until > now and self.beat_at <= now + CLOCK_SET_BACK
 
 
 class EndpointQueueQuerySet(AppQuerySet["EndpointQueue"]):

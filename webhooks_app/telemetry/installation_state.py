@@ -55,7 +55,7 @@ def read_installation_state() -> InstallationState:
     """Read the input of `core.installation_health.health_findings`."""
     now, drift = _clock()
     engines = list(Engine.objects.order_by("-alive_until")[:_MOST_ENGINES])
-    alive = [engine for engine in engines if engine.alive_until > now]
+    alive = [engine for engine in engines if engine.is_alive(now)]
     found = pending_work(now)
     quarantined = Event.objects.quarantined().filter(id__gte=first_id(now - _QUARANTINE)).order_by("id")
     return InstallationState(
@@ -73,7 +73,7 @@ def read_installation_state() -> InstallationState:
 
 def pending_work(now: datetime) -> PendingWork:
     """Count the queues with due work that no live engine holds, and the events that wait for fan-out."""
-    alive = list(Engine.objects.filter(alive_until__gt=now).values_list("id", flat=True))
+    alive = list(Engine.objects.alive(now).values_list("id", flat=True))
     # What a dead engine holds waits, too, until another engine or a sweep takes it over.
     free = Q(holder_id__isnull=True) | ~Q(holder_id__in=alive)
     queues = EndpointQueue.objects.due(now).filter(free)
