@@ -20,20 +20,20 @@ from webhooks_app.engine.heartbeat import Heartbeat
 from webhooks_app.engine.lease_turns import LeaseTurns
 from webhooks_app.engine.leased_queue import LeasedQueue
 from webhooks_app.engine.options import EngineOptions
+from webhooks_app.engine.other_engines import OtherEngines
 from webhooks_app.engine.pauses import Pauses
 from webhooks_app.engine.pending_floor import pending_floor
+from webhooks_app.engine.send_faults import send_faults
 from webhooks_app.engine.sql import store_for
 from webhooks_app.engine.sql.types import LeaseCapacity, QueueClass, Release, Taken
 from webhooks_app.engine.types import EndpointConfig
 from webhooks_app.engine.window import Window
-from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus, Engine
+from webhooks_app.models import BLOCKED, Endpoint, EndpointQueue, EndpointStatus
 from webhooks_app.models.ids import public_id
 from webhooks_app.models.lookups import any_of
 
 #: Each lease names these queues to the database.
 _MOST_LEFT_TO_OTHERS = 500
-#: In seconds. Much shorter than an engine is taken to be alive without a heartbeat.
-_OTHERS_KNOWN_FOR = 1.0
 
 
 class Lease:
@@ -56,8 +56,7 @@ class Lease:
         self._refused = Pauses()
         #: Queues that another engine may be able to send to, but not this one.
         self._left_to_others = Pauses()
-        #: Whether another engine is alive, and until when (monotonic) that is taken as known.
-        self._others_alive = (False, 0.0)
+        self._others = OtherEngines(using, heartbeat)
         self._lease_turns = LeaseTurns(using, window, options)
 
     def find_work(self) -> tuple[bool, bool]:
@@ -74,7 +73,8 @@ class Lease:
         a few at once, because single deliveries are waiting."""
         now, engine_id = self._heartbeat.now(), self._heartbeat.engine_id
         refused = self._refused.active() | self._left_to_others.active()
-        capacity = self._lease_turns.capacity(gently=gently, refused=refused)
+        most = self._most_to_lease(now)
+        capacity = self._lease_turns.capacity(gently=gently, refused=refused, most=most)
         if (
             not self._heartbeat.alive
             or not any(some.limit for some in capacity.values())
@@ -83,7 +83,7 @@ class Lease:
             return 0
         taken = self._take(engine_id, now, capacity)
         if not taken and self._lease_turns.end_turn_of_others(capacity):  # they have nothing due
-            capacity = self._lease_turns.capacity(gently=gently, refused=refused)
+            capacity = self._lease_turns.capacity(gently=gently, refused=refused, most=most)
             taken = self._take(engine_id, now, capacity)
         if self._heartbeat.engine_id != engine_id:
             # Declared dead meanwhile: queues held under that id may have been released before these were leased.
@@ -177,19 +177,20 @@ class Lease:
     def _leave_to_others(self, endpoint_id: uuid.UUID, now: datetime) -> bool:
         """Do not lease this queue again for a while, longer each time. Return False if no other engine would lease it either, or
         if there are too many such queues."""
-        if len(self._left_to_others.active()) >= _MOST_LEFT_TO_OTHERS or not self._is_another_alive(now):
+        if len(self._left_to_others.active()) >= _MOST_LEFT_TO_OTHERS or not self._others.are_alive(now):
             return False
         self._left_to_others.put(endpoint_id)
         return True
 
-    def _is_another_alive(self, now: datetime) -> bool:
-        # Asked for each queue with such a fault; if a key is missing, that may be every queue.
-        alive, known_until = self._others_alive
-        if time.monotonic() >= known_until:
-            engines = Engine.objects.using(self._using).alive(now)
-            alive = read(engines.exclude(any_of("id", self._heartbeat.ids)).exists, self._using)
-            self._others_alive = (alive, time.monotonic() + _OTHERS_KNOWN_FOR)
-        return alive
+    def _most_to_lease(self, now: datetime) -> int:
+        """Return how many queues may be leased. If this process cannot send, give back its queues: others may be able to."""
+        if send_faults.in_doubt:
+            send_faults.others_alive = self._others.are_alive(now)
+        if pause := send_faults.begin_pause():
+            self._window.stop_all()
+            text = "this process cannot send; it leaves its queues to other engines, and tries one again after %.0f s"
+            self._faults.report("cannot send", text, pause)
+        return send_faults.most_queues(len(self._window), self._options.max_leased_queues)
 
     def _without_unfinished(self, taken: list[Taken], now: datetime) -> list[Taken]:
         """Drop queues for which this engine still has requests in flight from a lost lease. Release them for a short time,

@@ -38,11 +38,11 @@ class LeaseTurns:
         self._no_use: dict[QueueClass, LeaseCapacity] = {}
         self._no_use_until = 0.0
 
-    def capacity(self, *, gently: bool, refused: Collection[uuid.UUID]) -> dict[QueueClass, LeaseCapacity]:
-        """Return the lease capacity of each class. Tenants that have had their share of a class
+    def capacity(self, *, gently: bool, refused: Collection[uuid.UUID], most: int) -> dict[QueueClass, LeaseCapacity]:
+        """Return the lease capacity of each class, at most `most`. Tenants that have had their share of a class
         are skipped until the others have had theirs. `refused`: queues that cannot be leased."""
         options = self._options
-        limit = options.leased_gently if gently else options.max_leased_queues
+        limit = min(options.leased_gently, most) if gently else most
         share = options.leased_gently_of_tenant if gently else options.max_leased_queues
         locked = self._locked_tenants.active()
         return {

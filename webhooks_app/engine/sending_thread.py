@@ -34,11 +34,9 @@ from webhooks_app.engine.tenant_pauses import tenant_pauses
 from webhooks_app.engine.types import QueuedDelivery, TokenFetch
 from webhooks_app.engine.window import Window
 from webhooks_app.telemetry.logs import log_ids
-from webhooks_app.transport import OurFault, Request, Response, StuckCall, Transport
+from webhooks_app.transport import Request, Response, StuckCall, Transport
 from webhooks_app.wire_formats.host import error_text
 
-#: Requests that fail for a lack of these make the window shrink.
-_SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
 #: Before a request with a larger body (bytes) the time that was spent on building is checked.
 _LARGE = 16 * 1024
 #: A request that takes longer to build (seconds) is charged to its tenant: the tenant starts nothing for the same time, and
@@ -250,13 +248,14 @@ class RequestSender:
             self._settler.settle_by_status(delivery, queue, response)
 
     def _settle_response(self, delivery: QueuedDelivery, queue: LeasedQueue, response: Response) -> None:
-        if response.our_fault in _SCARCE:
-            self._window.shrink()
+        self._settler.note_end(response, queue.config)
         outcome = outcome_of(response, self._heartbeat.now, queue.config.wire_format.retry)
         telemetry.end_request_span(delivery.span, outcome.kind.value, outcome.status)
         delivery.span = None
         if outcome.kind is OutcomeKind.NOT_SENT:
             self._faults.report(f"not sent {response.our_fault}", "a request could not be sent: %s", outcome.detail)
+            if self._settler.leave_to_others(delivery, response):
+                return
         new_token = self._fetches.replaces(delivery, outcome)
         new_key = not new_token and another_key_may_help(delivery, queue.config, outcome)
         if self._heartbeat.alive and (new_token or new_key):
@@ -271,8 +270,7 @@ class RequestSender:
 
     def _end_fetch(self, fetch: TokenFetch, response: Response) -> None:
         """Send the deliveries that have waited for an access token. If there is none, settle them."""
-        if response.our_fault in _SCARCE:
-            self._window.shrink()
+        self._settler.note_end(response, fetch.config)
         try:
             failure = self._fetches.end(fetch, response)
         except Exception as error:  # noqa: BLE001 - whatever this response does, it does it to these deliveries
@@ -281,7 +279,8 @@ class RequestSender:
         for delivery in fetch.waiting:
             queue = self._window.queue_of(delivery)
             if queue is not None and failure is not None:
-                self._settler.settle_without_token(delivery, queue, failure, response)
+                if not self._settler.leave_to_others(delivery, response):
+                    self._settler.settle_without_token(delivery, queue, failure, response)
             elif (
                 queue is None or queue.config is not fetch.config or queue.sending.stopping or not self._heartbeat.alive
             ):

@@ -26,10 +26,15 @@ from webhooks_app.engine.new_result import new_result
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.requests import age_of, outcome_of
 from webhooks_app.engine.result_buffer import ResultBuffer
-from webhooks_app.engine.types import QueuedDelivery
+from webhooks_app.engine.send_faults import send_faults
+from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
 from webhooks_app.engine.window import Window
-from webhooks_app.transport import Response
+from webhooks_app.transport import OurFault, Response
 
+#: Requests that fail for a lack of these make the window shrink.
+_SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
+#: Faults of the whole process: they have nothing to do with the receiver or the request, and would cost any other its turn, too.
+_OF_THE_PROCESS = _SCARCE | {OurFault.PROXY, OurFault.CA_BUNDLE}
 #: After this many requests in a row that could not be built, the queue is held.
 _BUILD_FAULTS = 3
 
@@ -47,7 +52,7 @@ class Settler:
         self._window = window
         self._results = results
         self._heartbeat = heartbeat
-        self._fault_hold = options.fault_hold
+        self._fault_hold, self._lost_hold = options.fault_hold, options.lost_hold
         self._faults = faults
 
     def settle(
@@ -110,6 +115,26 @@ class Settler:
             self.settle(delivery, queue, Outcome(OutcomeKind.NOT_SENT, detail=detail[:500]), None, RetryPolicy())
 
         self._settle_or_abandon(settle, delivery, "delivery %s is sent later")
+
+    def note_end(self, response: Response, config: EndpointConfig) -> None:
+        """Note whether this process could send the request."""
+        if response.our_fault in _SCARCE:
+            self._window.shrink()
+        if response.our_fault in _OF_THE_PROCESS:
+            send_faults.note_fault()
+        elif response.status is not None and config.kind is not EndpointKind.PLAYGROUND:  # that is not on the network
+            send_faults.note_response()
+
+    def leave_to_others(self, delivery: QueuedDelivery, response: Response) -> bool:
+        """Return whether the delivery stays due, for another engine to send, because this process cannot. What has expired is
+        settled: the others may not be able to send either."""
+        now = self._heartbeat.now()
+        is_expired = delivery.expires_at is not None and delivery.expires_at <= now
+        if is_expired or not send_faults.others_alive or response.our_fault not in _OF_THE_PROCESS:
+            return False
+        # Until it is certain that this process cannot send, it would lease the queue again at once.
+        self._window.abandon(delivery, None if send_faults.are_many else now + self._lost_hold)
+        return True
 
     def settle_without_token(
         self, delivery: QueuedDelivery, queue: LeasedQueue, outcome: Outcome, response: Response
