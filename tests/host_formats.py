@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -21,11 +23,14 @@ from webhooks_app.wire_formats.standard import standard_envelope
 #: What the wire format that hangs waits for, and how often each of its parts was called.
 released = threading.Event()
 calls: Counter[str] = Counter()
+#: The processes that the wire format that forks has started.
+children: list[int] = []
 
 
 def reset() -> None:
     released.clear()
     calls.clear()
+    children.clear()
 
 
 def _hangs(message: Message) -> bytes:
@@ -64,6 +69,13 @@ def _takes_a_moment(message: Message) -> bytes:
 
 def _exits(message: Message) -> bytes:
     raise SystemExit("the host's wire format")
+
+
+def _forks(message: Message) -> bytes:
+    if child := os.fork():
+        children.append(child)
+        return standard_envelope(message)
+    sys.exit(3)
 
 
 def _loops(message: Message) -> bytes:
@@ -134,6 +146,7 @@ HOST_SCHEME_HANGS: WireFormat = replace(PLAIN, name="host_scheme_hangs", scheme=
 HOST_BURNS: WireFormat = replace(PLAIN, name="host_burns", envelope=_burns)
 HOST_BACKTRACKS: WireFormat = replace(PLAIN, name="host_backtracks", envelope=_backtracks)
 HOST_EXITS: WireFormat = replace(PLAIN, name="host_exits", envelope=_exits)
+HOST_FORKS: WireFormat = replace(PLAIN, name="host_forks", envelope=_forks)
 HOST_MOMENT: WireFormat = replace(PLAIN, name="host_moment", envelope=_takes_a_moment)
 HOST_LOOPS: WireFormat = replace(PLAIN, name="host_loops", envelope=_loops)
 HOST_FAILS: WireFormat = replace(PLAIN, name="host_fails", envelope=_fails_oddly("fails"))

@@ -241,6 +241,15 @@ def call_in_forked_children(forget: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=forget)
 
 
+def end_if_forked(process: int, error: BaseException | None) -> None:
+    """End this process if it is not `process`: code of the host's has forked it on an engine's thread, and then returned or
+    raised `error`. It has a copy of that thread, which would do the same work again, over the same connections."""
+    if os.getpid() == process:
+        return
+    status = error.code if isinstance(error, SystemExit) else error
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
 def _forget_thread() -> None:
     global _lock, _thread, _last
     _lock, _thread, _last = threading.Lock(), None, None

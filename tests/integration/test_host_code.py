@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -121,6 +122,15 @@ def test_host_code_that_exits_ends_no_engine(receiver: Receiver) -> None:
     hanging_endpoint(receiver, "host_exits", events=1)
     deliver_until(lambda: Attempt.objects.exists())
     assert "SystemExit" in Attempt.objects.get().detail
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_that_host_code_forks_builds_nothing(receiver: Receiver) -> None:
+    hanging_endpoint(receiver, "host_forks", events=1)
+    deliver_until(lambda: Delivery.objects.filter(status="succeeded").exists())
+    (child,) = host_formats.children
+    ended = eventually(lambda: status if (status := os.waitpid(child, os.WNOHANG))[0] else None)
+    assert os.waitstatus_to_exitcode(ended[1]) == 3
 
 
 def test_more_deliveries_than_threads_are_all_sent(receiver: Receiver) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -26,6 +31,42 @@ def test_signals_are_sent_in_order_and_after_one_that_fails() -> None:
     thread.send(lambda: sent.append(2))
     thread.end(10)
     assert sent == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("leave", "status"),
+    [(lambda: sys.exit(3), 3), (lambda: sys.exit(), 0), (lambda: None, 0), (lambda: 1 / 0, 1)],
+    ids=["exits", "exits without a status", "returns", "fails"],
+)
+def test_a_child_that_a_receiver_forks_sends_no_signals(
+    leave: Callable[[], object], status: int, tmp_path: Path
+) -> None:
+    """It has a copy of the thread and of the signals that wait: each of them forked another child."""
+    thread, children = SignalThread(), list[int]()
+
+    def fork() -> None:
+        if child := os.fork():
+            children.append(child)
+        else:
+            leave()
+
+    def send() -> None:
+        with (tmp_path / "sent").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    thread.send(fork)
+    thread.send(send)
+    thread.end(10)
+    until = time.monotonic() + 10
+    while not (ended := os.waitpid(children[0], os.WNOHANG))[0] and time.monotonic() < until:
+        time.sleep(0.02)
+    if not ended[0]:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+    assert ended[0], "the child went on"
+    assert (tmp_path / "sent").read_text() == f"{os.getpid()}\n"
+    assert os.waitstatus_to_exitcode(ended[1]) == status
 
 
 def test_what_waits_for_a_slow_receiver_is_bounded(caplog: pytest.LogCaptureFixture) -> None:

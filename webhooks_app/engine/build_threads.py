@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import queue
 import threading
 import time
@@ -26,7 +27,7 @@ from webhooks_app.cpu_time import thread_seconds
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.options import EngineOptions
 from webhooks_app.engine.types import EndpointConfig, QueuedDelivery
-from webhooks_app.log_thread import EngineThread, call_in_forked_children
+from webhooks_app.log_thread import EngineThread, call_in_forked_children, end_if_forked
 from webhooks_app.transport import Request
 from webhooks_app.wire_formats.host import error_text
 
@@ -242,7 +243,7 @@ class _Pool:
 
     def _build(self, build: Build) -> None:
         """Run the host's code. BuildTimeout may be raised in it, or just after it."""
-        began = thread_seconds()
+        process, began = os.getpid(), thread_seconds()
         try:
             try:
                 build.thread = threading.get_ident()
@@ -255,6 +256,7 @@ class _Pool:
                     pass
         except BaseException as error:  # noqa: BLE001 - whatever the host's code does, it is this request's
             build.error, build.error_text = error, error_text(error)
+        end_if_forked(process, build.error)
         build.cost = thread_seconds() - began
 
     def _next(self) -> Build | None:

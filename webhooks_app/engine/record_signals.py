@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -10,7 +11,7 @@ from django.db import connections
 
 from webhooks_app.engine.faults import FaultLog
 from webhooks_app.engine.recorded_batch import Call, RecordedBatch, signals_of
-from webhooks_app.log_thread import EngineThread, call_in_forked_children, engine_logger
+from webhooks_app.log_thread import EngineThread, call_in_forked_children, end_if_forked, engine_logger
 
 logger = engine_logger(__name__)
 
@@ -127,9 +128,12 @@ class SignalThread:
 
     @staticmethod
     def _make(call: Call) -> None:
+        process = os.getpid()
         try:
             call()
-        except BaseException:  # a receiver that calls sys.exit ends neither this thread nor the engine
+            end_if_forked(process, None)
+        except BaseException as error:  # a receiver that calls sys.exit ends neither this thread nor the engine
+            end_if_forked(process, error)
             logger.exception("webhooks: a receiver of a signal failed, or what is cleaned up after it")
 
 
