@@ -36,6 +36,8 @@ class SchemaWait:
         self._unknown_column_until: float | None = None
         #: Tenants with rows that were refused with such errors, and when the last time (monotonic).
         self._refused: dict[uuid.UUID, float] = {}
+        #: Deliveries whose results were refused with such errors, and wait.
+        self._refused_results: set[uuid.UUID] = set()
         #: Whether results may still wait.
         self._waiting = False
         #: The kinds of rows that were accepted since the last of these tenants was added: they fit the schema.
@@ -52,6 +54,12 @@ class SchemaWait:
         if not (is_schema_fault(error) or lacks_a_value(error)):
             return False
         self._note_refused(result.config.tenant_id)
+        waits = self._may_be_the_schema(error, result)
+        change = self._refused_results.add if waits else self._refused_results.discard
+        change(result.delivery.delivery_id)
+        return waits
+
+    def _may_be_the_schema(self, error: Exception, result: Result) -> bool:
         if rows_of(result) <= self._accepted:
             self._unknown_column_until = None  # it was not waited for
             return False
@@ -74,10 +82,16 @@ class SchemaWait:
         if not self._refused:
             return set()
         self._accepted.update(*map(rows_of, batch))
-        if not self._waiting or all(result.config.tenant_id not in self._refused for result in batch):
-            return set()
-        self._waiting = False
-        return set(self._refused)
+        follow: set[uuid.UUID] = set()
+        if self._waiting and any(result.config.tenant_id in self._refused for result in batch):
+            self._waiting = False
+            follow = set(self._refused)
+        if any(result.delivery.delivery_id in self._refused_results for result in batch):
+            # Its rows were refused, and are accepted now: so the schema was the cause, and may be again. What has been accepted
+            # is no proof of what will be refused from now on.
+            for forgotten in (self._refused, self._refused_results, self._accepted):
+                forgotten.clear()
+        return follow
 
     def report(self, error: Exception, waiting: int) -> None:
         """Log why `waiting` results wait, and what to do."""
