@@ -185,7 +185,7 @@ def check_cache(chosen: Settings) -> Messages:
 @register_deploy_check
 def check_proxies(chosen: Settings) -> Messages:
     """W022"""
-    if chosen.API.RATE_LIMIT and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
+    if getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
         yield Warning(
             "REST_FRAMEWORK['NUM_PROXIES'] is not set: any client can choose the address that its refused requests are counted "
             "for, evade the limit, and have other clients refused.",

@@ -84,7 +84,13 @@ class TestTheEgressProxy:
 
     @pytest.mark.parametrize(
         ("status", "ours"),
-        [(401, "proxy"), (500, "proxy"), (502, "proxy_target"), (503, "proxy_target"), (504, "proxy_target")],
+        [
+            (401, "proxy_refused"),
+            (500, "proxy_refused"),
+            (502, "proxy_target"),
+            (503, "proxy_target"),
+            (504, "proxy_target"),
+        ],
     )
     @pytest.mark.parametrize("url", URLS)
     def test_that_answers_connect_with_a_status(self, open_one: Open, url: str, status: int, ours: str) -> None:
@@ -95,8 +101,8 @@ class TestTheEgressProxy:
 
     @pytest.mark.parametrize(
         ("reply", "ours"),
-        [(1, "proxy"), (3, "proxy_target"), (4, "proxy_target"), (5, "proxy_target"), (6, "proxy_target"), (7, "proxy"),
-         (8, "proxy"), (99, "proxy")],
+        [(1, "proxy_refused"), (3, "proxy_target"), (4, "proxy_target"), (5, "proxy_target"), (6, "proxy_target"),
+         (7, "proxy_refused"), (8, "proxy_refused"), (99, "proxy")],
     )  # fmt: skip
     @pytest.mark.parametrize("url", URLS)
     def test_that_refuses_with_a_socks_reply(self, open_one: Open, url: str, reply: int, ours: str) -> None:

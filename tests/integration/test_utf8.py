@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from project.asgi import application as asgi
 from project.utf8 import UTF8ASGIRequest
 from project.wsgi import application as wsgi
+from tests.factories import EndpointFactory, TenantFactory
+from tests.forms import fields_of
+from tests.visitors import visiting
 
 CODECS = ["punycode", "zlib", "utf-7", "nonsense"]
 
@@ -62,9 +67,32 @@ def test_asgi_requests_do_the_same() -> None:
 
 
 @pytest.mark.django_db
-def test_pages_of_the_app_do_so_in_any_project() -> None:
-    client = Client(enforce_csrf_checks=False)
-    response = client.generic(
-        "POST", "/webhooks/portal/x", b"a=1", content_type="application/x-www-form-urlencoded; charset=zlib"
-    )
-    assert response.wsgi_request.encoding == "utf-8"
+@pytest.mark.parametrize("codec", ["punycode", "zlib"])
+def test_pages_of_the_app_do_so_in_any_project(codec: str) -> None:
+    """Also with Django's own CSRF middleware, which would read the form first. The form lacks the token."""
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"a-" + b"z" * 200_000 + b"\r\n--x--\r\n"
+    client = Client(enforce_csrf_checks=True)
+    client.cookies["csrftoken"] = "a" * 32
+    spent = []
+    for named in ("", f"; charset={codec}"):
+        began = time.process_time()
+        response = client.generic(
+            "POST", "/webhooks/portal/x", part, content_type=f"multipart/form-data; boundary=x{named}"
+        )
+        spent.append(time.process_time() - began)
+        assert response.status_code == 403
+    assert spent[1] < 10 * spent[0] + 0.2
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("visitors", "event_types")
+def test_files_arrive_with_djangos_csrf_middleware() -> None:
+    tenant = TenantFactory()
+    endpoint = EndpointFactory(tenant=tenant)
+    client = visiting(tenant, enforce_csrf_checks=True)
+    page = client.get(f"/webhooks/endpoints/{endpoint.public_id}/certificates")
+    fields = fields_of(page.content.decode())
+    file = SimpleUploadedFile("client.pem", b"this is no certificate")
+    name = next(iter(re.findall(r'<input type="file" name="(\w+)"', page.content.decode())))
+    answer = client.post(f"/webhooks/endpoints/{endpoint.public_id}/certificates", {**fields, name: file})
+    assert answer.status_code == 422, "the file was read, and refused"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rest_framework.renderers import JSONRenderer
@@ -21,7 +21,7 @@ class JSONText:
 
     Payloads are stored as text. To parse a page of nested lists only to write them again takes half a minute and a gigabyte."""
 
-    text: str
+    text: str = field(repr=False)
 
 
 class _ASCIIRenderer(JSONRenderer):
@@ -51,8 +51,9 @@ class BodyRenderer(JSONRenderer):
             texts.clear()
             escaping = _ASCIIRenderer()
             escaping.encoder_class = Encoder  # type: ignore[misc]
-            body = escaping.render(data, accepted_media_type)
+            body = escaping.render(data)
         first, *others = body.split(f'"{mark}"'.encode())
-        body = b"".join([first, *(text.encode() + part for text, part in zip(texts, others, strict=True))])
+        inserted = [(text or "null").encode("utf-8", "replace") for text in texts]
+        body = b"".join([first, *(text + part for text, part in zip(inserted, others, strict=True))])
         wants_indent = bool((renderer_context or {}).get("indent"))  # the browsable page does
         return pretty_body(body).text.encode() if wants_indent and len(body) <= _MOST_INDENTED else body

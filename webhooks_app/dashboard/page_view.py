@@ -71,10 +71,14 @@ def protect(view: Page) -> Page:
     @sensitive_post_parameters()
     @wraps(answer)
     def in_utf8(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        # A sender could name any codec of Python for its form, such as "punycode", which takes quadratic time.
-        request.encoding = "utf-8"
+        # A sender could name any codec of Python for its form, such as "punycode", which takes quadratic time. Nothing is set
+        # where that is not needed: it would drop a form that a middleware has read.
+        if (request.encoding or "utf-8").lower() != "utf-8":
+            request.encoding = "utf-8"
         return answer(request, *args, **kwargs)
 
+    # Django's middleware would read the form first. `csrf_protect` above makes the same check.
+    in_utf8.csrf_exempt = True  # type: ignore[attr-defined]
     return in_utf8
 
 

@@ -249,8 +249,9 @@ class _Pool:
                 build.thread = threading.get_ident()
                 build.request = _plain(build.work())
             finally:
-                with self._lock:
-                    build.thread = 0
+                if os.getpid() == process:  # in a child, nobody may be left to release the lock
+                    with self._lock:
+                        build.thread = 0
                 # Python raises the exception of `interrupt` at the latest when a loop repeats: here, and not in the code below.
                 for _ in range(2):
                     pass

@@ -254,7 +254,7 @@ class RequestSender:
         delivery.span = None
         if outcome.kind is OutcomeKind.NOT_SENT:
             self._faults.report(f"not sent {response.our_fault}", "a request could not be sent: %s", outcome.detail)
-            if self._settler.leave_to_others(delivery, response):
+            if self._settler.leave_to_others(delivery, response, queue.config):
                 return
         new_token = self._fetches.replaces(delivery, outcome)
         new_key = not new_token and another_key_may_help(delivery, queue.config, outcome)
@@ -279,7 +279,7 @@ class RequestSender:
         for delivery in fetch.waiting:
             queue = self._window.queue_of(delivery)
             if queue is not None and failure is not None:
-                if not self._settler.leave_to_others(delivery, response):
+                if not self._settler.leave_to_others(delivery, response, fetch.config):
                     self._settler.settle_without_token(delivery, queue, failure, response)
             elif (
                 queue is None or queue.config is not fetch.config or queue.sending.stopping or not self._heartbeat.alive

@@ -33,7 +33,7 @@ from webhooks_app.transport import OurFault, Response
 
 #: Requests that fail for a lack of these make the window shrink.
 _SCARCE = frozenset({OurFault.DESCRIPTORS, OurFault.THREADS, OurFault.MEMORY, OurFault.PORTS})
-#: Faults of the whole process: they have nothing to do with the receiver or the request, and would cost any other its turn, too.
+#: Faults of the whole process: whatever the receiver, no request could be sent. A tenant must not be able to cause them.
 _OF_THE_PROCESS = _SCARCE | {OurFault.PROXY, OurFault.CA_BUNDLE}
 #: After this many requests in a row that could not be built, the queue is held.
 _BUILD_FAULTS = 3
@@ -41,6 +41,13 @@ _BUILD_FAULTS = 3
 
 def _unsent_attempts(delivery: QueuedDelivery, queue: LeasedQueue, now: datetime) -> int:
     return unsent_attempts(delivery.attempts, delivery.retry_step, age_of(delivery, queue.config, now))
+
+
+def _is_of_the_process(response: Response, config: EndpointConfig) -> bool:
+    own_authorities = config.tls is not None and bool(config.tls.authorities)
+    if response.our_fault == OurFault.CA_BUNDLE and own_authorities:
+        return False
+    return response.our_fault in _OF_THE_PROCESS
 
 
 class Settler:
@@ -120,17 +127,17 @@ class Settler:
         """Note whether this process could send the request."""
         if response.our_fault in _SCARCE:
             self._window.shrink()
-        if response.our_fault in _OF_THE_PROCESS:
+        if _is_of_the_process(response, config):
             send_faults.note_fault()
         elif response.status is not None and config.kind is not EndpointKind.PLAYGROUND:  # that is not on the network
             send_faults.note_response()
 
-    def leave_to_others(self, delivery: QueuedDelivery, response: Response) -> bool:
+    def leave_to_others(self, delivery: QueuedDelivery, response: Response, config: EndpointConfig) -> bool:
         """Return whether the delivery stays due, for another engine to send, because this process cannot. What has expired is
         settled: the others may not be able to send either."""
         now = self._heartbeat.now()
         is_expired = delivery.expires_at is not None and delivery.expires_at <= now
-        if is_expired or not send_faults.others_alive or response.our_fault not in _OF_THE_PROCESS:
+        if is_expired or not send_faults.others_alive or not _is_of_the_process(response, config):
             return False
         # Until it is certain that this process cannot send, it would lease the queue again at once.
         self._window.abandon(delivery, None if send_faults.are_many else now + self._lost_hold)

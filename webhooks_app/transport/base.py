@@ -28,6 +28,9 @@ class OurFault(StrEnum):
     PROXY_TARGET = (
         "proxy_target"  # the egress proxy works, but could not reach the receiver (502, 503, 504, no response)
     )
+    PROXY_REFUSED = (
+        "proxy_refused"  # the egress proxy refused with another status; the receiver may be the reason, or we
+    )
     CA_BUNDLE = "ca_bundle"  # the file with the certificate authorities cannot be read
     STALLED = "stalled"  # this process was stalled when the deadline passed; the receiver may have got the request
     REQUEST = "request"  # the request cannot be sent as it is: its URL, a header, a timeout, an address rule

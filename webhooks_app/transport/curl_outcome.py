@@ -53,7 +53,7 @@ _QUOTING = frozenset(
         pycurl.E_UNSUPPORTED_PROTOCOL,
     }
 )
-_QUOTED = re.compile(r"\[.*|\((?!(err|error )?[ x0-9A-F]+( [A-Z0-9_]+)?\)).*", re.S)
+_QUOTED = re.compile(r"\[.*|\((?!err \d{1,3}\)|error 0x[0-9a-f]{1,8} [A-Z0-9_]+\)).*", re.S)
 _SUBJECT = re.compile(r"subject name '.*' does not", re.S)
 _PROXY_ERROR = 97  # CURLE_PROXY; pycurl does not define it
 #: libcurl's code for an error of a SOCKS proxy (CURLPX_REPLY_…) → the SOCKS5 reply.

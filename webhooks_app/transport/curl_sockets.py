@@ -107,8 +107,6 @@ class CurlSockets:
     def note_opened(self, fd: int, owner: object) -> None:
         """Note whose request this socket is opened for."""
         self._bytes_at_end.pop(fd, None)
-        if fd not in self.watched:
-            self._poller.forget(fd)
         self.note_owner(fd, owner)
 
     def note_owner(self, fd: int, owner: object) -> None:

@@ -24,6 +24,8 @@ OUR_ERRNOS = {
 _TARGET_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 #: The SOCKS5 replies with the same meaning: network or host unreachable, connection refused, TTL expired.
 _TARGET_REPLIES = frozenset({3, 4, 5, 6})
+#: The last reply that RFC 1928 defines. With another one the proxy is at fault.
+_LAST_REPLY = 8
 #: The SOCKS5 reply for a destination that the proxy's rules do not allow.
 _NOT_ALLOWED = 2
 _SHORTEST_SECRET = 4  # shorter header values are not removed from error texts: they would match everywhere
@@ -89,7 +91,9 @@ def proxy_refusal(proxy: str, status: int, *, challenged: bool = True) -> tuple[
     """
     if status == HTTPStatus.FORBIDDEN or (status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and not challenged):
         return OutcomeKind.ADDRESS_NOT_ALLOWED, f"the egress proxy {proxy} does not allow this host ({status})", ""
-    fault = OurFault.PROXY_TARGET if status in _TARGET_STATUSES else OurFault.PROXY
+    fault = OurFault.PROXY_TARGET if status in _TARGET_STATUSES else OurFault.PROXY_REFUSED
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        fault = OurFault.PROXY
     return OutcomeKind.NOT_SENT, f"the egress proxy {proxy} answered CONNECT with {status}", fault
 
 
@@ -101,7 +105,9 @@ def socks_refusal(proxy: str, reply: int) -> tuple[OutcomeKind, str, str]:
             f"the egress proxy {proxy} does not allow this host (SOCKS5 reply 2)",
             "",
         )
-    fault = OurFault.PROXY_TARGET if reply in _TARGET_REPLIES else OurFault.PROXY
+    fault = OurFault.PROXY_TARGET if reply in _TARGET_REPLIES else OurFault.PROXY_REFUSED
+    if reply > _LAST_REPLY:
+        fault = OurFault.PROXY
     return OutcomeKind.NOT_SENT, f"the egress proxy {proxy} refused with SOCKS5 reply {reply}", fault
 
 
