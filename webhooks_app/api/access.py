@@ -123,7 +123,5 @@ class KeyThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         ident = request.auth.actor if isinstance(request.auth, Access) else sender_of(request)
-        return self.cache_format % {
-            "scope": self.scope,
-            "ident": token_digest(ident),
-        }  # Memcached does not take every text
+        # A digest, because Memcached does not take every text.
+        return self.cache_format % {"scope": self.scope, "ident": token_digest(ident)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rest_framework.renderers import JSONRenderer
@@ -24,8 +25,18 @@ class JSONText:
     text: str = field(repr=False)
 
 
-class _ASCIIRenderer(JSONRenderer):
-    ensure_ascii = True
+class _Encoder(JSONEncoder):
+    """Writes `mark` for each JSONText, and appends its text to `texts`."""
+
+    def __init__(self, mark: str, texts: list[str], **options: Any) -> None:
+        super().__init__(**options)
+        self._mark, self._texts = mark, texts
+
+    def default(self, obj: Any) -> Any:
+        if isinstance(obj, JSONText):
+            self._texts.append(obj.text)
+            return self._mark
+        return super().default(obj)
 
 
 class BodyRenderer(JSONRenderer):
@@ -35,23 +46,14 @@ class BodyRenderer(JSONRenderer):
         """Ignore the `indent` of an Accept header: with it, nested data becomes a thousand times as long."""
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        mark, texts = uuid.uuid4().hex, []
-
-        class Encoder(JSONEncoder):
-            def default(self, obj: Any) -> Any:
-                if isinstance(obj, JSONText):
-                    texts.append(obj.text)
-                    return mark
-                return super().default(obj)
-
-        self.encoder_class = Encoder  # type: ignore[misc]  # one renderer, one response
+        mark, texts = uuid.uuid4().hex, list[str]()
+        self.encoder_class = partial(_Encoder, mark, texts)  # type: ignore[misc, assignment]  # one renderer, one response
         try:
             body = super().render(data, accepted_media_type, renderer_context)
         except UnicodeEncodeError:
             texts.clear()
-            escaping = _ASCIIRenderer()
-            escaping.encoder_class = Encoder  # type: ignore[misc]
-            body = escaping.render(data)
+            self.ensure_ascii = True  # type: ignore[misc]
+            body = super().render(data, accepted_media_type, renderer_context)
         first, *others = body.split(f'"{mark}"'.encode())
         inserted = [(text or "null").encode("utf-8", "replace") for text in texts]
         body = b"".join([first, *(text + part for text, part in zip(inserted, others, strict=True))])

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any, cast
 
 from django.core.cache import cache
@@ -40,7 +40,7 @@ def sender_of(request: HttpRequest) -> str:
     except ValueError:
         return text
     if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        return str(IPv6Network((int(address), 64), strict=False))
     return text
 
 

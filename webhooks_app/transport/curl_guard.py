@@ -51,8 +51,8 @@ class CallGuard:
         #: Connection → when it was cut off because it flooded this process.
         self._cut_at: dict[Ends, float] = {}
         #: Released by `close`. Waiting for a lock costs much less than for an event.
-        self._open = threading.Lock()
-        self._open.acquire()
+        self._until_closed = threading.Lock()
+        self._until_closed.acquire()
         self._thread = threading.Thread(target=self._watch, name="webhooks-curl-guard", daemon=True)
         self._thread.start()
 
@@ -93,15 +93,15 @@ class CallGuard:
         return monotonic() - self._cut_at.get(ends, -math.inf) < _REMEMBERED
 
     def close(self) -> None:
-        if self._open.locked():
-            self._open.release()
+        if self._until_closed.locked():
+            self._until_closed.release()
 
     def _watch(self) -> None:
         seen: list[int] | None = None
         times = 0
         before: dict[int, int] = {}
         pause = _LOOK_EVERY
-        while not self._open.acquire(timeout=pause):
+        while not self._until_closed.acquire(timeout=pause):
             call = self._call
             if call is None or call is not seen:
                 seen, times, before, pause = call, 0, {}, _LOOK_EVERY

@@ -67,7 +67,7 @@ class CurlSockets:
         self._owners: dict[int, object] = {}
         #: How long the calls for an owner's sockets have taken lately (seconds).
         self._taken: dict[object, float] = {}
-        #: How many there were since `forget`.
+        #: How many calls there were for an owner's sockets since `forget`.
         self._calls: dict[object, int] = {}
         #: The descriptors that were removed during the present call, or the last one, and their owners.
         self._removed: dict[int, object] = {}
@@ -126,17 +126,17 @@ class CurlSockets:
         After `_TURN_SECONDS` the others are left for the next turn, see `poll`.
         """
         ready, self.ready = self.ready, []
-        woken_up = False
+        has_signal = False
         until = monotonic() + _TURN_SECONDS
         for number, (fd, events) in enumerate(ready, start=1):
             if fd == self._wakeup_fd:
-                woken_up = True
+                has_signal = True
             elif fd in self.watched:  # not closed by an event handled just before
                 self.act(fd, _READY[events])
             if monotonic() >= until:
                 self.ready = ready[number:]
                 break
-        if not woken_up:
+        if not has_signal:
             return False
         woken = b"w" in self._wakeup.take()
         self._on_wakeup()  # it may add requests, which start in the timer's call
